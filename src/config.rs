@@ -1,0 +1,154 @@
+//! What a connection may hold, send and wait for. One setting, one default, one reason.
+
+use std::time::Duration;
+
+use crate::proto::{VarInt, params::TransportParameters};
+
+/// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
+/// no longer a window.
+const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
+
+/// The limits and times of one connection; the same for a client and a server.
+///
+/// Memory per connection is bounded by these settings: to receive, the number of streams times the stream
+/// window (plus the datagram queue); to send, the send buffers of the open streams (plus one message and the
+/// socket's own buffer).
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) stream_window: u64,
+    pub(crate) max_concurrent_bidi_streams: u64,
+    pub(crate) max_concurrent_uni_streams: u64,
+    pub(crate) send_buffer: usize,
+    pub(crate) max_record_size: u64,
+    pub(crate) max_idle_timeout: Option<Duration>,
+    pub(crate) keep_alive_interval: Option<Duration>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) datagram_receive_buffer: usize,
+    pub(crate) datagram_send_buffer: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // A gigabit over 8 ms, or loopback at its full speed; js-ws's own default as well.
+            stream_window: 1024 * 1024,
+            // quinn's default: 100 MiB at worst is what a server can bear from one peer.
+            max_concurrent_bidi_streams: 100,
+            max_concurrent_uni_streams: 100,
+            // Enough to keep the socket busy while the writer is woken, and half a window of promise.
+            send_buffer: 512 * 1024,
+            // Four turns of the scheduler: larger gains nothing in throughput, and costs latency.
+            max_record_size: 64 * 1024,
+            // QUIC's custom; shorter than the minute after which proxies drop a silent connection.
+            max_idle_timeout: Some(Duration::from_secs(30)),
+            // Two may be lost to a stalled machine before the idle timeout strikes.
+            keep_alive_interval: Some(Duration::from_secs(10)),
+            handshake_timeout: Duration::from_secs(10),
+            // Some round trips of a bad path; whoever has not answered by then will not.
+            close_timeout: Duration::from_secs(3),
+            // quinn's defaults are a MiB each; datagrams that wait that long are stale.
+            datagram_receive_buffer: 256 * 1024,
+            datagram_send_buffer: 256 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Bytes that the peer may send on a stream before the application has read any. At least 1, at most
+    /// 2^32 - 1; default 1 MiB.
+    pub fn stream_window(&mut self, bytes: u64) -> &mut Self {
+        self.stream_window = bytes.clamp(1, MAX_STREAM_WINDOW);
+        self
+    }
+
+    /// Bidirectional streams that the peer may have open at once. Default 100.
+    ///
+    /// A stream counts until both its halves have ended and the application has let go of them.
+    pub fn max_concurrent_bidi_streams(&mut self, count: u64) -> &mut Self {
+        self.max_concurrent_bidi_streams = count.min(1 << 32);
+        self
+    }
+
+    /// Unidirectional streams that the peer may have open at once. Default 100; the js-ws wire has none.
+    pub fn max_concurrent_uni_streams(&mut self, count: u64) -> &mut Self {
+        self.max_concurrent_uni_streams = count.min(1 << 32);
+        self
+    }
+
+    /// Bytes that a stream takes from the application before they can be sent. At least 1; default 512 KiB.
+    pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
+        self.send_buffer = bytes.max(1);
+        self
+    }
+
+    /// The largest message that the peer may send on the QMux wire, in bytes. At least 16,382
+    /// (draft-ietf-quic-qmux-02 §max_record_size); default 64 KiB.
+    pub fn max_record_size(&mut self, bytes: u64) -> &mut Self {
+        self.max_record_size = bytes.clamp(crate::proto::MIN_MAX_RECORD_SIZE, 1 << 30);
+        self
+    }
+
+    /// How long the connection may be silent before it is given up; `None` for ever. Default 30 s.
+    ///
+    /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
+    pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
+        self.max_idle_timeout = timeout.filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// How long the peer may be silent before it is sent a ping; `None` never. Default 10 s.
+    ///
+    /// Where a third of the idle timeout is shorter, that is taken.
+    pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
+        self.keep_alive_interval = interval.filter(|interval| !interval.is_zero());
+        self
+    }
+
+    /// How long the peer may take, once the WebSocket is open, to send its transport parameters. Default 10 s.
+    pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a close waits for the peer to answer it before the socket is dropped. Default 3 s.
+    pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Bytes of datagrams that wait for the application; when there are more, the oldest go. 0 refuses
+    /// datagrams. Default 256 KiB.
+    pub fn datagram_receive_buffer(&mut self, bytes: usize) -> &mut Self {
+        self.datagram_receive_buffer = bytes;
+        self
+    }
+
+    /// Bytes of datagrams that wait for the socket; when there are more, the oldest go. Default 256 KiB.
+    pub fn datagram_send_buffer(&mut self, bytes: usize) -> &mut Self {
+        self.datagram_send_buffer = bytes;
+        self
+    }
+
+    /// What the peer is told.
+    pub(crate) fn parameters(&self) -> TransportParameters {
+        TransportParameters {
+            max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
+            // The credit of the connection must never run out before a stream's does: without a pause for
+            // all. The streams' windows times their number bound the memory.
+            initial_max_data: VarInt::MAX.into_inner(),
+            initial_max_stream_data_bidi_local: self.stream_window,
+            initial_max_stream_data_bidi_remote: self.stream_window,
+            initial_max_stream_data_uni: self.stream_window,
+            initial_max_streams_bidi: self.max_concurrent_bidi_streams,
+            initial_max_streams_uni: self.max_concurrent_uni_streams,
+            // A datagram fills at most one message, and the frame is what counts (RFC 9221 §3).
+            max_datagram_frame_size: match self.datagram_receive_buffer {
+                0 => 0,
+                bytes => self.max_record_size.min(bytes as u64),
+            },
+            max_record_size: self.max_record_size,
+            reset_stream_at: true,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! How a connection's end is said: in a frame where the wire has one, and in the WebSocket's Close.
+
+use bytes::Bytes;
+
+use super::{
+    ApplicationClose, ConnectionClose, ConnectionError, TransportError, TransportErrorCode, VarInt,
+    frame::Close,
+};
+
+/// The WebSocket's close codes (RFC 6455 §7.4.1) that are sent here.
+mod status {
+    pub(super) const NORMAL: u16 = 1000;
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL_ERROR: u16 = 1002;
+    pub(super) const NO_STATUS: u16 = 1005;
+    pub(super) const TOO_BIG: u16 = 1009;
+    pub(super) const INTERNAL_ERROR: u16 = 1011;
+    /// Codes of libraries and frameworks, which an application's own codes of that range stand for.
+    pub(super) const REGISTERED: std::ops::RangeInclusive<u64> = 3000..=3999;
+    /// An application's code c of 1 to 999 is 4000 + c; those that fit nowhere share the last.
+    pub(super) const PRIVATE: u16 = 4000;
+    pub(super) const LAST_PRIVATE: u16 = 4999;
+}
+
+/// A WebSocket Close has room for this much besides its code (RFC 6455 §5.5).
+const MAX_CLOSE_REASON: usize = 123;
+
+/// More than this of a reason is not sent in a frame either: it must fit into the smallest message.
+const MAX_FRAME_REASON: usize = 1024;
+
+/// What is sent to end the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Farewell {
+    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02 §Initiating
+    /// a Connection Close).
+    pub(super) frame: Option<Close>,
+    /// The code of the WebSocket's Close.
+    pub(super) code: u16,
+    /// The reason in the WebSocket's Close.
+    pub(super) reason: String,
+}
+
+impl Farewell {
+    /// Without words.
+    fn silent(code: u16) -> Self {
+        Self { frame: None, code, reason: String::new() }
+    }
+
+    /// The application closes.
+    pub(super) fn application(code: VarInt, reason: Bytes) -> Self {
+        let reason = text(&reason, MAX_FRAME_REASON);
+        Self {
+            code: websocket_code(code),
+            frame: Some(Close::Application {
+                code,
+                reason: Bytes::copy_from_slice(reason.as_bytes()),
+            }),
+            reason: shorten(reason, MAX_CLOSE_REASON),
+        }
+    }
+
+    fn violation(error: &TransportError, code: u16) -> Self {
+        let reason = shorten(error.reason.to_string(), MAX_FRAME_REASON);
+        let words = format!("{}: {reason}", error.code);
+        let frame = Close::Transport {
+            code: error.code,
+            frame: error.frame.unwrap_or_default(),
+            reason: reason.into(),
+        };
+        Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
+    }
+
+    /// What the peer is told when the connection ends for `error`; `None` when there is no way to tell it.
+    pub(super) fn of(error: &ConnectionError) -> Option<Self> {
+        let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
+        Some(match error {
+            ConnectionError::TransportError(error) => {
+                let code = match error.code {
+                    TransportErrorCode::INTERNAL_ERROR => status::INTERNAL_ERROR,
+                    _ => status::PROTOCOL_ERROR,
+                };
+                Self::violation(error, code)
+            }
+            ConnectionError::TextMessage => Self::violation(
+                &protocol(TransportErrorCode::PROTOCOL_VIOLATION, "text message"),
+                status::PROTOCOL_ERROR,
+            ),
+            ConnectionError::MessageTooLarge { .. } => Self::violation(
+                &protocol(TransportErrorCode::FRAME_ENCODING_ERROR, "message is too large"),
+                status::TOO_BIG,
+            ),
+            ConnectionError::WebSocketProtocol(_) => Self::violation(
+                &protocol(TransportErrorCode::PROTOCOL_VIOLATION, "not a WebSocket frame"),
+                status::PROTOCOL_ERROR,
+            ),
+            ConnectionError::TimedOut(_) => Self::silent(status::GOING_AWAY),
+            // The peer's own words need no more than the WebSocket's answer.
+            ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
+                Self::silent(status::NORMAL)
+            }
+            ConnectionError::LocallyClosed => Self::application(VarInt::default(), Bytes::new()),
+            ConnectionError::Reset(_) => return None,
+        })
+    }
+}
+
+/// A peer's frame, as the error that the application here sees.
+pub(super) fn error_of_frame(close: Close) -> ConnectionError {
+    match close {
+        Close::Transport { code, frame, reason } => {
+            ConnectionError::ConnectionClosed(ConnectionClose {
+                error_code: code,
+                frame_type: (frame != VarInt::default()).then_some(frame),
+                reason,
+            })
+        }
+        Close::Application { code, reason } => {
+            ConnectionError::ApplicationClosed(ApplicationClose { error_code: code, reason })
+        }
+    }
+}
+
+/// A peer's WebSocket Close that no frame came before, as the error that the application here sees.
+pub(super) fn error_of_websocket(code: Option<u16>, reason: &str) -> ConnectionError {
+    let reason = Bytes::copy_from_slice(reason.as_bytes());
+    let code = code.unwrap_or(status::NO_STATUS);
+    let transport = |error_code| {
+        let reason = reason.clone();
+        ConnectionError::ConnectionClosed(ConnectionClose { error_code, frame_type: None, reason })
+    };
+    let application = |code: u16| {
+        let error_code = VarInt::from(code);
+        ConnectionError::ApplicationClosed(ApplicationClose { error_code, reason: reason.clone() })
+    };
+    match code {
+        status::NORMAL => application(0),
+        3000..=3999 => application(code),
+        status::PRIVATE..=status::LAST_PRIVATE => application(code - status::PRIVATE),
+        status::GOING_AWAY | status::NO_STATUS => transport(TransportErrorCode::NO_ERROR),
+        status::INTERNAL_ERROR => transport(TransportErrorCode::INTERNAL_ERROR),
+        _ => transport(TransportErrorCode::PROTOCOL_VIOLATION),
+    }
+}
+
+/// The WebSocket's close code that an application's code becomes.
+fn websocket_code(code: VarInt) -> u16 {
+    match code.into_inner() {
+        0 => status::NORMAL,
+        code @ 1..=999 => status::PRIVATE + code as u16,
+        code if status::REGISTERED.contains(&code) => code as u16,
+        _ => status::LAST_PRIVATE,
+    }
+}
+
+fn text(bytes: &[u8], max: usize) -> String {
+    shorten(String::from_utf8_lossy(bytes).into_owned(), max)
+}
+
+/// Cuts at a character's border, at most `max` bytes in.
+fn shorten(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_code_survives_the_websocket_where_it_fits() {
+        for (code, websocket, back) in [
+            (0, 1000, 0),
+            (42, 4042, 42),
+            (999, 4999, 999),
+            (3100, 3100, 3100),
+            (1 << 40, 4999, 999),
+        ] {
+            let code = VarInt::from_u64(code).unwrap();
+            assert_eq!(websocket_code(code), websocket);
+            let ConnectionError::ApplicationClosed(close) =
+                error_of_websocket(Some(websocket), "x")
+            else {
+                panic!("not the application's");
+            };
+            assert_eq!(close.error_code.into_inner(), back);
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let reason = "ä".repeat(1_000);
+        let farewell = Farewell::application(VarInt::default(), reason.into());
+        assert_eq!(farewell.reason, "ä".repeat(61));
+        let Some(Close::Application { reason, .. }) = farewell.frame else { panic!("no frame") };
+        assert_eq!(reason.len(), MAX_FRAME_REASON);
+    }
+}

@@ -1,0 +1,574 @@
+//! The engine: frames in, frames out, and all rules between them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    ConnectionError, ConnectionStats, Dir, Event, Frame, MessageBuf, OpenError, RecvStream,
+    SendDatagramError, SendStream, Side, SocketError, StreamId, TransportError, VarInt, Wire,
+    close::{self, Farewell},
+    code::violation,
+    datagrams::Datagrams,
+    event::Events,
+    streams::Streams,
+    timer::{Due, Timers},
+    wire::Capabilities,
+};
+use crate::Config;
+
+/// The largest message that is sent, however large the peer takes them: more gains no throughput, and a
+/// message once begun delays all that is urgent.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+enum State {
+    /// The peer's parameters are awaited; nothing that depends on them is sent.
+    Handshake,
+    /// Streams flow.
+    Established,
+    /// It has ended, and the peer is being told.
+    Closing(Closing),
+    /// All has been said; the socket can go.
+    Closed,
+}
+
+/// What of the farewell comes next.
+#[derive(Debug)]
+enum Closing {
+    /// The frame.
+    Frame(Farewell),
+    /// The WebSocket's Close.
+    WebSocket { code: u16, reason: String },
+    /// The peer's Close, or until the deadline: what comes is not looked at.
+    AwaitPeer,
+}
+
+/// What the socket is to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transmit {
+    /// A binary message: the contents of the buffer.
+    Message,
+    /// A WebSocket ping with this payload.
+    Ping([u8; 8]),
+    /// The WebSocket's Close. It is the last that is sent.
+    Close {
+        /// The close code (RFC 6455 §7.4).
+        code: u16,
+        /// The reason, at most 123 bytes.
+        reason: String,
+    },
+}
+
+/// A connection's state machine: no socket, no clock, no task.
+///
+/// Times are distances from any moment that the caller chooses, and must not go back. After each call of a
+/// `handle_` method, and after each call on behalf of the application, the caller
+///
+/// - calls [`poll_transmit`](Self::poll_transmit) while the socket takes messages and it returns something,
+/// - calls [`poll`](Self::poll) until it returns `None`, and passes the events on,
+/// - arms its timer for [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Connection {
+    side: Side,
+    wire: Wire,
+    caps: Capabilities,
+    config: Config,
+    state: State,
+    /// Why the connection has ended, once it has.
+    end: Option<ConnectionError>,
+    /// When a close stops waiting for the peer.
+    close_deadline: Option<Duration>,
+    parameters_sent: bool,
+    /// The largest message that the peer takes, and that this end makes.
+    max_message: usize,
+    max_datagram_frame: u64,
+    streams: Streams,
+    datagrams: Datagrams,
+    timers: Timers,
+    events: Events,
+    stats: ConnectionStats,
+    now: Duration,
+}
+
+impl Connection {
+    /// A connection over a WebSocket that has just been opened.
+    pub fn new(config: Config, side: Side, wire: Wire, now: Duration) -> Self {
+        let caps = wire.capabilities();
+        let handshake = caps.parameters.then_some(config.handshake_timeout);
+        let mut events = Events::default();
+        if !caps.parameters {
+            events.push(Event::Established);
+        }
+        Self {
+            side,
+            wire,
+            caps,
+            state: if caps.parameters { State::Handshake } else { State::Established },
+            end: None,
+            close_deadline: None,
+            parameters_sent: !caps.parameters,
+            max_message: match caps.parameters {
+                true => super::MIN_MAX_RECORD_SIZE as usize,
+                false => MAX_MESSAGE,
+            },
+            max_datagram_frame: 0,
+            streams: Streams::new(&config, side, wire),
+            datagrams: Datagrams::new(config.datagram_receive_buffer, config.datagram_send_buffer),
+            timers: Timers::new(
+                now,
+                handshake,
+                config.max_idle_timeout,
+                config.keep_alive_interval,
+            ),
+            events,
+            stats: ConnectionStats::default(),
+            config,
+            now,
+        }
+    }
+
+    /// The largest message that the peer may send: the socket need not take more.
+    pub fn max_inbound_message(&self) -> u64 {
+        self.wire.max_inbound_message(self.config.max_record_size, self.config.stream_window)
+    }
+
+    // ---- what the socket brings ----
+
+    /// A binary message has come.
+    pub fn handle_message(&mut self, now: Duration, mut message: Bytes) {
+        self.now = now;
+        self.timers.on_received(now);
+        self.stats.messages_received += 1;
+        self.stats.bytes_received += message.len() as u64;
+        if !self.is_open() {
+            return;
+        }
+        let whole = message.len();
+        if whole as u64 > self.max_inbound_message() {
+            return self.handle_oversized(now);
+        }
+        if message.is_empty() {
+            return self.fail(violation::protocol("message without a frame").into());
+        }
+        while self.is_open() {
+            let handled = match self.wire.decode(&mut message) {
+                Ok(None) => return,
+                Ok(Some(frame)) => self.handle_frame(frame, whole),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                self.fail(error.into());
+            }
+        }
+    }
+
+    /// A text message has come, which neither wire has.
+    pub fn handle_text(&mut self, now: Duration) {
+        self.now = now;
+        self.fail(ConnectionError::TextMessage);
+    }
+
+    /// A message larger than [`max_inbound_message`](Self::max_inbound_message) is coming.
+    pub fn handle_oversized(&mut self, now: Duration) {
+        self.now = now;
+        self.fail(ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
+    }
+
+    /// What came is not WebSocket.
+    pub fn handle_garbage(&mut self, now: Duration, reason: &str) {
+        self.now = now;
+        self.fail(ConnectionError::WebSocketProtocol(reason.into()));
+    }
+
+    /// A WebSocket ping has come. The socket answers it.
+    pub fn handle_ping(&mut self, now: Duration) {
+        self.heard_control(now);
+    }
+
+    /// A WebSocket pong has come.
+    pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
+        self.heard_control(now);
+        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3).
+        if let Ok(number) = payload.try_into()
+            && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
+        {
+            let _ = self.timers.ping.on_pong(number, now);
+        }
+    }
+
+    /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
+    /// (draft-ietf-quic-qmux-02 §Idle Timeout).
+    fn heard_control(&mut self, now: Duration) {
+        self.now = now;
+        match self.caps.ping_frames {
+            true => self.timers.on_heard(now),
+            false => self.timers.on_received(now),
+        }
+    }
+
+    /// The peer's WebSocket Close has come. The socket answers it.
+    pub fn handle_close(&mut self, now: Duration, code: Option<u16>, reason: &str) {
+        self.now = now;
+        if self.end.is_none() {
+            self.finish(close::error_of_websocket(code, reason));
+        }
+        // Ours is the answer, unless it has left already.
+        if let State::Closing(Closing::Frame(farewell)) = &mut self.state {
+            let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
+            self.state = State::Closing(Closing::WebSocket { code, reason });
+        }
+    }
+
+    /// The socket has ended: nothing more will come.
+    pub fn handle_socket_end(&mut self, now: Duration, error: SocketError) {
+        self.now = now;
+        self.finish(ConnectionError::Reset(error));
+        self.state = State::Closed;
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds should be
+    /// handled first: a peer is not silent while its message waits.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.now = now;
+        if !self.is_open() {
+            if self.close_deadline.is_some_and(|deadline| deadline <= now) {
+                self.state = State::Closed;
+            }
+            return;
+        }
+        if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
+            self.fail(ConnectionError::TimedOut(timeout));
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes with
+    /// every call, mostly to later: a timer that fires early does no harm.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        match &self.state {
+            State::Handshake | State::Established => self.timers.next(),
+            State::Closing(_) => self.close_deadline,
+            State::Closed => None,
+        }
+    }
+
+    fn handle_frame(&mut self, frame: Frame, whole: usize) -> Result<(), TransportError> {
+        let events = &mut self.events;
+        if matches!(self.state, State::Handshake) != matches!(frame, Frame::TransportParameters(_))
+        {
+            return Err(violation::protocol("transport parameters come first, and once"));
+        }
+        match frame {
+            Frame::TransportParameters(peer) => {
+                self.timers.established(peer.max_idle_timeout);
+                self.max_message =
+                    usize::try_from(peer.max_record_size).unwrap_or(usize::MAX).min(MAX_MESSAGE);
+                self.max_datagram_frame = peer.max_datagram_frame_size;
+                self.streams.set_peer_parameters(peer, events);
+                self.state = State::Established;
+                events.push(Event::Established);
+                Ok(())
+            }
+            Frame::Padding(_) => Ok(()),
+            Frame::Ping(number) => self.timers.ping.on_ping(number),
+            Frame::Pong(number) => self.timers.ping.on_pong(number, self.now),
+            Frame::Stream { id, offset, data, fin } => {
+                self.streams.on_stream_frame(id, offset, data, fin, whole, events)
+            }
+            Frame::ResetStream { id, code, final_size, reliable_size } => {
+                self.streams.on_reset(id, code, final_size, reliable_size, events)
+            }
+            Frame::StopSending { id, code } => self.streams.on_stop_sending(id, code, events),
+            Frame::FinReceived { id } => self.streams.on_fin_received(id, events),
+            Frame::MaxData(total) => self.streams.on_max_data(total),
+            Frame::MaxStreamData { id, credit } => {
+                self.streams.on_max_stream_data(id, credit, events)
+            }
+            Frame::MaxStreams { dir, count } => {
+                self.streams.on_max_streams(dir, count, events);
+                Ok(())
+            }
+            Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
+            Frame::DataBlocked(_) | Frame::StreamsBlocked { .. } => Ok(()),
+            Frame::Datagram(data) => self.handle_datagram(data, whole),
+            Frame::ConnectionClose(close) => {
+                self.fail(close::error_of_frame(close));
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, data: Bytes, whole: usize) -> Result<(), TransportError> {
+        // The limit is on the frame, whose type alone takes a byte (RFC 9221 §3).
+        if data.len() as u64 >= self.config.parameters().max_datagram_frame_size {
+            return Err(violation::protocol("a datagram larger than was allowed"));
+        }
+        self.datagrams.receive(data, whole, &mut self.events);
+        Ok(())
+    }
+
+    // ---- what the socket takes ----
+
+    /// What to send next, if anything: for a [`Transmit::Message`] the bytes are in `out`. To be called when
+    /// the socket can take a message, and not before: which stream's bytes go next is decided here.
+    pub fn poll_transmit(&mut self, now: Duration, out: &mut MessageBuf) -> Option<Transmit> {
+        self.now = now;
+        out.clear();
+        if !self.parameters_sent && !matches!(self.state, State::Closed) {
+            // They come first, whatever happens.
+            self.parameters_sent = true;
+            let parameters = Frame::TransportParameters(self.config.parameters());
+            self.wire.encode(&parameters, out);
+            return Some(self.message_leaves(out));
+        }
+        match &mut self.state {
+            State::Handshake | State::Closed | State::Closing(Closing::AwaitPeer) => None,
+            State::Established => self.transmit_established(out),
+            State::Closing(Closing::Frame(farewell)) => {
+                let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
+                let frame = farewell.frame.take().filter(|_| self.caps.close_frame);
+                self.state = State::Closing(Closing::WebSocket { code, reason });
+                match frame {
+                    Some(frame) => {
+                        self.wire.encode(&Frame::ConnectionClose(frame), out);
+                        Some(self.message_leaves(out))
+                    }
+                    None => self.poll_transmit(now, out),
+                }
+            }
+            State::Closing(Closing::WebSocket { code, reason }) => {
+                let (code, reason) = (*code, std::mem::take(reason));
+                self.state = State::Closing(Closing::AwaitPeer);
+                Some(Transmit::Close { code, reason })
+            }
+        }
+    }
+
+    fn transmit_established(&mut self, out: &mut MessageBuf) -> Option<Transmit> {
+        if !self.caps.ping_frames
+            && let Some(number) = self.timers.ping.send(self.now)
+        {
+            return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
+        }
+        if let Some(number) = self.timers.ping.answer.take() {
+            self.wire.encode(&Frame::Pong(number), out);
+        }
+        if let Some(number) = self.timers.ping.send(self.now) {
+            self.wire.encode(&Frame::Ping(number), out);
+        }
+        self.streams.write_control(out, self.max_message, &mut self.events);
+        self.write_datagrams(out);
+        self.streams.write_data(out, self.max_message, &mut self.events);
+        (!out.is_empty()).then(|| self.message_leaves(out))
+    }
+
+    fn write_datagrams(&mut self, out: &mut MessageBuf) {
+        while self.datagrams.has_something_to_send() {
+            let room = self.max_message.saturating_sub(out.len() + DATAGRAM_OVERHEAD);
+            let Some(datagram) = self.datagrams.next(room, &mut self.events) else { return };
+            self.wire.encode(&Frame::Datagram(datagram), out);
+        }
+    }
+
+    fn message_leaves(&mut self, out: &MessageBuf) -> Transmit {
+        self.timers.on_sent(self.now);
+        self.stats.messages_sent += 1;
+        self.stats.bytes_sent += out.len() as u64;
+        Transmit::Message
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) would return something.
+    pub fn wants_transmit(&self) -> bool {
+        match &self.state {
+            State::Handshake => !self.parameters_sent,
+            State::Established => {
+                !self.parameters_sent
+                    || self.timers.ping.due
+                    || self.timers.ping.answer.is_some()
+                    || self.datagrams.has_something_to_send()
+                    || self.streams.has_something_to_send()
+            }
+            State::Closing(Closing::AwaitPeer) | State::Closed => false,
+            State::Closing(_) => true,
+        }
+    }
+
+    // ---- the end ----
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Handshake | State::Established)
+    }
+
+    /// The connection ends for `error`, and the peer is told what concerns it.
+    fn fail(&mut self, error: ConnectionError) {
+        if self.end.is_none() {
+            self.finish(error);
+        }
+    }
+
+    fn finish(&mut self, error: ConnectionError) {
+        let farewell = Farewell::of(&error);
+        self.finish_with(error, farewell);
+    }
+
+    fn finish_with(&mut self, error: ConnectionError, farewell: Option<Farewell>) {
+        if self.end.is_some() {
+            return;
+        }
+        self.state = match farewell {
+            Some(farewell) => State::Closing(Closing::Frame(farewell)),
+            None => State::Closed,
+        };
+        self.close_deadline = Some(self.now + self.config.close_timeout);
+        self.end = Some(error);
+        self.streams.on_connection_end();
+        self.events.push(Event::Closed);
+    }
+
+    /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has not been
+    /// sent is lost; what has come stays readable.
+    pub fn close(&mut self, now: Duration, code: VarInt, reason: Bytes) {
+        self.now = now;
+        let farewell = Farewell::application(code, reason);
+        self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
+    }
+
+    /// Why the connection has ended; `None` while it has not.
+    pub fn close_reason(&self) -> Option<&ConnectionError> {
+        self.end.as_ref()
+    }
+
+    /// Whether all has been said on both sides, or the wait for the peer is over: the socket can go.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether the peer's limits are known and the connection has not ended.
+    pub fn is_established(&self) -> bool {
+        matches!(self.state, State::Established)
+    }
+
+    // ---- what the application does ----
+
+    /// The next news for the application.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Opens a stream; `Ok(None)` when the peer allows no more for now, and then [`Event::Available`]
+    /// follows.
+    ///
+    /// On the QMux wire the peer sees the stream with its first frame; on the js-ws wire at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+        match &self.end {
+            Some(end) => Err(end.clone().into()),
+            None => self.streams.open(dir),
+        }
+    }
+
+    /// How many streams [`open`](Self::open) would open.
+    pub fn openable(&mut self, dir: Dir) -> u64 {
+        if self.end.is_some() { 0 } else { self.streams.openable(dir) }
+    }
+
+    /// An application waits for the peer to allow more streams: the peer is told, once for each limit. Says
+    /// whether there is something to send now.
+    pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
+        self.is_established() && self.streams.report_streams_blocked(dir)
+    }
+
+    /// The oldest stream of the peer's that was not accepted yet. Those that came before the connection's end
+    /// can be accepted after it.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.streams.accept(dir)
+    }
+
+    /// A stream's sending half.
+    pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
+        self.streams.send_stream(id, self.end.as_ref())
+    }
+
+    /// A stream's receiving half.
+    pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
+        self.streams.recv_stream(id, self.end.as_ref())
+    }
+
+    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        let frame =
+            usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
+        (self.caps.datagrams && self.max_datagram_frame > 0)
+            .then(|| frame.saturating_sub(DATAGRAM_OVERHEAD))
+    }
+
+    fn check_datagram(&self, datagram: &Bytes) -> Result<(), SendDatagramError> {
+        if let Some(end) = &self.end {
+            return Err(end.clone().into());
+        }
+        match self.max_datagram_size() {
+            None => Err(SendDatagramError::UnsupportedByPeer),
+            Some(max) if datagram.len() > max => Err(SendDatagramError::TooLarge),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Queues a datagram; where the queue is full, the oldest go.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    pub fn send_datagram(&mut self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        self.check_datagram(&datagram)?;
+        self.datagrams.send(datagram);
+        Ok(())
+    }
+
+    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another being
+    /// dropped; if not, [`Event::DatagramsUnblocked`] follows.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    pub fn datagram_fits(&mut self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
+        self.check_datagram(datagram)?;
+        Ok(self.datagrams.has_room(datagram))
+    }
+
+    /// The oldest datagram that has come; `None` when there is none, and then
+    /// [`Event::DatagramReceived`] follows.
+    pub fn read_datagram(&mut self) -> Option<Bytes> {
+        self.datagrams.read()
+    }
+
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Which language the two ends speak.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The smoothed time from a ping to its answer; `None` before the first.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.timers.ping.rtt
+    }
+
+    /// What the connection has done.
+    pub fn stats(&self) -> ConnectionStats {
+        ConnectionStats {
+            live_streams: self.streams.len() as u64,
+            streams_refused: self.streams.refused,
+            send_buffered: self.streams.send_buffered as u64,
+            datagrams_dropped_incoming: self.datagrams.dropped_incoming,
+            datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,
+            ..self.stats
+        }
+    }
+}
+
+/// A DATAGRAM frame's type and length, at most, in a message of at most 64 KiB.
+const DATAGRAM_OVERHEAD: usize = 1 + 4;

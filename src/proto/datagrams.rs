@@ -1,0 +1,113 @@
+//! Datagrams (RFC 9221): two bounded queues that shed the oldest.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Event, event::Events};
+
+/// What a queued datagram costs besides its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = size_of::<Bytes>();
+
+#[derive(Debug, Default)]
+struct Queue {
+    datagrams: VecDeque<Bytes>,
+    cost: usize,
+    limit: usize,
+}
+
+impl Queue {
+    fn new(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    fn fits(&self, datagram: &Bytes) -> bool {
+        self.cost + datagram.len() + OVERHEAD <= self.limit
+    }
+
+    /// Appends, and returns how many older ones had to go.
+    fn push(&mut self, datagram: Bytes) -> u64 {
+        let mut dropped = 0;
+        while !self.fits(&datagram) && self.pop().is_some() {
+            dropped += 1;
+        }
+        self.cost += datagram.len() + OVERHEAD;
+        self.datagrams.push_back(datagram);
+        dropped
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let datagram = self.datagrams.pop_front()?;
+        self.cost -= datagram.len() + OVERHEAD;
+        Some(datagram)
+    }
+}
+
+/// Both directions' datagrams.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    incoming: Queue,
+    outgoing: Queue,
+    reader_waits: bool,
+    writer_waits: bool,
+    /// Datagrams that came and were dropped for newer ones.
+    pub(super) dropped_incoming: u64,
+    /// Datagrams that were to be sent and were dropped for newer ones.
+    pub(super) dropped_outgoing: u64,
+}
+
+impl Datagrams {
+    pub(super) fn new(receive_buffer: usize, send_buffer: usize) -> Self {
+        Self {
+            incoming: Queue::new(receive_buffer),
+            outgoing: Queue::new(send_buffer),
+            reader_waits: false,
+            writer_waits: false,
+            dropped_incoming: 0,
+            dropped_outgoing: 0,
+        }
+    }
+
+    /// A datagram came, cut from a message of `whole` bytes.
+    pub(super) fn receive(&mut self, datagram: Bytes, whole: usize, events: &mut Events) {
+        // A slice would keep the whole message alive, and the queue's bound would be a lie.
+        let datagram = match datagram.len() * 2 < whole {
+            true => Bytes::copy_from_slice(&datagram),
+            false => datagram,
+        };
+        self.dropped_incoming += self.incoming.push(datagram);
+        if std::mem::take(&mut self.reader_waits) {
+            events.push(Event::DatagramReceived);
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Option<Bytes> {
+        let datagram = self.incoming.pop();
+        self.reader_waits = datagram.is_none();
+        datagram
+    }
+
+    /// Whether a datagram would be taken without an older one being dropped.
+    pub(super) fn has_room(&mut self, datagram: &Bytes) -> bool {
+        let fits = self.outgoing.datagrams.is_empty() || self.outgoing.fits(datagram);
+        self.writer_waits |= !fits;
+        fits
+    }
+
+    pub(super) fn send(&mut self, datagram: Bytes) {
+        self.dropped_outgoing += self.outgoing.push(datagram);
+    }
+
+    /// The next to send, if its payload is of at most `max` bytes.
+    pub(super) fn next(&mut self, max: usize, events: &mut Events) -> Option<Bytes> {
+        self.outgoing.datagrams.front().filter(|datagram| datagram.len() <= max)?;
+        if std::mem::take(&mut self.writer_waits) {
+            events.push(Event::DatagramsUnblocked);
+        }
+        self.outgoing.pop()
+    }
+
+    pub(super) fn has_something_to_send(&self) -> bool {
+        !self.outgoing.datagrams.is_empty()
+    }
+}

@@ -1,0 +1,256 @@
+//! Why a connection ended, and what each operation can fail with: always who did it.
+
+use std::{fmt, io, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{TransportError, TransportErrorCode, VarInt};
+
+/// Why a connection ended. Cheap to clone.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The peer broke the rules of the wire; it was told the code.
+    #[error("the peer broke the protocol: {0}")]
+    TransportError(#[from] TransportError),
+    /// The peer sent a WebSocket text message, which neither wire has.
+    #[error("the peer sent a text message")]
+    TextMessage,
+    /// The peer sent a larger message than it had been allowed.
+    #[error("the peer sent a message of more than {limit} bytes")]
+    MessageTooLarge {
+        /// The largest message allowed, in bytes.
+        limit: u64,
+    },
+    /// What the peer sent is not WebSocket (RFC 6455).
+    #[error("the peer broke the WebSocket protocol: {0}")]
+    WebSocketProtocol(Arc<str>),
+    /// The peer's protocol layer closed the connection; with a code other than
+    /// [`NO_ERROR`](TransportErrorCode::NO_ERROR) because of something that this end sent.
+    #[error("closed by the peer: {0}")]
+    ConnectionClosed(ConnectionClose),
+    /// The peer's application closed the connection.
+    #[error("closed by the peer's application: {0}")]
+    ApplicationClosed(ApplicationClose),
+    /// The network, or whatever carries the WebSocket, went away without a word from the peer.
+    #[error("connection lost: {0}")]
+    Reset(SocketError),
+    /// The peer was silent for longer than the idle timeout, or never began.
+    #[error("timed out: {0}")]
+    TimedOut(Timeout),
+    /// This end closed the connection.
+    #[error("closed by this end")]
+    LocallyClosed,
+}
+
+/// Who brought a connection to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Culprit {
+    /// This end's application.
+    Local,
+    /// The peer.
+    Peer,
+    /// What lies between the two.
+    Network,
+    /// Nobody: time ran out.
+    Timeout,
+}
+
+impl ConnectionError {
+    /// Who brought the connection to its end.
+    pub fn culprit(&self) -> Culprit {
+        match self {
+            Self::LocallyClosed => Culprit::Local,
+            Self::Reset(_) => Culprit::Network,
+            Self::TimedOut(_) => Culprit::Timeout,
+            _ => Culprit::Peer,
+        }
+    }
+}
+
+/// Which deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Timeout {
+    /// The peer's transport parameters did not come.
+    Handshake,
+    /// Nothing was sent or received for the idle timeout.
+    Idle,
+    /// A ping stayed unanswered, and nothing else came, for the idle timeout.
+    KeepAlive,
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "the peer never sent its transport parameters",
+            Self::Idle => "the connection was idle",
+            Self::KeepAlive => "the peer answers no ping",
+        })
+    }
+}
+
+/// How the socket under the WebSocket failed. Cheap to clone.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// It ended without the WebSocket's closing handshake, perhaps in the middle of a message.
+    #[error("the stream ended without a closing handshake")]
+    Eof,
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(Arc<io::Error>),
+}
+
+impl From<io::Error> for SocketError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+/// The peer's protocol layer closed the connection, with these words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionClose {
+    /// The transport's error code.
+    pub error_code: TransportErrorCode,
+    /// The type of the frame that the peer blames.
+    pub frame_type: Option<VarInt>,
+    /// The peer's words, UTF-8 by custom.
+    pub reason: Bytes,
+}
+
+/// The peer's application closed the connection, with these words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationClose {
+    /// The application's error code.
+    pub error_code: VarInt,
+    /// The peer's words, UTF-8 by custom.
+    pub reason: Bytes,
+}
+
+fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
+    if reason.is_empty() {
+        return Ok(());
+    }
+    write!(f, ": {}", String::from_utf8_lossy(reason))
+}
+
+impl fmt::Display for ConnectionClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error_code.fmt(f)?;
+        fmt_reason(f, &self.reason)
+    }
+}
+
+impl fmt::Display for ApplicationClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "code {}", self.error_code)?;
+        fmt_reason(f, &self.reason)
+    }
+}
+
+/// Opening a stream failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The connection has ended.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[from] ConnectionError),
+    /// The connection is shutting down and takes no new streams.
+    #[error("the connection is shutting down")]
+    ShuttingDown,
+    /// The wire has no such streams: js-ws has no unidirectional ones.
+    #[error("the wire has no such streams")]
+    Unsupported,
+}
+
+/// Reading from a stream failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The peer reset the stream with this code.
+    #[error("stream reset by the peer with code {0}")]
+    Reset(VarInt),
+    /// The connection ended before the stream did. Whatever had arrived has been read by now.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[source] ConnectionError),
+    /// This end stopped the stream, or has already been told of its end.
+    #[error("stream closed")]
+    ClosedStream,
+}
+
+/// Writing to a stream failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The peer stopped reading the stream, with this code. Bytes written before may not have been read.
+    #[error("stream stopped by the peer with code {0}")]
+    Stopped(VarInt),
+    /// The connection has ended. Bytes written before may not have been sent.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[source] ConnectionError),
+    /// This end has finished or reset the stream.
+    #[error("stream closed")]
+    ClosedStream,
+}
+
+/// The stream has ended for this end already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
+#[error("stream closed")]
+pub struct ClosedStream;
+
+/// Sending a datagram failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendDatagramError {
+    /// The wire has no datagrams, or the peer takes none.
+    #[error("the peer takes no datagrams")]
+    UnsupportedByPeer,
+    /// The datagram is longer than the peer takes.
+    #[error("datagram is longer than the peer takes")]
+    TooLarge,
+    /// The connection has ended.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[from] ConnectionError),
+}
+
+impl From<ConnectionError> for io::Error {
+    fn from(error: ConnectionError) -> Self {
+        let kind = match &error {
+            ConnectionError::TimedOut(_) => io::ErrorKind::TimedOut,
+            ConnectionError::Reset(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
+            ConnectionError::Reset(SocketError::Io(error)) => error.kind(),
+            ConnectionError::LocallyClosed => io::ErrorKind::NotConnected,
+            ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
+                io::ErrorKind::ConnectionAborted
+            }
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(_) => Self::new(io::ErrorKind::ConnectionReset, error),
+            ReadError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+            ReadError::ConnectionLost(error) => error.into(),
+        }
+    }
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(_) => Self::new(io::ErrorKind::BrokenPipe, error),
+            WriteError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+            WriteError::ConnectionLost(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClosedStream> for io::Error {
+    fn from(error: ClosedStream) -> Self {
+        Self::new(io::ErrorKind::NotConnected, error)
+    }
+}

@@ -1,0 +1,117 @@
+//! A message on its way out, without having copied what it carries.
+
+use bytes::{BufMut, Bytes};
+
+/// Payloads shorter than this are copied beside their header: following a pointer costs more than the copy.
+const INLINE_BELOW: usize = 512;
+
+/// The pieces of one outgoing message, in order: small ones gathered, large ones by reference.
+///
+/// A buffer is filled by [`Connection::poll_transmit`](super::Connection::poll_transmit), read by the socket
+/// and used again; once warm it allocates nothing.
+#[derive(Debug, Default)]
+pub struct MessageBuf {
+    inline: Vec<u8>,
+    parts: Vec<Part>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// The bytes of `inline` up to here, from where the last such part ended.
+    InlineUpTo(usize),
+    Chunk(Bytes),
+}
+
+impl MessageBuf {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes the message has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Empties the buffer and keeps its memory.
+    pub fn clear(&mut self) {
+        self.inline.clear();
+        self.parts.clear();
+        self.len = 0;
+    }
+
+    /// Appends what `write` puts; returns how many bytes that was.
+    pub(crate) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let before = self.inline.len();
+        write(&mut self.inline);
+        let added = self.inline.len() - before;
+        self.len += added;
+        match self.parts.last_mut() {
+            Some(Part::InlineUpTo(end)) => *end = self.inline.len(),
+            _ => self.parts.push(Part::InlineUpTo(self.inline.len())),
+        }
+        added
+    }
+
+    /// Appends a payload.
+    pub(crate) fn put_chunk(&mut self, chunk: Bytes) {
+        if chunk.len() < INLINE_BELOW {
+            self.put(|out| out.put_slice(&chunk));
+        } else {
+            self.len += chunk.len();
+            self.parts.push(Part::Chunk(chunk));
+        }
+    }
+
+    /// The message's bytes, piece by piece.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.parts.iter().map(move |part| match part {
+            Part::InlineUpTo(end) => {
+                let slice = &self.inline[start..*end];
+                start = *end;
+                slice
+            }
+            Part::Chunk(chunk) => chunk,
+        })
+    }
+
+    /// The message in one piece: a copy, unless it is one chunk anyway.
+    pub fn to_bytes(&self) -> Bytes {
+        if let [Part::Chunk(chunk)] = &self.parts[..] {
+            return chunk.clone();
+        }
+        let mut out = Vec::with_capacity(self.len);
+        self.slices().for_each(|slice| out.extend_from_slice(slice));
+        out.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_out_in_the_order_they_went_in() {
+        let mut buf = MessageBuf::new();
+        let large = Bytes::from(vec![7; INLINE_BELOW]);
+        for _ in 0..2 {
+            buf.put(|out| out.put_u8(1));
+            buf.put_chunk(Bytes::from_static(b"small"));
+            buf.put_chunk(large.clone());
+            buf.put(|out| out.put_u8(2));
+            let expected = [b"\x01small", &large[..], b"\x02"].concat();
+            assert_eq!(buf.len(), expected.len());
+            assert_eq!(buf.to_bytes(), expected);
+            assert_eq!(buf.slices().count(), 3);
+            buf.clear();
+            assert!(buf.is_empty());
+        }
+    }
+}

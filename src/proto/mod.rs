@@ -1,0 +1,39 @@
+//! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a task.
+//!
+//! [`Connection`] takes messages and time, and gives messages and [`Event`]s. It is the same for a client and
+//! a server, in a process and in a browser, and on either [`Wire`].
+
+mod close;
+mod code;
+mod connection;
+mod datagrams;
+mod error;
+mod event;
+mod frame;
+mod message;
+pub(crate) mod params;
+mod stats;
+mod stream_id;
+mod streams;
+mod timer;
+mod varint;
+mod wire;
+
+pub use self::{
+    code::{TransportError, TransportErrorCode},
+    connection::{Connection, Transmit},
+    error::{
+        ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, OpenError,
+        ReadError, SendDatagramError, SocketError, Timeout, WriteError,
+    },
+    event::Event,
+    frame::{Close, Credit, Frame},
+    message::MessageBuf,
+    params::TransportParameters,
+    stats::ConnectionStats,
+    stream_id::{Dir, Side, StreamId},
+    streams::{RecvStream, SendEnd, SendStream},
+    varint::{VarInt, VarIntBoundsExceeded},
+    wire::{Capabilities, Wire},
+};
+pub(crate) use wire::MIN_MAX_RECORD_SIZE;

@@ -1,0 +1,177 @@
+//! Transport parameters: what each end allows the other (RFC 9000 §18, draft-ietf-quic-qmux-02).
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{StreamId, TransportError, VarInt, code::violation, wire::MIN_MAX_RECORD_SIZE};
+
+/// The limits that an end declares for what the other sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportParameters {
+    /// How long the connection may be silent; zero for ever. Whole milliseconds on the wire.
+    pub max_idle_timeout: Duration,
+    /// Bytes of all streams together.
+    pub initial_max_data: u64,
+    /// Bytes on a bidirectional stream that the declaring end opens.
+    pub initial_max_stream_data_bidi_local: u64,
+    /// Bytes on a bidirectional stream that the other end opens.
+    pub initial_max_stream_data_bidi_remote: u64,
+    /// Bytes on a unidirectional stream.
+    pub initial_max_stream_data_uni: u64,
+    /// Bidirectional streams, in all.
+    pub initial_max_streams_bidi: u64,
+    /// Unidirectional streams, in all.
+    pub initial_max_streams_uni: u64,
+    /// Bytes of a DATAGRAM frame, type and length included; 0 for no datagrams (RFC 9221 §3).
+    pub max_datagram_frame_size: u64,
+    /// Bytes of a message.
+    pub max_record_size: u64,
+    /// RESET_STREAM_AT is understood (draft-ietf-quic-reliable-stream-reset §3).
+    pub reset_stream_at: bool,
+}
+
+/// What an end that declares nothing allows (RFC 9000 §18.2).
+impl Default for TransportParameters {
+    fn default() -> Self {
+        Self {
+            max_idle_timeout: Duration::ZERO,
+            initial_max_data: 0,
+            initial_max_stream_data_bidi_local: 0,
+            initial_max_stream_data_bidi_remote: 0,
+            initial_max_stream_data_uni: 0,
+            initial_max_streams_bidi: 0,
+            initial_max_streams_uni: 0,
+            max_datagram_frame_size: 0,
+            max_record_size: MIN_MAX_RECORD_SIZE,
+            reset_stream_at: false,
+        }
+    }
+}
+
+const MAX_IDLE_TIMEOUT: u64 = 0x01;
+const INITIAL_MAX_DATA: u64 = 0x04;
+const INITIAL_MAX_STREAM_DATA_BIDI_LOCAL: u64 = 0x05;
+const INITIAL_MAX_STREAM_DATA_BIDI_REMOTE: u64 = 0x06;
+const INITIAL_MAX_STREAM_DATA_UNI: u64 = 0x07;
+const INITIAL_MAX_STREAMS_BIDI: u64 = 0x08;
+const INITIAL_MAX_STREAMS_UNI: u64 = 0x09;
+const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
+const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
+const RESET_STREAM_AT: u64 = 0x1d;
+
+/// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has not.
+const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
+
+/// More parameters than this in one frame are an attack on whoever remembers which ones came.
+const MAX_PARAMETERS: usize = 64;
+
+impl TransportParameters {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut put = |id: u64, value: u64| {
+            let value = VarInt::saturating(value);
+            VarInt::saturating(id).encode(out);
+            VarInt::from_u32(value.size() as u32).encode(out);
+            value.encode(out);
+        };
+        let idle = u64::try_from(self.max_idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        for (id, value, default) in [
+            (MAX_IDLE_TIMEOUT, idle, 0),
+            (INITIAL_MAX_DATA, self.initial_max_data, 0),
+            (INITIAL_MAX_STREAM_DATA_BIDI_LOCAL, self.initial_max_stream_data_bidi_local, 0),
+            (INITIAL_MAX_STREAM_DATA_BIDI_REMOTE, self.initial_max_stream_data_bidi_remote, 0),
+            (INITIAL_MAX_STREAM_DATA_UNI, self.initial_max_stream_data_uni, 0),
+            (INITIAL_MAX_STREAMS_BIDI, self.initial_max_streams_bidi, 0),
+            (INITIAL_MAX_STREAMS_UNI, self.initial_max_streams_uni, 0),
+            (MAX_DATAGRAM_FRAME_SIZE, self.max_datagram_frame_size, 0),
+            (MAX_RECORD_SIZE, self.max_record_size, MIN_MAX_RECORD_SIZE),
+        ] {
+            if value != default {
+                put(id, value);
+            }
+        }
+        if self.reset_stream_at {
+            VarInt::saturating(RESET_STREAM_AT).encode(out);
+            out.put_u8(0);
+        }
+    }
+
+    pub(super) fn decode(mut input: Bytes) -> Result<Self, TransportError> {
+        let mut params = Self::default();
+        let mut seen = Vec::new();
+        while input.has_remaining() {
+            let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input))
+            else {
+                return Err(violation::transport_parameter("parameter is cut short"));
+            };
+            let id = id.into_inner();
+            let len = usize::try_from(len.into_inner()).unwrap_or(usize::MAX);
+            if len > input.len() {
+                return Err(violation::transport_parameter("parameter is cut short"));
+            }
+            if seen.contains(&id) {
+                return Err(violation::transport_parameter(format!(
+                    "parameter {id:#x} comes twice"
+                )));
+            }
+            if seen.len() == MAX_PARAMETERS {
+                return Err(violation::transport_parameter("too many parameters"));
+            }
+            seen.push(id);
+            params.set(id, input.split_to(len))?;
+        }
+        params.validate()?;
+        Ok(params)
+    }
+
+    fn set(&mut self, id: u64, mut value: Bytes) -> Result<(), TransportError> {
+        let field = match id {
+            MAX_IDLE_TIMEOUT => {
+                self.max_idle_timeout = Duration::from_millis(whole_varint(id, &mut value)?);
+                return Ok(());
+            }
+            INITIAL_MAX_DATA => &mut self.initial_max_data,
+            INITIAL_MAX_STREAM_DATA_BIDI_LOCAL => &mut self.initial_max_stream_data_bidi_local,
+            INITIAL_MAX_STREAM_DATA_BIDI_REMOTE => &mut self.initial_max_stream_data_bidi_remote,
+            INITIAL_MAX_STREAM_DATA_UNI => &mut self.initial_max_stream_data_uni,
+            INITIAL_MAX_STREAMS_BIDI => &mut self.initial_max_streams_bidi,
+            INITIAL_MAX_STREAMS_UNI => &mut self.initial_max_streams_uni,
+            MAX_DATAGRAM_FRAME_SIZE => &mut self.max_datagram_frame_size,
+            MAX_RECORD_SIZE => &mut self.max_record_size,
+            RESET_STREAM_AT if value.is_empty() => {
+                self.reset_stream_at = true;
+                return Ok(());
+            }
+            RESET_STREAM_AT => {
+                return Err(violation::transport_parameter("reset_stream_at carries a value"));
+            }
+            id if FORBIDDEN.contains(&id) => {
+                return Err(violation::transport_parameter(format!(
+                    "parameter {id:#x} is forbidden"
+                )));
+            }
+            _ => return Ok(()),
+        };
+        *field = whole_varint(id, &mut value)?;
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<(), TransportError> {
+        if self.initial_max_streams_bidi > StreamId::MAX_COUNT
+            || self.initial_max_streams_uni > StreamId::MAX_COUNT
+        {
+            return Err(violation::transport_parameter("initial_max_streams is past 2^60"));
+        }
+        if self.max_record_size < MIN_MAX_RECORD_SIZE {
+            return Err(violation::transport_parameter("max_record_size is below 16382"));
+        }
+        Ok(())
+    }
+}
+
+fn whole_varint(id: u64, value: &mut Bytes) -> Result<u64, TransportError> {
+    match VarInt::decode(value) {
+        Some(number) if value.is_empty() => Ok(number.into_inner()),
+        _ => Err(violation::transport_parameter(format!("parameter {id:#x} is not one integer"))),
+    }
+}

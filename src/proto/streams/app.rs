@@ -1,0 +1,371 @@
+//! What the application does with a stream, through short borrows of the connection.
+
+use bytes::{Buf, Bytes};
+
+use super::{Streams, send::ResetBy};
+use crate::proto::{
+    ClosedStream, ConnectionError, Dir, OpenError, ReadError, StreamId, VarInt, WriteError,
+};
+
+impl Streams {
+    /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told.
+    pub(in crate::proto) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+        if dir == Dir::Uni && !self.caps.unidirectional {
+            return Err(OpenError::Unsupported);
+        }
+        let side = self.side;
+        let count = self.counts.of(side, dir);
+        if count.opened >= count.limit {
+            return Ok(None);
+        }
+        let id = StreamId::new(side, dir, count.opened);
+        count.opened += 1;
+        self.insert(id);
+        Ok(Some(id))
+    }
+
+    /// How many more streams the peer lets this end open.
+    pub(in crate::proto) fn openable(&mut self, dir: Dir) -> u64 {
+        let side = self.side;
+        let count = self.counts.of(side, dir);
+        count.limit - count.opened
+    }
+
+    /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
+    pub(in crate::proto) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
+        let side = self.side;
+        let count = self.counts.of(side, dir);
+        let (limit, news) = (count.limit, count.reported != Some(count.limit));
+        if !self.caps.blocked_frames || !news {
+            return false;
+        }
+        count.reported = Some(limit);
+        self.streams_blocked[dir as usize] = Some(limit);
+        true
+    }
+
+    /// The oldest stream of the peer's that the application has not taken.
+    pub(in crate::proto) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.unaccepted[dir as usize].pop_front()
+    }
+
+    pub(in crate::proto) fn send_stream<'a>(
+        &'a mut self,
+        id: StreamId,
+        end: Option<&'a ConnectionError>,
+    ) -> SendStream<'a> {
+        SendStream { streams: self, id, end }
+    }
+
+    pub(in crate::proto) fn recv_stream<'a>(
+        &'a mut self,
+        id: StreamId,
+        end: Option<&'a ConnectionError>,
+    ) -> RecvStream<'a> {
+        RecvStream { streams: self, id, end }
+    }
+}
+
+/// What became of a sending half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendEnd {
+    /// Not yet at its end.
+    Open,
+    /// The end, and every byte before it, has been handed to the socket.
+    Finished,
+    /// The peer stopped it with this code.
+    Stopped(VarInt),
+    /// This end reset it.
+    Reset,
+}
+
+/// A stream's sending half, borrowed from its [`Connection`](crate::proto::Connection).
+#[derive(Debug)]
+pub struct SendStream<'a> {
+    streams: &'a mut Streams,
+    id: StreamId,
+    end: Option<&'a ConnectionError>,
+}
+
+impl SendStream<'_> {
+    /// How many bytes the send buffer takes now. With 0,
+    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is room.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn room(&mut self) -> Result<usize, WriteError> {
+        if let Some(end) = self.end {
+            return Err(WriteError::ConnectionLost(end.clone()));
+        }
+        let limit = self.streams.send_buffer;
+        let Some(send) = self.streams.get(self.id).and_then(|stream| stream.send.as_mut()) else {
+            return Err(WriteError::ClosedStream);
+        };
+        let room = send.room(limit)?;
+        send.waiting_for_room = room == 0;
+        Ok(room)
+    }
+
+    /// Takes a copy of as many bytes as there is room for; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        let taken = self.room()?.min(data.len());
+        self.add(taken, |send| send.push_slice(&data[..taken]));
+        Ok(taken)
+    }
+
+    /// Takes as much of the front of `data` as there is room for, without a copy; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
+        let taken = self.room()?.min(data.len());
+        let chunk = data.split_to(taken);
+        self.add(taken, |send| send.push_chunk(chunk));
+        Ok(taken)
+    }
+
+    fn add(&mut self, len: usize, push: impl FnOnce(&mut super::Send)) {
+        if len == 0 {
+            return;
+        }
+        let Some(&key) = self.streams.keys.get(&self.id) else { return };
+        let Some(send) = self.streams.slab[key].send.as_mut() else { return };
+        push(send);
+        self.streams.send_buffered += len;
+        self.streams.schedule(key);
+    }
+
+    /// Nothing follows what was written.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the stream had ended already, and how.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        if let Some(end) = self.end {
+            return Err(WriteError::ConnectionLost(end.clone()));
+        }
+        let Some(&key) = self.streams.keys.get(&self.id) else {
+            return Err(WriteError::ClosedStream);
+        };
+        let Some(send) = self.streams.slab[key].send.as_mut() else {
+            return Err(WriteError::ClosedStream);
+        };
+        send.finish()?;
+        self.streams.schedule(key);
+        Ok(())
+    }
+
+    /// Gives the stream up: what has not been sent is dropped, and the peer is told the code.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the end has left already, or the stream was given up before.
+    pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let Some(&key) = self.streams.keys.get(&self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.slab[key];
+        let Some(send) = &mut stream.send else { return Err(ClosedStream) };
+        let dropped = send.buffered();
+        send.reset(code, ResetBy::Application)?;
+        stream.ticket = None;
+        stream.send_released = true;
+        self.streams.send_buffered -= dropped;
+        if !self.streams.ended {
+            self.streams.pend(key, |pending| pending.reset = true);
+        }
+        self.streams.reap(key);
+        Ok(())
+    }
+
+    /// What became of the half. With [`SendEnd::Open`],
+    /// [`Event::Ended`](crate::proto::Event::Ended) follows once it is something else.
+    pub fn poll_end(&mut self) -> SendEnd {
+        use super::send::SendState;
+        // A half that nobody stopped is forgotten only after its end has left.
+        let Some(send) = self.streams.get(self.id).and_then(|stream| stream.send.as_mut()) else {
+            return SendEnd::Finished;
+        };
+        match send.state() {
+            SendState::Finished => SendEnd::Finished,
+            SendState::Reset { code, by: ResetBy::Peer, .. } => SendEnd::Stopped(code),
+            SendState::Reset { .. } => SendEnd::Reset,
+            SendState::Ready | SendState::Finishing => {
+                send.waiting_for_end = true;
+                SendEnd::Open
+            }
+        }
+    }
+
+    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where the wire
+    /// shows a stream when it is opened, nothing.
+    pub fn announce(&mut self) {
+        if self.streams.caps.opens_with_credit || self.end.is_some() {
+            return;
+        }
+        if let Some(&key) = self.streams.keys.get(&self.id) {
+            self.streams.pend(key, |pending| pending.announce = true);
+        }
+    }
+
+    /// Streams of a higher priority send first; equal ones take turns. At the start 0.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
+        let key = *self.streams.keys.get(&self.id).ok_or(ClosedStream)?;
+        let stream = &mut self.streams.slab[key];
+        let send = stream.send.as_mut().ok_or(ClosedStream)?;
+        if send.priority != priority {
+            send.priority = priority;
+            if stream.ticket.take().is_some() {
+                self.streams.schedule(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The priority.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn priority(&mut self) -> Result<i32, ClosedStream> {
+        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
+        Ok(send.ok_or(ClosedStream)?.priority)
+    }
+
+    /// The application lets go of the half. A finished one ends by itself; any other that has not ended is
+    /// reset with code 0, and never finished.
+    pub fn release(&mut self) {
+        use super::send::SendState;
+        let ended = self.streams.ended;
+        let Some(&key) = self.streams.keys.get(&self.id) else { return };
+        let stream = &mut self.streams.slab[key];
+        match stream.send.as_ref().map(|send| send.state()) {
+            Some(SendState::Ready) => {
+                let _ = self.reset(VarInt::default());
+            }
+            Some(SendState::Finishing) if !ended => {}
+            _ => {
+                stream.send_released = true;
+                self.streams.reap(key);
+            }
+        }
+    }
+}
+
+/// A stream's receiving half, borrowed from its [`Connection`](crate::proto::Connection).
+#[derive(Debug)]
+pub struct RecvStream<'a> {
+    streams: &'a mut Streams,
+    id: StreamId,
+    end: Option<&'a ConnectionError>,
+}
+
+impl RecvStream<'_> {
+    /// Up to `max` bytes in one piece, as they came; `None` when nothing has come, and then
+    /// [`Event::Readable`](crate::proto::Event::Readable) follows; `Some(None)` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`]. What came before the connection's end is read first.
+    pub fn read(&mut self, max: usize) -> Result<Option<Option<Bytes>>, ReadError> {
+        let Some(&key) = self.streams.keys.get(&self.id) else {
+            return Err(ReadError::ClosedStream);
+        };
+        let stream = &mut self.streams.slab[key];
+        let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
+        let result = recv.read(max);
+        let due = recv.wants_credit() && recv.credit.grant_is_due();
+        if recv.is_done() {
+            stream.recv_released = true;
+            self.streams.reap(key);
+        } else if due && !self.streams.ended {
+            self.streams.pend(key, |pending| pending.credit = true);
+        }
+        match (result, self.end) {
+            (Ok(read), _) => Ok(Some(read)),
+            (Err(Some(error)), _) => Err(error),
+            (Err(None), Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            (Err(None), None) => Ok(None),
+        }
+    }
+
+    /// Copies into `out` as much as it holds or has come; `None` and `Some(0)` as with [`read`](Self::read).
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), and only when nothing was copied.
+    pub fn read_into(&mut self, out: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        let mut filled = 0;
+        while filled < out.len() {
+            if filled > 0 && !self.has_data() {
+                break;
+            }
+            match self.read(out.len() - filled)? {
+                Some(Some(mut data)) => {
+                    let len = data.len();
+                    data.copy_to_slice(&mut out[filled..filled + len]);
+                    filled += len;
+                }
+                Some(None) => break,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(filled))
+    }
+
+    fn has_data(&mut self) -> bool {
+        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        recv.is_some_and(|recv| recv.buffered() > 0)
+    }
+
+    /// The application wants no more: what has come is dropped, and the peer is told the code.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let Some(&key) = self.streams.keys.get(&self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.slab[key];
+        let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
+        if stream.recv_released {
+            return Err(ClosedStream);
+        }
+        stream.recv_released = true;
+        if recv.stop(code) && !self.streams.ended {
+            // A stream that the peer has not seen is shown to it first: there are peers that forget a
+            // STOP_SENDING for a stream that they do not know yet.
+            let announce =
+                !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
+            self.streams.pend(key, |pending| {
+                pending.stop = true;
+                pending.announce |= announce;
+            });
+        }
+        self.streams.reap(key);
+        Ok(())
+    }
+
+    /// The code with which the peer reset the stream; `Ok(None)` when it has not, and then
+    /// [`Event::Readable`](crate::proto::Event::Readable) follows.
+    ///
+    /// # Errors
+    /// [`ReadError::ClosedStream`] when the stream has ended otherwise,
+    /// [`ReadError::ConnectionLost`] when the connection has.
+    pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
+        use super::recv::RecvState;
+        let end = self.end;
+        let Some(recv) = self.streams.get(self.id).and_then(|stream| stream.recv.as_mut()) else {
+            return Err(ReadError::ClosedStream);
+        };
+        match (recv.peek_reset(), recv.state(), end) {
+            (Some(code), ..) => Ok(Some(code)),
+            (None, RecvState::Receiving, None) => Ok(None),
+            (None, RecvState::Receiving, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            _ => Err(ReadError::ClosedStream),
+        }
+    }
+
+    /// The application lets go of the half: unless it has ended, it is stopped with code 0.
+    pub fn release(&mut self) {
+        let _ = self.stop(VarInt::default());
+    }
+}

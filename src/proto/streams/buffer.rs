@@ -1,0 +1,168 @@
+//! Bytes that wait: a queue of chunks in which large ones are shared and small ones gathered.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps alive the whole message
+/// that it was cut from, and each slice costs a descriptor: a peer that sends single bytes in large
+/// messages would hold a multiple of its credit.
+const GATHER_BELOW: usize = 4 * 1024;
+
+/// A slice that is less than this part of its message is copied as well, for the same reason.
+const SHARE_AT_LEAST_ONE_IN: usize = 4;
+
+/// The least that is allocated to gather small chunks in.
+const GATHER_CAPACITY: usize = 1024;
+
+/// The most that is allocated to gather chunks in before they are known to come.
+const MAX_GATHER_CAPACITY: usize = 64 * 1024;
+
+/// A first-in-first-out queue of bytes.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    chunks: VecDeque<Bytes>,
+    /// Behind all chunks: what was gathered.
+    tail: BytesMut,
+    len: usize,
+}
+
+impl Buffer {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a copy.
+    pub(super) fn push_slice(&mut self, data: &[u8]) {
+        let room = self.tail.capacity() - self.tail.len();
+        if room < data.len() {
+            // Growing would move what is there; a new block does not.
+            self.seal();
+            let wanted = (2 * self.len).clamp(GATHER_CAPACITY, MAX_GATHER_CAPACITY);
+            self.tail.reserve(wanted.max(data.len()));
+        }
+        self.tail.extend_from_slice(data);
+        self.len += data.len();
+    }
+
+    /// Appends a chunk that was cut from something of `whole` bytes.
+    pub(super) fn push_chunk(&mut self, data: Bytes, whole: usize) {
+        if data.len() < GATHER_BELOW || data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < whole {
+            self.push_slice(&data);
+        } else {
+            self.seal();
+            self.len += data.len();
+            self.chunks.push_back(data);
+        }
+    }
+
+    /// Takes up to `max` bytes off the front, in one piece; empty only when the queue is, or `max` is 0.
+    pub(super) fn pop(&mut self, max: usize) -> Bytes {
+        if self.chunks.is_empty() {
+            self.seal();
+        }
+        let Some(front) = self.chunks.front_mut() else { return Bytes::new() };
+        let taken = if front.len() <= max {
+            self.chunks.pop_front().unwrap_or_default()
+        } else {
+            front.split_to(max)
+        };
+        self.len -= taken.len();
+        if self.len == 0 {
+            // An idle stream holds no memory.
+            self.clear();
+        }
+        taken
+    }
+
+    /// Forgets all but the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        if len == 0 {
+            self.clear();
+        }
+        self.seal();
+        while self.len > len {
+            let Some(mut last) = self.chunks.pop_back() else { return };
+            self.len -= last.len();
+            if self.len < len {
+                last.truncate(len - self.len);
+                self.len = len;
+                self.chunks.push_back(last);
+            }
+        }
+    }
+
+    /// Forgets all, and gives the memory back.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(buffer: &mut Buffer, max: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while !buffer.is_empty() {
+            let piece = buffer.pop(max);
+            assert!(!piece.is_empty() && piece.len() <= max);
+            out.extend_from_slice(&piece);
+        }
+        assert!(buffer.pop(max).is_empty());
+        out
+    }
+
+    fn mixed() -> (Buffer, Vec<u8>) {
+        let mut buffer = Buffer::default();
+        let mut expected = Vec::new();
+        for size in [1, 10_000, 3, 3, 900, 5_000, 70_000, 1] {
+            let data: Vec<u8> = (0..size).map(|i| (i * 7 + size) as u8).collect();
+            expected.extend_from_slice(&data);
+            match size % 2 {
+                0 => buffer.push_chunk(data.into(), size),
+                _ => buffer.push_slice(&data),
+            }
+            assert_eq!(buffer.len(), expected.len());
+        }
+        (buffer, expected)
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_whatever_the_sizes() {
+        for max in [1_000_000, 1_021, 65_536] {
+            let (mut buffer, expected) = mixed();
+            assert_eq!(drain(&mut buffer, max), expected);
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_exactly_the_front() {
+        for len in [0, 1, 10_001, 10_004, 15_000, 85_909, 1_000_000] {
+            let (mut buffer, expected) = mixed();
+            buffer.truncate(len);
+            assert_eq!(drain(&mut buffer, 4_096), expected[..len.min(expected.len())]);
+        }
+    }
+
+    #[test]
+    fn single_bytes_out_of_large_messages_do_not_keep_the_messages_alive() {
+        let mut buffer = Buffer::default();
+        for _ in 0..10_000 {
+            let message = Bytes::from(vec![0; 64 * 1024]);
+            buffer.push_chunk(message.slice(..1), message.len());
+            assert!(message.is_unique(), "the message can go");
+        }
+        assert!(buffer.chunks.len() <= 16, "gathered, not queued one by one");
+    }
+}

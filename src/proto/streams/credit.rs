@@ -1,0 +1,128 @@
+//! Credit: how much a peer may send, and how much it lets this end send (RFC 9000 §4).
+
+use crate::proto::{TransportError, code::violation, frame::Credit};
+
+/// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames, later
+/// stalls the sender on a long path.
+const GRANT_AT_ONE_IN: u64 = 4;
+
+/// The receiver's account of one stream.
+#[derive(Debug)]
+pub(super) struct RecvCredit {
+    /// How far ahead of the reader the peer may be.
+    window: u64,
+    /// What the peer was allowed, in all.
+    granted: u64,
+    /// What has come, in all.
+    received: u64,
+    /// What the application has taken or nobody wants, in all.
+    consumed: u64,
+}
+
+impl RecvCredit {
+    /// `granted` is what the peer knows already: the window, or nothing where a stream begins with a grant.
+    pub(super) fn new(window: u64, granted: u64) -> Self {
+        Self { window, granted, received: 0, consumed: 0 }
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Whether the peer may send up to `end`.
+    pub(super) fn check(&self, end: u64) -> Result<(), TransportError> {
+        if end > self.granted {
+            return Err(violation::flow_control(format!(
+                "{end} bytes on a stream whose credit is {}",
+                self.granted
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts bytes up to `end` as received.
+    pub(super) fn receive_to(&mut self, end: u64) {
+        self.received = self.received.max(end);
+    }
+
+    pub(super) fn consume(&mut self, bytes: u64) {
+        self.consumed += bytes;
+        debug_assert!(self.consumed <= self.received);
+    }
+
+    /// Whether a grant is worth a frame.
+    pub(super) fn grant_is_due(&self) -> bool {
+        let behind = (self.consumed + self.window).saturating_sub(self.granted);
+        behind > 0 && behind >= self.window / GRANT_AT_ONE_IN
+    }
+
+    /// The grant that gives the peer its whole window again; `None` when it has it.
+    pub(super) fn grant(&mut self, relative: bool) -> Option<Credit> {
+        let total = self.consumed + self.window;
+        let more = total.checked_sub(self.granted).filter(|&more| more > 0)?;
+        self.granted = total;
+        Some(if relative { Credit::More(more) } else { Credit::Total(total) })
+    }
+}
+
+/// The sender's account: of one stream, or of the whole connection.
+#[derive(Debug)]
+pub(super) struct SendCredit {
+    limit: u64,
+    used: u64,
+    /// The limit that the peer was last told of as too low.
+    reported: Option<u64>,
+}
+
+impl SendCredit {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit, used: 0, reported: None }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.limit - self.used
+    }
+
+    pub(super) fn take(&mut self, bytes: u64) {
+        debug_assert!(bytes <= self.left());
+        self.used += bytes;
+    }
+
+    /// Whether the limit rose; a total that is lower than before is an old one (RFC 9000 §4.1).
+    pub(super) fn add(&mut self, credit: Credit) -> Result<bool, TransportError> {
+        let limit = match credit {
+            Credit::Total(total) => total,
+            Credit::More(more) => {
+                // The only wire with increments holds what is left in 32 bits.
+                if self.left() + more > u64::from(u32::MAX) {
+                    return Err(violation::flow_control("credit grows past 2^32 - 1"));
+                }
+                self.limit + more
+            }
+        };
+        let rose = limit > self.limit;
+        self.limit = self.limit.max(limit);
+        Ok(rose)
+    }
+
+    /// Whether the limit is reached and the peer has not been told.
+    pub(super) fn is_blocked_unreported(&self) -> bool {
+        self.left() == 0 && self.reported != Some(self.limit)
+    }
+
+    /// The limit to complain of, once for each limit.
+    pub(super) fn report_blocked(&mut self) -> Option<u64> {
+        self.is_blocked_unreported().then(|| {
+            self.reported = Some(self.limit);
+            self.limit
+        })
+    }
+}

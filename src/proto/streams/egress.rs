@@ -1,0 +1,234 @@
+//! Frames to the peer: what is pending first, then data in turns.
+
+use super::{MaxStreamsDue, Refusal, Send, Streams, recv::RecvState, send::SendState};
+use crate::proto::{Dir, Event, Frame, MessageBuf, VarInt, event::Events, wire::StreamHeader};
+
+/// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
+/// headers, longer ones latency.
+const TURN: usize = 16 * 1024;
+
+/// A frame of control with all its fields takes no more than this.
+const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
+
+/// A message with less room than this left is full: a header and a few bytes are not worth a frame.
+const MIN_ROOM: usize = 64;
+
+/// The code of a refused stream: the application never saw it.
+const REFUSED: VarInt = VarInt::from_u32(0);
+
+impl Streams {
+    /// Whether a call of `write_control` or `write_data` would write something.
+    pub(in crate::proto) fn has_something_to_send(&self) -> bool {
+        !self.with_pending.is_empty()
+            || !self.refusals.is_empty()
+            || !self.schedule.is_empty()
+            || self.max_streams_due.contains(&MaxStreamsDue::Now)
+            || self.streams_blocked.iter().any(Option::is_some)
+            || self.data_blocked.is_some()
+    }
+
+    /// Appends control frames while the message stays within `max` bytes.
+    pub(in crate::proto) fn write_control(
+        &mut self,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
+        let one = !self.caps.many_frames_per_message;
+        while out.len() + MAX_CONTROL_FRAME <= max && !(one && !out.is_empty()) {
+            if let Some(refusal) = self.refusals.pop_front() {
+                self.write_refusal(refusal, out);
+                continue;
+            }
+            let Some(&key) = self.with_pending.front() else { break };
+            if !self.write_pending(key, out) {
+                self.with_pending.pop_front();
+                if let Some(stream) = self.slab.get_mut(key) {
+                    stream.pending.queued = false;
+                }
+                self.note_end(key, events);
+                self.reap(key);
+            }
+        }
+        for dir in Dir::ALL {
+            if out.len() + 2 * MAX_CONTROL_FRAME <= max {
+                self.write_stream_limits(dir, out);
+            }
+        }
+        if out.len() + MAX_CONTROL_FRAME <= max
+            && let Some(limit) = self.data_blocked.take()
+        {
+            self.wire.encode(&Frame::DataBlocked(limit), out);
+        }
+    }
+
+    fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
+        let due = &mut self.max_streams_due[dir as usize];
+        let company = !out.is_empty() || !self.schedule.is_empty();
+        if *due == MaxStreamsDue::Now || (*due == MaxStreamsDue::WithOthers && company) {
+            *due = MaxStreamsDue::No;
+            let count = self.counts.of(!self.side, dir).limit;
+            self.wire.encode(&Frame::MaxStreams { dir, count }, out);
+        }
+        if let Some(limit) = self.streams_blocked[dir as usize].take() {
+            self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
+        }
+    }
+
+    /// One of the two frames that refuse a stream: neither half will be served.
+    fn write_refusal(&mut self, Refusal { id, stop_told }: Refusal, out: &mut MessageBuf) {
+        let frame = if stop_told {
+            Frame::ResetStream { id, code: REFUSED, final_size: None, reliable_size: 0 }
+        } else {
+            self.refusals.push_front(Refusal { id, stop_told: true });
+            Frame::StopSending { id, code: REFUSED }
+        };
+        self.wire.encode(&frame, out);
+    }
+
+    /// Writes one pending frame of a stream; `false` when there is none left.
+    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) -> bool {
+        let Some(stream) = self.slab.get_mut(key) else { return false };
+        let id = stream.id;
+        let pending = &mut stream.pending;
+        let frame = if std::mem::take(&mut pending.credit) {
+            let recv = stream.recv.as_mut().filter(|recv| recv.wants_credit());
+            recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
+                .map(|credit| Frame::MaxStreamData { id, credit })
+        } else if std::mem::take(&mut pending.announce) {
+            let fresh = stream.send.as_ref().is_some_and(|send| send.is_unseen());
+            fresh.then(|| Frame::Stream {
+                id,
+                offset: Some(0),
+                data: Default::default(),
+                fin: false,
+            })
+        } else if std::mem::take(&mut pending.stop) {
+            match stream.recv.as_ref().map(|recv| recv.state()) {
+                Some(RecvState::Stopped { code }) => Some(Frame::StopSending { id, code }),
+                // The stream has ended meanwhile.
+                _ => None,
+            }
+        } else if std::mem::take(&mut pending.reset) {
+            stream.send.as_mut().and_then(|send| {
+                let code = send.take_reset()?;
+                let final_size = Some(send.credit.used());
+                Some(Frame::ResetStream { id, code, final_size, reliable_size: 0 })
+            })
+        } else if let Some(code) = pending.reset_answer.take() {
+            Some(Frame::StopSending { id, code })
+        } else if std::mem::take(&mut pending.fin_received) {
+            Some(Frame::FinReceived { id })
+        } else if std::mem::take(&mut pending.blocked) {
+            let limit = stream.send.as_mut().filter(|send| send.buffered() > 0);
+            limit
+                .and_then(|send| send.credit.report_blocked())
+                .map(|limit| Frame::StreamDataBlocked { id, limit })
+        } else {
+            return false;
+        };
+        if let Some(frame) = frame {
+            self.wire.encode(&frame, out);
+        }
+        true
+    }
+
+    /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
+    pub(in crate::proto) fn write_data(
+        &mut self,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
+        let one = !self.caps.many_frames_per_message;
+        while out.len() + MIN_ROOM <= max && !(one && !out.is_empty()) {
+            let Some((key, ticket)) = self.schedule.pop() else { break };
+            let Some(stream) = self.slab.get_mut(key) else { continue };
+            if stream.ticket != Some(ticket) {
+                continue;
+            }
+            let Some(send) = &mut stream.send else { continue };
+            if self.connection.left() == 0 && send.buffered() > 0 {
+                self.starved.push((key, ticket));
+                if self.caps.blocked_frames {
+                    self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
+                }
+                continue;
+            }
+            stream.ticket = None;
+            let alone = self.schedule.next_priority() != Some(send.priority);
+            let turn = if alone { usize::MAX } else { TURN };
+            let full = self.write_turn(key, turn, max, out);
+            self.note_room(key, events);
+            self.note_end(key, events);
+            self.schedule(key);
+            self.reap(key);
+            if full {
+                break;
+            }
+        }
+    }
+
+    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
+    /// message's last.
+    fn write_turn(&mut self, key: usize, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
+        let Some(stream) = self.slab.get_mut(key) else { return false };
+        let id = stream.id;
+        let Some(send) = &mut stream.send else { return false };
+        let offset = send.credit.used();
+        let credit = send.credit.left().min(self.connection.left());
+        let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let room = max.saturating_sub(out.len());
+        // A frame that fills the message, or that nothing will follow, needs no length of its own.
+        let short = self.wire.stream_header_size(id, offset, 0)
+            - usize::from(self.caps.many_frames_per_message);
+        let last = self.schedule.is_empty() || wanted >= room.saturating_sub(short + 8);
+        let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
+        let len = wanted.min(room.saturating_sub(header));
+        let finishing = send.state() == SendState::Finishing && len == send.buffered();
+        if len == 0 && !finishing {
+            return false;
+        }
+        let fin = finishing && (self.caps.fin_with_data || len == 0);
+        self.wire.encode_stream_header(&StreamHeader { id, offset, len, fin, last }, out);
+        let mut left = len;
+        while left > 0 {
+            let chunk = send.pop(left);
+            left -= chunk.len();
+            out.put_chunk(chunk);
+        }
+        send.credit.take(len as u64);
+        self.connection.take(len as u64);
+        self.send_buffered -= len;
+        if fin {
+            send.fin_sent();
+        }
+        last
+    }
+
+    /// Tells a waiting writer of room: not for each byte, but when half the buffer is free.
+    fn note_room(&mut self, key: usize, events: &mut Events) {
+        let Some(Some(send)) = self.slab.get_mut(key).map(|stream| stream.send.as_mut()) else {
+            return;
+        };
+        if send.waiting_for_room && send.buffered() <= self.send_buffer / 2 {
+            send.waiting_for_room = false;
+            let id = self.slab[key].id;
+            events.push(Event::Writable { id });
+        }
+    }
+
+    /// Tells whoever waits that the end of the stream, or its reset, has left.
+    fn note_end(&mut self, key: usize, events: &mut Events) {
+        let Some(stream) = self.slab.get_mut(key) else { return };
+        let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
+            return;
+        };
+        if send.state() == SendState::Finished {
+            stream.send_released = true;
+        }
+        if std::mem::take(&mut send.waiting_for_end) {
+            events.push(Event::Ended { id: stream.id });
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Frames from the peer, and every rule on what it may say about which stream.
+
+use bytes::Bytes;
+
+use super::{MAX_REFUSALS, Refusal, Streams, recv::Ended, send::ResetBy};
+use crate::proto::{
+    Dir, Event, StreamId, TransportError, VarInt, code::violation, event::Events, frame::Credit,
+};
+
+/// Which half of ours a frame is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Send,
+    Recv,
+}
+
+/// The stream that a frame names.
+enum Found {
+    Stream(usize),
+    /// It has ended and is forgotten, or was refused: the frame is late.
+    Gone,
+}
+
+impl Streams {
+    /// The one place where a frame's stream is looked up, opened if the frame may open it, and checked:
+    /// direction, initiator and limit, for every type of frame alike.
+    fn find(
+        &mut self,
+        id: StreamId,
+        half: Half,
+        opens: bool,
+        events: &mut Events,
+    ) -> Result<Found, TransportError> {
+        let own = id.initiator() == self.side;
+        if id.dir() == Dir::Uni {
+            if !self.caps.unidirectional {
+                return Err(violation::stream_state("this wire has no unidirectional streams"));
+            }
+            if own == (half == Half::Recv) {
+                return Err(violation::stream_state(format!("{id} does not go this way")));
+            }
+        }
+        if let Some(&key) = self.keys.get(&id) {
+            return Ok(Found::Stream(key));
+        }
+        let count = *self.counts.of(id.initiator(), id.dir());
+        if id.index() < count.opened {
+            return Ok(Found::Gone);
+        }
+        if own {
+            return Err(violation::stream_state(format!("{id} was never opened")));
+        }
+        if !opens {
+            return Err(violation::protocol(format!("{id} begins with the wrong message")));
+        }
+        self.open_remote(id, events)
+    }
+
+    fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
+        let (side, dir) = (id.initiator(), id.dir());
+        let count = self.counts.of(side, dir);
+        let first = if self.caps.stream_limits {
+            if id.index() >= count.limit {
+                return Err(violation::stream_limit(format!(
+                    "{id} where the limit is {}",
+                    count.limit
+                )));
+            }
+            // A stream opens all lower ones of its kind (RFC 9000 §3.2).
+            count.opened
+        } else {
+            if count.live >= count.limit {
+                count.opened = id.index() + 1;
+                return self.refuse(id);
+            }
+            id.index()
+        };
+        count.opened = id.index() + 1;
+        let mut key = 0;
+        for index in first..=id.index() {
+            let id = StreamId::new(side, dir, index);
+            key = self.insert(id);
+            self.unaccepted[dir as usize].push_back(id);
+        }
+        events.push(Event::Opened { dir });
+        Ok(Found::Stream(key))
+    }
+
+    fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
+        if self.refusals.len() >= MAX_REFUSALS {
+            return Err(violation::excessive_load("streams past the limit, and refusals unread"));
+        }
+        self.refusals.push_back(Refusal { id, stop_told: false });
+        self.refused += 1;
+        Ok(Found::Gone)
+    }
+
+    /// Whether a frame of this wire that is not a grant can be the first of a stream.
+    fn any_frame_opens(&self) -> bool {
+        !self.caps.opens_with_credit
+    }
+
+    pub(in crate::proto) fn on_stream_frame(
+        &mut self,
+        id: StreamId,
+        offset: Option<u64>,
+        data: Bytes,
+        fin: bool,
+        whole: usize,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        let Found::Stream(key) = self.find(id, Half::Recv, self.any_frame_opens(), events)? else {
+            return Ok(());
+        };
+        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        let news = !data.is_empty();
+        let ended = recv.on_data(offset, data, fin, whole)?;
+        if (news || ended == Ended::Now) && recv.take_waiting() {
+            events.push(Event::Readable { id });
+        }
+        if ended == Ended::Now && self.caps.answers_ends {
+            self.pend(key, |pending| pending.fin_received = true);
+        }
+        self.reap(key);
+        Ok(())
+    }
+
+    pub(in crate::proto) fn on_reset(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+        final_size: Option<u64>,
+        reliable_size: u64,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        let Found::Stream(key) = self.find(id, Half::Recv, self.any_frame_opens(), events)? else {
+            return Ok(());
+        };
+        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        // Whoever stopped the stream himself is being answered, and does not answer in turn.
+        let unprovoked = recv.wants_credit();
+        if recv.on_reset(code, final_size, reliable_size)? == Ended::Now {
+            if recv.take_waiting() {
+                events.push(Event::Readable { id });
+            }
+            if unprovoked && self.caps.answers_ends {
+                self.pend(key, |pending| pending.reset_answer = Some(code));
+            }
+        }
+        self.reap(key);
+        Ok(())
+    }
+
+    pub(in crate::proto) fn on_stop_sending(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        let Found::Stream(key) = self.find(id, Half::Send, self.any_frame_opens(), events)? else {
+            return Ok(());
+        };
+        self.stopped_by_peer(key, code, events);
+        Ok(())
+    }
+
+    /// The peer says that it has seen the end; if there was none, it has stopped reading.
+    pub(in crate::proto) fn on_fin_received(
+        &mut self,
+        id: StreamId,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        if let Found::Stream(key) = self.find(id, Half::Send, false, events)? {
+            self.stopped_by_peer(key, VarInt::default(), events);
+        }
+        Ok(())
+    }
+
+    fn stopped_by_peer(&mut self, key: usize, code: VarInt, events: &mut Events) {
+        let stream = &mut self.slab[key];
+        let id = stream.id;
+        let Some(send) = &mut stream.send else { return };
+        let dropped = send.buffered();
+        // What has ended already needs no answer: none would come to an end.
+        if send.reset(code, ResetBy::Peer).is_err() {
+            return;
+        }
+        if std::mem::take(&mut send.waiting_for_room) {
+            events.push(Event::Writable { id });
+        }
+        if std::mem::take(&mut send.waiting_for_end) {
+            events.push(Event::Ended { id });
+        }
+        self.send_buffered -= dropped;
+        stream.ticket = None;
+        self.pend(key, |pending| pending.reset = true);
+    }
+
+    pub(in crate::proto) fn on_max_stream_data(
+        &mut self,
+        id: StreamId,
+        credit: Credit,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
+        let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
+        if send.credit.add(credit)? {
+            self.schedule(key);
+        }
+        Ok(())
+    }
+
+    pub(in crate::proto) fn on_stream_data_blocked(
+        &mut self,
+        id: StreamId,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        // Credit goes out when it is due, whatever the peer says; but the stream must be one.
+        self.find(id, Half::Recv, true, events).map(drop)
+    }
+
+    pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
+        if self.connection.add(Credit::Total(total))? {
+            for (key, ticket) in std::mem::take(&mut self.starved) {
+                if let Some(stream) = self.slab.get_mut(key)
+                    && stream.ticket == Some(ticket)
+                {
+                    stream.ticket = None;
+                    self.schedule(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::proto) fn on_max_streams(&mut self, dir: Dir, count: u64, events: &mut Events) {
+        self.raise_own_limit(dir, count, events);
+    }
+}

@@ -1,0 +1,341 @@
+//! All streams of a connection: which exist, and what each may do.
+//!
+//! - `send`, `recv`: the two halves' states
+//! - `credit`: how much may be sent
+//! - `buffer`: what waits
+//! - `schedule`: whose turn it is
+//! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
+
+mod app;
+mod buffer;
+mod credit;
+mod egress;
+mod ingress;
+mod recv;
+mod schedule;
+mod send;
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+pub use app::{RecvStream, SendEnd, SendStream};
+
+use self::{
+    credit::{RecvCredit, SendCredit},
+    recv::Recv,
+    schedule::{Schedule, Ticket},
+    send::Send,
+};
+use super::{
+    Capabilities, Dir, Event, Side, StreamId, VarInt, Wire, event::Events,
+    params::TransportParameters,
+};
+use crate::Config;
+
+/// What a stream's halves have to tell the peer, besides data.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The stream stands in `Streams::with_pending`.
+    queued: bool,
+    reset: bool,
+    stop: bool,
+    credit: bool,
+    fin_received: bool,
+    blocked: bool,
+    /// The STOP_SENDING that answers a reset, where the wire wants one.
+    reset_answer: Option<VarInt>,
+    /// An empty STREAM frame that shows the stream to the peer.
+    announce: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: StreamId,
+    send: Option<Send>,
+    recv: Option<Recv>,
+    ticket: Option<Ticket>,
+    pending: Pending,
+    /// The application has no further use for the half: it let go of it, or has learnt of its end.
+    send_released: bool,
+    recv_released: bool,
+}
+
+/// How many streams one side may open in one direction, and has.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    /// All below this index were opened.
+    opened: u64,
+    limit: u64,
+    /// How many are open now.
+    live: u64,
+    /// The limit that the peer was last told of as too low.
+    reported: Option<u64>,
+}
+
+/// A count's place: by who opens, and by direction.
+#[derive(Debug, Default)]
+struct Counts([[Count; 2]; 2]);
+
+impl Counts {
+    fn of(&mut self, initiator: Side, dir: Dir) -> &mut Count {
+        &mut self.0[initiator as usize][dir as usize]
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Streams {
+    side: Side,
+    wire: Wire,
+    caps: Capabilities,
+    /// What this end declared.
+    local: TransportParameters,
+    /// What the peer declared; nothing until it has.
+    peer: TransportParameters,
+    stream_window: u64,
+    max_concurrent: [u64; 2],
+    send_buffer: usize,
+    slab: Slab<Stream>,
+    keys: FxHashMap<StreamId, usize>,
+    counts: Counts,
+    /// Streams that the peer opened and the application has not taken; at most the stream limit.
+    unaccepted: [VecDeque<StreamId>; 2],
+    /// Streams with something in `pending`; each at most once.
+    with_pending: VecDeque<usize>,
+    schedule: Schedule,
+    /// Streams with data and credit of their own that wait for credit of the connection.
+    starved: Vec<(usize, Ticket)>,
+    /// What the peer lets all streams send together.
+    connection: SendCredit,
+    /// The connection has ended; what has come can still be read.
+    ended: bool,
+    /// MAX_STREAMS is to be sent: it can wait for company, or it can't.
+    max_streams_due: [MaxStreamsDue; 2],
+    /// The limits that the peer is to be told of as too low.
+    streams_blocked: [Option<u64>; 2],
+    /// Where the connection's credit keeps streams waiting, if the peer is to be told.
+    data_blocked: Option<u64>,
+    /// Streams of the peer that were refused and that it has not been told of.
+    refusals: VecDeque<Refusal>,
+    pub(super) refused: u64,
+    /// Bytes that wait in send buffers, of all streams.
+    pub(super) send_buffered: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum MaxStreamsDue {
+    No,
+    WithOthers,
+    Now,
+}
+
+/// A stream that the peer opened past the limit.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    id: StreamId,
+    /// STOP_SENDING has left, RESET_STREAM has not.
+    stop_told: bool,
+}
+
+/// Refusals that may wait for a peer that opens streams and does not read (SPEC.md, js-ws).
+const MAX_REFUSALS: usize = 1_024;
+
+impl Streams {
+    pub(super) fn new(config: &Config, side: Side, wire: Wire) -> Self {
+        let caps = wire.capabilities();
+        let local = config.parameters();
+        let max_concurrent =
+            [config.max_concurrent_bidi_streams, config.max_concurrent_uni_streams];
+        let mut streams = Self {
+            side,
+            wire,
+            caps,
+            local,
+            peer: TransportParameters::default(),
+            stream_window: config.stream_window,
+            max_concurrent,
+            send_buffer: config.send_buffer,
+            slab: Slab::new(),
+            keys: FxHashMap::default(),
+            counts: Counts::default(),
+            unaccepted: Default::default(),
+            with_pending: VecDeque::new(),
+            schedule: Schedule::default(),
+            starved: Vec::new(),
+            connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
+            ended: false,
+            max_streams_due: [MaxStreamsDue::No; 2],
+            streams_blocked: [None; 2],
+            data_blocked: None,
+            refusals: VecDeque::new(),
+            refused: 0,
+            send_buffered: 0,
+        };
+        for dir in Dir::ALL {
+            streams.counts.of(!side, dir).limit = max_concurrent[dir as usize];
+        }
+        if !caps.stream_limits {
+            streams.counts.of(side, Dir::Bi).limit = StreamId::MAX_COUNT;
+        }
+        streams
+    }
+
+    /// The peer's declaration has come.
+    pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
+        self.peer = peer;
+        self.connection = SendCredit::new(peer.initial_max_data);
+        for (dir, count) in
+            [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
+        {
+            self.raise_own_limit(dir, count, events);
+        }
+    }
+
+    fn raise_own_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
+        let count = self.counts.of(self.side, dir);
+        if limit > count.limit {
+            count.limit = limit;
+            self.streams_blocked[dir as usize] = None;
+            events.push(Event::Available { dir });
+        }
+    }
+
+    /// How many streams are open; those that nobody has let go of yet included.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
+        let key = *self.keys.get(&id)?;
+        self.slab.get_mut(key)
+    }
+
+    /// A stream with its halves as its kind and its opener give them.
+    fn insert(&mut self, id: StreamId) -> usize {
+        let own = id.initiator() == self.side;
+        let (sends, receives) = match id.dir() {
+            Dir::Bi => (true, true),
+            Dir::Uni => (own, !own),
+        };
+        let window = self.stream_window;
+        let stream = Stream {
+            id,
+            send: sends.then(|| Send::new(self.initial_send_limit(id))),
+            recv: receives.then(|| {
+                let granted =
+                    if self.caps.opens_with_credit { 0 } else { self.initial_recv_limit(id) };
+                Recv::new(RecvCredit::new(window, granted))
+            }),
+            ticket: None,
+            pending: Pending::default(),
+            send_released: !sends,
+            recv_released: !receives,
+        };
+        let key = self.slab.insert(stream);
+        self.keys.insert(id, key);
+        self.counts.of(id.initiator(), id.dir()).live += 1;
+        if self.caps.opens_with_credit {
+            self.pend(key, |pending| pending.credit = true);
+        }
+        key
+    }
+
+    /// The credit that the peer's parameters give to a new stream.
+    fn initial_send_limit(&self, id: StreamId) -> u64 {
+        match (id.dir(), id.initiator() == self.side) {
+            (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,
+            (Dir::Bi, true) => self.peer.initial_max_stream_data_bidi_remote,
+            (Dir::Bi, false) => self.peer.initial_max_stream_data_bidi_local,
+        }
+    }
+
+    /// The credit that our parameters gave to a new stream.
+    fn initial_recv_limit(&self, id: StreamId) -> u64 {
+        match (id.dir(), id.initiator() == self.side) {
+            (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
+            (Dir::Bi, true) => self.local.initial_max_stream_data_bidi_local,
+            (Dir::Bi, false) => self.local.initial_max_stream_data_bidi_remote,
+        }
+    }
+
+    /// Notes something to tell the peer about a stream.
+    fn pend(&mut self, key: usize, set: impl FnOnce(&mut Pending)) {
+        let Some(stream) = self.slab.get_mut(key) else { return };
+        set(&mut stream.pending);
+        if !stream.pending.queued {
+            stream.pending.queued = true;
+            self.with_pending.push_back(key);
+        }
+    }
+
+    /// Gives a stream a place in the schedule, if it has something to send and may.
+    fn schedule(&mut self, key: usize) {
+        let Some(stream) = self.slab.get_mut(key) else { return };
+        let Some(send) = &mut stream.send else { return };
+        if stream.ticket.is_some() {
+            return;
+        }
+        if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
+            stream.ticket = Some(self.schedule.push(key, send.priority));
+        } else if send.buffered() > 0
+            && self.caps.blocked_frames
+            && send.credit.is_blocked_unreported()
+        {
+            self.pend(key, |pending| pending.blocked = true);
+        }
+    }
+
+    /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
+    /// been told all there is to tell.
+    fn reap(&mut self, key: usize) {
+        let Some(stream) = self.slab.get(key) else { return };
+        let told = !stream.pending.queued
+            && stream.send.as_ref().is_none_or(Send::is_done)
+            && stream.recv.as_ref().is_none_or(Recv::is_done);
+        if !(stream.send_released && stream.recv_released && (told || self.ended)) {
+            return;
+        }
+        let id = stream.id;
+        self.slab.remove(key);
+        self.keys.remove(&id);
+        self.count_closed(id);
+        if self.slab.is_empty() {
+            // After a burst of streams their memory goes back.
+            self.slab.shrink_to_fit();
+            self.keys.shrink_to_fit();
+        }
+    }
+
+    /// One stream fewer; where the peer opened it, the peer may open another.
+    fn count_closed(&mut self, id: StreamId) {
+        let (side, dir) = (self.side, id.dir());
+        let max = self.max_concurrent[dir as usize];
+        let count = self.counts.of(id.initiator(), dir);
+        count.live -= 1;
+        if id.initiator() == side || !self.caps.stream_limits {
+            return;
+        }
+        // Opened lower ones that no frame has named yet are not live, but they count.
+        if count.limit < StreamId::MAX_COUNT {
+            count.limit += 1;
+        }
+        let left = count.limit - count.opened;
+        let due = if left.saturating_mul(2) <= max {
+            MaxStreamsDue::Now
+        } else {
+            MaxStreamsDue::WithOthers
+        };
+        let slot = &mut self.max_streams_due[dir as usize];
+        *slot = due.max(*slot);
+    }
+
+    /// The connection has ended: nothing more is sent, and what had come stays to be read.
+    pub(super) fn on_connection_end(&mut self) {
+        self.ended = true;
+        self.schedule.clear();
+        self.starved.clear();
+        self.with_pending.clear();
+        self.refusals.clear();
+    }
+}

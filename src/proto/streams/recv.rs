@@ -1,0 +1,213 @@
+//! The receiving half of a stream (RFC 9000 §3.2).
+
+use bytes::Bytes;
+
+use super::{buffer::Buffer, credit::RecvCredit};
+use crate::proto::{ReadError, TransportError, VarInt, code::violation};
+
+/// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RecvState {
+    /// More may come.
+    Receiving,
+    /// All has come; the buffer holds what the application has not read.
+    Complete,
+    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same.
+    Reset { code: VarInt },
+    /// This end wants no more, the peer has not ended the stream yet.
+    Stopped { code: VarInt },
+    /// The end is known to both the peer and the application.
+    Done,
+}
+
+#[derive(Debug)]
+pub(super) struct Recv {
+    state: RecvState,
+    buffer: Buffer,
+    pub(super) credit: RecvCredit,
+    /// The application found nothing to read and waits to be told.
+    waiting: bool,
+}
+
+/// What became of an end that the peer announced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It is news.
+    Now,
+    /// The half had ended before.
+    Before,
+}
+
+impl Recv {
+    pub(super) fn new(credit: RecvCredit) -> Self {
+        Self { state: RecvState::Receiving, buffer: Buffer::default(), credit, waiting: false }
+    }
+
+    pub(super) fn state(&self) -> RecvState {
+        self.state
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing remains to happen.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == RecvState::Done
+    }
+
+    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws wire such
+    /// a grant would bring a dead stream back.
+    pub(super) fn wants_credit(&self) -> bool {
+        self.state == RecvState::Receiving
+    }
+
+    /// Whether the application is to be told, because it waits.
+    pub(super) fn take_waiting(&mut self) -> bool {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn fits_final_size(&self, end: u64) -> Result<(), TransportError> {
+        if matches!(self.state, RecvState::Receiving | RecvState::Stopped { .. })
+            || end <= self.credit.received()
+        {
+            return Ok(());
+        }
+        Err(violation::final_size("data behind the end of a stream"))
+    }
+
+    /// Bytes from the peer, cut from a message of `whole` bytes. Says whether a reader has news.
+    pub(super) fn on_data(
+        &mut self,
+        offset: Option<u64>,
+        data: Bytes,
+        fin: bool,
+        whole: usize,
+    ) -> Result<Ended, TransportError> {
+        let offset = offset.unwrap_or(self.credit.received());
+        let len = data.len() as u64;
+        self.fits_final_size(offset + len)?;
+        if fin && offset + len < self.credit.received() {
+            return Err(violation::final_size("a final size below what was sent"));
+        }
+        self.credit.check(offset + len)?;
+        if offset != self.credit.received() {
+            return Err(violation::protocol("stream data with a gap or an overlap"));
+        }
+        self.credit.receive_to(offset + len);
+        match self.state {
+            RecvState::Receiving => {
+                self.buffer.push_chunk(data, whole);
+                if fin {
+                    self.state = RecvState::Complete;
+                    return Ok(Ended::Now);
+                }
+            }
+            RecvState::Stopped { .. } => {
+                self.credit.consume(len);
+                if fin {
+                    self.state = RecvState::Done;
+                    return Ok(Ended::Now);
+                }
+            }
+            // The size is known and holds, so this is an empty frame; a reset stream has no other end.
+            RecvState::Complete | RecvState::Done if fin => {}
+            _ => return Err(violation::stream_state("stream data behind the end of a stream")),
+        }
+        Ok(Ended::Before)
+    }
+
+    /// The peer gives up; of what it sent, the first `reliable_size` bytes are still good.
+    pub(super) fn on_reset(
+        &mut self,
+        code: VarInt,
+        final_size: Option<u64>,
+        reliable_size: u64,
+    ) -> Result<Ended, TransportError> {
+        let received = self.credit.received();
+        let final_size = final_size.unwrap_or(received);
+        self.fits_final_size(final_size)?;
+        if final_size < received {
+            return Err(violation::final_size("a final size below what was sent"));
+        }
+        if reliable_size > received {
+            // On an ordered transport all that is to be delivered has come before
+            // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
+            return Err(violation::protocol("a reliable size past what was sent"));
+        }
+        self.credit.check(final_size)?;
+        self.credit.receive_to(final_size);
+        match self.state {
+            RecvState::Receiving => {
+                let keep = reliable_size.saturating_sub(self.credit.consumed());
+                self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+                self.state = RecvState::Reset { code };
+                Ok(Ended::Now)
+            }
+            RecvState::Stopped { .. } => {
+                self.state = RecvState::Done;
+                Ok(Ended::Now)
+            }
+            // All had come, or a reset has: the first end holds (RFC 9000 §3.2).
+            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => Ok(Ended::Before),
+        }
+    }
+
+    /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
+    pub(super) fn read(&mut self, max: usize) -> Result<Option<Bytes>, Option<ReadError>> {
+        if matches!(self.state, RecvState::Stopped { .. } | RecvState::Done) {
+            return Err(Some(ReadError::ClosedStream));
+        }
+        if max == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        if !self.buffer.is_empty() {
+            let data = self.buffer.pop(max);
+            self.credit.consume(data.len() as u64);
+            return Ok(Some(data));
+        }
+        match self.state {
+            RecvState::Complete => {
+                self.state = RecvState::Done;
+                Ok(None)
+            }
+            RecvState::Reset { code } => {
+                self.state = RecvState::Done;
+                Err(Some(ReadError::Reset(code)))
+            }
+            _ => {
+                self.waiting = true;
+                Err(None)
+            }
+        }
+    }
+
+    /// The code of a reset that has come, without taking notice of it.
+    pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
+        match self.state {
+            RecvState::Reset { code } => Some(code),
+            _ => {
+                self.waiting = true;
+                None
+            }
+        }
+    }
+
+    /// The application wants no more. Says whether the peer has to be told.
+    pub(super) fn stop(&mut self, code: VarInt) -> bool {
+        let unread = self.buffer.len() as u64;
+        self.buffer.clear();
+        self.credit.consume(unread);
+        match self.state {
+            RecvState::Receiving => {
+                self.state = RecvState::Stopped { code };
+                true
+            }
+            RecvState::Stopped { .. } => false,
+            _ => {
+                self.state = RecvState::Done;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Whose turn it is: strictly by priority, in turns among equals.
+
+use std::collections::VecDeque;
+
+/// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+#[derive(Debug)]
+struct Level {
+    priority: i32,
+    queue: VecDeque<(usize, Ticket)>,
+}
+
+/// The streams that have something to send and may.
+///
+/// Holds one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn comes.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Highest priority first; none is empty.
+    levels: Vec<Level>,
+    last_ticket: u64,
+}
+
+impl Schedule {
+    /// Puts a stream at the end of its level's queue.
+    pub(super) fn push(&mut self, key: usize, priority: i32) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let at = self.levels.partition_point(|level| level.priority > priority);
+        match self.levels.get_mut(at) {
+            Some(level) if level.priority == priority => level.queue.push_back((key, ticket)),
+            _ => self.levels.insert(at, Level { priority, queue: [(key, ticket)].into() }),
+        }
+        ticket
+    }
+
+    /// Takes the stream whose turn it is.
+    pub(super) fn pop(&mut self) -> Option<(usize, Ticket)> {
+        let level = self.levels.first_mut()?;
+        let entry = level.queue.pop_front();
+        if level.queue.is_empty() {
+            self.levels.remove(0);
+        }
+        entry
+    }
+
+    /// Whether no other stream waits for its turn.
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// The priority of the stream whose turn comes next.
+    pub(super) fn next_priority(&self) -> Option<i32> {
+        self.levels.first().map(|level| level.priority)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.levels.clear();
+    }
+}

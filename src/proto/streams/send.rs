@@ -1,0 +1,139 @@
+//! The sending half of a stream (RFC 9000 §3.1).
+
+use bytes::Bytes;
+
+use super::{buffer::Buffer, credit::SendCredit};
+use crate::proto::{ClosedStream, VarInt, WriteError};
+
+/// Where a sending half is. What the socket has taken counts as acknowledged
+/// (draft-ietf-quic-qmux-02 §QUIC Frames), so "Data Recvd" and "Reset Recvd" need no waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendState {
+    /// The application may write.
+    Ready,
+    /// The application has finished; the end has not left.
+    Finishing,
+    /// The end has left.
+    Finished,
+    /// Given up, and the peer is told so with its next message or has been.
+    Reset { code: VarInt, by: ResetBy, told: bool },
+}
+
+/// Who gave the stream up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResetBy {
+    /// The application here.
+    Application,
+    /// The peer, by STOP_SENDING; the application here has yet to learn it when it lets go.
+    Peer,
+}
+
+#[derive(Debug)]
+pub(super) struct Send {
+    state: SendState,
+    buffer: Buffer,
+    pub(super) credit: SendCredit,
+    /// The application found no room and waits to be told.
+    pub(super) waiting_for_room: bool,
+    /// The application waits to be told of the end.
+    pub(super) waiting_for_end: bool,
+    pub(super) priority: i32,
+}
+
+impl Send {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            state: SendState::Ready,
+            buffer: Buffer::default(),
+            credit: SendCredit::new(limit),
+            waiting_for_room: false,
+            waiting_for_end: false,
+            priority: 0,
+        }
+    }
+
+    pub(super) fn state(&self) -> SendState {
+        self.state
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing remains to be sent.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
+    }
+
+    /// Whether the peer has been told nothing of the half.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.credit.used() == 0 && !self.is_done()
+    }
+
+    /// How many bytes the application may add to a buffer of `limit`.
+    pub(super) fn room(&mut self, limit: usize) -> Result<usize, WriteError> {
+        match self.state {
+            SendState::Ready => Ok(limit.saturating_sub(self.buffer.len())),
+            SendState::Reset { code, by: ResetBy::Peer, .. } => Err(WriteError::Stopped(code)),
+            _ => Err(WriteError::ClosedStream),
+        }
+    }
+
+    pub(super) fn push_slice(&mut self, data: &[u8]) {
+        self.buffer.push_slice(data);
+    }
+
+    pub(super) fn push_chunk(&mut self, data: Bytes) {
+        let whole = data.len();
+        self.buffer.push_chunk(data, whole);
+    }
+
+    pub(super) fn pop(&mut self, max: usize) -> Bytes {
+        self.buffer.pop(max)
+    }
+
+    /// Whether the end is due and nothing comes before it.
+    pub(super) fn only_fin_left(&self) -> bool {
+        self.state == SendState::Finishing && self.buffer.is_empty()
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), WriteError> {
+        match self.state {
+            SendState::Ready => {
+                self.state = SendState::Finishing;
+                Ok(())
+            }
+            SendState::Reset { code, by: ResetBy::Peer, .. } => Err(WriteError::Stopped(code)),
+            _ => Err(WriteError::ClosedStream),
+        }
+    }
+
+    /// The end has left.
+    pub(super) fn fin_sent(&mut self) {
+        debug_assert_eq!(self.state, SendState::Finishing);
+        self.state = SendState::Finished;
+    }
+
+    /// Gives the stream up.
+    pub(super) fn reset(&mut self, code: VarInt, by: ResetBy) -> Result<(), ClosedStream> {
+        match self.state {
+            SendState::Ready | SendState::Finishing => {
+                self.buffer.clear();
+                self.state = SendState::Reset { code, by, told: false };
+                Ok(())
+            }
+            _ => Err(ClosedStream),
+        }
+    }
+
+    /// The code of a reset that the peer has not been told; from now on it has.
+    pub(super) fn take_reset(&mut self) -> Option<VarInt> {
+        match &mut self.state {
+            SendState::Reset { code, told, .. } if !*told => {
+                *told = true;
+                Some(*code)
+            }
+            _ => None,
+        }
+    }
+}

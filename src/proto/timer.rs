@@ -1,0 +1,192 @@
+//! Deadlines, and what tells that the peer lives.
+
+use std::time::Duration;
+
+use super::{TransportError, VarInt, code::violation, error::Timeout};
+
+/// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine):
+/// the peer's silence proves nothing then.
+const OWN_STALL: Duration = Duration::from_secs(1);
+
+/// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
+const RTT_WEIGHT: u32 = 8;
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Ping,
+    TimedOut(Timeout),
+}
+
+/// Times of one connection, each as a distance from the caller's epoch.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// The peer's parameters must have come by then.
+    handshake: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    keep_alive: Option<Duration>,
+    /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
+    last_activity: Duration,
+    /// When anything at all last came.
+    last_heard: Duration,
+    pub(super) ping: Ping,
+}
+
+/// Both directions' pings.
+#[derive(Debug, Default)]
+pub(super) struct Ping {
+    next: u64,
+    /// The ping that has not been answered, and when it left.
+    outstanding: Option<(u64, Duration)>,
+    /// A ping is to be sent.
+    pub(super) due: bool,
+    /// The number of the peer's last ping.
+    last_received: Option<VarInt>,
+    /// The answer to be sent; only the newest ping needs one, so a flood of pings makes one answer.
+    pub(super) answer: Option<VarInt>,
+    pub(super) rtt: Option<Duration>,
+}
+
+impl Timers {
+    pub(super) fn new(
+        now: Duration,
+        handshake: Option<Duration>,
+        idle_timeout: Option<Duration>,
+        keep_alive: Option<Duration>,
+    ) -> Self {
+        Self {
+            handshake: handshake.map(|timeout| now + timeout),
+            idle_timeout,
+            keep_alive,
+            last_activity: now,
+            last_heard: now,
+            ping: Ping::default(),
+        }
+    }
+
+    /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
+    pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
+        self.handshake = None;
+        if !peer_idle_timeout.is_zero() {
+            let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
+            self.idle_timeout = Some(own.min(peer_idle_timeout));
+        }
+    }
+
+    /// How long silence may last until the peer is asked.
+    fn keep_alive(&self) -> Option<Duration> {
+        let third = self.idle_timeout.map(|timeout| timeout / 3);
+        self.keep_alive.map(|interval| third.map_or(interval, |third| interval.min(third)))
+    }
+
+    /// How long a ping may stay unanswered. Where there is no idle timeout, three pings' time.
+    fn patience(&self) -> Option<Duration> {
+        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval * 3))
+    }
+
+    pub(super) fn on_sent(&mut self, now: Duration) {
+        self.last_activity = now;
+    }
+
+    pub(super) fn on_received(&mut self, now: Duration) {
+        self.last_activity = now;
+        self.last_heard = now;
+    }
+
+    /// Something came that proves life but is no message of the wire.
+    pub(super) fn on_heard(&mut self, now: Duration) {
+        self.last_heard = now;
+    }
+
+    fn deadlines(&self) -> [(Option<Duration>, Due); 4] {
+        let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
+        [
+            (self.handshake, Due::TimedOut(Timeout::Handshake)),
+            (
+                self.idle_timeout.map(|timeout| self.last_activity + timeout),
+                Due::TimedOut(Timeout::Idle),
+            ),
+            (
+                self.patience().filter(|_| ping_is_due).map(|patience| self.last_heard + patience),
+                Due::TimedOut(Timeout::KeepAlive),
+            ),
+            (
+                self.keep_alive()
+                    .filter(|_| !ping_is_due && self.handshake.is_none())
+                    .map(|interval| self.last_heard + interval),
+                Due::Ping,
+            ),
+        ]
+    }
+
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min()
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Duration) -> Due {
+        for (deadline, due) in self.deadlines() {
+            let Some(late) = deadline.and_then(|deadline| now.checked_sub(deadline)) else {
+                continue;
+            };
+            if due == Due::Ping {
+                self.ping.due = true;
+                return due;
+            }
+            if late < OWN_STALL || self.handshake.is_some() {
+                return due;
+            }
+            self.forgive(now);
+        }
+        Due::Nothing
+    }
+
+    /// This end slept through a deadline: the peer gets a little time to show that it lives.
+    fn forgive(&mut self, now: Duration) {
+        let timeout = self.patience().or(self.idle_timeout).unwrap_or_default();
+        let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
+        self.last_activity = self.last_activity.max(since);
+        self.last_heard = self.last_heard.max(since);
+        if self.keep_alive.is_some() && self.ping.outstanding.is_none() {
+            self.ping.due = true;
+        }
+    }
+}
+
+impl Ping {
+    /// The number of the ping that is due, which leaves now.
+    pub(super) fn send(&mut self, now: Duration) -> Option<VarInt> {
+        if !std::mem::take(&mut self.due) {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.outstanding = Some((number, now));
+        Some(VarInt::saturating(number))
+    }
+
+    pub(super) fn on_ping(&mut self, number: VarInt) -> Result<(), TransportError> {
+        if self.last_received.is_some_and(|last| number <= last) {
+            return Err(violation::protocol("ping numbers must rise"));
+        }
+        self.last_received = Some(number);
+        self.answer = Some(number);
+        Ok(())
+    }
+
+    pub(super) fn on_pong(&mut self, number: VarInt, now: Duration) -> Result<(), TransportError> {
+        let number = number.into_inner();
+        if number >= self.next {
+            return Err(violation::protocol("an answer to a ping that was never sent"));
+        }
+        if let Some((_, sent)) = self.outstanding.take_if(|(outstanding, _)| *outstanding == number)
+        {
+            let sample = now.saturating_sub(sent);
+            self.rtt = Some(match self.rtt {
+                Some(rtt) => (rtt * (RTT_WEIGHT - 1) + sample) / RTT_WEIGHT,
+                None => sample,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! A wire: how frames are written into messages, and what can be said on it at all.
+
+mod jsws;
+mod qmux;
+
+use bytes::Bytes;
+
+use super::{
+    Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, code::violation, frame::Close,
+};
+
+/// The largest record that a peer may send before it has said what it takes itself, and the least that
+/// any peer takes (draft-ietf-quic-qmux-02 §max_record_size): with its length prefix it fills a TLS record.
+pub(crate) const MIN_MAX_RECORD_SIZE: u64 = 16_382;
+
+/// Which language the two ends speak over the WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Wire {
+    /// QUIC's frames over a reliable transport (draft-ietf-quic-qmux-02), one record in one message.
+    QMux,
+    /// The language of npm's `@matrixai/ws`.
+    JsWs,
+}
+
+/// What a wire can say; the engine asks this and never which wire it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Each end begins with its transport parameters.
+    pub parameters: bool,
+    /// Streams that carry data one way exist.
+    pub unidirectional: bool,
+    /// Datagrams exist.
+    pub datagrams: bool,
+    /// The number of streams is granted, and opening one opens all before it. Without this a stream too
+    /// many is refused on its own.
+    pub stream_limits: bool,
+    /// Data needs credit of the connection besides its stream's.
+    pub connection_credit: bool,
+    /// A stream begins, from each end, with a grant of credit, and has none before that.
+    pub opens_with_credit: bool,
+    /// Credit is granted as an increment.
+    pub relative_credit: bool,
+    /// The two `BLOCKED` kinds of frame exist.
+    pub blocked_frames: bool,
+    /// The end of a stream travels in the frame of its last bytes.
+    pub fin_with_data: bool,
+    /// Whoever is told of the end of a stream says that he heard.
+    pub answers_ends: bool,
+    /// A message can hold more than one frame.
+    pub many_frames_per_message: bool,
+    /// The connection's end is told in a frame; without this only in the WebSocket's Close.
+    pub close_frame: bool,
+    /// Pings are frames; without this the WebSocket's own.
+    pub ping_frames: bool,
+}
+
+/// The fixed part of a stream frame that is about to be written.
+pub(crate) struct StreamHeader {
+    pub(crate) id: StreamId,
+    pub(crate) offset: u64,
+    pub(crate) len: usize,
+    pub(crate) fin: bool,
+    /// Nothing follows in this message, so the length can be left out.
+    pub(crate) last: bool,
+}
+
+impl Wire {
+    /// What this wire can say.
+    pub const fn capabilities(self) -> Capabilities {
+        match self {
+            Self::QMux => qmux::CAPABILITIES,
+            Self::JsWs => jsws::CAPABILITIES,
+        }
+    }
+
+    /// Appends a frame that is not of stream data.
+    pub(crate) fn encode(self, frame: &Frame, out: &mut MessageBuf) {
+        match self {
+            Self::QMux => qmux::encode(frame, out),
+            Self::JsWs => jsws::encode(frame, out),
+        }
+    }
+
+    /// How many bytes the header of a stream frame takes, its length field included.
+    pub(crate) fn stream_header_size(self, id: StreamId, offset: u64, len: usize) -> usize {
+        match self {
+            Self::QMux => qmux::stream_header_size(id, offset, len),
+            Self::JsWs => jsws::stream_header_size(id),
+        }
+    }
+
+    /// Appends the header of a stream frame; its data is for the caller to append.
+    pub(crate) fn encode_stream_header(self, header: &StreamHeader, out: &mut MessageBuf) {
+        match self {
+            Self::QMux => qmux::encode_stream_header(header, out),
+            Self::JsWs => jsws::encode_stream_header(header, out),
+        }
+    }
+
+    /// Takes the next frame off a message; `None` at its end.
+    ///
+    /// # Errors
+    /// The violation, when the rest of the message is not a frame of this wire.
+    pub fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
+        match self {
+            Self::QMux => qmux::decode(message),
+            Self::JsWs => jsws::decode(message),
+        }
+    }
+
+    /// The largest message that a peer may send to an end with these settings.
+    pub(crate) fn max_inbound_message(self, max_record_size: u64, stream_window: u64) -> u64 {
+        match self {
+            Self::QMux => max_record_size,
+            // One Data message may spend all the credit there is; id and type come before it.
+            Self::JsWs => stream_window.saturating_add(jsws::MAX_HEADER),
+        }
+    }
+}
+
+/// A whole number off the front of `input`, or the error that says what was cut short.
+fn take_varint(input: &mut Bytes) -> Result<VarInt, TransportError> {
+    VarInt::decode(input).ok_or_else(|| violation::frame_encoding("frame is cut short"))
+}
+
+/// `len` bytes off the front of `input`, shared and not copied.
+fn take_bytes(input: &mut Bytes, len: VarInt) -> Result<Bytes, TransportError> {
+    match usize::try_from(len.into_inner()) {
+        Ok(len) if len <= input.len() => Ok(input.split_to(len)),
+        _ => Err(violation::frame_encoding("frame is cut short")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

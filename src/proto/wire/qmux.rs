@@ -1,0 +1,267 @@
+//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19, draft-ietf-quic-qmux-02).
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{
+    Capabilities, Close, Dir, Frame, MessageBuf, StreamHeader, StreamId, TransportError, VarInt,
+    take_bytes, take_varint, violation,
+};
+use crate::proto::{TransportErrorCode, frame::Credit, params::TransportParameters};
+
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    parameters: true,
+    unidirectional: true,
+    datagrams: true,
+    stream_limits: true,
+    connection_credit: true,
+    opens_with_credit: false,
+    relative_credit: false,
+    blocked_frames: true,
+    fin_with_data: true,
+    answers_ends: false,
+    many_frames_per_message: true,
+    close_frame: true,
+    ping_frames: true,
+};
+
+const PADDING: u64 = 0x00;
+const RESET_STREAM: u64 = 0x04;
+const STOP_SENDING: u64 = 0x05;
+const STREAM: u64 = 0x08;
+const STREAM_END: u64 = 0x0f;
+const STREAM_FIN: u64 = 0x01;
+const STREAM_LEN: u64 = 0x02;
+const STREAM_OFF: u64 = 0x04;
+const MAX_DATA: u64 = 0x10;
+const MAX_STREAM_DATA: u64 = 0x11;
+const MAX_STREAMS_BIDI: u64 = 0x12;
+const MAX_STREAMS_UNI: u64 = 0x13;
+const DATA_BLOCKED: u64 = 0x14;
+const STREAM_DATA_BLOCKED: u64 = 0x15;
+const STREAMS_BLOCKED_BIDI: u64 = 0x16;
+const STREAMS_BLOCKED_UNI: u64 = 0x17;
+const CONNECTION_CLOSE: u64 = 0x1c;
+const APPLICATION_CLOSE: u64 = 0x1d;
+const RESET_STREAM_AT: u64 = 0x24;
+const DATAGRAM: u64 = 0x30;
+const DATAGRAM_LEN: u64 = 0x31;
+const QX_PING_REQUEST: u64 = 0x348c_6752_9ef8_c7bd;
+const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;
+const QX_TRANSPORT_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
+
+fn put(out: &mut MessageBuf, kind: u64, fields: &[u64]) {
+    out.put(|out| {
+        VarInt::saturating(kind).encode(out);
+        fields.iter().for_each(|&field| VarInt::saturating(field).encode(out));
+    });
+}
+
+fn put_with_length(out: &mut MessageBuf, bytes: &Bytes) {
+    out.put(|out| VarInt::saturating(bytes.len() as u64).encode(out));
+    out.put_chunk(bytes.clone());
+}
+
+const fn streams_frame(dir: Dir, bidi: u64, uni: u64) -> u64 {
+    match dir {
+        Dir::Bi => bidi,
+        Dir::Uni => uni,
+    }
+}
+
+pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
+    match frame {
+        Frame::Padding(count) => {
+            out.put(|out| out.put_bytes(PADDING as u8, *count));
+        }
+        Frame::TransportParameters(params) => {
+            let mut body = Vec::new();
+            params.encode(&mut body);
+            put(out, QX_TRANSPORT_PARAMETERS, &[]);
+            put_with_length(out, &body.into());
+        }
+        Frame::Ping(sequence) => put(out, QX_PING_REQUEST, &[sequence.into_inner()]),
+        Frame::Pong(sequence) => put(out, QX_PING_RESPONSE, &[sequence.into_inner()]),
+        Frame::Stream { id, offset, data, fin } => {
+            let (id, offset, len) = (*id, offset.unwrap_or(0), data.len());
+            encode_stream_header(&StreamHeader { id, offset, len, fin: *fin, last: false }, out);
+            out.put_chunk(data.clone());
+        }
+        Frame::ResetStream { id, code, final_size, reliable_size } => {
+            let fields =
+                [id.into_inner(), code.into_inner(), final_size.unwrap_or(0), *reliable_size];
+            match reliable_size {
+                0 => put(out, RESET_STREAM, &fields[..3]),
+                _ => put(out, RESET_STREAM_AT, &fields),
+            }
+        }
+        Frame::StopSending { id, code } => {
+            put(out, STOP_SENDING, &[id.into_inner(), code.into_inner()]);
+        }
+        Frame::MaxData(total) => put(out, MAX_DATA, &[*total]),
+        Frame::MaxStreamData { id, credit: Credit::Total(total) } => {
+            put(out, MAX_STREAM_DATA, &[id.into_inner(), *total]);
+        }
+        Frame::MaxStreams { dir, count } => {
+            put(out, streams_frame(*dir, MAX_STREAMS_BIDI, MAX_STREAMS_UNI), &[*count]);
+        }
+        Frame::DataBlocked(limit) => put(out, DATA_BLOCKED, &[*limit]),
+        Frame::StreamDataBlocked { id, limit } => {
+            put(out, STREAM_DATA_BLOCKED, &[id.into_inner(), *limit]);
+        }
+        Frame::StreamsBlocked { dir, limit } => {
+            put(out, streams_frame(*dir, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI), &[*limit]);
+        }
+        Frame::Datagram(data) => {
+            put(out, DATAGRAM_LEN, &[]);
+            put_with_length(out, data);
+        }
+        Frame::ConnectionClose(Close::Transport { code, frame, reason }) => {
+            put(out, CONNECTION_CLOSE, &[code.into_inner(), frame.into_inner()]);
+            put_with_length(out, reason);
+        }
+        Frame::ConnectionClose(Close::Application { code, reason }) => {
+            put(out, APPLICATION_CLOSE, &[code.into_inner()]);
+            put_with_length(out, reason);
+        }
+        // The capabilities above keep the engine from asking for either.
+        Frame::FinReceived { .. } | Frame::MaxStreamData { .. } => {
+            debug_assert!(false, "the QMux wire cannot say {frame:?}");
+        }
+    }
+}
+
+pub(super) fn stream_header_size(id: StreamId, offset: u64, len: usize) -> usize {
+    let offset = if offset == 0 { 0 } else { VarInt::saturating(offset).size() };
+    1 + VarInt::saturating(id.into_inner()).size() + offset + VarInt::saturating(len as u64).size()
+}
+
+pub(super) fn encode_stream_header(header: &StreamHeader, out: &mut MessageBuf) {
+    let mut kind = STREAM;
+    if header.offset > 0 {
+        kind |= STREAM_OFF;
+    }
+    if !header.last {
+        kind |= STREAM_LEN;
+    }
+    if header.fin {
+        kind |= STREAM_FIN;
+    }
+    out.put(|out| {
+        out.put_u8(kind as u8);
+        VarInt::saturating(header.id.into_inner()).encode(out);
+        if header.offset > 0 {
+            VarInt::saturating(header.offset).encode(out);
+        }
+        if !header.last {
+            VarInt::saturating(header.len as u64).encode(out);
+        }
+    });
+}
+
+pub(super) fn decode(message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
+    if message.is_empty() {
+        return Ok(None);
+    }
+    // Each byte of padding is a frame (RFC 9000 §19.1); a run of them is as good as one.
+    let padding = message.iter().take_while(|&&byte| u64::from(byte) == PADDING).count();
+    if padding > 0 {
+        message.advance(padding);
+        return Ok(Some(Frame::Padding(padding)));
+    }
+    let before = message.len();
+    let kind = take_varint(message)?;
+    if before - message.len() != kind.size() {
+        return Err(violation::protocol("frame type is not encoded in the fewest bytes"));
+    }
+    decode_body(kind.into_inner(), message)
+        .map(Some)
+        .map_err(|error| TransportError { frame: Some(kind), ..error })
+}
+
+fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
+    Ok(match kind {
+        RESET_STREAM | RESET_STREAM_AT => {
+            let id = StreamId::from_wire(take_varint(input)?);
+            let code = take_varint(input)?;
+            let final_size = take_varint(input)?.into_inner();
+            let reliable_size = match kind {
+                RESET_STREAM => 0,
+                _ => take_varint(input)?.into_inner(),
+            };
+            if reliable_size > final_size {
+                return Err(violation::frame_encoding("reliable size is past the final size"));
+            }
+            Frame::ResetStream { id, code, final_size: Some(final_size), reliable_size }
+        }
+        STOP_SENDING => Frame::StopSending {
+            id: StreamId::from_wire(take_varint(input)?),
+            code: take_varint(input)?,
+        },
+        STREAM..=STREAM_END => decode_stream(kind, input)?,
+        MAX_DATA => Frame::MaxData(take_varint(input)?.into_inner()),
+        MAX_STREAM_DATA => Frame::MaxStreamData {
+            id: StreamId::from_wire(take_varint(input)?),
+            credit: Credit::Total(take_varint(input)?.into_inner()),
+        },
+        MAX_STREAMS_BIDI => Frame::MaxStreams { dir: Dir::Bi, count: take_count(input)? },
+        MAX_STREAMS_UNI => Frame::MaxStreams { dir: Dir::Uni, count: take_count(input)? },
+        DATA_BLOCKED => Frame::DataBlocked(take_varint(input)?.into_inner()),
+        STREAM_DATA_BLOCKED => Frame::StreamDataBlocked {
+            id: StreamId::from_wire(take_varint(input)?),
+            limit: take_varint(input)?.into_inner(),
+        },
+        STREAMS_BLOCKED_BIDI => Frame::StreamsBlocked { dir: Dir::Bi, limit: take_count(input)? },
+        STREAMS_BLOCKED_UNI => Frame::StreamsBlocked { dir: Dir::Uni, limit: take_count(input)? },
+        CONNECTION_CLOSE => {
+            let code = TransportErrorCode::from_wire(take_varint(input)?);
+            let frame = take_varint(input)?;
+            let len = take_varint(input)?;
+            Frame::ConnectionClose(Close::Transport {
+                code,
+                frame,
+                reason: take_bytes(input, len)?,
+            })
+        }
+        APPLICATION_CLOSE => {
+            let code = take_varint(input)?;
+            let len = take_varint(input)?;
+            Frame::ConnectionClose(Close::Application { code, reason: take_bytes(input, len)? })
+        }
+        DATAGRAM => Frame::Datagram(std::mem::take(input)),
+        DATAGRAM_LEN => {
+            let len = take_varint(input)?;
+            Frame::Datagram(take_bytes(input, len)?)
+        }
+        QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
+        QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
+        QX_TRANSPORT_PARAMETERS => {
+            let len = take_varint(input)?;
+            Frame::TransportParameters(TransportParameters::decode(take_bytes(input, len)?)?)
+        }
+        _ => return Err(violation::frame_encoding("frame is unknown or forbidden on this wire")),
+    })
+}
+
+fn decode_stream(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
+    let id = StreamId::from_wire(take_varint(input)?);
+    let offset = if kind & STREAM_OFF != 0 { take_varint(input)?.into_inner() } else { 0 };
+    let data = if kind & STREAM_LEN != 0 {
+        let len = take_varint(input)?;
+        take_bytes(input, len)?
+    } else {
+        std::mem::take(input)
+    };
+    if offset + data.len() as u64 > VarInt::MAX.into_inner() {
+        return Err(violation::frame_encoding("stream data ends past 2^62 - 1"));
+    }
+    Ok(Frame::Stream { id, offset: Some(offset), data, fin: kind & STREAM_FIN != 0 })
+}
+
+/// A number of streams, which stays within 2^60 (RFC 9000 §19.11, §19.14).
+fn take_count(input: &mut Bytes) -> Result<u64, TransportError> {
+    let count = take_varint(input)?.into_inner();
+    if count > StreamId::MAX_COUNT {
+        return Err(violation::frame_encoding("number of streams is past 2^60"));
+    }
+    Ok(count)
+}

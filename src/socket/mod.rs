@@ -1,0 +1,85 @@
+//! What a connection needs of the WebSocket below it, and the sockets that give it.
+
+mod memory;
+mod tungstenite;
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+pub use self::{memory::{MemorySocket, memory_pair}, tungstenite::TungsteniteSocket};
+use crate::proto::{MessageBuf, SocketError};
+
+/// One WebSocket, after its handshake: whole messages in, whole messages out.
+///
+/// The two directions are independent: a socket that cannot write still reads. Control frames are the
+/// socket's: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's Close.
+pub trait Socket: Send + 'static {
+    /// What has come. After an error, or after the peer's Close and the end of the stream, it is not called
+    /// again.
+    ///
+    /// A message's `Bytes` may share the memory of others that came with it, up to some 128 KiB.
+    ///
+    /// # Errors
+    /// [`SocketError::Eof`] when the stream has ended, [`SocketError::Io`] when reading failed.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>>;
+
+    /// Waits until [`start_send`](Self::start_send) may be called. It keeps back what would grow the bytes
+    /// below the scheduler past some 128 KiB and one message.
+    ///
+    /// # Errors
+    /// [`SocketError`] when writing failed.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
+
+    /// Takes one item, after [`poll_ready`](Self::poll_ready) said so. Several may be taken before a flush.
+    ///
+    /// # Errors
+    /// [`SocketError`] when writing failed.
+    fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError>;
+
+    /// Hands all that was taken, and the socket's own answers, to the operating system.
+    ///
+    /// # Errors
+    /// [`SocketError`] when writing failed.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
+}
+
+/// What a socket brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A binary message, in one piece.
+    Message(Bytes),
+    /// A text message, whatever it says.
+    Text,
+    /// A message larger than the socket was told to take.
+    TooLarge,
+    /// Something that is not WebSocket, in words.
+    Garbage(String),
+    /// A ping; the socket answers it.
+    Ping,
+    /// A pong, with its payload.
+    Pong(Bytes),
+    /// The peer's Close; the socket answers it.
+    Close {
+        /// The code, if there is one.
+        code: Option<u16>,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// What a socket takes.
+#[derive(Debug)]
+pub enum Outgoing<'a> {
+    /// A binary message.
+    Message(&'a MessageBuf),
+    /// A ping with this payload.
+    Ping([u8; 8]),
+    /// The Close, after which nothing is sent.
+    Close {
+        /// The code.
+        code: u16,
+        /// The reason, at most 123 bytes.
+        reason: String,
+    },
+}
