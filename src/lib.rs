@@ -2,6 +2,39 @@
 //! reader never pauses the others.
 
 mod config;
+#[cfg(feature = "tokio")]
+mod connection;
+#[cfg(feature = "tokio")]
+mod driver;
+#[cfg(feature = "tokio")]
+mod error;
+#[cfg(feature = "tokio")]
+mod info;
 pub mod proto;
+#[cfg(feature = "tokio")]
+mod recv_stream;
+#[cfg(feature = "tokio")]
+mod send_stream;
+#[cfg(feature = "tokio")]
+mod shared;
+#[cfg(feature = "tokio")]
+pub mod socket;
+#[cfg(feature = "tokio")]
+mod stream;
 
 pub use config::Config;
+#[cfg(feature = "tokio")]
+pub use {
+    connection::WebSocketConnection,
+    error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
+    info::ConnectionInfo,
+    recv_stream::RecvStream,
+    send_stream::SendStream,
+    stream::WebSocketStream,
+};
+
+pub use proto::{
+    ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
+    Dir, OpenError, ReadError, SendDatagramError, Side, SocketError, StreamId, Timeout,
+    TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
+};

@@ -50,6 +50,9 @@ enum Closing {
 pub enum Transmit {
     /// A binary message: the contents of the buffer.
     Message,
+    /// All that was sent so far has to leave the process before anything else is sent, and not in one piece
+    /// with it. The buffer is empty.
+    Flush,
     /// A WebSocket ping with this payload.
     Ping([u8; 8]),
     /// The WebSocket's Close. It is the last that is sent.
@@ -360,7 +363,10 @@ impl Connection {
         self.streams.write_control(out, self.max_message, &mut self.events);
         self.write_datagrams(out);
         self.streams.write_data(out, self.max_message, &mut self.events);
-        (!out.is_empty()).then(|| self.message_leaves(out))
+        if out.is_empty() {
+            return self.streams.take_flush().then_some(Transmit::Flush);
+        }
+        Some(self.message_leaves(out))
     }
 
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
@@ -471,8 +477,14 @@ impl Connection {
     }
 
     /// How many streams [`open`](Self::open) would open.
-    pub fn openable(&mut self, dir: Dir) -> u64 {
-        if self.end.is_some() { 0 } else { self.streams.openable(dir) }
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+        match &self.end {
+            Some(end) => Err(end.clone().into()),
+            None => self.streams.openable(dir),
+        }
     }
 
     /// An application waits for the peer to allow more streams: the peer is told, once for each limit. Says

@@ -35,7 +35,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MAX_CONTROL_FRAME <= max && !(one && !out.is_empty()) {
+        while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
             if let Some(refusal) = self.refusals.pop_front() {
                 self.write_refusal(refusal, out);
                 continue;
@@ -141,7 +141,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MIN_ROOM <= max && !(one && !out.is_empty()) {
+        while out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.schedule.pop() else { break };
             let Some(stream) = self.slab.get_mut(key) else { continue };
             if stream.ticket != Some(ticket) {
@@ -156,6 +156,11 @@ impl Streams {
                 continue;
             }
             stream.ticket = None;
+            if self.unflushed && send.only_fin_left() {
+                self.flush_wanted = true;
+                self.schedule(key);
+                break;
+            }
             let alone = self.schedule.next_priority() != Some(send.priority);
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
@@ -167,6 +172,13 @@ impl Streams {
                 break;
             }
         }
+    }
+
+    /// Whether the socket is to be flushed before there is more to send.
+    pub(in crate::proto) fn take_flush(&mut self) -> bool {
+        let wanted = std::mem::take(&mut self.flush_wanted);
+        self.unflushed &= !wanted;
+        wanted
     }
 
     /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
@@ -200,6 +212,7 @@ impl Streams {
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_buffered -= len;
+        self.unflushed |= self.caps.fin_after_flush && len > 0;
         if fin {
             send.fin_sent();
         }

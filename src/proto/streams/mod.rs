@@ -119,6 +119,10 @@ pub(super) struct Streams {
     /// Streams of the peer that were refused and that it has not been told of.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
+    /// Where the wire asks for it: data has been written since the last flush.
+    unflushed: bool,
+    /// The end of a stream waits for a flush.
+    flush_wanted: bool,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_buffered: usize,
 }
@@ -170,6 +174,8 @@ impl Streams {
             data_blocked: None,
             refusals: VecDeque::new(),
             refused: 0,
+            unflushed: false,
+            flush_wanted: false,
             send_buffered: 0,
         };
         for dir in Dir::ALL {

@@ -15,6 +15,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     relative_credit: true,
     blocked_frames: false,
     fin_with_data: false,
+    fin_after_flush: true,
     answers_ends: true,
     many_frames_per_message: false,
     close_frame: false,
