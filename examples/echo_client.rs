@@ -68,7 +68,9 @@ async fn run(args: &Args) -> Result<String, Box<dyn Error + Send + Sync>> {
     connection.closed().await;
     let (streams, total) = (args.streams, args.streams * args.bytes);
     let rate = 2.0 * total as f64 / 1024.0 / 1024.0 / seconds;
-    Ok(format!("{streams} streams, {total} bytes there and back, all as sent; {rate:.1} MiB/s both ways"))
+    Ok(format!(
+        "{streams} streams, {total} bytes there and back, all as sent; {rate:.1} MiB/s both ways"
+    ))
 }
 
 /// What the stream with this seed carries at this place.
@@ -87,7 +89,11 @@ async fn echo(
     Ok(sender.await??)
 }
 
-async fn send_pattern(mut send: SendStream, seed: u64, bytes: u64) -> Result<(), wsmux::WriteError> {
+async fn send_pattern(
+    mut send: SendStream,
+    seed: u64,
+    bytes: u64,
+) -> Result<(), wsmux::WriteError> {
     let mut offset = 0;
     while offset < bytes {
         let end = bytes.min(offset + 64 * 1024);
@@ -112,5 +118,9 @@ async fn check_pattern(
             offset += 1;
         }
     }
-    if offset == bytes { Ok(()) } else { Err(format!("{offset} of {bytes} bytes came back").into()) }
+    if offset == bytes {
+        Ok(())
+    } else {
+        Err(format!("{offset} of {bytes} bytes came back").into())
+    }
 }

@@ -62,7 +62,10 @@ async fn serve(connection: WebSocketConnection) {
     }
 }
 
-async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve_stream(
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut command = [0];
     recv.read_exact(&mut command).await?;
     match command[0] {

@@ -32,7 +32,8 @@ impl Report {
         if let Some(column) = table.column_mut(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let progress = if json { ProgressBar::hidden() } else { ProgressBar::new(workloads as u64) };
+        let progress =
+            if json { ProgressBar::hidden() } else { ProgressBar::new(workloads as u64) };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg} {elapsed}") {
             progress.set_style(style);
         }

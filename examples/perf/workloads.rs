@@ -116,7 +116,11 @@ async fn bulk_down(connection: &WebSocketConnection, bytes: u64) -> Result<f64, 
     Ok(rate(bytes, start))
 }
 
-async fn many(connection: &WebSocketConnection, streams: u64, each: u64) -> Result<Metrics, Failure> {
+async fn many(
+    connection: &WebSocketConnection,
+    streams: u64,
+    each: u64,
+) -> Result<Metrics, Failure> {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..streams {
@@ -154,7 +158,11 @@ async fn call(connection: &WebSocketConnection) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn rpc(connection: &WebSocketConnection, calls: u64, at_once: u64) -> Result<Metrics, Failure> {
+async fn rpc(
+    connection: &WebSocketConnection,
+    calls: u64,
+    at_once: u64,
+) -> Result<Metrics, Failure> {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for worker in 0..at_once {
@@ -226,7 +234,11 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
 }
 
 /// Bulk alone and beside stalled streams, in turn, so that a machine that drifts favours neither.
-async fn stalled(connection: &WebSocketConnection, count: usize, bytes: u64) -> Result<Metrics, Failure> {
+async fn stalled(
+    connection: &WebSocketConnection,
+    count: usize,
+    bytes: u64,
+) -> Result<Metrics, Failure> {
     const TURNS: usize = 3;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {

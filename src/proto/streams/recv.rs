@@ -12,8 +12,9 @@ pub(super) enum RecvState {
     Receiving,
     /// All has come; the buffer holds what the application has not read.
     Complete,
-    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same.
-    Reset { code: VarInt },
+    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same: up to
+    /// `reliable_size`, of all that was sent.
+    Reset { code: VarInt, reliable_size: u64 },
     /// This end wants no more, the peer has not ended the stream yet.
     Stopped { code: VarInt },
     /// The end is known to both the peer and the application.
@@ -139,18 +140,33 @@ impl Recv {
         self.credit.receive_to(final_size);
         match self.state {
             RecvState::Receiving => {
-                let keep = reliable_size.saturating_sub(self.credit.consumed());
-                self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-                self.state = RecvState::Reset { code };
+                self.keep_reliable(code, reliable_size);
                 Ok(Ended::Now)
+            }
+            // Another reset may take back what the first one promised, and only that
+            // (draft-ietf-quic-reliable-stream-reset, "Multiple RESET_STREAM_AT / RESET_STREAM frames").
+            RecvState::Reset { code: first, reliable_size: promised } => {
+                if promised.max(reliable_size) > 0 && code != first {
+                    return Err(violation::stream_state("a second reset with another code"));
+                }
+                if reliable_size < promised {
+                    self.keep_reliable(code, reliable_size);
+                }
+                Ok(Ended::Before)
             }
             RecvState::Stopped { .. } => {
                 self.state = RecvState::Done;
                 Ok(Ended::Now)
             }
-            // All had come, or a reset has: the first end holds (RFC 9000 §3.2).
-            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => Ok(Ended::Before),
+            // All had come, and that end holds (RFC 9000 §3.2).
+            RecvState::Complete | RecvState::Done => Ok(Ended::Before),
         }
+    }
+
+    fn keep_reliable(&mut self, code: VarInt, reliable_size: u64) {
+        let keep = reliable_size.saturating_sub(self.credit.consumed());
+        self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        self.state = RecvState::Reset { code, reliable_size };
     }
 
     /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
@@ -171,7 +187,7 @@ impl Recv {
                 self.state = RecvState::Done;
                 Ok(None)
             }
-            RecvState::Reset { code } => {
+            RecvState::Reset { code, .. } => {
                 self.state = RecvState::Done;
                 Err(Some(ReadError::Reset(code)))
             }
@@ -185,7 +201,7 @@ impl Recv {
     /// The code of a reset that has come, without taking notice of it.
     pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
         match self.state {
-            RecvState::Reset { code } => Some(code),
+            RecvState::Reset { code, .. } => Some(code),
             _ => {
                 self.waiting = true;
                 None
