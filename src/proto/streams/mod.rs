@@ -337,5 +337,8 @@ impl Streams {
         self.starved.clear();
         self.with_pending.clear();
         self.refusals.clear();
+        // Those that only waited for the peer to be told wait no longer.
+        let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.reap(key));
     }
 }
