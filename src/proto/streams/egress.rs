@@ -172,6 +172,13 @@ impl Streams {
                 break;
             }
         }
+        // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
+        // caller takes the silence for the end and does not come back.
+        if out.is_empty()
+            && let Some(limit) = self.data_blocked.take()
+        {
+            self.wire.encode(&Frame::DataBlocked(limit), out);
+        }
     }
 
     /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
