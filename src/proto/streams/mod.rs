@@ -282,7 +282,12 @@ impl Streams {
             && self.caps.blocked_frames
             && send.credit.is_blocked_unreported()
         {
-            self.pend(key, |pending| pending.blocked = true);
+            // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
+            let unseen = send.is_unseen() && stream.id.initiator() == self.side;
+            self.pend(key, |pending| {
+                pending.announce |= unseen;
+                pending.blocked = true;
+            });
         }
     }
 
