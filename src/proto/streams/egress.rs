@@ -22,7 +22,7 @@ impl Streams {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
             || !self.schedule.is_empty()
-            || self.max_streams_due.contains(&MaxStreamsDue::Now)
+            || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
             || self.streams_blocked.iter().any(Option::is_some)
             || self.data_blocked.is_some()
     }
@@ -63,12 +63,12 @@ impl Streams {
     }
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = &mut self.max_streams_due[dir as usize];
+        let due = self.max_streams_due(dir);
         let company = !out.is_empty() || !self.schedule.is_empty();
-        if *due == MaxStreamsDue::Now || (*due == MaxStreamsDue::WithOthers && company) {
-            *due = MaxStreamsDue::No;
-            let count = self.counts.of(!self.side, dir).limit;
-            self.wire.encode(&Frame::MaxStreams { dir, count }, out);
+        if due == MaxStreamsDue::Now || (due == MaxStreamsDue::WithOthers && company) {
+            let count = self.counts.of(!self.side, dir);
+            (count.told, count.wanted) = (count.limit, false);
+            self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
         }
         if let Some(limit) = self.streams_blocked[dir as usize].take() {
             self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
