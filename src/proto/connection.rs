@@ -293,7 +293,11 @@ impl Connection {
                 Ok(())
             }
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
-            Frame::DataBlocked(_) | Frame::StreamsBlocked { .. } => Ok(()),
+            Frame::StreamsBlocked { dir, limit } => {
+                self.streams.on_streams_blocked(dir, limit);
+                Ok(())
+            }
+            Frame::DataBlocked(_) => Ok(()),
             Frame::Datagram(data) => self.handle_datagram(data, whole),
             Frame::ConnectionClose(close) => {
                 self.fail(close::error_of_frame(close));

@@ -242,14 +242,14 @@ impl SendStream<'_> {
     /// reset with code 0, and never finished.
     pub fn release(&mut self) {
         use super::send::SendState;
-        let ended = self.streams.ended;
         let Some(&key) = self.streams.keys.get(&self.id) else { return };
         let stream = &mut self.streams.slab[key];
         match stream.send.as_ref().map(|send| send.state()) {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            Some(SendState::Finishing) if !ended => {}
+            // A finished one stays until its end has left; but if the peer stops it first, nobody else comes
+            // to let go of it.
             _ => {
                 stream.send_released = true;
                 self.streams.reap(key);

@@ -54,6 +54,11 @@ impl RecvCredit {
         debug_assert!(self.consumed <= self.received);
     }
 
+    /// Whether the peer has been allowed nothing yet.
+    pub(super) fn nothing_granted(&self) -> bool {
+        self.granted == 0
+    }
+
     /// Whether a grant is worth a frame.
     pub(super) fn grant_is_due(&self) -> bool {
         let behind = (self.consumed + self.window).saturating_sub(self.granted);

@@ -22,7 +22,7 @@ impl Streams {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
             || !self.schedule.is_empty()
-            || self.max_streams_due.contains(&MaxStreamsDue::Now)
+            || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
             || self.streams_blocked.iter().any(Option::is_some)
             || self.data_blocked.is_some()
     }
@@ -63,12 +63,12 @@ impl Streams {
     }
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = &mut self.max_streams_due[dir as usize];
+        let due = self.max_streams_due(dir);
         let company = !out.is_empty() || !self.schedule.is_empty();
-        if *due == MaxStreamsDue::Now || (*due == MaxStreamsDue::WithOthers && company) {
-            *due = MaxStreamsDue::No;
-            let count = self.counts.of(!self.side, dir).limit;
-            self.wire.encode(&Frame::MaxStreams { dir, count }, out);
+        if due == MaxStreamsDue::Now || (due == MaxStreamsDue::WithOthers && company) {
+            let count = self.counts.of(!self.side, dir);
+            (count.told, count.wanted) = (count.limit, false);
+            self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
         }
         if let Some(limit) = self.streams_blocked[dir as usize].take() {
             self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
@@ -92,7 +92,12 @@ impl Streams {
         let id = stream.id;
         let pending = &mut stream.pending;
         let frame = if std::mem::take(&mut pending.credit) {
-            let recv = stream.recv.as_mut().filter(|recv| recv.wants_credit());
+            // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
+            // the peer drops or punishes any other first message.
+            let opens = self.caps.opens_with_credit && id.initiator() == self.side;
+            let recv = stream.recv.as_mut().filter(|recv| {
+                recv.wants_credit() || (opens && recv.credit.nothing_granted())
+            });
             recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
                 .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
@@ -171,6 +176,13 @@ impl Streams {
             if full {
                 break;
             }
+        }
+        // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
+        // caller takes the silence for the end and does not come back.
+        if out.is_empty()
+            && let Some(limit) = self.data_blocked.take()
+        {
+            self.wire.encode(&Frame::DataBlocked(limit), out);
         }
     }
 

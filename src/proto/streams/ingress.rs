@@ -60,10 +60,10 @@ impl Streams {
         let (side, dir) = (id.initiator(), id.dir());
         let count = self.counts.of(side, dir);
         let first = if self.caps.stream_limits {
-            if id.index() >= count.limit {
+            if id.index() >= count.told {
                 return Err(violation::stream_limit(format!(
                     "{id} where the limit is {}",
-                    count.limit
+                    count.told
                 )));
             }
             // A stream opens all lower ones of its kind (RFC 9000 §3.2).
@@ -231,6 +231,14 @@ impl Streams {
             }
         }
         Ok(())
+    }
+
+    /// The peer waits for more streams than `limit`. What it may know by now goes out without waiting for
+    /// company, and so does the next place that comes free.
+    pub(in crate::proto) fn on_streams_blocked(&mut self, dir: Dir, limit: u64) {
+        let side = !self.side;
+        let count = self.counts.of(side, dir);
+        count.wanted |= limit >= count.told;
     }
 
     pub(in crate::proto) fn on_max_streams(&mut self, dir: Dir, count: u64, events: &mut Events) {

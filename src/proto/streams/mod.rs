@@ -68,6 +68,10 @@ struct Count {
     /// All below this index were opened.
     opened: u64,
     limit: u64,
+    /// The limit that the peer knows, where it is the peer that opens.
+    told: u64,
+    /// The peer has said that it waits for more than it knows of.
+    wanted: bool,
     /// How many are open now.
     live: u64,
     /// The limit that the peer was last told of as too low.
@@ -81,6 +85,10 @@ struct Counts([[Count; 2]; 2]);
 impl Counts {
     fn of(&mut self, initiator: Side, dir: Dir) -> &mut Count {
         &mut self.0[initiator as usize][dir as usize]
+    }
+
+    fn get(&self, initiator: Side, dir: Dir) -> &Count {
+        &self.0[initiator as usize][dir as usize]
     }
 }
 
@@ -110,8 +118,6 @@ pub(super) struct Streams {
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
     ended: bool,
-    /// MAX_STREAMS is to be sent: it can wait for company, or it can't.
-    max_streams_due: [MaxStreamsDue; 2],
     /// The limits that the peer is to be told of as too low.
     streams_blocked: [Option<u64>; 2],
     /// Where the connection's credit keeps streams waiting, if the peer is to be told.
@@ -127,7 +133,8 @@ pub(super) struct Streams {
     pub(super) send_buffered: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Whether MAX_STREAMS is to be sent, and whether it can wait for company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MaxStreamsDue {
     No,
     WithOthers,
@@ -169,7 +176,6 @@ impl Streams {
             starved: Vec::new(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
-            max_streams_due: [MaxStreamsDue::No; 2],
             streams_blocked: [None; 2],
             data_blocked: None,
             refusals: VecDeque::new(),
@@ -179,7 +185,8 @@ impl Streams {
             send_buffered: 0,
         };
         for dir in Dir::ALL {
-            streams.counts.of(!side, dir).limit = max_concurrent[dir as usize];
+            let count = streams.counts.of(!side, dir);
+            (count.limit, count.told) = (max_concurrent[dir as usize], max_concurrent[dir as usize]);
         }
         if !caps.stream_limits {
             streams.counts.of(side, Dir::Bi).limit = StreamId::MAX_COUNT;
@@ -288,7 +295,12 @@ impl Streams {
             && self.caps.blocked_frames
             && send.credit.is_blocked_unreported()
         {
-            self.pend(key, |pending| pending.blocked = true);
+            // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
+            let unseen = send.is_unseen() && stream.id.initiator() == self.side;
+            self.pend(key, |pending| {
+                pending.announce |= unseen;
+                pending.blocked = true;
+            });
         }
     }
 
@@ -315,25 +327,26 @@ impl Streams {
 
     /// One stream fewer; where the peer opened it, the peer may open another.
     fn count_closed(&mut self, id: StreamId) {
-        let (side, dir) = (self.side, id.dir());
-        let max = self.max_concurrent[dir as usize];
-        let count = self.counts.of(id.initiator(), dir);
+        let side = self.side;
+        let count = self.counts.of(id.initiator(), id.dir());
         count.live -= 1;
-        if id.initiator() == side || !self.caps.stream_limits {
-            return;
-        }
-        // Opened lower ones that no frame has named yet are not live, but they count.
-        if count.limit < StreamId::MAX_COUNT {
+        if id.initiator() != side && self.caps.stream_limits && count.limit < StreamId::MAX_COUNT {
             count.limit += 1;
         }
-        let left = count.limit - count.opened;
-        let due = if left.saturating_mul(2) <= max {
-            MaxStreamsDue::Now
-        } else {
-            MaxStreamsDue::WithOthers
-        };
-        let slot = &mut self.max_streams_due[dir as usize];
-        *slot = due.max(*slot);
+    }
+
+    /// What the peer may know of the limit on its streams, and does not. It is asked anew each time, for the
+    /// peer uses up what it knows by opening as well.
+    fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
+        let count = self.counts.get(!self.side, dir);
+        if count.limit == count.told {
+            return MaxStreamsDue::No;
+        }
+        let left = count.told.saturating_sub(count.opened);
+        match count.wanted || left.saturating_mul(2) <= self.max_concurrent[dir as usize] {
+            true => MaxStreamsDue::Now,
+            false => MaxStreamsDue::WithOthers,
+        }
     }
 
     /// The connection has ended: nothing more is sent, and what had come stays to be read.
@@ -343,5 +356,8 @@ impl Streams {
         self.starved.clear();
         self.with_pending.clear();
         self.refusals.clear();
+        // Those that only waited for the peer to be told wait no longer.
+        let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.reap(key));
     }
 }

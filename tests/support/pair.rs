@@ -1,0 +1,389 @@
+//! Two engines on a lossless ordered pipe, in virtual time.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use wsmux::{
+    Config,
+    proto::{
+        Connection, Dir, Event, MessageBuf, ReadError, Side, SocketError, StreamId, Transmit, Wire,
+    },
+};
+
+/// What a WebSocket carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Message(Bytes),
+    Ping([u8; 8]),
+    Pong(Vec<u8>),
+    Close { code: u16, reason: String },
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            // RFC 6455 §5.5 answers control frames ahead of everything: they wait for no room.
+            Self::Ping(_) | Self::Pong(_) | Self::Close { .. } => 0,
+        }
+    }
+}
+
+/// How a receiving half ends, as its application sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Not yet.
+    Open,
+    Fin,
+    Reset(u64),
+    /// With its connection.
+    Lost,
+    /// Stopped here, or told before.
+    Closed,
+}
+
+/// One engine, and the pipe that leads away from it.
+pub(crate) struct Endpoint {
+    pub(crate) conn: Connection,
+    pub(crate) events: Vec<Event>,
+    /// All that left, in order.
+    pub(crate) sent: Vec<Item>,
+    /// The most bytes that may be on their way; a message that begins below it goes whole.
+    pub(crate) capacity: Option<usize>,
+    /// The socket takes nothing.
+    pub(crate) stalled: bool,
+    /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
+    pub(crate) black_hole: bool,
+    /// Keep `sent`: off where a test moves much.
+    pub(crate) record: bool,
+    in_flight: VecDeque<(Duration, Item)>,
+    bytes_in_flight: usize,
+    has_closed: bool,
+    out: MessageBuf,
+}
+
+impl Endpoint {
+    fn new(config: Config, side: Side, wire: Wire) -> Self {
+        Self {
+            conn: Connection::new(config, side, wire, Duration::ZERO),
+            events: Vec::new(),
+            sent: Vec::new(),
+            capacity: None,
+            stalled: false,
+            black_hole: false,
+            record: true,
+            in_flight: VecDeque::new(),
+            bytes_in_flight: 0,
+            has_closed: false,
+            out: MessageBuf::new(),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.stalled && self.capacity.is_none_or(|capacity| self.bytes_in_flight < capacity)
+    }
+
+    fn push(&mut self, arrival: Duration, item: Item) {
+        self.bytes_in_flight += item.size();
+        if self.record {
+            self.sent.push(item.clone());
+        }
+        self.in_flight.push_back((arrival, item));
+    }
+
+    /// Lets out one item, if the engine has one and the pipe takes it.
+    fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        let wanted = self.conn.wants_transmit();
+        let transmit = self.conn.poll_transmit(now, &mut self.out);
+        assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
+        #[allow(unreachable_patterns, reason = "what is no item (a flush) matters to sockets alone")]
+        let item = match transmit {
+            None => return false,
+            Some(Transmit::Message) => Item::Message(self.out.to_bytes()),
+            Some(Transmit::Ping(payload)) => Item::Ping(payload),
+            Some(Transmit::Close { code, reason }) => {
+                assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
+                Item::Close { code, reason }
+            }
+            Some(_) => return true,
+        };
+        assert!(!self.has_closed, "{item:?} behind the Close");
+        self.has_closed = matches!(item, Item::Close { .. });
+        if let Item::Message(message) = &item {
+            assert!(!message.is_empty() && message.len() as u64 <= max, "{} bytes", message.len());
+        }
+        self.push(now + latency, item);
+        true
+    }
+
+    fn next_arrival(&self) -> Option<Duration> {
+        self.in_flight.front().map(|(arrival, _)| *arrival)
+    }
+
+    fn take_arrived(&mut self, now: Duration) -> Option<Item> {
+        self.in_flight.front().filter(|(arrival, _)| *arrival <= now)?;
+        let (_, item) = self.in_flight.pop_front()?;
+        self.bytes_in_flight -= item.size();
+        Some(item)
+    }
+
+    fn collect_events(&mut self) {
+        while let Some(event) = self.conn.poll() {
+            self.events.push(event);
+        }
+    }
+
+    /// The events since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        self.collect_events();
+        std::mem::take(&mut self.events)
+    }
+
+    /// The messages that left since the last call.
+    pub(crate) fn take_sent(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.sent)
+    }
+
+    // ---- the application ----
+
+    pub(crate) fn open(&mut self, dir: Dir) -> StreamId {
+        self.conn.open(dir).expect("the connection lives").expect("the limit permits")
+    }
+
+    pub(crate) fn accept(&mut self, dir: Dir) -> StreamId {
+        self.conn.accept(dir).expect("a stream has come")
+    }
+
+    /// Says how many bytes the send buffer took.
+    pub(crate) fn write(&mut self, id: StreamId, data: &[u8]) -> usize {
+        self.conn.send_stream(id).write(data).expect("the stream is open")
+    }
+
+    pub(crate) fn finish(&mut self, id: StreamId) {
+        self.conn.send_stream(id).finish().expect("the stream is open");
+    }
+
+    /// At most `max` bytes of what has come.
+    pub(crate) fn read_up_to(&mut self, id: StreamId, max: usize) -> (Vec<u8>, End) {
+        let mut data = Vec::new();
+        while data.len() < max {
+            match self.conn.recv_stream(id).read(max - data.len()) {
+                Ok(Some(Some(bytes))) => {
+                    assert!(!bytes.is_empty(), "no bytes are no news");
+                    data.extend_from_slice(&bytes);
+                }
+                Ok(Some(None)) => return (data, End::Fin),
+                Ok(None) => return (data, End::Open),
+                Err(ReadError::Reset(code)) => return (data, End::Reset(code.into_inner())),
+                Err(ReadError::ConnectionLost(_)) => return (data, End::Lost),
+                Err(_) => return (data, End::Closed),
+            }
+        }
+        (data, End::Open)
+    }
+
+    /// All that has come.
+    pub(crate) fn read(&mut self, id: StreamId) -> (Vec<u8>, End) {
+        self.read_up_to(id, usize::MAX)
+    }
+
+    /// What an application does that drops both its handles.
+    pub(crate) fn release(&mut self, id: StreamId) {
+        self.conn.send_stream(id).release();
+        self.conn.recv_stream(id).release();
+    }
+
+    pub(crate) fn live_streams(&self) -> u64 {
+        self.conn.stats().live_streams
+    }
+}
+
+/// A client and a server.
+pub(crate) struct Pair {
+    pub(crate) client: Endpoint,
+    pub(crate) server: Endpoint,
+    pub(crate) now: Duration,
+    /// One way.
+    pub(crate) latency: Duration,
+    pub(crate) wire: Wire,
+}
+
+impl Pair {
+    /// Both ends with the same settings, and the handshake behind them.
+    pub(crate) fn new(wire: Wire, config: &Config) -> Self {
+        let mut pair = Self::unconnected(wire, config.clone(), config.clone());
+        pair.drive();
+        assert!(pair.client.conn.is_established() && pair.server.conn.is_established());
+        pair
+    }
+
+    pub(crate) fn unconnected(wire: Wire, client: Config, server: Config) -> Self {
+        Self {
+            client: Endpoint::new(client, Side::Client, wire),
+            server: Endpoint::new(server, Side::Server, wire),
+            now: Duration::ZERO,
+            latency: Duration::ZERO,
+            wire,
+        }
+    }
+
+    pub(crate) fn end(&mut self, side: Side) -> &mut Endpoint {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Lets both engines send all they can.
+    pub(crate) fn transmit(&mut self) -> bool {
+        let mut sent = false;
+        let limits = [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
+        for (end, max) in [&mut self.client, &mut self.server].into_iter().zip(limits) {
+            while end.transmit(self.now, self.latency, max) {
+                sent = true;
+            }
+            end.collect_events();
+        }
+        sent
+    }
+
+    /// Hands over what has arrived by now.
+    pub(crate) fn deliver(&mut self) -> bool {
+        let (now, mut delivered) = (self.now, false);
+        for to in [Side::Server, Side::Client] {
+            while let Some(item) = self.end(!to).take_arrived(now) {
+                delivered = true;
+                if !self.end(!to).black_hole {
+                    self.hand_over(to, item);
+                }
+            }
+            self.end(to).collect_events();
+        }
+        delivered
+    }
+
+    fn hand_over(&mut self, to: Side, item: Item) {
+        let (now, arrival) = (self.now, self.now + self.latency);
+        let end = self.end(to);
+        match item {
+            Item::Message(message) => end.conn.handle_message(now, message),
+            Item::Ping(payload) => {
+                end.conn.handle_ping(now);
+                end.push(arrival, Item::Pong(payload.to_vec()));
+            }
+            Item::Pong(payload) => end.conn.handle_pong(now, &payload),
+            Item::Close { code, reason } => end.conn.handle_close(now, Some(code), &reason),
+        }
+    }
+
+    fn next_arrival(&self) -> Option<Duration> {
+        [&self.client, &self.server].into_iter().filter_map(Endpoint::next_arrival).min()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Duration> {
+        let timeouts = [self.client.conn.poll_timeout(), self.server.conn.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Timers that are due, after what has arrived by the same time.
+    fn fire(&mut self) {
+        for end in [&mut self.client, &mut self.server] {
+            if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
+                end.conn.handle_timeout(self.now);
+                end.collect_events();
+            }
+        }
+    }
+
+    /// Sends, and hands over what arrives next. Says whether anything moved.
+    pub(crate) fn step(&mut self) -> bool {
+        let sent = self.transmit();
+        let Some(arrival) = self.next_arrival() else { return sent };
+        if arrival > self.now {
+            match self.next_timeout() {
+                Some(timeout) if timeout < arrival => self.now = self.now.max(timeout),
+                _ => self.now = arrival,
+            }
+        }
+        self.deliver();
+        self.fire();
+        true
+    }
+
+    /// Until nothing moves any more; waits for no timer.
+    pub(crate) fn drive(&mut self) {
+        for _ in 0..1_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the two never come to rest");
+    }
+
+    /// To the next timer, which fires. Says whether there is one.
+    pub(crate) fn advance(&mut self) -> bool {
+        let Some(timeout) = self.next_timeout() else { return false };
+        self.now = self.now.max(timeout);
+        self.fire();
+        true
+    }
+
+    /// Lets time pass, as two ends see it that are awake all the while.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.drive();
+        while self.next_timeout().is_some_and(|timeout| timeout <= until) {
+            self.advance();
+            self.drive();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// The transport goes away under both; what is on its way still arrives.
+    pub(crate) fn cut(&mut self) {
+        while self.next_arrival().is_some() {
+            self.now = self.next_arrival().unwrap_or_default().max(self.now);
+            self.deliver();
+        }
+        for end in [&mut self.client, &mut self.server] {
+            end.conn.handle_socket_end(self.now, SocketError::Eof);
+            end.collect_events();
+        }
+    }
+
+    // ---- stories in one line ----
+
+    /// A stream that both ends have, from `side`.
+    pub(crate) fn open_bi(&mut self, side: Side) -> StreamId {
+        let id = self.end(side).open(Dir::Bi);
+        self.end(side).conn.send_stream(id).announce();
+        self.drive();
+        assert_eq!(self.end(!side).accept(Dir::Bi), id);
+        id
+    }
+
+    /// Both applications let go of a stream, and the two ends learn of it.
+    pub(crate) fn release_both(&mut self, id: StreamId) {
+        self.client.release(id);
+        self.server.release(id);
+        self.drive();
+    }
+
+    /// Writes everything, while the other end reads everything; gives what was read.
+    pub(crate) fn transfer(&mut self, from: Side, id: StreamId, data: &[u8]) -> Vec<u8> {
+        let mut read = Vec::with_capacity(data.len());
+        let mut written = 0;
+        while read.len() < data.len() {
+            written += self.end(from).write(id, &data[written..]);
+            self.drive();
+            let (bytes, _) = self.end(!from).read(id);
+            assert!(!bytes.is_empty(), "stuck after {} of {}", read.len(), data.len());
+            read.extend_from_slice(&bytes);
+            self.drive();
+        }
+        read
+    }
+}
