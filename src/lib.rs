@@ -8,6 +8,8 @@ mod connection;
 mod driver;
 #[cfg(feature = "tokio")]
 mod error;
+#[cfg(feature = "futures-io")]
+mod futures_io;
 #[cfg(feature = "tokio")]
 mod info;
 pub mod proto;
@@ -21,6 +23,8 @@ mod shared;
 pub mod socket;
 #[cfg(feature = "tokio")]
 mod stream;
+#[cfg(feature = "web-transport")]
+mod web_transport;
 
 pub use config::Config;
 #[cfg(feature = "tokio")]
@@ -30,8 +34,10 @@ pub use {
     info::ConnectionInfo,
     recv_stream::RecvStream,
     send_stream::SendStream,
-    stream::WebSocketStream,
+    stream::{JoinError, WebSocketStream},
 };
+#[cfg(feature = "web-transport")]
+pub use web_transport::WebTransportError;
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,

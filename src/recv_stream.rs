@@ -44,6 +44,11 @@ impl RecvStream {
         self.id
     }
 
+    /// Whether `send` is the other half of the same stream.
+    pub(crate) fn is_other_half_of(&self, send: &crate::SendStream) -> bool {
+        send.belongs_to(&self.connection, self.id)
+    }
+
     /// Waits for bytes, and copies as many as have come and fit into `buf`; `None` at the end of the stream.
     ///
     /// # Errors

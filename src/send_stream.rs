@@ -128,6 +128,36 @@ impl SendStream {
         }
     }
 
+    /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        let mut state = self.connection.lock();
+        match state.engine.send_stream(self.id).room()? {
+            0 => self.wait_for_room(state, cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Takes the whole chunk, after [`poll_room`](Self::poll_room) has found room.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).append_chunk(chunk)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Whether [`finish`](Self::finish) has been called.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether both are halves of one stream.
+    pub(crate) fn belongs_to(&self, connection: &ConnectionRef, id: StreamId) -> bool {
+        self.id == id && std::ptr::eq(&**connection, &*self.connection)
+    }
+
     fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
         state.writers.insert(self.id, cx.waker().clone());
         Poll::Pending

@@ -48,10 +48,31 @@ impl WebSocketStream {
         (&mut self.send, &mut self.recv)
     }
 
-    /// Both halves, to go their own ways.
+    /// Both halves, to go their own ways. [`join`](Self::join) takes them back.
     pub fn into_split(self) -> (SendStream, RecvStream) {
         (self.send, self.recv)
     }
+
+    /// The stream whose two halves these are.
+    ///
+    /// # Errors
+    /// [`JoinError`], with both, when they are halves of different streams.
+    pub fn join(send: SendStream, recv: RecvStream) -> Result<Self, JoinError> {
+        match recv.is_other_half_of(&send) {
+            true => Ok(Self { send, recv }),
+            false => Err(JoinError { send, recv }),
+        }
+    }
+}
+
+/// The two are halves of different streams, and come back unchanged.
+#[derive(Debug, thiserror::Error)]
+#[error("halves of different streams")]
+pub struct JoinError {
+    /// The sending half.
+    pub send: SendStream,
+    /// The receiving half.
+    pub recv: RecvStream,
 }
 
 impl AsyncRead for WebSocketStream {

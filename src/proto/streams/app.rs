@@ -126,10 +126,20 @@ impl SendStream<'_> {
         if self.room()? == 0 {
             return Ok(0);
         }
-        let chunk = std::mem::take(data);
-        let taken = chunk.len();
-        self.add(taken, |send| send.push_chunk(chunk));
+        let taken = data.len();
+        self.append_chunk(std::mem::take(data))?;
         Ok(taken)
+    }
+
+    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has waited for
+    /// some before.
+    ///
+    /// # Errors
+    /// [`WriteError`], and `data` is dropped.
+    pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
+        self.room()?;
+        self.add(data.len(), |send| send.push_chunk(data));
+        Ok(())
     }
 
     fn add(&mut self, len: usize, push: impl FnOnce(&mut super::Send)) {
