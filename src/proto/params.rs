@@ -63,8 +63,19 @@ const RESET_STREAM_AT: u64 = 0x1d;
 /// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has not.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
-/// More parameters than this in one frame are an attack on whoever remembers which ones came.
-const MAX_PARAMETERS: usize = 64;
+/// Those that have a meaning here.
+const KNOWN: [u64; 10] = [
+    MAX_IDLE_TIMEOUT,
+    INITIAL_MAX_DATA,
+    INITIAL_MAX_STREAM_DATA_BIDI_LOCAL,
+    INITIAL_MAX_STREAM_DATA_BIDI_REMOTE,
+    INITIAL_MAX_STREAM_DATA_UNI,
+    INITIAL_MAX_STREAMS_BIDI,
+    INITIAL_MAX_STREAMS_UNI,
+    MAX_DATAGRAM_FRAME_SIZE,
+    MAX_RECORD_SIZE,
+    RESET_STREAM_AT,
+];
 
 impl TransportParameters {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -98,7 +109,8 @@ impl TransportParameters {
 
     pub(super) fn decode(mut input: Bytes) -> Result<Self, TransportError> {
         let mut params = Self::default();
-        let mut seen = Vec::new();
+        // Of unknown ones nothing is remembered, so that any number of them can be ignored.
+        let mut seen = [false; KNOWN.len()];
         while input.has_remaining() {
             let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input))
             else {
@@ -109,15 +121,13 @@ impl TransportParameters {
             if len > input.len() {
                 return Err(violation::transport_parameter("parameter is cut short"));
             }
-            if seen.contains(&id) {
+            if let Some(known) = KNOWN.iter().position(|&known| known == id)
+                && std::mem::replace(&mut seen[known], true)
+            {
                 return Err(violation::transport_parameter(format!(
                     "parameter {id:#x} comes twice"
                 )));
             }
-            if seen.len() == MAX_PARAMETERS {
-                return Err(violation::transport_parameter("too many parameters"));
-            }
-            seen.push(id);
             params.set(id, input.split_to(len))?;
         }
         params.validate()?;
