@@ -12,8 +12,9 @@ pub(super) enum RecvState {
     Receiving,
     /// All has come; the buffer holds what the application has not read.
     Complete,
-    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same.
-    Reset { code: VarInt },
+    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same: the first
+    /// `reliable_size` bytes of the stream, less those that were read.
+    Reset { code: VarInt, reliable_size: u64 },
     /// This end wants no more, the peer has not ended the stream yet.
     Stopped { code: VarInt },
     /// The end is known to both the peer and the application.
@@ -110,9 +111,8 @@ impl Recv {
                     return Ok(Ended::Now);
                 }
             }
-            // The size is known and holds, so this is an empty frame; a reset stream has no other end.
-            RecvState::Complete | RecvState::Done if fin => {}
-            _ => return Err(violation::stream_state("stream data behind the end of a stream")),
+            // The size is known and holds, so this is an empty frame, which says nothing new.
+            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => {}
         }
         Ok(Ended::Before)
     }
@@ -130,27 +130,45 @@ impl Recv {
         if final_size < received {
             return Err(violation::final_size("a final size below what was sent"));
         }
-        if reliable_size > received {
-            // On an ordered transport all that is to be delivered has come before
-            // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
-            return Err(violation::protocol("a reliable size past what was sent"));
-        }
         self.credit.check(final_size)?;
-        self.credit.receive_to(final_size);
         match self.state {
             RecvState::Receiving => {
-                let keep = reliable_size.saturating_sub(self.credit.consumed());
-                self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-                self.state = RecvState::Reset { code };
+                if reliable_size > received {
+                    // On an ordered transport all that is to be delivered has come before
+                    // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
+                    return Err(violation::protocol("a reliable size past what was sent"));
+                }
+                self.credit.receive_to(final_size);
+                self.keep(reliable_size);
+                self.state = RecvState::Reset { code, reliable_size };
                 Ok(Ended::Now)
             }
+            RecvState::Reset { code: first, reliable_size: kept } => {
+                if code != first && kept.max(reliable_size) > 0 {
+                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT / RESET_STREAM frames;
+                    // of plain resets alone the first holds (RFC 9000 §3.2).
+                    return Err(violation::stream_state("a reset with another code than before"));
+                }
+                if reliable_size < kept {
+                    self.keep(reliable_size);
+                    self.state = RecvState::Reset { code, reliable_size };
+                }
+                Ok(Ended::Before)
+            }
             RecvState::Stopped { .. } => {
+                self.credit.receive_to(final_size);
                 self.state = RecvState::Done;
                 Ok(Ended::Now)
             }
-            // All had come, or a reset has: the first end holds (RFC 9000 §3.2).
-            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => Ok(Ended::Before),
+            // All had come, and the first end holds (RFC 9000 §3.2).
+            RecvState::Complete | RecvState::Done => Ok(Ended::Before),
         }
+    }
+
+    /// Forgets what is unread, but for the stream's first `reliable_size` bytes.
+    fn keep(&mut self, reliable_size: u64) {
+        let unread = reliable_size.saturating_sub(self.credit.consumed());
+        self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
     }
 
     /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
@@ -171,7 +189,7 @@ impl Recv {
                 self.state = RecvState::Done;
                 Ok(None)
             }
-            RecvState::Reset { code } => {
+            RecvState::Reset { code, .. } => {
                 self.state = RecvState::Done;
                 Err(Some(ReadError::Reset(code)))
             }
@@ -185,7 +203,7 @@ impl Recv {
     /// The code of a reset that has come, without taking notice of it.
     pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
         match self.state {
-            RecvState::Reset { code } => Some(code),
+            RecvState::Reset { code, .. } => Some(code),
             _ => {
                 self.waiting = true;
                 None
