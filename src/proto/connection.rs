@@ -156,13 +156,16 @@ impl Connection {
             return self.fail(violation::protocol("message without a frame").into());
         }
         while self.is_open() {
+            let (kind, before) = (self.wire.frame_type(&message), message.len());
             let handled = match self.wire.decode(&mut message) {
                 Ok(None) => return,
-                Ok(Some(frame)) => self.handle_frame(frame, whole),
+                Ok(Some(frame)) => self.handle_frame(frame, before - message.len(), whole),
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
-                self.fail(error.into());
+                // The close names the frame that showed the error (RFC 9000 §19.19).
+                let frame = error.frame.or(kind);
+                self.fail(TransportError { frame, ..error }.into());
             }
         }
     }
@@ -256,7 +259,13 @@ impl Connection {
         }
     }
 
-    fn handle_frame(&mut self, frame: Frame, whole: usize) -> Result<(), TransportError> {
+    /// A frame of `size` bytes, cut from a message of `whole` bytes.
+    fn handle_frame(
+        &mut self,
+        frame: Frame,
+        size: usize,
+        whole: usize,
+    ) -> Result<(), TransportError> {
         let events = &mut self.events;
         if matches!(self.state, State::Handshake) != matches!(frame, Frame::TransportParameters(_))
         {
@@ -298,7 +307,7 @@ impl Connection {
                 Ok(())
             }
             Frame::DataBlocked(_) => Ok(()),
-            Frame::Datagram(data) => self.handle_datagram(data, whole),
+            Frame::Datagram(data) => self.handle_datagram(data, size, whole),
             Frame::ConnectionClose(close) => {
                 self.fail(close::error_of_frame(close));
                 Ok(())
@@ -306,9 +315,14 @@ impl Connection {
         }
     }
 
-    fn handle_datagram(&mut self, data: Bytes, whole: usize) -> Result<(), TransportError> {
-        // The limit is on the frame, whose type alone takes a byte (RFC 9221 §3).
-        if data.len() as u64 >= self.config.parameters().max_datagram_frame_size {
+    fn handle_datagram(
+        &mut self,
+        data: Bytes,
+        size: usize,
+        whole: usize,
+    ) -> Result<(), TransportError> {
+        // The limit is on the frame, its type and length included (RFC 9221 §3).
+        if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
         self.datagrams.receive(data, whole, &mut self.events);

@@ -63,7 +63,7 @@ const RESET_STREAM_AT: u64 = 0x1d;
 /// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has not.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
-/// Those that are read here. Of others nothing is remembered, however many there are.
+/// Those that have a meaning here.
 const KNOWN: [u64; 10] = [
     MAX_IDLE_TIMEOUT,
     INITIAL_MAX_DATA,
@@ -109,6 +109,7 @@ impl TransportParameters {
 
     pub(super) fn decode(mut input: Bytes) -> Result<Self, TransportError> {
         let mut params = Self::default();
+        // Of unknown ones nothing is remembered, so that any number of them can be ignored.
         let mut seen = [false; KNOWN.len()];
         while input.has_remaining() {
             let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input))

@@ -101,6 +101,14 @@ impl Wire {
         }
     }
 
+    /// The type of the frame that a message begins with, on a wire whose close names it.
+    pub(crate) fn frame_type(self, message: &[u8]) -> Option<VarInt> {
+        match self {
+            Self::QMux => VarInt::decode(&mut &message[..]),
+            Self::JsWs => None,
+        }
+    }
+
     /// Takes the next frame off a message; `None` at its end.
     ///
     /// # Errors

@@ -155,6 +155,7 @@ impl Streams {
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
                 self.starved.push((key, ticket));
+                self.forget_void_tickets();
                 if self.caps.blocked_frames {
                     self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
                 }

@@ -112,7 +112,8 @@ pub(super) struct Streams {
     /// Streams with something in `pending`; each at most once.
     with_pending: VecDeque<usize>,
     schedule: Schedule,
-    /// Streams with data and credit of their own that wait for credit of the connection.
+    /// Streams with data and credit of their own that wait for credit of the connection; bounded as
+    /// `schedule` is.
     starved: Vec<(usize, Ticket)>,
     /// What the peer lets all streams send together.
     connection: SendCredit,
@@ -151,6 +152,9 @@ struct Refusal {
 
 /// Refusals that may wait for a peer that opens streams and does not read (SPEC.md, js-ws).
 const MAX_REFUSALS: usize = 1_024;
+
+/// So many void entries are not worth a look through the queues.
+const SPARE_TICKETS: usize = 64;
 
 impl Streams {
     pub(super) fn new(config: &Config, side: Side, wire: Wire) -> Self {
@@ -291,6 +295,7 @@ impl Streams {
         }
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             stream.ticket = Some(self.schedule.push(key, send.priority));
+            self.forget_void_tickets();
         } else if send.buffered() > 0
             && self.caps.blocked_frames
             && send.credit.is_blocked_unreported()
@@ -301,6 +306,22 @@ impl Streams {
                 pending.announce |= unseen;
                 pending.blocked = true;
             });
+        }
+    }
+
+    /// Streams that were reset, or got another priority, leave their old entries in the queues. Where those are
+    /// not popped (a busy stream of a higher priority, no credit of the connection, a socket that takes
+    /// nothing) they would add up for ever.
+    fn forget_void_tickets(&mut self) {
+        let most = 2 * self.slab.len() + SPARE_TICKETS;
+        let slab = &self.slab;
+        let live =
+            |key, ticket| slab.get(key).is_some_and(|stream: &Stream| stream.ticket == Some(ticket));
+        if self.schedule.len() > most {
+            self.schedule.retain(live);
+        }
+        if self.starved.len() > most {
+            self.starved.retain(|&(key, ticket)| live(key, ticket));
         }
     }
 

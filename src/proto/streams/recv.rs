@@ -12,8 +12,8 @@ pub(super) enum RecvState {
     Receiving,
     /// All has come; the buffer holds what the application has not read.
     Complete,
-    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same: up to
-    /// `reliable_size`, of all that was sent.
+    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same: the first
+    /// `reliable_size` bytes of the stream, less those that were read.
     Reset { code: VarInt, reliable_size: u64 },
     /// This end wants no more, the peer has not ended the stream yet.
     Stopped { code: VarInt },
@@ -111,9 +111,8 @@ impl Recv {
                     return Ok(Ended::Now);
                 }
             }
-            // The size is known and holds, so this is an empty frame; a reset stream has no other end.
-            RecvState::Complete | RecvState::Done if fin => {}
-            _ => return Err(violation::stream_state("stream data behind the end of a stream")),
+            // The size is known and holds, so this is an empty frame, which says nothing new.
+            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => {}
         }
         Ok(Ended::Before)
     }
@@ -131,42 +130,45 @@ impl Recv {
         if final_size < received {
             return Err(violation::final_size("a final size below what was sent"));
         }
-        if reliable_size > received {
-            // On an ordered transport all that is to be delivered has come before
-            // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
-            return Err(violation::protocol("a reliable size past what was sent"));
-        }
         self.credit.check(final_size)?;
-        self.credit.receive_to(final_size);
         match self.state {
             RecvState::Receiving => {
-                self.keep_reliable(code, reliable_size);
+                if reliable_size > received {
+                    // On an ordered transport all that is to be delivered has come before
+                    // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
+                    return Err(violation::protocol("a reliable size past what was sent"));
+                }
+                self.credit.receive_to(final_size);
+                self.keep(reliable_size);
+                self.state = RecvState::Reset { code, reliable_size };
                 Ok(Ended::Now)
             }
-            // Another reset may take back what the first one promised, and only that
-            // (draft-ietf-quic-reliable-stream-reset, "Multiple RESET_STREAM_AT / RESET_STREAM frames").
-            RecvState::Reset { code: first, reliable_size: promised } => {
-                if promised.max(reliable_size) > 0 && code != first {
-                    return Err(violation::stream_state("a second reset with another code"));
+            RecvState::Reset { code: first, reliable_size: kept } => {
+                if code != first && kept.max(reliable_size) > 0 {
+                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT / RESET_STREAM frames;
+                    // of plain resets alone the first holds (RFC 9000 §3.2).
+                    return Err(violation::stream_state("a reset with another code than before"));
                 }
-                if reliable_size < promised {
-                    self.keep_reliable(code, reliable_size);
+                if reliable_size < kept {
+                    self.keep(reliable_size);
+                    self.state = RecvState::Reset { code, reliable_size };
                 }
                 Ok(Ended::Before)
             }
             RecvState::Stopped { .. } => {
+                self.credit.receive_to(final_size);
                 self.state = RecvState::Done;
                 Ok(Ended::Now)
             }
-            // All had come, and that end holds (RFC 9000 §3.2).
+            // All had come, and the first end holds (RFC 9000 §3.2).
             RecvState::Complete | RecvState::Done => Ok(Ended::Before),
         }
     }
 
-    fn keep_reliable(&mut self, code: VarInt, reliable_size: u64) {
-        let keep = reliable_size.saturating_sub(self.credit.consumed());
-        self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-        self.state = RecvState::Reset { code, reliable_size };
+    /// Forgets what is unread, but for the stream's first `reliable_size` bytes.
+    fn keep(&mut self, reliable_size: u64) {
+        let unread = reliable_size.saturating_sub(self.credit.consumed());
+        self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
     }
 
     /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.

@@ -14,11 +14,15 @@ struct Level {
 
 /// The streams that have something to send and may.
 ///
-/// Holds one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn comes.
+/// Holds one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn comes,
+/// or when there are more of them than streams: whoever owns the queue sees to that with
+/// [`Schedule::len`] and [`Schedule::retain`].
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// Highest priority first; none is empty.
     levels: Vec<Level>,
+    /// How many entries the levels hold together.
+    len: usize,
     last_ticket: u64,
 }
 
@@ -26,6 +30,7 @@ impl Schedule {
     /// Puts a stream at the end of its level's queue.
     pub(super) fn push(&mut self, key: usize, priority: i32) -> Ticket {
         self.last_ticket += 1;
+        self.len += 1;
         let ticket = Ticket(self.last_ticket);
         let at = self.levels.partition_point(|level| level.priority > priority);
         match self.levels.get_mut(at) {
@@ -39,10 +44,25 @@ impl Schedule {
     pub(super) fn pop(&mut self) -> Option<(usize, Ticket)> {
         let level = self.levels.first_mut()?;
         let entry = level.queue.pop_front();
+        self.len -= usize::from(entry.is_some());
         if level.queue.is_empty() {
             self.levels.remove(0);
         }
         entry
+    }
+
+    /// How many entries there are, void ones included.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Forgets the entries that are void.
+    pub(super) fn retain(&mut self, mut live: impl FnMut(usize, Ticket) -> bool) {
+        for level in &mut self.levels {
+            level.queue.retain(|&(key, ticket)| live(key, ticket));
+        }
+        self.levels.retain(|level| !level.queue.is_empty());
+        self.len = self.levels.iter().map(|level| level.queue.len()).sum();
     }
 
     /// Whether no other stream waits for its turn.
@@ -57,5 +77,6 @@ impl Schedule {
 
     pub(super) fn clear(&mut self) {
         self.levels.clear();
+        self.len = 0;
     }
 }

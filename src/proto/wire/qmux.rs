@@ -174,9 +174,7 @@ pub(super) fn decode(message: &mut Bytes) -> Result<Option<Frame>, TransportErro
     if before - message.len() != kind.size() {
         return Err(violation::protocol("frame type is not encoded in the fewest bytes"));
     }
-    decode_body(kind.into_inner(), message)
-        .map(Some)
-        .map_err(|error| TransportError { frame: Some(kind), ..error })
+    decode_body(kind.into_inner(), message).map(Some)
 }
 
 fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
