@@ -69,7 +69,7 @@ impl Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
     if let Some(address) = args.server {
         let server = peer::Server::start(&args, address).await?;

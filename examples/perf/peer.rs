@@ -28,7 +28,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(args: &Args, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    pub async fn start(args: &Args, address: SocketAddr) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut builder = WebSocketServer::builder().config(args.config());
         if !args.plain {
             let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
@@ -112,7 +112,7 @@ pub async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::
     Ok(())
 }
 
-pub async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Box<dyn Error>> {
+pub async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Box<dyn Error + Send + Sync>> {
     let client = WebSocketClient::builder().config(args.config()).wire(args.wire());
     // The server's certificate is made on the spot, and nothing secret is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)

@@ -27,7 +27,7 @@ fn about(workload: Workload) -> String {
 impl Report {
     pub fn new(json: bool, workloads: usize) -> Self {
         let mut table = Table::new();
-        table.load_preset(UTF8_FULL_CONDENSED);
+        table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(["workload", "what", "result", ""]);
         if let Some(column) = table.column_mut(2) {
             column.set_cell_alignment(CellAlignment::Right);
