@@ -1,6 +1,6 @@
 //! The connection's handle.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use tokio::{sync::Notify, time::Instant};
@@ -103,6 +103,33 @@ impl WebSocketConnection {
         .await
     }
 
+    /// [`open_bi`](Self::open_bi) without waiting: `None` at the peer's limit, or when others wait there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn try_open_bi(&self) -> Result<Option<WebSocketStream>, OpenError> {
+        Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
+    }
+
+    /// [`open_uni`](Self::open_uni) without waiting: `None` at the peer's limit, or when others wait there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn try_open_uni(&self) -> Result<Option<SendStream>, OpenError> {
+        Ok(self.try_open(Dir::Uni)?.map(|id| SendStream::new(id, self.0.clone())))
+    }
+
+    fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+        let mut state = self.0.lock();
+        let openable = state.engine.openable(dir)?;
+        if !state.openers[dir as usize].may_open(None, openable) {
+            return Ok(None);
+        }
+        let id = state.engine.open(dir)?;
+        state.wake_driver();
+        Ok(id)
+    }
+
     /// Waits for the next bidirectional stream that the peer opens.
     ///
     /// # Errors
@@ -194,6 +221,63 @@ impl WebSocketConnection {
     /// [`closed`](Self::closed) waits for that.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, Bytes::copy_from_slice(reason));
+    }
+
+    /// Ends the connection once its streams have ended: every byte that a write accepted is sent, every stream
+    /// that is open can be read and written to its end, those that the peer opened before can be accepted; then
+    /// the connection is closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those
+    /// of the peer are refused.
+    ///
+    /// It starts with the call; the future, which can be dropped, waits for the end as
+    /// [`closed`](Self::closed) does.
+    pub fn shutdown(&self) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.shut_down(None)
+    }
+
+    /// [`shutdown`](Self::shutdown) that waits for the streams no longer than `timeout`. Past that the
+    /// connection is closed: reads and writes fail with [`ConnectionError::LocallyClosed`], the peer's with
+    /// [`ConnectionError::ApplicationClosed`], code 0 and reason `shutdown deadline`.
+    pub fn shutdown_timeout(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.shut_down(Some(timeout))
+    }
+
+    fn shut_down(
+        &self,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.0.shut_down(timeout);
+        let connection = self.clone();
+        async move { connection.closed().await }
+    }
+
+    /// The peer may have so many bidirectional streams open at once from now on; see
+    /// [`Config::max_concurrent_bidi_streams`]. Fewer than before takes effect as streams end.
+    pub fn set_max_concurrent_bidi_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Bi, count);
+    }
+
+    /// The peer may have so many unidirectional streams open at once from now on; see
+    /// [`Config::max_concurrent_uni_streams`]. Fewer than before takes effect as streams end.
+    pub fn set_max_concurrent_uni_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Uni, count);
+    }
+
+    fn set_max_concurrent(&self, dir: Dir, count: u64) {
+        let mut state = self.0.lock();
+        state.engine.set_max_concurrent(dir, count);
+        state.wake_driver();
+    }
+
+    /// The peer may send so many bytes on a stream before they are read, from now on; see
+    /// [`Config::stream_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
+    /// grow past what the connection began with, which bounds its messages.
+    pub fn set_stream_window(&self, bytes: u64) {
+        let mut state = self.0.lock();
+        state.engine.set_stream_window(bytes);
+        state.wake_driver();
     }
 
     /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on

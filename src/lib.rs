@@ -27,6 +27,8 @@ mod stream;
 mod web_transport;
 
 pub use config::Config;
+#[cfg(feature = "web-transport")]
+pub use web_transport::WebTransportError;
 #[cfg(feature = "tokio")]
 pub use {
     connection::WebSocketConnection,
@@ -36,8 +38,6 @@ pub use {
     send_stream::SendStream,
     stream::{JoinError, WebSocketStream},
 };
-#[cfg(feature = "web-transport")]
-pub use web_transport::WebTransportError;
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,

@@ -125,10 +125,28 @@ impl Shared {
             end.news.notify_waiters();
         }
         for openers in &mut state.openers {
-            wakers.extend(openers.0.iter_mut().filter_map(|(_, waker)| waker.take()));
+            wakers.extend(openers.wakers());
         }
         let everybody = [&self.established, &self.datagram_received, &self.datagrams_unblocked];
         everybody.into_iter().chain(&self.opened).for_each(Notify::notify_waiters);
+    }
+
+    /// Ends the connection once its streams have ended, or after `timeout`.
+    pub(crate) fn shut_down(&self, timeout: Option<Duration>) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        let now = self.now();
+        // A timeout past what a clock can tell is none.
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        state.engine.shutdown(now, deadline);
+        // Those who wait to open a stream learn that they wait in vain.
+        for openers in &mut state.openers {
+            wakers.extend(openers.wakers());
+        }
+        self.dispatch(&mut state, &mut wakers);
+        wakers.extend(state.driver.take());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Ends the connection, and tells everybody here at once.
@@ -217,6 +235,11 @@ impl Openers {
         let next = self.0.back().map_or(0, |(last, _)| last + 1);
         *ticket = Some(next);
         self.0.push_back((next, Some(waker.clone())));
+    }
+
+    /// Everybody.
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.0.iter_mut().filter_map(|(_, waker)| waker.take())
     }
 
     /// Gives the place up.

@@ -28,7 +28,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(args: &Args, address: SocketAddr) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub async fn start(
+        args: &Args,
+        address: SocketAddr,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut builder = WebSocketServer::builder().config(args.config());
         if !args.plain {
             let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
@@ -112,7 +115,10 @@ pub async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::
     Ok(())
 }
 
-pub async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Box<dyn Error + Send + Sync>> {
+pub async fn connect(
+    args: &Args,
+    url: &str,
+) -> Result<WebSocketConnection, Box<dyn Error + Send + Sync>> {
     let client = WebSocketClient::builder().config(args.config()).wire(args.wire());
     // The server's certificate is made on the spot, and nothing secret is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)

@@ -26,6 +26,9 @@ impl Streams {
         if dir == Dir::Uni && !self.caps.unidirectional {
             return Err(OpenError::Unsupported);
         }
+        if self.draining {
+            return Err(OpenError::ShuttingDown);
+        }
         let side = self.side;
         let count = self.counts.of(side, dir);
         Ok(count.limit - count.opened)

@@ -25,6 +25,10 @@ impl RecvCredit {
         Self { window, granted, received: 0, consumed: 0 }
     }
 
+    pub(super) fn set_window(&mut self, window: u64) {
+        self.window = window;
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.received
     }

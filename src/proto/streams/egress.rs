@@ -1,6 +1,6 @@
 //! Frames to the peer: what is pending first, then data in turns.
 
-use super::{MaxStreamsDue, Refusal, Send, Streams, recv::RecvState, send::SendState};
+use super::{Refusal, Send, Streams, limits::MaxStreamsDue, recv::RecvState, send::SendState};
 use crate::proto::{Dir, Event, Frame, MessageBuf, VarInt, event::Events, wire::StreamHeader};
 
 /// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
@@ -80,7 +80,10 @@ impl Streams {
         let frame = if stop_told {
             Frame::ResetStream { id, code: REFUSED, final_size: None, reliable_size: 0 }
         } else {
-            self.refusals.push_front(Refusal { id, stop_told: true });
+            // On a unidirectional one there is no half of ours to reset.
+            if id.dir() == Dir::Bi {
+                self.refusals.push_front(Refusal { id, stop_told: true });
+            }
             Frame::StopSending { id, code: REFUSED }
         };
         self.wire.encode(&frame, out);
@@ -95,9 +98,10 @@ impl Streams {
             // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
             // the peer drops or punishes any other first message.
             let opens = self.caps.opens_with_credit && id.initiator() == self.side;
-            let recv = stream.recv.as_mut().filter(|recv| {
-                recv.wants_credit() || (opens && recv.credit.nothing_granted())
-            });
+            let recv = stream
+                .recv
+                .as_mut()
+                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()));
             recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
                 .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
