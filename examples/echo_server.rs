@@ -5,8 +5,9 @@ use std::{error::Error, net::SocketAddr, path::PathBuf};
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use wsmux::{
-    AcceptedWires, Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection,
-    WebSocketServer, WriteError,
+    Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, WebSocketServer, Wire,
+    WriteError,
+    rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 #[derive(Debug, Parser)]
@@ -49,17 +50,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .max_concurrent_bidi_streams(args.max_streams)
         .max_concurrent_uni_streams(args.max_streams)
         .stream_window(args.window);
-    let mut builder = WebSocketServer::builder().config(config).wires(match args.wire {
-        WireArg::Auto => AcceptedWires::Auto,
-        WireArg::Qmux => AcceptedWires::QMux,
-        WireArg::Jsws => AcceptedWires::JsWs,
-    });
+    let wires: &[Wire] = match args.wire {
+        WireArg::Auto => &[Wire::QMux, Wire::JsWs],
+        WireArg::Qmux => &[Wire::QMux],
+        WireArg::Jsws => &[Wire::JsWs],
+    };
+    let mut builder = WebSocketServer::builder().config(config).wires(wires.iter().copied());
     if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
-        builder = builder.certificate_pem(&std::fs::read(cert)?, &std::fs::read(key)?)?;
+        let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
+        builder = builder.certificate(chain, PrivateKeyDer::from_pem_file(key)?);
     } else if args.tls {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let key = certified.signing_key.serialize_der();
-        builder = builder.certificate([certified.cert.der().to_vec()], key)?;
+        builder = builder.certificate([certified.cert.der().clone()], certified.signing_key.into());
     }
     let server = builder.bind(args.listen).await?;
     let scheme = if args.tls { "wss" } else { "ws" };

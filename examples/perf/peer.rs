@@ -4,7 +4,7 @@ use std::{error::Error, net::SocketAddr};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use wsmux::{RecvStream, SendStream, WebSocketClient, WebSocketConnection, WebSocketServer};
+use wsmux::{RecvStream, SendStream, WebSocketClient, WebSocketConnection, WebSocketServer, Wire};
 
 use crate::Args;
 
@@ -32,11 +32,12 @@ impl Server {
         args: &Args,
         address: SocketAddr,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let mut builder = WebSocketServer::builder().config(args.config());
+        let mut builder =
+            WebSocketServer::builder().config(args.config()).wires([Wire::QMux, Wire::JsWs]);
         if !args.plain {
             let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-            let key = certified.signing_key.serialize_der();
-            builder = builder.certificate([certified.cert.der().to_vec()], key)?;
+            builder =
+                builder.certificate([certified.cert.der().clone()], certified.signing_key.into());
         }
         let server = builder.bind(address).await?;
         let scheme = if args.plain { "ws" } else { "wss" };
