@@ -217,10 +217,15 @@ impl Connection {
         if self.end.is_none() {
             self.finish(close::error_of_websocket(code, reason));
         }
-        // Ours is the answer, unless it has left already.
-        if let State::Closing(Closing::Frame(farewell)) = &mut self.state {
-            let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
-            self.state = State::Closing(Closing::WebSocket { code, reason });
+        match &mut self.state {
+            // Ours is the answer.
+            State::Closing(Closing::Frame(farewell)) => {
+                let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
+                self.state = State::Closing(Closing::WebSocket { code, reason });
+            }
+            // It is the answer to ours: all has been said.
+            State::Closing(Closing::AwaitPeer) => self.state = State::Closed,
+            _ => {}
         }
     }
 
