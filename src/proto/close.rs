@@ -120,8 +120,14 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// A peer's WebSocket Close that no frame came before, as the error that the application here sees.
-pub(super) fn error_of_websocket(code: Option<u16>, reason: &str) -> ConnectionError {
+/// A peer's WebSocket Close that no frame came before, as the error that the application here sees. Where
+/// there is a frame to say it in, an application that closes says it there: a bare Close is then the
+/// WebSocket's own, or that of something between the two ends.
+pub(super) fn error_of_websocket(
+    code: Option<u16>,
+    reason: &str,
+    has_frame: bool,
+) -> ConnectionError {
     let reason = Bytes::copy_from_slice(reason.as_bytes());
     let code = code.unwrap_or(status::NO_STATUS);
     let transport = |error_code| {
@@ -129,6 +135,12 @@ pub(super) fn error_of_websocket(code: Option<u16>, reason: &str) -> ConnectionE
         ConnectionError::ConnectionClosed(ConnectionClose { error_code, frame_type: None, reason })
     };
     let application = |code: u16| {
+        if has_frame {
+            return transport(match code {
+                0 => TransportErrorCode::NO_ERROR,
+                _ => TransportErrorCode::APPLICATION_ERROR,
+            });
+        }
         let error_code = VarInt::from(code);
         ConnectionError::ApplicationClosed(ApplicationClose { error_code, reason: reason.clone() })
     };
@@ -178,7 +190,7 @@ mod tests {
             let code = VarInt::from_u64(code).unwrap();
             assert_eq!(websocket_code(code), websocket);
             let ConnectionError::ApplicationClosed(close) =
-                error_of_websocket(Some(websocket), "x")
+                error_of_websocket(Some(websocket), "x", false)
             else {
                 panic!("not the application's");
             };

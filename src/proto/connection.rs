@@ -215,7 +215,7 @@ impl Connection {
     pub fn handle_close(&mut self, now: Duration, code: Option<u16>, reason: &str) {
         self.now = now;
         if self.end.is_none() {
-            self.finish(close::error_of_websocket(code, reason));
+            self.finish(close::error_of_websocket(code, reason, self.caps.close_frame));
         }
         match &mut self.state {
             // Ours is the answer.
