@@ -193,8 +193,9 @@ impl Connection {
     /// A WebSocket pong has come.
     pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3).
-        if let Ok(number) = payload.try_into()
+        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3): any, where our pings are frames.
+        if !self.caps.ping_frames
+            && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
         {
             let _ = self.timers.ping.on_pong(number, now);
