@@ -5,9 +5,7 @@ mod support;
 use support::*;
 use wsmux::{
     Config,
-    proto::{
-        Close, ConnectionError, Dir, Frame, OpenError, SocketError, TransportErrorCode, Wire,
-    },
+    proto::{Close, ConnectionError, Dir, Frame, OpenError, SocketError, TransportErrorCode, Wire},
 };
 
 fn peer(wire: Wire) -> ScriptedPeer {
@@ -193,10 +191,7 @@ fn an_end_without_a_close_is_a_lost_transport() {
     for wire in WIRES {
         let mut peer = peer(wire);
         peer.conn.handle_socket_end(peer.now, SocketError::Eof);
-        assert!(matches!(
-            peer.conn.close_reason(),
-            Some(ConnectionError::Reset(SocketError::Eof))
-        ));
+        assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::Reset(SocketError::Eof))));
         assert!(peer.conn.is_closed());
         assert_eq!(peer.said(), []);
     }

@@ -122,12 +122,15 @@ fn qmux_frame() -> impl Strategy<Value = Frame> {
 }
 
 fn jsws_frame() -> impl Strategy<Value = Frame> {
-    let id = || {
-        (side(), integer((1 << 60) - 1)).prop_map(|(side, at)| StreamId::new(side, Dir::Bi, at))
-    };
+    let id =
+        || (side(), integer((1 << 60) - 1)).prop_map(|(side, at)| StreamId::new(side, Dir::Bi, at));
     prop_oneof![
-        (id(), payload())
-            .prop_map(|(id, data)| Frame::Stream { id, offset: None, data, fin: false }),
+        (id(), payload()).prop_map(|(id, data)| Frame::Stream {
+            id,
+            offset: None,
+            data,
+            fin: false
+        }),
         id().prop_map(close_read),
         id().prop_map(|id| Frame::FinReceived { id }),
         (id(), 0..=u64::from(u32::MAX)).prop_map(|(id, more)| ack(id, more)),
@@ -294,8 +297,7 @@ fn what_the_engine_writes_is_what_the_documents_say() {
             messages += 1;
             let frames = scripted_peer::decode(wire, message.clone());
             let (last, others) = frames.split_last().unwrap();
-            let head: Vec<_> =
-                others.iter().flat_map(|frame| encode(wire, frame, false)).collect();
+            let head: Vec<_> = others.iter().flat_map(|frame| encode(wire, frame, false)).collect();
             let either = [true, false].map(|end| [&head[..], &encode(wire, last, end)].concat());
             assert!(either.contains(&message.to_vec()), "{wire:?} {frames:?}");
         }
@@ -306,8 +308,7 @@ fn what_the_engine_writes_is_what_the_documents_say() {
 #[test]
 fn an_engine_of_a_thousand_messages_uses_one_buffer() {
     // The caller's buffer is emptied for each message, whatever it held.
-    let mut conn =
-        Connection::new(Config::default(), Side::Client, Wire::JsWs, Duration::ZERO);
+    let mut conn = Connection::new(Config::default(), Side::Client, Wire::JsWs, Duration::ZERO);
     let mut out = MessageBuf::new();
     for _ in 0..1_000 {
         conn.open(Dir::Bi).unwrap().unwrap();

@@ -127,10 +127,7 @@ fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     peer.conn.send_stream(id).write(&[0; 100]).unwrap();
     peer.conn.send_datagram("urgent".into()).unwrap();
     let frames = peer.frames();
-    assert_eq!(frames[..2], [
-        Frame::Datagram("urgent".into()),
-        stream(id, 0, &[0; 10], false),
-    ]);
+    assert_eq!(frames[..2], [Frame::Datagram("urgent".into()), stream(id, 0, &[0; 10], false),]);
     peer.conn.send_datagram("no credit".into()).unwrap();
     assert_eq!(peer.frames(), [Frame::Datagram("no credit".into())]);
 }

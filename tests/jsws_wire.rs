@@ -200,7 +200,8 @@ fn traces() -> BTreeMap<String, Trace> {
         let line = line.trim().trim_end_matches(',').trim_matches('"');
         if let Some(rest) = line.strip_prefix("name\": ") {
             name = rest.trim_matches('"').replace('\\', "");
-        } else if let Some((from, hex)) = line.split_once(' ').filter(|(from, _)| from.contains('>'))
+        } else if let Some((from, hex)) =
+            line.split_once(' ').filter(|(from, _)| from.contains('>'))
         {
             let from = if from == "c>s" { Side::Client } else { Side::Server };
             let (hex, len) = match hex.split_once("...(") {
@@ -236,7 +237,11 @@ fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
 }
 
 /// Plays one side of a trace with the engine, and the other from the file. `app` is the engine's application.
-fn replay(trace: &Trace, side: Side, mut app: impl FnMut(&mut ScriptedPeer, usize)) -> ScriptedPeer {
+fn replay(
+    trace: &Trace,
+    side: Side,
+    mut app: impl FnMut(&mut ScriptedPeer, usize),
+) -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(Wire::JsWs, side, &config());
     let mut ours = Vec::new();
     for (step, (from, bytes)) in trace.iter().enumerate() {
@@ -324,5 +329,7 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     drop(client);
     let server = replay(trace, Side::Server, |_, _| {});
     let mut conn = server.conn;
-    assert!(matches!(conn.recv_stream(id).read(1), Err(ReadError::Reset(reset)) if reset == code(0)));
+    assert!(
+        matches!(conn.recv_stream(id).read(1), Err(ReadError::Reset(reset)) if reset == code(0))
+    );
 }

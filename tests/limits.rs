@@ -65,10 +65,8 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
 
 #[test]
 fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_local: 0,
-        ..scripted_peer::generous()
-    };
+    let parameters =
+        TransportParameters { initial_max_stream_data_bidi_local: 0, ..scripted_peer::generous() };
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     peer.send(&[max_stream_data(bidi(CLIENT, 0), 5), stop(bidi(CLIENT, 1), 8)]);
@@ -92,7 +90,10 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     // The client's handles go; the stream is over only when the server's application has let go of it too.
     pair.client.release(ids[0]);
     pair.drive();
-    assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "unaccepted streams keep their place");
+    assert!(
+        matches!(pair.client.conn.open(Dir::Bi), Ok(None)),
+        "unaccepted streams keep their place"
+    );
     assert_eq!(pair.server.accept(Dir::Bi), ids[0]);
     pair.release_both(ids[0]);
     assert!(pair.client.take_events().contains(&Event::Available { dir: Dir::Bi }));
@@ -209,7 +210,11 @@ fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_li
     let refused = bidi(CLIENT, 2);
     let said = peer.frames();
     assert!(said.contains(&error_read(refused, 0)) && said.contains(&stop(refused, 0)), "{said:?}");
-    assert!(!said.iter().any(|frame| matches!(frame, Frame::MaxStreamData { id, .. } if *id == refused)));
+    assert!(
+        !said
+            .iter()
+            .any(|frame| matches!(frame, Frame::MaxStreamData { id, .. } if *id == refused))
+    );
     assert_eq!(peer.conn.stats().live_streams, 2);
     assert_eq!(peer.conn.stats().streams_refused, 1);
     // Its answers, and what it had sent before it heard, are dropped.

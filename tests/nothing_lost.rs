@@ -178,11 +178,9 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
 #[test]
 fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     let id = uni(CLIENT, 0);
-    for (second, kept) in [
-        (reset_at(id, 9, 5, 2), "he"),
-        (reset_at(id, 9, 5, 5), "hel"),
-        (reset(id, 9, 5), ""),
-    ] {
+    for (second, kept) in
+        [(reset_at(id, 9, 5, 2), "he"), (reset_at(id, 9, 5, 5), "hel"), (reset(id, 9, 5), "")]
+    {
         let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
         peer.send(&[stream(id, 0, b"hello", false), reset_at(id, 9, 5, 3), second]);
         peer.assert_open("a second reset");

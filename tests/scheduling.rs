@@ -16,8 +16,7 @@ fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
 }
 
 fn client_with_record(wire: Wire, count: usize, record: u64) -> (ScriptedPeer, Vec<StreamId>) {
-    let parameters =
-        TransportParameters { max_record_size: record, ..scripted_peer::generous() };
+    let parameters = TransportParameters { max_record_size: record, ..scripted_peer::generous() };
     let mut config = Config::default();
     config.send_buffer(4 << 20);
     let mut peer = ScriptedPeer::with_parameters(wire, CLIENT, &config, parameters);

@@ -80,10 +80,8 @@ fn the_shorter_of_both_idle_timeouts_holds_and_zero_is_none() {
         (Some(20), 0, Some(20)),
         (None, 0, None),
     ] {
-        let parameters = TransportParameters {
-            max_idle_timeout: secs(theirs),
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            TransportParameters { max_idle_timeout: secs(theirs), ..scripted_peer::generous() };
         let peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(ours, None), parameters);
         assert_eq!(peer.conn.poll_timeout(), expected.map(secs), "{ours:?} and {theirs}");
@@ -178,7 +176,10 @@ fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
             // Each of these restarts the idle timer, and would keep a dead connection alive for ever.
             pair.client.conn.send_stream(id).write(b"into the void").unwrap();
             pair.pass(secs(1));
-            assert!(pair.now - start <= secs(41), "{wire:?}: an idle timeout after the ping at most");
+            assert!(
+                pair.now - start <= secs(41),
+                "{wire:?}: an idle timeout after the ping at most"
+            );
         }
         assert_eq!(timed_out(&pair.client.conn), Some(Timeout::KeepAlive));
         assert!(pair.now - start >= secs(29), "and not before the peer had its time");

@@ -214,8 +214,29 @@ fn another_code_or_more_bytes_in_a_later_reset() {
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
-        0x01, 0x02, 0x03, 0x06, 0x07, 0x18, 0x19, 0x1a, 0x1b, 0x1e, 0x1f, 0x20, 0x23, 0x25, 0x2f,
-        0x32, 0x3f, 0x40, 0x4000, 0x3f51_5330_0d0a_0d0b, QX_PING - 1, QX_PING + 2, MAX,
+        0x01,
+        0x02,
+        0x03,
+        0x06,
+        0x07,
+        0x18,
+        0x19,
+        0x1a,
+        0x1b,
+        0x1e,
+        0x1f,
+        0x20,
+        0x23,
+        0x25,
+        0x2f,
+        0x32,
+        0x3f,
+        0x40,
+        0x4000,
+        0x3f51_5330_0d0a_0d0b,
+        QX_PING - 1,
+        QX_PING + 2,
+        MAX,
     ] {
         let mut message = varints(&[kind]);
         message.extend_from_slice(&[0; 16]);

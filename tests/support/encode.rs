@@ -1,7 +1,8 @@
 //! Both wires' frames, written from the documents and not from the crate: what the two agree on is right.
 
 use wsmux::proto::{
-    Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt, Wire,
+    Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,
+    Wire,
 };
 
 pub(crate) const QX_PING: u64 = 0x348c_6752_9ef8_c7bd;

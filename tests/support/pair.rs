@@ -99,7 +99,10 @@ impl Endpoint {
         let wanted = self.conn.wants_transmit();
         let transmit = self.conn.poll_transmit(now, &mut self.out);
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
-        #[allow(unreachable_patterns, reason = "what is no item (a flush) matters to sockets alone")]
+        #[allow(
+            unreachable_patterns,
+            reason = "what is no item (a flush) matters to sockets alone"
+        )]
         let item = match transmit {
             None => return false,
             Some(Transmit::Message) => Item::Message(self.out.to_bytes()),
@@ -240,7 +243,8 @@ impl Pair {
     /// Lets both engines send all they can.
     pub(crate) fn transmit(&mut self) -> bool {
         let mut sent = false;
-        let limits = [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
+        let limits =
+            [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
         for (end, max) in [&mut self.client, &mut self.server].into_iter().zip(limits) {
             while end.transmit(self.now, self.latency, max) {
                 sent = true;

@@ -75,7 +75,10 @@ impl ScriptedPeer {
     /// The next thing that the engine says.
     pub(crate) fn said_next(&mut self) -> Option<Said> {
         loop {
-            #[allow(unreachable_patterns, reason = "what is no item (a flush) matters to sockets alone")]
+            #[allow(
+                unreachable_patterns,
+                reason = "what is no item (a flush) matters to sockets alone"
+            )]
             return Some(match self.conn.poll_transmit(self.now, &mut self.out)? {
                 Transmit::Message => Said::Frames(decode(self.wire, self.out.to_bytes())),
                 Transmit::Ping(payload) => Said::Ping(payload),
@@ -134,7 +137,9 @@ impl ScriptedPeer {
             assert_eq!(error.code, code, "{what}: {error}");
         }
         let mut said = self.said();
-        let Some(Said::Close { code: sent, reason }) = said.pop() else { panic!("{what}: no Close") };
+        let Some(Said::Close { code: sent, reason }) = said.pop() else {
+            panic!("{what}: no Close")
+        };
         assert_eq!(sent, websocket, "{what}: {reason}");
         assert!(reason.starts_with(&code.to_string()), "{what}: {reason}");
         if self.wire.capabilities().close_frame {

@@ -95,9 +95,10 @@ impl Streams {
             // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
             // the peer drops or punishes any other first message.
             let opens = self.caps.opens_with_credit && id.initiator() == self.side;
-            let recv = stream.recv.as_mut().filter(|recv| {
-                recv.wants_credit() || (opens && recv.credit.nothing_granted())
-            });
+            let recv = stream
+                .recv
+                .as_mut()
+                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()));
             recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
                 .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {

@@ -184,7 +184,8 @@ impl Streams {
         };
         for dir in Dir::ALL {
             let count = streams.counts.of(!side, dir);
-            (count.limit, count.told) = (max_concurrent[dir as usize], max_concurrent[dir as usize]);
+            (count.limit, count.told) =
+                (max_concurrent[dir as usize], max_concurrent[dir as usize]);
         }
         if !caps.stream_limits {
             streams.counts.of(side, Dir::Bi).limit = StreamId::MAX_COUNT;
@@ -309,8 +310,9 @@ impl Streams {
     fn forget_void_tickets(&mut self) {
         let most = 2 * self.slab.len() + SPARE_TICKETS;
         let slab = &self.slab;
-        let live =
-            |key, ticket| slab.get(key).is_some_and(|stream: &Stream| stream.ticket == Some(ticket));
+        let live = |key, ticket| {
+            slab.get(key).is_some_and(|stream: &Stream| stream.ticket == Some(ticket))
+        };
         if self.schedule.len() > most {
             self.schedule.retain(live);
         }
