@@ -199,8 +199,9 @@ impl Connection {
     /// A WebSocket pong has come.
     pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3).
-        if let Ok(number) = payload.try_into()
+        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3): any, where our pings are frames.
+        if !self.caps.ping_frames
+            && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
         {
             let _ = self.timers.ping.on_pong(number, now);
@@ -223,10 +224,15 @@ impl Connection {
         if self.end.is_none() {
             self.finish(close::error_of_websocket(code, reason, self.caps.close_frame));
         }
-        // Ours is the answer, unless it has left already.
-        if let State::Closing(Closing::Frame(farewell)) = &mut self.state {
-            let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
-            self.state = State::Closing(Closing::WebSocket { code, reason });
+        match &mut self.state {
+            // Ours is the answer.
+            State::Closing(Closing::Frame(farewell)) => {
+                let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
+                self.state = State::Closing(Closing::WebSocket { code, reason });
+            }
+            // It is the answer to ours: all has been said.
+            State::Closing(Closing::AwaitPeer) => self.state = State::Closed,
+            _ => {}
         }
     }
 
