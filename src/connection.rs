@@ -352,6 +352,7 @@ impl Drop for Place<'_> {
         state.openers[self.dir as usize].leave(ticket);
         // Whoever comes next may have been passed over while this one had its turn.
         state.wake_openers(self.dir, &mut wakers);
+        state.wake_driver();
         drop(state);
         wakers.into_iter().for_each(std::task::Waker::wake);
     }

@@ -191,11 +191,16 @@ impl State {
         }
     }
 
-    /// Wakes as many of those who wait to open a stream as can.
+    /// Wakes as many of those who wait to open a stream as can. If that is nobody, the peer is told; waking
+    /// the driver for it is the caller's.
     pub(crate) fn wake_openers(&mut self, dir: Dir, wakers: &mut Vec<Waker>) {
         let openable = self.engine.openable(dir).unwrap_or(u64::MAX);
         let openable = usize::try_from(openable).unwrap_or(usize::MAX);
-        let waiting = self.openers[dir as usize].0.iter_mut().take(openable);
+        let openers = &mut self.openers[dir as usize].0;
+        if openable == 0 && !openers.is_empty() {
+            self.engine.report_streams_blocked(dir);
+        }
+        let waiting = openers.iter_mut().take(openable);
         wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
     }
 
