@@ -159,7 +159,9 @@ impl SendStream {
     }
 
     fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
-        state.writers.insert(self.id, cx.waker().clone());
+        let before = state.writers.insert(self.id, cx.waker().clone());
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
@@ -191,7 +193,10 @@ impl SendStream {
         state.engine.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
+        let waker = state.writers.remove(&self.id);
         state.wake_driver();
+        drop(state);
+        drop(waker);
         Ok(())
     }
 
@@ -280,7 +285,11 @@ impl Drop for SendStream {
         if !self.finished && !self.reset {
             state.was_reset(self.id);
         }
+        // Also of a finished half: the waker of a write that was given up may still be there.
+        let waker = state.writers.remove(&self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();
+        drop(state);
+        drop(waker);
     }
 }

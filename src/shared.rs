@@ -38,6 +38,9 @@ pub(crate) struct Shared {
 }
 
 /// What the lock guards.
+///
+/// A waker may be the last owner of a task that holds handles of this connection, whose drop locks: no waker
+/// is dropped while the lock is held.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) engine: Connection,
@@ -184,7 +187,6 @@ impl State {
 
     /// The application here has reset a sending half, or let go of it unfinished.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
-        self.writers.remove(&id);
         if let Some(end) = self.ends.remove(&id) {
             end.was_reset.store(true, Ordering::Relaxed);
             end.news.notify_waiters();
@@ -231,15 +233,15 @@ impl Openers {
         (ahead as u64) < openable
     }
 
-    /// Waits at the end of the queue, or stays where `ticket` is.
-    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+    /// Waits at the end of the queue, or stays where `ticket` is. Returns the waker that it waited with before.
+    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
         if let Some(place) = self.0.iter_mut().find(|(other, _)| Some(*other) == *ticket) {
-            place.1 = Some(waker.clone());
-            return;
+            return place.1.replace(waker.clone());
         }
         let next = self.0.back().map_or(0, |(last, _)| last + 1);
         *ticket = Some(next);
         self.0.push_back((next, Some(waker.clone())));
+        None
     }
 
     /// Everybody.
@@ -247,9 +249,10 @@ impl Openers {
         self.0.iter_mut().filter_map(|(_, waker)| waker.take())
     }
 
-    /// Gives the place up.
-    pub(crate) fn leave(&mut self, ticket: u64) {
-        self.0.retain(|(other, _)| *other != ticket);
+    /// Gives the place up, and the waker that it waited with.
+    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        let at = self.0.iter().position(|(other, _)| *other == ticket)?;
+        self.0.remove(at)?.1
     }
 }
 
