@@ -63,6 +63,11 @@ impl RecvCredit {
         self.granted == 0
     }
 
+    /// Whether the peer has to wait for more.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.received == self.granted
+    }
+
     /// Whether a grant is worth a frame.
     pub(super) fn grant_is_due(&self) -> bool {
         let behind = (self.consumed + self.window).saturating_sub(self.granted);

@@ -97,11 +97,17 @@ impl Streams {
         let frame = if std::mem::take(&mut pending.credit) {
             // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
             // the peer drops or punishes any other first message.
-            let opens = self.caps.opens_with_credit && id.initiator() == self.side;
+            let own = id.initiator() == self.side;
+            let opens = self.caps.opens_with_credit && own;
+            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last which the
+            // peer remembers. One that waits for credit has not ended, but for one that came out even.
+            let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
+            let revives = self.caps.grants_revive && !own && sent;
             let recv = stream
                 .recv
                 .as_mut()
-                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()));
+                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
+                .filter(|recv| recv.credit.is_used_up() || !revives);
             recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
                 .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
