@@ -35,7 +35,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MAX_CONTROL_FRAME <= max && !(one && !out.is_empty()) {
+        while out.len() + MAX_CONTROL_FRAME <= max && (!one || out.is_empty()) {
             if let Some(refusal) = self.refusals.pop_front() {
                 self.write_refusal(refusal, out);
                 continue;
@@ -147,7 +147,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MIN_ROOM <= max && !(one && !out.is_empty()) {
+        while out.len() + MIN_ROOM <= max && (!one || out.is_empty()) {
             let Some((key, ticket)) = self.schedule.pop() else { break };
             let Some(stream) = self.slab.get_mut(key) else { continue };
             if stream.ticket != Some(ticket) {
