@@ -11,7 +11,6 @@ use wsmux::{
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
 const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
-const PARAMETER: TransportErrorCode = TransportErrorCode::TRANSPORT_PARAMETER_ERROR;
 const STATE: TransportErrorCode = TransportErrorCode::STREAM_STATE_ERROR;
 const LIMIT: TransportErrorCode = TransportErrorCode::STREAM_LIMIT_ERROR;
 const FINAL_SIZE: TransportErrorCode = TransportErrorCode::FINAL_SIZE_ERROR;
@@ -386,68 +385,5 @@ fn the_close_names_the_type_of_the_frame_at_fault() {
             other => panic!("{other:?}"),
         };
         assert_eq!(peer.assert_violation(&format!("{kind:#x}"), code, 1002), kind);
-    }
-}
-
-#[test]
-fn parameters_that_do_not_come_first_or_come_twice() {
-    let parameters = || parameters_frame(&[]);
-    for (what, message) in [
-        ("STREAM", bytes(stream(bidi(CLIENT, 0), 0, b"early", false))),
-        ("PADDING", [vec![0], parameters()].concat()),
-        ("CONNECTION_CLOSE", bytes(application_close(0, ""))),
-        ("QX_PING", varints(&[QX_PING, 0])),
-        ("twice", [parameters(), parameters()].concat()),
-    ] {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &config());
-        let [Said::Frames(first)] = &peer.said()[..] else { panic!("{what}") };
-        assert!(matches!(first[..], [Frame::TransportParameters(_)]), "ours do not wait");
-        peer.send_bytes(message);
-        peer.assert_violation(what, PROTOCOL, 1002);
-    }
-    assert_each_is(PROTOCOL, &[("later", parameters())]);
-    // Whatever happens, ours come first.
-    let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-    peer.send_bytes(vec![0]);
-    let said = peer.said();
-    let [Said::Frames(first), Said::Frames(_), Said::Close { .. }] = &said[..] else {
-        panic!("{said:?}")
-    };
-    assert!(matches!(first[..], [Frame::TransportParameters(_)]));
-}
-
-#[test]
-fn parameters_that_are_malformed_forbidden_or_out_of_range() {
-    let one = |parameter: Vec<u8>| vec![parameter];
-    let mut bad = vec![
-        ("twice".to_owned(), vec![parameter(0x04, 1), parameter(0x04, 1)]),
-        ("no integer".to_owned(), one(raw_parameter(0x04, &[]))),
-        ("half an integer".to_owned(), one(raw_parameter(0x04, &[0x40]))),
-        ("more than an integer".to_owned(), one(raw_parameter(0x04, &[1, 1]))),
-        ("shorter than it says".to_owned(), one(vec![0x04, 5, 0])),
-        ("an id alone".to_owned(), one(vec![0x04])),
-        ("streams past 2^60".to_owned(), one(parameter(0x08, (1 << 60) + 1))),
-        ("streams past 2^60".to_owned(), one(parameter(0x09, MAX))),
-        ("a small record".to_owned(), one(parameter(MAX_RECORD_SIZE, 16_381))),
-        ("reset_stream_at of a value".to_owned(), one(raw_parameter(0x1d, &[0]))),
-    ];
-    for id in [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10] {
-        bad.push((format!("forbidden {id:#x}"), one(parameter(id, 3))));
-    }
-    for (what, parameters) in bad {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-        peer.said();
-        peer.send_bytes(parameters_frame(&parameters));
-        assert_eq!(peer.assert_violation(&what, PARAMETER, 1002), QX_PARAMETERS);
-    }
-    let unknown = |count| (0..count).map(|nth| raw_parameter(27 + 31 * nth, &[0xff; 3])).collect();
-    let mut twice: Vec<_> = unknown(3);
-    twice.extend(unknown(3));
-    for (what, parameters) in
-        [("a thousand unknown ones", unknown(1_000)), ("an unknown one twice", twice)]
-    {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-        peer.send_bytes(parameters_frame(&parameters));
-        peer.assert_open(what);
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod encode;
 pub(crate) mod pair;
 pub(crate) mod scripted_peer;
+pub(crate) mod world;
 
 pub(crate) use encode::*;
 pub(crate) use pair::{End, Endpoint, Item, Pair};
