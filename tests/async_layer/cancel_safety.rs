@@ -284,8 +284,7 @@ async fn whoever_still_waits_at_a_raised_limit_tells_the_peer_again() {
     let mut server = RawPeer::new(right, wsmux::Side::Server, Wire::QMux);
     // MAX_STREAMS, bidirectional: one.
     server.send(&b"\x12\x01"[..]);
-    let client =
-        connection(left, wsmux::Side::Client, Wire::QMux, &Config::default());
+    let client = connection(left, wsmux::Side::Client, Wire::QMux, &Config::default());
     client.established().await.unwrap();
     let all: Vec<_> = (0..100).map(|_| client.open_bi()).collect();
     let _all = futures_util::future::join_all(all).await;
@@ -373,8 +372,7 @@ async fn a_datagram_whose_sender_gave_up_waiting_is_not_sent() {
     stall.pause_writes(true);
     let mut sent = 0;
     // The socket holds back one message, which takes what has come until then.
-    while let Some(done) =
-        give_up_after(2, client.send_datagram_wait(vec![sent; 600].into())).await
+    while let Some(done) = give_up_after(2, client.send_datagram_wait(vec![sent; 600].into())).await
     {
         done.unwrap();
         sent += 1;

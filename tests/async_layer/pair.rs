@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use wsmux::{
-    Config, ConnectionInfo, Side, Wire, WebSocketConnection, proto,
+    Config, ConnectionInfo, Side, WebSocketConnection, Wire, proto,
     socket::{Socket, TungsteniteSocket, memory_pair},
 };
 

@@ -1,10 +1,8 @@
 //! Which bytes go into the next message: control first, then by priority, in turns among equals.
 
-mod support;
-
 use std::collections::BTreeMap;
 
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{Dir, Event, Frame, StreamId, TransportParameters, Wire},

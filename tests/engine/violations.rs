@@ -1,9 +1,7 @@
 //! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's code.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
-use support::*;
 use wsmux::{
     Config,
     proto::{ConnectionError, Dir, Frame, Side, StreamId, TransportErrorCode, Wire},

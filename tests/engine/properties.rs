@@ -1,13 +1,11 @@
 //! Two engines, two applications that do anything in any order, and a pipe of any width: what must hold after
 //! each step, and what must have come of it in the end.
 
-mod support;
-
-use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
-use support::{
+use crate::support::{
     world::{Op, World},
     *,
 };
+use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux::proto::{Dir, Wire};
 
 /// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).

@@ -1,8 +1,6 @@
 //! How many streams: the peer's limit is obeyed, ours is enforced on every type of frame, and places come back.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{

@@ -1,8 +1,6 @@
 //! The life of a stream: how it opens, how its halves end, and that nothing stays behind.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{Dir, Event, Frame, ReadError, SendEnd, Wire, WriteError},

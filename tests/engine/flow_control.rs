@@ -1,8 +1,6 @@
 //! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is granted again.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{Credit, Dir, Event, Frame, TransportErrorCode, TransportParameters, Wire},

@@ -1,8 +1,6 @@
 //! Transport parameters of QMux: they come first and once, and what is wrong with them ends the connection.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{Frame, Side, TransportErrorCode, Wire},

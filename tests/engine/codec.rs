@@ -2,13 +2,11 @@
 //!
 //! The bytes are written by the tests' own encoder, from the documents; the engine's is held against it below.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::*;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
-use support::*;
 use wsmux::{
     Config,
     proto::{

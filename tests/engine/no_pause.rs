@@ -1,9 +1,7 @@
 //! Streams whose readers stand still stop no other, and two ends that only write do not lock each other up.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
-use support::*;
 use wsmux::{
     Config,
     proto::{Connection, Dir, StreamId, Wire},

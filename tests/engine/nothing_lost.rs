@@ -1,8 +1,6 @@
 //! What has come is read, whatever comes after it; and what cannot come is an error, never a clean end.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{

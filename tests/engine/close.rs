@@ -1,8 +1,6 @@
 //! How a connection ends: which codes go out, what is made of those that come, and when the socket can go.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{Close, ConnectionError, Dir, Frame, OpenError, SocketError, TransportErrorCode, Wire},

@@ -1,11 +1,9 @@
 //! The js-ws wire's own rules: messages, ids, answers to ends, and the traces of real endpoints.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::*;
 use bytes::Bytes;
-use support::*;
 use wsmux::{
     Config,
     proto::{Dir, Frame, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError},

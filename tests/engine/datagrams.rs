@@ -1,9 +1,7 @@
 //! Datagrams: whole or not at all, the oldest go first when there are too many.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
-use support::*;
 use wsmux::{
     Config,
     proto::{Dir, Event, Frame, SendDatagramError, TransportParameters, Wire},

@@ -1,10 +1,8 @@
 //! Time: when a silent connection ends, what keeps it alive, and who is to blame.
 
-mod support;
-
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 use wsmux::{
     Config,
     proto::{ConnectionError, Frame, Timeout, TransportParameters, Wire},
