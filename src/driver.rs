@@ -230,7 +230,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             if timed || received == Progress::More || sent == Progress::More {
                 continue;
             }
-            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
+            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {
                 return Poll::Pending;
             }
         }

@@ -175,6 +175,14 @@ impl RecvStream {
         Ok(())
     }
 
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::RecvStreamStats, ClosedStream> {
+        self.connection.lock().engine.recv_stream(self.id).stats()
+    }
+
     /// Waits until the peer has reset the stream, and gives its code, without reading.
     ///
     /// # Errors

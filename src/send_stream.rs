@@ -249,6 +249,14 @@ impl SendStream {
         self.connection.lock().engine.send_stream(self.id).set_priority(priority)
     }
 
+    /// What the half has done, and what it waits for.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).stats()
+    }
+
     /// The stream's priority.
     ///
     /// # Errors

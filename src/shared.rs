@@ -176,11 +176,19 @@ impl State {
     }
 
     /// The driver goes to sleep, unless there is something that it could send.
-    pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
+    pub(crate) fn driver_sleeps(
+        &mut self,
+        waker: &Waker,
+        socket_is_full: bool,
+        now: Duration,
+    ) -> bool {
         if self.engine.wants_transmit() && !socket_is_full {
             return false;
         }
         self.socket_is_full = socket_is_full;
+        if socket_is_full {
+            self.engine.handle_socket_full(now);
+        }
         self.driver = Some(waker.clone());
         true
     }
