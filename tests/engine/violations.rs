@@ -57,6 +57,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
+// SPEC.md: C-6.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -76,6 +77,7 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     );
 }
 
+// SPEC.md: C-7.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -94,6 +96,7 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
@@ -112,6 +115,7 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -129,6 +133,7 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
+// SPEC.md.
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -151,6 +156,7 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
+// SPEC.md: C-16, C-17.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
     let id = bidi(CLIENT, 0);
@@ -172,6 +178,7 @@ fn code_of(value: u64) -> wsmux::proto::VarInt {
     code(value)
 }
 
+// SPEC.md: C-27, Q-32, Q-41.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -191,6 +198,7 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
+// SPEC.md: Q-46.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -208,6 +216,7 @@ fn another_code_or_more_bytes_in_a_later_reset() {
     peer.assert_open("two plain resets: RFC 9000 §3.2 leaves it open, the first holds");
 }
 
+// SPEC.md.
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
@@ -261,6 +270,7 @@ fn malformed_unknown_and_forbidden_frames() {
     );
 }
 
+// SPEC.md.
 #[test]
 fn a_message_that_ends_in_the_middle_of_a_frame() {
     let bi = bidi(CLIENT, 0);
@@ -290,6 +300,7 @@ fn a_message_that_ends_in_the_middle_of_a_frame() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     assert_each_is(
@@ -307,6 +318,7 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
+// SPEC.md.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -342,6 +354,7 @@ fn datagrams_and_pings_against_the_rules() {
     );
 }
 
+// SPEC.md: Q-4, W-2, W-7, W-25.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();
@@ -364,6 +377,7 @@ fn messages_that_are_none() {
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 
+// SPEC.md: Q-61.
 #[test]
 fn the_close_names_the_type_of_the_frame_at_fault() {
     let bi = bidi(CLIENT, 0);
