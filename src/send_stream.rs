@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{MutexGuard, atomic::Ordering},
+    sync::MutexGuard,
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 use crate::{
     StoppedError, StreamId, VarInt,
     connection::wait_for,
-    proto::{ClosedStream, SendEnd, WriteError},
+    proto::{ClosedStream, WriteError},
     shared::{ConnectionRef, State},
 };
 
@@ -212,23 +212,12 @@ impl SendStream {
     pub fn stopped(
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
-        let (id, reset, connection) = (self.id, self.reset, self.connection.clone());
+        let connection = self.connection.clone();
+        // From here on, and not from the first poll: the handle may be gone by then.
+        let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
-            let watch = connection.lock().ends.entry(id).or_default().clone();
-            wait_for(&connection, &watch.news, |state| {
-                let reset = reset || watch.was_reset.load(Ordering::Relaxed);
-                let end = match (state.engine.send_stream(id).poll_end(), state.end_of()) {
-                    (SendEnd::Reset, _) => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) if reset => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) => Ok(None),
-                    (SendEnd::Stopped(code), _) => Ok(Some(code)),
-                    (SendEnd::Open, Some(end)) => Err(end.into()),
-                    (SendEnd::Open, None) => return None,
-                };
-                state.ends.remove(&id);
-                Some(end)
-            })
-            .await
+            let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
+            wait_for(&connection, &watch.news, |_| watch.outcome()).await
         }
     }
 
