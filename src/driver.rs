@@ -170,6 +170,11 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
+    /// Whether the connection is not open yet, or no more.
+    fn is_between(&self) -> bool {
+        !self.shared.lock().engine.is_established()
+    }
+
     /// Tells the engine the time when it asked for it. Says whether it did.
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
         let mut state = self.shared.lock();
@@ -217,11 +222,13 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             let received = this.receive(cx);
             let sent = this.send(cx);
-            // Only once the socket has given all it has: a peer is not silent while its message waits.
-            let timed = received == Progress::Blocked && this.keep_time(cx);
+            // Only once the socket has given all it has: a peer is not silent while its message waits. But
+            // neither a handshake nor a close goes on for as long as the peer has anything to say.
+            let timed = (received == Progress::Blocked || (round == ROUNDS && this.is_between()))
+                && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
             if this.is_done(&mut state) {
