@@ -8,3 +8,5 @@ mod pair;
 mod raw;
 
 mod cancel_safety;
+mod nothing_lost;
+mod stopped;
