@@ -173,11 +173,6 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Whether the connection is not open yet, or no more.
-    fn is_between(&self) -> bool {
-        !self.shared.lock().engine.is_established()
-    }
-
     /// Tells the engine the time when it asked for it. Says whether it did.
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
         let mut state = self.shared.lock();
@@ -228,10 +223,9 @@ impl<S: Socket + Unpin> Future for Driver<S> {
         for round in 1..=ROUNDS {
             let received = this.receive(cx);
             let sent = this.send(cx);
-            // Only once the socket has given all it has: a peer is not silent while its message waits. But
-            // neither a handshake nor a close goes on for as long as the peer has anything to say.
-            let timed = (received == Progress::Blocked || (round == ROUNDS && this.is_between()))
-                && this.keep_time(cx);
+            // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
+            // that no deadline waits for as long as the peer has anything to say, right after it spoke.
+            let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
             if this.is_done(&mut state) {

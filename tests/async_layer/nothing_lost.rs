@@ -11,7 +11,7 @@ use std::{
 
 use ::bytes::Bytes;
 use wsmux::{
-    Config, ConnectionError, Dir, ReadError, Side, SocketError, StoppedError, StreamId, Timeout,
+    Config, ConnectionError, Dir, ReadError, Side, SocketError, StreamId, Timeout,
     TransportErrorCode, VarInt, WebSocketConnection, WebSocketStream, Wire, WriteError,
     proto::{Close, Frame},
     socket::{Incoming, Outgoing, Socket, memory_pair},
