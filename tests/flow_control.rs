@@ -339,3 +339,28 @@ fn relative_and_absolute_grants_do_not_mix() {
         [Frame::MaxStreamData { credit: Credit::More(9), .. }]
     ));
 }
+
+/// J-38: the Ack could cross the peer's end, and `@matrixai/ws` would take it for a new stream.
+#[test]
+fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted() {
+    let ends: [fn(&mut ScriptedPeer); 2] = [
+        |peer| peer.conn.send_stream(bidi(CLIENT, 0)).finish().unwrap(),
+        |peer| peer.conn.send_stream(bidi(CLIENT, 0)).reset(code(1)).unwrap(),
+    ];
+    let id = bidi(CLIENT, 0);
+    for end in ends {
+        let mut peer = server_with_stream(Wire::JsWs, &small_window(1_000));
+        let read = |peer: &mut ScriptedPeer| peer.conn.recv_stream(id).read(usize::MAX).unwrap();
+        peer.send(&[data(id, &[0; 900])]);
+        read(&mut peer);
+        assert_eq!(peer.frames(), [ack(id, 900)], "while our half is open");
+        end(&mut peer);
+        peer.said();
+        peer.send(&[data(id, &[0; 999])]);
+        read(&mut peer);
+        assert_eq!(peer.frames(), [], "the peer can still send, and its end may be on the way");
+        peer.send(&[data(id, &[0])]);
+        read(&mut peer);
+        assert_eq!(peer.frames(), [ack(id, 1_000)], "now it waits");
+    }
+}

@@ -12,7 +12,10 @@ mod status {
     pub(super) const NORMAL: u16 = 1000;
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
+    pub(super) const UNSUPPORTED: u16 = 1003;
+    /// What stands for a Close that carries no code.
     pub(super) const NO_STATUS: u16 = 1005;
+    pub(super) const BAD_DATA: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const INTERNAL_ERROR: u16 = 1011;
     /// Codes of libraries and frameworks, which an application's own codes of that range stand for.
@@ -120,38 +123,40 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// A peer's WebSocket Close that no frame came before, as the error that the application here sees. Where
-/// there is a frame to say it in, an application that closes says it there: a bare Close is then the
-/// WebSocket's own, or that of something between the two ends.
+/// A peer's WebSocket Close that no frame came before, as the error that the application here sees. Where the
+/// wire has a frame for it, an application would have used that.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,
-    has_frame: bool,
+    wire_has_frame: bool,
 ) -> ConnectionError {
-    let reason = Bytes::copy_from_slice(reason.as_bytes());
     let code = code.unwrap_or(status::NO_STATUS);
-    let transport = |error_code| {
-        let reason = reason.clone();
-        ConnectionError::ConnectionClosed(ConnectionClose { error_code, frame_type: None, reason })
+    let application = match code {
+        _ if wire_has_frame => None,
+        status::NORMAL => Some(0),
+        code if status::REGISTERED.contains(&code.into()) => Some(code),
+        status::PRIVATE..=status::LAST_PRIVATE => Some(code - status::PRIVATE),
+        _ => None,
     };
-    let application = |code: u16| {
-        if has_frame {
-            return transport(match code {
-                0 => TransportErrorCode::NO_ERROR,
-                _ => TransportErrorCode::APPLICATION_ERROR,
-            });
-        }
-        let error_code = VarInt::from(code);
-        ConnectionError::ApplicationClosed(ApplicationClose { error_code, reason: reason.clone() })
-    };
-    match code {
-        status::NORMAL => application(0),
-        3000..=3999 => application(code),
-        status::PRIVATE..=status::LAST_PRIVATE => application(code - status::PRIVATE),
-        status::GOING_AWAY | status::NO_STATUS => transport(TransportErrorCode::NO_ERROR),
-        status::INTERNAL_ERROR => transport(TransportErrorCode::INTERNAL_ERROR),
-        _ => transport(TransportErrorCode::PROTOCOL_VIOLATION),
+    if let Some(code) = application {
+        let reason = Bytes::copy_from_slice(reason.as_bytes());
+        return ConnectionError::ApplicationClosed(ApplicationClose {
+            error_code: code.into(),
+            reason,
+        });
     }
+    let error_code = match code {
+        status::PROTOCOL_ERROR..=status::UNSUPPORTED | status::BAD_DATA..=status::TOO_BIG => {
+            TransportErrorCode::PROTOCOL_VIOLATION
+        }
+        status::INTERNAL_ERROR => TransportErrorCode::INTERNAL_ERROR,
+        _ => TransportErrorCode::NO_ERROR,
+    };
+    ConnectionError::ConnectionClosed(ConnectionClose {
+        error_code,
+        frame_type: None,
+        reason: format!("WebSocket close {code}: {reason}").into(),
+    })
 }
 
 /// The WebSocket's close code that an application's code becomes.

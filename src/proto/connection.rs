@@ -50,6 +50,9 @@ enum Closing {
 pub enum Transmit {
     /// A binary message: the contents of the buffer.
     Message,
+    /// All that was sent so far has to leave the process before anything else is sent, and not in one piece
+    /// with it. The buffer is empty.
+    Flush,
     /// A WebSocket ping with this payload.
     Ping([u8; 8]),
     /// The WebSocket's Close. It is the last that is sent.
@@ -80,6 +83,8 @@ pub struct Connection {
     end: Option<ConnectionError>,
     /// When a close stops waiting for the peer.
     close_deadline: Option<Duration>,
+    /// When a shutdown stops waiting for the streams.
+    drain_deadline: Option<Duration>,
     parameters_sent: bool,
     /// The largest message that the peer takes, and that this end makes.
     max_message: usize,
@@ -108,6 +113,7 @@ impl Connection {
             state: if caps.parameters { State::Handshake } else { State::Established },
             end: None,
             close_deadline: None,
+            drain_deadline: None,
             parameters_sent: !caps.parameters,
             max_message: match caps.parameters {
                 true => super::MIN_MAX_RECORD_SIZE as usize,
@@ -247,6 +253,10 @@ impl Connection {
             }
             return;
         }
+        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+            let farewell = Farewell::application(VarInt::default(), SHUTDOWN_TOO_LONG);
+            return self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
+        }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
         }
@@ -256,7 +266,9 @@ impl Connection {
     /// every call, mostly to later: a timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Duration> {
         match &self.state {
-            State::Handshake | State::Established => self.timers.next(),
+            State::Handshake | State::Established => {
+                [self.timers.next(), self.drain_deadline].into_iter().flatten().min()
+            }
             State::Closing(_) => self.close_deadline,
             State::Closed => None,
         }
@@ -384,7 +396,17 @@ impl Connection {
         self.streams.write_control(out, self.max_message, &mut self.events);
         self.write_datagrams(out);
         self.streams.write_data(out, self.max_message, &mut self.events);
-        (!out.is_empty()).then(|| self.message_leaves(out))
+        if !out.is_empty() {
+            return Some(self.message_leaves(out));
+        }
+        if self.streams.take_flush() {
+            return Some(Transmit::Flush);
+        }
+        if self.is_drained() {
+            self.close(self.now, VarInt::default(), Bytes::new());
+            return self.poll_transmit(self.now, out);
+        }
+        None
     }
 
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
@@ -412,6 +434,7 @@ impl Connection {
                     || self.timers.ping.answer.is_some()
                     || self.datagrams.has_something_to_send()
                     || self.streams.has_something_to_send()
+                    || self.is_drained()
             }
             State::Closing(Closing::AwaitPeer) | State::Closed => false,
             State::Closing(_) => true,
@@ -458,6 +481,29 @@ impl Connection {
         self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
     }
 
+    /// Ends the connection once its streams have ended, by then with code 0. Until then neither end opens
+    /// streams: here [`open`](Self::open) fails, and those of the peer that come all the same are refused with
+    /// code 0. Streams that came before can be accepted, and data flows as before.
+    ///
+    /// Past `deadline` the connection is closed whatever its streams do.
+    pub fn shutdown(&mut self, now: Duration, deadline: Option<Duration>) {
+        self.now = now;
+        match self.state {
+            State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
+            State::Established => {
+                self.streams.drain();
+                let earlier = [self.drain_deadline, deadline].into_iter().flatten().min();
+                self.drain_deadline = earlier;
+            }
+            State::Closing(_) | State::Closed => {}
+        }
+    }
+
+    /// Whether a shutdown has nothing left to wait for.
+    fn is_drained(&self) -> bool {
+        self.streams.is_drained() && !self.datagrams.has_something_to_send()
+    }
+
     /// Why the connection has ended; `None` while it has not.
     pub fn close_reason(&self) -> Option<&ConnectionError> {
         self.end.as_ref()
@@ -495,14 +541,37 @@ impl Connection {
     }
 
     /// How many streams [`open`](Self::open) would open.
-    pub fn openable(&mut self, dir: Dir) -> u64 {
-        if self.end.is_some() { 0 } else { self.streams.openable(dir) }
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+        match &self.end {
+            Some(end) => Err(end.clone().into()),
+            None => self.streams.openable(dir),
+        }
     }
 
     /// An application waits for the peer to allow more streams: the peer is told, once for each limit. Says
     /// whether there is something to send now.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
+    }
+
+    /// The peer may have so many streams of a kind open at once from now on. Fewer than before takes effect as
+    /// streams end; what was granted is not taken back.
+    pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
+        self.streams.set_max_concurrent(dir, count.min(1 << 32));
+    }
+
+    /// The peer may be so many bytes ahead of the reader, on each stream, from now on. Less than before takes
+    /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
+    /// the largest message follows from the window (js-ws) at most what the connection began with.
+    pub fn set_stream_window(&mut self, bytes: u64) {
+        let most = match self.caps.relative_credit {
+            true => self.config.stream_window,
+            false => u32::MAX.into(),
+        };
+        self.streams.set_stream_window(bytes.clamp(1, most));
     }
 
     /// The oldest stream of the peer's that was not accepted yet. Those that came before the connection's end
@@ -593,6 +662,9 @@ impl Connection {
         }
     }
 }
+
+/// What the peer is told when the streams took longer than a shutdown had time for.
+const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
 
 /// A DATAGRAM frame's type and length, at most, in a message of at most 64 KiB.
 const DATAGRAM_OVERHEAD: usize = 1 + 4;

@@ -45,6 +45,12 @@ pub struct Capabilities {
     pub blocked_frames: bool,
     /// The end of a stream travels in the frame of its last bytes.
     pub fin_with_data: bool,
+    /// The end of a stream has to leave the process apart from the data before it: `@matrixai/ws` loses the
+    /// data of a stream whose end comes in the same TLS record.
+    pub fin_after_flush: bool,
+    /// A peer forgets a stream of its own once both halves have ended where it is, and takes a grant that
+    /// comes after that for the begin of a new stream.
+    pub grants_revive: bool,
     /// Whoever is told of the end of a stream says that he heard.
     pub answers_ends: bool,
     /// A message can hold more than one frame.

@@ -1,13 +1,18 @@
 //! What a connection needs of the WebSocket below it, and the sockets that give it.
 
 mod memory;
+mod reads_first;
 mod tungstenite;
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub use self::{memory::{MemorySocket, memory_pair}, tungstenite::TungsteniteSocket};
+pub(crate) use self::reads_first::ReadsFirst;
+pub use self::{
+    memory::{MemorySocket, MemoryStall, memory_pair},
+    tungstenite::TungsteniteSocket,
+};
 use crate::proto::{MessageBuf, SocketError};
 
 /// One WebSocket, after its handshake: whole messages in, whole messages out.

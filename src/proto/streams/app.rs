@@ -1,6 +1,6 @@
 //! What the application does with a stream, through short borrows of the connection.
 
-use bytes::{Buf, Bytes};
+use bytes::{BufMut, Bytes};
 
 use super::{Streams, send::ResetBy};
 use crate::proto::{
@@ -10,14 +10,11 @@ use crate::proto::{
 impl Streams {
     /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told.
     pub(in crate::proto) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
-        if dir == Dir::Uni && !self.caps.unidirectional {
-            return Err(OpenError::Unsupported);
+        if self.openable(dir)? == 0 {
+            return Ok(None);
         }
         let side = self.side;
         let count = self.counts.of(side, dir);
-        if count.opened >= count.limit {
-            return Ok(None);
-        }
         let id = StreamId::new(side, dir, count.opened);
         count.opened += 1;
         self.insert(id);
@@ -25,10 +22,16 @@ impl Streams {
     }
 
     /// How many more streams the peer lets this end open.
-    pub(in crate::proto) fn openable(&mut self, dir: Dir) -> u64 {
+    pub(in crate::proto) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+        if dir == Dir::Uni && !self.caps.unidirectional {
+            return Err(OpenError::Unsupported);
+        }
+        if self.draining {
+            return Err(OpenError::ShuttingDown);
+        }
         let side = self.side;
         let count = self.counts.of(side, dir);
-        count.limit - count.opened
+        Ok(count.limit - count.opened)
     }
 
     /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
@@ -117,15 +120,29 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes as much of the front of `data` as there is room for, without a copy; 0 when there is none.
+    /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0. The buffer may
+    /// so hold more than its limit, by less than one chunk.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
     pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        let taken = self.room()?.min(data.len());
-        let chunk = data.split_to(taken);
-        self.add(taken, |send| send.push_chunk(chunk));
+        if self.room()? == 0 {
+            return Ok(0);
+        }
+        let taken = data.len();
+        self.append_chunk(std::mem::take(data))?;
         Ok(taken)
+    }
+
+    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has waited for
+    /// some before.
+    ///
+    /// # Errors
+    /// [`WriteError`], and `data` is dropped.
+    pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
+        self.room()?;
+        self.add(data.len(), |send| send.push_chunk(data));
+        Ok(())
     }
 
     fn add(&mut self, len: usize, push: impl FnOnce(&mut super::Send)) {
@@ -290,27 +307,27 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Copies into `out` as much as it holds or has come; `None` and `Some(0)` as with [`read`](Self::read).
+    /// Copies into `out` as much as it holds or has come, and says how much that was; `None` and `Some(None)`
+    /// as with [`read`](Self::read).
     ///
     /// # Errors
     /// Those of [`read`](Self::read), and only when nothing was copied.
-    pub fn read_into(&mut self, out: &mut [u8]) -> Result<Option<usize>, ReadError> {
+    pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Option<Option<usize>>, ReadError> {
         let mut filled = 0;
-        while filled < out.len() {
-            if filled > 0 && !self.has_data() {
-                break;
-            }
-            match self.read(out.len() - filled)? {
-                Some(Some(mut data)) => {
-                    let len = data.len();
-                    data.copy_to_slice(&mut out[filled..filled + len]);
-                    filled += len;
+        loop {
+            match self.read(out.remaining_mut())? {
+                Some(Some(data)) => {
+                    filled += data.len();
+                    out.put(data);
                 }
-                Some(None) => break,
+                // Only the first round can find either: the others come after a look.
+                Some(None) => return Ok(Some(None)),
                 None => return Ok(None),
             }
+            if !out.has_remaining_mut() || !self.has_data() {
+                return Ok(Some(Some(filled)));
+            }
         }
-        Ok(Some(filled))
     }
 
     fn has_data(&mut self) -> bool {

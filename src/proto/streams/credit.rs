@@ -25,6 +25,10 @@ impl RecvCredit {
         Self { window, granted, received: 0, consumed: 0 }
     }
 
+    pub(super) fn set_window(&mut self, window: u64) {
+        self.window = window;
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.received
     }
@@ -57,6 +61,11 @@ impl RecvCredit {
     /// Whether the peer has been allowed nothing yet.
     pub(super) fn nothing_granted(&self) -> bool {
         self.granted == 0
+    }
+
+    /// Whether the peer has to wait for more.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.received == self.granted
     }
 
     /// Whether a grant is worth a frame.

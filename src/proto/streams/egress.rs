@@ -1,6 +1,6 @@
 //! Frames to the peer: what is pending first, then data in turns.
 
-use super::{MaxStreamsDue, Refusal, Send, Streams, recv::RecvState, send::SendState};
+use super::{Refusal, Send, Streams, limits::MaxStreamsDue, recv::RecvState, send::SendState};
 use crate::proto::{Dir, Event, Frame, MessageBuf, VarInt, event::Events, wire::StreamHeader};
 
 /// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
@@ -35,7 +35,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MAX_CONTROL_FRAME <= max && (!one || out.is_empty()) {
+        while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
             if let Some(refusal) = self.refusals.pop_front() {
                 self.write_refusal(refusal, out);
                 continue;
@@ -80,7 +80,10 @@ impl Streams {
         let frame = if stop_told {
             Frame::ResetStream { id, code: REFUSED, final_size: None, reliable_size: 0 }
         } else {
-            self.refusals.push_front(Refusal { id, stop_told: true });
+            // On a unidirectional one there is no half of ours to reset.
+            if id.dir() == Dir::Bi {
+                self.refusals.push_front(Refusal { id, stop_told: true });
+            }
             Frame::StopSending { id, code: REFUSED }
         };
         self.wire.encode(&frame, out);
@@ -94,11 +97,17 @@ impl Streams {
         let frame = if std::mem::take(&mut pending.credit) {
             // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
             // the peer drops or punishes any other first message.
-            let opens = self.caps.opens_with_credit && id.initiator() == self.side;
+            let own = id.initiator() == self.side;
+            let opens = self.caps.opens_with_credit && own;
+            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last which the
+            // peer remembers. One that waits for credit has not ended, but for one that came out even.
+            let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
+            let revives = self.caps.grants_revive && !own && sent;
             let recv = stream
                 .recv
                 .as_mut()
-                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()));
+                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
+                .filter(|recv| recv.credit.is_used_up() || !revives);
             recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
                 .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
@@ -147,7 +156,7 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MIN_ROOM <= max && (!one || out.is_empty()) {
+        while out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.schedule.pop() else { break };
             let Some(stream) = self.slab.get_mut(key) else { continue };
             if stream.ticket != Some(ticket) {
@@ -163,6 +172,11 @@ impl Streams {
                 continue;
             }
             stream.ticket = None;
+            if self.unflushed && send.only_fin_left() {
+                self.flush_wanted = true;
+                self.schedule(key);
+                break;
+            }
             let alone = self.schedule.next_priority() != Some(send.priority);
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
@@ -181,6 +195,13 @@ impl Streams {
         {
             self.wire.encode(&Frame::DataBlocked(limit), out);
         }
+    }
+
+    /// Whether the socket is to be flushed before there is more to send.
+    pub(in crate::proto) fn take_flush(&mut self) -> bool {
+        let wanted = std::mem::take(&mut self.flush_wanted);
+        self.unflushed &= !wanted;
+        wanted
     }
 
     /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
@@ -214,6 +235,7 @@ impl Streams {
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_buffered -= len;
+        self.unflushed |= self.caps.fin_after_flush && len > 0;
         if fin {
             send.fin_sent();
         }

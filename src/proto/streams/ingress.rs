@@ -58,6 +58,7 @@ impl Streams {
 
     fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
+        let draining = self.draining;
         let count = self.counts.of(side, dir);
         let first = if self.caps.stream_limits {
             if id.index() >= count.told {
@@ -69,13 +70,15 @@ impl Streams {
             // A stream opens all lower ones of its kind (RFC 9000 §3.2).
             count.opened
         } else {
-            if count.live >= count.limit {
-                count.opened = id.index() + 1;
-                return self.refuse(id);
-            }
             id.index()
         };
         count.opened = id.index() + 1;
+        if draining || (!self.caps.stream_limits && count.live >= count.limit) {
+            for index in first..id.index() {
+                self.refuse(StreamId::new(side, dir, index))?;
+            }
+            return self.refuse(id);
+        }
         let mut key = 0;
         for index in first..=id.index() {
             let id = StreamId::new(side, dir, index);
@@ -87,7 +90,8 @@ impl Streams {
     }
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
-        if self.refusals.len() >= MAX_REFUSALS {
+        // Where streams are granted, the grant bounds the refusals.
+        if !self.caps.stream_limits && self.refusals.len() >= MAX_REFUSALS {
             return Err(violation::excessive_load("streams past the limit, and refusals unread"));
         }
         self.refusals.push_back(Refusal { id, stop_told: false });

@@ -1,7 +1,7 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
 //! - `send`, `recv`: the two halves' states
-//! - `credit`: how much may be sent
+//! - `credit`: how much may be sent; `limits`: how many may be open
 //! - `buffer`: what waits
 //! - `schedule`: whose turn it is
 //! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
@@ -11,6 +11,7 @@ mod buffer;
 mod credit;
 mod egress;
 mod ingress;
+mod limits;
 mod recv;
 mod schedule;
 mod send;
@@ -24,13 +25,13 @@ pub use app::{RecvStream, SendEnd, SendStream};
 
 use self::{
     credit::{RecvCredit, SendCredit},
+    limits::Counts,
     recv::Recv,
     schedule::{Schedule, Ticket},
     send::Send,
 };
 use super::{
-    Capabilities, Dir, Event, Side, StreamId, VarInt, Wire, event::Events,
-    params::TransportParameters,
+    Capabilities, Dir, Side, StreamId, VarInt, Wire, event::Events, params::TransportParameters,
 };
 use crate::Config;
 
@@ -62,36 +63,6 @@ struct Stream {
     recv_released: bool,
 }
 
-/// How many streams one side may open in one direction, and has.
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    /// All below this index were opened.
-    opened: u64,
-    limit: u64,
-    /// The limit that the peer knows, where it is the peer that opens.
-    told: u64,
-    /// The peer has said that it waits for more than it knows of.
-    wanted: bool,
-    /// How many are open now.
-    live: u64,
-    /// The limit that the peer was last told of as too low.
-    reported: Option<u64>,
-}
-
-/// A count's place: by who opens, and by direction.
-#[derive(Debug, Default)]
-struct Counts([[Count; 2]; 2]);
-
-impl Counts {
-    fn of(&mut self, initiator: Side, dir: Dir) -> &mut Count {
-        &mut self.0[initiator as usize][dir as usize]
-    }
-
-    fn get(&self, initiator: Side, dir: Dir) -> &Count {
-        &self.0[initiator as usize][dir as usize]
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
@@ -119,6 +90,8 @@ pub(super) struct Streams {
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
     ended: bool,
+    /// No new streams: the connection ends when those that there are have.
+    draining: bool,
     /// The limits that the peer is to be told of as too low.
     streams_blocked: [Option<u64>; 2],
     /// Where the connection's credit keeps streams waiting, if the peer is to be told.
@@ -126,16 +99,12 @@ pub(super) struct Streams {
     /// Streams of the peer that were refused and that it has not been told of.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
+    /// Where the wire asks for it: data has been written since the last flush.
+    unflushed: bool,
+    /// The end of a stream waits for a flush.
+    flush_wanted: bool,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_buffered: usize,
-}
-
-/// Whether MAX_STREAMS is to be sent, and whether it can wait for company.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MaxStreamsDue {
-    No,
-    WithOthers,
-    Now,
 }
 
 /// A stream that the peer opened past the limit.
@@ -148,6 +117,9 @@ struct Refusal {
 
 /// Refusals that may wait for a peer that opens streams and does not read (SPEC.md, js-ws).
 const MAX_REFUSALS: usize = 1_024;
+
+/// Room for so many streams is kept when there are none.
+const SPARE_STREAMS: usize = 64;
 
 /// So many void entries are not worth a look through the queues.
 const SPARE_TICKETS: usize = 64;
@@ -176,10 +148,13 @@ impl Streams {
             starved: Vec::new(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
+            draining: false,
             streams_blocked: [None; 2],
             data_blocked: None,
             refusals: VecDeque::new(),
             refused: 0,
+            unflushed: false,
+            flush_wanted: false,
             send_buffered: 0,
         };
         for dir in Dir::ALL {
@@ -201,15 +176,6 @@ impl Streams {
             [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
         {
             self.raise_own_limit(dir, count, events);
-        }
-    }
-
-    fn raise_own_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
-        let count = self.counts.of(self.side, dir);
-        if limit > count.limit {
-            count.limit = limit;
-            self.streams_blocked[dir as usize] = None;
-            events.push(Event::Available { dir });
         }
     }
 
@@ -247,10 +213,27 @@ impl Streams {
         let key = self.slab.insert(stream);
         self.keys.insert(id, key);
         self.counts.of(id.initiator(), id.dir()).live += 1;
-        if self.caps.opens_with_credit {
+        // A larger window than was declared is told at once; of an own stream nothing can be told before its
+        // first frame.
+        let grown =
+            !own && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
+        if self.caps.opens_with_credit || grown {
             self.pend(key, |pending| pending.credit = true);
         }
         key
+    }
+
+    /// The peer may be so many bytes ahead of the reader, on every stream. Less than before takes effect as
+    /// data is read: what was granted is not taken back.
+    pub(super) fn set_stream_window(&mut self, window: u64) {
+        self.stream_window = window;
+        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            let Some(recv) = self.slab[key].recv.as_mut() else { continue };
+            recv.credit.set_window(window);
+            if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
+                self.pend(key, |pending| pending.credit = true);
+            }
+        }
     }
 
     /// The credit that the peer's parameters give to a new stream.
@@ -335,35 +318,21 @@ impl Streams {
         self.slab.remove(key);
         self.keys.remove(&id);
         self.count_closed(id);
-        if self.slab.is_empty() {
+        if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
             // After a burst of streams their memory goes back.
             self.slab.shrink_to_fit();
             self.keys.shrink_to_fit();
         }
     }
 
-    /// One stream fewer; where the peer opened it, the peer may open another.
-    fn count_closed(&mut self, id: StreamId) {
-        let side = self.side;
-        let count = self.counts.of(id.initiator(), id.dir());
-        count.live -= 1;
-        if id.initiator() != side && self.caps.stream_limits && count.limit < StreamId::MAX_COUNT {
-            count.limit += 1;
-        }
+    /// From now on neither end opens streams; those of the peer that come all the same are refused.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
     }
 
-    /// What the peer may know of the limit on its streams, and does not. It is asked anew each time, for the
-    /// peer uses up what it knows by opening as well.
-    fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
-        let count = self.counts.get(!self.side, dir);
-        if count.limit == count.told {
-            return MaxStreamsDue::No;
-        }
-        let left = count.told.saturating_sub(count.opened);
-        match count.wanted || left.saturating_mul(2) <= self.max_concurrent[dir as usize] {
-            true => MaxStreamsDue::Now,
-            false => MaxStreamsDue::WithOthers,
-        }
+    /// Whether every stream has ended, and the peer has been told all there is to tell.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.slab.is_empty() && self.refusals.is_empty()
     }
 
     /// The connection has ended: nothing more is sent, and what had come stays to be read.

@@ -15,6 +15,8 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     relative_credit: true,
     blocked_frames: false,
     fin_with_data: false,
+    fin_after_flush: true,
+    grants_revive: true,
     answers_ends: true,
     many_frames_per_message: false,
     close_frame: false,

@@ -18,6 +18,8 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     relative_credit: false,
     blocked_frames: true,
     fin_with_data: true,
+    fin_after_flush: false,
+    grants_revive: false,
     answers_ends: false,
     many_frames_per_message: true,
     close_frame: true,

@@ -1,0 +1,156 @@
+//! Sends back whatever comes: streams finish for finish and reset for reset, and datagrams.
+
+use std::{error::Error, net::SocketAddr, path::PathBuf};
+
+use bytes::Bytes;
+use clap::{Parser, ValueEnum};
+use wsmux::{
+    Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, WebSocketServer, Wire,
+    WriteError,
+    rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Address and port to listen on; port 0 takes any
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// wss instead of ws; without --cert and --key with a certificate made on the spot
+    #[arg(long)]
+    tls: bool,
+    /// The certificate chain, PEM
+    #[arg(long, requires_all = ["key", "tls"])]
+    cert: Option<PathBuf>,
+    /// The private key, PEM
+    #[arg(long, requires_all = ["cert", "tls"])]
+    key: Option<PathBuf>,
+    /// What may be spoken over the WebSocket
+    #[arg(long, value_enum, default_value_t = WireArg::Auto)]
+    wire: WireArg,
+    /// Streams that a client may have open at once, of each kind
+    #[arg(long, default_value_t = 100)]
+    max_streams: u64,
+    /// Bytes that a client may send on a stream before they are read
+    #[arg(long, default_value_t = 1024 * 1024)]
+    window: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WireArg {
+    Auto,
+    Qmux,
+    Jsws,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut config = Config::default();
+    config
+        .max_concurrent_bidi_streams(args.max_streams)
+        .max_concurrent_uni_streams(args.max_streams)
+        .stream_window(args.window);
+    let wires: &[Wire] = match args.wire {
+        WireArg::Auto => &[Wire::QMux, Wire::JsWs],
+        WireArg::Qmux => &[Wire::QMux],
+        WireArg::Jsws => &[Wire::JsWs],
+    };
+    let mut builder = WebSocketServer::builder().config(config).wires(wires.iter().copied());
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
+        builder = builder.certificate(chain, PrivateKeyDer::from_pem_file(key)?);
+    } else if args.tls {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        builder = builder.certificate([certified.cert.der().clone()], certified.signing_key.into());
+    }
+    let server = builder.bind(args.listen).await?;
+    let scheme = if args.tls { "wss" } else { "ws" };
+    println!("listening on {scheme}://{}/", server.local_addr()?);
+
+    while let Some(incoming) = server.accept().await {
+        tokio::spawn(async move {
+            match incoming.await {
+                Ok(connection) => serve(connection).await,
+                Err(error) => eprintln!("handshake: {error}"),
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn serve(connection: WebSocketConnection) {
+    let uni = async {
+        while let Ok(recv) = connection.accept_uni().await {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                // Only a stream that came whole is sent back.
+                if let Err(error) = echo_uni(&connection, recv).await {
+                    eprintln!("unidirectional stream: {error}");
+                }
+            });
+        }
+    };
+    let bi = async {
+        while let Ok(stream) = connection.accept_bi().await {
+            let (send, recv) = stream.into_split();
+            tokio::spawn(echo_bi(send, recv));
+        }
+    };
+    let datagrams = async {
+        while let Ok(datagram) = connection.read_datagram().await {
+            // A peer that sends datagrams and takes none is no reason to stop.
+            let _ = connection.send_datagram(datagram);
+        }
+    };
+    tokio::join!(uni, bi, datagrams);
+    eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
+}
+
+/// Why an echo ended early, with the code that the client gave.
+enum End {
+    Reset(VarInt),
+    Stopped(VarInt),
+    Lost,
+}
+
+async fn echo_bi(mut send: SendStream, mut recv: RecvStream) {
+    let end = loop {
+        // Whether the client stops the stream is news also while nothing comes.
+        let stopped = send.stopped();
+        let chunk = tokio::select! {
+            chunk = recv.read_chunk(usize::MAX) => chunk,
+            Ok(Some(code)) = stopped => break End::Stopped(code),
+        };
+        let written = match chunk {
+            Ok(Some(chunk)) => send.write_chunk(chunk).await,
+            Ok(None) => {
+                let _ = send.finish();
+                return;
+            }
+            Err(ReadError::Reset(code)) => break End::Reset(code),
+            Err(_) => break End::Lost,
+        };
+        match written {
+            Ok(()) => {}
+            Err(WriteError::Stopped(code)) => break End::Stopped(code),
+            Err(_) => break End::Lost,
+        }
+    };
+    // A stop has been answered with a reset of its code already; the client need not send on.
+    let _ = match end {
+        End::Reset(code) => send.reset(code),
+        End::Stopped(code) => recv.stop(code),
+        End::Lost => Ok(()),
+    };
+}
+
+async fn echo_uni(
+    connection: &WebSocketConnection,
+    mut recv: RecvStream,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let bytes = recv.read_to_end(64 * 1024 * 1024).await?;
+    let mut send = connection.open_uni().await?;
+    send.write_chunk(Bytes::from(bytes)).await?;
+    send.finish()?;
+    Ok(())
+}

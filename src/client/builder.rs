@@ -1,0 +1,182 @@
+//! What can be set on a client.
+
+use std::{sync::Arc, time::Duration};
+
+#[cfg(feature = "tls")]
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Settings, WebSocketClient};
+use crate::{
+    BuildError, Config,
+    handshake::{Subprotocols, add_header},
+    proto::Wire,
+};
+
+/// Sets up a [`WebSocketClient`].
+#[derive(Debug)]
+#[must_use]
+pub struct WebSocketClientBuilder {
+    wire: Wire,
+    subprotocols: Subprotocols,
+    headers: HeaderMap,
+    config: Config,
+    connect_timeout: Duration,
+    #[cfg(feature = "tls")]
+    trust: crate::tls::Trust,
+    #[cfg(feature = "tls")]
+    identity: Option<crate::tls::Identity>,
+    /// The first mistake.
+    error: Option<BuildError>,
+}
+
+impl WebSocketClientBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            wire: Wire::QMux,
+            subprotocols: Subprotocols::default(),
+            headers: HeaderMap::new(),
+            config: Config::default(),
+            // Three of TCP's SYN packets, which go out after 0, 1 and 3 s; with the fourth at 7 s an address
+            // is as good as dead.
+            connect_timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            trust: crate::tls::Trust::default(),
+            #[cfg(feature = "tls")]
+            identity: None,
+            error: None,
+        }
+    }
+
+    /// The wire to speak. Default [`Wire::QMux`].
+    ///
+    /// On [`Wire::JsWs`] no subprotocol is offered, whatever else is set: a js-ws server would select any.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Offers the application protocol `name`, as subprotocol `qmux-02.<name>`. Several are offered in the
+    /// order of the calls, the most wanted first. Default none.
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.protocols.push(name.into());
+        self
+    }
+
+    /// Whether a server must know one of the application protocols. Otherwise the bare `qmux-02` is offered
+    /// after them. Default `false`.
+    pub fn require_protocol(mut self, required: bool) -> Self {
+        self.subprotocols.protocol_required = required;
+        self
+    }
+
+    /// Offers exactly these subprotocols, instead of those that follow from
+    /// [`protocol`](Self::protocol): for servers that call the QMux wire by other names.
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` takes the place of that of
+    /// the URL.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        if let Err(error) = add_header(&mut self.headers, name, value) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// The limits and times of the connections. Its [handshake timeout](Config::handshake_timeout) covers TLS,
+    /// the upgrade and the server's transport parameters together. Default [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long name resolution and TCP may take, for all addresses together. Default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`BuildError`] for the first setting that cannot be.
+    pub fn build(self) -> Result<WebSocketClient, BuildError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        // W-12, W-13. Names are looked at even where they are not offered.
+        let offered = match (self.subprotocols.names(), self.wire) {
+            (Ok(_) | Err(BuildError::NoSubprotocol), Wire::JsWs) => Vec::new(),
+            (names, _) => names?,
+        };
+        Ok(WebSocketClient(Arc::new(Settings {
+            wire: self.wire,
+            offered,
+            headers: self.headers,
+            config: self.config,
+            connect_timeout: self.connect_timeout,
+            #[cfg(feature = "tls")]
+            tls: super::ClientTls {
+                trust: self.trust,
+                identity: self.identity.map(Arc::new),
+                config: tokio::sync::OnceCell::new(),
+            },
+        })))
+    }
+}
+
+/// Whom to trust under `wss://`. By default it is the platform's own verifier and its roots. Of roots,
+/// pinned certificates and the others the last that was set holds; several of one kind add up.
+#[cfg(feature = "tls")]
+impl WebSocketClientBuilder {
+    /// Trusts this root certificate, in DER, besides those of the platform. One that cannot be parsed is a
+    /// [`ConnectError::Tls`](crate::ConnectError::Tls). Android takes no further roots.
+    pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
+        match &mut self.trust {
+            crate::tls::Trust::Roots(roots) => roots.push(der.into()),
+            other => *other = crate::tls::Trust::Roots(vec![der.into()]),
+        }
+        self
+    }
+
+    /// Trusts exactly this certificate of a server, in DER, whoever signed it: the pin of a self-signed one.
+    /// Neither its names nor its dates are looked at, only that the server holds its key. Nothing else is
+    /// trusted, the platform's roots included.
+    pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
+        match &mut self.trust {
+            crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),
+            other => *other = crate::tls::Trust::Pinned(vec![der.into()]),
+        }
+        self
+    }
+
+    /// Trusts whoever answers: for tests alone, because everyone on the way can read and change everything.
+    pub fn danger_accept_any_certificate(mut self) -> Self {
+        self.trust = crate::tls::Trust::Any;
+        self
+    }
+
+    /// Uses this configuration as it is. [`client_certificate`](Self::client_certificate) has no effect then.
+    pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.trust = crate::tls::Trust::Config(config);
+        self
+    }
+
+    /// Shows this certificate, with the chain behind it, to a server that asks for one.
+    pub fn client_certificate(
+        mut self,
+        chain: impl IntoIterator<Item = CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        let chain = chain.into_iter().collect();
+        self.identity = Some(crate::tls::Identity { chain, key });
+        self
+    }
+}

@@ -1,0 +1,379 @@
+//! The connection's handle.
+
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    Config, ConnectionInfo, RecvStream, SendStream, WebSocketStream,
+    driver::Driver,
+    proto::{
+        self, ConnectionError, ConnectionStats, Dir, OpenError, SendDatagramError, Side, StreamId,
+        VarInt, Wire,
+    },
+    shared::{ConnectionRef, Shared, State},
+    socket::Socket,
+};
+
+/// One WebSocket as a QUIC-shaped connection of many streams.
+///
+/// The handle is cheap to clone. The connection is closed with code 0 when the last handle is dropped, the
+/// handles of its streams included.
+#[derive(Debug, Clone)]
+pub struct WebSocketConnection(ConnectionRef);
+
+impl WebSocketConnection {
+    /// A connection over a WebSocket whose handshake is done. To be called within a tokio runtime, in which
+    /// the connection's task then runs. It does not wait for the peer: see [`established`](Self::established).
+    pub fn from_socket(
+        socket: impl Socket + Unpin,
+        side: Side,
+        wire: Wire,
+        config: Config,
+        info: ConnectionInfo,
+    ) -> Self {
+        let engine = proto::Connection::new(config, side, wire, Duration::ZERO);
+        let shared = Shared::new(engine, Instant::now(), info);
+        let handle = ConnectionRef::new(shared.clone());
+        tokio::spawn(Driver::new(shared, socket));
+        Self(handle)
+    }
+
+    /// Waits until the peer's transport parameters have come; on the js-ws wire, which has none, it is done
+    /// at once. A client's or a server's connection has waited already.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the connection ended first.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn established(&self) -> Result<(), ConnectionError> {
+        let check = |state: &mut State| match state.end_of() {
+            Some(end) => Some(Err(end)),
+            None => state.engine.is_established().then_some(Ok(())),
+        };
+        wait_for(&self.0, &self.0.established, check).await
+    }
+
+    /// Opens a bidirectional stream. At the peer's limit it waits for its turn, first come first served.
+    ///
+    /// On the QMux wire the peer sees the stream with its first frame, so before something is written,
+    /// finished or [announced](SendStream::announce); on the js-ws wire at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// No stream is opened, and the place in the queue is given up, when the future is dropped.
+    pub async fn open_bi(&self) -> Result<WebSocketStream, OpenError> {
+        let id = self.open(Dir::Bi).await?;
+        Ok(WebSocketStream::new(id, &self.0))
+    }
+
+    /// Opens a unidirectional stream; else as [`open_bi`](Self::open_bi).
+    ///
+    /// # Errors
+    /// [`OpenError`]; the js-ws wire has no such streams.
+    ///
+    /// # Cancel safety
+    /// As [`open_bi`](Self::open_bi).
+    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
+        let id = self.open(Dir::Uni).await?;
+        Ok(SendStream::new(id, self.0.clone()))
+    }
+
+    async fn open(&self, dir: Dir) -> Result<StreamId, OpenError> {
+        let mut place = Place { shared: &self.0, dir, ticket: None };
+        std::future::poll_fn(|cx| {
+            let mut state = self.0.lock();
+            let openable = state.engine.openable(dir)?;
+            if state.openers[dir as usize].may_open(place.ticket, openable)
+                && let Some(id) = state.engine.open(dir)?
+            {
+                state.wake_driver();
+                return Poll::Ready(Ok(id));
+            }
+            let before = state.openers[dir as usize].wait(&mut place.ticket, cx.waker());
+            if state.engine.report_streams_blocked(dir) {
+                state.wake_driver();
+            }
+            drop(state);
+            drop(before);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// [`open_bi`](Self::open_bi) without waiting: `None` at the peer's limit, or when others wait there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn try_open_bi(&self) -> Result<Option<WebSocketStream>, OpenError> {
+        Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
+    }
+
+    /// [`open_uni`](Self::open_uni) without waiting: `None` at the peer's limit, or when others wait there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn try_open_uni(&self) -> Result<Option<SendStream>, OpenError> {
+        Ok(self.try_open(Dir::Uni)?.map(|id| SendStream::new(id, self.0.clone())))
+    }
+
+    fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+        let mut state = self.0.lock();
+        let openable = state.engine.openable(dir)?;
+        if !state.openers[dir as usize].may_open(None, openable) {
+            return Ok(None);
+        }
+        let id = state.engine.open(dir)?;
+        state.wake_driver();
+        Ok(id)
+    }
+
+    /// Waits for the next bidirectional stream that the peer opens.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] once the connection has ended and every stream that came before has been accepted.
+    ///
+    /// # Cancel safety
+    /// No stream is lost when the future is dropped.
+    pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
+        let id = self.accept(Dir::Bi).await?;
+        Ok(WebSocketStream::new(id, &self.0))
+    }
+
+    /// Waits for the next unidirectional stream that the peer opens.
+    ///
+    /// # Errors
+    /// As [`accept_bi`](Self::accept_bi).
+    ///
+    /// # Cancel safety
+    /// As [`accept_bi`](Self::accept_bi).
+    pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
+        let id = self.accept(Dir::Uni).await?;
+        Ok(RecvStream::new(id, self.0.clone()))
+    }
+
+    async fn accept(&self, dir: Dir) -> Result<StreamId, ConnectionError> {
+        let check = |state: &mut State| match state.engine.accept(dir) {
+            Some(id) => Some(Ok(id)),
+            None => state.end_of().map(Err),
+        };
+        wait_for(&self.0, &self.0.opened[dir as usize], check).await
+    }
+
+    /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5).
+    ///
+    /// # Errors
+    /// [`SendDatagramError`]; the js-ws wire has no datagrams.
+    pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        let mut state = self.0.lock();
+        state.engine.send_datagram(datagram)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Sends a datagram once there is room, so that no older one is dropped for it.
+    ///
+    /// # Errors
+    /// As [`send_datagram`](Self::send_datagram).
+    ///
+    /// # Cancel safety
+    /// The datagram is not sent when the future is dropped.
+    pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        let check = |state: &mut State| match state.engine.datagram_fits(&datagram) {
+            Ok(false) => None,
+            Ok(true) => {
+                let sent = state.engine.send_datagram(datagram.clone());
+                state.wake_driver();
+                Some(sent)
+            }
+            Err(error) => Some(Err(error)),
+        };
+        wait_for(&self.0, &self.0.datagrams_unblocked, check).await
+    }
+
+    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] once the connection has ended and every datagram that came before has been read.
+    ///
+    /// # Cancel safety
+    /// No datagram is lost when the future is dropped.
+    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
+        let check = |state: &mut State| match state.engine.read_datagram() {
+            Some(datagram) => Some(Ok(datagram)),
+            None => state.end_of().map(Err),
+        };
+        wait_for(&self.0, &self.0.datagram_received, check).await
+    }
+
+    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.0.lock().engine.max_datagram_size()
+    }
+
+    /// Closes the connection now. What has not been sent is lost, and every operation fails from here on;
+    /// what has come stays readable. The peer is told code and reason, of the reason at most 1,024 bytes (123
+    /// on the js-ws wire, which also has no codes of 1,000 and above but 3000 to 3999).
+    ///
+    /// A program that ends right after this may end before the peer is told:
+    /// [`closed`](Self::closed) waits for that.
+    pub fn close(&self, code: VarInt, reason: &[u8]) {
+        self.0.close(code, Bytes::copy_from_slice(reason));
+    }
+
+    /// Ends the connection once its streams have ended: every byte that a write accepted is sent, every stream
+    /// that is open can be read and written to its end, those that the peer opened before can be accepted; then
+    /// the connection is closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those
+    /// of the peer are refused.
+    ///
+    /// It starts with the call; the future, which can be dropped, waits for the end as
+    /// [`closed`](Self::closed) does.
+    pub fn shutdown(&self) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.shut_down(None)
+    }
+
+    /// [`shutdown`](Self::shutdown) that waits for the streams no longer than `timeout`. Past that the
+    /// connection is closed: reads and writes fail with [`ConnectionError::LocallyClosed`], the peer's with
+    /// [`ConnectionError::ApplicationClosed`], code 0 and reason `shutdown deadline`.
+    pub fn shutdown_timeout(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.shut_down(Some(timeout))
+    }
+
+    fn shut_down(
+        &self,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = ConnectionError> + Send + 'static {
+        self.0.shut_down(timeout);
+        let connection = self.clone();
+        async move { connection.closed().await }
+    }
+
+    /// The peer may have so many bidirectional streams open at once from now on; see
+    /// [`Config::max_concurrent_bidi_streams`]. Fewer than before takes effect as streams end.
+    pub fn set_max_concurrent_bidi_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Bi, count);
+    }
+
+    /// The peer may have so many unidirectional streams open at once from now on; see
+    /// [`Config::max_concurrent_uni_streams`]. Fewer than before takes effect as streams end.
+    pub fn set_max_concurrent_uni_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Uni, count);
+    }
+
+    fn set_max_concurrent(&self, dir: Dir, count: u64) {
+        let mut state = self.0.lock();
+        state.engine.set_max_concurrent(dir, count);
+        state.wake_driver();
+    }
+
+    /// The peer may send so many bytes on a stream before they are read, from now on; see
+    /// [`Config::stream_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
+    /// grow past what the connection began with, which bounds its messages.
+    pub fn set_stream_window(&self, bytes: u64) {
+        let mut state = self.0.lock();
+        state.engine.set_stream_window(bytes);
+        state.wake_driver();
+    }
+
+    /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on
+    /// either side that is when the closing handshake is done, or has taken too long
+    /// ([`Config::close_timeout`]).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn closed(&self) -> ConnectionError {
+        let check = |state: &mut State| state.end_of().filter(|_| state.finished);
+        wait_for(&self.0, &self.0.finished, check).await
+    }
+
+    /// Why the connection has ended; `None` while it has not.
+    pub fn close_reason(&self) -> Option<ConnectionError> {
+        self.0.lock().end_of()
+    }
+
+    /// What the connection has done.
+    pub fn stats(&self) -> ConnectionStats {
+        self.0.lock().engine.stats()
+    }
+
+    /// The smoothed time from a keep-alive ping to its answer; `None` before the first.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.0.lock().engine.rtt()
+    }
+
+    /// Which end of the connection this is.
+    pub fn side(&self) -> Side {
+        self.0.lock().engine.side()
+    }
+
+    /// Which language the two ends speak.
+    pub fn wire(&self) -> Wire {
+        self.0.lock().engine.wire()
+    }
+
+    /// The peer's address, where the socket has one.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.0.info.remote_address()
+    }
+
+    /// What the handshake said: addresses, headers, certificates.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.0.info
+    }
+
+    /// The WebSocket subprotocol that was agreed on, such as `qmux-02.app`; `None` on the js-ws wire.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.info.subprotocol()
+    }
+
+    /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
+    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
+        self.0.info.peer_certificates()
+    }
+}
+
+/// A place in the queue of those who wait to open a stream, given up when dropped.
+struct Place<'a> {
+    shared: &'a Shared,
+    dir: Dir,
+    ticket: Option<u64>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut wakers = Vec::new();
+        let mut state = self.shared.lock();
+        let own = state.openers[self.dir as usize].leave(ticket);
+        // Whoever comes next may have been passed over while this one had its turn.
+        state.wake_openers(self.dir, &mut wakers);
+        state.wake_driver();
+        drop(state);
+        drop(own);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+/// Waits until `check` finds something, looking whenever `news` is told.
+pub(crate) async fn wait_for<T>(
+    shared: &Shared,
+    news: &Notify,
+    mut check: impl FnMut(&mut State) -> Option<T>,
+) -> T {
+    loop {
+        // Listening starts before the look, so that nothing falls between the two.
+        let mut heard = pin!(news.notified());
+        heard.as_mut().enable();
+        if let Some(found) = check(&mut shared.lock()) {
+            return found;
+        }
+        heard.await;
+    }
+}

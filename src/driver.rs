@@ -1,0 +1,254 @@
+//! The one task of a connection: it carries messages between socket and engine, and knows no protocol.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+
+use crate::{
+    proto::{MessageBuf, SocketError, Transmit},
+    shared::{Shared, State},
+    socket::{Incoming, Outgoing, Socket},
+};
+
+/// Items taken from the socket before the engine is locked, and messages sent before the socket is read
+/// again: small, so that neither direction waits long for the other.
+const BATCH: usize = 16;
+
+/// Rounds before other tasks of the runtime get their turn.
+const ROUNDS: usize = 8;
+
+/// Whether a direction of the socket could go on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// There may be more to do.
+    More,
+    /// Everything is done.
+    Idle,
+    /// The socket has to wake us.
+    Blocked,
+}
+
+pub(crate) struct Driver<S> {
+    shared: Arc<Shared>,
+    socket: S,
+    message: MessageBuf,
+    batch: Vec<Incoming>,
+    wakers: Vec<Waker>,
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Duration>,
+    /// The engine wants nothing sent before a flush is done.
+    flushing: bool,
+    /// Reading has ended, and how.
+    read_end: Option<SocketError>,
+    /// Writing has failed. What can still be read is, before the connection ends for it.
+    write_end: Option<SocketError>,
+}
+
+impl<S> std::fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl<S: Socket + Unpin> Driver<S> {
+    pub(crate) fn new(shared: Arc<Shared>, socket: S) -> Self {
+        Self {
+            shared,
+            socket,
+            message: MessageBuf::new(),
+            batch: Vec::new(),
+            wakers: Vec::new(),
+            // It is armed before it is looked at.
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed: None,
+            flushing: false,
+            read_end: None,
+            write_end: None,
+        }
+    }
+
+    /// Hands what has come to the engine.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Progress {
+        if self.read_end.is_some() {
+            return Progress::Blocked;
+        }
+        let mut progress = Progress::More;
+        while self.batch.len() < BATCH {
+            match self.socket.poll_recv(cx) {
+                Poll::Ready(Ok(item)) => self.batch.push(item),
+                Poll::Ready(Err(error)) => {
+                    self.read_end = Some(error);
+                    break;
+                }
+                Poll::Pending => {
+                    progress = Progress::Blocked;
+                    break;
+                }
+            }
+        }
+        if self.batch.is_empty() && self.read_end.is_none() {
+            return progress;
+        }
+        let mut state = self.shared.lock();
+        let now = self.shared.now();
+        for item in self.batch.drain(..) {
+            let engine = &mut state.engine;
+            match item {
+                Incoming::Message(message) => engine.handle_message(now, message),
+                Incoming::Text => engine.handle_text(now),
+                Incoming::TooLarge => engine.handle_oversized(now),
+                Incoming::Garbage(reason) => engine.handle_garbage(now, &reason),
+                Incoming::Ping => engine.handle_ping(now),
+                Incoming::Pong(payload) => engine.handle_pong(now, &payload),
+                Incoming::Close { code, reason } => engine.handle_close(now, code, &reason),
+            }
+        }
+        if let Some(error) = &self.read_end {
+            let error = self.write_end.as_ref().unwrap_or(error);
+            state.engine.handle_socket_end(now, error.clone());
+        }
+        self.shared.dispatch(&mut state, &mut self.wakers);
+        drop(state);
+        self.wakers.drain(..).for_each(Waker::wake);
+        progress
+    }
+
+    /// Lets the engine's messages out, while the socket takes them.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
+        let mut progress = Progress::More;
+        if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
+            return Ok(Progress::Blocked);
+        }
+        self.flushing = false;
+        for _ in 0..BATCH {
+            if self.socket.poll_ready(cx)?.is_pending() {
+                progress = Progress::Blocked;
+                break;
+            }
+            let mut state = self.shared.lock();
+            let transmit = state.engine.poll_transmit(self.shared.now(), &mut self.message);
+            self.shared.dispatch(&mut state, &mut self.wakers);
+            drop(state);
+            self.wakers.drain(..).for_each(Waker::wake);
+            let item = match transmit {
+                None => {
+                    progress = Progress::Idle;
+                    break;
+                }
+                Some(Transmit::Flush) => {
+                    if self.socket.poll_flush(cx)?.is_ready() {
+                        continue;
+                    }
+                    self.flushing = true;
+                    progress = Progress::Blocked;
+                    break;
+                }
+                Some(Transmit::Message) => Outgoing::Message(&self.message),
+                Some(Transmit::Ping(payload)) => Outgoing::Ping(payload),
+                Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
+            };
+            self.socket.start_send(item)?;
+        }
+        // A flush that cannot finish wakes us by itself, and there may be more room before.
+        let _ = self.socket.poll_flush(cx)?;
+        Ok(progress)
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) -> Progress {
+        if self.write_end.is_some() {
+            return Progress::Blocked;
+        }
+        self.transmit(cx).unwrap_or_else(|error| {
+            self.write_end = Some(error);
+            Progress::Blocked
+        })
+    }
+
+    /// Tells the engine the time when it asked for it. Says whether it did.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.shared.lock();
+        let Some(next) = state.engine.poll_timeout() else {
+            self.armed = None;
+            return false;
+        };
+        // Deadlines mostly move away: an early alarm costs less than setting the clock for each message.
+        if self.armed.is_none_or(|armed| next < armed) {
+            let Some(instant) = self.shared.instant(next) else { return false };
+            self.timer.as_mut().reset(instant);
+            self.armed = Some(next);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.armed = None;
+        let now = self.shared.now();
+        if next <= now {
+            state.engine.handle_timeout(now);
+            self.shared.dispatch(&mut state, &mut self.wakers);
+        }
+        drop(state);
+        self.wakers.drain(..).for_each(Waker::wake);
+        true
+    }
+
+    /// Whether the socket is of no more use. A write side that has failed keeps the connection's end from
+    /// being said, so once there is an end to say there is nothing to wait for.
+    fn is_done(&self, state: &mut State) -> bool {
+        if state.engine.is_closed() {
+            return true;
+        }
+        if let Some(error) = &self.write_end
+            && state.engine.close_reason().is_some()
+        {
+            state.engine.handle_socket_end(self.shared.now(), error.clone());
+        }
+        state.engine.is_closed()
+    }
+}
+
+impl<S: Socket + Unpin> Future for Driver<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS {
+            let received = this.receive(cx);
+            let sent = this.send(cx);
+            // Only once the socket has given all it has: a peer is not silent while its message waits.
+            let timed = received == Progress::Blocked && this.keep_time(cx);
+            let shared = this.shared.clone();
+            let mut state = shared.lock();
+            if this.is_done(&mut state) {
+                return Poll::Ready(());
+            }
+            if timed || received == Progress::More || sent == Progress::More {
+                continue;
+            }
+            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// However the driver ends, even with its runtime, nobody waits for it in vain.
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        let mut wakers = Vec::new();
+        let mut state = self.shared.lock();
+        state.engine.handle_socket_end(self.shared.now(), SocketError::Eof);
+        self.shared.dispatch(&mut state, &mut wakers);
+        state.finished = true;
+        drop(state);
+        self.shared.finished.notify_waiters();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,297 @@
+//! A client's side of the opening handshake (RFC 6455 §4.1): a URL in, a request out, a response in.
+
+use tokio_tungstenite::tungstenite::{
+    handshake::{client::generate_key, derive_accept_key},
+    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header},
+};
+
+use super::{elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
+use crate::{client::ConnectError, proto::Wire};
+
+/// Where a URL leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) tls: bool,
+    /// A name or an address, the latter without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What the `Host` header says.
+    authority: String,
+    path: String,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
+        let invalid = |reason: &str| ConnectError::InvalidUrl(format!("{reason}: {url:?}"));
+        // `Uri` drops it in silence; RFC 6455 §3 forbids it.
+        if url.contains('#') {
+            return Err(invalid("a fragment has no meaning"));
+        }
+        let uri: Uri = url.parse().map_err(|error| invalid(&format!("{error}")))?;
+        let Some(scheme) = uri.scheme_str() else { return Err(invalid("no scheme")) };
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            scheme => return Err(ConnectError::UnsupportedScheme(scheme.to_owned())),
+        };
+        let Some(authority) = uri.authority() else { return Err(invalid("no host")) };
+        if authority.as_str().contains('@') {
+            return Err(invalid("credentials belong in a header"));
+        }
+        let host = authority.host();
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => None,
+            // `Authority` takes anything for a port, and then has none.
+            Some(_) => Some(authority.port_u16().ok_or_else(|| invalid("no such port"))?),
+            None => return Err(invalid("no host")),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if host.is_empty() || bare == Some("") {
+            return Err(invalid("no host"));
+        }
+        let default_port = if tls { 443 } else { 80 };
+        let port = port.unwrap_or(default_port);
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Ok(Self {
+            tls,
+            host: bare.unwrap_or(host).to_owned(),
+            port,
+            authority: match port == default_port {
+                true => host.to_owned(),
+                false => format!("{host}:{port}"),
+            },
+            path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
+        })
+    }
+
+    /// The request with a fresh key, and no extension (W-3).
+    pub(crate) fn request(
+        &self,
+        offered: &[String],
+        extra: &HeaderMap,
+    ) -> Result<Request<()>, ConnectError> {
+        let invalid = |what: &str| ConnectError::InvalidUrl(format!("no {what}"));
+        let value = |value: &str| HeaderValue::from_str(value).map_err(|_| invalid("header"));
+        let mut request = Request::new(());
+        *request.uri_mut() = self.path.parse().map_err(|_| invalid("path"))?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, value(&self.authority)?);
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_KEY, value(&generate_key())?);
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        if !offered.is_empty() {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
+        }
+        for name in extra.keys() {
+            // A Host given by hand takes the place of ours.
+            headers.remove(name);
+        }
+        for (name, value) in extra {
+            headers.append(name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The request as it goes over the network.
+pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let mut out = format!("GET {path} HTTP/1.1\r\n").into_bytes();
+    write_headers(&mut out, request.headers());
+    out
+}
+
+/// The response at the start of `bytes` with its length, once all of its head is there.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, ConnectError> {
+    let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut parsed);
+    let invalid = |reason: String| ConnectError::InvalidResponse(reason);
+    let len = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(invalid(format!("not an HTTP response: {error}"))),
+    };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let (Some(status), Some(headers)) = (status, header_map(parsed.headers)) else {
+        return Err(invalid("not an HTTP response".into()));
+    };
+    if status == StatusCode::SWITCHING_PROTOCOLS && parsed.version != Some(1) {
+        return Err(invalid("HTTP/1.0 has no Upgrade".into()));
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(Some((len, response)))
+}
+
+/// Whether a 101 is the answer to this request (RFC 6455 §4.1), and which subprotocol it selects.
+pub(crate) fn check(
+    request: &Request<()>,
+    response: &HeaderMap,
+    wire: Wire,
+    offered: &[String],
+) -> Result<Option<String>, ConnectError> {
+    let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
+    if !has_element(response, &header::UPGRADE, "websocket") {
+        return invalid("no \"Upgrade: websocket\"");
+    }
+    if !has_element(response, &header::CONNECTION, "upgrade") {
+        return invalid("no \"Connection: Upgrade\"");
+    }
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let accept = derive_accept_key(key.unwrap_or_default());
+    if only(response, &header::SEC_WEBSOCKET_ACCEPT).is_none_or(|found| *found != accept) {
+        return invalid("Sec-WebSocket-Accept does not fit the key");
+    }
+    // W-5: none was offered.
+    if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
+        return invalid("an extension that was not offered");
+    }
+    let name = &header::SEC_WEBSOCKET_PROTOCOL;
+    let selected = match only(response, name) {
+        Some(line) => Some(String::from_utf8_lossy(line.as_bytes()).into_owned()),
+        None if response.contains_key(name) => return invalid("more than one subprotocol"),
+        None => None,
+    };
+    let expected = match (&selected, wire) {
+        // W-15.
+        (selected, Wire::JsWs) => selected.is_none(),
+        // W-14.
+        (None, _) => false,
+        (Some(selected), _) => offered.contains(selected),
+    };
+    match expected {
+        true => Ok(selected),
+        false => Err(ConnectError::Subprotocol { offered: offered.to_vec(), selected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let target = |url| {
+            let Target { tls, host, port, authority, path } = Target::parse(url).unwrap();
+            (tls, host, port, authority, path)
+        };
+        let expect = |tls, host: &str, port, authority: &str, path: &str| {
+            (tls, host.to_owned(), port, authority.to_owned(), path.to_owned())
+        };
+        assert_eq!(target("ws://a"), expect(false, "a", 80, "a", "/"));
+        assert_eq!(target("WSS://a.b:443/"), expect(true, "a.b", 443, "a.b", "/"));
+        assert_eq!(target("wss://a:80/b?c=d"), expect(true, "a", 80, "a:80", "/b?c=d"));
+        assert_eq!(target("ws://a?c=d"), expect(false, "a", 80, "a", "/?c=d"));
+        assert_eq!(target("ws://1.2.3.4:5"), expect(false, "1.2.3.4", 5, "1.2.3.4:5", "/"));
+        assert_eq!(target("ws://[::1]:5/x"), expect(false, "::1", 5, "[::1]:5", "/x"));
+        assert_eq!(target("wss://[::1]"), expect(true, "::1", 443, "[::1]", "/"));
+    }
+
+    #[test]
+    fn urls_that_lead_nowhere_are_refused() {
+        for url in [
+            "",
+            "a",
+            "a:80",
+            "//a",
+            "ws://",
+            "ws:///path",
+            "ws://:80",
+            "ws://a:b",
+            "ws://a:65536",
+            "ws://a:80:80",
+            "ws://u:p@a",
+            "ws://a/#b",
+            "ws://a b",
+            "ws://é",
+            "ws://a/\r\nX: y",
+            "ws://[::1",
+            "ws://[]:80",
+            "ws:a",
+            "/path",
+        ] {
+            let refused = Target::parse(url).unwrap_err();
+            assert!(matches!(refused, ConnectError::InvalidUrl(_)), "{url:?}: {refused:?}");
+        }
+        for url in ["http://a", "https://a", "ftp://a"] {
+            assert!(matches!(Target::parse(url), Err(ConnectError::UnsupportedScheme(_))));
+        }
+    }
+
+    const ANSWER: &str = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
+
+    /// The outcome with `from` in a good answer replaced by `to`.
+    fn outcome(wire: Wire, from: &str, to: &str) -> Result<Option<String>, ConnectError> {
+        let offered: &[String] = match wire {
+            Wire::QMux => &["qmux-02.a".into(), "qmux-02".into()],
+            Wire::JsWs => &[],
+        };
+        let target = Target::parse("ws://a").unwrap();
+        let request = target.request(offered, &HeaderMap::new()).unwrap();
+        let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
+        let answer = ANSWER.replace(from, to).replace("ACCEPT", &accept);
+        let (_, response) = parse(answer.as_bytes())?.expect("a whole response");
+        check(&request, response.headers(), wire, offered)
+    }
+
+    #[test]
+    fn an_answer_as_the_standard_wants_it_passes() {
+        assert_eq!(outcome(Wire::QMux, "", "").unwrap().unwrap(), "qmux-02");
+        assert_eq!(outcome(Wire::QMux, "qmux-02", "qmux-02.a").unwrap().unwrap(), "qmux-02.a");
+        let mixed = outcome(Wire::QMux, "Connection: Upgrade", "connection: keep-alive, UPGRADE");
+        assert!(mixed.is_ok());
+        assert_eq!(outcome(Wire::JsWs, "Sec-WebSocket-Protocol: qmux-02\r\n", "").unwrap(), None);
+    }
+
+    #[test]
+    fn every_other_answer_fails() {
+        for (from, to) in [
+            ("HTTP/1.1", "HTTP/1.0"),
+            ("HTTP/1.1", "SSH-2.0"),
+            ("Upgrade: websocket", "Upgrade: h2c"),
+            ("Connection: Upgrade", "Connection: close"),
+            ("ACCEPT", "AAAA"),
+            ("ACCEPT", "ACCEPT\r\nSec-WebSocket-Accept: ACCEPT"),
+            ("Sec-WebSocket-Accept: ACCEPT\r\n", ""),
+            ("ACCEPT", "ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate"),
+            ("qmux-02", "qmux-02\r\nSec-WebSocket-Protocol: qmux-02.a"),
+        ] {
+            let failed = outcome(Wire::QMux, from, to).unwrap_err();
+            assert!(matches!(failed, ConnectError::InvalidResponse(_)), "{from:?} -> {to:?}");
+        }
+    }
+
+    /// W-14, W-15.
+    #[test]
+    fn a_subprotocol_that_was_not_offered_fails() {
+        for (wire, line, expected) in [
+            (Wire::QMux, "", None),
+            (Wire::QMux, "Sec-WebSocket-Protocol: qmux-01\r\n", Some("qmux-01")),
+            (Wire::QMux, "Sec-WebSocket-Protocol: QMUX-02\r\n", Some("QMUX-02")),
+            (Wire::QMux, "Sec-WebSocket-Protocol: \r\n", Some("")),
+            (Wire::JsWs, "Sec-WebSocket-Protocol: qmux-02\r\n", Some("qmux-02")),
+        ] {
+            match outcome(wire, "Sec-WebSocket-Protocol: qmux-02\r\n", line).unwrap_err() {
+                ConnectError::Subprotocol { selected, .. } => {
+                    assert_eq!(selected.as_deref(), expected)
+                }
+                other => panic!("{line:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
+        let target = Target::parse("ws://a:81/b").unwrap();
+        let mut extra = HeaderMap::new();
+        extra.insert(header::HOST, HeaderValue::from_static("other"));
+        let request = request_bytes(&target.request(&[], &extra).unwrap());
+        let request = String::from_utf8(request).unwrap();
+        assert!(request.starts_with("GET /b HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("\r\nHost: other\r\n"), "{request}");
+        assert!(!request.contains("Protocol") && !request.contains("Extensions"), "{request}");
+    }
+}

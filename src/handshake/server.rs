@@ -1,0 +1,291 @@
+//! A server's side of the opening handshake (RFC 6455 §4.2): a request in, a response out.
+
+use std::borrow::Cow;
+
+use tokio_tungstenite::tungstenite::{
+    handshake::derive_accept_key,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
+};
+
+use super::{elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
+use crate::proto::Wire;
+
+/// A request that is answered with a status and closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into() }
+    }
+
+    fn bad(reason: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason)
+    }
+
+    /// The response, with its reason as its body.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let body = format!("{}\n", self.reason);
+        let mut headers = HeaderMap::new();
+        let mut insert = |name: HeaderName, value: &'static str| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
+        insert(header::CONNECTION, "close");
+        insert(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        match self.status {
+            // RFC 9110 §15.5.6.
+            StatusCode::METHOD_NOT_ALLOWED => insert(header::ALLOW, "GET"),
+            // RFC 9110 §15.5.22, §7.8; RFC 6455 §4.4.
+            StatusCode::UPGRADE_REQUIRED => {
+                insert(header::UPGRADE, "websocket");
+                insert(header::CONNECTION, "Upgrade, close");
+                insert(header::SEC_WEBSOCKET_VERSION, "13");
+            }
+            _ => {}
+        }
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        response(self.status, &headers, body.as_bytes())
+    }
+}
+
+fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut out = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    write_headers(&mut out, headers);
+    out.extend_from_slice(body);
+    out
+}
+
+/// The request at the start of `bytes` with its length, once all of it is there.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusal> {
+    let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut parsed);
+    let len = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
+        Err(httparse::Error::Version) => return Err(bad_version()),
+        Err(_) => return Err(Refusal::bad("not an HTTP request")),
+    };
+    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1).
+    if parsed.version != Some(1) {
+        return Err(bad_version());
+    }
+    let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let uri = parsed.path.and_then(|path| path.parse::<Uri>().ok());
+    let headers = header_map(parsed.headers);
+    let (Some(method), Some(uri), Some(headers)) = (method, uri, headers) else {
+        return Err(Refusal::bad("not an HTTP request"));
+    };
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    Ok(Some((len, request)))
+}
+
+pub(crate) fn too_large() -> Refusal {
+    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
+}
+
+fn bad_version() -> Refusal {
+    Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
+}
+
+/// Whether the request asks for a WebSocket as RFC 6455 §4.2.1 wants it.
+pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
+    }
+    if only(headers, &header::HOST).is_none() {
+        return Err(Refusal::bad("no Host, or more than one"));
+    }
+    // Its bytes would be taken for frames.
+    let length = headers.get(header::CONTENT_LENGTH);
+    if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+    {
+        return Err(Refusal::bad("request has a body"));
+    }
+    let upgrade = |reason| Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, reason));
+    if !has_element(headers, &header::UPGRADE, "websocket") {
+        return upgrade("no \"Upgrade: websocket\"");
+    }
+    if !has_element(headers, &header::CONNECTION, "upgrade") {
+        return upgrade("no \"Connection: Upgrade\"");
+    }
+    if only(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return upgrade("no \"Sec-WebSocket-Version: 13\"");
+    }
+    match only(headers, &header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_key(key.as_bytes()) => Ok(()),
+        _ => Err(Refusal::bad("no Sec-WebSocket-Key of 16 bytes in base64")),
+    }
+}
+
+/// Whether this is base64 of 16 bytes. The last digit's spare bits may be anything, for they are not zero
+/// in the standard's own example (RFC 6455 §4.1).
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+}
+
+/// Which wire, and which subprotocol of those that the server accepts, in its own order of preference. With
+/// no `accepted` there is no QMux, and without `jsws` no js-ws.
+pub(crate) fn select<'a>(
+    headers: &HeaderMap,
+    accepted: &'a [String],
+    jsws: bool,
+) -> Result<(Wire, Option<&'a str>), Refusal> {
+    let name = &header::SEC_WEBSOCKET_PROTOCOL;
+    if !headers.contains_key(name) {
+        // W-19, W-20.
+        return match jsws {
+            true => Ok((Wire::JsWs, None)),
+            false => Err(Refusal::bad("no subprotocol offered")),
+        };
+    }
+    // W-16, W-17.
+    let offered = |name: &&String| {
+        elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
+    };
+    match accepted.iter().find(offered) {
+        Some(name) => Ok((Wire::QMux, Some(name))),
+        // W-18, W-21.
+        None => Err(Refusal::bad("no subprotocol that is offered is spoken here")),
+    }
+}
+
+/// The response's headers. No extension is ever among them (W-4).
+pub(crate) fn accept(
+    request: &Request<()>,
+    subprotocol: Option<&str>,
+    extra: &HeaderMap,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = extra.clone();
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let accept = derive_accept_key(key.unwrap_or_default());
+    let value = |value: &str| {
+        HeaderValue::from_str(value)
+            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
+    };
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept)?);
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(subprotocol)?);
+    }
+    Ok(headers)
+}
+
+/// The response with these headers.
+pub(crate) fn switching_protocols(headers: &HeaderMap) -> Vec<u8> {
+    response(StatusCode::SWITCHING_PROTOCOLS, headers, b"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\nUpgrade: WebSocket\r\n\
+        Connection: keep-alive, upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n\r\n";
+
+    fn checked(request: &str) -> Result<Request<()>, Refusal> {
+        let (_, request) = parse(request.as_bytes())?.expect("a whole request");
+        check(&request)?;
+        Ok(request)
+    }
+
+    #[test]
+    fn a_request_as_the_standard_wants_it_passes() {
+        let request = checked(GOOD).unwrap();
+        assert_eq!(request.uri(), "/path?query");
+        let headers = accept(&request, Some("qmux-02"), &HeaderMap::new()).unwrap();
+        assert_eq!(
+            headers[header::SEC_WEBSOCKET_ACCEPT],
+            derive_accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC==")
+        );
+        assert_eq!(headers.len(), 4);
+        checked(&GOOD.replacen("WebSocket", "h2c, websocket", 1)).unwrap();
+    }
+
+    #[test]
+    fn every_fault_has_its_status() {
+        for (from, to, status) in [
+            ("GET ", "POST ", 405),
+            ("GET ", "G\x00T ", 400),
+            ("HTTP/1.1", "HTTP/1.0", 505),
+            ("HTTP/1.1", "HTTP/2.0", 505),
+            ("/path", "path^", 400),
+            ("Host: example.com\r\n", "", 400),
+            ("Host: example.com\r\n", "Host: a\r\nHost: b\r\n", 400),
+            ("Host: example.com", "Host: a\r\nContent-Length: 3", 400),
+            ("Host: example.com", "Host: a\r\nTransfer-Encoding: chunked", 400),
+            ("Host: ", "Host : ", 400),
+            ("Upgrade: WebSocket\r\n", "", 426),
+            ("Upgrade: WebSocket", "Upgrade: h2c", 426),
+            ("keep-alive, upgrade", "keep-alive", 426),
+            ("Version: 13", "Version: 8", 426),
+            ("Sec-WebSocket-Version: 13\r\n", "", 426),
+            ("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n", "", 400),
+            ("AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PECA=", 400),
+            ("AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PE!==", 400),
+            ("AQIDBAUGBwgJCgsMDQ4PEC==", "", 400),
+        ] {
+            assert!(GOOD.contains(from));
+            let refusal = checked(&GOOD.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(refusal.status.as_u16(), status, "{from:?} -> {to:?}");
+        }
+        let many = "X: y\r\n".repeat(MAX_HEADERS);
+        let refusal = checked(&GOOD.replace("Host", &format!("{many}Host"))).unwrap_err();
+        assert_eq!(refusal.status.as_u16(), 431);
+    }
+
+    fn select_of(lines: &[&str], accepted: &[&str], jsws: bool) -> Option<(Wire, Option<String>)> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_str(line).unwrap();
+            headers.append(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        let accepted: Vec<_> = accepted.iter().map(|&name| name.to_owned()).collect();
+        let selected = select(&headers, &accepted, jsws).ok()?;
+        Some((selected.0, selected.1.map(Into::into)))
+    }
+
+    /// W-16 to W-21.
+    #[test]
+    fn the_subprotocol_decides_on_the_wire() {
+        let qmux = |name: &str| Some((Wire::QMux, Some(name.to_owned())));
+        let accepted = ["qmux-02.b", "qmux-02.a", "qmux-02"];
+        assert_eq!(select_of(&["qmux-02"], &accepted, false), qmux("qmux-02"));
+        assert_eq!(
+            select_of(&["qmux-02,qmux-02.a", "x ,\tqmux-02.b"], &accepted, true),
+            qmux("qmux-02.b")
+        );
+        for unknown in ["QMUX-02", "qmux-02.c", "qmux-0", "", ",", "qmux-02 qmux-02.a", "\""] {
+            assert_eq!(select_of(&[unknown], &accepted, true), None, "{unknown:?}");
+        }
+        assert_eq!(select_of(&[], &accepted, true), Some((Wire::JsWs, None)));
+        assert_eq!(select_of(&[], &accepted, false), None);
+        assert_eq!(select_of(&["qmux-02"], &[], true), None);
+    }
+
+    #[test]
+    fn refusals_say_what_is_wanted() {
+        let bytes = |status| {
+            let status = StatusCode::from_u16(status).unwrap();
+            String::from_utf8(Refusal::new(status, "why").to_bytes()).unwrap().to_lowercase()
+        };
+        assert!(bytes(405).starts_with("http/1.1 405 method not allowed\r\n"));
+        assert!(bytes(405).contains("\r\nallow: get\r\n"));
+        assert!(bytes(426).contains("\r\nupgrade: websocket\r\n"));
+        assert!(bytes(426).contains("\r\nsec-websocket-version: 13\r\n"));
+        assert!(bytes(400).contains("\r\ncontent-length: 4\r\n"));
+        assert!(bytes(400).ends_with("\r\n\r\nwhy\n"));
+    }
+}

@@ -1,0 +1,54 @@
+//! What is known of a connection besides its streams.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
+
+/// What the handshake of a connection said. Cheap to clone.
+///
+/// Whoever brings a WebSocket that is open already knows more of it than the connection does: then all of
+/// this is `None`.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionInfo {
+    pub(crate) remote_address: Option<SocketAddr>,
+    pub(crate) local_address: Option<SocketAddr>,
+    pub(crate) subprotocol: Option<Arc<str>>,
+    pub(crate) peer_certificates: Option<Arc<[Bytes]>>,
+    pub(crate) request: Option<Arc<Request<()>>>,
+    pub(crate) response_headers: Option<Arc<HeaderMap>>,
+}
+
+impl ConnectionInfo {
+    /// The peer's address, or that of the proxy before it; `None` where the stream below is not a TCP socket
+    /// of ours.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.remote_address
+    }
+
+    /// This end's address; `None` where the stream below is not a TCP socket of ours.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.local_address
+    }
+
+    /// The WebSocket subprotocol that was agreed on, `qmux-02.app` for example; `None` on the js-ws wire.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// The chain of certificates that the peer showed, in DER, its own first; `None` without TLS, and where
+    /// the peer showed none. A client that was told to accept any certificate has not looked at it.
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
+        self.peer_certificates.clone()
+    }
+
+    /// The client's request: the path and the headers that it asked with, on both ends.
+    pub fn request(&self) -> Option<&Request<()>> {
+        self.request.as_deref()
+    }
+
+    /// The headers of the server's answer, on both ends.
+    pub fn response_headers(&self) -> Option<&HeaderMap> {
+        self.response_headers.as_deref()
+    }
+}

@@ -1,0 +1,295 @@
+//! The sending half of a stream.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::{MutexGuard, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+use crate::{
+    StoppedError, StreamId, VarInt,
+    connection::wait_for,
+    proto::{ClosedStream, SendEnd, WriteError},
+    shared::{ConnectionRef, State},
+};
+
+/// The sending half of a stream.
+///
+/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an error, never
+/// an end that looks complete.
+#[derive(Debug)]
+pub struct SendStream {
+    id: StreamId,
+    connection: ConnectionRef,
+    /// This end has reset the stream.
+    reset: bool,
+    /// This end has finished the stream.
+    finished: bool,
+}
+
+impl SendStream {
+    pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
+        Self { id, connection, reset: false, finished: false }
+    }
+
+    /// The stream's number.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken when the future is dropped.
+    pub async fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        poll_fn(|cx| self.poll_write(cx, data)).await
+    }
+
+    /// Writes all of `data`.
+    ///
+    /// # Errors
+    /// [`WriteError`]; some bytes may have been taken before.
+    ///
+    /// # Cancel safety
+    /// None: how many bytes were taken is forgotten with the future. Use [`write`](Self::write), or
+    /// [`write_chunk`](Self::write_chunk), which takes all or nothing.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
+        while !data.is_empty() {
+            let taken = self.write(data).await?;
+            data = &data[taken..];
+        }
+        Ok(())
+    }
+
+    /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may so hold
+    /// more than its limit, by less than this chunk.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken when the future is dropped.
+    pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        let mut chunk = chunk;
+        poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await
+    }
+
+    /// Takes as many bytes as there is room for. With `Pending`, `cx` is woken when there is room.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
+        if data.is_empty() {
+            return Poll::Ready(self.check().map(|()| 0));
+        }
+        let mut state = self.connection.lock();
+        let taken = state.engine.send_stream(self.id).write(data)?;
+        match taken {
+            0 => self.wait_for_room(state, cx),
+            taken => {
+                state.wake_driver();
+                Poll::Ready(Ok(taken))
+            }
+        }
+    }
+
+    /// Takes the whole chunk, and leaves an empty one, as soon as there is any room.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        if chunk.is_empty() {
+            return Poll::Ready(self.check());
+        }
+        let mut state = self.connection.lock();
+        let taken = state.engine.send_stream(self.id).write_chunk(chunk)?;
+        match taken {
+            0 => self.wait_for_room(state, cx),
+            _ => {
+                state.wake_driver();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        let mut state = self.connection.lock();
+        match state.engine.send_stream(self.id).room()? {
+            0 => self.wait_for_room(state, cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Takes the whole chunk, after [`poll_room`](Self::poll_room) has found room.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).append_chunk(chunk)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Whether [`finish`](Self::finish) has been called.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether both are halves of one stream.
+    pub(crate) fn belongs_to(&self, connection: &ConnectionRef, id: StreamId) -> bool {
+        self.id == id && std::ptr::eq(&**connection, &*self.connection)
+    }
+
+    fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
+        let before = state.writers.insert(self.id, cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Whether the stream can still be written to.
+    fn check(&self) -> Result<(), WriteError> {
+        self.connection.lock().engine.send_stream(self.id).room().map(drop)
+    }
+
+    /// Nothing follows what was written. The end is sent behind it, also when the handle is dropped after
+    /// this.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the stream had ended before, and how.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).finish()?;
+        self.finished = true;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Gives the stream up: what has not been sent is dropped, and the peer is told the code
+    /// (RESET_STREAM, RFC 9000 §19.4).
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).reset(code)?;
+        self.reset = true;
+        state.was_reset(self.id);
+        let waker = state.writers.remove(&self.id);
+        state.wake_driver();
+        drop(state);
+        drop(waker);
+        Ok(())
+    }
+
+    /// Waits until the peer has stopped the stream, and gives its code; or until the end of a finished stream
+    /// has been handed to the socket, with every byte before it, and gives `None`. What the socket has taken
+    /// is not yet with the peer, less still read.
+    ///
+    /// # Errors
+    /// [`StoppedError`] when neither can happen any more.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub fn stopped(
+        &self,
+    ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
+        let (id, reset, connection) = (self.id, self.reset, self.connection.clone());
+        async move {
+            let watch = connection.lock().ends.entry(id).or_default().clone();
+            wait_for(&connection, &watch.news, |state| {
+                let reset = reset || watch.was_reset.load(Ordering::Relaxed);
+                let end = match (state.engine.send_stream(id).poll_end(), state.end_of()) {
+                    (SendEnd::Reset, _) => Err(StoppedError::ClosedStream),
+                    (SendEnd::Finished, _) if reset => Err(StoppedError::ClosedStream),
+                    (SendEnd::Finished, _) => Ok(None),
+                    (SendEnd::Stopped(code), _) => Ok(Some(code)),
+                    (SendEnd::Open, Some(end)) => Err(end.into()),
+                    (SendEnd::Open, None) => return None,
+                };
+                state.ends.remove(&id);
+                Some(end)
+            })
+            .await
+        }
+    }
+
+    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. On the js-ws
+    /// wire, where the peer sees a stream at once, nothing.
+    pub fn announce(&mut self) {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).announce();
+        state.wake_driver();
+    }
+
+    /// Streams of a higher priority send first, strictly; equal ones take turns. At the start 0. It can change
+    /// while data waits.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).set_priority(priority)
+    }
+
+    /// The stream's priority.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn priority(&self) -> Result<i32, ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).priority()
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(ready!(self.get_mut().poll_write(cx, data))?))
+    }
+
+    /// Done at once: what was written leaves as soon as credit and socket allow.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Finishes the stream; once more does no harm.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        Poll::Ready(if this.finished { Ok(()) } else { this.finish().map_err(Into::into) })
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        let mut state = self.connection.lock();
+        if !self.finished && !self.reset {
+            state.was_reset(self.id);
+        }
+        // Also of a finished half: the waker of a write that was given up may still be there.
+        let waker = state.writers.remove(&self.id);
+        state.engine.send_stream(self.id).release();
+        state.wake_driver();
+        drop(state);
+        drop(waker);
+    }
+}

@@ -1,0 +1,291 @@
+//! What the handles and the driver of one connection share: the engine, and who waits for what.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    ConnectionInfo, Dir, StreamId, VarInt,
+    proto::{Connection, ConnectionError, Event},
+};
+
+/// One per connection, behind an `Arc` that the driver and every handle hold.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// What the engine's times are counted from.
+    epoch: Instant,
+    pub(crate) info: ConnectionInfo,
+    /// How many handles there are; the driver is none.
+    handles: AtomicUsize,
+    pub(crate) established: Notify,
+    /// A stream to accept, of each kind.
+    pub(crate) opened: [Notify; 2],
+    pub(crate) datagram_received: Notify,
+    pub(crate) datagrams_unblocked: Notify,
+    /// The driver is done.
+    pub(crate) finished: Notify,
+}
+
+/// What the lock guards.
+///
+/// A waker may be the last owner of a task that holds handles of this connection, whose drop locks: no waker
+/// is dropped while the lock is held.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) engine: Connection,
+    /// The driver, while it sleeps.
+    driver: Option<Waker>,
+    /// The socket takes nothing: nobody but the socket need wake the driver for something to send.
+    socket_is_full: bool,
+    pub(crate) readers: FxHashMap<StreamId, Waker>,
+    pub(crate) writers: FxHashMap<StreamId, Waker>,
+    pub(crate) ends: FxHashMap<StreamId, Arc<EndWatch>>,
+    pub(crate) openers: [Openers; 2],
+    pub(crate) finished: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Connection, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                engine,
+                driver: None,
+                socket_is_full: false,
+                readers: FxHashMap::default(),
+                writers: FxHashMap::default(),
+                ends: FxHashMap::default(),
+                openers: Default::default(),
+                finished: false,
+            }),
+            epoch,
+            info,
+            handles: AtomicUsize::new(0),
+            established: Notify::new(),
+            opened: Default::default(),
+            datagram_received: Notify::new(),
+            datagrams_unblocked: Notify::new(),
+            finished: Notify::new(),
+        })
+    }
+
+    /// The engine and the waiters. A panic elsewhere under the lock would be a bug of ours; what it guards is
+    /// never left half changed by one.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// The moment that the engine calls `at`; `None` when it is further away than a clock can tell.
+    pub(crate) fn instant(&self, at: Duration) -> Option<Instant> {
+        self.epoch.checked_add(at)
+    }
+
+    /// Passes the engine's news on: to `wakers`, for after the lock is gone, and to whoever waits here.
+    pub(crate) fn dispatch(&self, state: &mut State, wakers: &mut Vec<Waker>) {
+        while let Some(event) = state.engine.poll() {
+            match event {
+                Event::Established => {
+                    self.established.notify_waiters();
+                    for dir in [Dir::Bi, Dir::Uni] {
+                        state.wake_openers(dir, wakers);
+                    }
+                }
+                Event::Opened { dir } => self.opened[dir as usize].notify_waiters(),
+                Event::Available { dir } => state.wake_openers(dir, wakers),
+                Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
+                Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
+                Event::Ended { id } => {
+                    if let Some(end) = state.ends.remove(&id) {
+                        end.news.notify_waiters();
+                    }
+                }
+                Event::DatagramReceived => self.datagram_received.notify_waiters(),
+                Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
+                Event::Closed => self.wake_all(state, wakers),
+            }
+        }
+    }
+
+    /// The connection has ended, which everybody learns at once.
+    fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
+        wakers.extend(state.readers.drain().map(|(_, waker)| waker));
+        wakers.extend(state.writers.drain().map(|(_, waker)| waker));
+        for (_, end) in state.ends.drain() {
+            end.news.notify_waiters();
+        }
+        for openers in &mut state.openers {
+            wakers.extend(openers.wakers());
+        }
+        let everybody = [&self.established, &self.datagram_received, &self.datagrams_unblocked];
+        everybody.into_iter().chain(&self.opened).for_each(Notify::notify_waiters);
+    }
+
+    /// Ends the connection once its streams have ended, or after `timeout`.
+    pub(crate) fn shut_down(&self, timeout: Option<Duration>) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        let now = self.now();
+        // A timeout past what a clock can tell is none.
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        state.engine.shutdown(now, deadline);
+        // Those who wait to open a stream learn that they wait in vain.
+        for openers in &mut state.openers {
+            wakers.extend(openers.wakers());
+        }
+        self.dispatch(&mut state, &mut wakers);
+        wakers.extend(state.driver.take());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the connection, and tells everybody here at once.
+    pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.engine.close(self.now(), code, reason);
+        self.dispatch(&mut state, &mut wakers);
+        wakers.extend(state.driver.take());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    /// Lets the driver send what there is to send, and pass on what there is to say.
+    pub(crate) fn wake_driver(&mut self) {
+        if !self.socket_is_full
+            && self.engine.wants_transmit()
+            && let Some(driver) = self.driver.take()
+        {
+            driver.wake();
+        }
+    }
+
+    /// The driver goes to sleep, unless there is something that it could send.
+    pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
+        if self.engine.wants_transmit() && !socket_is_full {
+            return false;
+        }
+        self.socket_is_full = socket_is_full;
+        self.driver = Some(waker.clone());
+        true
+    }
+
+    /// The application here has reset a sending half, or let go of it unfinished.
+    pub(crate) fn was_reset(&mut self, id: StreamId) {
+        if let Some(end) = self.ends.remove(&id) {
+            end.was_reset.store(true, Ordering::Relaxed);
+            end.news.notify_waiters();
+        }
+    }
+
+    /// Wakes as many of those who wait to open a stream as can. If that is nobody, the peer is told; waking
+    /// the driver for it is the caller's.
+    pub(crate) fn wake_openers(&mut self, dir: Dir, wakers: &mut Vec<Waker>) {
+        let openable = self.engine.openable(dir).unwrap_or(u64::MAX);
+        let openable = usize::try_from(openable).unwrap_or(usize::MAX);
+        let openers = &mut self.openers[dir as usize].0;
+        if openable == 0 && !openers.is_empty() {
+            self.engine.report_streams_blocked(dir);
+        }
+        let waiting = openers.iter_mut().take(openable);
+        wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
+    }
+
+    pub(crate) fn end_of(&self) -> Option<ConnectionError> {
+        self.engine.close_reason().cloned()
+    }
+}
+
+/// Those who wait for the end of one sending half.
+#[derive(Debug, Default)]
+pub(crate) struct EndWatch {
+    pub(crate) news: Notify,
+    /// This end has reset the half: the engine may have forgotten it.
+    pub(crate) was_reset: AtomicBool,
+}
+
+/// Those who wait to open a stream of one kind, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Openers(VecDeque<(u64, Option<Waker>)>);
+
+impl Openers {
+    /// Whether `ticket`, or a newcomer without one, is among the first `openable`.
+    pub(crate) fn may_open(&self, ticket: Option<u64>, openable: u64) -> bool {
+        let ahead = match ticket {
+            Some(ticket) => self.0.iter().take_while(|(other, _)| *other != ticket).count(),
+            None => self.0.len(),
+        };
+        (ahead as u64) < openable
+    }
+
+    /// Waits at the end of the queue, or stays where `ticket` is. Returns the waker that it waited with before.
+    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
+        if let Some(place) = self.0.iter_mut().find(|(other, _)| Some(*other) == *ticket) {
+            return place.1.replace(waker.clone());
+        }
+        let next = self.0.back().map_or(0, |(last, _)| last + 1);
+        *ticket = Some(next);
+        self.0.push_back((next, Some(waker.clone())));
+        None
+    }
+
+    /// Everybody.
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.0.iter_mut().filter_map(|(_, waker)| waker.take())
+    }
+
+    /// Gives the place up, and the waker that it waited with.
+    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        let at = self.0.iter().position(|(other, _)| *other == ticket)?;
+        self.0.remove(at)?.1
+    }
+}
+
+/// A handle's share of the connection. When the last one goes, the connection is closed with code 0.
+#[derive(Debug)]
+pub(crate) struct ConnectionRef(Arc<Shared>);
+
+impl ConnectionRef {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Clone for ConnectionRef {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for ConnectionRef {
+    fn drop(&mut self) {
+        // As in `Arc`: whoever is last must see what the others did before.
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.close(crate::error::NO_CODE, Bytes::new());
+        }
+    }
+}
+
+impl std::ops::Deref for ConnectionRef {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

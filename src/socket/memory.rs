@@ -1,0 +1,268 @@
+//! A WebSocket without a network.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+
+use super::{Incoming, Outgoing, Socket};
+use crate::proto::SocketError;
+
+/// What an item without a payload counts for, in bytes.
+const ITEM_OVERHEAD: usize = 2;
+
+/// Two ends of one WebSocket within this process.
+///
+/// In each direction at most `capacity` bytes wait for the reader; a message larger than that goes when the
+/// direction is empty. Beyond them each end holds back one item, and one answer to a ping or a Close.
+pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
+    let [to_right, to_left] = [(), ()].map(|()| Pipe(Arc::new(Mutex::new(State::new(capacity)))));
+    let left = MemorySocket::new(to_right.clone(), to_left.clone());
+    (left, MemorySocket::new(to_left, to_right))
+}
+
+/// One end of a WebSocket within this process, made by [`memory_pair`].
+///
+/// It carries what a real one does: messages, pings with their pongs, and the closing handshake. Once it is
+/// dropped, the other end reads what had been sent, and then [`SocketError::Eof`].
+#[derive(Debug)]
+pub struct MemorySocket {
+    incoming: Pipe,
+    outgoing: Pipe,
+    /// Taken from the owner, and not yet in the pipe.
+    held: Option<Item>,
+    /// The newest pong, or the answer to the peer's Close.
+    answer: Option<Item>,
+    close: CloseState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CloseState {
+    Open,
+    /// Our Close was the first.
+    ClosedByUs,
+    /// The peer's Close has come, and ours is on its way or before it.
+    Closed,
+}
+
+/// Stops a [`MemorySocket`] at will, from outside of the connection that it is in.
+#[derive(Debug, Clone)]
+pub struct MemoryStall {
+    incoming: Pipe,
+    outgoing: Pipe,
+}
+
+impl MemoryStall {
+    /// Whether the socket has nothing to read, whatever has come.
+    pub fn pause_reads(&self, paused: bool) {
+        self.incoming.change(|state| state.reads_paused = paused);
+    }
+
+    /// Whether the socket has no room to write, whatever there is.
+    pub fn pause_writes(&self, paused: bool) {
+        self.outgoing.change(|state| state.writes_paused = paused);
+    }
+}
+
+/// What travels. Only a ping says less to the reader than it carries.
+#[derive(Debug)]
+enum Item {
+    Ping([u8; 8]),
+    Other(Incoming),
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        ITEM_OVERHEAD
+            + match self {
+                Self::Ping(payload) => payload.len(),
+                Self::Other(Incoming::Message(bytes) | Incoming::Pong(bytes)) => bytes.len(),
+                Self::Other(Incoming::Garbage(text) | Incoming::Close { reason: text, .. }) => {
+                    text.len()
+                }
+                Self::Other(Incoming::Text | Incoming::TooLarge | Incoming::Ping) => 0,
+            }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Pipe(Arc<Mutex<State>>);
+
+/// One direction. Bounded by `capacity` bytes, or one larger item.
+#[derive(Debug)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    capacity: usize,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Either end is gone.
+    ended: bool,
+    reads_paused: bool,
+    writes_paused: bool,
+}
+
+impl State {
+    fn new(capacity: usize) -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+            capacity,
+            reader: None,
+            writer: None,
+            ended: false,
+            reads_paused: false,
+            writes_paused: false,
+        }
+    }
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is locked, so there is nothing half done to be seen.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what either end may be waiting for.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Puts the item in, if there is room.
+    fn poll_put(
+        &self,
+        item: &mut Option<Item>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SocketError>> {
+        let Some(next) = item.take() else { return Poll::Ready(Ok(())) };
+        let mut state = self.lock();
+        if state.ended {
+            return Poll::Ready(Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()));
+        }
+        let room = state.items.is_empty() || state.bytes + next.size() <= state.capacity;
+        if state.writes_paused || !room {
+            state.writer = Some(cx.waker().clone());
+            drop(state);
+            *item = Some(next);
+            return Poll::Pending;
+        }
+        state.bytes += next.size();
+        state.items.push_back(next);
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Result<Item, SocketError>> {
+        let mut state = self.lock();
+        if !state.reads_paused {
+            if let Some(item) = state.items.pop_front() {
+                state.bytes -= item.size();
+                let writer = state.writer.take();
+                drop(state);
+                writer.into_iter().for_each(Waker::wake);
+                return Poll::Ready(Ok(item));
+            }
+            if state.ended {
+                return Poll::Ready(Err(SocketError::Eof));
+            }
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl MemorySocket {
+    fn new(outgoing: Pipe, incoming: Pipe) -> Self {
+        Self { incoming, outgoing, held: None, answer: None, close: CloseState::Open }
+    }
+
+    /// What stops this end, once a connection has taken it.
+    pub fn stall(&self) -> MemoryStall {
+        MemoryStall { incoming: self.incoming.clone(), outgoing: self.outgoing.clone() }
+    }
+
+    /// Sends what no connection would: a text message, say. It waits for no room.
+    pub fn inject(&mut self, item: Incoming) {
+        self.push(match item {
+            Incoming::Ping => Item::Ping([0; 8]),
+            item => Item::Other(item),
+        });
+    }
+
+    fn push(&mut self, item: Item) {
+        self.outgoing.change(|state| {
+            state.bytes += item.size();
+            state.items.push_back(item);
+        });
+    }
+}
+
+impl Socket for MemorySocket {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
+        if self.close == CloseState::Closed {
+            // Both Closes have been said; what a real socket waits for then is the end of TCP.
+            return self.poll_flush(cx).map(|_| Err(SocketError::Eof));
+        }
+        let item = match ready!(self.incoming.poll_take(cx))? {
+            Item::Ping(payload) => {
+                if self.close == CloseState::Open {
+                    let payload = Bytes::copy_from_slice(&payload);
+                    self.answer = Some(Item::Other(Incoming::Pong(payload)));
+                }
+                Incoming::Ping
+            }
+            Item::Other(item) => item,
+        };
+        if let Incoming::Close { .. } = item {
+            if self.close == CloseState::Open {
+                self.answer = Some(Item::Other(item.clone()));
+            }
+            self.close = CloseState::Closed;
+        }
+        Poll::Ready(Ok(item))
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.outgoing.poll_put(&mut self.held, cx)
+    }
+
+    fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
+        // As with tungstenite, what comes after a Close is dropped.
+        if self.close == CloseState::Open {
+            self.held = Some(match item {
+                Outgoing::Message(message) => Item::Other(Incoming::Message(message.to_bytes())),
+                Outgoing::Ping(payload) => Item::Ping(payload),
+                Outgoing::Close { code, reason } => {
+                    self.close = CloseState::ClosedByUs;
+                    Item::Other(Incoming::Close { code: Some(code), reason })
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        ready!(self.outgoing.poll_put(&mut self.held, cx))?;
+        self.outgoing.poll_put(&mut self.answer, cx)
+    }
+}
+
+impl Drop for MemorySocket {
+    fn drop(&mut self) {
+        // What was taken goes, as it does from a closed TCP socket.
+        for item in [self.held.take(), self.answer.take()].into_iter().flatten() {
+            self.push(item);
+        }
+        self.outgoing.change(|state| state.ended = true);
+        self.incoming.change(|state| state.ended = true);
+    }
+}

@@ -1,0 +1,154 @@
+//! TLS: whom a client trusts, and what a server shows. aws-lc does the arithmetic, whatever the process has
+//! chosen for others.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::{
+    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, ServerConfig,
+    SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+};
+
+/// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
+const ALPN: &[u8] = b"http/1.1";
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// A chain of certificates, the end's own first, and its key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+/// Whom a client trusts.
+#[derive(Debug, Clone)]
+pub(crate) enum Trust {
+    /// The platform, and these roots.
+    Roots(Vec<CertificateDer<'static>>),
+    /// Whoever holds the key of one of these certificates.
+    Pinned(Vec<CertificateDer<'static>>),
+    /// Anyone.
+    Any,
+    /// As it says.
+    Config(Arc<ClientConfig>),
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self::Roots(Vec::new())
+    }
+}
+
+/// A client's TLS. Reads files, where the platform keeps its roots in files.
+pub(crate) fn client_config(
+    trust: Trust,
+    identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = provider();
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Config(config) => return Ok(config),
+        Trust::Roots(roots) => Arc::new(platform(roots, provider.clone())?),
+        Trust::Pinned(certificates) => {
+            Arc::new(Fixed { certificates: Some(certificates), provider: provider.clone() })
+        }
+        Trust::Any => Arc::new(Fixed { certificates: None, provider: provider.clone() }),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        // The platform's verifier is no danger, and the others are what their methods are called.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(Identity { chain, key }) => {
+            builder.with_client_auth_cert(chain.clone(), key.clone_key())?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn platform(
+    roots: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<rustls_platform_verifier::Verifier, rustls::Error> {
+    #[cfg(not(target_os = "android"))]
+    return rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider);
+    #[cfg(target_os = "android")]
+    match roots.is_empty() {
+        true => rustls_platform_verifier::Verifier::new(provider),
+        false => Err(rustls::Error::General("Android takes no further roots".into())),
+    }
+}
+
+/// A server's TLS, with one certificate.
+pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The chain that the peer showed.
+pub(crate) fn peer_certificates(session: &CommonState) -> Option<Arc<[Bytes]>> {
+    let certificates = session.peer_certificates()?;
+    Some(certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect())
+}
+
+/// Trusts certificates for being these, or without looking. That the peer holds the certificate's key is
+/// checked all the same.
+#[derive(Debug)]
+struct Fixed {
+    certificates: Option<Vec<CertificateDer<'static>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Fixed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.certificates {
+            Some(certificates) if !certificates.contains(end_entity) => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,59 @@
+//! Connections over a WebSocket that somebody else has opened.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
+
+use crate::{
+    Config, ConnectionInfo, WebSocketConnection,
+    proto::{ConnectionError, Side, Wire},
+    socket::TungsteniteSocket,
+};
+
+impl WebSocketConnection {
+    /// A connection over a WebSocket of `tokio-tungstenite` whose handshake is done, in either role. Waits for
+    /// the peer's transport parameters, up to the [handshake timeout](Config::handshake_timeout).
+    ///
+    /// `side` must be the role that the WebSocket has, and `wire` what was agreed on: on [`Wire::QMux`] a
+    /// subprotocol `qmux-02` or `qmux-02.<app>`, without any extension. Of what was read before, nothing may be
+    /// missing.
+    ///
+    /// The WebSocket should have been made with [`Config::websocket_config`]. By its own defaults tungstenite
+    /// takes messages of 64 MiB, and queues without a limit for a peer that does not read. A limit on messages
+    /// below that of the configuration fails connections whose peer does nothing wrong; a
+    /// `max_write_buffer_size` below 193 KiB may fail them when a message does not fit.
+    ///
+    /// Where the stream below fails to write a pong, what had arrived and was not read yet is lost, for
+    /// tungstenite stops reading then. A [`WebSocketClient`](crate::WebSocketClient) and a
+    /// [`WebSocketServer`](crate::WebSocketServer) do not have this problem.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the connection ended before its start.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the connection is closed.
+    pub async fn from_websocket<S>(
+        websocket: WebSocketStream<S>,
+        side: Side,
+        wire: Wire,
+        config: Config,
+    ) -> Result<Self, ConnectionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let socket = TungsteniteSocket::new(websocket);
+        let info = ConnectionInfo::default();
+        let connection = Self::from_socket(socket, side, wire, config, info);
+        connection.established().await?;
+        Ok(connection)
+    }
+}
+
+impl Config {
+    /// The settings of tungstenite that go with this configuration, for
+    /// [`WebSocketConnection::from_websocket`].
+    pub fn websocket_config(&self, wire: Wire) -> WebSocketConfig {
+        TungsteniteSocket::config(
+            wire.max_inbound_message(self.max_record_size, self.stream_window),
+        )
+    }
+}

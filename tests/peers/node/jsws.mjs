@@ -1,0 +1,112 @@
+// Peer that speaks the js-ws wire, through the published @matrixai/ws.
+//   node jsws.mjs server --host H --port P --cert F --key F [--window N] [--keepalive MS] [--timeout MS]
+//   node jsws.mjs client --url wss://HOST:PORT [same options]
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { run } from './driver.mjs';
+
+const { WebSocketServer, WebSocketClient, events, errors } = (await import('@matrixai/ws')).default;
+// The logger is a dependency of @matrixai/ws, not ours: find it from there.
+const fromWs = createRequire(createRequire(import.meta.url).resolve('@matrixai/ws'));
+const { default: Logger, LogLevel, StreamHandler } = fromWs('@matrixai/logger');
+
+const logger = new Logger('jsws', LogLevel.WARN, [new StreamHandler()]);
+
+// The package turns abort/cancel reasons into codes, and codes into errors, by these two callbacks.
+class StreamCode extends Error {
+  constructor(code) {
+    super(`stream ended with code ${code}`);
+    this.name = 'StreamCode';
+    this.code = code;
+  }
+}
+const codes = {
+  reasonToCode: (_type, reason) => (reason instanceof StreamCode ? reason.code : 0),
+  codeToReason: (_type, code) => new StreamCode(code),
+};
+
+function config(opts) {
+  const out = { verifyPeer: false };
+  if (opts.window) out.streamBufferSize = Number(opts.window);
+  if (opts.keepalive) out.keepAliveIntervalTime = Number(opts.keepalive);
+  if (opts.timeout) out.keepAliveTimeoutTime = Number(opts.timeout);
+  return out;
+}
+
+function wrap(connection) {
+  const arrived = []; // streams nobody has accepted yet
+  const waiting = []; // accepts that wait for a stream
+  const seen = new Set();
+  let ended;
+  const arrive = (stream) => {
+    if (stream.initiated !== 'peer' || seen.has(stream.streamId)) return;
+    seen.add(stream.streamId);
+    const waiter = waiting.shift();
+    if (waiter) waiter.resolve(stream);
+    else arrived.push(stream);
+  };
+  connection.addEventListener(events.EventWebSocketConnectionStream.name, (event) => arrive(event.detail));
+  // A stream can come in before this listener is there (client: the constructor returns later).
+  for (const stream of connection.streamMap.values()) arrive(stream);
+
+  const closed = new Promise((resolve) => {
+    connection.addEventListener(events.EventWebSocketConnectionClose.name, (event) => {
+      ended = event.detail;
+      for (const { reject } of waiting.splice(0)) reject(ended);
+      const by = ended instanceof errors.ErrorWebSocketConnectionPeer ? 'peer' : 'local';
+      resolve({ code: ended.data?.errorCode ?? null, reason: ended.data?.reason ?? ended.message, by, name: ended.name });
+    });
+  });
+
+  const raw = (stream) => ({
+    id: Number(stream.streamId),
+    readable: stream.readable,
+    writable: stream.writable,
+    cancel: (reason) => stream.cancel(reason),
+  });
+  const biOnly = (dir) => {
+    if (dir !== 'bi') throw Object.assign(new Error('js-ws has only bidirectional streams'), { name: 'Unsupported' });
+  };
+
+  return {
+    dirs: ['bi'],
+    closed,
+    async open(dir) {
+      biOnly(dir);
+      return raw(await connection.newStream());
+    },
+    async accept(dir) {
+      biOnly(dir);
+      const stream = arrived.shift();
+      if (stream) return raw(stream);
+      if (ended) throw ended;
+      return raw(await new Promise((resolve, reject) => waiting.push({ resolve, reject })));
+    },
+    // Codes are WebSocket close codes here: 1000 to 1014 that may be sent, and 3000 to 4999.
+    close: (errorCode, reason) => connection.stop({ errorCode: errorCode || 1000, reason, force: true }),
+    status: () => ({ streams: connection.streamMap.size, closed: connection.closed }),
+  };
+}
+
+await run({
+  reason: (code) => new StreamCode(code),
+  codeOf: (error) => (error instanceof StreamCode ? error.code : undefined),
+  async listen(opts, onConnection) {
+    const tls = { cert: readFileSync(opts.cert, 'utf8'), key: readFileSync(opts.key, 'utf8') };
+    const server = new WebSocketServer({ config: { ...config(opts), ...tls }, ...codes, logger });
+    server.addEventListener(events.EventWebSocketServerConnection.name, (event) => onConnection(wrap(event.detail)));
+    await server.start({ host: opts.host ?? '127.0.0.1', port: Number(opts.port ?? 0) });
+    return { port: server.port };
+  },
+  async connect(opts) {
+    const url = new URL(opts.url);
+    const client = await WebSocketClient.createWebSocketClient({
+      host: url.hostname,
+      port: Number(url.port || 443),
+      config: config(opts),
+      ...codes,
+      logger,
+    });
+    return wrap(client.connection);
+  },
+});
