@@ -12,13 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        http::{HeaderMap, Request, Response, StatusCode, header},
-        protocol::Role,
-    },
-};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode, header};
 
 pub use self::{builder::WebSocketClientBuilder, error::ConnectError};
 use crate::{
@@ -28,7 +22,7 @@ use crate::{
         head::{HeadError, read_head},
     },
     proto::{Side, Wire},
-    socket::{ReadsFirst, TungsteniteSocket},
+    socket::FramedSocket,
 };
 
 /// Of a refusal's body, the bytes that are kept: enough for a sentence, whatever a proxy's page holds.
@@ -203,11 +197,7 @@ impl WebSocketClient {
 
         let mut config = config.clone();
         config.handshake_timeout = config.handshake_timeout.saturating_sub(start.elapsed());
-        let settings = config.websocket_config(*wire);
-        let io = ReadsFirst::new(io);
-        let websocket =
-            WebSocketStream::from_partially_read(io, rest, Role::Client, Some(settings)).await;
-        let socket = TungsteniteSocket::new(websocket);
+        let socket = FramedSocket::new(io, &rest, Side::Client, config.max_inbound_message(*wire));
         let connection =
             WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
         connection.established().await?;

@@ -132,6 +132,12 @@ impl Config {
         self
     }
 
+    /// The largest message that the peer may send on `wire`, in bytes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
+        wire.max_inbound_message(self.max_record_size, self.stream_window)
+    }
+
     /// What the peer is told.
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {

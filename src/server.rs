@@ -20,13 +20,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        http::{HeaderMap, StatusCode},
-        protocol::Role,
-    },
-};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
 pub use self::{
     builder::WebSocketServerBuilder,
@@ -39,7 +33,7 @@ use crate::{
         server::{self as handshake, Refusal},
     },
     proto::{Side, Wire},
-    socket::{ReadsFirst, TungsteniteSocket},
+    socket::FramedSocket,
 };
 
 /// How long accepting rests when the system is out of file descriptors or memory: long enough for some
@@ -312,12 +306,8 @@ impl Settings {
 
         let mut config = self.config.clone();
         config.handshake_timeout = self.left(start);
-        let settings = config.websocket_config(wire);
-        let io = ReadsFirst::new(io);
         // A client may send its parameters right behind its request.
-        let websocket =
-            WebSocketStream::from_partially_read(io, buf, Role::Server, Some(settings)).await;
-        let socket = TungsteniteSocket::new(websocket);
+        let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
         let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
         connection.established().await?;
         Ok(connection)
