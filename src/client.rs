@@ -4,7 +4,9 @@ mod builder;
 mod dial;
 mod error;
 
-use std::{io, sync::Arc, time::Duration};
+#[cfg(feature = "tls")]
+use std::io;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},

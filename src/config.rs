@@ -105,7 +105,9 @@ impl Config {
         self
     }
 
-    /// How long the peer may take, once the WebSocket is open, to send its transport parameters. Default 10 s.
+    /// How long the handshake may take. Of a client and a server that is everything after TCP's own: TLS, the
+    /// upgrade, and the peer's transport parameters, which get what the others have left. Of a WebSocket that
+    /// was open before it is the parameters alone. Default 10 s.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
