@@ -1,13 +1,13 @@
 //! Dialling: a name, a TCP connection, TLS, the upgrade, and a connection over it.
 
 mod builder;
+mod dial;
 mod error;
 
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{
@@ -90,7 +90,7 @@ impl WebSocketClient {
     /// When the future is dropped, the attempt is given up and its socket closed.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.target(url)?;
-        let stream = dial(&target, self.0.connect_timeout).await?;
+        let stream = dial::dial(&target.host, target.port, self.0.connect_timeout).await?;
         stream.set_nodelay(true).map_err(|error| ConnectError::Connect(error.into()))?;
         let info = ConnectionInfo {
             remote_address: stream.peer_addr().ok(),
@@ -211,28 +211,6 @@ impl WebSocketClient {
         connection.established().await?;
         Ok(connection)
     }
-}
-
-/// A TCP connection to the first address that answers.
-async fn dial(target: &Target, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let start = Instant::now();
-    let left = || limit.saturating_sub(start.elapsed());
-    let addresses = timeout(left(), lookup_host((target.host.as_str(), target.port)))
-        .await
-        .map_err(|_| ConnectError::ConnectTimeout)?
-        .map_err(|error| ConnectError::Resolve(error.into()))?;
-    let addresses: Vec<_> = addresses.collect();
-    let mut failure = ConnectError::Resolve(Arc::new(io::Error::other("name has no address")));
-    for (i, address) in addresses.iter().enumerate() {
-        // An address that swallows everything must not take the time of those behind it.
-        let others = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
-        failure = match timeout(left() / others, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => ConnectError::Connect(error.into()),
-            Err(_) => ConnectError::ConnectTimeout,
-        };
-    }
-    Err(failure)
 }
 
 /// Sends the request and reads the response, up to a 101; with it what came behind it.

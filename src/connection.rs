@@ -94,10 +94,12 @@ impl WebSocketConnection {
                 state.wake_driver();
                 return Poll::Ready(Ok(id));
             }
-            state.openers[dir as usize].wait(&mut place.ticket, cx.waker());
+            let before = state.openers[dir as usize].wait(&mut place.ticket, cx.waker());
             if state.engine.report_streams_blocked(dir) {
                 state.wake_driver();
             }
+            drop(state);
+            drop(before);
             Poll::Pending
         })
         .await
@@ -349,10 +351,12 @@ impl Drop for Place<'_> {
         let Some(ticket) = self.ticket else { return };
         let mut wakers = Vec::new();
         let mut state = self.shared.lock();
-        state.openers[self.dir as usize].leave(ticket);
+        let own = state.openers[self.dir as usize].leave(ticket);
         // Whoever comes next may have been passed over while this one had its turn.
         state.wake_openers(self.dir, &mut wakers);
+        state.wake_driver();
         drop(state);
+        drop(own);
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    /// The last field: it is dropped when the socket is gone.
+    _finish: Finish,
 }
 
 impl<S> std::fmt::Debug for Driver<S> {
@@ -59,6 +61,7 @@ impl<S> std::fmt::Debug for Driver<S> {
 impl<S: Socket + Unpin> Driver<S> {
     pub(crate) fn new(shared: Arc<Shared>, socket: S) -> Self {
         Self {
+            _finish: Finish(shared.clone()),
             shared,
             socket,
             message: MessageBuf::new(),
@@ -217,11 +220,12 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             let received = this.receive(cx);
             let sent = this.send(cx);
-            // Only once the socket has given all it has: a peer is not silent while its message waits.
-            let timed = received == Progress::Blocked && this.keep_time(cx);
+            // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
+            // that no deadline waits for as long as the peer has anything to say, right after it spoke.
+            let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
             if this.is_done(&mut state) {
@@ -230,7 +234,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             if timed || received == Progress::More || sent == Progress::More {
                 continue;
             }
-            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
+            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {
                 return Poll::Pending;
             }
         }
@@ -240,15 +244,17 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 }
 
 /// However the driver ends, even with its runtime, nobody waits for it in vain.
-impl<S> Drop for Driver<S> {
+struct Finish(Arc<Shared>);
+
+impl Drop for Finish {
     fn drop(&mut self) {
         let mut wakers = Vec::new();
-        let mut state = self.shared.lock();
-        state.engine.handle_socket_end(self.shared.now(), SocketError::Eof);
-        self.shared.dispatch(&mut state, &mut wakers);
+        let mut state = self.0.lock();
+        state.engine.handle_socket_end(self.0.now(), SocketError::Eof);
+        self.0.dispatch(&mut state, &mut wakers);
         state.finished = true;
         drop(state);
-        self.shared.finished.notify_waiters();
+        self.0.finished.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -61,8 +61,9 @@ pub use {
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, OpenError, ReadError, SendDatagramError, Side, SocketError, StreamId, Timeout,
-    TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
+    Dir, OpenError, ReadError, RecvStreamStats, SendDatagramError, SendStreamStats, Side,
+    SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
+    VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The TLS library whose configurations a client and a server take.

@@ -150,7 +150,9 @@ impl RecvStream {
         let found = read(&mut state.engine.recv_stream(self.id));
         match &found {
             Ok(None) => {
-                state.readers.insert(self.id, cx.waker().clone());
+                let before = state.readers.insert(self.id, cx.waker().clone());
+                drop(state);
+                drop(before);
                 return Poll::Pending;
             }
             Ok(Some(None)) => self.end = End::Finished,
@@ -173,6 +175,14 @@ impl RecvStream {
         Ok(())
     }
 
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::RecvStreamStats, ClosedStream> {
+        self.connection.lock().engine.recv_stream(self.id).stats()
+    }
+
     /// Waits until the peer has reset the stream, and gives its code, without reading.
     ///
     /// # Errors
@@ -189,7 +199,9 @@ impl RecvStream {
             match state.engine.recv_stream(self.id).received_reset()? {
                 Some(code) => Poll::Ready(Ok(code)),
                 None => {
-                    state.readers.insert(self.id, cx.waker().clone());
+                    let before = state.readers.insert(self.id, cx.waker().clone());
+                    drop(state);
+                    drop(before);
                     Poll::Pending
                 }
             }
@@ -212,8 +224,10 @@ impl AsyncRead for RecvStream {
 impl Drop for RecvStream {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
-        state.readers.remove(&self.id);
+        let waker = state.readers.remove(&self.id);
         state.engine.recv_stream(self.id).release();
         state.wake_driver();
+        drop(state);
+        drop(waker);
     }
 }

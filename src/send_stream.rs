@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{MutexGuard, atomic::Ordering},
+    sync::MutexGuard,
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 use crate::{
     StoppedError, StreamId, VarInt,
     connection::wait_for,
-    proto::{ClosedStream, SendEnd, WriteError},
+    proto::{ClosedStream, WriteError},
     shared::{ConnectionRef, State},
 };
 
@@ -159,7 +159,9 @@ impl SendStream {
     }
 
     fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
-        state.writers.insert(self.id, cx.waker().clone());
+        let before = state.writers.insert(self.id, cx.waker().clone());
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
@@ -191,7 +193,10 @@ impl SendStream {
         state.engine.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
+        let waker = state.writers.remove(&self.id);
         state.wake_driver();
+        drop(state);
+        drop(waker);
         Ok(())
     }
 
@@ -207,23 +212,12 @@ impl SendStream {
     pub fn stopped(
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
-        let (id, reset, connection) = (self.id, self.reset, self.connection.clone());
+        let connection = self.connection.clone();
+        // From here on, and not from the first poll: the handle may be gone by then.
+        let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
-            let watch = connection.lock().ends.entry(id).or_default().clone();
-            wait_for(&connection, &watch.news, |state| {
-                let reset = reset || watch.was_reset.load(Ordering::Relaxed);
-                let end = match (state.engine.send_stream(id).poll_end(), state.end_of()) {
-                    (SendEnd::Reset, _) => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) if reset => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) => Ok(None),
-                    (SendEnd::Stopped(code), _) => Ok(Some(code)),
-                    (SendEnd::Open, Some(end)) => Err(end.into()),
-                    (SendEnd::Open, None) => return None,
-                };
-                state.ends.remove(&id);
-                Some(end)
-            })
-            .await
+            let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
+            wait_for(&connection, &watch.news, |_| watch.outcome()).await
         }
     }
 
@@ -242,6 +236,14 @@ impl SendStream {
     /// [`ClosedStream`] when the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
         self.connection.lock().engine.send_stream(self.id).set_priority(priority)
+    }
+
+    /// What the half has done, and what it waits for.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).stats()
     }
 
     /// The stream's priority.
@@ -280,7 +282,11 @@ impl Drop for SendStream {
         if !self.finished && !self.reset {
             state.was_reset(self.id);
         }
+        // Also of a finished half: the waker of a write that was given up may still be there.
+        let waker = state.writers.remove(&self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();
+        drop(state);
+        drop(waker);
     }
 }

@@ -3,8 +3,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -15,8 +15,8 @@ use rustc_hash::FxHashMap;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    ConnectionInfo, Dir, StreamId, VarInt,
-    proto::{Connection, ConnectionError, Event},
+    ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
+    proto::{Connection, ConnectionError, Event, SendEnd},
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.
@@ -38,6 +38,9 @@ pub(crate) struct Shared {
 }
 
 /// What the lock guards.
+///
+/// A waker may be the last owner of a task that holds handles of this connection, whose drop locks: no waker
+/// is dropped while the lock is held.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) engine: Connection,
@@ -105,11 +108,7 @@ impl Shared {
                 Event::Available { dir } => state.wake_openers(dir, wakers),
                 Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
                 Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
-                Event::Ended { id } => {
-                    if let Some(end) = state.ends.remove(&id) {
-                        end.news.notify_waiters();
-                    }
-                }
+                Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => self.datagram_received.notify_waiters(),
                 Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
                 Event::Closed => self.wake_all(state, wakers),
@@ -121,9 +120,8 @@ impl Shared {
     fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
         wakers.extend(state.readers.drain().map(|(_, waker)| waker));
         wakers.extend(state.writers.drain().map(|(_, waker)| waker));
-        for (_, end) in state.ends.drain() {
-            end.news.notify_waiters();
-        }
+        let ends: Vec<_> = state.ends.keys().copied().collect();
+        ends.into_iter().for_each(|id| state.tell_end(id));
         for openers in &mut state.openers {
             wakers.extend(openers.wakers());
         }
@@ -173,29 +171,67 @@ impl State {
     }
 
     /// The driver goes to sleep, unless there is something that it could send.
-    pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
+    pub(crate) fn driver_sleeps(
+        &mut self,
+        waker: &Waker,
+        socket_is_full: bool,
+        now: Duration,
+    ) -> bool {
         if self.engine.wants_transmit() && !socket_is_full {
             return false;
         }
         self.socket_is_full = socket_is_full;
+        if socket_is_full {
+            self.engine.handle_socket_full(now);
+        }
         self.driver = Some(waker.clone());
         true
     }
 
-    /// The application here has reset a sending half, or let go of it unfinished.
-    pub(crate) fn was_reset(&mut self, id: StreamId) {
-        self.writers.remove(&id);
-        if let Some(end) = self.ends.remove(&id) {
-            end.was_reset.store(true, Ordering::Relaxed);
-            end.news.notify_waiters();
+    /// What to wait with for the end of a sending half whose handle is still there.
+    pub(crate) fn watch_end(&mut self, id: StreamId) -> Arc<EndWatch> {
+        match self.poll_end(id) {
+            Some(outcome) => Arc::new(EndWatch { outcome: outcome.into(), ..EndWatch::default() }),
+            None => self.ends.entry(id).or_default().clone(),
         }
     }
 
-    /// Wakes as many of those who wait to open a stream as can.
+    fn poll_end(&mut self, id: StreamId) -> Option<Outcome> {
+        match (self.engine.send_stream(id).poll_end(), self.end_of()) {
+            (SendEnd::Finished, _) => Some(Ok(None)),
+            (SendEnd::Stopped(code), _) => Some(Ok(Some(code))),
+            (SendEnd::Reset, _) => Some(Err(StoppedError::ClosedStream)),
+            (SendEnd::Open, Some(end)) => Some(Err(end.into())),
+            (SendEnd::Open, None) => None,
+        }
+    }
+
+    /// The engine has news of the end of a sending half.
+    fn tell_end(&mut self, id: StreamId) {
+        if let Some(outcome) = self.poll_end(id)
+            && let Some(end) = self.ends.remove(&id)
+        {
+            end.tell(outcome);
+        }
+    }
+
+    /// The application here has reset a sending half, or let go of it unfinished.
+    pub(crate) fn was_reset(&mut self, id: StreamId) {
+        if let Some(end) = self.ends.remove(&id) {
+            end.tell(Err(StoppedError::ClosedStream));
+        }
+    }
+
+    /// Wakes as many of those who wait to open a stream as can. If that is nobody, the peer is told; waking
+    /// the driver for it is the caller's.
     pub(crate) fn wake_openers(&mut self, dir: Dir, wakers: &mut Vec<Waker>) {
         let openable = self.engine.openable(dir).unwrap_or(u64::MAX);
         let openable = usize::try_from(openable).unwrap_or(usize::MAX);
-        let waiting = self.openers[dir as usize].0.iter_mut().take(openable);
+        let openers = &mut self.openers[dir as usize].0;
+        if openable == 0 && !openers.is_empty() {
+            self.engine.report_streams_blocked(dir);
+        }
+        let waiting = openers.iter_mut().take(openable);
         wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
     }
 
@@ -204,12 +240,27 @@ impl State {
     }
 }
 
+/// What [`SendStream::stopped`](crate::SendStream::stopped) gives.
+type Outcome = Result<Option<VarInt>, StoppedError>;
+
 /// Those who wait for the end of one sending half.
 #[derive(Debug, Default)]
 pub(crate) struct EndWatch {
     pub(crate) news: Notify,
-    /// This end has reset the half: the engine may have forgotten it.
-    pub(crate) was_reset: AtomicBool,
+    /// Told once: when somebody looks, the engine may have forgotten the half.
+    outcome: OnceLock<Outcome>,
+}
+
+impl EndWatch {
+    fn tell(&self, outcome: Outcome) {
+        // The first end holds.
+        let _ = self.outcome.set(outcome);
+        self.news.notify_waiters();
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get().cloned()
+    }
 }
 
 /// Those who wait to open a stream of one kind, in the order in which they came.
@@ -226,15 +277,15 @@ impl Openers {
         (ahead as u64) < openable
     }
 
-    /// Waits at the end of the queue, or stays where `ticket` is.
-    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+    /// Waits at the end of the queue, or stays where `ticket` is. Returns the waker that it waited with before.
+    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
         if let Some(place) = self.0.iter_mut().find(|(other, _)| Some(*other) == *ticket) {
-            place.1 = Some(waker.clone());
-            return;
+            return place.1.replace(waker.clone());
         }
         let next = self.0.back().map_or(0, |(last, _)| last + 1);
         *ticket = Some(next);
         self.0.push_back((next, Some(waker.clone())));
+        None
     }
 
     /// Everybody.
@@ -242,9 +293,10 @@ impl Openers {
         self.0.iter_mut().filter_map(|(_, waker)| waker.take())
     }
 
-    /// Gives the place up.
-    pub(crate) fn leave(&mut self, ticket: u64) {
-        self.0.retain(|(other, _)| *other != ticket);
+    /// Gives the place up, and the waker that it waited with.
+    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        let at = self.0.iter().position(|(other, _)| *other == ticket)?;
+        self.0.remove(at)?.1
     }
 }
 

@@ -211,7 +211,7 @@ mod tests {
             derive_accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC==")
         );
         assert_eq!(headers.len(), 4);
-        checked(&GOOD.replace("WebSocket", "h2c, websocket")).unwrap();
+        checked(&GOOD.replacen("WebSocket", "h2c, websocket", 1)).unwrap();
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Timers {
     keep_alive: Option<Duration>,
     /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
     last_activity: Duration,
+    /// When a message last came.
+    last_received: Duration,
     /// When anything at all last came.
     last_heard: Duration,
     pub(super) ping: Ping,
@@ -60,6 +62,7 @@ impl Timers {
             idle_timeout,
             keep_alive,
             last_activity: now,
+            last_received: now,
             last_heard: now,
             ping: Ping::default(),
         }
@@ -91,6 +94,7 @@ impl Timers {
 
     pub(super) fn on_received(&mut self, now: Duration) {
         self.last_activity = now;
+        self.last_received = now;
         self.last_heard = now;
     }
 
@@ -114,7 +118,9 @@ impl Timers {
             (
                 self.keep_alive()
                     .filter(|_| !ping_is_due && self.handshake.is_none())
-                    .map(|interval| self.last_heard + interval),
+                    // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
+                    // the idle timeout end a connection that pings would keep alive.
+                    .map(|interval| self.last_received + interval),
                 Due::Ping,
             ),
         ]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{buffer::Buffer, credit::RecvCredit};
-use crate::proto::{ReadError, TransportError, VarInt, code::violation};
+use crate::proto::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
 
 /// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,14 @@ impl Recv {
 
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    pub(super) fn stats(&self) -> RecvStreamStats {
+        RecvStreamStats {
+            received: self.credit.received(),
+            buffered: self.buffer.len() as u64,
+            credit: self.credit.left(),
+        }
     }
 
     /// Whether nothing remains to happen.

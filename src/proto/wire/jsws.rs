@@ -44,7 +44,7 @@ fn stream_id(id: VarInt) -> Result<StreamId, TransportError> {
     let id = id.into_inner();
     let initiator = if id & 1 == 0 { Side::Client } else { Side::Server };
     if id >> 1 >= StreamId::MAX_COUNT {
-        return Err(violation::frame_encoding("stream id is too large"));
+        return Err(violation::protocol("stream id is too large"));
     }
     Ok(StreamId::new(initiator, Dir::Bi, id >> 1))
 }

@@ -1,10 +1,9 @@
 //! What the engine's tests stand on: two engines on a pipe, or one engine against bytes by hand.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
-#![allow(unused_imports, reason = "for the same reason")]
 
 pub(crate) mod encode;
 pub(crate) mod pair;
 pub(crate) mod scripted_peer;
+pub(crate) mod world;
 
 pub(crate) use encode::*;
 pub(crate) use pair::{End, Endpoint, Item, Pair};

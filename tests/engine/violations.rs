@@ -1,9 +1,7 @@
 //! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's code.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
-use support::*;
 use wsmux::{
     Config,
     proto::{ConnectionError, Dir, Frame, Side, StreamId, TransportErrorCode, Wire},
@@ -11,7 +9,6 @@ use wsmux::{
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
 const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
-const PARAMETER: TransportErrorCode = TransportErrorCode::TRANSPORT_PARAMETER_ERROR;
 const STATE: TransportErrorCode = TransportErrorCode::STREAM_STATE_ERROR;
 const LIMIT: TransportErrorCode = TransportErrorCode::STREAM_LIMIT_ERROR;
 const FINAL_SIZE: TransportErrorCode = TransportErrorCode::FINAL_SIZE_ERROR;
@@ -60,6 +57,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
+// SPEC.md: C-6.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -79,6 +77,7 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     );
 }
 
+// SPEC.md: C-7.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -97,6 +96,7 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
@@ -115,6 +115,7 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -132,6 +133,7 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
+// SPEC.md.
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -154,6 +156,7 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
+// SPEC.md: C-16, C-17.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
     let id = bidi(CLIENT, 0);
@@ -175,6 +178,7 @@ fn code_of(value: u64) -> wsmux::proto::VarInt {
     code(value)
 }
 
+// SPEC.md: C-27, Q-32, Q-41.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -194,6 +198,7 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
+// SPEC.md: Q-46.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -211,6 +216,7 @@ fn another_code_or_more_bytes_in_a_later_reset() {
     peer.assert_open("two plain resets: RFC 9000 §3.2 leaves it open, the first holds");
 }
 
+// SPEC.md.
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
@@ -264,6 +270,7 @@ fn malformed_unknown_and_forbidden_frames() {
     );
 }
 
+// SPEC.md.
 #[test]
 fn a_message_that_ends_in_the_middle_of_a_frame() {
     let bi = bidi(CLIENT, 0);
@@ -293,6 +300,7 @@ fn a_message_that_ends_in_the_middle_of_a_frame() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     assert_each_is(
@@ -310,6 +318,7 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
+// SPEC.md.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -345,6 +354,7 @@ fn datagrams_and_pings_against_the_rules() {
     );
 }
 
+// SPEC.md: Q-4, W-2, W-7, W-25.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();
@@ -367,6 +377,7 @@ fn messages_that_are_none() {
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 
+// SPEC.md: Q-61.
 #[test]
 fn the_close_names_the_type_of_the_frame_at_fault() {
     let bi = bidi(CLIENT, 0);
@@ -386,68 +397,5 @@ fn the_close_names_the_type_of_the_frame_at_fault() {
             other => panic!("{other:?}"),
         };
         assert_eq!(peer.assert_violation(&format!("{kind:#x}"), code, 1002), kind);
-    }
-}
-
-#[test]
-fn parameters_that_do_not_come_first_or_come_twice() {
-    let parameters = || parameters_frame(&[]);
-    for (what, message) in [
-        ("STREAM", bytes(stream(bidi(CLIENT, 0), 0, b"early", false))),
-        ("PADDING", [vec![0], parameters()].concat()),
-        ("CONNECTION_CLOSE", bytes(application_close(0, ""))),
-        ("QX_PING", varints(&[QX_PING, 0])),
-        ("twice", [parameters(), parameters()].concat()),
-    ] {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &config());
-        let [Said::Frames(first)] = &peer.said()[..] else { panic!("{what}") };
-        assert!(matches!(first[..], [Frame::TransportParameters(_)]), "ours do not wait");
-        peer.send_bytes(message);
-        peer.assert_violation(what, PROTOCOL, 1002);
-    }
-    assert_each_is(PROTOCOL, &[("later", parameters())]);
-    // Whatever happens, ours come first.
-    let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-    peer.send_bytes(vec![0]);
-    let said = peer.said();
-    let [Said::Frames(first), Said::Frames(_), Said::Close { .. }] = &said[..] else {
-        panic!("{said:?}")
-    };
-    assert!(matches!(first[..], [Frame::TransportParameters(_)]));
-}
-
-#[test]
-fn parameters_that_are_malformed_forbidden_or_out_of_range() {
-    let one = |parameter: Vec<u8>| vec![parameter];
-    let mut bad = vec![
-        ("twice".to_owned(), vec![parameter(0x04, 1), parameter(0x04, 1)]),
-        ("no integer".to_owned(), one(raw_parameter(0x04, &[]))),
-        ("half an integer".to_owned(), one(raw_parameter(0x04, &[0x40]))),
-        ("more than an integer".to_owned(), one(raw_parameter(0x04, &[1, 1]))),
-        ("shorter than it says".to_owned(), one(vec![0x04, 5, 0])),
-        ("an id alone".to_owned(), one(vec![0x04])),
-        ("streams past 2^60".to_owned(), one(parameter(0x08, (1 << 60) + 1))),
-        ("streams past 2^60".to_owned(), one(parameter(0x09, MAX))),
-        ("a small record".to_owned(), one(parameter(MAX_RECORD_SIZE, 16_381))),
-        ("reset_stream_at of a value".to_owned(), one(raw_parameter(0x1d, &[0]))),
-    ];
-    for id in [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10] {
-        bad.push((format!("forbidden {id:#x}"), one(parameter(id, 3))));
-    }
-    for (what, parameters) in bad {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-        peer.said();
-        peer.send_bytes(parameters_frame(&parameters));
-        assert_eq!(peer.assert_violation(&what, PARAMETER, 1002), QX_PARAMETERS);
-    }
-    let unknown = |count| (0..count).map(|nth| raw_parameter(27 + 31 * nth, &[0xff; 3])).collect();
-    let mut twice: Vec<_> = unknown(3);
-    twice.extend(unknown(3));
-    for (what, parameters) in
-        [("a thousand unknown ones", unknown(1_000)), ("an unknown one twice", twice)]
-    {
-        let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
-        peer.send_bytes(parameters_frame(&parameters));
-        peer.assert_open(what);
     }
 }

@@ -1,0 +1,80 @@
+//! Futures that are polled by hand.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A future, and how often it was woken.
+pub(crate) struct Hand<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'a>>,
+    wakes: Arc<Wakes>,
+}
+
+impl<'a, T> Hand<'a, T> {
+    pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Self { future: Box::pin(future), wakes: Arc::default() }
+    }
+
+    /// A future that has been polled, and waits.
+    pub(crate) fn waiting(future: impl Future<Output = T> + 'a) -> Self {
+        let mut hand = Self::new(future);
+        assert!(hand.poll().is_pending(), "it has nothing to wait for");
+        hand
+    }
+
+    pub(crate) fn poll(&mut self) -> Poll<T> {
+        let waker = Waker::from(self.wakes.clone());
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.count()
+    }
+
+    /// The waker's own count of references, 2 while one is in use elsewhere.
+    pub(crate) fn waker(&self) -> Arc<Wakes> {
+        self.wakes.clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn ready(&mut self) -> T {
+        match self.poll() {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("it still waits"),
+        }
+    }
+}
+
+/// Polls `future` so many times, with turns of everybody else in between, and then drops it.
+pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}

@@ -1,0 +1,17 @@
+//! The async layer: handles, driver and sockets together, over memory and over TCP.
+#![cfg(feature = "tokio")]
+
+// What they share.
+mod bytes;
+mod hand;
+mod pair;
+mod raw;
+
+mod bad_input;
+mod cancel_safety;
+mod no_deadlock;
+mod no_pause;
+mod nothing_lost;
+mod stopped;
+mod tokio_io;
+mod wakeups;

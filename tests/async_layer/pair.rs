@@ -1,0 +1,92 @@
+//! Two connections, and the WebSocket between them.
+
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use wsmux::{
+    Config, ConnectionInfo, Side, WebSocketConnection, Wire, proto,
+    socket::{Socket, TungsteniteSocket, memory_pair},
+};
+
+pub(crate) const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
+
+/// The default settings, changed.
+pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+pub(crate) fn connection(
+    socket: impl Socket + Unpin,
+    side: Side,
+    wire: Wire,
+    config: &Config,
+) -> WebSocketConnection {
+    let info = ConnectionInfo::default();
+    WebSocketConnection::from_socket(socket, side, wire, config.clone(), info)
+}
+
+/// Client and server over two sockets, the peer's parameters known to both.
+pub(crate) async fn over(
+    (left, right): (impl Socket + Unpin, impl Socket + Unpin),
+    wire: Wire,
+    config: &Config,
+) -> (WebSocketConnection, WebSocketConnection) {
+    let client = connection(left, Side::Client, wire, config);
+    let server = connection(right, Side::Server, wire, config);
+    client.established().await.expect("the client is ready");
+    server.established().await.expect("the server is ready");
+    (client, server)
+}
+
+/// Client and server in memory.
+pub(crate) async fn memory(
+    wire: Wire,
+    config: &Config,
+) -> (WebSocketConnection, WebSocketConnection) {
+    over(memory_pair(256 * 1024), wire, config).await
+}
+
+/// tungstenite over a stream that needs no upgrade.
+pub(crate) async fn websocket<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    stream: S,
+    side: Side,
+    wire: Wire,
+    config: &Config,
+) -> TungsteniteSocket<S> {
+    let engine = proto::Connection::new(config.clone(), side, wire, Duration::ZERO);
+    let settings = TungsteniteSocket::config(engine.max_inbound_message());
+    let role = if side == Side::Client { Role::Client } else { Role::Server };
+    TungsteniteSocket::new(WebSocketStream::from_raw_socket(stream, role, Some(settings)).await)
+}
+
+/// The two ends of a TCP connection on this machine.
+pub(crate) async fn tcp_streams() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (client, server) = (client.expect("it connects"), server.expect("it accepts").0);
+    client.set_nodelay(true).expect("an option of TCP");
+    server.set_nodelay(true).expect("an option of TCP");
+    (client, server)
+}
+
+/// Client and server over tungstenite on TCP.
+pub(crate) async fn tcp(wire: Wire, config: &Config) -> (WebSocketConnection, WebSocketConnection) {
+    let (client, server) = tcp_streams().await;
+    let client = websocket(client, Side::Client, wire, config).await;
+    let server = websocket(server, Side::Server, wire, config).await;
+    over((client, server), wire, config).await
+}
+
+/// Waits until every task has come to rest. The clock must be paused: it moves only then.
+pub(crate) async fn quiet() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// What `future` gives without the clock's help. With the clock paused a second is over at once.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(1), future).await.expect("it waits for nothing")
+}

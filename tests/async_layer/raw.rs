@@ -1,0 +1,99 @@
+//! A peer without a connection of ours: what it says is written here, byte by byte.
+
+use std::{future::poll_fn, time::Duration};
+
+use ::bytes::{BufMut, Bytes};
+use wsmux::{
+    Config, Side, StreamId, VarInt, Wire,
+    proto::{self, Frame, MessageBuf},
+    socket::{Incoming, MemorySocket, Socket},
+};
+
+pub(crate) struct RawPeer {
+    pub(crate) socket: MemorySocket,
+    pub(crate) wire: Wire,
+}
+
+impl RawPeer {
+    /// A peer that has said hello, where the wire has a hello.
+    pub(crate) fn new(mut socket: MemorySocket, side: Side, wire: Wire) -> Self {
+        if let Some(hello) = hello(side, wire) {
+            socket.inject(Incoming::Message(hello));
+        }
+        Self { socket, wire }
+    }
+
+    pub(crate) fn send(&mut self, message: impl Into<Bytes>) {
+        self.socket.inject(Incoming::Message(message.into()));
+    }
+
+    /// The next that comes; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Incoming> {
+        poll_fn(|cx| {
+            let _ = self.socket.poll_flush(cx);
+            self.socket.poll_recv(cx)
+        })
+        .await
+        .ok()
+    }
+
+    /// All frames until the WebSocket's Close, and its code.
+    pub(crate) async fn until_close(&mut self) -> (Vec<Frame>, Option<u16>) {
+        let mut frames = Vec::new();
+        loop {
+            match self.next().await.expect("a Close comes") {
+                Incoming::Message(message) => frames.extend(decode(self.wire, message)),
+                Incoming::Close { code, .. } => return (frames, code),
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some(frame) = wire.decode(&mut message).expect("it is of the wire") {
+        frames.push(frame);
+    }
+    frames
+}
+
+/// The transport parameters of a default peer, on a wire that has them.
+pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
+    let mut engine = proto::Connection::new(Config::default(), side, wire, Duration::ZERO);
+    let mut message = MessageBuf::new();
+    engine.poll_transmit(Duration::ZERO, &mut message).map(|_| message.to_bytes())
+}
+
+fn varint(out: &mut Vec<u8>, value: u64) {
+    VarInt::from_u64(value).expect("it is small").encode(out);
+}
+
+/// A stream's id as js-ws writes it: no bit for the direction.
+fn jsws_id(id: StreamId) -> u64 {
+    id.index() << 1 | u64::from(id.initiator() == Side::Server)
+}
+
+/// The messages that carry `data` as the first of a stream. On js-ws a grant comes first.
+pub(crate) fn opening_data(wire: Wire, id: StreamId, data: &[u8]) -> Vec<Bytes> {
+    let mut out = Vec::new();
+    match wire {
+        Wire::QMux => {
+            out.put_u8(0x0a);
+            varint(&mut out, id.into_inner());
+            varint(&mut out, data.len() as u64);
+            out.put_slice(data);
+            vec![out.into()]
+        }
+        _ => {
+            let mut ack = Vec::new();
+            varint(&mut ack, jsws_id(id));
+            ack.put_u16(1);
+            ack.put_u32(1024 * 1024);
+            varint(&mut out, jsws_id(id));
+            out.put_u16(0);
+            out.put_slice(data);
+            vec![ack.into(), out.into()]
+        }
+    }
+}

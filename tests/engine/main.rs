@@ -1,0 +1,18 @@
+//! The engine: two of them on a pipe, or one against frames written by hand, in virtual time.
+
+mod support;
+
+mod close;
+mod codec;
+mod datagrams;
+mod flow_control;
+mod jsws_wire;
+mod limits;
+mod no_pause;
+mod nothing_lost;
+mod parameters;
+mod properties;
+mod scheduling;
+mod streams;
+mod timers;
+mod violations;

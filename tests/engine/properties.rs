@@ -1,0 +1,65 @@
+//! Two engines, two applications that do anything in any order, and a pipe of any width: what must hold after
+//! each step, and what must have come of it in the end.
+
+use crate::support::{
+    world::{Op, World},
+    *,
+};
+use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
+use wsmux::proto::{Dir, Wire};
+
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+fn cases() -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 200;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0x5eed);
+    }
+    config
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let side = || prop_oneof![Just(CLIENT), Just(SERVER)];
+    let nth = || 0usize..8;
+    prop_oneof![
+        3 => (side(), prop_oneof![3 => Just(Dir::Bi), 1 => Just(Dir::Uni)])
+            .prop_map(|(side, dir)| Op::Open(side, dir)),
+        4 => side().prop_map(Op::Accept),
+        6 => (side(), nth(), 0usize..3_000).prop_map(|(s, n, len)| Op::Write(s, n, len)),
+        3 => (side(), nth(), 0usize..20_000).prop_map(|(s, n, len)| Op::WriteChunk(s, n, len)),
+        8 => (side(), nth(), 1usize..5_000).prop_map(|(s, n, max)| Op::Read(s, n, max)),
+        2 => (side(), nth()).prop_map(|(s, n)| Op::Finish(s, n)),
+        1 => (side(), nth()).prop_map(|(s, n)| Op::Reset(s, n)),
+        1 => (side(), nth()).prop_map(|(s, n)| Op::Stop(s, n)),
+        1 => (side(), nth(), -2..3).prop_map(|(s, n, to)| Op::Priority(s, n, to)),
+        1 => (side(), nth()).prop_map(|(s, n)| Op::DropSender(s, n)),
+        1 => (side(), nth()).prop_map(|(s, n)| Op::DropReceiver(s, n)),
+        1 => (side(), nth()).prop_map(|(s, n)| Op::Announce(s, n)),
+        1 => (side(), 0usize..2_000).prop_map(|(s, len)| Op::Datagram(s, len)),
+        1 => (side(), proptest::option::of(1usize..5_000)).prop_map(|(s, width)| Op::Pipe(s, width)),
+        8 => (1usize..6).prop_map(Op::Steps),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    // SPEC.md: C-13, C-24, C-26, C-53, C-54, J-28, Q-26.
+    #[test]
+    fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(
+        js_ws in any::<bool>(),
+        window in prop_oneof![1u64..10, 100u64..5_000, Just(65_536)],
+        send_buffer in prop_oneof![1usize..10, 100usize..10_000],
+        latency in prop_oneof![Just(0u64), 1u64..100],
+        ops in vec(op(), 1..150),
+    ) {
+        let wire = if js_ws { Wire::JsWs } else { Wire::QMux };
+        let mut world = World::new(wire, window, send_buffer, latency);
+        for op in &ops {
+            world.apply(op);
+        }
+        world.wind_up();
+    }
+}

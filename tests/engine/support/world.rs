@@ -1,0 +1,369 @@
+//! Two engines and a model of what their two applications did: what must hold after each step.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use wsmux::{
+    Config,
+    proto::{Credit, Dir, Frame, Side, StreamId, Wire},
+};
+
+use super::{CLIENT, End, Item, Pair, SERVER, code, ms, pattern, scripted_peer};
+
+/// What happens next. Streams are chosen by number among those that the side holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Open(Side, Dir),
+    Accept(Side),
+    Write(Side, usize, usize),
+    WriteChunk(Side, usize, usize),
+    Read(Side, usize, usize),
+    Finish(Side, usize),
+    Reset(Side, usize),
+    Stop(Side, usize),
+    Priority(Side, usize, i32),
+    DropSender(Side, usize),
+    DropReceiver(Side, usize),
+    Announce(Side, usize),
+    Datagram(Side, usize),
+    /// The pipe's width in one direction; none is a socket that takes nothing.
+    Pipe(Side, Option<usize>),
+    /// Lets this much happen.
+    Steps(usize),
+}
+
+/// One direction of one stream, as both applications know it.
+#[derive(Debug, Default)]
+pub(crate) struct Half {
+    /// Bytes that the writer's engine took.
+    written: usize,
+    finished: bool,
+    /// Reset, or dropped unfinished.
+    given_up: bool,
+    /// Stopped, or dropped, by the reader.
+    stopped: bool,
+    /// Bytes that the reader got.
+    read: usize,
+    end: Option<End>,
+    /// On the wire: bytes that left, and how many the reader's engine had allowed when it last spoke.
+    sent: u64,
+    granted: u64,
+}
+
+pub(crate) struct World {
+    pair: Pair,
+    config_window: u64,
+    send_buffer: usize,
+    /// By the side that writes.
+    halves: BTreeMap<(StreamId, Side), Half>,
+    /// What each application holds.
+    held: [Vec<StreamId>; 2],
+    largest_chunk: usize,
+}
+
+fn writes(id: StreamId, side: Side) -> bool {
+    id.dir() == Dir::Bi || id.initiator() == side
+}
+
+fn seed(id: StreamId, side: Side) -> u64 {
+    id.into_inner() * 2 + side as u64
+}
+
+impl World {
+    pub(crate) fn new(wire: Wire, window: u64, send_buffer: usize, latency: u64) -> Self {
+        let mut config = Config::default();
+        // js-ws refuses what is above the limit, which is another story (tests/limits.rs).
+        let streams = if wire == Wire::QMux { 3 } else { 1_000 };
+        config
+            .stream_window(window)
+            .send_buffer(send_buffer)
+            .max_concurrent_bidi_streams(streams)
+            .max_concurrent_uni_streams(streams)
+            .datagram_receive_buffer(5_000)
+            .datagram_send_buffer(5_000)
+            .max_idle_timeout(None)
+            .keep_alive_interval(None);
+        let mut pair = Pair::new(wire, &config);
+        pair.latency = ms(latency);
+        pair.client.take_sent();
+        pair.server.take_sent();
+        let (halves, held) = (BTreeMap::new(), Default::default());
+        Self { pair, config_window: window, send_buffer, halves, held, largest_chunk: 0 }
+    }
+
+    fn hold(&mut self, side: Side, id: StreamId) {
+        self.held[side as usize].push(id);
+        for writer in [CLIENT, SERVER].into_iter().filter(|&writer| writes(id, writer)) {
+            self.half(id, writer);
+        }
+    }
+
+    fn half(&mut self, id: StreamId, writer: Side) -> &mut Half {
+        let granted = if self.pair.wire == Wire::QMux { self.config_window } else { 0 };
+        let fresh = || Half { granted, ..Half::default() };
+        self.halves.entry((id, writer)).or_insert_with(fresh)
+    }
+
+    fn pick(&self, side: Side, nth: usize) -> Option<StreamId> {
+        let held = &self.held[side as usize];
+        // The newest are where something happens.
+        held.len().checked_sub(1 + nth % held.len().max(1)).map(|at| held[at])
+    }
+
+    fn write(&mut self, side: Side, id: StreamId, len: usize, chunk: bool) {
+        if !writes(id, side) {
+            return;
+        }
+        let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
+        let mut send = self.pair.end(side).conn.send_stream(id);
+        let taken =
+            if chunk { send.write_chunk(&mut Bytes::from(data)) } else { send.write(&data) };
+        let half = self.half(id, side);
+        match taken {
+            Ok(taken) => {
+                assert!(!half.finished && !half.given_up, "{id} takes bytes behind its end");
+                half.written += taken;
+            }
+            Err(_) => assert!(half.finished || half.given_up || half.stopped, "{id} refused bytes"),
+        }
+    }
+
+    fn read(&mut self, side: Side, id: StreamId, max: usize) {
+        if !writes(id, !side) {
+            return;
+        }
+        let (data, end) = self.pair.end(side).read_up_to(id, max);
+        let half = self.half(id, !side);
+        assert!(
+            data == pattern(seed(id, !side), half.read as u64, data.len()),
+            "{id}: other bytes than were written, from {}",
+            half.read
+        );
+        half.read += data.len();
+        assert!(half.read <= half.written, "{id}: more than was written");
+        match end {
+            End::Open => {}
+            End::Fin => {
+                assert!(half.finished && !half.given_up, "{id}: an end that nobody made");
+                assert_eq!(half.read, half.written, "{id}: a clean end before all bytes");
+                half.end = Some(end);
+            }
+            End::Reset(_) => {
+                assert!(half.given_up, "{id}: a reset that nobody made");
+                half.end = Some(end);
+            }
+            End::Closed => {
+                assert!(half.stopped || half.end.is_some(), "{id}: no reason to be closed")
+            }
+            End::Lost => panic!("{id}: {:?}", self.pair.end(side).conn.close_reason()),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Open(side, dir) => {
+                if let Ok(Some(id)) = self.pair.end(side).conn.open(dir) {
+                    self.hold(side, id);
+                }
+            }
+            Op::Accept(side) => self.accept(side),
+            Op::Pipe(side, width) => {
+                let end = self.pair.end(side);
+                end.stalled = width.is_none();
+                end.capacity = width;
+            }
+            Op::Steps(count) => {
+                for _ in 0..count {
+                    self.pair.step();
+                    self.observe();
+                }
+            }
+            Op::Datagram(side, len) => {
+                let _ = self.pair.end(side).conn.send_datagram(vec![1; len].into());
+                while self.pair.end(!side).conn.read_datagram().is_some() {}
+            }
+            Op::Write(side, nth, _)
+            | Op::WriteChunk(side, nth, _)
+            | Op::Read(side, nth, _)
+            | Op::Finish(side, nth)
+            | Op::Reset(side, nth)
+            | Op::Stop(side, nth)
+            | Op::Priority(side, nth, _)
+            | Op::DropSender(side, nth)
+            | Op::DropReceiver(side, nth)
+            | Op::Announce(side, nth) => {
+                if let Some(id) = self.pick(side, nth) {
+                    self.apply_to(op, side, id);
+                }
+            }
+        }
+        self.observe();
+    }
+
+    fn apply_to(&mut self, op: &Op, side: Side, id: StreamId) {
+        let (sends, receives) = (writes(id, side), writes(id, !side));
+        match *op {
+            Op::Write(_, _, len) => self.write(side, id, len, false),
+            Op::WriteChunk(_, _, len) => {
+                self.largest_chunk = self.largest_chunk.max(len);
+                self.write(side, id, len, true);
+            }
+            Op::Read(_, _, max) => self.read(side, id, max),
+            Op::Finish(..) if sends => {
+                let done = self.pair.end(side).conn.send_stream(id).finish().is_ok();
+                self.half(id, side).finished |= done;
+            }
+            Op::Reset(..) if sends => {
+                let done = self.pair.end(side).conn.send_stream(id).reset(code(1)).is_ok();
+                self.half(id, side).given_up |= done;
+            }
+            Op::DropSender(..) if sends => {
+                self.pair.end(side).conn.send_stream(id).release();
+                let half = self.half(id, side);
+                half.given_up |= !half.finished;
+            }
+            Op::Stop(..) if receives => {
+                let done = self.pair.end(side).conn.recv_stream(id).stop(code(2)).is_ok();
+                self.half(id, !side).stopped |= done;
+            }
+            Op::DropReceiver(..) if receives => {
+                self.pair.end(side).conn.recv_stream(id).release();
+                self.half(id, !side).stopped = true;
+            }
+            Op::Priority(_, _, priority) => {
+                let _ = self.pair.end(side).conn.send_stream(id).set_priority(priority);
+            }
+            Op::Announce(..) if sends => self.pair.end(side).conn.send_stream(id).announce(),
+            _ => {}
+        }
+    }
+
+    fn accept(&mut self, side: Side) {
+        for dir in [Dir::Bi, Dir::Uni] {
+            while let Some(id) = self.pair.end(side).conn.accept(dir) {
+                assert_eq!(id.initiator(), !side);
+                self.hold(side, id);
+            }
+        }
+    }
+
+    /// What left since the last look, against what was allowed; and what each engine holds.
+    fn observe(&mut self) {
+        for side in [CLIENT, SERVER] {
+            for item in self.pair.end(side).take_sent() {
+                let Item::Message(message) = item else { panic!("{item:?}") };
+                for frame in scripted_peer::decode(self.pair.wire, message) {
+                    self.account(side, &frame);
+                }
+            }
+            self.pair.end(side).take_events();
+            let conn = &self.pair.end(side).conn;
+            assert!(conn.close_reason().is_none(), "{:?}", conn.close_reason());
+            let stats = conn.stats();
+            // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
+            let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
+            assert!(stats.send_buffered <= most, "{stats:?}");
+            let mine = |(key, half): (&(StreamId, Side), &Half)| {
+                (key.1 == side).then_some(half.written as u64 - half.sent)
+            };
+            let unsent: u64 = self.halves.iter().filter_map(mine).sum();
+            assert!(
+                stats.send_buffered <= unsent,
+                "bytes that nobody wrote, or that left: {stats:?}"
+            );
+        }
+    }
+
+    fn account(&mut self, from: Side, frame: &Frame) {
+        let window = self.config_window;
+        match frame {
+            Frame::Stream { id, data, offset, .. } => {
+                let half = self.half(*id, from);
+                assert!(
+                    offset.is_none_or(|offset| offset == half.sent),
+                    "{frame:?} after {}",
+                    half.sent
+                );
+                half.sent += data.len() as u64;
+                assert!(half.sent <= half.granted, "{id}: {} of {}", half.sent, half.granted);
+                assert!(half.sent <= half.written as u64);
+            }
+            Frame::ResetStream { id, final_size: Some(size), .. } => {
+                assert_eq!(
+                    *size,
+                    self.half(*id, from).sent,
+                    "the final size is what was sent (C-24)"
+                );
+            }
+            Frame::MaxStreamData { id, credit } => {
+                let half = self.half(*id, !from);
+                match credit {
+                    Credit::Total(total) => {
+                        assert!(*total > half.granted, "{id}: a grant that grants nothing");
+                        half.granted = *total;
+                    }
+                    Credit::More(more) => half.granted += more,
+                }
+                // So what lies unread never exceeds a window for each stream (C-53).
+                assert!(
+                    half.granted <= half.read as u64 + window,
+                    "{id}: more than a window ahead"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Both applications finish what they began and read all there is; then nothing may be left.
+    pub(crate) fn wind_up(mut self) {
+        for side in [CLIENT, SERVER] {
+            let end = self.pair.end(side);
+            (end.stalled, end.capacity) = (false, None);
+        }
+        for round in 0.. {
+            assert!(round < 100_000, "it never ends: {:?}", self.halves);
+            while self.pair.step() {
+                // After each step: what one end sends in the next may rest on what the other sent in this.
+                self.observe();
+            }
+            self.observe();
+            for side in [CLIENT, SERVER] {
+                self.accept(side);
+                for id in self.held[side as usize].clone() {
+                    if writes(id, side) {
+                        self.apply_to(&Op::Finish(side, 0), side, id);
+                    }
+                    let half = self.halves.get(&(id, !side));
+                    if half.is_some_and(|half| half.end.is_none() && !half.stopped) {
+                        self.read(side, id, usize::MAX);
+                    }
+                }
+            }
+            if self.halves.values().all(|half| half.end.is_some() || half.stopped) {
+                break;
+            }
+        }
+        for (&(id, writer), half) in &self.halves {
+            let clean = half.finished && !half.given_up && !half.stopped;
+            assert!(!clean || half.end == Some(End::Fin), "{id} from {writer:?}: {half:?}");
+            assert!(
+                half.end.is_some() || half.stopped,
+                "{id} from {writer:?} has no end: {half:?}"
+            );
+        }
+        for side in [CLIENT, SERVER] {
+            for id in std::mem::take(&mut self.held[side as usize]) {
+                self.pair.end(side).release(id);
+            }
+        }
+        self.pair.drive();
+        for side in [CLIENT, SERVER] {
+            self.accept(side);
+            assert!(self.held[side as usize].is_empty(), "all had been accepted");
+            let conn = &self.pair.end(side).conn;
+            assert_eq!(conn.stats().live_streams, 0, "{side:?}: {conn:?}");
+            assert_eq!(conn.stats().send_buffered, 0);
+            assert!(!conn.wants_transmit(), "all has been said");
+        }
+    }
+}
