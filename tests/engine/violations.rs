@@ -174,6 +174,28 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     }
 }
 
+// SPEC.md: C-55.
+#[test]
+fn what_follows_a_reset_in_answer_to_a_stop_is_ignored_while_the_other_half_goes_on() {
+    let id = bidi(CLIENT, 0);
+    let mut peer = server();
+    peer.send(&[stream(id, 0, b"hello", false)]);
+    let before = peer.conn.stats().live_streams;
+    peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+    peer.said();
+    // As `@moq/qmux` does: the rest of its write comes behind the reset, with its end.
+    peer.send(&[reset(id, 7, 5), stream(id, 5, b" world", false), stream(id, 11, b"", true)]);
+    peer.send(&[reset(id, 7, 11), stream(id, 5_000, b"far past the credit", false)]);
+    peer.assert_open("the half is over at both ends");
+    assert_eq!(peer.frames(), []);
+    peer.conn.send_stream(id).write(b"still here").unwrap();
+    peer.conn.send_stream(id).finish().unwrap();
+    assert_eq!(peer.frames(), [stream(id, 0, b"still here", true)]);
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+    assert_eq!(peer.conn.stats().live_streams, before - 1);
+}
+
 fn code_of(value: u64) -> wsmux::proto::VarInt {
     code(value)
 }
