@@ -87,15 +87,20 @@ mod tests {
         socket::{MemorySocket, memory_pair},
     };
 
+    /// A connection that the background was not told of.
+    fn stray(background: &Background, socket: MemorySocket, side: Side) -> WebSocketConnection {
+        let (config, info) = (Config::default(), ConnectionInfo::default());
+        let make =
+            async { WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info) };
+        background.wait(make)
+    }
+
     fn connection(
         background: &Background,
         socket: MemorySocket,
         side: Side,
     ) -> WebSocketConnection {
-        let (config, info) = (Config::default(), ConnectionInfo::default());
-        let make =
-            async { WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info) };
-        let connection = background.wait(make);
+        let connection = stray(background, socket, side);
         background.carry(&connection);
         connection
     }
@@ -133,15 +138,18 @@ mod tests {
 
     #[test]
     fn the_last_drop_still_tells_the_peer() {
-        let (left, right) = memory_pair(1024);
-        let (background, thread) = Background::start_thread().unwrap();
-        let client = connection(&background, left, Side::Client);
-        let (other, _) = Background::start_thread().unwrap();
-        let server = connection(&other, right, Side::Server);
-        wait::wait(client.established()).unwrap();
-        drop((client, background));
-        let seen = wait::wait(server.closed());
-        assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
-        thread.join().unwrap();
+        // A handshake that fails leaves a connection that the background was not told of.
+        for make in [connection, stray] {
+            let (left, right) = memory_pair(1024);
+            let (background, thread) = Background::start_thread().unwrap();
+            let client = make(&background, left, Side::Client);
+            let other = Background::start().unwrap();
+            let server = connection(&other, right, Side::Server);
+            wait::wait(client.established()).unwrap();
+            drop((client, background));
+            let seen = wait::wait(server.closed());
+            assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
+            thread.join().unwrap();
+        }
     }
 }
