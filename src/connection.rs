@@ -293,6 +293,13 @@ impl WebSocketConnection {
         wait_for(&self.0, &self.0.finished, check).await
     }
 
+    /// Waits as [`closed`](Self::closed) does, and is no handle that would keep the connection open.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.0.without_handle();
+        async move { wait_for(&shared, &shared.finished, |state| state.finished.then_some(())).await }
+    }
+
     /// Why the connection has ended; `None` while it has not.
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.0.lock().end_of()

@@ -309,6 +309,12 @@ impl ConnectionRef {
         shared.handles.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
+
+    /// What it refers to, for whoever is no handle.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn without_handle(&self) -> Arc<Shared> {
+        self.0.clone()
+    }
 }
 
 impl Clone for ConnectionRef {
