@@ -61,9 +61,10 @@ async fn copy_bidirectional_joins_two_connections() {
         let ((mut asker, mut near_end), (mut far_end, mut answerer)) =
             (stream(&near).await, stream(&far).await);
         let (question, answer) = (long(1), long(2));
-        let relay = tokio::spawn(async move {
-            copy_bidirectional(&mut near_end, &mut far_end).await.unwrap()
-        });
+        let relay =
+            tokio::spawn(
+                async move { copy_bidirectional(&mut near_end, &mut far_end).await.unwrap() },
+            );
         let (got_answer, got_question) = tokio::join!(
             async {
                 let (send, recv) = asker.split();

@@ -274,9 +274,7 @@ fn everybody_is_woken(wire: Wire, end: impl FnOnce(tokio::runtime::Runtime, &Ato
         assert!(wakes.iter().all(|&wakes| wakes > 0), "{wire:?}: {wakes:?}");
         assert!(matches!(open.ready(), Err(OpenError::ConnectionLost(end)) if lost(&end)));
         assert!(matches!(read.ready(), Err(end) if lost(&end)));
-        assert!(
-            matches!(send.ready(), Err(SendDatagramError::ConnectionLost(end)) if lost(&end))
-        );
+        assert!(matches!(send.ready(), Err(SendDatagramError::ConnectionLost(end)) if lost(&end)));
     }
 }
 
