@@ -26,6 +26,8 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) datagram_receive_buffer: usize,
     pub(crate) datagram_send_buffer: usize,
+    #[cfg(feature = "qlog")]
+    pub(crate) qlog: Option<crate::QlogConfig>,
 }
 
 impl Default for Config {
@@ -50,6 +52,9 @@ impl Default for Config {
             // quinn's defaults are a MiB each; datagrams that wait that long are stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
+            // A log costs time and disk, and shows who did what when.
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
     }
 }
@@ -129,6 +134,14 @@ impl Config {
     /// Bytes of datagrams that wait for the socket; when there are more, the oldest go. Default 256 KiB.
     pub fn datagram_send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.datagram_send_buffer = bytes;
+        self
+    }
+
+    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
+    /// Default `None`.
+    #[cfg(feature = "qlog")]
+    pub fn qlog(&mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> &mut Self {
+        self.qlog = qlog.into();
         self
     }
 

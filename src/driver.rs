@@ -48,6 +48,11 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    #[cfg(feature = "tracing")]
+    refused: crate::trace::Refused,
+    /// Before the last: the log says how the connection ended before others are told.
+    #[cfg(feature = "qlog")]
+    qlog: Option<crate::qlog::Log>,
     /// The last field: it is dropped when the socket is gone.
     _finish: Finish,
 }
@@ -73,7 +78,18 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            #[cfg(feature = "tracing")]
+            refused: Default::default(),
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
+    }
+
+    /// Writes what passes through the socket to this log.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn with_qlog(mut self, qlog: Option<crate::qlog::Log>) -> Self {
+        self.qlog = qlog;
+        self
     }
 
     /// Hands what has come to the engine.
@@ -98,6 +114,10 @@ impl<S: Socket + Unpin> Driver<S> {
         if self.batch.is_empty() && self.read_end.is_none() {
             return progress;
         }
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.received(self.shared.now(), &self.batch);
+        }
         let mut state = self.shared.lock();
         let now = self.shared.now();
         for item in self.batch.drain(..) {
@@ -117,6 +137,14 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_socket_end(now, error.clone());
         }
         self.shared.dispatch(&mut state, &mut self.wakers);
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.rtt(now, state.engine.rtt());
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(total) = self.refused.news(&state.engine) {
+            crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
+        }
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);
         progress
@@ -139,6 +167,10 @@ impl<S: Socket + Unpin> Driver<S> {
             self.shared.dispatch(&mut state, &mut self.wakers);
             drop(state);
             self.wakers.drain(..).for_each(Waker::wake);
+            #[cfg(feature = "qlog")]
+            if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
+                qlog.sent(self.shared.now(), self.message.to_bytes());
+            }
             let item = match transmit {
                 None => {
                     progress = Progress::Idle;

@@ -23,6 +23,8 @@ mod handshake;
 #[cfg(feature = "tokio")]
 mod info;
 pub mod proto;
+#[cfg(feature = "qlog")]
+mod qlog;
 #[cfg(feature = "tokio")]
 mod recv_stream;
 #[cfg(feature = "tokio")]
@@ -38,11 +40,15 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio")]
+mod trace;
+#[cfg(feature = "tokio")]
 mod upgraded;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 
 pub use config::Config;
+#[cfg(feature = "qlog")]
+pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]
 pub use web_transport::WebTransportError;
 #[cfg(feature = "tokio")]

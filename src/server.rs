@@ -34,6 +34,7 @@ use crate::{
     },
     proto::{Side, Wire},
     socket::FramedSocket,
+    trace,
 };
 
 /// How long accepting rests when the system is out of file descriptors or memory: long enough for some
@@ -120,7 +121,10 @@ impl WebSocketServer {
             match self.listener.accept().await {
                 Ok((stream, address)) => return self.connecting(stream, address),
                 Err(error) if is_of_one_client(&error) => {}
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    trace::accept_paused(&error);
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -135,7 +139,8 @@ impl WebSocketServer {
         };
         let future = Box::pin(async move {
             stream.set_nodelay(true)?;
-            settings.open(start, stream, info).await
+            let failed = |error: &_| trace::accept_failed(error, Some(address));
+            settings.open(start, stream, info).await.inspect_err(failed)
         });
         Connecting { future, remote_address: address }
     }
@@ -210,7 +215,8 @@ impl WebSocketAcceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.0.open(Instant::now(), io, ConnectionInfo::default()).await
+        let failed = |error: &_| trace::accept_failed(error, None);
+        self.0.open(Instant::now(), io, ConnectionInfo::default()).await.inspect_err(failed)
     }
 }
 
@@ -303,6 +309,8 @@ impl Settings {
         };
         timeout(self.left(start), write).await.map_err(|_| AcceptError::HandshakeTimeout)??;
         info.response_headers = Some(headers.into());
+
+        trace::handshake_completed(Side::Server, wire, &info);
 
         let mut config = self.config.clone();
         config.handshake_timeout = self.left(start);
