@@ -232,14 +232,14 @@ impl<S: Socket + Unpin> Driver<S> {
         true
     }
 
-    /// Whether the socket is of no more use. A write side that has failed keeps the connection's end from
-    /// being said, so once there is an end to say there is nothing to wait for.
-    fn is_done(&self, state: &mut State) -> bool {
+    /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
+    /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
+    fn is_done(&self, state: &mut State, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
         }
         if let Some(error) = &self.write_end
-            && state.engine.close_reason().is_some()
+            && (read_out || state.engine.close_reason().is_some())
         {
             state.engine.handle_socket_end(self.shared.now(), error.clone());
         }
@@ -253,6 +253,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         for round in 1..=ROUNDS {
+            let wrote_in_vain = this.write_end.is_some();
             let received = this.receive(cx);
             let sent = this.send(cx);
             // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
@@ -260,10 +261,13 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
-            if this.is_done(&mut state) {
+            // What came before the write failed is read after it has: once more, then.
+            let read_out = wrote_in_vain && received == Progress::Blocked;
+            if this.is_done(&mut state, read_out) {
                 return Poll::Ready(());
             }
-            if timed || received == Progress::More || sent == Progress::More {
+            let failed_now = this.write_end.is_some() && !read_out;
+            if timed || failed_now || received == Progress::More || sent == Progress::More {
                 continue;
             }
             if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {
