@@ -48,6 +48,13 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    #[cfg(feature = "tracing")]
+    refused: crate::trace::Refused,
+    /// Before the last: the log says how the connection ended before others are told.
+    #[cfg(feature = "qlog")]
+    qlog: Option<crate::qlog::Log>,
+    /// The last field: it is dropped when the socket is gone.
+    _finish: Finish,
 }
 
 impl<S> std::fmt::Debug for Driver<S> {
@@ -59,6 +66,7 @@ impl<S> std::fmt::Debug for Driver<S> {
 impl<S: Socket + Unpin> Driver<S> {
     pub(crate) fn new(shared: Arc<Shared>, socket: S) -> Self {
         Self {
+            _finish: Finish(shared.clone()),
             shared,
             socket,
             message: MessageBuf::new(),
@@ -70,7 +78,18 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            #[cfg(feature = "tracing")]
+            refused: Default::default(),
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
+    }
+
+    /// Writes what passes through the socket to this log.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn with_qlog(mut self, qlog: Option<crate::qlog::Log>) -> Self {
+        self.qlog = qlog;
+        self
     }
 
     /// Hands what has come to the engine.
@@ -95,6 +114,10 @@ impl<S: Socket + Unpin> Driver<S> {
         if self.batch.is_empty() && self.read_end.is_none() {
             return progress;
         }
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.received(self.shared.now(), &self.batch);
+        }
         let mut state = self.shared.lock();
         let now = self.shared.now();
         for item in self.batch.drain(..) {
@@ -114,6 +137,14 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_socket_end(now, error.clone());
         }
         self.shared.dispatch(&mut state, &mut self.wakers);
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.rtt(now, state.engine.rtt());
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(total) = self.refused.news(&state.engine) {
+            crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
+        }
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);
         progress
@@ -136,6 +167,10 @@ impl<S: Socket + Unpin> Driver<S> {
             self.shared.dispatch(&mut state, &mut self.wakers);
             drop(state);
             self.wakers.drain(..).for_each(Waker::wake);
+            #[cfg(feature = "qlog")]
+            if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
+                qlog.sent(self.shared.now(), self.message.to_bytes());
+            }
             let item = match transmit {
                 None => {
                     progress = Progress::Idle;
@@ -217,11 +252,12 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             let received = this.receive(cx);
             let sent = this.send(cx);
-            // Only once the socket has given all it has: a peer is not silent while its message waits.
-            let timed = received == Progress::Blocked && this.keep_time(cx);
+            // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
+            // that no deadline waits for as long as the peer has anything to say, right after it spoke.
+            let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
             if this.is_done(&mut state) {
@@ -230,7 +266,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             if timed || received == Progress::More || sent == Progress::More {
                 continue;
             }
-            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
+            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {
                 return Poll::Pending;
             }
         }
@@ -240,15 +276,17 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 }
 
 /// However the driver ends, even with its runtime, nobody waits for it in vain.
-impl<S> Drop for Driver<S> {
+struct Finish(Arc<Shared>);
+
+impl Drop for Finish {
     fn drop(&mut self) {
         let mut wakers = Vec::new();
-        let mut state = self.shared.lock();
-        state.engine.handle_socket_end(self.shared.now(), SocketError::Eof);
-        self.shared.dispatch(&mut state, &mut wakers);
+        let mut state = self.0.lock();
+        state.engine.handle_socket_end(self.0.now(), SocketError::Eof);
+        self.0.dispatch(&mut state, &mut wakers);
         state.finished = true;
         drop(state);
-        self.shared.finished.notify_waiters();
+        self.0.finished.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
     }
 }

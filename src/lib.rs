@@ -61,6 +61,8 @@
 // Without its features, half of what these pages link to is not there.
 #![cfg_attr(not(feature = "tls"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "tokio")]
 mod client;
 mod config;
@@ -79,6 +81,8 @@ mod info;
 #[cfg(all(any(doc, doctest), feature = "tls"))]
 pub mod manual;
 pub mod proto;
+#[cfg(feature = "qlog")]
+mod qlog;
 #[cfg(feature = "tokio")]
 mod recv_stream;
 #[cfg(feature = "tokio")]
@@ -94,11 +98,15 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio")]
+mod trace;
+#[cfg(feature = "tokio")]
 mod upgraded;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 
 pub use config::Config;
+#[cfg(feature = "qlog")]
+pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]
 pub use web_transport::WebTransportError;
 #[cfg(feature = "tokio")]
@@ -119,8 +127,9 @@ pub use {
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, OpenError, ReadError, SendDatagramError, Side, SocketError, StreamId, Timeout,
-    TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
+    Dir, OpenError, ReadError, RecvStreamStats, SendDatagramError, SendStreamStats, Side,
+    SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
+    VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The TLS library whose configurations a client and a server take.

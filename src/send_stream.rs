@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{MutexGuard, atomic::Ordering},
+    sync::MutexGuard,
     task::{Context, Poll, ready},
 };
 
@@ -14,8 +14,9 @@ use tokio::io::AsyncWrite;
 use crate::{
     StoppedError, StreamId, VarInt,
     connection::wait_for,
-    proto::{ClosedStream, SendEnd, WriteError},
+    proto::{ClosedStream, WriteError},
     shared::{ConnectionRef, State},
+    trace::{self, Told},
 };
 
 /// The sending half of a stream.
@@ -30,11 +31,12 @@ pub struct SendStream {
     reset: bool,
     /// This end has finished the stream.
     finished: bool,
+    told: Told,
 }
 
 impl SendStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, reset: false, finished: false }
+        Self { id, connection, reset: false, finished: false, told: Told::default() }
     }
 
     /// The stream's number.
@@ -95,7 +97,10 @@ impl SendStream {
             return Poll::Ready(self.check().map(|()| 0));
         }
         let mut state = self.connection.lock();
-        let taken = state.engine.send_stream(self.id).write(data)?;
+        let written = state.engine.send_stream(self.id).write(data);
+        let taken = written.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
         match taken {
             0 => self.wait_for_room(state, cx),
             taken => {
@@ -118,7 +123,10 @@ impl SendStream {
             return Poll::Ready(self.check());
         }
         let mut state = self.connection.lock();
-        let taken = state.engine.send_stream(self.id).write_chunk(chunk)?;
+        let written = state.engine.send_stream(self.id).write_chunk(chunk);
+        let taken = written.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
         match taken {
             0 => self.wait_for_room(state, cx),
             _ => {
@@ -132,7 +140,11 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        match state.engine.send_stream(self.id).room()? {
+        let room = state.engine.send_stream(self.id).room();
+        let room = room.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
+        match room {
             0 => self.wait_for_room(state, cx),
             _ => Poll::Ready(Ok(())),
         }
@@ -180,6 +192,7 @@ impl SendStream {
         state.engine.send_stream(self.id).finish()?;
         self.finished = true;
         state.wake_driver();
+        trace::event!(self.connection, TRACE, "stream.finished", stream = self.id.into_inner());
         Ok(())
     }
 
@@ -197,6 +210,14 @@ impl SendStream {
         state.wake_driver();
         drop(state);
         drop(waker);
+        trace::event!(
+            self.connection,
+            DEBUG,
+            "stream.reset",
+            stream = self.id.into_inner(),
+            code = code.into_inner(),
+            by = "local"
+        );
         Ok(())
     }
 
@@ -212,23 +233,20 @@ impl SendStream {
     pub fn stopped(
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
-        let (id, reset, connection) = (self.id, self.reset, self.connection.clone());
+        let connection = self.connection.clone();
+        #[cfg(feature = "tracing")]
+        let id = self.id;
+        // From here on, and not from the first poll: the handle may be gone by then.
+        let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
-            let watch = connection.lock().ends.entry(id).or_default().clone();
-            wait_for(&connection, &watch.news, |state| {
-                let reset = reset || watch.was_reset.load(Ordering::Relaxed);
-                let end = match (state.engine.send_stream(id).poll_end(), state.end_of()) {
-                    (SendEnd::Reset, _) => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) if reset => Err(StoppedError::ClosedStream),
-                    (SendEnd::Finished, _) => Ok(None),
-                    (SendEnd::Stopped(code), _) => Ok(Some(code)),
-                    (SendEnd::Open, Some(end)) => Err(end.into()),
-                    (SendEnd::Open, None) => return None,
-                };
-                state.ends.remove(&id);
-                Some(end)
-            })
-            .await
+            let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
+            let outcome = wait_for(&connection, &watch.news, |_| watch.outcome()).await;
+            #[cfg(feature = "tracing")]
+            if let Ok(Some(code)) = outcome {
+                let error = WriteError::Stopped(code);
+                trace::write_failed(&connection, id, &mut Told::default(), &error);
+            }
+            outcome
         }
     }
 
@@ -247,6 +265,14 @@ impl SendStream {
     /// [`ClosedStream`] when the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
         self.connection.lock().engine.send_stream(self.id).set_priority(priority)
+    }
+
+    /// What the half has done, and what it waits for.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).stats()
     }
 
     /// The stream's priority.
@@ -284,6 +310,18 @@ impl Drop for SendStream {
         let mut state = self.connection.lock();
         if !self.finished && !self.reset {
             state.was_reset(self.id);
+            #[cfg(feature = "tracing")]
+            if state.engine.send_stream(self.id).room().is_ok() {
+                let stream = self.id.into_inner();
+                trace::event!(
+                    self.connection,
+                    DEBUG,
+                    "stream.reset",
+                    stream = stream,
+                    code = 0,
+                    by = "local"
+                );
+            }
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
         let waker = state.writers.remove(&self.id);

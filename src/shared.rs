@@ -3,8 +3,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -15,8 +15,9 @@ use rustc_hash::FxHashMap;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    ConnectionInfo, Dir, StreamId, VarInt,
-    proto::{Connection, ConnectionError, Event},
+    ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
+    proto::{Connection, ConnectionError, Event, SendEnd},
+    trace,
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.
@@ -26,6 +27,12 @@ pub(crate) struct Shared {
     /// What the engine's times are counted from.
     epoch: Instant,
     pub(crate) info: ConnectionInfo,
+    /// The connection's number in this process, for whoever reads its logs.
+    #[cfg(feature = "qlog")]
+    pub(crate) id: u64,
+    /// What is recorded of the connection belongs to it.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: tracing::Span,
     /// How many handles there are; the driver is none.
     handles: AtomicUsize,
     pub(crate) established: Notify,
@@ -57,7 +64,13 @@ pub(crate) struct State {
 
 impl Shared {
     pub(crate) fn new(engine: Connection, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
+        #[cfg(any(feature = "tracing", feature = "qlog"))]
+        let id = trace::next_connection_id();
         Arc::new(Self {
+            #[cfg(feature = "qlog")]
+            id,
+            #[cfg(feature = "tracing")]
+            span: trace::connection_span(id, &engine, &info),
             state: Mutex::new(State {
                 engine,
                 driver: None,
@@ -99,6 +112,7 @@ impl Shared {
         while let Some(event) = state.engine.poll() {
             match event {
                 Event::Established => {
+                    trace::event!(self, DEBUG, "connection.established");
                     self.established.notify_waiters();
                     for dir in [Dir::Bi, Dir::Uni] {
                         state.wake_openers(dir, wakers);
@@ -108,14 +122,16 @@ impl Shared {
                 Event::Available { dir } => state.wake_openers(dir, wakers),
                 Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
                 Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
-                Event::Ended { id } => {
-                    if let Some(end) = state.ends.remove(&id) {
-                        end.news.notify_waiters();
-                    }
-                }
+                Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => self.datagram_received.notify_waiters(),
                 Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
-                Event::Closed => self.wake_all(state, wakers),
+                Event::Closed => {
+                    #[cfg(feature = "tracing")]
+                    if let Some(error) = state.engine.close_reason() {
+                        trace::closed(self, error);
+                    }
+                    self.wake_all(state, wakers);
+                }
             }
         }
     }
@@ -124,9 +140,8 @@ impl Shared {
     fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
         wakers.extend(state.readers.drain().map(|(_, waker)| waker));
         wakers.extend(state.writers.drain().map(|(_, waker)| waker));
-        for (_, end) in state.ends.drain() {
-            end.news.notify_waiters();
-        }
+        let ends: Vec<_> = state.ends.keys().copied().collect();
+        ends.into_iter().for_each(|id| state.tell_end(id));
         for openers in &mut state.openers {
             wakers.extend(openers.wakers());
         }
@@ -142,6 +157,7 @@ impl Shared {
         // A timeout past what a clock can tell is none.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         state.engine.shutdown(now, deadline);
+        trace::event!(self, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
         for openers in &mut state.openers {
             wakers.extend(openers.wakers());
@@ -176,20 +192,54 @@ impl State {
     }
 
     /// The driver goes to sleep, unless there is something that it could send.
-    pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
+    pub(crate) fn driver_sleeps(
+        &mut self,
+        waker: &Waker,
+        socket_is_full: bool,
+        now: Duration,
+    ) -> bool {
         if self.engine.wants_transmit() && !socket_is_full {
             return false;
         }
         self.socket_is_full = socket_is_full;
+        if socket_is_full {
+            self.engine.handle_socket_full(now);
+        }
         self.driver = Some(waker.clone());
         true
+    }
+
+    /// What to wait with for the end of a sending half whose handle is still there.
+    pub(crate) fn watch_end(&mut self, id: StreamId) -> Arc<EndWatch> {
+        match self.poll_end(id) {
+            Some(outcome) => Arc::new(EndWatch { outcome: outcome.into(), ..EndWatch::default() }),
+            None => self.ends.entry(id).or_default().clone(),
+        }
+    }
+
+    fn poll_end(&mut self, id: StreamId) -> Option<Outcome> {
+        match (self.engine.send_stream(id).poll_end(), self.end_of()) {
+            (SendEnd::Finished, _) => Some(Ok(None)),
+            (SendEnd::Stopped(code), _) => Some(Ok(Some(code))),
+            (SendEnd::Reset, _) => Some(Err(StoppedError::ClosedStream)),
+            (SendEnd::Open, Some(end)) => Some(Err(end.into())),
+            (SendEnd::Open, None) => None,
+        }
+    }
+
+    /// The engine has news of the end of a sending half.
+    fn tell_end(&mut self, id: StreamId) {
+        if let Some(outcome) = self.poll_end(id)
+            && let Some(end) = self.ends.remove(&id)
+        {
+            end.tell(outcome);
+        }
     }
 
     /// The application here has reset a sending half, or let go of it unfinished.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
         if let Some(end) = self.ends.remove(&id) {
-            end.was_reset.store(true, Ordering::Relaxed);
-            end.news.notify_waiters();
+            end.tell(Err(StoppedError::ClosedStream));
         }
     }
 
@@ -211,12 +261,27 @@ impl State {
     }
 }
 
+/// What [`SendStream::stopped`](crate::SendStream::stopped) gives.
+type Outcome = Result<Option<VarInt>, StoppedError>;
+
 /// Those who wait for the end of one sending half.
 #[derive(Debug, Default)]
 pub(crate) struct EndWatch {
     pub(crate) news: Notify,
-    /// This end has reset the half: the engine may have forgotten it.
-    pub(crate) was_reset: AtomicBool,
+    /// Told once: when somebody looks, the engine may have forgotten the half.
+    outcome: OnceLock<Outcome>,
+}
+
+impl EndWatch {
+    fn tell(&self, outcome: Outcome) {
+        // The first end holds.
+        let _ = self.outcome.set(outcome);
+        self.news.notify_waiters();
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get().cloned()
+    }
 }
 
 /// Those who wait to open a stream of one kind, in the order in which they came.
@@ -264,6 +329,12 @@ impl ConnectionRef {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.handles.fetch_add(1, Ordering::Relaxed);
         Self(shared)
+    }
+
+    /// What it refers to, for whoever is no handle.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn without_handle(&self) -> Arc<Shared> {
+        self.0.clone()
     }
 }
 

@@ -3,17 +3,24 @@
 
 #![cfg(feature = "tokio")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use wsmux::{
-    AcceptError, Config, ConnectionError, Timeout, WebSocketClient, WebSocketConnection,
-    WebSocketServer, WebSocketServerBuilder, Wire,
+    AcceptError, Config, ConnectionError, SocketError, Timeout, WebSocketClient,
+    WebSocketConnection, WebSocketServer, WebSocketServerBuilder, Wire,
 };
 
 /// A request that is answered with a WebSocket.
@@ -145,11 +152,24 @@ async fn a_good_request_gets_its_subprotocol_and_no_extension() {
     assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     assert!(head.contains("\r\nSec-WebSocket-Protocol: qmux-02\r\n"), "{head}");
     assert!(!head.to_lowercase().contains("extensions"), "{head}");
-    // W-23: no parameters ever come.
+    server.outcome().await.unwrap_err();
+    server.still_serves().await;
+}
+
+/// W-23: of the timeout the request has taken, the parameters get what is left.
+#[tokio::test]
+async fn a_client_that_never_sends_parameters_times_out_with_its_request() {
+    let mut config = Config::default();
+    config.handshake_timeout(Duration::from_secs(1));
+    let mut server = Server::new(WebSocketServer::builder().config(config)).await;
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    sleep(Duration::from_millis(700)).await;
+    stream.write_all(GOOD.as_bytes()).await.unwrap();
     let error = server.outcome().await.unwrap_err();
     let expected = ConnectionError::TimedOut(Timeout::Handshake).to_string();
     assert_eq!(error.to_string(), expected, "{error:?}");
-    server.still_serves().await;
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -162,6 +182,55 @@ async fn frames_right_behind_the_request_are_not_lost() {
     stream.write_all(&request).await.unwrap();
     let connection = server.outcome().await.unwrap();
     timeout(Duration::from_secs(5), connection.accept_bi()).await.unwrap().unwrap();
+}
+
+/// Takes so many writes, and then none.
+struct Deaf {
+    writes: usize,
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(left) = self.writes.checked_sub(1) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        self.writes = left;
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A ping is answered while reading: a pong that cannot be written must not end that.
+#[tokio::test]
+async fn what_a_client_sent_before_it_went_away_is_read() {
+    let (mut client, read) = tokio::io::duplex(1024);
+    client.write_all(GOOD.as_bytes()).await.unwrap();
+    client.write_all(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0").await.unwrap();
+    let acceptor = WebSocketServer::builder().build().unwrap();
+    // The response, and the server's parameters.
+    let io = tokio::io::join(read, Deaf { writes: 2 });
+    let connection = acceptor.from_io(io).await.unwrap();
+    // A ping, and behind it a stream with its end.
+    let rest = b"\x89\x80\0\0\0\0\x82\x83\0\0\0\0\x09\0x";
+    client.write_all(rest).await.unwrap();
+    let second = Duration::from_secs(1);
+    let mut stream = timeout(second, connection.accept_bi()).await.unwrap().unwrap();
+    let mut bytes = Vec::new();
+    timeout(second, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(bytes, b"x");
+    let end = timeout(second, connection.closed()).await.unwrap();
+    assert!(matches!(end, ConnectionError::Reset(SocketError::Io(_))), "{end:?}");
 }
 
 /// js-ws is spoken only where it was asked for, and nothing else there.
@@ -197,6 +266,21 @@ async fn a_bomb_of_headers_is_cut_off() {
         assert_eq!(server.refusal().await, 431);
         server.still_serves().await;
     }
+}
+
+/// Closing on a client that is still sending would reset the connection before it has read its answer.
+#[tokio::test]
+async fn a_refused_client_can_finish_its_request() {
+    let (near, mut far) = tokio::io::duplex(1024);
+    let acceptor = WebSocketServer::builder().build().unwrap();
+    let refused = tokio::spawn(async move { acceptor.from_io(near).await });
+    let bomb = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200_000));
+    far.write_all(bomb.as_bytes()).await.unwrap();
+    far.shutdown().await.unwrap();
+    let mut answer = String::new();
+    far.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(status(&answer), 431);
+    assert!(matches!(refused.await.unwrap(), Err(AcceptError::Refused { .. })));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::{
     code::violation,
     datagrams::Datagrams,
     event::Events,
+    stats::Stopwatch,
     streams::Streams,
     timer::{Due, Timers},
     wire::Capabilities,
@@ -94,6 +95,8 @@ pub struct Connection {
     timers: Timers,
     events: Events,
     stats: ConnectionStats,
+    /// There is something to send and the socket does not take it.
+    blocked_by_socket: Stopwatch,
     now: Duration,
 }
 
@@ -130,6 +133,7 @@ impl Connection {
             ),
             events,
             stats: ConnectionStats::default(),
+            blocked_by_socket: Stopwatch::default(),
             config,
             now,
         }
@@ -151,6 +155,7 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        self.streams.now = now;
         let whole = message.len();
         if whole as u64 > self.max_inbound_message() {
             return self.handle_oversized(now);
@@ -162,7 +167,10 @@ impl Connection {
             let (kind, before) = (self.wire.frame_type(&message), message.len());
             let handled = match self.wire.decode(&mut message) {
                 Ok(None) => return,
-                Ok(Some(frame)) => self.handle_frame(frame, before - message.len(), whole),
+                Ok(Some(frame)) => {
+                    self.stats.frames_received += 1;
+                    self.handle_frame(frame, before - message.len(), whole)
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
@@ -350,6 +358,8 @@ impl Connection {
     /// the socket can take a message, and not before: which stream's bytes go next is decided here.
     pub fn poll_transmit(&mut self, now: Duration, out: &mut MessageBuf) -> Option<Transmit> {
         self.now = now;
+        self.streams.now = now;
+        self.blocked_by_socket.stop(now);
         out.clear();
         if !self.parameters_sent && !matches!(self.state, State::Closed) {
             // They come first, whatever happens.
@@ -421,6 +431,7 @@ impl Connection {
         self.timers.on_sent(self.now);
         self.stats.messages_sent += 1;
         self.stats.bytes_sent += out.len() as u64;
+        self.stats.frames_sent += out.frames();
         Transmit::Message
     }
 
@@ -438,6 +449,14 @@ impl Connection {
             }
             State::Closing(Closing::AwaitPeer) | State::Closed => false,
             State::Closing(_) => true,
+        }
+    }
+
+    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until it does:
+    /// for the statistics.
+    pub fn handle_socket_full(&mut self, now: Duration) {
+        if self.wants_transmit() {
+            self.blocked_by_socket.start(now);
         }
     }
 
@@ -652,9 +671,16 @@ impl Connection {
 
     /// What the connection has done.
     pub fn stats(&self) -> ConnectionStats {
+        let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
             live_streams: self.streams.len() as u64,
             streams_refused: self.streams.refused,
+            streams_opened: opened,
+            streams_accepted: accepted,
+            streams_closed: closed,
+            blocked_by_stream_credit: self.streams.blocked_by_stream,
+            blocked_by_connection_credit: self.streams.blocked_by_connection.total(self.now),
+            blocked_by_socket: self.blocked_by_socket.total(self.now),
             send_buffered: self.streams.send_buffered as u64,
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,

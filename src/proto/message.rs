@@ -14,6 +14,7 @@ pub struct MessageBuf {
     inline: Vec<u8>,
     parts: Vec<Part>,
     len: usize,
+    frames: u64,
 }
 
 #[derive(Debug)]
@@ -44,6 +45,16 @@ impl MessageBuf {
         self.inline.clear();
         self.parts.clear();
         self.len = 0;
+        self.frames = 0;
+    }
+
+    /// A frame begins here.
+    pub(crate) fn begin_frame(&mut self) {
+        self.frames += 1;
+    }
+
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Appends what `write` puts; returns how many bytes that was.

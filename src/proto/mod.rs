@@ -30,7 +30,7 @@ pub use self::{
     frame::{Close, Credit, Frame},
     message::MessageBuf,
     params::TransportParameters,
-    stats::ConnectionStats,
+    stats::{ConnectionStats, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     streams::{RecvStream, SendEnd, SendStream},
     varint::{VarInt, VarIntBoundsExceeded},

@@ -1,4 +1,6 @@
-//! What a connection has done.
+//! What a connection and its streams have done.
+
+use std::time::Duration;
 
 /// Counts since the connection began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,14 +14,81 @@ pub struct ConnectionStats {
     pub messages_received: u64,
     /// Their bytes, without the WebSocket's framing.
     pub bytes_received: u64,
+    /// Frames in the messages that were sent. A message of a wire with one frame in each counts as one.
+    pub frames_sent: u64,
+    /// Frames in the messages that came.
+    pub frames_received: u64,
+    /// Streams that this end has opened.
+    pub streams_opened: u64,
+    /// Streams that the peer has opened, refused ones included.
+    pub streams_accepted: u64,
+    /// Streams of either that are no more.
+    pub streams_closed: u64,
     /// Streams that exist now: open, or ended and not yet let go of by the application.
     pub live_streams: u64,
     /// Streams of the peer's that were refused at this end's limit, on a wire without stream limits.
     pub streams_refused: u64,
     /// Bytes that wait in send buffers.
     pub send_buffered: u64,
+    /// How long streams had data and no credit of their own: the sum over all streams.
+    pub blocked_by_stream_credit: Duration,
+    /// How long any stream had data and credit of its own, and the connection had none.
+    pub blocked_by_connection_credit: Duration,
+    /// How long there was something to send and the socket did not take it.
+    pub blocked_by_socket: Duration,
     /// Datagrams that came and were dropped because the application did not read them.
     pub datagrams_dropped_incoming: u64,
     /// Datagrams that were dropped because the socket did not take them.
     pub datagrams_dropped_outgoing: u64,
+}
+
+/// One sending half, now and since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendStreamStats {
+    /// Bytes handed to the socket.
+    pub sent: u64,
+    /// Bytes that wait in the send buffer.
+    pub buffered: u64,
+    /// Bytes that the peer's credit for the stream still allows.
+    pub credit: u64,
+    /// How long there was data and no credit for the stream.
+    pub blocked: Duration,
+}
+
+/// One receiving half, now and since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecvStreamStats {
+    /// Bytes that have come.
+    pub received: u64,
+    /// Bytes that have come and were not read.
+    pub buffered: u64,
+    /// Bytes that the peer may still send before it is granted more.
+    pub credit: u64,
+}
+
+/// Time spent in a state that comes and goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stopwatch {
+    since: Option<Duration>,
+    total: Duration,
+}
+
+impl Stopwatch {
+    /// It runs from now on, unless it has been running.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.since.get_or_insert(now);
+    }
+
+    /// It stands; returns what has been added since it was started.
+    pub(super) fn stop(&mut self, now: Duration) -> Duration {
+        let added = self.since.take().map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        self.total += added;
+        added
+    }
+
+    pub(super) fn total(&self, now: Duration) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
 }

@@ -82,6 +82,7 @@ impl Wire {
 
     /// Appends a frame that is not of stream data.
     pub(crate) fn encode(self, frame: &Frame, out: &mut MessageBuf) {
+        out.begin_frame();
         match self {
             Self::QMux => qmux::encode(frame, out),
             Self::JsWs => jsws::encode(frame, out),
@@ -98,6 +99,7 @@ impl Wire {
 
     /// Appends the header of a stream frame; its data is for the caller to append.
     pub(crate) fn encode_stream_header(self, header: &StreamHeader, out: &mut MessageBuf) {
+        out.begin_frame();
         match self {
             Self::QMux => qmux::encode_stream_header(header, out),
             Self::JsWs => jsws::encode_stream_header(header, out),

@@ -266,3 +266,93 @@ impl Drop for MemorySocket {
         self.incoming.change(|state| state.ended = true);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+    use crate::proto::MessageBuf;
+
+    fn message(len: usize) -> MessageBuf {
+        let mut message = MessageBuf::new();
+        message.put(|out| out.resize(len, 7));
+        message
+    }
+
+    async fn recv(socket: &mut MemorySocket) -> Result<Incoming, SocketError> {
+        poll_fn(|cx| socket.poll_recv(cx)).await
+    }
+
+    /// Sends, and says whether there is room for more.
+    async fn send(socket: &mut MemorySocket, item: Outgoing<'_>) -> bool {
+        poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
+        socket.start_send(item).unwrap();
+        poll_fn(|cx| Poll::Ready(socket.poll_flush(cx).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn a_direction_holds_its_capacity_or_one_larger_message() {
+        let (mut left, mut right) = memory_pair(100);
+        assert!(send(&mut left, Outgoing::Message(&message(1000))).await);
+        assert!(!send(&mut left, Outgoing::Message(&message(1))).await);
+        assert_eq!(recv(&mut right).await.unwrap(), Incoming::Message(vec![7; 1000].into()));
+        assert!(send(&mut left, Outgoing::Message(&message(50))).await);
+        assert!(!send(&mut left, Outgoing::Message(&message(50))).await);
+        // The other direction is another matter.
+        assert!(send(&mut right, Outgoing::Message(&message(50))).await);
+    }
+
+    #[tokio::test]
+    async fn pings_and_closes_are_answered() {
+        let (mut left, mut right) = memory_pair(100);
+        send(&mut left, Outgoing::Ping(*b"12345678")).await;
+        assert_eq!(recv(&mut right).await.unwrap(), Incoming::Ping);
+        poll_fn(|cx| right.poll_flush(cx)).await.unwrap();
+        assert_eq!(recv(&mut left).await.unwrap(), Incoming::Pong("12345678".into()));
+        let close = Incoming::Close { code: Some(1000), reason: "bye".into() };
+        send(&mut left, Outgoing::Close { code: 1000, reason: "bye".into() }).await;
+        assert_eq!(recv(&mut right).await.unwrap(), close);
+        poll_fn(|cx| right.poll_flush(cx)).await.unwrap();
+        assert_eq!(recv(&mut left).await.unwrap(), close);
+        assert!(matches!(recv(&mut left).await, Err(SocketError::Eof)));
+        assert!(matches!(recv(&mut right).await, Err(SocketError::Eof)));
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_outlives_its_sender() {
+        let (mut left, mut right) = memory_pair(10);
+        send(&mut left, Outgoing::Message(&message(8))).await;
+        send(&mut left, Outgoing::Message(&message(9))).await;
+        drop(left);
+        assert_eq!(recv(&mut right).await.unwrap(), Incoming::Message(vec![7; 8].into()));
+        assert_eq!(recv(&mut right).await.unwrap(), Incoming::Message(vec![7; 9].into()));
+        assert!(matches!(recv(&mut right).await, Err(SocketError::Eof)));
+        right.start_send(Outgoing::Ping([0; 8])).unwrap();
+        assert!(poll_fn(|cx| right.poll_flush(cx)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn either_side_can_be_stalled() {
+        let (mut left, mut right) = memory_pair(100);
+        let stall = left.stall();
+        stall.pause_writes(true);
+        assert!(!send(&mut left, Outgoing::Message(&message(1))).await);
+        let flushed = tokio::spawn(async move {
+            poll_fn(|cx| left.poll_flush(cx)).await.unwrap();
+            left
+        });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        stall.pause_writes(false);
+        let mut left = flushed.await.unwrap();
+        recv(&mut right).await.unwrap();
+
+        stall.pause_reads(true);
+        right.inject(Incoming::Text);
+        let received = tokio::spawn(async move { recv(&mut left).await });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(!received.is_finished());
+        stall.pause_reads(false);
+        assert_eq!(received.await.unwrap().unwrap(), Incoming::Text);
+    }
+}

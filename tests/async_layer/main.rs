@@ -7,4 +7,11 @@ mod hand;
 mod pair;
 mod raw;
 
+mod bad_input;
 mod cancel_safety;
+mod no_deadlock;
+mod no_pause;
+mod nothing_lost;
+mod stopped;
+mod tokio_io;
+mod wakeups;

@@ -10,6 +10,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
+// SPEC.md: J-35, Q-48, Q-60, W-24.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
     for wire in WIRES {
@@ -37,6 +38,7 @@ fn an_applications_code_becomes_the_websockets_by_the_table() {
     }
 }
 
+// SPEC.md: Q-62, W-26.
 #[test]
 fn a_long_reason_is_cut_between_characters() {
     let mut peer = peer(Wire::QMux);
@@ -50,6 +52,7 @@ fn a_long_reason_is_cut_between_characters() {
     assert!(reason.len() < 16_000 && std::str::from_utf8(reason).is_ok());
 }
 
+// SPEC.md: Q-67.
 #[test]
 fn a_reason_that_is_no_utf_8_is_no_error() {
     let mut peer = peer(Wire::QMux);
@@ -60,6 +63,7 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
     assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::ApplicationClosed(_))));
 }
 
+// SPEC.md: J-36, J-37, W-28.
 #[test]
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     for (websocket, value) in [(1000, 0), (4000, 0), (4001, 1), (4999, 999), (3000, 3000)] {
@@ -93,6 +97,7 @@ fn websocket_words(code: Option<u16>) -> String {
     format!("WebSocket close {}: bye", code.unwrap_or(1005))
 }
 
+// SPEC.md: Q-65.
 #[test]
 fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     for websocket in [None, Some(1000), Some(1001), Some(1002), Some(3000), Some(4042)] {
@@ -110,6 +115,7 @@ fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     }
 }
 
+// SPEC.md: Q-63.
 #[test]
 fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     for frame in [
@@ -135,6 +141,7 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     }
 }
 
+// SPEC.md: C-48.
 #[test]
 fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     for wire in WIRES {
@@ -157,6 +164,7 @@ fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     }
 }
 
+// SPEC.md: C-50.
 #[test]
 fn the_socket_can_go_once_both_have_closed() {
     for wire in WIRES {
@@ -173,6 +181,7 @@ fn the_socket_can_go_once_both_have_closed() {
     }
 }
 
+// SPEC.md: C-50.
 #[test]
 fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     for wire in WIRES {
@@ -195,6 +204,7 @@ fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     }
 }
 
+// SPEC.md: W-29.
 #[test]
 fn an_end_without_a_close_is_a_lost_transport() {
     for wire in WIRES {
@@ -206,6 +216,7 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
+// SPEC.md: C-51, W-11.
 #[test]
 fn two_that_close_at_the_same_time_both_come_to_an_end() {
     for wire in WIRES {

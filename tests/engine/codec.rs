@@ -226,6 +226,7 @@ proptest! {
         }
     }
 
+    // SPEC.md: C-33.
     #[test]
     fn any_bytes_at_all_are_an_error_or_a_value(bytes in vec(any::<u8>(), 0..100)) {
         for wire in WIRES {
@@ -243,6 +244,7 @@ proptest! {
         }
     }
 
+    // SPEC.md: C-33.
     #[test]
     fn an_engine_survives_any_row_of_frames(frames in vec(wire_and_frame(), 1..30)) {
         for wire in WIRES {
@@ -259,6 +261,7 @@ proptest! {
     }
 }
 
+// SPEC.md: J-1, J-4, Q-1, Q-2, Q-8, Q-9, Q-26, W-1.
 #[test]
 fn what_the_engine_writes_is_what_the_documents_say() {
     for wire in WIRES {

@@ -28,6 +28,7 @@ fn a_datagram_arrives_whole_and_in_order() {
     assert_eq!(pair.server.conn.read_datagram(), None);
 }
 
+// SPEC.md: J-34, Q-52.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (1, 16_382)] {
@@ -64,6 +65,7 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     }
 }
 
+// SPEC.md: Q-55.
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();
@@ -81,6 +83,7 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats().datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
+// SPEC.md: C-32.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();
@@ -116,6 +119,7 @@ fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_r
     assert_eq!(pair.server.conn.read_datagram().unwrap()[0], 1, "the oldest went");
 }
 
+// SPEC.md: C-34.
 #[test]
 fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     let parameters = TransportParameters { initial_max_data: 10, ..scripted_peer::generous() };

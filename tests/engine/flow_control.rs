@@ -30,6 +30,7 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
     }
 }
 
+// SPEC.md: C-26, C-38, J-25.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
     for wire in WIRES {
@@ -45,6 +46,7 @@ fn a_window_of_1024_bytes_moves_a_mebibyte() {
     }
 }
 
+// SPEC.md: C-26.
 #[test]
 fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     for wire in WIRES {
@@ -59,6 +61,7 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
+// SPEC.md: C-27, J-26.
 #[test]
 fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
     for wire in WIRES {
@@ -78,6 +81,7 @@ fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
     }
 }
 
+// SPEC.md: Q-41.
 #[test]
 fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     let id = bidi(CLIENT, 0);
@@ -92,6 +96,7 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
+// SPEC.md: C-16, C-17, J-23.
 #[test]
 fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     for wire in WIRES {
@@ -107,6 +112,7 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
+// SPEC.md: C-38.
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -133,6 +139,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     }
 }
 
+// SPEC.md: C-20.
 #[test]
 fn no_credit_is_granted_after_the_end_of_a_stream() {
     for wire in WIRES {
@@ -153,6 +160,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
     }
 }
 
+// SPEC.md: J-12, J-15.
 #[test]
 fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_own() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &small_window(1_024));
@@ -165,6 +173,7 @@ fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_ow
     assert_eq!(peer.frames(), [data(id, b"lo")]);
 }
 
+// SPEC.md: J-27.
 #[test]
 fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -194,6 +203,7 @@ fn data_len(frames: &[Frame]) -> usize {
     frames.iter().map(len).sum()
 }
 
+// SPEC.md: C-24, Q-50, Q-51.
 #[test]
 fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     let mut peer = limited(1_000, 1_500);
@@ -218,6 +228,7 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
+// SPEC.md: C-29, J-16.
 #[test]
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);
@@ -230,6 +241,7 @@ fn an_end_needs_no_credit() {
     assert_eq!(peer.frames(), [stream(ids[0], 10, b"", true), stream(ids[1], 0, b"", true)]);
 }
 
+// SPEC.md: Q-39.
 #[test]
 fn a_stream_without_credit_says_so_once_for_each_limit() {
     let mut peer = limited(100, 1 << 20);
@@ -245,6 +257,7 @@ fn a_stream_without_credit_says_so_once_for_each_limit() {
     assert_eq!(peer.frames(), [stream(id, 100, &[0; 100], false), blocked]);
 }
 
+// SPEC.md: Q-34.
 #[test]
 fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
     // Public peers forget what comes before a stream's first STREAM frame.
@@ -281,6 +294,7 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
     }
 }
 
+// SPEC.md: Q-49.
 #[test]
 fn our_own_connection_credit_cannot_run_out_before_the_streams_do() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());

@@ -25,6 +25,7 @@ fn server() -> ScriptedPeer {
     peer
 }
 
+// SPEC.md: J-2, J-3, J-8, J-30, W-2.
 #[test]
 fn messages_that_are_malformed() {
     let too_large = [&varints(&[1 << 61])[..], &[0, 1, 0, 0, 0, 1]].concat();
@@ -59,6 +60,7 @@ fn messages_that_are_malformed() {
     peer.assert_violation("above window and header", ENCODING, 1009);
 }
 
+// SPEC.md: J-4.
 #[test]
 fn integers_may_be_longer_than_they_need_to_be() {
     let mut peer = server();
@@ -70,6 +72,7 @@ fn integers_may_be_longer_than_they_need_to_be() {
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
+// SPEC.md: J-9, J-14.
 #[test]
 fn streams_that_begin_wrongly() {
     let ours = bidi(SERVER, 0);
@@ -93,6 +96,7 @@ fn streams_that_begin_wrongly() {
     }
 }
 
+// SPEC.md: J-6, J-24.
 #[test]
 fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     let id = bidi(CLIENT, 0);
@@ -107,6 +111,7 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     }
 }
 
+// SPEC.md: J-17, J-18, J-19, J-20, J-21.
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
@@ -128,6 +133,7 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
     }
 }
 
+// SPEC.md: J-21, J-22.
 #[test]
 fn answers_to_ends_of_ours_are_ignored() {
     let id = bidi(CLIENT, 0);
@@ -148,6 +154,7 @@ fn answers_to_ends_of_ours_are_ignored() {
     assert_eq!(peer.frames(), []);
 }
 
+// SPEC.md: J-19.
 #[test]
 fn no_data_follows_the_peers_request_to_stop() {
     let id = bidi(CLIENT, 0);
@@ -162,6 +169,7 @@ fn no_data_follows_the_peers_request_to_stop() {
     assert!(matches!(send.write(b"x"), Err(WriteError::Stopped(_))));
 }
 
+// SPEC.md: J-5.
 #[test]
 fn an_empty_write_sends_no_message() {
     let mut peer = server();
@@ -170,6 +178,7 @@ fn an_empty_write_sends_no_message() {
     assert_eq!(peer.frames(), []);
 }
 
+// SPEC.md: J-1.
 #[test]
 fn each_message_holds_one_frame() {
     let mut peer = server();
@@ -259,6 +268,7 @@ fn replay(
     peer
 }
 
+// SPEC.md: J-7, J-13, J-16, J-17.
 #[test]
 fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
     for (name, index, sent) in [
@@ -303,6 +313,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
     }
 }
 
+// SPEC.md: J-18, J-19.
 #[test]
 fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     let traces = traces();

@@ -30,6 +30,7 @@ fn openers(id: StreamId) -> Vec<Frame> {
     frames
 }
 
+// SPEC.md: Q-35.
 #[test]
 fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
     for make in [bidi as fn(Side, u64) -> StreamId, uni] {
@@ -43,6 +44,7 @@ fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
     }
 }
 
+// SPEC.md: Q-36.
 #[test]
 fn every_frame_that_may_opens_a_stream_below_the_limit() {
     for make in [bidi as fn(Side, u64) -> StreamId, uni] {
@@ -61,6 +63,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
     }
 }
 
+// SPEC.md: Q-36.
 #[test]
 fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
     let parameters =
@@ -74,11 +77,13 @@ fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
     assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
 }
 
+// SPEC.md: C-40, Q-37, Q-40.
 #[test]
 fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
-    let mut pair = Pair::new(Wire::QMux, &config(2, 1));
+    // The server sees one of the ten: only STREAMS_BLOCKED tells it that a place is waited for.
+    let mut pair = Pair::new(Wire::QMux, &config(10, 1));
     pair.client.take_events();
-    let ids = [pair.client.open(Dir::Bi), pair.client.open(Dir::Bi)];
+    let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)));
     assert!(pair.client.conn.open(Dir::Uni).unwrap().is_some(), "each kind has its own limit");
     assert!(pair.client.conn.report_streams_blocked(Dir::Bi));
@@ -95,10 +100,11 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert_eq!(pair.server.accept(Dir::Bi), ids[0]);
     pair.release_both(ids[0]);
     assert!(pair.client.take_events().contains(&Event::Available { dir: Dir::Bi }));
-    assert_eq!(pair.client.open(Dir::Bi).index(), 2);
+    assert_eq!(pair.client.open(Dir::Bi).index(), 10);
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
+// SPEC.md: C-39, Q-40.
 #[test]
 fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_is_said() {
     // Half of the places come back early, when the peer has more than half left and needs no message for
@@ -134,6 +140,7 @@ fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_
     }
 }
 
+// SPEC.md: C-39.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -157,6 +164,7 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     assert_eq!(alone.count(), 0, "no message for it alone");
 }
 
+// SPEC.md: C-40, Q-40.
 #[test]
 fn the_limit_grows_with_each_stream_that_is_freed_and_never_past_what_is_live() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(4, 0));
@@ -180,6 +188,7 @@ fn the_limit_grows_with_each_stream_that_is_freed_and_never_past_what_is_live() 
     peer.assert_violation("five at once", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
+// SPEC.md: Q-39.
 #[test]
 fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
     let parameters =
@@ -198,6 +207,7 @@ fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
     assert!(matches!(peer.conn.open(Dir::Bi), Ok(Some(_))));
 }
 
+// SPEC.md: J-31, J-32.
 #[test]
 fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_lives() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(2, 0));
@@ -229,6 +239,7 @@ fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_li
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
+// SPEC.md: C-32, J-33.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(1, 0));
@@ -242,6 +253,7 @@ fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     assert!(matches!(peer.said()[..], [Said::Close { code: 1002, .. }]));
 }
 
+// SPEC.md: J-34.
 #[test]
 fn js_ws_has_no_unidirectional_streams() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
@@ -249,6 +261,7 @@ fn js_ws_has_no_unidirectional_streams() {
     assert_eq!(peer.conn.accept(Dir::Uni), None);
 }
 
+// SPEC.md: C-9, C-40.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     // CVE-2023-44487: a reset stream that nobody has accepted still counts.
@@ -263,6 +276,7 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
+// SPEC.md: C-32, C-54.
 #[test]
 fn streams_that_come_and_go_while_the_connection_has_no_credit_leave_nothing_behind() {
     // The peer grants no connection credit, has us answer, and takes the stream away, again and again.

@@ -47,6 +47,7 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
     }
 }
 
+// SPEC.md: C-28, C-31.
 #[test]
 fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     for wire in WIRES {
@@ -76,6 +77,7 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     }
 }
 
+// SPEC.md: C-31.
 #[test]
 fn streams_that_nobody_accepts_do_not_stop_another() {
     for wire in WIRES {
@@ -91,6 +93,7 @@ fn streams_that_nobody_accepts_do_not_stop_another() {
     }
 }
 
+// SPEC.md: C-31.
 #[test]
 fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
     for wire in WIRES {
@@ -110,6 +113,7 @@ fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
     }
 }
 
+// SPEC.md: C-30.
 #[test]
 fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     for wire in WIRES {
@@ -162,6 +166,7 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     }
 }
 
+// SPEC.md: C-32.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
     // Everything that a peer can demand an answer to, while the socket takes nothing.

@@ -33,6 +33,7 @@ fn assert_readable(pair: &mut Pair, ids: [wsmux::proto::StreamId; 2], what: &str
     assert_eq!(pair.server.live_streams(), 0, "{what}");
 }
 
+// SPEC.md: C-18, C-19.
 #[test]
 fn what_came_before_the_connections_end_is_read_after_it() {
     for wire in WIRES {
@@ -66,6 +67,7 @@ fn what_came_before_the_connections_end_is_read_after_it() {
     }
 }
 
+// SPEC.md: C-18.
 #[test]
 fn streams_that_came_before_the_end_are_accepted_after_it() {
     for wire in WIRES {
@@ -81,6 +83,7 @@ fn streams_that_came_before_the_end_are_accepted_after_it() {
     }
 }
 
+// SPEC.md: C-19.
 #[test]
 fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     for wire in WIRES {
@@ -106,6 +109,7 @@ fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     }
 }
 
+// SPEC.md: C-54.
 #[test]
 fn handles_that_went_before_the_end_leave_nothing_after_it() {
     for wire in WIRES {
@@ -128,6 +132,7 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
     }
 }
 
+// SPEC.md: C-15.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [
@@ -152,6 +157,7 @@ fn a_reset_behind_the_end_discards_nothing() {
     }
 }
 
+// SPEC.md: Q-43.
 #[test]
 fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     for (read_before, reliable, kept) in
@@ -173,6 +179,7 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     }
 }
 
+// SPEC.md: Q-45.
 #[test]
 fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     let id = uni(CLIENT, 0);
@@ -190,6 +197,7 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {
     let id = bidi(CLIENT, 0);
@@ -207,6 +215,7 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     assert!(matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(_))));
 }
 
+// SPEC.md: C-51, C-52.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());
@@ -228,6 +237,7 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     assert_eq!(pair.client.conn.close_reason().unwrap().culprit(), Culprit::Local);
 }
 
+// SPEC.md.
 #[test]
 fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -19,6 +19,7 @@ fn bytes(frame: Frame) -> Vec<u8> {
     encode(Wire::QMux, &frame, false)
 }
 
+// SPEC.md.
 #[test]
 fn parameters_that_do_not_come_first_or_come_twice() {
     let parameters = || parameters_frame(&[]);
@@ -48,6 +49,7 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
+// SPEC.md.
 #[test]
 fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     let one = |parameter: Vec<u8>| vec![parameter];
@@ -84,6 +86,7 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     let mut config = Config::default();
@@ -111,5 +114,19 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
         assert_eq!(peer.said_bytes().unwrap(), expected);
         assert_eq!(peer.said(), [], "and nothing before the peer's have come (Q-17)");
         assert!(peer.conn.open(wsmux::proto::Dir::Bi).unwrap().is_none());
+    }
+}
+
+// SPEC.md: Q-54.
+#[test]
+fn no_larger_datagram_is_invited_than_a_message_may_be() {
+    for buffer in [1, 1_000, 16_382, 20_000, 1 << 20] {
+        let mut config = Config::default();
+        config.max_record_size(16_382).datagram_receive_buffer(buffer);
+        let mut peer = ScriptedPeer::fresh(Wire::QMux, Side::Server, &config);
+        let said = peer.frames();
+        let [Frame::TransportParameters(parameters)] = &said[..] else { panic!("{said:?}") };
+        assert!(parameters.max_datagram_frame_size > 0, "it takes some");
+        assert!(parameters.max_datagram_frame_size <= 16_382);
     }
 }

@@ -46,6 +46,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(cases())]
 
+    // SPEC.md: C-13, C-24, C-26, C-53, C-54, J-28, Q-26.
     #[test]
     fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(
         js_ws in any::<bool>(),

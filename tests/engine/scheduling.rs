@@ -39,6 +39,7 @@ fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
     assert_eq!(peer.conn.send_stream(id).write(&vec![id.index() as u8; len]).unwrap(), len);
 }
 
+// SPEC.md: C-35.
 #[test]
 fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
@@ -65,6 +66,7 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
     }
 }
 
+// SPEC.md: C-35.
 #[test]
 fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     for wire in WIRES {
@@ -91,6 +93,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     }
 }
 
+// SPEC.md: C-35, C-37.
 #[test]
 fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     for wire in WIRES {
@@ -110,6 +113,7 @@ fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     }
 }
 
+// SPEC.md: C-34.
 #[test]
 fn control_overtakes_data() {
     for wire in WIRES {
@@ -148,6 +152,7 @@ fn a_ping_is_answered_in_the_next_message_however_much_waits() {
     assert!(frames.len() > 1, "and data behind it");
 }
 
+// SPEC.md: C-36, Q-1.
 #[test]
 fn several_streams_share_one_message_on_qmux() {
     let (mut peer, ids) = client_with(Wire::QMux, 50);
@@ -161,6 +166,7 @@ fn several_streams_share_one_message_on_qmux() {
     assert_eq!(frames, ids.iter().map(|&id| (id, 100)).collect::<Vec<_>>());
 }
 
+// SPEC.md: C-37, Q-3.
 #[test]
 fn no_message_is_longer_than_the_peer_takes() {
     for (record, most) in [(16_382, 16_382), (20_000, 20_000), (1 << 20, 65_536)] {
@@ -193,6 +199,7 @@ fn no_message_is_longer_than_the_peer_takes() {
     }
 }
 
+// SPEC.md: C-36.
 #[test]
 fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     for wire in WIRES {
@@ -210,6 +217,7 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
+// SPEC.md: C-29.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters = TransportParameters {

@@ -10,6 +10,7 @@ fn pair(wire: Wire) -> Pair {
     Pair::new(wire, &Config::default())
 }
 
+// SPEC.md: C-13, C-21, C-25.
 #[test]
 fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     for wire in WIRES {
@@ -32,6 +33,7 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     }
 }
 
+// SPEC.md: C-14, C-21.
 #[test]
 fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     for wire in WIRES {
@@ -48,6 +50,7 @@ fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     }
 }
 
+// SPEC.md: C-22.
 #[test]
 fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     for wire in WIRES {
@@ -97,6 +100,7 @@ fn act(end: &mut Endpoint, id: wsmux::proto::StreamId, act: Act) {
     }
 }
 
+// SPEC.md: C-4, C-23, C-54.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
     // Each of the two does two things, before or after the other has heard of the first.
@@ -145,6 +149,7 @@ fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
     }
 }
 
+// SPEC.md: C-10.
 #[test]
 fn dropping_a_sender_resets_and_never_finishes() {
     for wire in WIRES {
@@ -159,6 +164,7 @@ fn dropping_a_sender_resets_and_never_finishes() {
     }
 }
 
+// SPEC.md: C-25.
 #[test]
 fn dropping_a_finished_sender_changes_nothing() {
     for wire in WIRES {
@@ -172,6 +178,7 @@ fn dropping_a_finished_sender_changes_nothing() {
     }
 }
 
+// SPEC.md: C-11.
 #[test]
 fn dropping_a_receiver_stops() {
     for wire in WIRES {
@@ -183,6 +190,7 @@ fn dropping_a_receiver_stops() {
     }
 }
 
+// SPEC.md: C-12, J-12.
 #[test]
 fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
     for wire in WIRES {
@@ -196,6 +204,7 @@ fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
     }
 }
 
+// SPEC.md: C-4.
 #[test]
 fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     for wire in WIRES {
@@ -212,6 +221,7 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     }
 }
 
+// SPEC.md: C-5, Q-36.
 #[test]
 fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -223,6 +233,7 @@ fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     assert_eq!(peer.conn.stats().live_streams, 8);
 }
 
+// SPEC.md: C-3, J-10, J-11.
 #[test]
 fn ids_that_a_js_ws_peer_skips_are_never_opened() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -233,6 +244,7 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
     assert_eq!(peer.conn.stats().live_streams, 1);
 }
 
+// SPEC.md: C-2, C-3, C-8, J-11.
 #[test]
 fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() {
     let id = bidi(CLIENT, 0);
@@ -271,6 +283,7 @@ fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() 
     }
 }
 
+// SPEC.md: C-9.
 #[test]
 fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     for wire in WIRES {
@@ -289,6 +302,7 @@ fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     }
 }
 
+// SPEC.md: C-1, C-4, C-54.
 #[test]
 fn ten_thousand_streams_in_turn_leave_nothing_behind() {
     for wire in WIRES {
@@ -299,6 +313,7 @@ fn ten_thousand_streams_in_turn_leave_nothing_behind() {
         let (client, server) = (size(&pair.client), size(&pair.server));
         for nth in 0..10_000 {
             let id = pair.client.open(Dir::Bi);
+            assert_eq!(id, bidi(CLIENT, nth), "in order, without a gap");
             pair.client.write(id, b"question");
             pair.client.finish(id);
             pair.drive();

@@ -24,7 +24,11 @@ fn timed_out(conn: &wsmux::proto::Connection) -> Option<Timeout> {
 /// What an awake task does: handles each timer when it is due, up to `until`. Gives what was said meanwhile.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
-    while let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) {
+    for fired in 0.. {
+        let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) else {
+            break;
+        };
+        assert!(fired < 10_000, "a timer that is due again as soon as it was handled: {timeout:?}");
         peer.now = peer.now.max(timeout);
         peer.conn.handle_timeout(peer.now);
         said.extend(peer.said());
@@ -36,6 +40,7 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     said
 }
 
+// SPEC.md: C-42, Q-66.
 #[test]
 fn a_silent_connection_ends_after_the_idle_timeout_with_the_websockets_close_alone() {
     for wire in WIRES {
@@ -48,6 +53,7 @@ fn a_silent_connection_ends_after_the_idle_timeout_with_the_websockets_close_alo
     }
 }
 
+// SPEC.md: C-42.
 #[test]
 fn what_comes_and_what_goes_both_restart_the_idle_timer() {
     let id = bidi(CLIENT, 0);
@@ -95,6 +101,7 @@ fn a_timeout_too_large_for_any_clock_is_no_panic() {
     assert_eq!(wait(&mut peer, secs(11)).len(), 1, "and pings go out");
 }
 
+// SPEC.md: C-43.
 #[test]
 fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     for wire in WIRES {
@@ -112,6 +119,7 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     }
 }
 
+// SPEC.md: C-44.
 #[test]
 fn keep_alive_keeps_an_idle_pair_alive() {
     for wire in WIRES {
@@ -135,6 +143,7 @@ fn keep_alive_keeps_an_idle_pair_alive() {
     }
 }
 
+// SPEC.md: C-43, C-44.
 #[test]
 fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
     // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must not keep
@@ -153,6 +162,7 @@ fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
     }
 }
 
+// SPEC.md: W-10.
 #[test]
 fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
@@ -162,6 +172,7 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
+// SPEC.md: C-45.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -213,6 +224,7 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
     assert_eq!(peer.conn.poll_timeout(), None, "they came");
 }
 
+// SPEC.md: C-46.
 #[test]
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
@@ -259,6 +271,7 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));

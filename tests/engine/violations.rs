@@ -57,6 +57,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
+// SPEC.md: C-6.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -76,6 +77,7 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     );
 }
 
+// SPEC.md: C-7.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -94,6 +96,7 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
@@ -112,6 +115,7 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -129,6 +133,7 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
+// SPEC.md.
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -151,6 +156,7 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
+// SPEC.md: C-16, C-17.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
     let id = bidi(CLIENT, 0);
@@ -168,10 +174,33 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     }
 }
 
+// SPEC.md: C-55.
+#[test]
+fn what_follows_a_reset_in_answer_to_a_stop_is_ignored_while_the_other_half_goes_on() {
+    let id = bidi(CLIENT, 0);
+    let mut peer = server();
+    peer.send(&[stream(id, 0, b"hello", false)]);
+    let before = peer.conn.stats().live_streams;
+    peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+    peer.said();
+    // As `@moq/qmux` does: the rest of its write comes behind the reset, with its end.
+    peer.send(&[reset(id, 7, 5), stream(id, 5, b" world", false), stream(id, 11, b"", true)]);
+    peer.send(&[reset(id, 7, 11), stream(id, 5_000, b"far past the credit", false)]);
+    peer.assert_open("the half is over at both ends");
+    assert_eq!(peer.frames(), []);
+    peer.conn.send_stream(id).write(b"still here").unwrap();
+    peer.conn.send_stream(id).finish().unwrap();
+    assert_eq!(peer.frames(), [stream(id, 0, b"still here", true)]);
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+    assert_eq!(peer.conn.stats().live_streams, before - 1);
+}
+
 fn code_of(value: u64) -> wsmux::proto::VarInt {
     code(value)
 }
 
+// SPEC.md: C-27, Q-32, Q-41.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -191,6 +220,7 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
+// SPEC.md: Q-46.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -208,6 +238,7 @@ fn another_code_or_more_bytes_in_a_later_reset() {
     peer.assert_open("two plain resets: RFC 9000 §3.2 leaves it open, the first holds");
 }
 
+// SPEC.md.
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
@@ -261,6 +292,7 @@ fn malformed_unknown_and_forbidden_frames() {
     );
 }
 
+// SPEC.md.
 #[test]
 fn a_message_that_ends_in_the_middle_of_a_frame() {
     let bi = bidi(CLIENT, 0);
@@ -290,6 +322,7 @@ fn a_message_that_ends_in_the_middle_of_a_frame() {
     }
 }
 
+// SPEC.md.
 #[test]
 fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     assert_each_is(
@@ -307,6 +340,7 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
+// SPEC.md.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -342,6 +376,7 @@ fn datagrams_and_pings_against_the_rules() {
     );
 }
 
+// SPEC.md: Q-4, W-2, W-7, W-25.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();
@@ -364,6 +399,7 @@ fn messages_that_are_none() {
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 
+// SPEC.md: Q-61.
 #[test]
 fn the_close_names_the_type_of_the_frame_at_fault() {
     let bi = bidi(CLIENT, 0);

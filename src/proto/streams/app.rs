@@ -4,7 +4,8 @@ use bytes::{BufMut, Bytes};
 
 use super::{Streams, send::ResetBy};
 use crate::proto::{
-    ClosedStream, ConnectionError, Dir, OpenError, ReadError, StreamId, VarInt, WriteError,
+    ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, SendStreamStats,
+    StreamId, VarInt, WriteError,
 };
 
 impl Streams {
@@ -251,6 +252,16 @@ impl SendStream<'_> {
         Ok(send.ok_or(ClosedStream)?.priority)
     }
 
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    pub fn stats(&mut self) -> Result<SendStreamStats, ClosedStream> {
+        let now = self.streams.now;
+        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
+        Ok(send.ok_or(ClosedStream)?.stats(now))
+    }
+
     /// The application lets go of the half. A finished one ends by itself; any other that has not ended is
     /// reset with code 0, and never finished.
     pub fn release(&mut self) {
@@ -379,6 +390,15 @@ impl RecvStream<'_> {
             (None, RecvState::Receiving, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
             _ => Err(ReadError::ClosedStream),
         }
+    }
+
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    pub fn stats(&mut self) -> Result<RecvStreamStats, ClosedStream> {
+        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        Ok(recv.ok_or(ClosedStream)?.stats())
     }
 
     /// The application lets go of the half: unless it has ended, it is stopped with code 0.

@@ -63,6 +63,11 @@ impl RecvCredit {
         self.granted == 0
     }
 
+    /// What the peer may still send.
+    pub(super) fn left(&self) -> u64 {
+        self.granted - self.received
+    }
+
     /// Whether the peer has to wait for more.
     pub(super) fn is_used_up(&self) -> bool {
         self.received == self.granted

@@ -135,9 +135,14 @@ impl Streams {
         } else if std::mem::take(&mut pending.fin_received) {
             Some(Frame::FinReceived { id })
         } else if std::mem::take(&mut pending.blocked) {
-            let limit = stream.send.as_mut().filter(|send| send.buffered() > 0);
+            let send = stream.send.as_mut().filter(|send| send.buffered() > 0);
+            let limit = send.and_then(|send| {
+                let limit = send.credit.report_blocked()?;
+                send.blocked.start(self.now);
+                Some(limit)
+            });
             limit
-                .and_then(|send| send.credit.report_blocked())
+                .filter(|_| self.caps.blocked_frames)
                 .map(|limit| Frame::StreamDataBlocked { id, limit })
         } else {
             return false;
@@ -165,6 +170,7 @@ impl Streams {
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
                 self.starved.push((key, ticket));
+                self.blocked_by_connection.start(self.now);
                 self.forget_void_tickets();
                 if self.caps.blocked_frames {
                     self.data_blocked = self.connection.report_blocked().or(self.data_blocked);

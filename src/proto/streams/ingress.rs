@@ -209,6 +209,7 @@ impl Streams {
         let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
         if send.credit.add(credit)? {
+            self.blocked_by_stream += send.blocked.stop(self.now);
             self.schedule(key);
         }
         Ok(())
@@ -225,6 +226,7 @@ impl Streams {
 
     pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         if self.connection.add(Credit::Total(total))? {
+            self.blocked_by_connection.stop(self.now);
             for (key, ticket) in std::mem::take(&mut self.starved) {
                 if let Some(stream) = self.slab.get_mut(key)
                     && stream.ticket == Some(ticket)

@@ -97,4 +97,13 @@ impl Streams {
             false => max,
         };
     }
+
+    /// How many streams this end has opened, how many the peer, and how many of them are no more.
+    pub(in crate::proto) fn totals(&self) -> (u64, u64, u64) {
+        let sum = |side, of: fn(&Count) -> u64| -> u64 {
+            Dir::ALL.iter().map(|&dir| of(self.counts.get(side, dir))).sum()
+        };
+        let closed = sum(self.side, |count| count.closed) + sum(!self.side, |count| count.closed);
+        (sum(self.side, |count| count.opened), sum(!self.side, |count| count.opened), closed)
+    }
 }

@@ -16,7 +16,7 @@ mod recv;
 mod schedule;
 mod send;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -32,6 +32,7 @@ use self::{
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire, event::Events, params::TransportParameters,
+    stats::Stopwatch,
 };
 use crate::Config;
 
@@ -103,6 +104,12 @@ pub(super) struct Streams {
     unflushed: bool,
     /// The end of a stream waits for a flush.
     flush_wanted: bool,
+    /// The time of the call that is being served, or the last one that told it.
+    pub(super) now: Duration,
+    /// What streams have been kept waiting by their own credit, all together.
+    pub(super) blocked_by_stream: Duration,
+    /// Streams wait for credit of the connection.
+    pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_buffered: usize,
 }
@@ -155,6 +162,9 @@ impl Streams {
             refused: 0,
             unflushed: false,
             flush_wanted: false,
+            now: Duration::ZERO,
+            blocked_by_stream: Duration::ZERO,
+            blocked_by_connection: Stopwatch::default(),
             send_buffered: 0,
         };
         for dir in Dir::ALL {
@@ -274,12 +284,10 @@ impl Streams {
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             stream.ticket = Some(self.schedule.push(key, send.priority));
             self.forget_void_tickets();
-        } else if send.buffered() > 0
-            && self.caps.blocked_frames
-            && send.credit.is_blocked_unreported()
-        {
+        } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
-            let unseen = send.is_unseen() && stream.id.initiator() == self.side;
+            let unseen =
+                self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
             self.pend(key, |pending| {
                 pending.announce |= unseen;
                 pending.blocked = true;

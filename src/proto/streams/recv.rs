@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{buffer::Buffer, credit::RecvCredit};
-use crate::proto::{ReadError, TransportError, VarInt, code::violation};
+use crate::proto::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
 
 /// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub(super) enum RecvState {
     Stopped { code: VarInt },
     /// The end is known to both the peer and the application.
     Done,
+    /// This end stopped it, and the peer reset it in answer. Whatever else is said of it is not looked at, as
+    /// if the whole stream were forgotten (C-55).
+    GivenUp,
 }
 
 #[derive(Debug)]
@@ -52,9 +55,17 @@ impl Recv {
         self.buffer.len()
     }
 
+    pub(super) fn stats(&self) -> RecvStreamStats {
+        RecvStreamStats {
+            received: self.credit.received(),
+            buffered: self.buffer.len() as u64,
+            credit: self.credit.left(),
+        }
+    }
+
     /// Whether nothing remains to happen.
     pub(super) fn is_done(&self) -> bool {
-        self.state == RecvState::Done
+        matches!(self.state, RecvState::Done | RecvState::GivenUp)
     }
 
     /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws wire such
@@ -85,6 +96,9 @@ impl Recv {
         fin: bool,
         whole: usize,
     ) -> Result<Ended, TransportError> {
+        if self.state == RecvState::GivenUp {
+            return Ok(Ended::Before);
+        }
         let offset = offset.unwrap_or(self.credit.received());
         let len = data.len() as u64;
         self.fits_final_size(offset + len)?;
@@ -112,7 +126,7 @@ impl Recv {
                 }
             }
             // The size is known and holds, so this is an empty frame, which says nothing new.
-            RecvState::Complete | RecvState::Reset { .. } | RecvState::Done => {}
+            _ => {}
         }
         Ok(Ended::Before)
     }
@@ -124,6 +138,9 @@ impl Recv {
         final_size: Option<u64>,
         reliable_size: u64,
     ) -> Result<Ended, TransportError> {
+        if self.state == RecvState::GivenUp {
+            return Ok(Ended::Before);
+        }
         let received = self.credit.received();
         let final_size = final_size.unwrap_or(received);
         self.fits_final_size(final_size)?;
@@ -157,11 +174,11 @@ impl Recv {
             }
             RecvState::Stopped { .. } => {
                 self.credit.receive_to(final_size);
-                self.state = RecvState::Done;
+                self.state = RecvState::GivenUp;
                 Ok(Ended::Now)
             }
             // All had come, and the first end holds (RFC 9000 §3.2).
-            RecvState::Complete | RecvState::Done => Ok(Ended::Before),
+            RecvState::Complete | RecvState::Done | RecvState::GivenUp => Ok(Ended::Before),
         }
     }
 
@@ -173,7 +190,7 @@ impl Recv {
 
     /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
     pub(super) fn read(&mut self, max: usize) -> Result<Option<Bytes>, Option<ReadError>> {
-        if matches!(self.state, RecvState::Stopped { .. } | RecvState::Done) {
+        if matches!(self.state, RecvState::Stopped { .. }) || self.is_done() {
             return Err(Some(ReadError::ClosedStream));
         }
         if max == 0 {
@@ -221,7 +238,7 @@ impl Recv {
                 self.state = RecvState::Stopped { code };
                 true
             }
-            RecvState::Stopped { .. } => false,
+            RecvState::Stopped { .. } | RecvState::GivenUp => false,
             _ => {
                 self.state = RecvState::Done;
                 false

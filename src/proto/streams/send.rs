@@ -1,9 +1,11 @@
 //! The sending half of a stream (RFC 9000 §3.1).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{buffer::Buffer, credit::SendCredit};
-use crate::proto::{ClosedStream, VarInt, WriteError};
+use crate::proto::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is. What the socket has taken counts as acknowledged
 /// (draft-ietf-quic-qmux-02 §QUIC Frames), so "Data Recvd" and "Reset Recvd" need no waiting.
@@ -38,6 +40,8 @@ pub(super) struct Send {
     /// The application waits to be told of the end.
     pub(super) waiting_for_end: bool,
     pub(super) priority: i32,
+    /// Data and no credit.
+    pub(super) blocked: Stopwatch,
 }
 
 impl Send {
@@ -49,6 +53,7 @@ impl Send {
             waiting_for_room: false,
             waiting_for_end: false,
             priority: 0,
+            blocked: Stopwatch::default(),
         }
     }
 
@@ -58,6 +63,15 @@ impl Send {
 
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    pub(super) fn stats(&self, now: Duration) -> SendStreamStats {
+        SendStreamStats {
+            sent: self.credit.used(),
+            buffered: self.buffer.len() as u64,
+            credit: self.credit.left(),
+            blocked: self.blocked.total(now),
+        }
     }
 
     /// Whether nothing remains to be sent.

@@ -128,6 +128,7 @@ async fn what_is_not_websocket_is_told_and_sending_goes_on() {
         far.write_all(&bytes).await.unwrap();
         let garbage = recv(&mut socket).await.unwrap();
         assert!(matches!(garbage, Incoming::Garbage(_)), "{garbage:?} for {bytes:?}");
+        assert!(is_pending(recv(&mut socket)).await);
 
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
         socket.start_send(Outgoing::Message(&message(3))).unwrap();
@@ -162,33 +163,35 @@ async fn a_writer_that_cannot_write_does_not_stop_the_reader() {
 
 #[tokio::test]
 async fn what_waits_for_a_peer_that_does_not_read_is_bounded_and_the_close_still_leaves() {
-    let (mut socket, mut far) = server(1 << 10).await;
-    let mut taken = 0;
-    while !is_pending(poll_fn(|cx| socket.poll_ready(cx))).await {
-        socket.start_send(Outgoing::Message(&message(1 << 16))).unwrap();
-        taken += 1 << 16;
-    }
-    assert!(taken <= WRITE_BUFFER + (1 << 16), "{taken}");
-    // Far more pongs than there is room for.
-    let pings = frame(PING, &[1; 125]).repeat(7);
-    for _ in 0..1000 {
-        far.write_all(&pings).await.unwrap();
-        for _ in 0..7 {
-            assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Ping);
+    for messages in [false, true] {
+        let (mut socket, mut far) = server(1 << 10).await;
+        let mut taken = 0;
+        while messages && !is_pending(poll_fn(|cx| socket.poll_ready(cx))).await {
+            socket.start_send(Outgoing::Message(&message(1 << 16))).unwrap();
+            taken += 1 << 16;
         }
+        assert!(taken <= WRITE_BUFFER + (1 << 16), "{taken}");
+        // Far more pongs than there is room for.
+        let pings = frame(PING, &[1; 125]).repeat(7);
+        for _ in 0..1000 {
+            far.write_all(&pings).await.unwrap();
+            for _ in 0..7 {
+                assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Ping);
+            }
+        }
+        let reader = tokio::spawn(async move {
+            let mut sent = Vec::new();
+            far.read_to_end(&mut sent).await.unwrap();
+            sent
+        });
+        poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
+        socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
+        flush(&mut socket).await;
+        drop(socket);
+        let sent = reader.await.unwrap();
+        assert!(sent.ends_with(b"\x88\x02\x03\xe8"));
+        assert!(sent.len() < 2 * (WRITE_BUFFER + WRITE_SLACK), "{}", sent.len());
     }
-    let reader = tokio::spawn(async move {
-        let mut sent = Vec::new();
-        far.read_to_end(&mut sent).await.unwrap();
-        sent
-    });
-    poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
-    socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
-    flush(&mut socket).await;
-    drop(socket);
-    let sent = reader.await.unwrap();
-    assert!(sent.ends_with(b"\x88\x02\x03\xe8"));
-    assert!(sent.len() < 2 * (WRITE_BUFFER + WRITE_SLACK), "{}", sent.len());
 }
 
 #[tokio::test]
@@ -219,6 +222,22 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     far.write_all(&frame(BINARY, b"after the Close")).await.unwrap();
     drop(far);
     assert!(matches!(recv(&mut socket).await, Err(SocketError::Eof)));
+}
+
+/// As a TLS session does, this stream keeps what it was given until it is flushed.
+#[tokio::test]
+async fn an_answer_to_a_close_is_flushed() {
+    let (near, mut far) = duplex(1 << 16);
+    let near = tokio::io::BufStream::new(near);
+    let websocket = WebSocketStream::from_raw_socket(near, Role::Server, None).await;
+    let mut socket = TungsteniteSocket::new(websocket);
+    far.write_all(&frame(CLOSE, b"\x03\xe8")).await.unwrap();
+    assert!(matches!(recv(&mut socket).await.unwrap(), Incoming::Close { .. }));
+    poll_fn(|cx| socket.poll_flush(cx)).await.unwrap();
+    let mut sent = [0; 4];
+    let read = far.read_exact(&mut sent);
+    tokio::time::timeout(Duration::from_secs(1), read).await.unwrap().unwrap();
+    assert_eq!(&sent, b"\x88\x02\x03\xe8");
 }
 
 /// W-29.

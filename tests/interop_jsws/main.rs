@@ -1,0 +1,255 @@
+//! The js-ws wire against the package that defines it, `@matrixai/ws` 1.1.7 under Node, over wss. Each story is
+//! told twice, with our server and with our client. What the package does of its own accord stands in
+//! tests/peers/node/NOTES.md.
+//!
+//! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
+
+mod cancel;
+mod close;
+#[path = "../interop/interop.rs"]
+mod interop;
+#[path = "../interop/node.rs"]
+mod node;
+mod pair;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use wsmux::{Config, WriteError};
+
+use interop::*;
+use pair::*;
+
+in_both_roles! {
+    a_stream_carries_64_mib_each_way_through_windows_of_1_mib,
+    a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes,
+    two_hundred_streams_run_at_once_in_each_direction,
+    ten_thousand_streams_one_after_another_leave_nothing_behind,
+    either_half_finishes_while_the_other_goes_on,
+    our_reset_and_our_stop_reach_the_peer_with_their_codes,
+    the_peers_reset_and_stop_reach_us_with_their_codes,
+    a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more,
+    a_short_stream_is_not_lost_on_a_peer_that_reads_late,
+    no_credit_is_sent_for_a_stream_that_has_ended,
+    a_stream_above_our_limit_is_refused_and_the_others_go_on,
+}
+
+/// 64 MiB each way through one stream.
+async fn bulk(pair: &Pair, opener: Opener) {
+    let (mut stream, there) = pair.open(opener).await;
+    let (send, recv) = stream.split();
+    let (seed, bytes) = (opener as u8, 64 * MIB);
+    tokio::join!(
+        pair.node.read_pattern(there, seed, bytes),
+        pair.node.write_pattern(there, seed + 100, bytes),
+        send_pattern(send, seed, bytes),
+        receive_pattern(recv, seed + 100, bytes),
+    );
+    pair.node.assert_unharmed().await;
+}
+
+async fn a_stream_carries_64_mib_each_way_through_windows_of_1_mib(role: Role) {
+    let pair = Pair::with_windows(role, MIB).await;
+    for opener in Opener::BOTH {
+        bulk(&pair, opener).await;
+    }
+}
+
+async fn a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes(role: Role) {
+    let pair = Pair::with_windows(role, KIB).await;
+    // The client opens: the other kind of stream is in the test above.
+    bulk(&pair, if role == Role::WeServe { Opener::Node } else { Opener::Us }).await;
+}
+
+async fn two_hundred_streams_run_at_once_in_each_direction(role: Role) {
+    const STREAMS: u64 = 200;
+    const BYTES: u64 = 100_000;
+    let pair = Pair::new(role, config(|c| _ = c.max_concurrent_bidi_streams(STREAMS)), &[]).await;
+    let echo = Echo::start(&pair.ours);
+    pair.start_node_echo().await;
+
+    let theirs = pair.node.call("manyEcho", json!({ "streams": STREAMS, "bytes": BYTES }));
+    let mut ours = JoinSet::new();
+    for seed in 0..STREAMS {
+        let connection = pair.ours.clone();
+        ours.spawn(async move { get_echo(&connection, seed as u8, BYTES).await });
+    }
+    ours.join_all().await;
+    assert_eq!(theirs.await["bytes"], STREAMS * BYTES);
+
+    echo.idle().await;
+    pair.assert_no_streams_left().await;
+}
+
+async fn ten_thousand_streams_one_after_another_leave_nothing_behind(role: Role) {
+    const STREAMS: u64 = 10_000;
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    let echo = Echo::start(&pair.ours);
+    pair.start_node_echo().await;
+
+    let theirs = pair.node.call("sequential", json!({ "streams": STREAMS, "bytes": 10 }));
+    for seed in 0..STREAMS {
+        get_echo(&pair.ours, seed as u8, 10).await;
+    }
+    assert_eq!(theirs.await["streams"], STREAMS);
+
+    echo.idle().await;
+    pair.assert_no_streams_left().await;
+}
+
+async fn either_half_finishes_while_the_other_goes_on(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        let (mut stream, there) = pair.open(opener).await;
+        // Ours first.
+        let (send, recv) = stream.split();
+        tokio::join!(send_pattern(send, 1, 10_000), pair.node.read_pattern(there, 1, 10_000));
+        tokio::join!(receive_pattern(recv, 2, 10_000), pair.node.write_pattern(there, 2, 10_000));
+        // Theirs first.
+        let (mut stream, there) = pair.open(opener).await;
+        let (send, recv) = stream.split();
+        tokio::join!(receive_pattern(recv, 3, 10_000), pair.node.write_pattern(there, 3, 10_000));
+        tokio::join!(send_pattern(send, 4, 10_000), pair.node.read_pattern(there, 4, 10_000));
+    }
+    pair.assert_no_streams_left().await;
+}
+
+/// The largest code that a JavaScript number holds, a small one, and nothing at all.
+const CODES: [u64; 3] = [(1 << 53) - 1, 4242, 0];
+
+async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        for number in CODES {
+            let (mut stream, there) = pair.open(opener).await;
+            let read = pair.node.call_fails("read", json!({ "stream": there }));
+            stream.send().reset(code(number)).unwrap();
+            assert_eq!(read.await.code, Some(number));
+
+            let write = pair.node.call("waitWriteError", json!({ "stream": there }));
+            stream.recv().stop(code(number)).unwrap();
+            assert_eq!(write.await["code"], number);
+        }
+    }
+    pair.assert_no_streams_left().await;
+}
+
+async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        // Its own code the package sends whole, whatever a number holds.
+        for number in [CODES[0], CODES[1], CODES[2], (1 << 62) - 1] {
+            let (mut stream, there) = pair.open(opener).await;
+            let arguments = json!({ "stream": there, "code": number.to_string() });
+            let reset = pair.node.call("reset", arguments.clone());
+            assert_eq!(reset_code(stream.recv()).await, number);
+            assert_eq!(reset.await["sent"], true);
+
+            let stop = pair.node.call("stop", arguments);
+            assert_eq!(stop_code(stream.send()).await, number);
+            let written = stream.send().write(b"more").await;
+            assert!(
+                matches!(written, Err(WriteError::Stopped(stopped)) if stopped == code(number))
+            );
+            stop.await;
+        }
+    }
+    pair.assert_no_streams_left().await;
+}
+
+/// The package throws away what exceeds its window, without a word: one byte too many, and the pattern at its
+/// end would be short.
+async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: Role) {
+    const WINDOW: u64 = 10_000;
+    let pair = Pair::with_windows(role, WINDOW).await;
+    for opener in Opener::BOTH {
+        let (mut stalled, there) = pair.open(opener).await;
+        let before = pair.ours.stats().bytes_sent;
+        let look = async {
+            // What is said on another stream comes after what the stalled one could send.
+            for _ in 0..10 {
+                pair.exchange(Opener::Us, 100).await;
+            }
+            let sent = pair.ours.stats().bytes_sent - before;
+            // One window lies in the queue of its web stream, for which it gave credit, and one before that.
+            // Above them the exchanges' own bytes, with a few messages for each.
+            assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
+            // One message at a time, and each gives us the credit for the next; then all the rest.
+            let mut bytes = 0;
+            for max in [Some(1); 50].into_iter().chain([None]) {
+                let read = json!({ "stream": there, "seed": 9, "max": max.unwrap_or(MIB) });
+                let read = pair.node.call("read", read).await;
+                assert_eq!(read["patternOk"], true, "{read}");
+                bytes += read["bytes"].as_u64().unwrap();
+            }
+            assert_eq!(bytes, MIB);
+        };
+        tokio::join!(send_pattern(stalled.send(), 9, MIB), look);
+    }
+}
+
+/// Data and its end in one TLS record are lost on the package when its application is not reading.
+async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        for seed in 0..30 {
+            let (mut stream, there) = pair.open(opener).await;
+            send_pattern(stream.send(), seed, 100).await;
+            assert!(matches!(within("the end sent", stream.send().stopped()).await, Ok(None)));
+            pair.exchange(Opener::Us, 1).await;
+            pair.node.read_pattern(there, seed, 100).await;
+        }
+    }
+}
+
+/// For the package an Ack on an ended stream that it had opened is a new stream of ours.
+async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
+    let pair = Pair::with_windows(role, 4 * KIB).await;
+    for opener in Opener::BOTH {
+        for seed in 0..10 {
+            let (mut stream, there) = pair.open(opener).await;
+            let (send, recv) = stream.split();
+            // The whole window, so that credit would be due.
+            let write = pair.node.write_pattern(there, seed, 4 * KIB);
+            let read = pair.node.read_pattern(there, seed, 10);
+            tokio::join!(write, read, send_pattern(send, seed, 10));
+            // Both halves have ended, and only now we read. "No reset can come" is that the end has come.
+            within("the end", recv.received_reset()).await.unwrap_err();
+            pair.exchange(Opener::Node, 1).await;
+            receive_pattern(recv, seed, 4 * KIB).await;
+        }
+        // A ghost would be accepted in place of this exchange's stream, which then would not be found.
+        pair.exchange(Opener::Us, 1_000).await;
+    }
+    pair.assert_no_streams_left().await;
+}
+
+async fn a_stream_above_our_limit_is_refused_and_the_others_go_on(role: Role) {
+    let refusals = AtomicU64::new(0);
+    let pair = Pair::new(role, config(|c| _ = c.max_concurrent_bidi_streams(2)), &[]).await;
+    let refuse = async || {
+        let refused = pair.node.open("bi").await;
+        let write = pair.node.call("waitWriteError", json!({ "stream": refused }));
+        let read = pair.node.call_fails("read", json!({ "stream": refused }));
+        assert_eq!(write.await["code"], 0);
+        assert_eq!(read.await.code, Some(0));
+        let refused = refusals.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_eq!(pair.ours.stats().streams_refused, refused);
+    };
+    let (mut first, first_there) = pair.open(Opener::Node).await;
+    let (mut second, second_there) = pair.open(Opener::Node).await;
+    refuse().await;
+    refuse().await;
+    pair.talk(&mut first, first_there, 10_000).await;
+    drop(first);
+    // There is room for one again, and only for one.
+    let (mut third, third_there) = pair.open(Opener::Node).await;
+    refuse().await;
+    // Streams of our own count for nothing here.
+    pair.exchange(Opener::Us, 10_000).await;
+    pair.talk(&mut second, second_there, 10_000).await;
+    pair.talk(&mut third, third_there, 10_000).await;
+    drop((second, third));
+    pair.assert_no_streams_left().await;
+}

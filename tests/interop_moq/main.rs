@@ -1,0 +1,275 @@
+//! The QMux wire against the npm package `@moq/qmux` 0.3.3 under Node, over ws, and once over wss. Each story is
+//! told twice, with our server and with our client. What the package does of its own accord stands in
+//! tests/peers/node/NOTES.md.
+//!
+//! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
+
+#[path = "../interop/interop.rs"]
+mod interop;
+#[path = "../interop/node.rs"]
+mod node;
+mod pair;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use wsmux::{Config, ConnectionError, ReadError, WriteError};
+
+use interop::*;
+use pair::*;
+
+in_both_roles! {
+    sixty_four_mib_come_back_through_small_windows_of_ours,
+    sixty_four_mib_come_back_through_small_windows_of_theirs,
+    two_hundred_streams_run_at_once_through_a_limit_of_twenty,
+    unidirectional_streams_go_both_ways,
+    a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind,
+    our_reset_and_our_stop_reach_the_peer_with_their_codes,
+    the_peers_reset_and_stop_reach_us_with_their_codes,
+    streams_given_up_in_the_middle_of_data_leave_the_connection_whole,
+    our_close_reaches_the_peer_with_code_and_reason,
+    the_peers_close_reaches_us_with_code_and_reason,
+    datagrams_go_both_ways,
+    an_application_protocol_is_agreed_on,
+    everything_works_over_tls,
+}
+
+async fn sixty_four_mib_come_back_through_small_windows_of_ours(role: Role) {
+    let pair = Pair::new(role, config(|config| _ = config.stream_window(64 * KIB)), &[]).await;
+    pair.start_node_echo().await;
+    get_echo(&pair.ours, 1, 64 * MIB).await;
+    pair.node.assert_unharmed().await;
+}
+
+async fn sixty_four_mib_come_back_through_small_windows_of_theirs(role: Role) {
+    let options = ["--window", "65536", "--max-data", "100000"];
+    let pair = Pair::new(role, Config::default(), &options).await;
+    pair.start_node_echo().await;
+    get_echo(&pair.ours, 1, 64 * MIB).await;
+    pair.node.assert_unharmed().await;
+}
+
+async fn two_hundred_streams_run_at_once_through_a_limit_of_twenty(role: Role) {
+    const STREAMS: u64 = 200;
+    const BYTES: u64 = 50_000;
+    let ours = config(|config| _ = config.max_concurrent_bidi_streams(20));
+    let pair = Pair::new(role, ours, &["--max-streams", "20"]).await;
+    let echo = Echo::start(&pair.ours);
+    pair.start_node_echo().await;
+    let theirs = pair.node.call("manyEcho", json!({ "streams": STREAMS, "bytes": BYTES }));
+    let mut streams = JoinSet::new();
+    for seed in 0..STREAMS {
+        let ours = pair.ours.clone();
+        streams.spawn(async move { get_echo(&ours, seed as u8, BYTES).await });
+    }
+    streams.join_all().await;
+    assert_eq!(theirs.await["bytes"], STREAMS * BYTES);
+    echo.idle().await;
+    pair.node.assert_unharmed().await;
+}
+
+async fn unidirectional_streams_go_both_ways(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for seed in 0..20 {
+        send_uni(&pair, seed, MIB).await;
+        receive_uni(&pair, seed, MIB).await;
+    }
+    pair.node.assert_unharmed().await;
+}
+
+async fn a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind(
+    role: Role,
+) {
+    const STREAMS: u64 = 1_000;
+    let ours = config(|config| {
+        config.max_concurrent_bidi_streams(10).max_concurrent_uni_streams(10);
+    });
+    let pair = Pair::new(role, ours, &["--max-streams", "10"]).await;
+    let echo = Echo::start(&pair.ours);
+    pair.start_node_echo().await;
+    let theirs = pair.node.call("sequential", json!({ "streams": STREAMS, "bytes": 100 }));
+    for seed in 0..STREAMS {
+        get_echo(&pair.ours, seed as u8, 100).await;
+    }
+    assert_eq!(theirs.await["streams"], STREAMS);
+    for _ in 0..STREAMS {
+        // One way there, and by its echo one way back.
+        let mut send = within("opening", pair.ours.open_uni()).await.unwrap();
+        send.write_all(b"there").await.unwrap();
+        send.finish().unwrap();
+        let mut recv = within("a stream", pair.ours.accept_uni()).await.unwrap();
+        assert_eq!(within("all of it", recv.read_to_end(10)).await.unwrap(), b"there");
+    }
+    echo.idle().await;
+    // A stream lives until its last frame has left, which an answer on a later stream shows.
+    let mut marker = pair.ours.open_bi().await.unwrap();
+    marker.send().write_all(b"!").await.unwrap();
+    within("an echo", marker.recv().read_exact(&mut [0])).await.unwrap();
+    assert_eq!(pair.ours.stats().live_streams, 1, "more than the marker");
+    pair.node.assert_unharmed().await;
+}
+
+/// The package reads and writes codes as 32 bits.
+const CODES: [u64; 3] = [u32::MAX as u64, 4242, 0];
+
+async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        for number in CODES {
+            let (mut stream, there) = pair.open(opener).await;
+            let read = pair.node.call_fails("read", json!({ "stream": there }));
+            stream.send().reset(code(number)).unwrap();
+            assert_eq!(read.await.code, Some(number));
+            let write = pair.node.call("waitWriteError", json!({ "stream": there }));
+            stream.recv().stop(code(number)).unwrap();
+            assert_eq!(write.await["code"], number);
+        }
+    }
+    pair.node.assert_unharmed().await;
+}
+
+async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        for number in CODES {
+            let (mut stream, there) = pair.open(opener).await;
+            let arguments = json!({ "stream": there, "code": number });
+            let reset = pair.node.call("reset", arguments.clone());
+            assert_eq!(reset_code(stream.recv()).await, number);
+            assert_eq!(reset.await["sent"], true);
+            let stop = pair.node.call("stop", arguments);
+            assert_eq!(stop_code(stream.send()).await, number);
+            let written = stream.send().write(b"more").await;
+            assert!(matches!(written, Err(WriteError::Stopped(told)) if told == code(number)));
+            stop.await;
+        }
+    }
+    pair.node.assert_unharmed().await;
+}
+
+async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
+    const ENDLESS: u64 = 1 << 40;
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        for round in 1..6u64 {
+            let some = round * 100_000;
+            // It stops, and we do. It sends the rest of its write behind its reset (SPEC.md: C-55).
+            let (mut stream, there) = pair.open(opener).await;
+            let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
+            let their_write = pair.node.call_fails("write", endless);
+            let (send, recv) = stream.split();
+            let read = pair.node.call("read", json!({ "stream": there, "max": some }));
+            let stop = async {
+                read.await;
+                pair.node.call("stop", json!({ "stream": there, "code": 77 })).await;
+            };
+            let we_stop = async {
+                recv.read_exact(&mut vec![0; some as usize]).await.unwrap();
+                recv.stop(code(78)).unwrap();
+            };
+            let (written, their_write, ..) = within("both stops", async {
+                tokio::join!(write_pattern(send, 1, 0, ENDLESS), their_write, stop, we_stop)
+            })
+            .await;
+            assert!(
+                matches!(written, Err(WriteError::Stopped(told)) if told == code(77)),
+                "{written:?}"
+            );
+            assert_eq!(their_write.code, Some(78));
+            // We reset, and it does.
+            let (mut stream, there) = pair.open(opener).await;
+            let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
+            let _write = pair.node.call_fails("write", endless);
+            let some_read = pair.node.call("read", json!({ "stream": there, "max": some }));
+            tokio::select! {
+                written = write_pattern(stream.send(), 1, 0, ENDLESS) => panic!("{written:?}"),
+                _ = some_read => {}
+            }
+            let rest = pair.node.call_fails("read", json!({ "stream": there }));
+            stream.send().reset(code(4242)).unwrap();
+            assert_eq!(rest.await.code, Some(4242));
+            // The package keeps its reset back until a write that waits for credit is done, so we read on.
+            let reset = pair.node.call("reset", json!({ "stream": there, "code": 4243 }));
+            assert_eq!(reset_code(stream.recv()).await, 4243);
+            reset.await;
+        }
+        pair.exchange(opener, MIB).await;
+    }
+    pair.node.assert_unharmed().await;
+}
+
+const REASON: &str = "enough – genug";
+
+async fn our_close_reaches_the_peer_with_code_and_reason(role: Role) {
+    for number in [42, 0, 3_000_000_000] {
+        let pair = Pair::new(role, Config::default(), &[]).await;
+        let (_stream, _there) = pair.open(Opener::Us).await;
+        let told = pair.node.call("closed", json!({}));
+        pair.ours.close(code(number), REASON.as_bytes());
+        let told = told.await;
+        assert_eq!(told, json!({ "code": number, "reason": REASON, "graceful": true }));
+        let end = within("our end", pair.ours.closed()).await;
+        assert!(matches!(end, ConnectionError::LocallyClosed), "{end:?}");
+        pair.node.assert_unharmed().await;
+    }
+}
+
+async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
+    for number in [42, 0, 3_000_000_000] {
+        let pair = Pair::new(role, Config::default(), &[]).await;
+        let (mut stream, there) = pair.open(Opener::Node).await;
+        // What it said before stays readable, and then the stream tells of the close.
+        pair.node.call("writeText", json!({ "stream": there, "text": "before" })).await;
+        pair.exchange(Opener::Node, 1).await;
+        let close = pair.node.call("close", json!({ "code": number, "reason": REASON }));
+        let end = within("our end", pair.ours.closed()).await;
+        let ConnectionError::ApplicationClosed(told) = end else { panic!("{end:?}") };
+        assert_eq!((told.error_code, &told.reason[..]), (code(number), REASON.as_bytes()));
+        close.await;
+        let mut before = [0; 6];
+        stream.recv().read_exact(&mut before).await.unwrap();
+        assert_eq!(&before, b"before");
+        let after = stream.recv().read_chunk(1).await;
+        assert!(
+            matches!(&after, Err(ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close)))
+                if *close == told)
+        );
+        pair.node.assert_unharmed().await;
+    }
+}
+
+async fn datagrams_go_both_ways(role: Role) {
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    for text in ["", "ping", &"x".repeat(16_000)] {
+        let received = pair.node.call("readDatagram", json!({}));
+        pair.ours.send_datagram(text.to_owned().into()).unwrap();
+        assert_eq!(received.await["text"], text);
+        let sent = pair.node.call("datagram", json!({ "text": text })).await;
+        assert!(sent["maxDatagramSize"].as_u64().unwrap() >= 16_000, "{sent}");
+        assert_eq!(within("a datagram", pair.ours.read_datagram()).await.unwrap(), text);
+    }
+    pair.node.assert_unharmed().await;
+}
+
+async fn an_application_protocol_is_agreed_on(role: Role) {
+    let pair = Pair::new(role, Config::default(), &["--app", "chat"]).await;
+    assert_eq!(pair.ours.subprotocol(), Some("qmux-02.chat"));
+    assert_eq!(pair.node.call("status", json!({})).await["protocol"], "chat");
+    pair.exchange(Opener::Us, 1_000).await;
+    // Without one the bare name is what both know.
+    let pair = Pair::new(role, Config::default(), &[]).await;
+    assert_eq!(pair.ours.subprotocol(), Some("qmux-02"));
+}
+
+async fn everything_works_over_tls(role: Role) {
+    let pair = Pair::with_scheme(Scheme::Wss, role, Config::default(), &[]).await;
+    for opener in Opener::BOTH {
+        pair.exchange(opener, MIB).await;
+    }
+    send_uni(&pair, 1, MIB).await;
+    receive_uni(&pair, 2, MIB).await;
+    let told = pair.node.call("closed", json!({}));
+    pair.ours.close(code(42), REASON.as_bytes());
+    assert_eq!(told.await["code"], 42);
+    within("our end", pair.ours.closed()).await;
+    pair.node.assert_unharmed().await;
+}
