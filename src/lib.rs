@@ -49,8 +49,11 @@
 //! |---|---|---|
 //! | `tokio` | default | the connection, its client and its server |
 //! | `tls` | default | `wss://` through rustls, with the platform's roots |
+//! | `blocking` | | the same for threads without a runtime: `std::io::Read` and `Write` |
 //! | `futures-io` | | the streams as futures' `AsyncRead` and `AsyncWrite`, and as `Stream` and `Sink` of `Bytes` |
 //! | `web-transport` | | the connection as a `web_transport_trait::Session` |
+//! | `tracing` | | spans and events of connections, streams and handshakes |
+//! | `qlog` | | a file of QUIC's qlog for each connection on the QMux wire |
 //! | none | | the engine alone: neither tokio nor tungstenite |
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md

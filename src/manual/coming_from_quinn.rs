@@ -59,6 +59,7 @@
 //! | `max_idle_timeout` | the same | 30 s in both |
 //! | `keep_alive_interval` | the same | 10 s here, off in quinn |
 //! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |
+//! | `qlog_stream` | `qlog`, with the feature of that name | a file for each connection |
 //! | congestion control, MTU, GSO, … | | the operating system's TCP |
 //!
 //! # What is the same

@@ -120,7 +120,9 @@
 //! **A server that trusts cookies must look at `Origin`** in `authorize`: a web page of any origin can open a
 //! WebSocket, and the browser sends the cookies along.
 //!
-//! **Compression** is neither offered nor accepted, and Nagle's algorithm is off. Neither is a setting.
+//! **Compression** is neither offered nor accepted, and Nagle's algorithm is off. Neither is a setting. With the
+//! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
+//! disk, and shows who did what when.
 //!
 //! # What is not a setting
 //!

@@ -70,14 +70,19 @@
 //! ```text
 //! receive   (peer's bidi + peer's uni + own bidi) * stream_window + datagram_receive_buffer + one message
 //! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
-//! socket    64 KiB for reading, 193 KiB for writing
+//! socket    256 KiB for reading, 128 KiB for writing
 //! ```
 //!
 //! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
 //! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire. Besides that come
-//! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come; only the 64 KiB for
-//! reading are there from the start. Small pieces of large messages are copied, so that one byte cannot keep a
-//! whole message alive; even so, an allocation may be some times larger than the unread bytes in it.
+//! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
+//! empty; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
+//! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
+//!
+//! The sums count payload. Small pieces of large messages are copied, so that one byte cannot keep a whole message
+//! alive; but pieces from 4 KiB on share the block that they were read in, of up to 256 KiB, and the block lives as
+//! long as any piece in it is unread.
 //!
 //! These are upper bounds for a peer that fills everything and an application that reads nothing.
 //!
@@ -86,12 +91,12 @@
 //! ```text
 //! receive   (100 + 100 + 0) * 1 MiB + 256 KiB + 64 KiB   = 200.3 MiB
 //! send      (100 + 0 + 0) * 512 KiB + 256 KiB            =  50.3 MiB
-//! socket                                                 =   0.3 MiB
+//! socket                                                 =   0.4 MiB
 //! ```
 //!
 //! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 2.4 TiB. With
-//! eight bidirectional streams of 64 KiB, no unidirectional ones and no datagrams, each is bounded by 1.3 MiB, all
-//! together by 12.4 GiB:
+//! eight bidirectional streams of 64 KiB, no unidirectional ones and no datagrams, each is bounded by 1.4 MiB, all
+//! together by 13.6 GiB:
 //!
 //! ```
 //! use wsmux::Config;
@@ -104,11 +109,11 @@
 //!     .max_concurrent_uni_streams(0)
 //!     .datagram_receive_buffer(0)
 //!     .max_record_size(16_382);       // message  16 KiB
-//! let each = (8 * 64 + 8 * 64 + 16 + 64 + 193) * 1024_u64;
-//! assert_eq!(10_000 * each / 1024 / 1024 / 1024, 12);
+//! let each = (8 * 64 + 8 * 64 + 16 + 256 + 128) * 1024_u64;
+//! assert_eq!(10_000 * each / 1024 / 1024 / 1024, 13);
 //! ```
 //!
-//! The same server with idle clients needs the 64 KiB for reading, 0.6 GiB in all, and its TLS sessions. A window
+//! The same server with idle clients needs some KiB for each, and its TLS sessions. A window
 //! of 64 KiB still carries 10 Mbit/s per stream over 50 ms; the streams that need more can be on a connection of
 //! their own, or get it by [`set_stream_window`](crate::WebSocketConnection::set_stream_window) once the client has
 //! shown who it is. Connections whose handshake is under way come on top: see
@@ -128,6 +133,7 @@
 //!   left, datagrams and pings still pass. Connection credit is spent only as bytes leave, never on
 //!   bytes that wait in a buffer, so no more of it lies in stalled streams than the peer itself holds unread.
 //!   The remedy is at the peer: more connection credit, or a reader for each stream.
+//!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit) counts the time.
 //!
 //! # Priorities and turns
 //!
@@ -135,7 +141,7 @@
 //! [priority](crate::SendStream::set_priority). Priorities are strict: as long as a stream of a higher one has data
 //! and credit, lower ones send nothing. Equal ones take turns of 16 KiB; a stream that is alone in its priority is not
 //! cut short. A message holds frames of several streams on the QMux wire, and is at most 64 KiB long, so urgent
-//! bytes wait for no more than what the socket has taken already: up to 128 KiB and one message here, and the
+//! bytes wait for no more than what the socket has taken already: up to 64 KiB and one message here, and the
 //! operating system's own buffer.
 //!
 //! ```
