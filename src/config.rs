@@ -35,7 +35,7 @@ impl Default for Config {
         Self {
             // A gigabit over 8 ms, or loopback at its full speed; js-ws's own default as well.
             stream_window: 1024 * 1024,
-            // quinn's default: 100 MiB at worst is what a server can bear from one peer.
+            // quinn's default: with both kinds 200 MiB at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
             // Enough to keep the socket busy while the writer is woken, and half a window of promise.
@@ -49,7 +49,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             // Some round trips of a bad path; whoever has not answered by then will not.
             close_timeout: Duration::from_secs(3),
-            // quinn's defaults are a MiB each; datagrams that wait that long are stale.
+            // Some hundreds of datagrams of a usual size; what waits behind more is stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
             // A log costs time and disk, and shows who did what when.

@@ -59,9 +59,10 @@ impl WebSocketConnection {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn established(&self) -> Result<(), ConnectionError> {
-        let check = |state: &mut State| match state.end_of() {
-            Some(end) => Some(Err(end)),
-            None => state.engine.is_established().then_some(Ok(())),
+        // What a peer says and does before it goes away at once is there to be accepted and read.
+        let check = |state: &mut State| match state.engine.was_established() {
+            true => Some(Ok(())),
+            false => state.end_of().map(Err),
         };
         wait_for(&self.0, &self.0.established, check).await
     }
@@ -277,7 +278,7 @@ impl WebSocketConnection {
 
     /// The peer may have so many bidirectional streams open at once from now on; see
     /// [`Config::max_concurrent_bidi_streams`]. Fewer than before takes effect as streams end.
-    pub fn set_max_concurrent_bidi_streams(&self, count: u64) {
+    pub fn set_max_concurrent_bi_streams(&self, count: u64) {
         self.set_max_concurrent(Dir::Bi, count);
     }
 
@@ -327,7 +328,7 @@ impl WebSocketConnection {
 
     /// What the connection has done.
     pub fn stats(&self) -> ConnectionStats {
-        self.0.lock().engine.stats()
+        self.0.lock().engine.stats(self.0.now())
     }
 
     /// The smoothed time from a keep-alive ping to its answer; `None` before the first.

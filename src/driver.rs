@@ -286,7 +286,8 @@ impl Drop for Finish {
     fn drop(&mut self) {
         let mut wakers = Vec::new();
         let mut state = self.0.lock();
-        state.engine.handle_socket_end(self.0.now(), SocketError::Eof);
+        // If it has not ended, its runtime has.
+        state.engine.abandon(self.0.now());
         self.0.dispatch(&mut state, &mut wakers);
         state.finished = true;
         drop(state);

@@ -89,5 +89,23 @@ impl From<ReadToEndError> for io::Error {
     }
 }
 
+impl From<StoppedError> for io::Error {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::ConnectionLost(error) => error.into(),
+            StoppedError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+        }
+    }
+}
+
+impl From<ResetError> for io::Error {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::ConnectionLost(error) => error.into(),
+            ResetError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+        }
+    }
+}
+
 /// A reset's or a stop's code where the caller named none.
 pub(crate) const NO_CODE: VarInt = VarInt::from_u32(0);

@@ -44,7 +44,8 @@ impl SendStream {
         self.id
     }
 
-    /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one.
+    /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one. When
+    /// the buffer was full it waits until half of it is free.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -272,7 +273,8 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended on both sides.
     pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).stats()
+        let now = self.connection.now();
+        self.connection.lock().engine.send_stream(self.id).stats(now)
     }
 
     /// The stream's priority.

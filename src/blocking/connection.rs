@@ -218,8 +218,8 @@ impl WebSocketConnection {
     /// The peer may have so many bidirectional streams open at once from now on; see
     /// [`Config::max_concurrent_bidi_streams`](crate::Config::max_concurrent_bidi_streams). Fewer than before
     /// takes effect as streams end.
-    pub fn set_max_concurrent_bidi_streams(&self, count: u64) {
-        self.0.set_max_concurrent_bidi_streams(count);
+    pub fn set_max_concurrent_bi_streams(&self, count: u64) {
+        self.0.set_max_concurrent_bi_streams(count);
     }
 
     /// The peer may have so many unidirectional streams open at once from now on; see

@@ -21,8 +21,7 @@
 //! `finish` returns at once. It fails when the half had ended already, and says how: with [`WriteError::Stopped`]
 //! the peer had lost interest before. After it, `reset` still works as long as the end has not left.
 //! [`stopped`](crate::SendStream::stopped) waits for the stream's fate: `None` when the end has been handed
-//! to the socket, `Some(code)` when the peer stopped the stream first. Keep the stream's handle while you
-//! wait. Neither answer says that the peer's application has read anything; only its own words do.
+//! to the socket, `Some(code)` when the peer stopped the stream first. Neither answer says that the peer's application has read anything; only its own words do.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};

@@ -42,7 +42,7 @@
 //! | `close`, `close_reason` | the same | |
 //! | `closed` | the same | here the socket is gone by then |
 //! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
-//! | `set_max_concurrent_bi_streams` | `set_max_concurrent_bidi_streams` | |
+//! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
 //! | `peer_identity` | the same | the chain as DER, no `Any` |
 //! | `handshake_data` | [`info`](crate::WebSocketConnection::info), [`subprotocol`](crate::WebSocketConnection::subprotocol) | |

@@ -44,7 +44,7 @@
 //! what this end may open is the peer's decision. A stream counts until both its halves have ended and the
 //! application has let go of them, so an application that does not accept or does not read lets in no more
 //! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
-//! that is not used. [`set_max_concurrent_bidi_streams`] and its sibling change them on a live connection.
+//! that is not used. [`set_max_concurrent_bi_streams`] and its sibling change them on a live connection.
 //!
 //! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
 //! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
@@ -148,6 +148,6 @@
 //! [`max_record_size`]: crate::Config::max_record_size
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
-//! [`set_max_concurrent_bidi_streams`]: crate::WebSocketConnection::set_max_concurrent_bidi_streams
+//! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams
 //! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
 //! [`stream_window`]: crate::Config::stream_window

@@ -70,7 +70,7 @@
 //! ```text
 //! receive   (peer's bidi + peer's uni + own bidi) * stream_window + datagram_receive_buffer + one message
 //! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
-//! socket    256 KiB for reading, 128 KiB for writing
+//! socket    128 KiB for reading, 256 KiB for writing
 //! ```
 //!
 //! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
@@ -80,9 +80,9 @@
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
 //!
-//! The sums count payload. Small pieces of large messages are copied, so that one byte cannot keep a whole message
-//! alive; but pieces from 4 KiB on share the block that they were read in, of up to 256 KiB, and the block lives as
-//! long as any piece in it is unread.
+//! The sums count payload. A piece is shared with its message, and a message with the block that it was read into,
+//! only where it is at least half of it, and copied otherwise: so what is unread keeps alive at most four times its
+//! own length, and mostly little more than that.
 //!
 //! These are upper bounds for a peer that fills everything and an application that reads nothing.
 //!

@@ -87,6 +87,8 @@ pub struct Connection {
     /// When a shutdown stops waiting for the streams.
     drain_deadline: Option<Duration>,
     parameters_sent: bool,
+    /// The peer's parameters have come, where the wire has them.
+    established: bool,
     /// The largest message that the peer takes, and that this end makes.
     max_message: usize,
     max_datagram_frame: u64,
@@ -118,6 +120,7 @@ impl Connection {
             close_deadline: None,
             drain_deadline: None,
             parameters_sent: !caps.parameters,
+            established: !caps.parameters,
             max_message: match caps.parameters {
                 true => super::MIN_MAX_RECORD_SIZE as usize,
                 false => MAX_MESSAGE,
@@ -302,6 +305,7 @@ impl Connection {
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
                 self.state = State::Established;
+                self.established = true;
                 events.push(Event::Established);
                 Ok(())
             }
@@ -487,6 +491,8 @@ impl Connection {
             None => State::Closed,
         };
         self.close_deadline = Some(self.now + self.config.close_timeout);
+        self.blocked_by_socket.stop(self.now);
+        self.streams.now = self.now;
         self.end = Some(error);
         self.streams.on_connection_end();
         self.events.push(Event::Closed);
@@ -498,6 +504,13 @@ impl Connection {
         self.now = now;
         let farewell = Farewell::application(code, reason);
         self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
+    }
+
+    /// Ends the connection without a word: whoever drove it is gone.
+    pub fn abandon(&mut self, now: Duration) {
+        self.now = now;
+        self.finish_with(ConnectionError::LocallyClosed, None);
+        self.state = State::Closed;
     }
 
     /// Ends the connection once its streams have ended, by then with code 0. Until then neither end opens
@@ -531,6 +544,11 @@ impl Connection {
     /// Whether all has been said on both sides, or the wait for the peer is over: the socket can go.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Whether the peer's limits have become known, though the connection may have ended since.
+    pub fn was_established(&self) -> bool {
+        self.established
     }
 
     /// Whether the peer's limits are known and the connection has not ended.
@@ -670,7 +688,7 @@ impl Connection {
     }
 
     /// What the connection has done.
-    pub fn stats(&self) -> ConnectionStats {
+    pub fn stats(&self, now: Duration) -> ConnectionStats {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
             live_streams: self.streams.len() as u64,
@@ -678,9 +696,9 @@ impl Connection {
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,
-            blocked_by_stream_credit: self.streams.blocked_by_stream,
-            blocked_by_connection_credit: self.streams.blocked_by_connection.total(self.now),
-            blocked_by_socket: self.blocked_by_socket.total(self.now),
+            blocked_by_stream_credit: self.streams.blocked_by_stream.total(now),
+            blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
+            blocked_by_socket: self.blocked_by_socket.total(now),
             send_buffered: self.streams.send_buffered as u64,
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,

@@ -249,6 +249,16 @@ impl From<WriteError> for io::Error {
     }
 }
 
+impl From<SendDatagramError> for io::Error {
+    fn from(error: SendDatagramError) -> Self {
+        match error {
+            SendDatagramError::UnsupportedByPeer => Self::new(io::ErrorKind::Unsupported, error),
+            SendDatagramError::TooLarge => Self::new(io::ErrorKind::InvalidInput, error),
+            SendDatagramError::ConnectionLost(error) => error.into(),
+        }
+    }
+}
+
 impl From<ClosedStream> for io::Error {
     fn from(error: ClosedStream) -> Self {
         Self::new(io::ErrorKind::NotConnected, error)

@@ -76,19 +76,48 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// It runs from now on, unless it has been running.
-    pub(super) fn start(&mut self, now: Duration) {
+    /// It runs from now on; `false` when it did already.
+    pub(super) fn start(&mut self, now: Duration) -> bool {
+        let stood = self.since.is_none();
         self.since.get_or_insert(now);
+        stood
     }
 
-    /// It stands; returns what has been added since it was started.
-    pub(super) fn stop(&mut self, now: Duration) -> Duration {
-        let added = self.since.take().map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        self.total += added;
-        added
+    /// It stands; returns since when it ran, if it did.
+    pub(super) fn stop(&mut self, now: Duration) -> Option<Duration> {
+        let since = self.since.take()?;
+        self.total += now.saturating_sub(since);
+        Some(since)
     }
 
     pub(super) fn total(&self, now: Duration) -> Duration {
         self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+}
+
+/// The sum of many stopwatches, without a look at each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StopwatchSum {
+    running: u32,
+    /// When those that run were started, added up.
+    since: Duration,
+    total: Duration,
+}
+
+impl StopwatchSum {
+    pub(super) fn started(&mut self, now: Duration) {
+        self.running += 1;
+        self.since += now;
+    }
+
+    /// One that ran since `since` stands now.
+    pub(super) fn stopped(&mut self, since: Duration, now: Duration) {
+        self.running -= 1;
+        self.since = self.since.saturating_sub(since);
+        self.total += now.saturating_sub(since);
+    }
+
+    pub(super) fn total(&self, now: Duration) -> Duration {
+        self.total + now.saturating_mul(self.running).saturating_sub(self.since)
     }
 }

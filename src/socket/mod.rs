@@ -23,7 +23,8 @@ pub trait Socket: Send + 'static {
     /// What has come. After an error, or after the peer's Close and the end of the stream, it is not called
     /// again.
     ///
-    /// A message's `Bytes` may share the memory of others that came with it, up to some 128 KiB.
+    /// A message's `Bytes` may share the memory of others that came with it, but keep alive no more than twice
+    /// their own length: what a peer makes a connection hold is counted in their bytes.
     ///
     /// # Errors
     /// [`SocketError::Eof`] when the stream has ended, [`SocketError::Io`] when reading failed.

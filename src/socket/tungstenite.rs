@@ -134,6 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
+            // A small one would keep alive the whole block that it was read into.
+            Some(Ok(Message::Binary(message))) if message.len() < READ_BUFFER / 2 => {
+                Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
+            }
             Some(Ok(Message::Binary(message))) => Some(Ok(Incoming::Message(message))),
             Some(Ok(Message::Text(_))) => Some(Ok(Incoming::Text)),
             Some(Ok(Message::Ping(payload))) => {

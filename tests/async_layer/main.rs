@@ -7,6 +7,7 @@ mod hand;
 mod pair;
 mod raw;
 
+mod afterlife;
 mod bad_input;
 mod cancel_safety;
 mod no_deadlock;

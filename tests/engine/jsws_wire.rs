@@ -145,7 +145,7 @@ fn answers_to_ends_of_ours_are_ignored() {
     peer.send(&[Frame::FinReceived { id }, error_read(id, 3)]);
     peer.assert_open("both are answers");
     assert_eq!(peer.frames(), []);
-    assert_eq!(peer.conn.stats().live_streams, 0);
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
 
     let mut peer = server();
     peer.conn.send_stream(id).reset(code(4)).unwrap();
@@ -309,7 +309,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
                 }
             }
         });
-        assert_eq!(server.conn.stats().live_streams, 0, "{name}");
+        assert_eq!(server.conn.stats(std::time::Duration::ZERO).live_streams, 0, "{name}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the application does with a stream, through short borrows of the connection.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes};
 
 use super::{Streams, send::ResetBy};
@@ -189,6 +191,7 @@ impl SendStream<'_> {
         stream.ticket = None;
         stream.send_released = true;
         self.streams.send_buffered -= dropped;
+        self.streams.unblock(key);
         if !self.streams.ended {
             self.streams.pend(key, |pending| pending.reset = true);
         }
@@ -256,8 +259,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
-    pub fn stats(&mut self) -> Result<SendStreamStats, ClosedStream> {
-        let now = self.streams.now;
+    pub fn stats(&mut self, now: Duration) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }

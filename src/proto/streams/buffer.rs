@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 const GATHER_BELOW: usize = 4 * 1024;
 
 /// A slice that is less than this part of its message is copied as well, for the same reason.
-const SHARE_AT_LEAST_ONE_IN: usize = 4;
+const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// The least that is allocated to gather small chunks in.
 const GATHER_CAPACITY: usize = 1024;

@@ -138,7 +138,9 @@ impl Streams {
             let send = stream.send.as_mut().filter(|send| send.buffered() > 0);
             let limit = send.and_then(|send| {
                 let limit = send.credit.report_blocked()?;
-                send.blocked.start(self.now);
+                if send.blocked.start(self.now) {
+                    self.blocked_by_stream.started(self.now);
+                }
                 Some(limit)
             });
             limit

@@ -197,6 +197,7 @@ impl Streams {
         }
         self.send_buffered -= dropped;
         stream.ticket = None;
+        self.unblock(key);
         self.pend(key, |pending| pending.reset = true);
     }
 
@@ -209,7 +210,7 @@ impl Streams {
         let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
         if send.credit.add(credit)? {
-            self.blocked_by_stream += send.blocked.stop(self.now);
+            self.unblock(key);
             self.schedule(key);
         }
         Ok(())

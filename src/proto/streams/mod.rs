@@ -31,8 +31,10 @@ use self::{
     send::Send,
 };
 use super::{
-    Capabilities, Dir, Side, StreamId, VarInt, Wire, event::Events, params::TransportParameters,
-    stats::Stopwatch,
+    Capabilities, Dir, Side, StreamId, VarInt, Wire,
+    event::Events,
+    params::TransportParameters,
+    stats::{Stopwatch, StopwatchSum},
 };
 use crate::Config;
 
@@ -107,7 +109,7 @@ pub(super) struct Streams {
     /// The time of the call that is being served, or the last one that told it.
     pub(super) now: Duration,
     /// What streams have been kept waiting by their own credit, all together.
-    pub(super) blocked_by_stream: Duration,
+    pub(super) blocked_by_stream: StopwatchSum,
     /// Streams wait for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
@@ -163,7 +165,7 @@ impl Streams {
             unflushed: false,
             flush_wanted: false,
             now: Duration::ZERO,
-            blocked_by_stream: Duration::ZERO,
+            blocked_by_stream: StopwatchSum::default(),
             blocked_by_connection: Stopwatch::default(),
             send_buffered: 0,
         };
@@ -312,6 +314,15 @@ impl Streams {
         }
     }
 
+    /// The stream has credit again, or nothing to send any more.
+    fn unblock(&mut self, key: usize) {
+        if let Some(send) = self.slab.get_mut(key).and_then(|stream| stream.send.as_mut())
+            && let Some(since) = send.blocked.stop(self.now)
+        {
+            self.blocked_by_stream.stopped(since, self.now);
+        }
+    }
+
     /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
     /// been told all there is to tell.
     fn reap(&mut self, key: usize) {
@@ -319,10 +330,14 @@ impl Streams {
         let told = !stream.pending.queued
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
-        if !(stream.send_released && stream.recv_released && (told || self.ended)) {
+        // Of one whose end somebody waits for, how it ended has to be told first.
+        let watched = stream.send.as_ref().is_some_and(|send| send.waiting_for_end);
+        let over = told || (self.ended && !watched);
+        if !(stream.send_released && stream.recv_released && over) {
             return;
         }
         let id = stream.id;
+        self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
         self.slab.remove(key);
         self.keys.remove(&id);
         self.count_closed(id);
@@ -346,6 +361,10 @@ impl Streams {
     /// The connection has ended: nothing more is sent, and what had come stays to be read.
     pub(super) fn on_connection_end(&mut self) {
         self.ended = true;
+        self.blocked_by_connection.stop(self.now);
+        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            self.unblock(key);
+        }
         self.schedule.clear();
         self.starved.clear();
         self.with_pending.clear();

@@ -19,7 +19,11 @@ const MIN_READ: usize = 4 * 1024;
 
 /// The most. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it
 /// is unread.
-const MAX_READ: usize = 256 * 1024;
+const MAX_READ: usize = 128 * 1024;
+
+/// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
+/// block, and its peer would hold a multiple of its credit.
+const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// What was read.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Reader {
     from: Side,
     max_message: u64,
     buffer: BytesMut,
+    /// How large the block was that `buffer` is the rest of.
+    block: usize,
     /// How much to ask the stream for: it doubles with reads that fill it, and halves with small ones.
     read_size: usize,
     /// The frame whose header has been taken off the buffer.
@@ -54,6 +60,7 @@ impl Reader {
             from,
             max_message,
             buffer: BytesMut::from(rest),
+            block: rest.len(),
             read_size: MIN_READ,
             frame: None,
             pieces: None,
@@ -85,6 +92,7 @@ impl Reader {
         // A read into the last bytes of a block costs as much as one that fills a new one.
         if self.buffer.capacity() - self.buffer.len() < wanted / 4 {
             self.buffer.reserve(wanted);
+            self.block = self.buffer.capacity();
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let polled = poll_once(io.read_buf(&mut self.buffer), cx);
@@ -176,7 +184,11 @@ impl Reader {
                     self.pieces = Some(BytesMut::from(&message[..]));
                     return None;
                 }
-                Item::Message(message.freeze())
+                let small = message.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
+                Item::Message(match small {
+                    true => Bytes::copy_from_slice(&message),
+                    false => message.freeze(),
+                })
             }
         })
     }

@@ -200,7 +200,7 @@ impl Endpoint {
     }
 
     pub(crate) fn live_streams(&self) -> u64 {
-        self.conn.stats().live_streams
+        self.conn.stats(Duration::ZERO).live_streams
     }
 }
 
