@@ -416,3 +416,65 @@ fn since_1970() -> Duration {
 fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{Config, proto::Connection};
+
+    /// Waits for a permit before its first write, and gives all that was written when it is dropped.
+    struct Stuck(mpsc::Receiver<()>, Vec<u8>, mpsc::Sender<Vec<u8>>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            let _ = self.2.send(std::mem::take(&mut self.1));
+        }
+    }
+
+    #[test]
+    fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ((permit, permits), (done, logs)) = (mpsc::channel(), mpsc::channel());
+        let writer = std::sync::Mutex::new(Some(Stuck(permits, Vec::new(), done)));
+        let config = QlogConfig::new(move |_| {
+            let writer = writer.lock().unwrap().take();
+            writer.map(|writer| Box::new(writer) as Writer)
+        });
+        let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Duration::ZERO);
+        let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+        let _entered = runtime.enter();
+        let mut log = config.start(&shared).unwrap();
+        // A close of 8 KiB of a control character, which takes six bytes in JSON.
+        let close = [&[0x1d, 0, 0x60, 0][..], &[0x06; 8 * 1024]].concat();
+        let sent = 2 * 4 * 1024 * 1024 / (8 * 1024);
+        for _ in 0..sent {
+            log.sent(Duration::ZERO, close.clone().into());
+        }
+        let lost = log.lost;
+        assert!(lost > 0 && lost < sent, "{lost}");
+        drop(permit);
+        drop(log);
+        let text = String::from_utf8(logs.recv().unwrap()).unwrap();
+        let count = |what: &str| text.matches(what).count() as u64;
+        assert_eq!(count("transport:packet_sent"), sent - lost);
+        assert_eq!(count(&format!("the writer is slow: {lost} events are missing here")), 1);
+        let last = text.rsplit('\u{1e}').next().unwrap();
+        assert!(last.contains("connectivity:connection_closed"), "{last}");
+    }
+}

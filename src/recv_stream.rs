@@ -177,18 +177,14 @@ impl RecvStream {
         let mut state = self.connection.lock();
         state.engine.recv_stream(self.id).stop(code)?;
         state.wake_driver();
-        #[cfg(feature = "tracing")]
-        if self.told.first() {
-            let (stream, code) = (self.id.into_inner(), code.into_inner());
-            trace::event!(
-                self.connection,
-                DEBUG,
-                "stream.stopped",
-                stream = stream,
-                code = code,
-                by = "local"
-            );
-        }
+        trace::event!(
+            self.connection,
+            DEBUG,
+            "stream.stopped",
+            stream = self.id.into_inner(),
+            code = code.into_inner(),
+            by = "local"
+        );
         Ok(())
     }
 
@@ -246,9 +242,7 @@ impl Drop for RecvStream {
         let mut state = self.connection.lock();
         let waker = state.readers.remove(&self.id);
         #[cfg(feature = "tracing")]
-        if !self.told.is_told()
-            && matches!(state.engine.recv_stream(self.id).received_reset(), Ok(None))
-        {
+        if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
             let stream = self.id.into_inner();
             trace::event!(
                 self.connection,

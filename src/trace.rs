@@ -87,10 +87,6 @@ impl Told {
     pub(crate) fn first(&mut self) -> bool {
         !std::mem::replace(&mut self.0, true)
     }
-
-    pub(crate) fn is_told(&self) -> bool {
-        self.0
-    }
 }
 
 /// A write to a stream failed.
