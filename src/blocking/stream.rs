@@ -55,7 +55,7 @@ impl WebSocketStream {
     ///
     /// # Errors
     /// [`JoinError`], with both, when they are halves of different streams.
-    #[expect(clippy::result_large_err, reason = "the halves go back as they came")]
+    #[allow(clippy::result_large_err, reason = "the halves go back; large with some features only")]
     pub fn join(send: SendStream, recv: RecvStream) -> Result<Self, JoinError> {
         match recv.as_async().is_other_half_of(send.as_async()) {
             true => Ok(Self { send, recv }),
