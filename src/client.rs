@@ -4,19 +4,15 @@ mod builder;
 mod dial;
 mod error;
 
-use std::{io, sync::Arc, time::Duration};
+#[cfg(feature = "tls")]
+use std::io;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        http::{HeaderMap, Request, Response, StatusCode, header},
-        protocol::Role,
-    },
-};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode, header};
 
 pub use self::{builder::WebSocketClientBuilder, error::ConnectError};
 use crate::{
@@ -26,7 +22,8 @@ use crate::{
         head::{HeadError, read_head},
     },
     proto::{Side, Wire},
-    socket::{ReadsFirst, TungsteniteSocket},
+    socket::FramedSocket,
+    trace,
 };
 
 /// Of a refusal's body, the bytes that are kept: enough for a sentence, whatever a proxy's page holds.
@@ -90,6 +87,11 @@ impl WebSocketClient {
     /// When the future is dropped, the attempt is given up and its socket closed.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.dial(&target).await.inspect_err(failed)
+    }
+
+    async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
         let stream = dial::dial(&target.host, target.port, self.0.connect_timeout).await?;
         stream.set_nodelay(true).map_err(|error| ConnectError::Connect(error.into()))?;
         let info = ConnectionInfo {
@@ -97,7 +99,7 @@ impl WebSocketClient {
             local_address: stream.local_addr().ok(),
             ..ConnectionInfo::default()
         };
-        self.open(&target, stream, info).await
+        self.open(target, stream, info).await
     }
 
     /// Connects as [`connect`](Self::connect) does, over a stream of bytes that leads to the server already:
@@ -112,7 +114,9 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.open(&self.target(url)?, io, ConnectionInfo::default()).await
+        let target = self.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.open(&target, io, ConnectionInfo::default()).await.inspect_err(failed)
     }
 
     fn target(&self, url: &str) -> Result<Target, ConnectError> {
@@ -199,13 +203,11 @@ impl WebSocketClient {
         info.request = Some(request.into());
         info.response_headers = Some(response.into_parts().0.headers.into());
 
+        trace::handshake_completed(Side::Client, *wire, &info);
+
         let mut config = config.clone();
         config.handshake_timeout = config.handshake_timeout.saturating_sub(start.elapsed());
-        let settings = config.websocket_config(*wire);
-        let io = ReadsFirst::new(io);
-        let websocket =
-            WebSocketStream::from_partially_read(io, rest, Role::Client, Some(settings)).await;
-        let socket = TungsteniteSocket::new(websocket);
+        let socket = FramedSocket::new(io, &rest, Side::Client, config.max_inbound_message(*wire));
         let connection =
             WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
         connection.established().await?;

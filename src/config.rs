@@ -26,6 +26,8 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) datagram_receive_buffer: usize,
     pub(crate) datagram_send_buffer: usize,
+    #[cfg(feature = "qlog")]
+    pub(crate) qlog: Option<crate::QlogConfig>,
 }
 
 impl Default for Config {
@@ -50,6 +52,9 @@ impl Default for Config {
             // quinn's defaults are a MiB each; datagrams that wait that long are stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
+            // A log costs time and disk, and shows who did what when.
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
     }
 }
@@ -105,7 +110,9 @@ impl Config {
         self
     }
 
-    /// How long the peer may take, once the WebSocket is open, to send its transport parameters. Default 10 s.
+    /// How long the handshake may take. Of a client and a server that is everything after TCP's own: TLS, the
+    /// upgrade, and the peer's transport parameters, which get what the others have left. Of a WebSocket that
+    /// was open before it is the parameters alone. Default 10 s.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
@@ -128,6 +135,20 @@ impl Config {
     pub fn datagram_send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.datagram_send_buffer = bytes;
         self
+    }
+
+    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
+    /// Default `None`.
+    #[cfg(feature = "qlog")]
+    pub fn qlog(&mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> &mut Self {
+        self.qlog = qlog.into();
+        self
+    }
+
+    /// The largest message that the peer may send on `wire`, in bytes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
+        wire.max_inbound_message(self.max_record_size, self.stream_window)
     }
 
     /// What the peer is told.

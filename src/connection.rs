@@ -14,6 +14,7 @@ use crate::{
     },
     shared::{ConnectionRef, Shared, State},
     socket::Socket,
+    trace,
 };
 
 /// One WebSocket as a QUIC-shaped connection of many streams.
@@ -33,10 +34,19 @@ impl WebSocketConnection {
         config: Config,
         info: ConnectionInfo,
     ) -> Self {
+        #[cfg(feature = "qlog")]
+        let qlog = config.qlog.clone();
         let engine = proto::Connection::new(config, side, wire, Duration::ZERO);
         let shared = Shared::new(engine, Instant::now(), info);
         let handle = ConnectionRef::new(shared.clone());
-        tokio::spawn(Driver::new(shared, socket));
+        #[cfg(feature = "qlog")]
+        let qlog = qlog.and_then(|qlog| qlog.start(&shared));
+        let driver = Driver::new(shared, socket);
+        #[cfg(feature = "qlog")]
+        let driver = driver.with_qlog(qlog);
+        #[cfg(feature = "tracing")]
+        let driver = tracing::Instrument::instrument(driver, handle.span.clone());
+        tokio::spawn(driver);
         Self(handle)
     }
 
@@ -92,6 +102,7 @@ impl WebSocketConnection {
                 && let Some(id) = state.engine.open(dir)?
             {
                 state.wake_driver();
+                trace::event!(self.0, TRACE, "stream.opened", stream = id.into_inner());
                 return Poll::Ready(Ok(id));
             }
             let before = state.openers[dir as usize].wait(&mut place.ticket, cx.waker());
@@ -129,6 +140,10 @@ impl WebSocketConnection {
         }
         let id = state.engine.open(dir)?;
         state.wake_driver();
+        #[cfg(feature = "tracing")]
+        if let Some(id) = id {
+            trace::event!(self.0, TRACE, "stream.opened", stream = id.into_inner());
+        }
         Ok(id)
     }
 
@@ -161,7 +176,12 @@ impl WebSocketConnection {
             Some(id) => Some(Ok(id)),
             None => state.end_of().map(Err),
         };
-        wait_for(&self.0, &self.0.opened[dir as usize], check).await
+        let accepted = wait_for(&self.0, &self.0.opened[dir as usize], check).await;
+        #[cfg(feature = "tracing")]
+        if let Ok(id) = &accepted {
+            trace::event!(self.0, TRACE, "stream.accepted", stream = id.into_inner());
+        }
+        accepted
     }
 
     /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5).
@@ -291,6 +311,13 @@ impl WebSocketConnection {
     pub async fn closed(&self) -> ConnectionError {
         let check = |state: &mut State| state.end_of().filter(|_| state.finished);
         wait_for(&self.0, &self.0.finished, check).await
+    }
+
+    /// Waits as [`closed`](Self::closed) does, and is no handle that would keep the connection open.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.0.without_handle();
+        async move { wait_for(&shared, &shared.finished, |state| state.finished.then_some(())).await }
     }
 
     /// Why the connection has ended; `None` while it has not.

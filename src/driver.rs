@@ -48,6 +48,11 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    #[cfg(feature = "tracing")]
+    refused: crate::trace::Refused,
+    /// Before the last: the log says how the connection ended before others are told.
+    #[cfg(feature = "qlog")]
+    qlog: Option<crate::qlog::Log>,
     /// The last field: it is dropped when the socket is gone.
     _finish: Finish,
 }
@@ -73,7 +78,18 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            #[cfg(feature = "tracing")]
+            refused: Default::default(),
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
+    }
+
+    /// Writes what passes through the socket to this log.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn with_qlog(mut self, qlog: Option<crate::qlog::Log>) -> Self {
+        self.qlog = qlog;
+        self
     }
 
     /// Hands what has come to the engine.
@@ -98,6 +114,10 @@ impl<S: Socket + Unpin> Driver<S> {
         if self.batch.is_empty() && self.read_end.is_none() {
             return progress;
         }
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.received(self.shared.now(), &self.batch);
+        }
         let mut state = self.shared.lock();
         let now = self.shared.now();
         for item in self.batch.drain(..) {
@@ -117,6 +137,14 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_socket_end(now, error.clone());
         }
         self.shared.dispatch(&mut state, &mut self.wakers);
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            qlog.rtt(now, state.engine.rtt());
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(total) = self.refused.news(&state.engine) {
+            crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
+        }
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);
         progress
@@ -139,6 +167,10 @@ impl<S: Socket + Unpin> Driver<S> {
             self.shared.dispatch(&mut state, &mut self.wakers);
             drop(state);
             self.wakers.drain(..).for_each(Waker::wake);
+            #[cfg(feature = "qlog")]
+            if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
+                qlog.sent(self.shared.now(), self.message.to_bytes());
+            }
             let item = match transmit {
                 None => {
                     progress = Progress::Idle;
@@ -200,14 +232,14 @@ impl<S: Socket + Unpin> Driver<S> {
         true
     }
 
-    /// Whether the socket is of no more use. A write side that has failed keeps the connection's end from
-    /// being said, so once there is an end to say there is nothing to wait for.
-    fn is_done(&self, state: &mut State) -> bool {
+    /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
+    /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
+    fn is_done(&self, state: &mut State, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
         }
         if let Some(error) = &self.write_end
-            && state.engine.close_reason().is_some()
+            && (read_out || state.engine.close_reason().is_some())
         {
             state.engine.handle_socket_end(self.shared.now(), error.clone());
         }
@@ -221,6 +253,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         for round in 1..=ROUNDS {
+            let wrote_in_vain = this.write_end.is_some();
             let received = this.receive(cx);
             let sent = this.send(cx);
             // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
@@ -228,10 +261,13 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
             let mut state = shared.lock();
-            if this.is_done(&mut state) {
+            // What came before the write failed is read after it has: once more, then.
+            let read_out = wrote_in_vain && received == Progress::Blocked;
+            if this.is_done(&mut state, read_out) {
                 return Poll::Ready(());
             }
-            if timed || received == Progress::More || sent == Progress::More {
+            let failed_now = this.write_end.is_some() && !read_out;
+            if timed || failed_now || received == Progress::More || sent == Progress::More {
                 continue;
             }
             if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {

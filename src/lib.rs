@@ -1,10 +1,71 @@
 //! One WebSocket as a QUIC-shaped connection: many streams, each with its own credit, so that a slow
 //! reader never pauses the others.
+//!
+//! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]; on it both ends open and accept
+//! streams, [bidirectional](WebSocketStream) or one way, which are tokio's `AsyncRead` and `AsyncWrite`. Names and
+//! behaviour are quinn's where they can be.
+//!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use wsmux::{WebSocketClient, WebSocketServer};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = WebSocketServer::builder().bind("127.0.0.1:0").await?;
+//!     let url = format!("ws://{}/", server.local_addr()?);
+//!     tokio::spawn(async move {
+//!         let connection = server.accept().await?.await.ok()?;
+//!         let (mut send, mut recv) = connection.accept_bi().await.ok()?.into_split();
+//!         let request = recv.read_to_end(1024).await.ok()?;
+//!         send.write_all(&request).await.ok()?;
+//!         send.finish().ok()?;
+//!         connection.closed().await;
+//!         Some(())
+//!     });
+//!
+//!     let connection = WebSocketClient::builder().build()?.connect(&url).await?;
+//!     let (mut send, mut recv) = connection.open_bi().await?.into_split();
+//!     send.write_all(b"hello").await?;
+//!     send.finish()?;
+//!     assert_eq!(recv.read_to_end(1024).await?, b"hello");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The manual
+//!
+//! - [Defaults](manual::defaults): each setting, its reason, and when to change it
+//! - [Flow control](manual::flow_control): credit, memory, priorities
+//! - [Closing](manual::closing): how streams and connections end, without losing data
+//! - [Cancel safety](manual::cancel_safety): what a dropped future does
+//! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
+//!
+//! What goes over the wire, on either of the two [wires](Wire), stands in [SPEC.md]. The engine alone, without
+//! sockets, clocks and tasks, is [`proto`].
+//!
+//! # Features
+//!
+//! | feature | | what it brings |
+//! |---|---|---|
+//! | `tokio` | default | the connection, its client and its server |
+//! | `tls` | default | `wss://` through rustls, with the platform's roots |
+//! | `blocking` | | the same for threads without a runtime: `std::io::Read` and `Write` |
+//! | `futures-io` | | the streams as futures' `AsyncRead` and `AsyncWrite`, and as `Stream` and `Sink` of `Bytes` |
+//! | `web-transport` | | the connection as a `web_transport_trait::Session` |
+//! | `tracing` | | spans and events of connections, streams and handshakes |
+//! | `qlog` | | a file of QUIC's qlog for each connection on the QMux wire |
+//! | none | | the engine alone: neither tokio nor tungstenite |
+//!
+//! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
+// Without its features, half of what these pages link to is not there.
+#![cfg_attr(not(feature = "tls"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "tokio")]
 mod client;
 mod config;
@@ -20,7 +81,11 @@ mod futures_io;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod info;
+#[cfg(all(any(doc, doctest), feature = "tls"))]
+pub mod manual;
 pub mod proto;
+#[cfg(feature = "qlog")]
+mod qlog;
 #[cfg(feature = "tokio")]
 mod recv_stream;
 #[cfg(feature = "tokio")]
@@ -36,11 +101,15 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio")]
+mod trace;
+#[cfg(feature = "tokio")]
 mod upgraded;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 
 pub use config::Config;
+#[cfg(feature = "qlog")]
+pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]
 pub use web_transport::WebTransportError;
 #[cfg(feature = "tokio")]

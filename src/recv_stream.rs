@@ -14,6 +14,7 @@ use crate::{
     ReadExactError, ReadToEndError, ResetError, StreamId, VarInt,
     proto::{ClosedStream, ReadError},
     shared::ConnectionRef,
+    trace::{self, Told},
 };
 
 /// How the half ended, for whoever asks again.
@@ -32,11 +33,12 @@ pub struct RecvStream {
     id: StreamId,
     connection: ConnectionRef,
     end: End,
+    told: Told,
 }
 
 impl RecvStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, end: End::None }
+        Self { id, connection, end: End::None, told: Told::default() }
     }
 
     /// The stream's number.
@@ -156,7 +158,10 @@ impl RecvStream {
                 return Poll::Pending;
             }
             Ok(Some(None)) => self.end = End::Finished,
-            Err(ReadError::Reset(code)) => self.end = End::Reset(*code),
+            Err(ReadError::Reset(code)) => {
+                self.end = End::Reset(*code);
+                trace::reset_by_peer(&self.connection, self.id, &mut self.told, *code);
+            }
             Ok(Some(Some(_))) | Err(_) => {}
         }
         // Reading gives credit, and ends streams, which the peer is told.
@@ -172,6 +177,18 @@ impl RecvStream {
         let mut state = self.connection.lock();
         state.engine.recv_stream(self.id).stop(code)?;
         state.wake_driver();
+        #[cfg(feature = "tracing")]
+        if self.told.first() {
+            let (stream, code) = (self.id.into_inner(), code.into_inner());
+            trace::event!(
+                self.connection,
+                DEBUG,
+                "stream.stopped",
+                stream = stream,
+                code = code,
+                by = "local"
+            );
+        }
         Ok(())
     }
 
@@ -197,7 +214,10 @@ impl RecvStream {
         poll_fn(|cx| {
             let mut state = self.connection.lock();
             match state.engine.recv_stream(self.id).received_reset()? {
-                Some(code) => Poll::Ready(Ok(code)),
+                Some(code) => {
+                    trace::reset_by_peer(&self.connection, self.id, &mut self.told, code);
+                    Poll::Ready(Ok(code))
+                }
                 None => {
                     let before = state.readers.insert(self.id, cx.waker().clone());
                     drop(state);
@@ -225,6 +245,20 @@ impl Drop for RecvStream {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
         let waker = state.readers.remove(&self.id);
+        #[cfg(feature = "tracing")]
+        if !self.told.is_told()
+            && matches!(state.engine.recv_stream(self.id).received_reset(), Ok(None))
+        {
+            let stream = self.id.into_inner();
+            trace::event!(
+                self.connection,
+                DEBUG,
+                "stream.stopped",
+                stream = stream,
+                code = 0,
+                by = "local"
+            );
+        }
         state.engine.recv_stream(self.id).release();
         state.wake_driver();
         drop(state);

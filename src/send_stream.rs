@@ -16,6 +16,7 @@ use crate::{
     connection::wait_for,
     proto::{ClosedStream, WriteError},
     shared::{ConnectionRef, State},
+    trace::{self, Told},
 };
 
 /// The sending half of a stream.
@@ -30,11 +31,12 @@ pub struct SendStream {
     reset: bool,
     /// This end has finished the stream.
     finished: bool,
+    told: Told,
 }
 
 impl SendStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, reset: false, finished: false }
+        Self { id, connection, reset: false, finished: false, told: Told::default() }
     }
 
     /// The stream's number.
@@ -95,7 +97,10 @@ impl SendStream {
             return Poll::Ready(self.check().map(|()| 0));
         }
         let mut state = self.connection.lock();
-        let taken = state.engine.send_stream(self.id).write(data)?;
+        let written = state.engine.send_stream(self.id).write(data);
+        let taken = written.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
         match taken {
             0 => self.wait_for_room(state, cx),
             taken => {
@@ -118,7 +123,10 @@ impl SendStream {
             return Poll::Ready(self.check());
         }
         let mut state = self.connection.lock();
-        let taken = state.engine.send_stream(self.id).write_chunk(chunk)?;
+        let written = state.engine.send_stream(self.id).write_chunk(chunk);
+        let taken = written.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
         match taken {
             0 => self.wait_for_room(state, cx),
             _ => {
@@ -132,7 +140,11 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        match state.engine.send_stream(self.id).room()? {
+        let room = state.engine.send_stream(self.id).room();
+        let room = room.inspect_err(|error| {
+            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+        })?;
+        match room {
             0 => self.wait_for_room(state, cx),
             _ => Poll::Ready(Ok(())),
         }
@@ -180,6 +192,7 @@ impl SendStream {
         state.engine.send_stream(self.id).finish()?;
         self.finished = true;
         state.wake_driver();
+        trace::event!(self.connection, TRACE, "stream.finished", stream = self.id.into_inner());
         Ok(())
     }
 
@@ -197,6 +210,14 @@ impl SendStream {
         state.wake_driver();
         drop(state);
         drop(waker);
+        trace::event!(
+            self.connection,
+            DEBUG,
+            "stream.reset",
+            stream = self.id.into_inner(),
+            code = code.into_inner(),
+            by = "local"
+        );
         Ok(())
     }
 
@@ -213,11 +234,19 @@ impl SendStream {
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
+        #[cfg(feature = "tracing")]
+        let id = self.id;
         // From here on, and not from the first poll: the handle may be gone by then.
         let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
             let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
-            wait_for(&connection, &watch.news, |_| watch.outcome()).await
+            let outcome = wait_for(&connection, &watch.news, |_| watch.outcome()).await;
+            #[cfg(feature = "tracing")]
+            if let Ok(Some(code)) = outcome {
+                let error = WriteError::Stopped(code);
+                trace::write_failed(&connection, id, &mut Told::default(), &error);
+            }
+            outcome
         }
     }
 
@@ -281,6 +310,18 @@ impl Drop for SendStream {
         let mut state = self.connection.lock();
         if !self.finished && !self.reset {
             state.was_reset(self.id);
+            #[cfg(feature = "tracing")]
+            if state.engine.send_stream(self.id).room().is_ok() {
+                let stream = self.id.into_inner();
+                trace::event!(
+                    self.connection,
+                    DEBUG,
+                    "stream.reset",
+                    stream = stream,
+                    code = 0,
+                    by = "local"
+                );
+            }
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
         let waker = state.writers.remove(&self.id);

@@ -20,13 +20,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        http::{HeaderMap, StatusCode},
-        protocol::Role,
-    },
-};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
 pub use self::{
     builder::WebSocketServerBuilder,
@@ -39,7 +33,8 @@ use crate::{
         server::{self as handshake, Refusal},
     },
     proto::{Side, Wire},
-    socket::{ReadsFirst, TungsteniteSocket},
+    socket::FramedSocket,
+    trace,
 };
 
 /// How long accepting rests when the system is out of file descriptors or memory: long enough for some
@@ -126,7 +121,10 @@ impl WebSocketServer {
             match self.listener.accept().await {
                 Ok((stream, address)) => return self.connecting(stream, address),
                 Err(error) if is_of_one_client(&error) => {}
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    trace::accept_paused(&error);
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -141,7 +139,8 @@ impl WebSocketServer {
         };
         let future = Box::pin(async move {
             stream.set_nodelay(true)?;
-            settings.open(start, stream, info).await
+            let failed = |error: &_| trace::accept_failed(error, Some(address));
+            settings.open(start, stream, info).await.inspect_err(failed)
         });
         Connecting { future, remote_address: address }
     }
@@ -216,7 +215,8 @@ impl WebSocketAcceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.0.open(Instant::now(), io, ConnectionInfo::default()).await
+        let failed = |error: &_| trace::accept_failed(error, None);
+        self.0.open(Instant::now(), io, ConnectionInfo::default()).await.inspect_err(failed)
     }
 }
 
@@ -310,14 +310,12 @@ impl Settings {
         timeout(self.left(start), write).await.map_err(|_| AcceptError::HandshakeTimeout)??;
         info.response_headers = Some(headers.into());
 
+        trace::handshake_completed(Side::Server, wire, &info);
+
         let mut config = self.config.clone();
         config.handshake_timeout = self.left(start);
-        let settings = config.websocket_config(wire);
-        let io = ReadsFirst::new(io);
         // A client may send its parameters right behind its request.
-        let websocket =
-            WebSocketStream::from_partially_read(io, buf, Role::Server, Some(settings)).await;
-        let socket = TungsteniteSocket::new(websocket);
+        let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
         let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
         connection.established().await?;
         Ok(connection)

@@ -17,6 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
     proto::{Connection, ConnectionError, Event, SendEnd},
+    trace,
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.
@@ -26,6 +27,12 @@ pub(crate) struct Shared {
     /// What the engine's times are counted from.
     epoch: Instant,
     pub(crate) info: ConnectionInfo,
+    /// The connection's number in this process, for whoever reads its logs.
+    #[cfg(feature = "qlog")]
+    pub(crate) id: u64,
+    /// What is recorded of the connection belongs to it.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: tracing::Span,
     /// How many handles there are; the driver is none.
     handles: AtomicUsize,
     pub(crate) established: Notify,
@@ -57,7 +64,13 @@ pub(crate) struct State {
 
 impl Shared {
     pub(crate) fn new(engine: Connection, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
+        #[cfg(any(feature = "tracing", feature = "qlog"))]
+        let id = trace::next_connection_id();
         Arc::new(Self {
+            #[cfg(feature = "qlog")]
+            id,
+            #[cfg(feature = "tracing")]
+            span: trace::connection_span(id, &engine, &info),
             state: Mutex::new(State {
                 engine,
                 driver: None,
@@ -99,6 +112,7 @@ impl Shared {
         while let Some(event) = state.engine.poll() {
             match event {
                 Event::Established => {
+                    trace::event!(self, DEBUG, "connection.established");
                     self.established.notify_waiters();
                     for dir in [Dir::Bi, Dir::Uni] {
                         state.wake_openers(dir, wakers);
@@ -111,7 +125,13 @@ impl Shared {
                 Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => self.datagram_received.notify_waiters(),
                 Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
-                Event::Closed => self.wake_all(state, wakers),
+                Event::Closed => {
+                    #[cfg(feature = "tracing")]
+                    if let Some(error) = state.engine.close_reason() {
+                        trace::closed(self, error);
+                    }
+                    self.wake_all(state, wakers);
+                }
             }
         }
     }
@@ -137,6 +157,7 @@ impl Shared {
         // A timeout past what a clock can tell is none.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         state.engine.shutdown(now, deadline);
+        trace::event!(self, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
         for openers in &mut state.openers {
             wakers.extend(openers.wakers());
@@ -308,6 +329,12 @@ impl ConnectionRef {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.handles.fetch_add(1, Ordering::Relaxed);
         Self(shared)
+    }
+
+    /// What it refers to, for whoever is no handle.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn without_handle(&self) -> Arc<Shared> {
+        self.0.clone()
     }
 }
 

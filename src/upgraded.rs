@@ -52,8 +52,6 @@ impl Config {
     /// The settings of tungstenite that go with this configuration, for
     /// [`WebSocketConnection::from_websocket`].
     pub fn websocket_config(&self, wire: Wire) -> WebSocketConfig {
-        TungsteniteSocket::config(
-            wire.max_inbound_message(self.max_record_size, self.stream_window),
-        )
+        TungsteniteSocket::config(self.max_inbound_message(wire))
     }
 }

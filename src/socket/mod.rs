@@ -1,14 +1,14 @@
 //! What a connection needs of the WebSocket below it, and the sockets that give it.
 
+mod framed;
 mod memory;
-mod reads_first;
 mod tungstenite;
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub(crate) use self::reads_first::ReadsFirst;
+pub(crate) use self::framed::FramedSocket;
 pub use self::{
     memory::{MemorySocket, MemoryStall, memory_pair},
     tungstenite::TungsteniteSocket,

@@ -78,3 +78,13 @@ pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<
     }
     None
 }
+
+/// Numbers without a pattern, the same in each run.
+pub(crate) struct Dice(pub(crate) u32);
+
+impl Dice {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as usize % end
+    }
+}

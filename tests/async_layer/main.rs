@@ -12,6 +12,8 @@ mod cancel_safety;
 mod no_deadlock;
 mod no_pause;
 mod nothing_lost;
+mod opening;
+mod shutdown;
 mod stopped;
 mod tokio_io;
 mod wakeups;

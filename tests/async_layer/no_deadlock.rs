@@ -175,3 +175,44 @@ async fn a_socket_that_stood_still_goes_on_where_it_was() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_on_several_threads_all_come_to_their_end() {
+    for wire in WIRES {
+        let config = config(|config| {
+            config.stream_window(20_000).send_buffer(7_000).max_concurrent_bidi_streams(40);
+            config.keep_alive_interval(None).max_idle_timeout(None);
+        });
+        let (client, server) = over(memory_pair(30_000), wire, &config).await;
+        let mut tasks = Vec::new();
+        for (opener, accepter) in [(&client, &server), (&server, &client)] {
+            for task in 0..8 {
+                let (opener, accepter) = (opener.clone(), accepter.clone());
+                tasks.push(tokio::spawn(async move {
+                    for round in 0..50 {
+                        // Whichever stream is next: each task echoes one for each that it opens.
+                        let echo = async {
+                            // An accept that is given up leaves its stream to the others.
+                            let given_up = give_up_after(round % 3, accepter.accept_bi()).await;
+                            let stream = match given_up {
+                                Some(stream) => stream,
+                                None => accepter.accept_bi().await,
+                            };
+                            let (mut send, mut recv) = stream.unwrap().into_split();
+                            tokio::io::copy(&mut recv, &mut send).await.unwrap();
+                            send.finish().unwrap();
+                        };
+                        tokio::join!(exchange(&opener, task * 100 + round, 30_000), echo);
+                    }
+                }));
+            }
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        // The last ends are on their way.
+        while client.stats().live_streams + server.stats().live_streams > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -13,18 +13,25 @@ use crate::{
 const STALLED: usize = 32;
 const MIB: usize = 1024 * 1024;
 
+/// What stands still stands still for ever: no ping comes to its help.
+fn without_pings() -> Config {
+    config(|config| {
+        config.keep_alive_interval(None).max_idle_timeout(None);
+    })
+}
+
 /// Streams that nobody reads, filled to the window and the send buffer behind it.
 async fn stall(
     client: &WebSocketConnection,
     server: &WebSocketConnection,
-    config_window: usize,
+    window: usize,
 ) -> Vec<(WebSocketStream, WebSocketStream)> {
     let mut stalled = Vec::new();
     for seed in 0..STALLED {
         let mut stream = client.open_bi().await.unwrap();
         stream.send().announce();
         let accepted = server.accept_bi().await.unwrap();
-        write_expected(stream.send(), seed, config_window).await;
+        write_expected(stream.send(), seed, window).await;
         stalled.push((stream, accepted));
     }
     // What is left in the send buffers when the windows are full can never leave.
@@ -32,7 +39,7 @@ async fn stall(
         tokio::task::yield_now().await;
     }
     for (seed, (stream, _)) in stalled.iter_mut().enumerate() {
-        stream.send().write_chunk(expected(seed, config_window, 1_000)).await.unwrap();
+        stream.send().write_chunk(expected(seed, window, 1_000)).await.unwrap();
     }
     stalled
 }
@@ -89,22 +96,19 @@ async fn one_of_many(
 
 #[tokio::test]
 async fn over_tcp_256_mib_pass_32_qmux_streams_that_stand_still() {
-    let config = Config::default();
-    one_of_many(tcp(Wire::QMux, &config).await, MIB, 256 * MIB).await;
+    one_of_many(tcp(Wire::QMux, &without_pings()).await, MIB, 256 * MIB).await;
 }
 
 #[tokio::test]
 async fn over_tcp_256_mib_pass_32_jsws_streams_that_stand_still() {
-    let config = Config::default();
-    one_of_many(tcp(Wire::JsWs, &config).await, MIB, 256 * MIB).await;
+    one_of_many(tcp(Wire::JsWs, &without_pings()).await, MIB, 256 * MIB).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn in_memory_16_mib_pass_32_streams_that_stand_still() {
     for wire in WIRES {
-        let config = config(|config| {
-            config.stream_window(100_000).keep_alive_interval(None).max_idle_timeout(None);
-        });
+        let mut config = without_pings();
+        config.stream_window(100_000);
         one_of_many(memory(wire, &config).await, 100_000, 16 * MIB).await;
     }
 }

@@ -24,7 +24,11 @@ fn timed_out(conn: &wsmux::proto::Connection) -> Option<Timeout> {
 /// What an awake task does: handles each timer when it is due, up to `until`. Gives what was said meanwhile.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
-    while let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) {
+    for fired in 0.. {
+        let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) else {
+            break;
+        };
+        assert!(fired < 10_000, "a timer that is due again as soon as it was handled: {timeout:?}");
         peer.now = peer.now.max(timeout);
         peer.conn.handle_timeout(peer.now);
         said.extend(peer.said());

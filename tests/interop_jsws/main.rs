@@ -6,9 +6,9 @@
 
 mod cancel;
 mod close;
-#[path = "../support/interop.rs"]
+#[path = "../interop/interop.rs"]
 mod interop;
-#[path = "../support/node.rs"]
+#[path = "../interop/node.rs"]
 mod node;
 mod pair;
 

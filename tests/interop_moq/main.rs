@@ -4,9 +4,9 @@
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
-#[path = "../support/interop.rs"]
+#[path = "../interop/interop.rs"]
 mod interop;
-#[path = "../support/node.rs"]
+#[path = "../interop/node.rs"]
 mod node;
 mod pair;
 

@@ -1,7 +1,7 @@
 //! The QMux wire against another implementation of it, the crate `qmux`, over ws and wss. Each story is told
 //! twice, with our server and with our client.
 
-#[path = "../support/interop.rs"]
+#[path = "../interop/interop.rs"]
 mod interop;
 mod pair;
 
@@ -142,9 +142,9 @@ async fn their_reset_and_stop_reach_us_with_their_codes(role: Role) {
         for number in [u32::MAX, 4242, 0] {
             let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
             their_send.reset(number);
-            assert_eq!(reset_code(stream.recv()).await, number.into());
+            assert_eq!(reset_code(stream.recv()).await, u64::from(number));
             their_recv.stop(number);
-            assert_eq!(stop_code(stream.send()).await, number.into());
+            assert_eq!(stop_code(stream.send()).await, u64::from(number));
             let written = stream.send().write(b"more").await;
             assert!(matches!(written, Err(WriteError::Stopped(told)) if told == number.into()));
         }

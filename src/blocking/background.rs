@@ -1,0 +1,155 @@
+//! The thread in the background, where the drivers run.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::mpsc,
+};
+
+use super::wait;
+
+/// How often the thread looks whether the last drivers are done: those of handshakes that failed, which nobody
+/// else knows of. Seldom needed, and soon over.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A thread with a runtime. It ends when the last clone is gone and so is every connection that it was
+/// [told of](Self::carry).
+#[derive(Debug, Clone)]
+pub(super) struct Background {
+    runtime: Handle,
+    /// Nothing is ever sent.
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl Background {
+    pub(super) fn start() -> io::Result<Self> {
+        Ok(Self::start_thread()?.0)
+    }
+
+    fn start_thread() -> io::Result<(Self, JoinHandle<()>)> {
+        let (sender, started) = sync_channel(1);
+        // At most 15 characters are shown by Linux.
+        let thread = thread::Builder::new().name("wsmux-blocking".into()).spawn(|| run(sender))?;
+        let background = started.recv().map_err(io::Error::other)??;
+        Ok((background, thread))
+    }
+
+    /// Waits for a future that needs a runtime: what it spawns runs in the background, itself it runs here.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        let _context = self.runtime.enter();
+        wait::wait(future)
+    }
+
+    /// The thread lives at least as long as this connection, whose driver runs there.
+    pub(super) fn carry(&self, connection: &crate::WebSocketConnection) {
+        let (gone, alive) = (connection.gone(), self.alive.clone());
+        self.runtime.spawn(async move {
+            gone.await;
+            drop(alive);
+        });
+    }
+}
+
+/// The runtime is made and dropped in its own thread: dropping it in the thread of another would panic.
+fn run(started: SyncSender<io::Result<Background>>) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let (alive, mut gone) = mpsc::channel(1);
+    let background = Background { runtime: runtime.handle().clone(), alive };
+    if started.send(Ok(background)).is_err() {
+        return;
+    }
+    let metrics = runtime.metrics();
+    runtime.block_on(async {
+        gone.recv().await;
+        while metrics.num_alive_tasks() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    });
+    // A name that is still being resolved is nothing to wait for.
+    runtime.shutdown_background();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, ConnectionError, ConnectionInfo, Side, VarInt, WebSocketConnection, Wire,
+        socket::{MemorySocket, memory_pair},
+    };
+
+    /// A connection that the background was not told of.
+    fn stray(background: &Background, socket: MemorySocket, side: Side) -> WebSocketConnection {
+        let (config, info) = (Config::default(), ConnectionInfo::default());
+        let make =
+            async { WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info) };
+        background.wait(make)
+    }
+
+    fn connection(
+        background: &Background,
+        socket: MemorySocket,
+        side: Side,
+    ) -> WebSocketConnection {
+        let connection = stray(background, socket, side);
+        background.carry(&connection);
+        connection
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_clone() {
+        let (background, thread) = Background::start_thread().unwrap();
+        let clone = background.clone();
+        drop(background);
+        assert_eq!(clone.wait(async { tokio::spawn(async { 1 }).await.unwrap() }), 1);
+        drop(clone);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn the_thread_outlives_its_handle_by_the_life_of_its_connections() {
+        let (left, right) = memory_pair(1024);
+        let (background, thread) = Background::start_thread().unwrap();
+        let client = connection(&background, left, Side::Client);
+        drop(background);
+        let (other, other_thread) = Background::start_thread().unwrap();
+        let server = connection(&other, right, Side::Server);
+        drop(other);
+
+        wait::wait(client.established()).unwrap();
+        assert!(!thread.is_finished());
+        client.close(VarInt::from_u32(7), b"bye");
+        let seen = wait::wait(server.closed());
+        assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
+        for thread in [thread, other_thread] {
+            thread.join().unwrap();
+        }
+        drop((client, server));
+    }
+
+    #[test]
+    fn the_last_drop_still_tells_the_peer() {
+        // A handshake that fails leaves a connection that the background was not told of.
+        for make in [connection, stray] {
+            let (left, right) = memory_pair(1024);
+            let (background, thread) = Background::start_thread().unwrap();
+            let client = make(&background, left, Side::Client);
+            let other = Background::start().unwrap();
+            let server = connection(&other, right, Side::Server);
+            wait::wait(client.established()).unwrap();
+            drop((client, background));
+            let seen = wait::wait(server.closed());
+            assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What waiting fails with.
+
+use std::io;
+
+/// What was waited for failed, or did not happen in time.
+///
+/// As an [`io::Error`] it has the kind of its cause, with one difference: [`TimedOut`](io::ErrorKind::TimedOut)
+/// is said of [`WaitError::TimedOut`] alone, so that trying again after it makes sense. A connection that has
+/// ended because time ran out, or with an error of the socket that sounds like "try again", is
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is within the error
+/// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) where the connection has ended, else
+/// the operation's own.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WaitError<E> {
+    /// The timeout has passed. Nothing was done, and nothing is lost.
+    #[error("timed out")]
+    TimedOut,
+    /// The operation failed.
+    #[error(transparent)]
+    Failed(E),
+}
+
+impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
+    fn from(error: WaitError<E>) -> Self {
+        match error {
+            WaitError::TimedOut => Self::new(io::ErrorKind::TimedOut, "timed out"),
+            WaitError::Failed(error) => final_error(error.into()),
+        }
+    }
+}
+
+/// Std and many programs try again after some kinds of errors, without end where the error stays.
+fn final_error(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
+            let kind = io::ErrorKind::ConnectionAborted;
+            match error.into_inner() {
+                Some(cause) => io::Error::new(kind, cause),
+                None => kind.into(),
+            }
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConnectionError, ReadError, SocketError, Timeout};
+
+    fn of(error: ConnectionError) -> io::Error {
+        WaitError::Failed(ReadError::ConnectionLost(error)).into()
+    }
+
+    #[test]
+    fn an_ended_connection_never_sounds_like_try_again() {
+        for kind in [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut]
+        {
+            let socket = SocketError::from(io::Error::from(kind));
+            assert_eq!(of(ConnectionError::Reset(socket)).kind(), io::ErrorKind::ConnectionAborted);
+        }
+        let idle = of(ConnectionError::TimedOut(Timeout::Idle));
+        assert_eq!(idle.kind(), io::ErrorKind::ConnectionAborted);
+        let cause = idle.get_ref().and_then(|cause| cause.downcast_ref::<ConnectionError>());
+        assert!(matches!(cause, Some(ConnectionError::TimedOut(Timeout::Idle))), "{cause:?}");
+        let timeout = io::Error::from(WaitError::<ReadError>::TimedOut);
+        assert_eq!(timeout.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,137 @@
+//! The receiving half of a stream.
+
+use std::{
+    io::{self, Read},
+    mem,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    WaitError,
+    wait::{checked_limit, try_wait},
+};
+use crate::{ClosedStream, ReadError, ReadToEndError, ResetError, StreamId, VarInt};
+
+/// The receiving half of a stream, a [`Read`].
+///
+/// Dropping it before its end was read stops the stream with code 0: the peer is told to send no more.
+#[derive(Debug)]
+pub struct RecvStream {
+    inner: crate::RecvStream,
+    timeout: Option<Duration>,
+    /// What a [`read_to_end`](Self::read_to_end) had read when its time ran out, at most its limit.
+    unread: Bytes,
+}
+
+impl RecvStream {
+    /// The stream, to be used by threads from here on; see
+    /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
+    pub fn from_async(stream: crate::RecvStream) -> Self {
+        Self { inner: stream, timeout: None, unread: Bytes::new() }
+    }
+
+    /// The stream, to be used by tasks from here on.
+    ///
+    /// # Errors
+    /// The stream itself, unchanged, while it keeps bytes of a [`read_to_end`](Self::read_to_end) that timed
+    /// out: they have to be read first.
+    pub fn into_async(self) -> Result<crate::RecvStream, Self> {
+        if self.unread.is_empty() { Ok(self.inner) } else { Err(self) }
+    }
+
+    pub(super) fn as_async(&self) -> &crate::RecvStream {
+        &self.inner
+    }
+
+    /// The stream's number.
+    pub fn id(&self) -> StreamId {
+        self.inner.id()
+    }
+
+    /// How long a read, or [`received_reset`](Self::received_reset), may wait for news; `None`, as at the start,
+    /// for ever. Past that it fails with [`TimedOut`](io::ErrorKind::TimedOut), no byte is lost, and it can be
+    /// tried again. What reads more than once waits so long each time.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with std's sockets.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.timeout = checked_limit(timeout)?;
+        Ok(())
+    }
+
+    /// How long a read may wait.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Waits for bytes, and gives up to `max_length` of them in one piece and without a copy; `None` at the end
+    /// of the stream.
+    ///
+    /// # Errors
+    /// [`WaitError`] with a [`ReadError`].
+    pub fn read_chunk(&mut self, max_length: usize) -> Result<Option<Bytes>, WaitError<ReadError>> {
+        if !self.unread.is_empty() {
+            return Ok(Some(self.unread.split_to(max_length.min(self.unread.len()))));
+        }
+        try_wait(self.timeout, self.inner.read_chunk(max_length))
+    }
+
+    /// Reads to the end of the stream. It goes before [`Read::read_to_end`], which has no limit and is called
+    /// by that name in full.
+    ///
+    /// # Errors
+    /// [`WaitError`] with [`ReadToEndError::TooLong`] when there are more than `limit` bytes; what was read
+    /// until then is lost. After a timeout nothing is: the next read begins where this one did.
+    pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, WaitError<ReadToEndError>> {
+        let mut all = Vec::new();
+        loop {
+            match self.read_chunk(usize::MAX) {
+                Ok(Some(chunk)) if chunk.len() > limit - all.len() => {
+                    return Err(WaitError::Failed(ReadToEndError::TooLong));
+                }
+                // Whole, and without a copy, where an attempt before has read nearly all of it.
+                Ok(Some(chunk)) if all.is_empty() => all = chunk.into(),
+                Ok(Some(chunk)) => all.extend_from_slice(&chunk),
+                Ok(None) => return Ok(all),
+                Err(WaitError::TimedOut) => {
+                    self.unread = mem::take(&mut all).into();
+                    return Err(WaitError::TimedOut);
+                }
+                Err(WaitError::Failed(error)) => return Err(WaitError::Failed(error.into())),
+            }
+        }
+    }
+
+    /// Wants no more: what has come is dropped, and the peer is told the code (STOP_SENDING, RFC 9000 §19.5).
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        self.unread.clear();
+        self.inner.stop(code)
+    }
+
+    /// Waits until the peer has reset the stream, and gives its code, without reading.
+    ///
+    /// # Errors
+    /// [`WaitError`] with a [`ResetError`] when that cannot happen any more: all has come, or this end stopped
+    /// the stream.
+    pub fn received_reset(&mut self) -> Result<VarInt, WaitError<ResetError>> {
+        try_wait(self.timeout, self.inner.received_reset())
+    }
+}
+
+/// The errors' kinds are those of [`WaitError`], and the error within is a [`ReadError`] or a
+/// [`ConnectionError`](crate::ConnectionError).
+impl Read for RecvStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.unread.is_empty() {
+            let len = buf.len().min(self.unread.len());
+            buf[..len].copy_from_slice(&self.unread.split_to(len));
+            return Ok(len);
+        }
+        Ok(try_wait(self.timeout, self.inner.read(buf))?.unwrap_or(0))
+    }
+}

@@ -1,0 +1,94 @@
+//! Listening.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
+
+use super::{WebSocketConnection, background::Background};
+use crate::{AcceptError, WebSocketAcceptor};
+
+/// Takes connections from clients. Several threads may accept at once.
+#[derive(Debug)]
+pub struct WebSocketServer {
+    server: crate::WebSocketServer,
+    background: Background,
+}
+
+impl WebSocketServer {
+    /// Listens on a TCP address; `acceptor` has the settings
+    /// ([`build`](crate::WebSocketServerBuilder::build)).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind(address: impl ToSocketAddrs, acceptor: WebSocketAcceptor) -> io::Result<Self> {
+        Self::new(TcpListener::bind(address)?, acceptor)
+    }
+
+    /// A server over a TCP socket that listens already.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new(listener: TcpListener, acceptor: WebSocketAcceptor) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let background = Background::start()?;
+        let listener = background.wait(async { tokio::net::TcpListener::from_std(listener) })?;
+        let server = crate::WebSocketServer::new(listener, acceptor);
+        Ok(Self { server, background })
+    }
+
+    /// The address that the server listens on: the port, where it was bound to port 0.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.server.local_addr()
+    }
+
+    /// The server's settings.
+    pub fn acceptor(&self) -> &WebSocketAcceptor {
+        self.server.acceptor()
+    }
+
+    /// Waits for the next client. Its handshake is for [`Connecting::wait`] to do, best in a thread of its
+    /// own: then a client that is slow holds up nobody. `None` once the server is [closed](Self::close).
+    ///
+    /// It does not fail, as that of the [async server](crate::WebSocketServer::accept) does not.
+    pub fn accept(&self) -> Option<Connecting> {
+        let connecting = self.background.wait(self.server.accept())?;
+        Some(Connecting { connecting, background: self.background.clone() })
+    }
+
+    /// From now on [`accept`](Self::accept) gives `None`, also to the threads that wait in it. Connections go
+    /// on, and so do handshakes; the port is free once the server is dropped.
+    pub fn close(&self) {
+        self.server.close();
+    }
+}
+
+/// A client whose handshake is to be done. Nothing happens before it is waited for, but the handshake timeout
+/// counts from the TCP connection. When it is dropped, the client's socket is closed.
+#[derive(Debug)]
+#[must_use = "the handshake is done by waiting for it"]
+pub struct Connecting {
+    connecting: crate::Connecting,
+    background: Background,
+}
+
+impl Connecting {
+    /// The client's address, or that of the proxy before it.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connecting.remote_address()
+    }
+
+    /// Does the handshake, within the [handshake timeout](crate::Config::handshake_timeout).
+    ///
+    /// # Errors
+    /// [`AcceptError`].
+    pub fn wait(self) -> Result<WebSocketConnection, AcceptError> {
+        let Self { connecting, background } = self;
+        let connection = background.wait(connecting)?;
+        background.carry(&connection);
+        Ok(WebSocketConnection::from_async(connection))
+    }
+}

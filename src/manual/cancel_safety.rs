@@ -1,0 +1,147 @@
+//! What happens when a future is dropped before it is done, for each async method.
+//!
+//! A future is dropped by `select!` when another branch wins, by a timeout, and with its task. A method is *cancel
+//! safe* when nothing is lost or doubled then: calling it again goes on as if the first call had never been.
+//! Here nearly all are, because they wait first and take in one step afterwards.
+//!
+//! # The table
+//!
+//! | method | safe | when its future is dropped |
+//! |---|---|---|
+//! | [`SendStream::write`](crate::SendStream::write) | yes | nothing has been taken |
+//! | [`SendStream::write_chunk`](crate::SendStream::write_chunk) | yes | nothing has been taken; the chunk is dropped, so keep a clone |
+//! | [`SendStream::write_all`](crate::SendStream::write_all) | **no** | some bytes may have been taken, nobody knows how many |
+//! | [`SendStream::stopped`](crate::SendStream::stopped) | yes | nothing |
+//! | [`RecvStream::read`](crate::RecvStream::read), [`read_chunk`](crate::RecvStream::read_chunk) | yes | no byte has been read |
+//! | [`RecvStream::read_exact`](crate::RecvStream::read_exact) | **no** | what is in the buffer has been read, nobody knows how much |
+//! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | what was read is lost |
+//! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing |
+//! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is given up |
+//! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream waits for the next call |
+//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent; the datagram is dropped, so keep a clone |
+//! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram waits for the next call |
+//! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
+//! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown goes on, as long as another handle is left |
+//! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is given up, its socket closed |
+//! | [`WebSocketServer::accept`](crate::WebSocketServer::accept) | yes | the client waits for the next call |
+//! | awaiting a [`Connecting`](crate::Connecting) | | the client's socket is closed; await `&mut connecting` to go on later |
+//! | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io) | | the stream of bytes is dropped |
+//! | [`from_websocket`](crate::WebSocketConnection::from_websocket) | | the connection is closed |
+//!
+//! The traits: of tokio's `AsyncReadExt` and `AsyncWriteExt`, `read`, `read_buf`, `write`, `write_buf` and
+//! `flush` are as safe here as tokio says. `read_exact`, `read_to_end`, `write_all` and `copy` are not.
+//! `shutdown` finishes the stream at once, and can be called again.
+//!
+//! Methods that are not async take effect at once and have nothing to cancel: `finish`, `reset`, `stop`,
+//! `announce`, `close`, `send_datagram`.
+//!
+//! # write, write_all, write_chunk
+//!
+//! - `write` takes as many bytes as there is room for, and says how many. Under `select!`, keep the rest yourself.
+//! - `write_chunk` takes all or nothing, without a copy: the simplest under `select!`. Do not give it chunks that
+//!   are large against the [send buffer](crate::Config::send_buffer), which it may overfill.
+//! - `write_all` is for where nothing cancels it, or where a cancelled write means the end of the stream.
+//!
+//! That last case is common and safe: a timeout around a whole request drops the stream with it, the drop resets
+//! it, and the peer sees an error and no half message that looks whole.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tokio::time::timeout;
+//! use wsmux::WebSocketConnection;
+//! # use wsmux::{Config, ConnectionInfo, Side, Wire, socket::memory_pair};
+//!
+//! type Error = Box<dyn std::error::Error + Send + Sync>;
+//!
+//! async fn request(connection: &WebSocketConnection, body: &[u8]) -> Result<Vec<u8>, Error> {
+//!     let (mut send, mut recv) = connection.open_bi().await?.into_split();
+//!     send.write_all(body).await?;
+//!     send.finish()?;
+//!     Ok(recv.read_to_end(64 * 1024).await?)
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Error> {
+//! # let (left, right) = memory_pair(64 * 1024);
+//! # let end = |socket, side| WebSocketConnection::from_socket(
+//! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
+//! # let (connection, server) = (end(left, Side::Client), end(right, Side::Server));
+//! // Nobody answers: the stream is dropped, and the connection is as good as before.
+//! assert!(timeout(Duration::from_millis(10), request(&connection, b"?")).await.is_err());
+//! assert!(connection.close_reason().is_none());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A loop that reads and writes
+//!
+//! With `write_chunk`, a value that has not been written yet stays where it is:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use tokio::sync::mpsc;
+//! use wsmux::WebSocketStream;
+//! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
+//!
+//! type Error = Box<dyn std::error::Error + Send + Sync>;
+//!
+//! /// Sends what comes from `outbox`, until that is closed; returns what came from the peer until its end.
+//! async fn pump(stream: &mut WebSocketStream, mut outbox: mpsc::Receiver<Bytes>) -> Result<usize, Error> {
+//!     let (send, recv) = stream.split();
+//!     let (mut waiting, mut open, mut received) = (None::<Bytes>, true, 0);
+//!     loop {
+//!         tokio::select! {
+//!             chunk = outbox.recv(), if open && waiting.is_none() => match chunk {
+//!                 Some(chunk) => waiting = Some(chunk),
+//!                 None => {
+//!                     open = false;
+//!                     send.finish()?;
+//!                 }
+//!             },
+//!             written = send.write_chunk(waiting.clone().unwrap_or_default()), if waiting.is_some() => {
+//!                 written?;
+//!                 waiting = None;
+//!             }
+//!             chunk = recv.read_chunk(16 * 1024) => match chunk? {
+//!                 Some(chunk) => received += chunk.len(),
+//!                 None => return Ok(received),
+//!             },
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Error> {
+//! # let (left, right) = memory_pair(64 * 1024);
+//! # let end = |socket, side| WebSocketConnection::from_socket(
+//! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
+//! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
+//! # let echo = tokio::spawn(async move {
+//! #     let (mut send, mut recv) = server.accept_bi().await.unwrap().into_split();
+//! #     while let Some(chunk) = recv.read_chunk(usize::MAX).await.unwrap() {
+//! #         send.write_chunk(chunk).await.unwrap();
+//! #     }
+//! #     send.finish().unwrap();
+//! #     server.closed().await;
+//! # });
+//! let (tx, rx) = mpsc::channel(1);
+//! let mut stream = client.open_bi().await?;
+//! let sender = async {
+//!     for _ in 0..100 {
+//!         tx.send(Bytes::from(vec![7; 10_000])).await?;
+//!     }
+//!     drop(tx);
+//!     Ok::<_, Error>(())
+//! };
+//! let (sent, received) = tokio::join!(sender, pump(&mut stream, rx));
+//! sent?;
+//! assert_eq!(received?, 1_000_000);
+//! # drop((stream, client));
+//! # echo.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where a read that is not cancel safe belongs into such a loop, keep its future: pin it outside, and poll
+//! `&mut future` in the `select!`. Or give each half a task of its own, by
+//! [`into_split`](crate::WebSocketStream::into_split).

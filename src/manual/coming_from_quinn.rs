@@ -1,0 +1,141 @@
+//! quinn's names in ours, and the differences behind equal names. This is about quinn 0.11.
+//!
+//! # Types
+//!
+//! | quinn | wsmux |
+//! |---|---|
+//! | `Endpoint`, as a client, with `ClientConfig` | [`WebSocketClient`](crate::WebSocketClient) and its builder |
+//! | `Endpoint`, as a server, with `ServerConfig` | [`WebSocketServer`](crate::WebSocketServer) and its builder |
+//! | `Incoming`, `Connecting` | [`Connecting`](crate::Connecting) |
+//! | `Connection` | [`WebSocketConnection`](crate::WebSocketConnection) |
+//! | `(SendStream, RecvStream)` of a bidirectional stream | [`WebSocketStream`](crate::WebSocketStream), by `into_split` |
+//! | `SendStream`, `RecvStream` | [`SendStream`](crate::SendStream), [`RecvStream`](crate::RecvStream) |
+//! | `TransportConfig` | [`Config`](crate::Config) |
+//! | `VarInt`, `StreamId`, `Dir`, `Side` | the same names |
+//! | `ConnectionError`, `ReadError`, `WriteError`, `ClosedStream`, … | the same names |
+//! | `Chunk` | [`Bytes`](bytes::Bytes) |
+//! | `quinn_proto` | [`proto`](crate::proto): messages instead of packets, `handle_message` for `handle_event` |
+//!
+//! # Methods
+//!
+//! | quinn | wsmux | |
+//! |---|---|---|
+//! | `endpoint.connect(addr, name)?.await` | [`client.connect("wss://name/path").await`](crate::WebSocketClient::connect) | resolves the name itself |
+//! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
+//! | `incoming.refuse()` | drop it, or [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter by HTTP status |
+//! | `endpoint.close(code, reason)` | `server.close()`, and each connection's `close` | a server keeps no list of its connections |
+//! | `endpoint.wait_idle()` | each connection's [`closed()`](crate::WebSocketConnection::closed) | |
+//! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
+//! | | [`try_open_bi`](crate::WebSocketConnection::try_open_bi), [`try_open_uni`](crate::WebSocketConnection::try_open_uni) | |
+//! | `write`, `write_all` | the same | |
+//! | `write_chunk` | the same | here it takes all or nothing, and is cancel safe |
+//! | `write_chunks`, `write_all_chunks` | `write_chunk` in a loop | |
+//! | `finish` | the same | also an error when the peer has stopped the stream |
+//! | `reset`, `set_priority`, `priority` | the same | |
+//! | `stopped` | the same | another meaning of `None`, see below |
+//! | `read`, `read_exact`, `read_to_end`, `stop` | the same | |
+//! | `read_chunk(max, ordered)` | [`read_chunk(max)`](crate::RecvStream::read_chunk) | always in order |
+//! | `read_chunks` | | |
+//! | `received_reset` | the same | an error where quinn says `Ok(None)` |
+//! | `send_datagram`, `send_datagram_wait`, `read_datagram`, `max_datagram_size` | the same | |
+//! | `datagram_send_buffer_space` | | |
+//! | `close`, `close_reason` | the same | |
+//! | `closed` | the same | here the socket is gone by then |
+//! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
+//! | `set_max_concurrent_bi_streams` | `set_max_concurrent_bidi_streams` | |
+//! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
+//! | `peer_identity` | the same | the chain as DER, no `Any` |
+//! | `handshake_data` | [`info`](crate::WebSocketConnection::info), [`subprotocol`](crate::WebSocketConnection::subprotocol) | |
+//! | `export_keying_material`, `stable_id`, `force_key_update`, `rebind` | | |
+//!
+//! # Settings
+//!
+//! | quinn | wsmux | |
+//! |---|---|---|
+//! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
+//! | `stream_receive_window` | `stream_window` | |
+//! | `receive_window` | | always without end |
+//! | `send_window`, of a connection | `send_buffer`, of a stream | a stalled stream fills no one else's |
+//! | `max_idle_timeout` | the same | 30 s in both |
+//! | `keep_alive_interval` | the same | 10 s here, off in quinn |
+//! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |
+//! | `qlog_stream` | `qlog`, with the feature of that name | a file for each connection |
+//! | congestion control, MTU, GSO, … | | the operating system's TCP |
+//!
+//! # What is the same
+//!
+//! Streams are RFC 9000's: their states, their limits, their credit, their codes of 62 bits. Streams are lazy: the peer
+//! sees one with its first frame. `stop` and `reset` with a code, `stopped`, drop of a receiver as `stop(0)`, drop of
+//! the last handle as `close(0)`, strict priorities, and futures that can be dropped.
+//!
+//! # What differs
+//!
+//! **A dropped sender is a reset.** In quinn the drop of a `SendStream` finishes it, so that a task that fails in
+//! the middle looks like one that is done. Here only [`finish`](crate::SendStream::finish) does, and without it the
+//! peer's reads fail. This is what breaks in most ports: look for senders that are dropped without a `finish`.
+//!
+//! ```
+//! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (left, right) = memory_pair(64 * 1024);
+//! # let end = |socket, side| WebSocketConnection::from_socket(
+//! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
+//! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
+//! let mut send = client.open_uni().await?;
+//! send.write_all(b"all of it").await?;
+//! send.finish()?; // without this, the next line would be a reset
+//! drop(send);
+//! assert_eq!(server.accept_uni().await?.read_to_end(64).await?, b"all of it");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **`finish` tells more.** It returns [`WriteError`](crate::WriteError): `Stopped` when the peer has stopped the stream,
+//! where quinn says `Ok`, and `ConnectionLost` when the connection has ended.
+//!
+//! **`stopped` promises less.** In quinn `None` says that the peer has acknowledged every byte. TCP does not tell us,
+//! so here `None` says that the end has been handed to the socket. After a reset by this end it is
+//! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). Whoever must know that something arrived asks
+//! for an answer.
+//!
+//! **An opened stream can be announced.** Where the opener must wait for the acceptor's first bytes,
+//! [`announce`](crate::SendStream::announce) shows the stream without writing:
+//!
+//! ```
+//! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (left, right) = memory_pair(64 * 1024);
+//! # let end = |socket, side| WebSocketConnection::from_socket(
+//! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
+//! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
+//! let mut stream = client.open_bi().await?;
+//! stream.send().announce();
+//! let mut accepted = server.accept_bi().await?;
+//! accepted.send().write_all(b"hello").await?;
+//! let greeting = stream.recv().read_chunk(64).await?;
+//! # assert_eq!(greeting.as_deref(), Some(&b"hello"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Closing can wait for the streams.** `close` is quinn's: now, and what has not been sent is lost.
+//! [`shutdown`](crate::WebSocketConnection::shutdown) sends everything first; see [`closing`](super::closing). And
+//! what had come stays readable after the end, streams that were not accepted yet included.
+//!
+//! **One TCP connection.** Streams do not wait for each other's readers, but all of them wait for a lost packet.
+//! There is no migration: a new address is a new connection. There is no 0-RTT, and the handshake takes the round
+//! trips of TCP, TLS and the upgrade.
+//!
+//! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the ends, only in the two
+//! queues: the oldest go when the socket is slow ([`datagram_send_buffer`](crate::Config::datagram_send_buffer)) or
+//! the reader is ([`datagram_receive_buffer`](crate::Config::datagram_receive_buffer)). They may be large, up to
+//! [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size), and on a slow path they are late instead of
+//! lost. They overtake stream data that waits.
+//!
+//! **TLS is a choice**, by the URL. On `ws://` there is none, and
+//! [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`.
+//!
+//! **Errors** have `Reset` for a lost socket (quinn: a stateless reset), `TimedOut` with the deadline that passed, and
+//! no `VersionMismatch` or `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says who it was.

@@ -1,0 +1,153 @@
+//! Each setting, its default, the reason for it, and when to change it.
+//!
+//! There are two places. [`Config`] holds the limits and times of a connection, the same type for a client and
+//! a server. The builders hold what concerns the handshake: [`WebSocketClientBuilder`] and
+//! [`WebSocketServerBuilder`]. Nothing is read from the environment or from a file, but for the platform's
+//! root certificates.
+//!
+//! ```
+//! use std::time::Duration;
+//! use wsmux::{Config, WebSocketServer};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default();
+//! config
+//!     .stream_window(256 * 1024)
+//!     .max_concurrent_uni_streams(0)
+//!     .max_idle_timeout(Some(Duration::from_secs(60)));
+//! let server = WebSocketServer::builder().config(config).bind("127.0.0.1:0").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In [`Config`] a value out of its range is not an error: it becomes the nearest one that is in the range. The
+//! builders remember their first mistake, and [`build`](crate::WebSocketClientBuilder::build) or
+//! [`bind`](crate::WebSocketServerBuilder::bind) tells it.
+//!
+//! # Streams and memory
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | [`stream_window`] | 1 MiB | 1 to 2^32 - 1 |
+//! | [`max_concurrent_bidi_streams`] | 100 | 0 to 2^32 |
+//! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
+//! | [`send_buffer`] | 512 KiB | 1 and above |
+//!
+//! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds both the memory
+//! of a stream and its speed: no stream is faster than its window per round trip. 1 MiB is a gigabit a second
+//! over 8 ms, or 84 Mbit/s over 100 ms. Larger for bulk transfer over long paths; smaller where connections
+//! are many. It is fixed: a window does not grow by itself. [`set_stream_window`] changes it on a live
+//! connection. On the js-ws wire it also bounds a peer's messages, so there it cannot grow past its first value.
+//!
+//! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** are what the *peer* may have open;
+//! what this end may open is the peer's decision. A stream counts until both its halves have ended and the
+//! application has let go of them, so an application that does not accept or does not read lets in no more
+//! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
+//! that is not used. [`set_max_concurrent_bidi_streams`] and its sibling change them on a live connection.
+//!
+//! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
+//! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
+//! is free. Smaller where streams are many, or where what has been written must not be old when it leaves.
+//!
+//! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
+//!
+//! # Messages and datagrams
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | [`max_record_size`] | 64 KiB | 16,382 to 2^30 |
+//! | [`datagram_receive_buffer`] | 256 KiB | 0 and above; 0 refuses datagrams |
+//! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
+//!
+//! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB is four turns
+//! of the scheduler: more gains no throughput, and a message once begun holds up all that is behind it. It also
+//! bounds the datagrams that can be received. What this end *sends* is never longer than 64 KiB, whatever the
+//! peer takes. 16,382 saves memory where connections are many.
+//!
+//! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
+//! and [`ConnectionStats`] counts them. Each costs a few bytes besides its own. Larger only where bursts matter
+//! more than freshness.
+//!
+//! # Times
+//!
+//! | setting | default |
+//! |---|---|
+//! | [`max_idle_timeout`] | 30 s |
+//! | [`keep_alive_interval`] | 10 s |
+//! | [`handshake_timeout`] | 10 s |
+//! | [`close_timeout`] | 3 s |
+//! | [`connect_timeout`] of a client | 10 s |
+//!
+//! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
+//! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
+//! values holds; on the js-ws wire each end has its own. `None`, or zero, turns it off.
+//!
+//! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
+//! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
+//! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
+//! intervals where there is none. It is also what [`rtt`] is measured with. `None` where a sleeping device must
+//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
+//!
+//! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first
+//! stream: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A server counts from the TCP
+//! connection, even if nobody awaits its [`Connecting`]. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
+//!
+//! **[`close_timeout`]** is how long a close waits for the peer's answer before the socket is dropped; see
+//! [`closing`](super::closing). Longer only where round trips take seconds.
+//!
+//! **[`connect_timeout`]** is for name resolution and TCP, all addresses together; each address gets an equal
+//! share of what is left, so one that swallows packets does not take the time of those behind it.
+//!
+//! # The handshake
+//!
+//! | setting | client | server |
+//! |---|---|---|
+//! | wire | [`Wire::QMux`] | QMux alone; [`wires`](crate::WebSocketServerBuilder::wires) |
+//! | subprotocols | offers `qmux-02` | accepts `qmux-02` |
+//! | application protocols | none | none |
+//! | TLS | by the URL; the platform's verifier and roots | none, until it has a certificate |
+//! | who may connect | | everyone; [`authorize`](crate::WebSocketServerBuilder::authorize) |
+//!
+//! **js-ws has to be asked for** on either end. It is chosen by the absence of a subprotocol, and a client that
+//! offers nothing may mean neither wire.
+//!
+//! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) is worth a name: two programs
+//! that speak different things then fail in the handshake and not in the middle of a stream, where either end
+//! [requires](crate::WebSocketClientBuilder::require_protocol) it. Otherwise the bare `qmux-02` stays acceptable.
+//!
+//! **A server that trusts cookies must look at `Origin`** in `authorize`: a web page of any origin can open a
+//! WebSocket, and the browser sends the cookies along.
+//!
+//! **Compression** is neither offered nor accepted, and Nagle's algorithm is off. Neither is a setting. With the
+//! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
+//! disk, and shows who did what when.
+//!
+//! # What is not a setting
+//!
+//! The connection's credit (without end, see [`flow_control`](super::flow_control)), a stream's turn
+//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter), the longest message
+//! sent (64 KiB), and the code of a refused stream (0).
+//!
+//! [`Config`]: crate::Config
+//! [`Connecting`]: crate::Connecting
+//! [`ConnectionStats`]: crate::ConnectionStats
+//! [`WebSocketClientBuilder`]: crate::WebSocketClientBuilder
+//! [`WebSocketServerBuilder`]: crate::WebSocketServerBuilder
+//! [`Wire::QMux`]: crate::Wire::QMux
+//! [`close_timeout`]: crate::Config::close_timeout
+//! [`connect_timeout`]: crate::WebSocketClientBuilder::connect_timeout
+//! [`datagram_receive_buffer`]: crate::Config::datagram_receive_buffer
+//! [`datagram_send_buffer`]: crate::Config::datagram_send_buffer
+//! [`handshake_timeout`]: crate::Config::handshake_timeout
+//! [`keep_alive_interval`]: crate::Config::keep_alive_interval
+//! [`max_concurrent_bidi_streams`]: crate::Config::max_concurrent_bidi_streams
+//! [`max_concurrent_uni_streams`]: crate::Config::max_concurrent_uni_streams
+//! [`max_idle_timeout`]: crate::Config::max_idle_timeout
+//! [`max_record_size`]: crate::Config::max_record_size
+//! [`rtt`]: crate::WebSocketConnection::rtt
+//! [`send_buffer`]: crate::Config::send_buffer
+//! [`set_max_concurrent_bidi_streams`]: crate::WebSocketConnection::set_max_concurrent_bidi_streams
+//! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
+//! [`stream_window`]: crate::Config::stream_window

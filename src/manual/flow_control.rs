@@ -1,0 +1,169 @@
+//! Credit, send buffers, memory, priorities, and why no stream pauses another.
+//!
+//! # A stream's credit
+//!
+//! Each receiving half has a *window*: how far the peer may be ahead of the reader. What the peer may send is its
+//! *credit*. At the start that is the whole window; sending uses it up, and reading renews it, in steps of a quarter
+//! of the window. A reader that stops reading thus stops its own sender, and after that costs nothing but the
+//! bytes that lie there: at most one window.
+//!
+//! The window is [`Config::stream_window`], the same for every stream, and
+//! [`set_stream_window`](crate::WebSocketConnection::set_stream_window) changes it on a live connection. It does not
+//! grow by itself. On the js-ws wire a stream begins without credit, and its first data waits for one round trip.
+//!
+//! Credit is exact. A peer that sends more than it was granted breaks the protocol: the connection ends with
+//! `FLOW_CONTROL_ERROR`, and nothing is dropped in silence.
+//!
+//! # No pause for the whole connection
+//!
+//! QUIC has a second account, the credit of the connection, that all streams draw on. A few readers that stand
+//! still can use it up, and then the streams of everybody else stand still too. On the QMux wire wsmux grants its
+//! peer connection credit without end (2^62 - 1 bytes), so that a stream's own credit always runs out first. Memory
+//! stays bounded without it: by the number of streams times their window.
+//!
+//! The other places where one stream could hold up the rest are closed as well. The socket is always read,
+//! whether or not anybody accepts streams, reads, or can write. Bytes to be sent stay in their stream's buffer
+//! until the socket can take a message, and only a stream that has both data and credit is given a turn. What
+//! does stay shared is the TCP connection: a lost packet delays all streams, and so does a slow network.
+//!
+//! ```
+//! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (left, right) = memory_pair(64 * 1024);
+//! # let end = |socket, side| WebSocketConnection::from_socket(
+//! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
+//! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
+//! // Ten streams that nobody reads: their windows are used up, and bytes wait in their send buffers.
+//! let mut stalled = Vec::new();
+//! for _ in 0..10 {
+//!     let mut send = client.open_uni().await?;
+//!     send.write_all(&vec![0; 1024 * 1024 + 256 * 1024]).await?;
+//!     stalled.push(send);
+//! }
+//! // Another one passes them all.
+//! let mut send = client.open_bi().await?.into_split().0;
+//! send.write_all(b"still moving").await?;
+//! send.finish()?;
+//! let mut recv = server.accept_bi().await?.into_split().1;
+//! assert_eq!(recv.read_to_end(64).await?, b"still moving");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Send buffers
+//!
+//! A write is done when the stream's send buffer has taken the bytes, not when they have left. The buffer takes up
+//! to [`Config::send_buffer`] bytes; then writes wait until half of it is free. Of the waiting
+//! bytes of all streams [`ConnectionStats::send_buffered`](crate::ConnectionStats::send_buffered) tells the sum.
+//! A reset empties the buffer. There is no flush: what was written leaves as soon as credit and socket allow, and
+//! [`stopped`](crate::SendStream::stopped) tells when a finished stream has left.
+//!
+//! [`write_chunk`](crate::SendStream::write_chunk) takes a whole [`Bytes`](bytes::Bytes) at once if there is any
+//! room, so with it the buffer may hold more than its limit, by less than one chunk. Keep chunks small against the
+//! buffer, or the bound is the chunk's.
+//!
+//! # Memory of a connection
+//!
+//! Whatever the peer does, payload bytes are held up to these sums:
+//!
+//! ```text
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + datagram_receive_buffer + one message
+//! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
+//! socket    256 KiB for reading, 128 KiB for writing
+//! ```
+//!
+//! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
+//! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire. Besides that come
+//! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
+//! empty; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
+//! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
+//!
+//! The sums count payload. Small pieces of large messages are copied, so that one byte cannot keep a whole message
+//! alive; but pieces from 4 KiB on share the block that they were read in, of up to 256 KiB, and the block lives as
+//! long as any piece in it is unread.
+//!
+//! These are upper bounds for a peer that fills everything and an application that reads nothing.
+//!
+//! **The defaults**, for a server that opens no streams itself:
+//!
+//! ```text
+//! receive   (100 + 100 + 0) * 1 MiB + 256 KiB + 64 KiB   = 200.3 MiB
+//! send      (100 + 0 + 0) * 512 KiB + 256 KiB            =  50.3 MiB
+//! socket                                                 =   0.4 MiB
+//! ```
+//!
+//! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 2.4 TiB. With
+//! eight bidirectional streams of 64 KiB, no unidirectional ones and no datagrams, each is bounded by 1.4 MiB, all
+//! together by 13.6 GiB:
+//!
+//! ```
+//! use wsmux::Config;
+//!
+//! let mut config = Config::default();
+//! config
+//!     .stream_window(64 * 1024)       // receive  8 * 64 KiB
+//!     .send_buffer(64 * 1024)         // send     8 * 64 KiB
+//!     .max_concurrent_bidi_streams(8)
+//!     .max_concurrent_uni_streams(0)
+//!     .datagram_receive_buffer(0)
+//!     .max_record_size(16_382);       // message  16 KiB
+//! let each = (8 * 64 + 8 * 64 + 16 + 256 + 128) * 1024_u64;
+//! assert_eq!(10_000 * each / 1024 / 1024 / 1024, 13);
+//! ```
+//!
+//! The same server with idle clients needs some KiB for each, and its TLS sessions. A window
+//! of 64 KiB still carries 10 Mbit/s per stream over 50 ms; the streams that need more can be on a connection of
+//! their own, or get it by [`set_stream_window`](crate::WebSocketConnection::set_stream_window) once the client has
+//! shown who it is. Connections whose handshake is under way come on top: see
+//! [`WebSocketServer`](crate::WebSocketServer).
+//!
+//! # What the peer's credit does to us
+//!
+//! A sender obeys whatever its peer grants. Of the peer's limits on this end's streams, each has its place:
+//!
+//! - **Stream credit** used up: writes fill the send buffer and wait. Others go on.
+//! - **Stream limit** reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, first come first served;
+//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) says `None`. The js-ws wire tells no limit: there wsmux
+//!   stops and resets a stream too many, with code 0.
+//! - **Connection credit** used up: no stream can send data, whatever its own credit. This is the pause that wsmux
+//!   never imposes, but a QMux peer may: with 1 MiB for the connection and 256 KiB for a stream, defaults that are
+//!   in use, four streams that its application does not read are enough. Resets, ends of streams whose data has
+//!   left, datagrams and pings still pass. Connection credit is spent only as bytes leave, never on
+//!   bytes that wait in a buffer, so no more of it lies in stalled streams than the peer itself holds unread.
+//!   The remedy is at the peer: more connection credit, or a reader for each stream.
+//!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit) counts the time.
+//!
+//! # Priorities and turns
+//!
+//! Control frames go first, then datagrams, then data of the streams with the highest
+//! [priority](crate::SendStream::set_priority). Priorities are strict: as long as a stream of a higher one has data
+//! and credit, lower ones send nothing. Equal ones take turns of 16 KiB; a stream that is alone in its priority is not
+//! cut short. A message holds frames of several streams on the QMux wire, and is at most 64 KiB long, so urgent
+//! bytes wait for no more than what the socket has taken already: up to 64 KiB and one message here, and the
+//! operating system's own buffer.
+//!
+//! ```
+//! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (left, _right) = memory_pair(64 * 1024);
+//! # let connection = WebSocketConnection::from_socket(
+//! #     left, Side::Client, Wire::JsWs, Config::default(), ConnectionInfo::default());
+//! let mut control = connection.open_bi().await?;
+//! control.send().set_priority(1)?;
+//! let mut bulk = connection.open_bi().await?;
+//! bulk.send().set_priority(-1)?;
+//! assert_eq!(connection.open_bi().await?.send().priority()?, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A priority is this end's alone: the peer is not told, and sets its own. Many different ones
+//! make no sense; two or three do.
+//!
+//! [`Config`]: crate::Config
+//! [`Config::max_record_size`]: crate::Config::max_record_size
+//! [`Config::send_buffer`]: crate::Config::send_buffer
+//! [`Config::stream_window`]: crate::Config::stream_window

@@ -1,0 +1,22 @@
+//! The manual: what the API's pages have no room for.
+//!
+//! - [`defaults`]: each setting, its default, the reason, and when to change it.
+//! - [`flow_control`]: credit, send buffers, memory, priorities, and why no stream pauses another.
+//! - [`closing`]: how streams and connections end, what can still be read then, and how to end a process without
+//!   losing data.
+//! - [`cancel_safety`]: what happens when a future is dropped, for each async method.
+//! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
+//! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
+//!
+//! What goes over the wire stands in [SPEC.md]; numbers such as C-31 are its requirements.
+//!
+//! This module exists in the documentation only.
+//!
+//! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
+
+pub mod cancel_safety;
+pub mod closing;
+pub mod coming_from_js_ws;
+pub mod coming_from_quinn;
+pub mod defaults;
+pub mod flow_control;

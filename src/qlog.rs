@@ -1,0 +1,418 @@
+//! A log of what went over the wire, in QUIC's qlog (draft-ietf-quic-qlog-main-schema), for tools such as qvis.
+
+mod output;
+mod schema;
+
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use self::{
+    output::{Output, Writer},
+    schema::{ErrorCode, Owner},
+};
+use crate::{
+    ConnectionInfo, Side, Wire,
+    proto::{Close, ConnectionError, Frame, Timeout},
+    shared::Shared,
+    socket::Incoming,
+};
+
+/// Bytes of records that are gathered before they are handed to the writer.
+const CHUNK: usize = 32 * 1024;
+
+/// Records are not gathered for longer than this, so that a log can be looked at while it grows.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// Whether and where connections are logged, in QUIC's qlog: for
+/// [`Config::qlog`](crate::Config::qlog). Cheap to clone.
+///
+/// ```
+/// use wsmux::{Config, QlogConfig};
+///
+/// let mut config = Config::default();
+/// config.qlog(QlogConfig::directory("qlogs").title("nightly load"));
+/// ```
+///
+/// **What is written.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, a sequence of JSON
+/// texts (RFC 7464), version 0.3 of the schema, which is the newest that [qvis](https://qvis.quictools.info)
+/// reads. The js-ws wire does not speak QUIC's language; its connections are not logged.
+///
+/// | event | |
+/// |---|---|
+/// | `connectivity:connection_started` | the addresses, where both are known |
+/// | `transport:parameters_set` | the limits of either end |
+/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages of its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
+/// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
+/// | `connectivity:connection_closed` | how it ended; always the last |
+/// | `generic:warning` | events are missing here, for the writer was too slow |
+///
+/// Frames are shown without their data: neither what streams carry nor headers are in the log, but the peers'
+/// addresses, the reasons of closes, and who sent how much when.
+///
+/// **What it costs.** Each message is decoded once more and written as JSON by the connection's task. The log is
+/// written on the runtime's threads for blocking work, in chunks of some 32 KiB, or after a second when something
+/// happens then, and at the end; so a process that is killed loses the last second. A connection never waits for
+/// its log: when more than 4 MiB wait for the writer, events are left out. When the writer fails, the log
+/// ends there, and the connection goes on. The log of a connection that has ended is whole once the writer is
+/// dropped, at the latest when the runtime has shut down.
+#[derive(Clone)]
+pub struct QlogConfig {
+    open: Arc<Open>,
+    title: Option<Arc<str>>,
+    description: Option<Arc<str>>,
+}
+
+type Open = dyn Fn(&QlogConnection<'_>) -> Option<Writer> + Send + Sync;
+
+/// A connection that has just been made, which may be logged.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct QlogConnection<'a> {
+    /// The connection's number in this process; with the feature `tracing` its span has the same.
+    pub id: u64,
+    /// Which end of it this is.
+    pub side: Side,
+    /// What its handshake said.
+    pub info: &'a ConnectionInfo,
+}
+
+impl QlogConfig {
+    /// Logs each connection to what `open` returns for it, and those not for which that is `None`. `open` is called
+    /// by the task that makes the connection, and should not block; the writer may.
+    pub fn new<F>(open: F) -> Self
+    where
+        F: Fn(&QlogConnection<'_>) -> Option<Box<dyn Write + Send>> + Send + Sync + 'static,
+    {
+        Self { open: Arc::new(open), title: None, description: None }
+    }
+
+    /// Logs each connection to a file of its own in this directory, which is made where it is missing. The
+    /// name begins with the milliseconds since 1970: `1790000000123-4711-0-client.sqlog` is of the process 4711, and
+    /// of its first connection. A file that cannot be made is a writer that fails.
+    pub fn directory(path: impl Into<PathBuf>) -> Self {
+        let directory = path.into();
+        Self::new(move |connection| {
+            let QlogConnection { id, side, .. } = *connection;
+            let (now, process) = (since_1970().as_millis(), std::process::id());
+            let name = format!("{now}-{process}-{id}-{}.sqlog", side_name(side));
+            Some(Box::new(NewFile::Path { directory: directory.clone(), name }))
+        })
+    }
+
+    /// What a tool shows as the log's title.
+    pub fn title(mut self, title: impl Into<Arc<str>>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// What else there is to say of the log.
+    pub fn description(mut self, description: impl Into<Arc<str>>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The log of a new connection, if it is to have one. Within a runtime.
+    pub(crate) fn start(&self, shared: &Arc<Shared>) -> Option<Log> {
+        let (side, wire) = {
+            let state = shared.lock();
+            (state.engine.side(), state.engine.wire())
+        };
+        if wire != Wire::QMux {
+            return None;
+        }
+        let connection = QlogConnection { id: shared.id, side, info: &shared.info };
+        let writer = (self.open)(&connection)?;
+        let mut log = Log {
+            output: Output::new(writer, tokio::runtime::Handle::current()),
+            shared: shared.clone(),
+            wire,
+            chunk: Vec::new(),
+            handed_over: shared.now(),
+            lost: 0,
+            sent: 0,
+            received: 0,
+            rtt: None,
+            farewell: None,
+        };
+        log.begin(side, self);
+        Some(log)
+    }
+}
+
+impl fmt::Debug for QlogConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QlogConfig")
+            .field("title", &self.title)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that is made by the first write, on a thread that may block.
+enum NewFile {
+    Path { directory: PathBuf, name: String },
+    File(fs::File),
+}
+
+impl NewFile {
+    fn file(&mut self) -> io::Result<&mut fs::File> {
+        if let Self::Path { directory, name } = self {
+            fs::create_dir_all(&*directory)?;
+            let path = directory.join(name);
+            *self = Self::File(fs::OpenOptions::new().write(true).create_new(true).open(path)?);
+        }
+        match self {
+            Self::File(file) => Ok(file),
+            Self::Path { .. } => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+/// One connection's log, which its task keeps.
+#[derive(Debug)]
+pub(crate) struct Log {
+    output: Output,
+    shared: Arc<Shared>,
+    wire: Wire,
+    /// Records that are not yet with the output.
+    chunk: Vec<u8>,
+    /// When records were last handed to the output.
+    handed_over: Duration,
+    /// Events left out since the last that was not.
+    lost: u64,
+    /// Messages, and so the number of the next.
+    sent: u64,
+    received: u64,
+    rtt: Option<Duration>,
+    /// What this end said when it closed the connection.
+    farewell: Option<Close>,
+}
+
+impl Log {
+    fn begin(&mut self, side: Side, config: &QlogConfig) {
+        let (title, description) = (config.title.as_deref(), config.description.as_deref());
+        let header = schema::Header {
+            qlog_version: "0.3",
+            qlog_format: "JSON-SEQ",
+            title,
+            description,
+            trace: schema::Trace {
+                title,
+                description,
+                common_fields: schema::CommonFields {
+                    protocol_type: ["QMux"],
+                    group_id: self.shared.id.to_string(),
+                    time_format: "relative",
+                    // Of the moment from which this connection's times are counted.
+                    reference_time: milliseconds(since_1970().saturating_sub(self.shared.now())),
+                },
+                vantage_point: schema::VantagePoint { name: "wsmux", kind: side_name(side) },
+            },
+        };
+        self.record(&header);
+        let info = &self.shared.info;
+        if let (Some(local), Some(remote)) = (info.local_address(), info.remote_address()) {
+            let (from, to) = match side {
+                Side::Client => (local, remote),
+                Side::Server => (remote, local),
+            };
+            let started = schema::ConnectionStarted {
+                ip_version: if to.is_ipv4() { "v4" } else { "v6" },
+                src_ip: from.ip(),
+                dst_ip: to.ip(),
+                protocol: "QMux",
+                src_port: from.port(),
+                dst_port: to.port(),
+            };
+            self.event(self.shared.now(), "connectivity:connection_started", started);
+        }
+    }
+
+    /// The socket takes this message.
+    pub(crate) fn sent(&mut self, now: Duration, message: Bytes) {
+        let number = self.sent;
+        self.sent += 1;
+        self.packet(now, Owner::Local, number, message);
+    }
+
+    /// The socket has brought this.
+    pub(crate) fn received(&mut self, now: Duration, items: &[Incoming]) {
+        for item in items {
+            if let Incoming::Message(message) = item {
+                let number = self.received;
+                self.received += 1;
+                self.packet(now, Owner::Remote, number, message.clone());
+            }
+        }
+    }
+
+    fn packet(&mut self, now: Duration, sender: Owner, packet_number: u64, mut message: Bytes) {
+        if self.output.has_failed() {
+            return;
+        }
+        let raw = schema::RawInfo { length: message.len() };
+        let mut frames = Vec::new();
+        let mut before = message.len();
+        // What cannot be decoded ends the connection, which the last event says.
+        while let Ok(Some(frame)) = self.wire.decode(&mut message) {
+            let frame_size = before - message.len();
+            before = message.len();
+            if let Frame::TransportParameters(parameters) = &frame {
+                let parameters = schema::ParametersSet::new(sender, parameters);
+                self.event(now, "transport:parameters_set", parameters);
+            }
+            if let Some(frame) = schema::Frame::new(&frame) {
+                frames.push(schema::SizedFrame { frame, frame_size });
+            }
+            if let (Owner::Local, Frame::ConnectionClose(close)) = (sender, frame) {
+                self.farewell = Some(close);
+            }
+        }
+        let name = match sender {
+            Owner::Local => "transport:packet_sent",
+            Owner::Remote => "transport:packet_received",
+        };
+        let header = schema::PacketHeader { packet_type: "1RTT", packet_number };
+        self.event(now, name, schema::Packet { header, frames, raw });
+    }
+
+    /// The smoothed round-trip time is this.
+    pub(crate) fn rtt(&mut self, now: Duration, rtt: Option<Duration>) {
+        if let Some(rtt) = rtt
+            && self.rtt.replace(rtt) != Some(rtt)
+        {
+            let metrics = schema::MetricsUpdated { smoothed_rtt: milliseconds(rtt) };
+            self.event(now, "recovery:metrics_updated", metrics);
+        }
+    }
+
+    fn event(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+        if self.output.has_failed() {
+            return;
+        }
+        if self.output.is_full() {
+            self.lost += 1;
+            return;
+        }
+        self.append(now, name, data);
+        if self.chunk.len() >= CHUNK || now.saturating_sub(self.handed_over) >= MAX_DELAY {
+            self.handed_over = now;
+            self.output.push(std::mem::take(&mut self.chunk));
+        }
+    }
+
+    fn append(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+        let time = milliseconds(now);
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            let message = format!("the writer is slow: {lost} events are missing here");
+            let data = schema::Warning { message };
+            self.record(&schema::Event { time, name: "generic:warning", data });
+        }
+        self.record(&schema::Event { time, name, data });
+    }
+
+    /// Appends a record of RFC 7464.
+    fn record(&mut self, record: &impl serde::Serialize) {
+        let before = self.chunk.len();
+        self.chunk.push(0x1e);
+        // Nothing here can fail to be JSON; if it did, it would be left out.
+        match serde_json::to_writer(&mut self.chunk, record) {
+            Ok(()) => self.chunk.push(b'\n'),
+            Err(_) => self.chunk.truncate(before),
+        }
+    }
+
+    fn closed(&mut self) -> schema::ConnectionClosed {
+        let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
+            let reason = "its runtime has ended".to_owned();
+            return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
+        };
+        let owner = match &error {
+            // What the peer said for itself.
+            ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
+                Some(Owner::Remote)
+            }
+            ConnectionError::Reset(_) => None,
+            // Whatever the reason, it was this end that closed.
+            _ => Some(Owner::Local),
+        };
+        let trigger = match &error {
+            ConnectionError::TimedOut(Timeout::Handshake) => "handshake_timeout",
+            ConnectionError::TimedOut(_) => "idle_timeout",
+            ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => "application",
+            ConnectionError::ConnectionClosed(close) if close.error_code.into_inner() == 0 => {
+                "clean"
+            }
+            _ => "error",
+        };
+        let mut closed = schema::ConnectionClosed {
+            owner,
+            connection_code: None,
+            application_code: None,
+            reason: error.to_string(),
+            trigger,
+        };
+        match (&error, self.farewell.take()) {
+            (ConnectionError::ConnectionClosed(close), _) => {
+                closed.connection_code = Some(close.error_code.into());
+                closed.reason = schema::text(&close.reason).into_owned();
+            }
+            (ConnectionError::ApplicationClosed(close), _) => {
+                closed.application_code = Some(ErrorCode::application(close.error_code));
+                closed.reason = schema::text(&close.reason).into_owned();
+            }
+            (_, Some(Close::Transport { code, .. })) => closed.connection_code = Some(code.into()),
+            (_, Some(Close::Application { code, reason })) => {
+                closed.application_code = Some(ErrorCode::application(code));
+                closed.reason = schema::text(&reason).into_owned();
+            }
+            (_, None) => {}
+        }
+        closed
+    }
+}
+
+/// The connection has ended.
+impl Drop for Log {
+    fn drop(&mut self) {
+        let closed = self.closed();
+        // However much waits: it is what a reader looks for first.
+        self.append(self.shared.now(), "connectivity:connection_closed", closed);
+        self.output.push(std::mem::take(&mut self.chunk));
+        self.output.end();
+    }
+}
+
+const fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1_000.0
+}

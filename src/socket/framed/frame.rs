@@ -1,0 +1,230 @@
+//! WebSocket frames: their headers, and the mask (RFC 6455 §5).
+
+use crate::proto::Side;
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub(super) const MAX_CONTROL: usize = 125;
+
+/// What a frame is (RFC 6455 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Opcode {
+    fn from_wire(value: u8) -> Option<Self> {
+        Some(match value {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    fn to_wire(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xa,
+        }
+    }
+
+    pub(super) fn is_control(self) -> bool {
+        self.to_wire() & 0x8 != 0
+    }
+}
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) fin: bool,
+    pub(super) opcode: Opcode,
+    pub(super) mask: Option<[u8; 4]>,
+    pub(super) len: u64,
+}
+
+/// How far a header can be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// There is a header of this many bytes.
+    Header(Header, usize),
+    /// It is not all there.
+    Partial,
+}
+
+impl Header {
+    /// The header at the start of `input`, which `from` has sent.
+    pub(super) fn parse(input: &[u8], from: Side) -> Result<Parsed, &'static str> {
+        let &[first, second, ref rest @ ..] = input else { return Ok(Parsed::Partial) };
+        if first & 0x70 != 0 {
+            return Err("reserved bits without an extension");
+        }
+        let opcode = Opcode::from_wire(first & 0x0f).ok_or("reserved opcode")?;
+        let (fin, masked) = (first & 0x80 != 0, second & 0x80 != 0);
+        // RFC 6455 §5.1: a client masks, a server does not.
+        match (masked, from) {
+            (false, Side::Client) => return Err("frame of a client without a mask"),
+            (true, Side::Server) => return Err("frame of a server with a mask"),
+            _ => {}
+        }
+        let short = second & 0x7f;
+        if opcode.is_control() && (!fin || usize::from(short) > MAX_CONTROL) {
+            return Err("control frame in pieces, or longer than 125 bytes");
+        }
+        let (len, rest) = match short {
+            126 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from(u16::from_be_bytes(*len)), rest),
+                None => return Ok(Parsed::Partial),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from_be_bytes(*len), rest),
+                None => return Ok(Parsed::Partial),
+            },
+            short => (u64::from(short), rest),
+        };
+        // RFC 6455 §5.2: in the fewest bytes, and the most significant bit is 0.
+        if (short == 126 && len < 126) || (short == 127 && len < 1 << 16) || len >> 63 != 0 {
+            return Err("payload length not as it must be encoded");
+        }
+        let (mask, rest) = match (masked, rest.split_first_chunk()) {
+            (false, _) => (None, rest),
+            (true, Some((mask, rest))) => (Some(*mask), rest),
+            (true, None) => return Ok(Parsed::Partial),
+        };
+        let header = Self { fin, opcode, mask, len };
+        Ok(Parsed::Header(header, input.len() - rest.len()))
+    }
+
+    /// Appends the header.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.opcode.to_wire() | if self.fin { 0x80 } else { 0 });
+        let masked = if self.mask.is_some() { 0x80 } else { 0 };
+        match self.len {
+            len @ 0..126 => out.push(masked | len as u8),
+            len @ 126..0x1_0000 => {
+                out.push(masked | 126);
+                out.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            len => {
+                out.push(masked | 127);
+                out.extend_from_slice(&len.to_be_bytes());
+            }
+        }
+        out.extend_from_slice(self.mask.as_ref().map_or(&[][..], |mask| mask));
+    }
+}
+
+/// Masks or unmasks: `data` begins `offset` bytes into the payload (RFC 6455 §5.3).
+pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
+    // The mask as it falls on the first byte, repeated over a word, which the compiler widens further.
+    let mut turned = mask;
+    turned.rotate_left(offset % 4);
+    let word = u64::from(u32::from_ne_bytes(turned));
+    let word = word | word << 32;
+    let mut words = data.chunks_exact_mut(size_of::<u64>());
+    for chunk in &mut words {
+        let mut bytes = [0; size_of::<u64>()];
+        bytes.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+    }
+    for (byte, mask) in words.into_remainder().iter_mut().zip(turned.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+/// What a Close frame says: its code and its reason.
+pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), &'static str> {
+    match payload {
+        [] => Ok((None, String::new())),
+        [_] => Err("close code of one byte"),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            // RFC 6455 §7.4: those that stand for something else, and those that nobody has given a meaning.
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return Err("close code that cannot be sent");
+            }
+            let reason = std::str::from_utf8(reason).map_err(|_| "close reason is not UTF-8")?;
+            Ok((Some(code), reason.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(len: u64, mask: Option<[u8; 4]>) -> Header {
+        Header { fin: true, opcode: Opcode::Binary, mask, len }
+    }
+
+    #[test]
+    fn a_header_survives_a_round_trip_and_every_truncation_is_partial() {
+        for len in [0, 1, 125, 126, 127, 65_535, 65_536, u64::MAX >> 1] {
+            for (mask, side) in [(None, Side::Server), (Some([1, 2, 3, 4]), Side::Client)] {
+                let mut out = Vec::new();
+                header(len, mask).encode(&mut out);
+                for cut in 0..out.len() {
+                    assert_eq!(Header::parse(&out[..cut], side), Ok(Parsed::Partial));
+                }
+                let parsed = Header::parse(&out, side);
+                assert_eq!(parsed, Ok(Parsed::Header(header(len, mask), out.len())));
+                assert!(Header::parse(&out, !side).is_err(), "masked by the wrong side");
+            }
+        }
+    }
+
+    #[test]
+    fn what_rfc_6455_forbids_is_an_error() {
+        for bytes in [
+            &[0xc2, 0x00][..],
+            &[0x83, 0x00],
+            &[0x8b, 0x00],
+            &[0x09, 0x00],
+            &[0x89, 0x7e, 0x00, 0x7e],
+            &[0x82, 0x7e, 0x00, 0x7d],
+            &[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+            &[0x82, 0x7f, 0x80, 0, 0, 0, 0, 1, 0, 0],
+        ] {
+            assert!(Header::parse(bytes, Side::Server).is_err(), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn the_mask_falls_on_each_byte_by_its_place_in_the_payload() {
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        let plain: Vec<u8> = (0..100).collect();
+        let expected: Vec<u8> = plain.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect();
+        for split in 0..plain.len() {
+            let mut data = plain.clone();
+            let (front, back) = data.split_at_mut(split);
+            apply_mask(front, mask, 0);
+            apply_mask(back, mask, split);
+            assert_eq!(data, expected);
+        }
+    }
+
+    #[test]
+    fn close_codes_are_those_that_may_travel() {
+        for code in [1000, 1003, 1007, 1011, 3000, 4999] {
+            let payload = [&u16::to_be_bytes(code)[..], b"why"].concat();
+            assert_eq!(parse_close(&payload), Ok((Some(code), "why".to_owned())));
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            assert!(parse_close(&code.to_be_bytes()).is_err(), "{code}");
+        }
+        assert_eq!(parse_close(&[]), Ok((None, String::new())));
+        assert!(parse_close(&[3]).is_err());
+        assert!(parse_close(&[3, 232, 0xff]).is_err());
+    }
+}

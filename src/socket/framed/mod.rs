@@ -1,0 +1,172 @@
+//! A WebSocket of our own over any stream of bytes: each payload is copied once on its way out, masked as it
+//! goes, and not at all on its way in.
+
+mod frame;
+mod read;
+mod write;
+
+use std::{
+    io,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use self::{
+    frame::Opcode,
+    read::{Item, Reader},
+    write::Writer,
+};
+use super::{Incoming, Outgoing, Socket};
+use crate::proto::{Side, SocketError};
+
+/// Bytes that are thrown away before other tasks get their turn.
+const DISCARD_AT_ONCE: usize = 256 * 1024;
+
+/// A WebSocket after its handshake.
+///
+/// Reading never waits for writing: while a pong cannot be written reading goes on, and a newer ping's pong
+/// takes the place of the one that waits. After something that is not WebSocket, or a message too large,
+/// what comes is thrown away until the stream ends, so that the peer can read our Close before the operating
+/// system resets the connection; sending goes on. After both Closes a server ends the stream for writing and
+/// a client waits for that (RFC 6455 §7.1.1).
+#[derive(Debug)]
+pub(crate) struct FramedSocket<S> {
+    io: S,
+    side: Side,
+    reader: Reader,
+    writer: Writer,
+    reading: Reading,
+    /// The peer's Close has come.
+    peer_closed: bool,
+    /// The stream has been ended for writing.
+    shut_down: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Messages,
+    /// Whatever comes is thrown away.
+    Discard,
+}
+
+impl<S> FramedSocket<S> {
+    /// `rest` is what came behind the handshake; messages are of at most `max_message` bytes.
+    pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
+        Self {
+            io,
+            side,
+            reader: Reader::new(!side, rest, max_message),
+            writer: Writer::new(side),
+            reading: Reading::Messages,
+            peer_closed: false,
+            shut_down: false,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
+    fn understand(&mut self, item: Item) -> Incoming {
+        match item {
+            Item::Message(message) => Incoming::Message(message),
+            Item::Ping(payload) => {
+                self.writer.pong(payload);
+                Incoming::Ping
+            }
+            Item::Pong(payload) => Incoming::Pong(payload),
+            Item::Close { code, reason } => {
+                self.peer_closed = true;
+                self.reading = Reading::Discard;
+                self.writer.answer_close(code);
+                Incoming::Close { code, reason }
+            }
+            Item::Text => self.give_up(Incoming::Text),
+            Item::TooLarge => self.give_up(Incoming::TooLarge),
+            Item::Garbage(words) => self.give_up(Incoming::Garbage(words.to_owned())),
+        }
+    }
+
+    fn give_up(&mut self, incoming: Incoming) -> Incoming {
+        self.reading = Reading::Discard;
+        incoming
+    }
+
+    /// Throws away what comes, until the stream ends. Once our Close has left, whoever is to end the stream
+    /// first does.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
+        let ours_to_end = self.side == Side::Server || !self.peer_closed;
+        if self.writer.is_closed()
+            && ours_to_end
+            && !self.shut_down
+            && self.writer.poll_write_out(&mut self.io, cx, 0).is_ready()
+            && pin!(self.io.shutdown()).poll(cx).is_ready()
+        {
+            // If either has failed, reading will tell.
+            self.shut_down = true;
+        }
+        let mut discarded = 0;
+        while discarded < DISCARD_AT_ONCE {
+            match ready!(self.reader.poll_fill(&mut self.io, cx)) {
+                Ok(0) => return Poll::Ready(SocketError::Eof),
+                Ok(len) => discarded += len,
+                Err(error) => return Poll::Ready(socket_error(error)),
+            }
+            self.reader.forget();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket<S> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
+        while self.reading == Reading::Messages {
+            if let Some(item) = self.reader.next() {
+                return Poll::Ready(Ok(self.understand(item)));
+            }
+            match ready!(self.reader.poll_fill(&mut self.io, cx)) {
+                Ok(0) => return Poll::Ready(Err(SocketError::Eof)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(socket_error(error))),
+            }
+        }
+        self.poll_discard(cx).map(Err)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.writer.poll_write_out(&mut self.io, cx, write::HIGH_WATER).map_err(socket_error)
+    }
+
+    fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
+        match item {
+            Outgoing::Message(message) => {
+                self.writer.frame(Opcode::Binary, message.len(), message.slices());
+            }
+            Outgoing::Ping(payload) => self.writer.control(Opcode::Ping, &payload),
+            Outgoing::Close { code, reason } => self.writer.close(code, &reason),
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        ready!(self.writer.poll_write_out(&mut self.io, cx, 0)).map_err(socket_error)?;
+        self.writer.poll_flush(&mut self.io, cx).map_err(socket_error)
+    }
+}
+
+/// A stream cut short is told apart from one that failed, whichever way TLS says it.
+fn socket_error(error: io::Error) -> SocketError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SocketError::Eof,
+        _ => error.into(),
+    }
+}
+
+/// Polls a future that holds no state of its own between two polls.
+fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
+    pin!(future).poll(cx)
+}
+
+#[cfg(test)]
+mod tests;

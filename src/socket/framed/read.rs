@@ -1,0 +1,183 @@
+//! Frames in: from bytes as they come to whole messages.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::{
+    frame::{Header, Opcode, Parsed, apply_mask, parse_close},
+    poll_once,
+};
+use crate::proto::Side;
+
+/// The least that is asked of the stream at once: what an idle connection holds.
+const MIN_READ: usize = 4 * 1024;
+
+/// The most. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it
+/// is unread.
+const MAX_READ: usize = 256 * 1024;
+
+/// What was read.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Bytes),
+    Ping(Bytes),
+    Pong(Bytes),
+    Close { code: Option<u16>, reason: String },
+    Text,
+    TooLarge,
+    Garbage(&'static str),
+}
+
+/// The reading half of a WebSocket.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// Who sends what is read.
+    from: Side,
+    max_message: u64,
+    buffer: BytesMut,
+    /// How much to ask the stream for: it doubles with reads that fill it, and halves with small ones.
+    read_size: usize,
+    /// The frame whose header has been taken off the buffer.
+    frame: Option<Header>,
+    /// The payloads of a message that comes in several frames.
+    pieces: Option<BytesMut>,
+}
+
+impl Reader {
+    pub(super) fn new(from: Side, rest: &[u8], max_message: u64) -> Self {
+        Self {
+            from,
+            max_message,
+            buffer: BytesMut::from(rest),
+            read_size: MIN_READ,
+            frame: None,
+            pieces: None,
+        }
+    }
+
+    /// The memory that is kept to read into.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Forgets what was read and not understood.
+    pub(super) fn forget(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Reads once; 0 at the end of the stream.
+    pub(super) fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        // Of a large frame no more is allocated than has come, doubled.
+        let missing = self.frame.map_or(0, |frame| {
+            usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
+        });
+        let wanted = self.read_size.max(missing.min(self.buffer.len()));
+        // A read into the last bytes of a block costs as much as one that fills a new one.
+        if self.buffer.capacity() - self.buffer.len() < wanted / 4 {
+            self.buffer.reserve(wanted);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let polled = poll_once(io.read_buf(&mut self.buffer), cx);
+        match &polled {
+            Poll::Ready(Ok(len)) if *len == room => {
+                self.read_size = (self.read_size * 2).min(MAX_READ);
+            }
+            Poll::Ready(Ok(len)) if *len < self.read_size / 8 => {
+                self.read_size = (self.read_size / 2).max(MIN_READ);
+            }
+            Poll::Pending if self.buffer.is_empty() && self.read_size == MIN_READ => {
+                // What comes now is little and late: an idle connection needs no block.
+                self.buffer = BytesMut::new();
+            }
+            _ => {}
+        }
+        polled
+    }
+
+    /// The next item that is there whole. After one that ends reading, nothing is to be asked.
+    pub(super) fn next(&mut self) -> Option<Item> {
+        loop {
+            let header = match self.frame {
+                Some(header) => header,
+                None => match Header::parse(&self.buffer, self.from) {
+                    Ok(Parsed::Header(header, len)) => {
+                        self.buffer.advance(len);
+                        if let Some(item) = self.check(&header) {
+                            return Some(item);
+                        }
+                        *self.frame.insert(header)
+                    }
+                    Ok(Parsed::Partial) => return None,
+                    Err(words) => return Some(Item::Garbage(words)),
+                },
+            };
+            let len = usize::try_from(header.len).unwrap_or(usize::MAX);
+            if self.buffer.len() < len {
+                return None;
+            }
+            self.frame = None;
+            let mut payload = self.buffer.split_to(len);
+            if let Some(mask) = header.mask {
+                apply_mask(&mut payload, mask, 0);
+            }
+            if let Some(item) = self.complete(&header, payload) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// What a header alone shows: before a byte of the payload is waited for.
+    fn check(&self, header: &Header) -> Option<Item> {
+        let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
+        match (header.opcode, &self.pieces) {
+            (Opcode::Text, None) => Some(Item::Text),
+            (Opcode::Continuation, None) => Some(Item::Garbage("continuation of nothing")),
+            (Opcode::Text | Opcode::Binary, Some(_)) => {
+                Some(Item::Garbage("message within a message"))
+            }
+            (Opcode::Binary | Opcode::Continuation, _)
+                if header.len > self.max_message.saturating_sub(gathered) =>
+            {
+                Some(Item::TooLarge)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a whole frame makes; `None` for a part of a message.
+    fn complete(&mut self, header: &Header, payload: BytesMut) -> Option<Item> {
+        Some(match header.opcode {
+            Opcode::Ping => Item::Ping(Bytes::copy_from_slice(&payload)),
+            Opcode::Pong => Item::Pong(Bytes::copy_from_slice(&payload)),
+            Opcode::Close => match parse_close(&payload) {
+                Ok((code, reason)) => Item::Close { code, reason },
+                Err(words) => Item::Garbage(words),
+            },
+            _ => {
+                let message = match self.pieces.take() {
+                    Some(mut pieces) => {
+                        pieces.extend_from_slice(&payload);
+                        pieces
+                    }
+                    None => payload,
+                };
+                if !header.fin {
+                    // Copied, so that many small pieces do not keep many blocks.
+                    self.pieces = Some(BytesMut::from(&message[..]));
+                    return None;
+                }
+                Item::Message(message.freeze())
+            }
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Frames out: gathered in one buffer, and written together.
+
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{
+    frame::{Header, Opcode, apply_mask},
+    poll_once,
+};
+use crate::proto::Side;
+
+/// No further message is taken while so much waits: two messages of the largest size fill a write, and what
+/// is urgent waits behind no more than that.
+pub(super) const HIGH_WATER: usize = 64 * 1024;
+
+/// A buffer larger than this is given back once it has been used little for some time.
+const SPARE: usize = 4 * 1024;
+
+/// How many flushes in a row of less than [`SPARE`] are that time.
+const QUIET_FLUSHES: u32 = 8;
+
+/// The writing half of a WebSocket.
+#[derive(Debug)]
+pub(super) struct Writer {
+    side: Side,
+    out: Vec<u8>,
+    /// How much of `out` has been written.
+    written: usize,
+    /// The newest ping's payload, to be sent back.
+    pong: Option<Bytes>,
+    /// A Close has been taken: nothing may follow.
+    closed: bool,
+    /// Bytes that the stream has taken and has not been told to flush.
+    unflushed: usize,
+    quiet_flushes: u32,
+}
+
+impl Writer {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            out: Vec::new(),
+            written: 0,
+            pong: None,
+            closed: false,
+            unflushed: 0,
+            quiet_flushes: 0,
+        }
+    }
+
+    /// Whether a Close has been taken.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The memory that is kept to write into.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.out.capacity()
+    }
+
+    fn waiting(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Appends a frame with the payload that the slices make, of `len` bytes.
+    pub(super) fn frame<'a>(
+        &mut self,
+        opcode: Opcode,
+        len: usize,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) {
+        if self.closed {
+            return;
+        }
+        // A client's masks must not be guessed (RFC 6455 §10.3): these come from a cipher.
+        let mask = (self.side == Side::Client).then(rand::random);
+        Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
+        let start = self.out.len();
+        for slice in slices {
+            let at = self.out.len();
+            self.out.extend_from_slice(slice);
+            if let Some(mask) = mask {
+                // Right behind the copy, while it is in the cache.
+                apply_mask(&mut self.out[at..], mask, at - start);
+            }
+        }
+        debug_assert_eq!(self.out.len() - start, len);
+    }
+
+    pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.frame(opcode, payload.len(), std::iter::once(payload));
+    }
+
+    /// A ping has come. Only the newest is answered (RFC 6455 §5.5.3).
+    pub(super) fn pong(&mut self, payload: Bytes) {
+        self.pong = Some(payload);
+    }
+
+    pub(super) fn close(&mut self, code: u16, reason: &str) {
+        let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+        self.control(Opcode::Close, &payload);
+        self.closed = true;
+    }
+
+    /// The peer's Close is answered with its code, unless ours has been sent (RFC 6455 §5.5.1).
+    pub(super) fn answer_close(&mut self, code: Option<u16>) {
+        match code {
+            Some(code) => self.close(code, ""),
+            None => {
+                self.control(Opcode::Close, &[]);
+                self.closed = true;
+            }
+        }
+    }
+
+    /// Writes until no more than `leave` bytes wait.
+    pub(super) fn poll_write_out<S: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+        leave: usize,
+    ) -> Poll<io::Result<()>> {
+        if self.waiting() <= leave
+            && let Some(payload) = self.pong.take()
+        {
+            self.control(Opcode::Pong, &payload);
+        }
+        while self.waiting() > leave {
+            let written = ready!(poll_once(io.write(&self.out[self.written..]), cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written;
+            self.unflushed += written;
+        }
+        if self.written >= self.waiting() {
+            // What is moved is less than what was written since it was moved last.
+            self.out.drain(..std::mem::take(&mut self.written));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Has the stream hand on what it may hold back, TLS its records.
+    pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unflushed == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(poll_once(io.flush(), cx))?;
+        self.quiet_flushes = if self.unflushed < SPARE { self.quiet_flushes + 1 } else { 0 };
+        self.unflushed = 0;
+        if self.quiet_flushes >= QUIET_FLUSHES && self.out.is_empty() && self.out.capacity() > SPARE
+        {
+            self.out = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,268 @@
+//! What the feature `tracing` records, and the macro that records it.
+//!
+//! Everything has the target `wsmux`. A connection's task runs in the span `wsmux.connection`, whose parent is
+//! the span in which the connection was made; the events of the connection and of its streams belong to it,
+//! whatever task they happen in. The span has the level ERROR, so that it is there for every event that is.
+//!
+//! | field of `wsmux.connection` | |
+//! |---|---|
+//! | `id` | the connection's number in this process, which its qlog has too |
+//! | `side` | `Client` or `Server`: which end this is |
+//! | `wire` | `QMux` or `JsWs` |
+//! | `remote_address` | the peer's address, where it is known |
+//!
+//! An event's name is its message as well.
+//!
+//! | event | level | fields | when |
+//! |---|---|---|---|
+//! | `connection.established` | DEBUG | | the peer's limits are known |
+//! | `connection.draining` | DEBUG | | a shutdown has begun here |
+//! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer did without an error |
+//! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
+//! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
+//! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream of the peer's |
+//! | `stream.finished` | TRACE | `stream` | the application has finished the sending half |
+//! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has reset the sending half, or dropped it unfinished; `by="peer"`: it learns that the peer did |
+//! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has stopped the receiving half, or dropped it before its end; `by="peer"`: a write, or a wait for it, learns that the peer did |
+//! | `stream.refused` | DEBUG | `total` | the peer has opened more streams than it may, on the js-ws wire; `total` since the beginning |
+//! | `handshake.completed` | DEBUG | `side`, `wire`, `subprotocol`, `remote_address` | the WebSocket is open |
+//! | `handshake.refused` | WARN | `side="Client"`, `host`, `port`, `error` | the server has refused this client |
+//! | `handshake.refused` | DEBUG | `side="Server"`, `remote_address`, `error` | this server has refused a client |
+//! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | this client got no connection in any other way |
+//! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | this server got no connection in any other way |
+//! | `server.accept_paused` | WARN | `error` | the system is out of file descriptors or memory |
+//! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
+//!
+//! `connection.closed` and `handshake.refused` quote words of the peer's, as strings, which subscribers escape.
+//! Neither URLs nor headers are recorded: both may hold secrets. What a client fails with at a server is of
+//! level DEBUG, for anybody can bring it about, and the application is told.
+//!
+//! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the
+//! feature none of this is compiled. With it, what no subscriber wants costs a look at a static variable, where
+//! it happens and nowhere else.
+//!
+//! Events may be recorded while the connection's lock is held: a subscriber must not use the connection that
+//! an event is about.
+
+use crate::{
+    AcceptError, ConnectError, ConnectionInfo, Side, StreamId, VarInt, Wire, proto::WriteError,
+    shared::Shared,
+};
+
+/// `event!(DEBUG, "name", field = value)`, or with a connection's [`Shared`](crate::shared::Shared) before it
+/// to record it in the connection's span. Nothing is evaluated unless a subscriber wants it; without the feature,
+/// nothing at all.
+macro_rules! event {
+    ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::event!(
+            name: $name, target: "wsmux", ::tracing::Level::$level, $($field = $value,)* $name
+        );
+    };
+    ($shared:expr, $level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::event!(
+            name: $name, target: "wsmux", parent: &$shared.span, ::tracing::Level::$level,
+            $($field = $value,)* $name
+        );
+    };
+}
+pub(crate) use event;
+
+/// The number of the next connection in this process.
+#[cfg(any(feature = "tracing", feature = "qlog"))]
+pub(crate) fn next_connection_id() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Whether the end of a half of a stream has been recorded: the application may learn of it again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Told(#[cfg(feature = "tracing")] bool);
+
+#[cfg(feature = "tracing")]
+impl Told {
+    /// Whether this is the first time.
+    pub(crate) fn first(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.0
+    }
+}
+
+/// A write to a stream failed.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn write_failed(shared: &Shared, id: StreamId, told: &mut Told, error: &WriteError) {
+    #[cfg(feature = "tracing")]
+    if let WriteError::Stopped(code) = error
+        && told.first()
+    {
+        let (stream, code) = (id.into_inner(), code.into_inner());
+        event!(shared, DEBUG, "stream.stopped", stream = stream, code = code, by = "peer");
+    }
+}
+
+/// A read from a stream, or a wait for its reset, found that the peer has reset it.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn reset_by_peer(shared: &Shared, id: StreamId, told: &mut Told, code: VarInt) {
+    #[cfg(feature = "tracing")]
+    if told.first() {
+        let (stream, code) = (id.into_inner(), code.into_inner());
+        event!(shared, DEBUG, "stream.reset", stream = stream, code = code, by = "peer");
+    }
+}
+
+/// The WebSocket is open.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo) {
+    event!(
+        DEBUG,
+        "handshake.completed",
+        side = ::tracing::field::debug(side),
+        wire = ::tracing::field::debug(wire),
+        subprotocol = info.subprotocol(),
+        remote_address = info.remote_address().map(::tracing::field::display)
+    );
+}
+
+/// The system gives no more sockets for now.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn accept_paused(error: &std::io::Error) {
+    event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
+}
+
+/// A connection's qlog could not be written.
+#[cfg(feature = "qlog")]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn qlog_failed(error: &std::io::Error) {
+    event!(WARN, "qlog.failed", error = ::tracing::field::display(error));
+}
+
+/// A client got no connection.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
+    #[cfg(feature = "tracing")]
+    match error {
+        ConnectError::Refused { .. } => {
+            event!(
+                WARN,
+                "handshake.refused",
+                side = "Client",
+                host = host,
+                port = port,
+                error = &*error.to_string()
+            );
+        }
+        _ => {
+            event!(
+                WARN,
+                "handshake.failed",
+                side = "Client",
+                host = host,
+                port = port,
+                error = &*error.to_string()
+            );
+        }
+    }
+}
+
+/// A server got no connection of a client.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
+    #[cfg(feature = "tracing")]
+    match error {
+        AcceptError::Refused { .. } => {
+            event!(
+                DEBUG,
+                "handshake.refused",
+                side = "Server",
+                remote_address = remote_address.map(::tracing::field::display),
+                error = &*error.to_string()
+            );
+        }
+        _ => {
+            event!(
+                DEBUG,
+                "handshake.failed",
+                side = "Server",
+                remote_address = remote_address.map(::tracing::field::display),
+                error = &*error.to_string()
+            );
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) use enabled::*;
+
+#[cfg(feature = "tracing")]
+mod enabled {
+    use crate::{
+        ConnectionInfo,
+        proto::{Connection, ConnectionError, TransportErrorCode},
+        shared::Shared,
+    };
+
+    /// Streams of the peer's that were refused, of which it is recorded that there are more.
+    #[derive(Debug, Default)]
+    pub(crate) struct Refused(u64);
+
+    impl Refused {
+        /// How many there are now, if that is news for somebody.
+        pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
+            if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
+                return None;
+            }
+            let total = engine.stats().streams_refused;
+            (std::mem::replace(&mut self.0, total) < total).then_some(total)
+        }
+    }
+
+    /// The span of a connection.
+    pub(crate) fn connection_span(
+        id: u64,
+        engine: &Connection,
+        info: &ConnectionInfo,
+    ) -> tracing::Span {
+        tracing::error_span!(
+            target: "wsmux",
+            "wsmux.connection",
+            id,
+            side = tracing::field::debug(engine.side()),
+            wire = tracing::field::debug(engine.wire()),
+            remote_address = info.remote_address().map(tracing::field::display),
+        )
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(shared: &Shared, error: &ConnectionError) {
+        let is_clean = match error {
+            ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => true,
+            ConnectionError::ConnectionClosed(close) => {
+                close.error_code == TransportErrorCode::NO_ERROR
+            }
+            _ => false,
+        };
+        let culprit = error.culprit();
+        if is_clean {
+            event!(
+                shared,
+                INFO,
+                "connection.closed",
+                culprit = ::tracing::field::debug(culprit),
+                reason = &*error.to_string()
+            );
+        } else {
+            event!(
+                shared,
+                WARN,
+                "connection.closed",
+                culprit = ::tracing::field::debug(culprit),
+                reason = &*error.to_string()
+            );
+        }
+    }
+}
