@@ -216,8 +216,9 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
+/// The driver has gone with its runtime, which is this end's own doing.
 fn lost(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::Reset(SocketError::Eof))
+    matches!(error, ConnectionError::LocallyClosed)
 }
 
 /// Lets everything wait that can, ends the driver with `end`, and looks whether all were woken.

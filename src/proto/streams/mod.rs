@@ -364,7 +364,11 @@ impl Streams {
         self.blocked_by_connection.stop(self.now);
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             self.unblock(key);
+            if let Some(send) = &mut self.slab[key].send {
+                send.forget_unsent();
+            }
         }
+        self.send_buffered = 0;
         self.schedule.clear();
         self.starved.clear();
         self.with_pending.clear();

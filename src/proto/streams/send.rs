@@ -128,6 +128,11 @@ impl Send {
         self.state = SendState::Finished;
     }
 
+    /// What has not been sent will not be.
+    pub(super) fn forget_unsent(&mut self) {
+        self.buffer.clear();
+    }
+
     /// Gives the stream up.
     pub(super) fn reset(&mut self, code: VarInt, by: ResetBy) -> Result<(), ClosedStream> {
         match self.state {

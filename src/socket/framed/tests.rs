@@ -267,19 +267,23 @@ async fn what_came_behind_the_handshake_is_read_first() {
 #[tokio::test]
 async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
-    // Reads grow to whole blocks first.
-    for size in [300_000; 8].into_iter().chain([4_096, 65_536, 4_096, 30_000, 65_536]) {
-        let message = Message::Binary(pattern(size).into());
-        theirs.feed(message).await.unwrap();
-    }
-    theirs.flush().await.unwrap();
-    let mut messages = Vec::new();
-    for _ in 0..13 {
-        match recv(&mut ours).await.unwrap() {
-            Incoming::Message(message) => messages.push(message),
-            other => panic!("{other:?}"),
+    let sender = async {
+        // Reads grow to whole blocks first.
+        for size in [300_000; 8].into_iter().chain([4_096, 65_536, 4_096, 30_000, 65_536]) {
+            theirs.feed(Message::Binary(pattern(size).into())).await.unwrap();
         }
-    }
+        theirs.flush().await.unwrap();
+    };
+    let mut messages = Vec::new();
+    let receiver = async {
+        for _ in 0..13 {
+            match recv(&mut ours).await.unwrap() {
+                Incoming::Message(message) => messages.push(message),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::join!(sender, receiver);
     drop(ours);
     for message in messages.split_off(8) {
         let len = message.len();
