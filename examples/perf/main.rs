@@ -43,6 +43,8 @@ pub struct Args {
     quick: bool,
 }
 
+type Failure = Box<dyn Error + Send + Sync>;
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum WireArg {
     Qmux,
@@ -69,8 +71,12 @@ impl Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let args = Args::parse();
+async fn main() -> Result<(), Failure> {
+    // On a worker like any application's task: the main thread would be woken from outside each time.
+    tokio::spawn(run(Args::parse())).await?
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
     if let Some(address) = args.server {
         let server = peer::Server::start(&args, address).await?;
         println!("listening on {}", server.url);
