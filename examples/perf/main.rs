@@ -93,12 +93,15 @@ async fn run(args: Args) -> Result<(), Failure> {
     let mut report = Report::new(args.json, chosen.len());
     for &workload in chosen {
         report.begin(workload);
-        // A connection of its own, so that no workload finds what another has left.
+        // Connections of its own, so that no workload finds what another has left.
         let connection = peer::connect(&args, &url).await?;
-        let metrics = workloads::run(workload, &connection, args.quick).await?;
+        let other = peer::connect(&args, &url).await?;
+        let metrics = workloads::run(workload, &connection, &other, args.quick).await?;
         report.end(workload, metrics);
-        connection.close(0u8.into(), b"done");
-        connection.closed().await;
+        for connection in [connection, other] {
+            connection.close(0u8.into(), b"done");
+            connection.closed().await;
+        }
     }
     report.finish();
     Ok(())

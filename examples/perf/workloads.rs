@@ -22,8 +22,10 @@ pub type Metrics = Vec<(&'static str, f64)>;
 const MIB: u64 = 1024 * 1024;
 /// What a request, an answer and a ping are long.
 const SMALL: usize = 64;
-/// Without a byte in this time a stream is taken to be filled, or to hang.
-const NO_PROGRESS: Duration = Duration::from_secs(10);
+/// Bulk that takes longer than this hangs.
+const HANG: Duration = Duration::from_secs(60);
+/// A stream that takes nothing for so long is full.
+const FULL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
@@ -54,6 +56,7 @@ pub enum Workload {
 pub async fn run(
     workload: Workload,
     connection: &WebSocketConnection,
+    other: &WebSocketConnection,
     quick: bool,
 ) -> Result<Metrics, Failure> {
     let part = if quick { 10 } else { 1 };
@@ -66,9 +69,9 @@ pub async fn run(
         Workload::Rpc1 => rpc(connection, 10_000 / part, 1).await,
         Workload::Pingpong => pingpong(connection, 50_000 / part).await,
         Workload::Loaded => loaded(connection, Duration::from_millis(5_000 / part)).await,
-        Workload::Stalled1 => stalled(connection, 1, 256 * MIB / part).await,
-        Workload::Stalled8 => stalled(connection, 8, 256 * MIB / part).await,
-        Workload::Stalled32 => stalled(connection, 32, 256 * MIB / part).await,
+        Workload::Stalled1 => stalled(connection, other, 1, 256 * MIB / part).await,
+        Workload::Stalled8 => stalled(connection, other, 8, 256 * MIB / part).await,
+        Workload::Stalled32 => stalled(connection, other, 32, 256 * MIB / part).await,
     }
 }
 
@@ -233,24 +236,26 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
     Ok(metrics)
 }
 
-/// Bulk alone and beside stalled streams, in turn, so that a machine that drifts favours neither.
+/// Bulk on a connection with stalled streams and on one without, in turn, so that a machine that drifts
+/// favours neither.
 async fn stalled(
     connection: &WebSocketConnection,
+    other: &WebSocketConnection,
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
     // Many short ones: where the runtime puts the tasks matters more than 32 streams do.
     const TURNS: usize = 9;
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = open(connection, STALL).await?;
+        fill(&mut stream).await?;
+        streams.push(stream);
+    }
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        alone.push(bulk(connection, bytes).await?);
-        let mut streams = Vec::new();
-        for _ in 0..count {
-            let mut stream = open(connection, STALL).await?;
-            fill(&mut stream).await?;
-            streams.push(stream);
-        }
-        let rate = timeout(NO_PROGRESS.max(Duration::from_secs(60)), bulk(connection, bytes)).await;
+        alone.push(bulk(other, bytes).await?);
+        let rate = timeout(HANG, bulk(connection, bytes)).await;
         beside.push(rate.map_err(|_| "the stalled streams stall the others")??);
     }
     let (alone, beside) = (median(alone), median(beside));
@@ -261,7 +266,7 @@ async fn stalled(
 async fn fill(stream: &mut WebSocketStream) -> Result<(), Failure> {
     let written = AtomicU64::new(0);
     loop {
-        match timeout(Duration::from_millis(50), stream.send().write(&CHUNK)).await {
+        match timeout(FULL, stream.send().write(&CHUNK)).await {
             Ok(len) => written.fetch_add(len? as u64, Ordering::Relaxed),
             Err(_) if written.into_inner() > 0 => return Ok(()),
             Err(_) => return Err("nothing can be written".into()),
