@@ -130,8 +130,8 @@ pub use {
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, OpenError, ReadError, RecvStreamStats, SendDatagramError, SendStreamStats, Side,
-    SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
+    Dir, OpenError, ReadError, RecvStreamStats, ResetAtError, SendDatagramError, SendStreamStats,
+    Side, SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
     VarIntBoundsExceeded, Wire, WriteError,
 };
 

@@ -222,6 +222,28 @@ impl SendStream {
         Ok(())
     }
 
+    /// Gives the stream up behind its first `reliable_size` bytes: they are still sent and delivered, and then
+    /// the peer is told the code (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset). Where fewer were
+    /// written, all of them are.
+    ///
+    /// # Errors
+    /// [`ResetAtError`](crate::ResetAtError) when the stream has ended, or the peer does not take this.
+    pub fn reset_at(
+        &mut self,
+        code: VarInt,
+        reliable_size: u64,
+    ) -> Result<(), crate::ResetAtError> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
+        self.reset = true;
+        state.was_reset(self.id);
+        let waker = state.writers.remove(&self.id);
+        state.wake_driver();
+        drop(state);
+        drop(waker);
+        Ok(())
+    }
+
     /// Waits until the peer has stopped the stream, and gives its code; or until the end of a finished stream
     /// has been handed to the socket, with every byte before it, and gives `None`. What the socket has taken
     /// is not yet with the peer, less still read.

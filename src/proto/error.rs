@@ -198,6 +198,18 @@ pub enum WriteError {
 #[error("stream closed")]
 pub struct ClosedStream;
 
+/// Giving a stream up behind a part of it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetAtError {
+    /// The peer does not understand it, or the wire has no words for it.
+    #[error("the peer takes no reset behind a part of a stream")]
+    UnsupportedByPeer,
+    /// The stream has ended.
+    #[error("stream closed")]
+    ClosedStream,
+}
+
 /// Sending a datagram failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -24,7 +24,7 @@ pub use self::{
     connection::{Connection, Transmit},
     error::{
         ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, OpenError,
-        ReadError, SendDatagramError, SocketError, Timeout, WriteError,
+        ReadError, ResetAtError, SendDatagramError, SocketError, Timeout, WriteError,
     },
     event::Event,
     frame::{Close, Credit, Frame},

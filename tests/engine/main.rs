@@ -12,6 +12,7 @@ mod no_pause;
 mod nothing_lost;
 mod parameters;
 mod properties;
+mod reset_at;
 mod scheduling;
 mod streams;
 mod timers;

@@ -4,6 +4,8 @@
 #[path = "../interop/interop.rs"]
 mod interop;
 mod pair;
+#[cfg(feature = "web-transport")]
+mod web_transport;
 
 use bytes::Bytes;
 use qmux::Error;
@@ -24,6 +26,7 @@ in_both_roles! {
     unidirectional_streams_go_both_ways,
     a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind,
     our_reset_and_our_stop_reach_them_with_their_codes,
+    our_reset_behind_a_part_of_a_stream_is_a_reset_to_them,
     their_reset_and_stop_reach_us_with_their_codes,
     streams_given_up_in_the_middle_of_data_leave_the_connection_whole,
     readers_of_ours_that_stall_cost_another_stream_nothing,
@@ -134,6 +137,18 @@ async fn our_reset_and_our_stop_reach_them_with_their_codes(role: Role) {
             assert!(matches!(&end, Err(Error::StreamStop(code)) if code.into_inner() == number));
         }
     }
+}
+
+async fn our_reset_behind_a_part_of_a_stream_is_a_reset_to_them(role: Role) {
+    let pair = Pair::new(role, Config::default(), qmux::Config::default()).await;
+    for opener in Opener::BOTH {
+        let (mut stream, (_, mut their_recv)) = pair.open(opener).await;
+        stream.send().write_all(b"kept and dropped").await.unwrap();
+        stream.send().reset_at(code(42), 5).unwrap();
+        let read = they_read_to_error(&mut their_recv).await;
+        assert!(matches!(&read, Some(Error::StreamReset(code)) if code.into_inner() == 42));
+    }
+    pair.exchange(Opener::Us, 100_000).await;
 }
 
 async fn their_reset_and_stop_reach_us_with_their_codes(role: Role) {

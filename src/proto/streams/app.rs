@@ -6,8 +6,8 @@ use bytes::{BufMut, Bytes};
 
 use super::{Streams, send::ResetBy};
 use crate::proto::{
-    ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, SendStreamStats,
-    StreamId, VarInt, WriteError,
+    ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, ResetAtError,
+    SendStreamStats, StreamId, VarInt, WriteError,
 };
 
 impl Streams {
@@ -199,6 +199,35 @@ impl SendStream<'_> {
         Ok(())
     }
 
+    /// Gives the stream up behind its first `reliable_size` bytes, which are still sent and delivered, or behind
+    /// all that were written if they are fewer (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
+    ///
+    /// # Errors
+    /// [`ResetAtError`].
+    pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
+        if !self.streams.peer.reset_stream_at {
+            return Err(ResetAtError::UnsupportedByPeer);
+        }
+        if self.end.is_some() {
+            return Err(ResetAtError::ClosedStream);
+        }
+        let Some(&key) = self.streams.keys.get(&self.id) else {
+            return Err(ResetAtError::ClosedStream);
+        };
+        let stream = &mut self.streams.slab[key];
+        let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
+        let dropped = send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
+        stream.send_released = true;
+        let told = send.reset_if_sent();
+        self.streams.send_buffered -= dropped;
+        if told {
+            stream.ticket = None;
+            self.streams.unblock(key);
+            self.streams.pend(key, |pending| pending.reset = true);
+        }
+        Ok(())
+    }
+
     /// What became of the half. With [`SendEnd::Open`],
     /// [`Event::Ended`](crate::proto::Event::Ended) follows once it is something else.
     pub fn poll_end(&mut self) -> SendEnd {
@@ -210,7 +239,7 @@ impl SendStream<'_> {
         match send.state() {
             SendState::Finished => SendEnd::Finished,
             SendState::Reset { code, by: ResetBy::Peer, .. } => SendEnd::Stopped(code),
-            SendState::Reset { .. } => SendEnd::Reset,
+            SendState::Reset { .. } | SendState::ResettingAt { .. } => SendEnd::Reset,
             SendState::Ready | SendState::Finishing => {
                 send.waiting_for_end = true;
                 SendEnd::Open

@@ -126,9 +126,9 @@ impl Streams {
             }
         } else if std::mem::take(&mut pending.reset) {
             stream.send.as_mut().and_then(|send| {
-                let code = send.take_reset()?;
+                let (code, reliable_size) = send.take_reset()?;
                 let final_size = Some(send.credit.used());
-                Some(Frame::ResetStream { id, code, final_size, reliable_size: 0 })
+                Some(Frame::ResetStream { id, code, final_size, reliable_size })
             })
         } else if let Some(code) = pending.reset_answer.take() {
             Some(Frame::StopSending { id, code })
@@ -246,6 +246,9 @@ impl Streams {
         self.unflushed |= self.caps.fin_after_flush && len > 0;
         if fin {
             send.fin_sent();
+        }
+        if send.reset_if_sent() {
+            self.pend(key, |pending| pending.reset = true);
         }
         last
     }

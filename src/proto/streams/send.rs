@@ -17,8 +17,11 @@ pub(super) enum SendState {
     Finishing,
     /// The end has left.
     Finished,
+    /// Given up by the application behind the bytes that are still in the buffer; `reliable_size` is where
+    /// they end.
+    ResettingAt { code: VarInt, reliable_size: u64 },
     /// Given up, and the peer is told so with its next message or has been.
-    Reset { code: VarInt, by: ResetBy, told: bool },
+    Reset { code: VarInt, by: ResetBy, reliable_size: u64, told: bool },
 }
 
 /// Who gave the stream up.
@@ -136,21 +139,51 @@ impl Send {
     /// Gives the stream up.
     pub(super) fn reset(&mut self, code: VarInt, by: ResetBy) -> Result<(), ClosedStream> {
         match self.state {
-            SendState::Ready | SendState::Finishing => {
+            SendState::Ready | SendState::Finishing | SendState::ResettingAt { .. } => {
                 self.buffer.clear();
-                self.state = SendState::Reset { code, by, told: false };
+                self.state = SendState::Reset { code, by, reliable_size: 0, told: false };
                 Ok(())
             }
             _ => Err(ClosedStream),
         }
     }
 
-    /// The code of a reset that the peer has not been told; from now on it has.
-    pub(super) fn take_reset(&mut self) -> Option<VarInt> {
+    /// Gives the stream up behind its first `reliable_size` bytes, or behind all that were written if they are
+    /// fewer. Returns how many bytes will not be sent.
+    pub(super) fn reset_at(
+        &mut self,
+        code: VarInt,
+        reliable_size: u64,
+    ) -> Result<usize, ClosedStream> {
+        if !matches!(self.state, SendState::Ready | SendState::Finishing) {
+            return Err(ClosedStream);
+        }
+        let (sent, before) = (self.credit.used(), self.buffer.len());
+        let keep = reliable_size.saturating_sub(sent);
+        self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        let reliable_size = reliable_size.min(sent + self.buffer.len() as u64);
+        self.state = SendState::ResettingAt { code, reliable_size };
+        self.reset_if_sent();
+        Ok(before - self.buffer.len())
+    }
+
+    /// Whether all that was to be sent before a reset has been sent now, so that the peer is to be told.
+    pub(super) fn reset_if_sent(&mut self) -> bool {
+        if let SendState::ResettingAt { code, reliable_size } = self.state
+            && self.buffer.is_empty()
+        {
+            let by = ResetBy::Application;
+            self.state = SendState::Reset { code, by, reliable_size, told: false };
+        }
+        matches!(self.state, SendState::Reset { told: false, .. })
+    }
+
+    /// The code and the reliable size of a reset that the peer has not been told; from now on it has.
+    pub(super) fn take_reset(&mut self) -> Option<(VarInt, u64)> {
         match &mut self.state {
-            SendState::Reset { code, told, .. } if !*told => {
+            SendState::Reset { code, reliable_size, told, .. } if !*told => {
                 *told = true;
-                Some(*code)
+                Some((*code, *reliable_size))
             }
             _ => None,
         }
