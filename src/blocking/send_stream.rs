@@ -90,6 +90,19 @@ impl SendStream {
         self.inner.reset(code)
     }
 
+    /// Gives the stream up behind its first `reliable_size` bytes, which are still sent and delivered
+    /// (RESET_STREAM_AT).
+    ///
+    /// # Errors
+    /// [`ResetAtError`](crate::ResetAtError) when the stream has ended, or the peer does not take this.
+    pub fn reset_at(
+        &mut self,
+        code: VarInt,
+        reliable_size: u64,
+    ) -> Result<(), crate::ResetAtError> {
+        self.inner.reset_at(code, reliable_size)
+    }
+
     /// Waits until the peer has stopped the stream, and gives its code; or until the end of a finished stream
     /// has been handed to the socket, with every byte before it, and gives `None`. What the socket has taken
     /// is not yet with the peer, less still read.

@@ -178,3 +178,76 @@ async fn both_ends_can_shut_down_at_once() {
         assert!(fine(&ends.0) && fine(&ends.1), "{wire:?}: {ends:?}");
     }
 }
+
+/// Sends and checks `BYTES` each way on one stream.
+async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
+    const BYTES: usize = 200_000;
+    let (mut send, mut recv) = stream.into_split();
+    let writer = async {
+        write_expected(&mut send, seed, BYTES).await;
+        send.finish().unwrap();
+    };
+    let (read, ()) = tokio::join!(read_expected(&mut recv, seed), writer);
+    assert_eq!(read, BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_streams_in_flight_lose_nothing_whoever_shuts_down() {
+    for wire in WIRES {
+        for (client_does, server_does) in [(true, false), (false, true), (true, true)] {
+            let settings = config(|config| _ = config.stream_window(20_000));
+            let (client, server) = memory(wire, &settings).await;
+            let mut streams = tokio::task::JoinSet::new();
+            for seed in 0..100 {
+                let mut ours = client.open_bi().await.unwrap();
+                ours.send().announce();
+                let theirs = soon(server.accept_bi()).await.unwrap();
+                streams.spawn(exchange(ours, seed));
+                streams.spawn(exchange(theirs, seed));
+            }
+            tokio::task::yield_now().await;
+            let ends = [(client_does, &client), (server_does, &server)]
+                .map(|(does, end)| does.then(|| end.shutdown()));
+            while let Some(done) = streams.join_next().await {
+                done.unwrap();
+            }
+            for end in ends.into_iter().flatten() {
+                soon(end).await;
+            }
+            for end in [&client, &server] {
+                let end = soon(end.closed()).await;
+                let in_order = match &end {
+                    ConnectionError::LocallyClosed => true,
+                    ConnectionError::ApplicationClosed(close) => close.error_code == ZERO,
+                    _ => false,
+                };
+                assert!(in_order, "{wire:?}: {end:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_deadline_every_stream_ends_in_the_documented_error() {
+    for wire in WIRES {
+        let (client, server) = memory(wire, &Config::default()).await;
+        let mut pairs = Vec::new();
+        for _ in 0..100 {
+            let mut ours = client.open_bi().await.unwrap();
+            ours.send().announce();
+            pairs.push((ours, soon(server.accept_bi()).await.unwrap()));
+        }
+        client.shutdown_timeout(Duration::from_secs(5)).await;
+        server.closed().await;
+        for (mut ours, mut theirs) in pairs {
+            let read = ours.recv().read_chunk(1).await.unwrap_err();
+            assert!(matches!(read, ReadError::ConnectionLost(ConnectionError::LocallyClosed)));
+            let write = ours.send().write(b"x").await.unwrap_err();
+            assert!(matches!(write, WriteError::ConnectionLost(ConnectionError::LocallyClosed)));
+            match theirs.recv().read_chunk(1).await.unwrap_err() {
+                ReadError::ConnectionLost(end) => assert_code_0(&end, "shutdown deadline"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
