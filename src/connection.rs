@@ -336,6 +336,13 @@ impl WebSocketConnection {
         self.0.lock().engine.rtt()
     }
 
+    /// The round-trip time that TCP has measured, bare or under TLS, not older than a second of activity; on
+    /// Linux, for connections of a client or a server over TCP. Unlike [`rtt`](Self::rtt) it is the path's alone:
+    /// the peer's tasks and what waits in queues have no part in it.
+    pub fn socket_rtt(&self) -> Option<Duration> {
+        self.0.lock().socket_rtt
+    }
+
     /// Which end of the connection this is.
     pub fn side(&self) -> Side {
         self.0.lock().engine.side()

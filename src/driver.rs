@@ -23,6 +23,9 @@ const BATCH: usize = 16;
 /// Rounds before other tasks of the runtime get their turn.
 const ROUNDS: usize = 8;
 
+/// A question to the operating system is a system call: once a second is often enough.
+const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
+
 /// Whether a direction of the socket could go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -42,6 +45,8 @@ pub(crate) struct Driver<S> {
     wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Duration>,
+    /// When the socket was last asked for its round-trip time.
+    asked: Option<Duration>,
     /// The engine wants nothing sent before a flush is done.
     flushing: bool,
     /// Reading has ended, and how.
@@ -75,6 +80,7 @@ impl<S: Socket + Unpin> Driver<S> {
             // It is armed before it is looked at.
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
+            asked: None,
             flushing: false,
             read_end: None,
             write_end: None,
@@ -232,6 +238,15 @@ impl<S: Socket + Unpin> Driver<S> {
         true
     }
 
+    /// What the socket says of its path, now and then.
+    fn ask_socket(&mut self, now: Duration) -> Option<Duration> {
+        if self.asked.is_some_and(|asked| now < asked + ASK_SOCKET_EVERY) {
+            return None;
+        }
+        self.asked = Some(now);
+        self.socket.rtt()
+    }
+
     /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
     /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
     fn is_done(&self, state: &mut State, read_out: bool) -> bool {
@@ -260,7 +275,10 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             // that no deadline waits for as long as the peer has anything to say, right after it spoke.
             let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
             let shared = this.shared.clone();
+            let now = shared.now();
+            let socket_rtt = this.ask_socket(now);
             let mut state = shared.lock();
+            state.socket_rtt = socket_rtt.or(state.socket_rtt);
             // What came before the write failed is read after it has: once more, then.
             let read_out = wrote_in_vain && received == Progress::Blocked;
             if this.is_done(&mut state, read_out) {
@@ -270,7 +288,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
             if timed || failed_now || received == Progress::More || sent == Progress::More {
                 continue;
             }
-            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, shared.now()) {
+            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now) {
                 return Poll::Pending;
             }
         }

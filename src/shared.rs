@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) ends: FxHashMap<StreamId, Arc<EndWatch>>,
     pub(crate) openers: [Openers; 2],
     pub(crate) finished: bool,
+    /// What the socket last said of its path.
+    pub(crate) socket_rtt: Option<Duration>,
 }
 
 impl Shared {
@@ -80,6 +82,7 @@ impl Shared {
                 ends: FxHashMap::default(),
                 openers: Default::default(),
                 finished: false,
+                socket_rtt: None,
             }),
             epoch,
             info,

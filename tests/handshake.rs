@@ -66,6 +66,37 @@ fn short(milliseconds: u64) -> Config {
 
 // ---- success ----
 
+/// Linux tells; others may learn to.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_sockets_own_round_trip_time_is_known_over_tcp_and_under_tls() {
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let secure = WebSocketServer::builder().certificate(
+        [certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    );
+    let trusting = WebSocketClient::builder().trust_self_signed(certificate.der().clone());
+    for (builder, client, scheme) in
+        [(WebSocketServer::builder(), WebSocketClient::builder(), "ws"), (secure, trusting, "wss")]
+    {
+        let (connection, accepted) = connected(builder, client, scheme).await;
+        echo(&connection, &accepted).await;
+        for end in [connection, accepted] {
+            let rtt = end.socket_rtt().expect("TCP has measured one");
+            assert!(rtt < Duration::from_secs(1), "{rtt:?} on loopback");
+        }
+    }
+    let (left, right) = tokio::io::duplex(1024);
+    let acceptor = WebSocketServer::builder().build().unwrap();
+    let accepted = tokio::spawn(async move { acceptor.from_io(right).await });
+    let client = WebSocketClient::builder().build().unwrap();
+    let connection = client.from_io("ws://here/", left).await.unwrap();
+    echo(&connection, &accepted.await.unwrap().unwrap()).await;
+    assert_eq!(connection.socket_rtt(), None, "no TCP below");
+}
+
 #[tokio::test]
 async fn a_server_is_reached_by_ipv4_ipv6_and_name() {
     for (bind, host) in

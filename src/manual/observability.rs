@@ -2,7 +2,8 @@
 //!
 //! Counts are always there: [`WebSocketConnection::stats`](crate::WebSocketConnection::stats),
 //! [`SendStream::stats`](crate::SendStream::stats), [`RecvStream::stats`](crate::RecvStream::stats) and
-//! [`rtt`](crate::WebSocketConnection::rtt). They say which of three things keeps a sender waiting: the stream's
+//! [`rtt`](crate::WebSocketConnection::rtt), with the path's own
+//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt) beside it on Linux. They say which of three things keeps a sender waiting: the stream's
 //! credit (its reader is slow), the connection's credit (the peer allows too little for all), or the socket (the
 //! path is slow). The other two ways of looking are features.
 //!

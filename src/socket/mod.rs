@@ -2,9 +2,13 @@
 
 mod framed;
 mod memory;
+mod tcp_info;
 mod tungstenite;
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -48,6 +52,11 @@ pub trait Socket: Send + 'static {
     /// # Errors
     /// [`SocketError`] when writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
+
+    /// The round-trip time of the path as the operating system has measured it; `None` where it does not tell.
+    fn rtt(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What a socket brings.

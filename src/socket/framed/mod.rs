@@ -9,6 +9,7 @@ use std::{
     io,
     pin::pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -147,6 +148,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
             Outgoing::Close { code, reason } => self.writer.close(code, &reason),
         }
         Ok(())
+    }
+
+    fn rtt(&self) -> Option<Duration> {
+        super::tcp_info::rtt(&self.io)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
