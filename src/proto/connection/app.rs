@@ -1,0 +1,161 @@
+//! What the application asks of a connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Connection, DATAGRAM_OVERHEAD};
+use crate::proto::{
+    ConnectionStats, Dir, Event, OpenError, RecvStream, SendDatagramError, SendStream, Side,
+    StreamId, Wire,
+};
+
+impl Connection {
+    /// The next news for the application.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Opens a stream; `Ok(None)` when the peer allows no more for now, and then [`Event::Available`]
+    /// follows.
+    ///
+    /// On the QMux wire the peer sees the stream with its first frame; on the js-ws wire at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+        match &self.end {
+            Some(end) => Err(end.clone().into()),
+            None => self.streams.open(dir),
+        }
+    }
+
+    /// How many streams [`open`](Self::open) would open.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+        match &self.end {
+            Some(end) => Err(end.clone().into()),
+            None => self.streams.openable(dir),
+        }
+    }
+
+    /// An application waits for the peer to allow more streams: the peer is told, once for each limit. Says
+    /// whether there is something to send now.
+    pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
+        self.is_established() && self.streams.report_streams_blocked(dir)
+    }
+
+    /// The peer may have so many streams of a kind open at once from now on. Fewer than before takes effect as
+    /// streams end; what was granted is not taken back.
+    pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
+        self.streams.set_max_concurrent(dir, count.min(1 << 32));
+    }
+
+    /// The peer may be so many bytes ahead of the reader, on each stream, from now on. Less than before takes
+    /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
+    /// the largest message follows from the window (js-ws) at most what the connection began with.
+    pub fn set_stream_window(&mut self, bytes: u64) {
+        let most = match self.caps.relative_credit {
+            true => self.config.stream_window,
+            false => u32::MAX.into(),
+        };
+        self.streams.set_stream_window(bytes.clamp(1, most));
+    }
+
+    /// The oldest stream of the peer's that was not accepted yet. Those that came before the connection's end
+    /// can be accepted after it.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.streams.accept(dir)
+    }
+
+    /// A stream's sending half.
+    pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
+        self.streams.send_stream(id, self.end.as_ref())
+    }
+
+    /// A stream's receiving half.
+    pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
+        self.streams.recv_stream(id, self.end.as_ref())
+    }
+
+    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        let frame =
+            usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
+        (self.caps.datagrams && self.max_datagram_frame > 0)
+            .then(|| frame.saturating_sub(DATAGRAM_OVERHEAD))
+    }
+
+    fn check_datagram(&self, datagram: &Bytes) -> Result<(), SendDatagramError> {
+        if let Some(end) = &self.end {
+            return Err(end.clone().into());
+        }
+        match self.max_datagram_size() {
+            None => Err(SendDatagramError::UnsupportedByPeer),
+            Some(max) if datagram.len() > max => Err(SendDatagramError::TooLarge),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Queues a datagram; where the queue is full, the oldest go.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    pub fn send_datagram(&mut self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        self.check_datagram(&datagram)?;
+        self.datagrams.send(datagram);
+        Ok(())
+    }
+
+    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another being
+    /// dropped; if not, [`Event::DatagramsUnblocked`] follows.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    pub fn datagram_fits(&mut self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
+        self.check_datagram(datagram)?;
+        Ok(self.datagrams.has_room(datagram))
+    }
+
+    /// The oldest datagram that has come; `None` when there is none, and then
+    /// [`Event::DatagramReceived`] follows.
+    pub fn read_datagram(&mut self) -> Option<Bytes> {
+        self.datagrams.read()
+    }
+
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Which language the two ends speak.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The smoothed time from a ping to its answer; `None` before the first.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.timers.ping.rtt
+    }
+
+    /// What the connection has done.
+    pub fn stats(&self, now: Duration) -> ConnectionStats {
+        let (opened, accepted, closed) = self.streams.totals();
+        ConnectionStats {
+            live_streams: self.streams.len() as u64,
+            streams_refused: self.streams.refused,
+            streams_opened: opened,
+            streams_accepted: accepted,
+            streams_closed: closed,
+            blocked_by_stream_credit: self.streams.blocked_by_stream.total(now),
+            blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
+            blocked_by_socket: self.blocked_by_socket.total(now),
+            send_buffered: self.streams.send_buffered as u64,
+            datagrams_dropped_incoming: self.datagrams.dropped_incoming,
+            datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,
+            ..self.stats
+        }
+    }
+}
