@@ -251,8 +251,9 @@ impl WebSocketConnection {
     /// the connection is closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those
     /// of the peer are refused.
     ///
-    /// It starts with the call; the future, which can be dropped, waits for the end as
-    /// [`closed`](Self::closed) does.
+    /// It starts with the call; the future waits for the end as [`closed`](Self::closed) does, and can be dropped.
+    /// But keep it, or another handle, until then: with the last handle the connection is closed at once, and what
+    /// has not been sent is lost.
     pub fn shutdown(&self) -> impl Future<Output = ConnectionError> + Send + 'static {
         self.shut_down(None)
     }
