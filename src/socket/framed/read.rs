@@ -177,11 +177,12 @@ impl Reader {
                         pieces.extend_from_slice(&payload);
                         pieces
                     }
-                    None => payload,
+                    None if header.fin => payload,
+                    // Copied out of its block, and each further piece once behind it.
+                    None => BytesMut::from(&payload[..]),
                 };
                 if !header.fin {
-                    // Copied, so that many small pieces do not keep many blocks.
-                    self.pieces = Some(BytesMut::from(&message[..]));
+                    self.pieces = Some(message);
                     return None;
                 }
                 let small = message.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;

@@ -135,6 +135,22 @@ async fn a_message_in_pieces_is_one_message_with_pings_between() {
 }
 
 #[tokio::test]
+async fn a_message_in_very_many_pieces_is_put_together_in_place() {
+    const PIECES: usize = 50_000;
+    let (ours, mut theirs) = duplex(1 << 20);
+    let mut ours = FramedSocket::new(ours, &[], Side::Client, LIMIT);
+    let mut bytes = vec![0x02, 0x01, b'0'];
+    for piece in 1..PIECES {
+        let fin = if piece + 1 == PIECES { 0x80 } else { 0 };
+        bytes.extend([fin, 0x01, b'0' + (piece % 10) as u8]);
+    }
+    theirs.write_all(&bytes).await.unwrap();
+    let Incoming::Message(message) = recv(&mut ours).await.unwrap() else { panic!("no message") };
+    assert_eq!(message.len(), PIECES);
+    assert!(message.iter().enumerate().all(|(at, &byte)| byte == b'0' + (at % 10) as u8));
+}
+
+#[tokio::test]
 async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     let (mut ours, mut theirs) = pair(Side::Server, 64).await;
     for number in 0..1_000u32 {
