@@ -1,0 +1,167 @@
+//! What is compared, behind three small traits, so that each workload is written once.
+
+mod floor;
+mod net;
+mod penguin;
+mod qmux;
+mod quinn;
+mod tcp;
+mod tungstenite;
+mod wsmux;
+mod yamux;
+
+use anyhow::Result;
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::{
+    outcome::Metrics,
+    workloads::{self, Sizes, Workload},
+};
+
+/// One stream, as its application would use it.
+pub trait Stream: Send + 'static {
+    /// Takes all of it. What is on its way for good only [`flush`](Self::flush) says.
+    fn write(&mut self, data: &[u8]) -> impl Future<Output = Result<()>> + Send;
+    /// The same, without a copy where there is a way.
+    fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send;
+    /// Sends what is still held back; most hold nothing.
+    fn flush(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+    /// Flushes, and ends this direction.
+    fn finish(&mut self) -> impl Future<Output = Result<()>> + Send;
+    /// Some bytes, none at the end.
+    fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = Result<usize>> + Send;
+    /// Reads to the end in the fastest way, throws it away, and says how much it was.
+    fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
+}
+
+/// What streams are opened on: a connection, or for those without a mux whatever knows the address.
+pub trait Connection: Clone + Send + Sync + 'static {
+    type Stream: Stream;
+    fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
+}
+
+/// A server that gives each stream to [`peer::serve`](crate::peer::serve), and a client of it.
+pub trait Rival: Send + Sync + 'static {
+    /// Whether many streams share a connection.
+    const MUX: bool = true;
+    type Connection: Connection;
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
+}
+
+/// In the order in which the tables show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// wsmux, QMux wire, ws
+    Wsmux,
+    /// wsmux, QMux wire, wss
+    WsmuxWss,
+    /// wsmux, js-ws wire, ws
+    WsmuxJsws,
+    /// qmux, defaults, ws
+    Qmux,
+    /// qmux, windows of 1 MiB, records of 64 KiB, no Nagle, ws
+    #[value(name = "qmux-1m")]
+    #[serde(rename = "qmux-1m")]
+    Qmux1m,
+    /// qmux, defaults, wss
+    QmuxWss,
+    /// yamux, defaults, ws
+    Yamux,
+    /// yamux, frames of 64 KiB, windows without a limit for all, ws
+    YamuxTuned,
+    /// penguin-mux, defaults, ws
+    Penguin,
+    /// penguin-mux, windows of 16 frames (1 MiB of bulk), ws
+    #[value(name = "penguin-1m")]
+    #[serde(rename = "penguin-1m")]
+    Penguin1m,
+    /// quinn: QUIC
+    Quinn,
+    /// A WebSocket of tokio-tungstenite per stream, ws
+    WsRaw,
+    /// A WebSocket of tokio-tungstenite per stream, wss
+    WssRaw,
+    /// Frames by hand, a connection per stream, ws
+    WsFloor,
+    /// TCP, a connection per stream
+    Tcp,
+}
+
+/// What a backend is to the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// This crate
+    Ours,
+    /// Many streams over one WebSocket
+    Mux,
+    /// A connection for each stream
+    NoMux,
+    /// Many streams without a WebSocket
+    Quic,
+}
+
+impl Backend {
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Wsmux | Self::WsmuxWss | Self::WsmuxJsws => Kind::Ours,
+            Self::Qmux | Self::Qmux1m | Self::QmuxWss => Kind::Mux,
+            Self::Yamux | Self::YamuxTuned | Self::Penguin | Self::Penguin1m => Kind::Mux,
+            Self::Quinn => Kind::Quic,
+            Self::WsRaw | Self::WssRaw | Self::WsFloor | Self::Tcp => Kind::NoMux,
+        }
+    }
+
+    /// Whether it goes through TLS over TCP, and is compared with what does so too.
+    pub fn wss(self) -> bool {
+        matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::WssRaw)
+    }
+
+    /// Whether the workload says something about it.
+    pub fn takes_part(self, workload: Workload) -> bool {
+        match workload {
+            Workload::Idleconns => {
+                matches!(self, Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::WsRaw)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Runs one workload on one backend. The process is of no use to anything else after that.
+pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Result<Metrics> {
+    use ::wsmux::Wire::{JsWs, QMux};
+
+    // Only where a workload is about their number: whoever has a limit keeps its default elsewhere.
+    let streams = (workload == Workload::Idle10k).then_some(2 * sizes.idle_streams);
+    macro_rules! run {
+        ($start:expr) => {
+            workloads::run($start.await?, workload, sizes).await
+        };
+    }
+    match backend {
+        Backend::Wsmux => run!(wsmux::Wsmux::start(QMux, false, streams)),
+        Backend::WsmuxWss => run!(wsmux::Wsmux::start(QMux, true, streams)),
+        Backend::WsmuxJsws => run!(wsmux::Wsmux::start(JsWs, false, streams)),
+        Backend::Qmux => run!(qmux::Qmux::start(false, false, streams)),
+        Backend::Qmux1m => run!(qmux::Qmux::start(true, false, streams)),
+        Backend::QmuxWss => run!(qmux::Qmux::start(false, true, streams)),
+        Backend::Yamux => run!(yamux::Yamux::start(false, streams)),
+        Backend::YamuxTuned => run!(yamux::Yamux::start(true, streams)),
+        Backend::Penguin => run!(penguin::Penguin::start(false)),
+        Backend::Penguin1m => run!(penguin::Penguin::start(true)),
+        Backend::Quinn => run!(quinn::Quinn::start(streams)),
+        Backend::WsRaw => run!(tungstenite::Tungstenite::start(false)),
+        Backend::WssRaw => run!(tungstenite::Tungstenite::start(true)),
+        Backend::WsFloor => run!(floor::Floor::start()),
+        Backend::Tcp => run!(tcp::Tcp::start()),
+    }
+}

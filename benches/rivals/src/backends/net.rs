@@ -1,0 +1,111 @@
+//! TCP and TLS for those who do not bring their own.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Result;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector, TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    },
+};
+use tokio_util::either::Either;
+
+/// With TLS or without.
+pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// A certificate for the loopback address, made on the spot.
+pub struct Identity {
+    pub certificate: CertificateDer<'static>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    pub fn new() -> Result<Self> {
+        let certified =
+            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
+    }
+
+    /// Of a server that shows it and of a client that trusts it. TLS 1.3, by aws-lc.
+    pub fn configs(self) -> Result<(ServerConfig, ClientConfig)> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone())?;
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate], self.key)?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok((server, client))
+    }
+}
+
+/// The server's end of a port on loopback.
+pub struct Listener {
+    tcp: TcpListener,
+    nodelay: bool,
+    tls: Option<TlsAcceptor>,
+}
+
+/// The client's.
+#[derive(Clone)]
+pub struct Dialer {
+    address: SocketAddr,
+    nodelay: bool,
+    tls: Option<TlsConnector>,
+}
+
+pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)> {
+    let tcp = TcpListener::bind("127.0.0.1:0").await?;
+    let address = tcp.local_addr()?;
+    let (acceptor, connector) = if tls {
+        let (server, client) = Identity::new()?.configs()?;
+        (Some(TlsAcceptor::from(Arc::new(server))), Some(TlsConnector::from(Arc::new(client))))
+    } else {
+        (None, None)
+    };
+    let listener = Listener { tcp, nodelay, tls: acceptor };
+    Ok((Arc::new(listener), Dialer { address, nodelay, tls: connector }))
+}
+
+impl Listener {
+    /// The next connection, whose handshakes are still to be made.
+    pub async fn accept(&self) -> Result<TcpStream> {
+        let (tcp, _) = self.tcp.accept().await?;
+        tcp.set_nodelay(self.nodelay)?;
+        Ok(tcp)
+    }
+
+    pub async fn secure(&self, tcp: TcpStream) -> Result<Socket> {
+        Ok(match &self.tls {
+            None => Either::Left(tcp),
+            Some(tls) => Either::Right(TlsStream::Server(tls.accept(tcp).await?)),
+        })
+    }
+}
+
+impl Dialer {
+    pub async fn dial(&self) -> Result<Socket> {
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(self.nodelay)?;
+        Ok(match &self.tls {
+            None => Either::Left(tcp),
+            Some(tls) => {
+                let name = ServerName::from(self.address.ip());
+                Either::Right(TlsStream::Client(tls.connect(name, tcp).await?))
+            }
+        })
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.address)
+    }
+}

@@ -1,0 +1,89 @@
+//! This crate, in its default configuration.
+
+use anyhow::Result;
+use bytes::Bytes;
+use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
+
+use super::{Connection, Rival, Stream, net::Identity};
+use crate::peer;
+
+pub struct Wsmux {
+    client: WebSocketClient,
+    url: String,
+}
+
+impl Wsmux {
+    pub async fn start(wire: Wire, tls: bool, streams: Option<u64>) -> Result<Self> {
+        let mut config = Config::default();
+        if let Some(streams) = streams {
+            config.max_concurrent_bidi_streams(streams);
+        }
+        let mut server = WebSocketServer::builder().config(config.clone()).wires([wire]);
+        let mut client = WebSocketClient::builder().config(config).wire(wire);
+        if tls {
+            let Identity { certificate, key } = Identity::new()?;
+            client = client.trust_self_signed(certificate.clone());
+            server = server.certificate([certificate], key);
+        }
+        let server = server.bind("127.0.0.1:0").await?;
+        let scheme = if tls { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}/", server.local_addr()?);
+        tokio::spawn(async move {
+            while let Some(incoming) = server.accept().await {
+                tokio::spawn(async move {
+                    match incoming.await {
+                        Ok(connection) => {
+                            while let Ok(stream) = connection.accept_bi().await {
+                                tokio::spawn(peer::serve(stream));
+                            }
+                        }
+                        Err(error) => eprintln!("handshake: {error}"),
+                    }
+                });
+            }
+        });
+        Ok(Self { client: client.build()?, url })
+    }
+}
+
+impl Rival for Wsmux {
+    type Connection = WebSocketConnection;
+
+    async fn connect(&self) -> Result<WebSocketConnection> {
+        Ok(self.client.connect(&self.url).await?)
+    }
+}
+
+impl Connection for WebSocketConnection {
+    type Stream = WebSocketStream;
+
+    async fn open(&self) -> Result<WebSocketStream> {
+        Ok(self.open_bi().await?)
+    }
+}
+
+impl Stream for WebSocketStream {
+    async fn write(&mut self, data: &[u8]) -> Result<()> {
+        Ok(self.send().write_all(data).await?)
+    }
+
+    async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
+        Ok(self.send().write_chunk(chunk).await?)
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        Ok(self.send().finish()?)
+    }
+
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        Ok(self.recv().read(buf).await?.unwrap_or(0))
+    }
+
+    async fn discard(&mut self) -> Result<u64> {
+        let mut count = 0;
+        while let Some(chunk) = self.recv().read_chunk(usize::MAX).await? {
+            count += chunk.len() as u64;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,113 @@
+//! wsmux and its rivals on one machine, in turn, on the same work.
+//!
+//! Each measurement has a process of its own, which is this program again: client and server over loopback,
+//! tokio with two workers.
+
+mod backends;
+mod memory;
+mod outcome;
+mod peer;
+mod report;
+mod results;
+mod run;
+mod watchdog;
+mod workloads;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use backends::Backend;
+use outcome::Outcome;
+use workloads::{Size, Workload};
+
+/// Compares wsmux with its rivals
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    /// Only these; may be repeated
+    #[arg(long = "backend", value_enum)]
+    backends: Vec<Backend>,
+    /// Only these; may be repeated
+    #[arg(long = "workload", value_enum)]
+    workloads: Vec<Workload>,
+    /// Times that each is measured; the tables show medians
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// More work, for figures to quote
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// Little work, once: to see all of it run
+    #[arg(long)]
+    quick: bool,
+    /// Writes the results to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One measurement; a line of JSON
+    #[command(hide = true)]
+    Measure { backend: Backend, workload: Workload, size: Size },
+}
+
+impl Args {
+    fn plan(&self) -> run::Plan {
+        let all = |chosen: &[Backend]| match chosen {
+            [] => Backend::value_variants().to_vec(),
+            _ => chosen.to_vec(),
+        };
+        let workloads = match self.workloads.as_slice() {
+            [] => Workload::value_variants(),
+            chosen => chosen,
+        };
+        let size = match (self.quick, self.full) {
+            (true, _) => Size::Quick,
+            (_, true) => Size::Full,
+            _ => Size::Default,
+        };
+        let rounds = self.rounds.unwrap_or(if self.quick { 1 } else { 5 });
+        run::Plan { backends: all(&self.backends), workloads: workloads.to_vec(), rounds, size }
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(Command::Measure { backend, workload, size }) = args.command {
+        let outcome = measure(backend, workload, size);
+        println!("{}", serde_json::to_string(&outcome)?);
+        return Ok(());
+    }
+    let results = run::run(&args.plan())?;
+    report::print(&results);
+    if let Some(path) = args.json {
+        std::fs::write(path, report::json(&results)?)?;
+    }
+    results.check()
+}
+
+fn measure(backend: Backend, workload: Workload, size: Size) -> Outcome {
+    let measured = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            runtime.block_on(async move {
+                // On a worker like any application's task: this thread would be woken from outside each time.
+                tokio::spawn(
+                    async move { backends::measure(backend, workload, &size.sizes()).await },
+                )
+                .await?
+            })
+        });
+    match measured {
+        Ok(metrics) => Outcome::Measured(metrics),
+        Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
+}

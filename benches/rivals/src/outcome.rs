@@ -1,0 +1,48 @@
+//! What a measurement yields.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// In the order in which a table shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    MibPerS,
+    OpsPerS,
+    P50Us,
+    P99Us,
+    /// Of the rate beside stalled streams to the rate without them.
+    Ratio,
+    CpuSPerGib,
+    BytesEach,
+}
+
+impl Metric {
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::MibPerS => "MiB/s",
+            Self::OpsPerS => "ops/s",
+            Self::P50Us => "p50 µs",
+            Self::P99Us => "p99 µs",
+            Self::Ratio => "of alone",
+            Self::CpuSPerGib => "CPU s/GiB",
+            Self::BytesEach => "bytes each",
+        }
+    }
+
+    pub fn more_is_better(self) -> bool {
+        matches!(self, Self::MibPerS | Self::OpsPerS | Self::Ratio)
+    }
+}
+
+pub type Metrics = BTreeMap<Metric, f64>;
+
+/// What a child process says on its one line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Measured(Metrics),
+    Hangs,
+    Failed(String),
+}

@@ -1,0 +1,158 @@
+//! All that was measured, and who was best.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::{
+    backends::{Backend, Kind},
+    outcome::{Metric, Metrics, Outcome},
+    run::Plan,
+    workloads::{Size, Workload, median},
+};
+
+/// A backend on a workload, in all rounds.
+#[derive(Debug, Default)]
+struct Cell {
+    rounds: Vec<Metrics>,
+    trouble: Option<Outcome>,
+}
+
+pub struct Results {
+    pub workloads: Vec<Workload>,
+    pub backends: Vec<Backend>,
+    pub size: Size,
+    pub rounds: usize,
+    cells: BTreeMap<(Workload, Backend), Cell>,
+}
+
+/// Of one metric, over the rounds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+/// A cell for programs.
+#[derive(Debug, Serialize)]
+pub struct Entry<'a> {
+    workload: Workload,
+    backend: Backend,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'a Outcome>,
+    metrics: BTreeMap<Metric, Spread>,
+}
+
+impl Results {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            workloads: plan.workloads.clone(),
+            backends: plan.backends.clone(),
+            size: plan.size,
+            rounds: plan.rounds,
+            cells: BTreeMap::new(),
+        }
+    }
+
+    pub fn add(&mut self, workload: Workload, backend: Backend, outcome: Outcome) {
+        let cell = self.cells.entry((workload, backend)).or_default();
+        match outcome {
+            Outcome::Measured(metrics) => cell.rounds.push(metrics),
+            trouble => cell.trouble = Some(trouble),
+        }
+    }
+
+    /// Why there are no figures.
+    pub fn trouble(&self, workload: Workload, backend: Backend) -> Option<&Outcome> {
+        self.cells.get(&(workload, backend))?.trouble.as_ref()
+    }
+
+    pub fn metrics(&self, workload: Workload) -> Vec<Metric> {
+        let cells =
+            self.backends.iter().filter_map(|&backend| self.cells.get(&(workload, backend)));
+        let mut metrics: Vec<_> = cells
+            .flat_map(|cell| &cell.rounds)
+            .flat_map(|metrics| metrics.keys().copied())
+            .collect();
+        metrics.sort();
+        metrics.dedup();
+        metrics
+    }
+
+    /// Nothing of one that hung or failed in any round: its other rounds are luck.
+    pub fn spread(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<Spread> {
+        let cell = self.cells.get(&(workload, backend))?;
+        if cell.trouble.is_some() {
+            return None;
+        }
+        let values: Vec<_> =
+            cell.rounds.iter().filter_map(|metrics| metrics.get(&metric).copied()).collect();
+        Some(Spread {
+            min: values.iter().copied().reduce(f64::min)?,
+            max: values.iter().copied().reduce(f64::max)?,
+            median: median(values),
+        })
+    }
+
+    pub fn value(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<f64> {
+        Some(self.spread(workload, backend, metric)?.median)
+    }
+
+    /// The best of the rivals that mux over a WebSocket, in any configuration, with TLS or without.
+    pub fn best_mux(
+        &self,
+        workload: Workload,
+        metric: Metric,
+        wss: bool,
+    ) -> Option<(Backend, f64)> {
+        let muxes = self.backends.iter().copied();
+        let muxes = muxes.filter(|backend| backend.kind() == Kind::Mux && backend.wss() == wss);
+        let values = muxes.filter_map(|mux| Some((mux, self.value(workload, mux, metric)?)));
+        if metric.more_is_better() {
+            values.max_by(|(_, a), (_, b)| a.total_cmp(b))
+        } else {
+            values.min_by(|(_, a), (_, b)| a.total_cmp(b))
+        }
+    }
+
+    /// What can be had without a mux, over TLS or not.
+    pub fn floor(&self, workload: Workload, metric: Metric, wss: bool) -> Option<f64> {
+        self.value(workload, if wss { Backend::WssRaw } else { Backend::WsFloor }, metric)
+    }
+
+    /// One entry for each backend on each workload.
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let mut entries = Vec::new();
+        for (&(workload, backend), cell) in &self.cells {
+            let metrics = self.metrics(workload).into_iter();
+            let metrics = metrics
+                .filter_map(|metric| Some((metric, self.spread(workload, backend, metric)?)))
+                .collect();
+            entries.push(Entry { workload, backend, trouble: cell.trouble.as_ref(), metrics });
+        }
+        entries
+    }
+
+    /// Fails if a measurement has failed; that a rival hangs is a result.
+    pub fn check(&self) -> Result<()> {
+        let failed: Vec<_> = self
+            .cells
+            .iter()
+            .filter_map(|(&(workload, backend), cell)| match &cell.trouble {
+                Some(Outcome::Failed(why)) => {
+                    Some(format!("{} {}: {why}", workload.name(), backend.name()))
+                }
+                Some(Outcome::Hangs) if backend.kind() == Kind::Ours => {
+                    Some(format!("{} {}: hangs", workload.name(), backend.name()))
+                }
+                _ => None,
+            })
+            .collect();
+        if !failed.is_empty() {
+            bail!("{}", failed.join("\n"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The rounds, each measurement in a process of its own.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    backends::Backend,
+    outcome::Outcome,
+    results::Results,
+    workloads::{Size, Workload},
+};
+
+/// What is to be measured.
+pub struct Plan {
+    pub backends: Vec<Backend>,
+    pub workloads: Vec<Workload>,
+    pub rounds: usize,
+    pub size: Size,
+}
+
+impl Plan {
+    /// Many times what the slowest takes; whatever is not done by then hangs.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(if self.size == Size::Full { 180 } else { 30 })
+    }
+
+    fn measurements(&self) -> usize {
+        let each = |workload: &Workload| {
+            self.backends.iter().filter(|backend| backend.takes_part(*workload)).count()
+        };
+        self.rounds * self.workloads.iter().map(each).sum::<usize>()
+    }
+}
+
+pub fn run(plan: &Plan) -> Result<Results> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut results = Results::new(plan);
+        let progress = ProgressBar::new(plan.measurements() as u64);
+        progress.set_style(ProgressStyle::with_template(
+            "{spinner} {pos}/{len} {msg} {elapsed} (left: {eta})",
+        )?);
+        progress.enable_steady_tick(Duration::from_millis(200));
+        for round in 0..plan.rounds {
+            for &workload in &plan.workloads {
+                let mut backends = plan.backends.clone();
+                // Nobody is always the one after a certain other.
+                let turn = round % backends.len().max(1);
+                backends.rotate_left(turn);
+                for backend in backends {
+                    if !backend.takes_part(workload) {
+                        continue;
+                    }
+                    progress.set_message(format!(
+                        "round {}: {} {}",
+                        round + 1,
+                        workload.name(),
+                        backend.name()
+                    ));
+                    // Whoever hangs once is not given another chance to take that long.
+                    if results.trouble(workload, backend).is_none() {
+                        let outcome = measure(plan, backend, workload).await?;
+                        results.add(workload, backend, outcome);
+                    }
+                    progress.inc(1);
+                }
+            }
+        }
+        progress.finish_and_clear();
+        Ok(results)
+    })
+}
+
+async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Outcome> {
+    let size = plan.size.to_possible_value().context("a size without a name")?;
+    let child = Command::new(std::env::current_exe()?)
+        .args(["measure", &backend.name(), &workload.name(), size.get_name()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let Ok(output) = timeout(plan.deadline(), child.wait_with_output()).await else {
+        return Ok(Outcome::Hangs);
+    };
+    let output = output?;
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Outcome::Failed(format!("{}: {}", output.status, said.trim()))
+    }))
+}
