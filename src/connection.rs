@@ -329,7 +329,9 @@ impl WebSocketConnection {
 
     /// What the connection has done.
     pub fn stats(&self) -> ConnectionStats {
-        self.0.lock().engine.stats(self.0.now())
+        let mut state = self.0.lock();
+        let now = state.time(self.0.now());
+        state.engine.stats(now)
     }
 
     /// The smoothed time from a keep-alive ping to its answer; `None` before the first.

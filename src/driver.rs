@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     proto::{MessageBuf, SocketError, Transmit},
@@ -17,11 +17,13 @@ use crate::{
 };
 
 /// Items taken from the socket before the engine is locked, and messages sent before the socket is read
-/// again: small, so that neither direction waits long for the other.
+/// again: so many small ones cost little more than one.
 const BATCH: usize = 16;
 
-/// Rounds before other tasks of the runtime get their turn.
-const ROUNDS: usize = 8;
+/// A batch ends with the message that makes it so long, one read's worth. What has come wakes readers that
+/// wait for this task to yield, and their credit waits for them: with the megabytes of 16 large messages the
+/// peer ran out of window each time, and both cores took turns.
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// A question to the operating system is a system call: once a second is often enough.
 const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
@@ -43,8 +45,11 @@ pub(crate) struct Driver<S> {
     message: MessageBuf,
     batch: Vec<Incoming>,
     wakers: Vec<Waker>,
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Duration>,
+    /// For how many there was news in this round.
+    woken: usize,
+    alarm: Alarm,
+    /// The engine's time in this round: one look at the clock serves all of it.
+    now: Duration,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Duration>,
     /// The engine wants nothing sent before a flush is done.
@@ -77,9 +82,9 @@ impl<S: Socket + Unpin> Driver<S> {
             message: MessageBuf::new(),
             batch: Vec::new(),
             wakers: Vec::new(),
-            // It is armed before it is looked at.
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            armed: None,
+            woken: 0,
+            alarm: Alarm::new(),
+            now: Duration::ZERO,
             asked: None,
             flushing: false,
             read_end: None,
@@ -104,9 +109,15 @@ impl<S: Socket + Unpin> Driver<S> {
             return Progress::Blocked;
         }
         let mut progress = Progress::More;
-        while self.batch.len() < BATCH {
+        let mut bytes = 0;
+        while self.batch.len() < BATCH && bytes < BATCH_BYTES {
             match self.socket.poll_recv(cx) {
-                Poll::Ready(Ok(item)) => self.batch.push(item),
+                Poll::Ready(Ok(item)) => {
+                    if let Incoming::Message(message) = &item {
+                        bytes += message.len();
+                    }
+                    self.batch.push(item);
+                }
                 Poll::Ready(Err(error)) => {
                     self.read_end = Some(error);
                     break;
@@ -122,10 +133,10 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.qlog {
-            qlog.received(self.shared.now(), &self.batch);
+            qlog.received(self.now, &self.batch);
         }
         let mut state = self.shared.lock();
-        let now = self.shared.now();
+        let now = state.time(self.now);
         for item in self.batch.drain(..) {
             let engine = &mut state.engine;
             match item {
@@ -142,7 +153,7 @@ impl<S: Socket + Unpin> Driver<S> {
             let error = self.write_end.as_ref().unwrap_or(error);
             state.engine.handle_socket_end(now, error.clone());
         }
-        self.shared.dispatch(&mut state, &mut self.wakers);
+        self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.qlog {
             qlog.rtt(now, state.engine.rtt());
@@ -163,19 +174,23 @@ impl<S: Socket + Unpin> Driver<S> {
             return Ok(Progress::Blocked);
         }
         self.flushing = false;
-        for _ in 0..BATCH {
+        let (mut messages, mut bytes) = (0, 0);
+        while messages < BATCH && bytes < BATCH_BYTES {
             if self.socket.poll_ready(cx)?.is_pending() {
                 progress = Progress::Blocked;
                 break;
             }
             let mut state = self.shared.lock();
-            let transmit = state.engine.poll_transmit(self.shared.now(), &mut self.message);
-            self.shared.dispatch(&mut state, &mut self.wakers);
+            let now = state.time(self.now);
+            let transmit = state.engine.poll_transmit(now, &mut self.message);
+            self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
             drop(state);
             self.wakers.drain(..).for_each(Waker::wake);
+            messages += 1;
+            bytes += self.message.len();
             #[cfg(feature = "qlog")]
             if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
-                qlog.sent(self.shared.now(), self.message.to_bytes());
+                qlog.sent(self.now, self.message.to_bytes());
             }
             let item = match transmit {
                 None => {
@@ -211,52 +226,25 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Tells the engine the time when it asked for it. Says whether it did.
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut state = self.shared.lock();
-        let Some(next) = state.engine.poll_timeout() else {
-            self.armed = None;
-            return false;
-        };
-        // Deadlines mostly move away: an early alarm costs less than setting the clock for each message.
-        if self.armed.is_none_or(|armed| next < armed) {
-            let Some(instant) = self.shared.instant(next) else { return false };
-            self.timer.as_mut().reset(instant);
-            self.armed = Some(next);
-        }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        self.armed = None;
-        let now = self.shared.now();
-        if next <= now {
-            state.engine.handle_timeout(now);
-            self.shared.dispatch(&mut state, &mut self.wakers);
-        }
-        drop(state);
-        self.wakers.drain(..).for_each(Waker::wake);
-        true
-    }
-
     /// What the socket says of its path, now and then.
-    fn ask_socket(&mut self, now: Duration) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| now < asked + ASK_SOCKET_EVERY) {
+    fn ask_socket(&mut self) -> Option<Duration> {
+        if self.asked.is_some_and(|asked| self.now < asked + ASK_SOCKET_EVERY) {
             return None;
         }
-        self.asked = Some(now);
+        self.asked = Some(self.now);
         self.socket.rtt()
     }
 
     /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
     /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
-    fn is_done(&self, state: &mut State, read_out: bool) -> bool {
+    fn is_done(&self, state: &mut State, now: Duration, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
         }
         if let Some(error) = &self.write_end
             && (read_out || state.engine.close_reason().is_some())
         {
-            state.engine.handle_socket_end(self.shared.now(), error.clone());
+            state.engine.handle_socket_end(now, error.clone());
         }
         state.engine.is_closed()
     }
@@ -267,33 +255,81 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for round in 1..=ROUNDS {
-            let wrote_in_vain = this.write_end.is_some();
-            let received = this.receive(cx);
-            let sent = this.send(cx);
-            // Only once the socket has given all it has: a peer is not silent while its message waits. Or, so
-            // that no deadline waits for as long as the peer has anything to say, right after it spoke.
-            let timed = (received == Progress::Blocked || round == ROUNDS) && this.keep_time(cx);
-            let shared = this.shared.clone();
-            let now = shared.now();
-            let socket_rtt = this.ask_socket(now);
-            let mut state = shared.lock();
-            state.socket_rtt = socket_rtt.or(state.socket_rtt);
-            // What came before the write failed is read after it has: once more, then.
-            let read_out = wrote_in_vain && received == Progress::Blocked;
-            if this.is_done(&mut state, read_out) {
-                return Poll::Ready(());
-            }
-            let failed_now = this.write_end.is_some() && !read_out;
-            if timed || failed_now || received == Progress::More || sent == Progress::More {
-                continue;
-            }
-            if state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now) {
-                return Poll::Pending;
-            }
+        let wrote_in_vain = this.write_end.is_some();
+        this.now = this.shared.now();
+        this.woken = 0;
+        let received = this.receive(cx);
+        let sent = this.send(cx);
+        let socket_rtt = this.ask_socket();
+
+        let mut state = this.shared.lock();
+        let now = state.time(this.now);
+        state.socket_rtt = socket_rtt.or(state.socket_rtt);
+        // After the socket was read: a peer is not silent while its message waits.
+        let next = state.engine.poll_timeout();
+        let rang = this.alarm.rings(next, |next| this.shared.instant(next), cx);
+        if rang && next.is_some_and(|next| next <= now) {
+            state.engine.handle_timeout(now);
+            this.woken += this.shared.dispatch(&mut state, &mut this.wakers);
         }
-        cx.waker().wake_by_ref();
+        // What came before the write failed is read after it has: once more, then.
+        let read_out = wrote_in_vain && received == Progress::Blocked;
+        let done = this.is_done(&mut state, now, read_out);
+        let failed_now = this.write_end.is_some() && !read_out;
+        // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
+        // task would be woken by the first of them, and run before the others.
+        let company = this.woken > 1;
+        let more =
+            company || rang || failed_now || received == Progress::More || sent == Progress::More;
+        let sleeps =
+            done || (!more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now));
+        drop(state);
+        this.wakers.drain(..).for_each(Waker::wake);
+        if done {
+            return Poll::Ready(());
+        }
+        if !sleeps {
+            // Behind those whom it has just woken.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
+    }
+}
+
+/// The engine's next deadline, on the runtime's clock.
+struct Alarm {
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Duration>,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        // It is armed before it is looked at.
+        Self { timer: Box::pin(tokio::time::sleep(Duration::ZERO)), armed: None }
+    }
+
+    /// Whether it rings. It may be early: deadlines mostly move away, and a look at the engine costs less than
+    /// setting the clock for each message.
+    fn rings(
+        &mut self,
+        next: Option<Duration>,
+        instant: impl FnOnce(Duration) -> Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(next) = next else {
+            self.armed = None;
+            return false;
+        };
+        if self.armed.is_none_or(|armed| next < armed) {
+            let Some(instant) = instant(next) else { return false };
+            self.timer.as_mut().reset(instant);
+            self.armed = Some(next);
+        }
+        let rings = self.timer.as_mut().poll(cx).is_ready();
+        if rings {
+            self.armed = None;
+        }
+        rings
     }
 }
 
@@ -305,7 +341,8 @@ impl Drop for Finish {
         let mut wakers = Vec::new();
         let mut state = self.0.lock();
         // If it has not ended, its runtime has.
-        state.engine.abandon(self.0.now());
+        let now = state.time(self.0.now());
+        state.engine.abandon(now);
         self.0.dispatch(&mut state, &mut wakers);
         state.finished = true;
         drop(state);

@@ -295,8 +295,9 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended on both sides.
     pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
-        let now = self.connection.now();
-        self.connection.lock().engine.send_stream(self.id).stats(now)
+        let mut state = self.connection.lock();
+        let now = state.time(self.connection.now());
+        state.engine.send_stream(self.id).stats(now)
     }
 
     /// The stream's priority.

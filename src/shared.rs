@@ -55,6 +55,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The socket takes nothing: nobody but the socket need wake the driver for something to send.
     socket_is_full: bool,
+    /// The latest time that the engine was told.
+    latest: Duration,
     pub(crate) readers: FxHashMap<StreamId, Waker>,
     pub(crate) writers: FxHashMap<StreamId, Waker>,
     pub(crate) ends: FxHashMap<StreamId, Arc<EndWatch>>,
@@ -77,6 +79,7 @@ impl Shared {
                 engine,
                 driver: None,
                 socket_is_full: false,
+                latest: Duration::ZERO,
                 readers: FxHashMap::default(),
                 writers: FxHashMap::default(),
                 ends: FxHashMap::default(),
@@ -110,8 +113,10 @@ impl Shared {
         self.epoch.checked_add(at)
     }
 
-    /// Passes the engine's news on: to `wakers`, for after the lock is gone, and to whoever waits here.
-    pub(crate) fn dispatch(&self, state: &mut State, wakers: &mut Vec<Waker>) {
+    /// Passes the engine's news on: to `wakers`, for after the lock is gone, and to whoever waits here. Says for
+    /// how many there was some.
+    pub(crate) fn dispatch(&self, state: &mut State, wakers: &mut Vec<Waker>) -> usize {
+        let (before, mut others) = (wakers.len(), 0);
         while let Some(event) = state.engine.poll() {
             match event {
                 Event::Established => {
@@ -121,7 +126,10 @@ impl Shared {
                         state.wake_openers(dir, wakers);
                     }
                 }
-                Event::Opened { dir } => self.opened[dir as usize].notify_waiters(),
+                Event::Opened { dir } => {
+                    others += 1;
+                    self.opened[dir as usize].notify_waiters();
+                }
                 Event::Available { dir } => state.wake_openers(dir, wakers),
                 Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
                 Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
@@ -137,6 +145,7 @@ impl Shared {
                 }
             }
         }
+        wakers.len() - before + others
     }
 
     /// The connection has ended, which everybody learns at once.
@@ -156,7 +165,7 @@ impl Shared {
     pub(crate) fn shut_down(&self, timeout: Option<Duration>) {
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        let now = self.now();
+        let now = state.time(self.now());
         // A timeout past what a clock can tell is none.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         state.engine.shutdown(now, deadline);
@@ -175,7 +184,8 @@ impl Shared {
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        state.engine.close(self.now(), code, reason);
+        let now = state.time(self.now());
+        state.engine.close(now, code, reason);
         self.dispatch(&mut state, &mut wakers);
         wakers.extend(state.driver.take());
         drop(state);
@@ -184,6 +194,13 @@ impl Shared {
 }
 
 impl State {
+    /// The engine's time, which never goes back: `seen` on the clock, unless somebody has looked since and was
+    /// faster to lock.
+    pub(crate) fn time(&mut self, seen: Duration) -> Duration {
+        self.latest = self.latest.max(seen);
+        self.latest
+    }
+
     /// Lets the driver send what there is to send, and pass on what there is to say.
     pub(crate) fn wake_driver(&mut self) {
         if !self.socket_is_full
