@@ -1,6 +1,7 @@
 //! Frames in: from bytes as they come to whole messages.
 
 use std::{
+    collections::VecDeque,
     io,
     task::{Context, Poll},
 };
@@ -17,9 +18,14 @@ use crate::proto::Side;
 /// The least that is asked of the stream at once: what an idle connection holds.
 const MIN_READ: usize = 4 * 1024;
 
-/// The most. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it
-/// is unread.
-const MAX_READ: usize = 128 * 1024;
+/// The most: two messages of the largest size that we send, and a little of the third, which moves to the next
+/// block. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it is
+/// unread.
+const MAX_READ: usize = 132 * 1024;
+
+/// Blocks that are kept to be filled again when all that was in them has been read. Fresh memory costs as much
+/// as reading into it.
+const MAX_SPARE_BLOCKS: usize = 4;
 
 /// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
 /// block, and its peer would hold a multiple of its credit.
@@ -44,6 +50,8 @@ pub(super) struct Reader {
     from: Side,
     max_message: u64,
     buffer: BytesMut,
+    /// Blocks that are full, the oldest first.
+    spare: VecDeque<BytesMut>,
     /// How large the block was that `buffer` is the rest of.
     block: usize,
     /// How much to ask the stream for: it doubles with reads that fill it, and halves with small ones.
@@ -60,6 +68,7 @@ impl Reader {
             from,
             max_message,
             buffer: BytesMut::from(rest),
+            spare: VecDeque::new(),
             block: rest.len(),
             read_size: MIN_READ,
             frame: None,
@@ -89,10 +98,11 @@ impl Reader {
             usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
         });
         let wanted = self.read_size.max(missing.min(self.buffer.len()));
-        // A read into the last bytes of a block costs as much as one that fills a new one.
-        if self.buffer.capacity() - self.buffer.len() < wanted / 4 {
-            self.buffer.reserve(wanted);
-            self.block = self.buffer.capacity();
+        let room = self.buffer.capacity() - self.buffer.len();
+        // A read into the last bytes of a block costs as much as one that fills a new one; but what is in the
+        // block of a frame that still fits need not move.
+        if room < wanted / 4 && !(1..=room).contains(&missing) {
+            self.next_block(wanted);
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let polled = poll_once(io.read_buf(&mut self.buffer), cx);
@@ -106,10 +116,29 @@ impl Reader {
             Poll::Pending if self.buffer.is_empty() && self.read_size == MIN_READ => {
                 // What comes now is little and late: an idle connection needs no block.
                 self.buffer = BytesMut::new();
+                self.spare = VecDeque::new();
             }
             _ => {}
         }
         polled
+    }
+
+    /// Goes on in another block, with what is left in this one and room for `wanted` bytes more.
+    fn next_block(&mut self, wanted: usize) {
+        let len = self.buffer.len() + wanted;
+        let free = self.spare.iter_mut().position(|block| block.try_reclaim(len));
+        let mut next = match free.and_then(|free| self.spare.remove(free)) {
+            Some(block) => block,
+            None => BytesMut::with_capacity(len),
+        };
+        next.extend_from_slice(&self.buffer);
+        self.block = next.capacity();
+        let mut last = std::mem::replace(&mut self.buffer, next);
+        if self.block > 0 {
+            last.clear();
+            self.spare.truncate(MAX_SPARE_BLOCKS - 1);
+            self.spare.push_front(last);
+        }
     }
 
     /// The next item that is there whole. After one that ends reading, nothing is to be asked.

@@ -18,6 +18,9 @@ use crate::proto::Side;
 /// is urgent waits behind no more than that.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
+/// Bytes that are masked right behind their copy, while they are in the nearest cache.
+const MASK_AT_ONCE: usize = 4 * 1024;
+
 /// A buffer larger than this is given back once it has been used little for some time.
 const SPARE: usize = 4 * 1024;
 
@@ -83,10 +86,13 @@ impl Writer {
         Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
         let start = self.out.len();
         for slice in slices {
-            let at = self.out.len();
-            self.out.extend_from_slice(slice);
-            if let Some(mask) = mask {
-                // Right behind the copy, while it is in the cache.
+            let Some(mask) = mask else {
+                self.out.extend_from_slice(slice);
+                continue;
+            };
+            for piece in slice.chunks(MASK_AT_ONCE) {
+                let at = self.out.len();
+                self.out.extend_from_slice(piece);
                 apply_mask(&mut self.out[at..], mask, at - start);
             }
         }
