@@ -48,6 +48,8 @@ pub(crate) struct Driver<S> {
     /// For how many there was news in this round.
     woken: usize,
     alarm: Alarm,
+    /// Whether the engine may have something to send in this round.
+    wants: bool,
     /// The engine's time in this round: one look at the clock serves all of it.
     now: Duration,
     /// When the socket was last asked for its round-trip time.
@@ -84,6 +86,7 @@ impl<S: Socket + Unpin> Driver<S> {
             wakers: Vec::new(),
             woken: 0,
             alarm: Alarm::new(),
+            wants: true,
             now: Duration::ZERO,
             asked: None,
             flushing: false,
@@ -162,6 +165,7 @@ impl<S: Socket + Unpin> Driver<S> {
         if let Some(total) = self.refused.news(&state.engine) {
             crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
         }
+        self.wants = state.engine.wants_transmit();
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);
         progress
@@ -175,7 +179,10 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         self.flushing = false;
         let (mut messages, mut bytes) = (0, 0);
-        while messages < BATCH && bytes < BATCH_BYTES {
+        if !self.wants {
+            progress = Progress::Idle;
+        }
+        while self.wants && messages < BATCH && bytes < BATCH_BYTES {
             if self.socket.poll_ready(cx)?.is_pending() {
                 progress = Progress::Blocked;
                 break;
@@ -257,7 +264,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
         let this = self.get_mut();
         let wrote_in_vain = this.write_end.is_some();
         this.now = this.shared.now();
-        this.woken = 0;
+        (this.woken, this.wants) = (0, true);
         let received = this.receive(cx);
         let sent = this.send(cx);
         let socket_rtt = this.ask_socket();
@@ -271,6 +278,9 @@ impl<S: Socket + Unpin> Future for Driver<S> {
         if rang && next.is_some_and(|next| next <= now) {
             state.engine.handle_timeout(now);
             this.woken += this.shared.dispatch(&mut state, &mut this.wakers);
+            // A deadline is reached in silence alone.
+            this.socket.rest();
+            (this.message, this.batch) = Default::default();
         }
         // What came before the write failed is read after it has: once more, then.
         let read_out = wrote_in_vain && received == Progress::Blocked;

@@ -53,6 +53,9 @@ pub trait Socket: Send + 'static {
     /// [`SocketError`] when writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
+    /// The connection has been quiet for a while: memory that waits for more to read or write can go.
+    fn rest(&mut self) {}
+
     /// The round-trip time of the path as the operating system has measured it; `None` where it does not tell.
     fn rtt(&self) -> Option<Duration> {
         None

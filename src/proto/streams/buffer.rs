@@ -12,8 +12,9 @@ const GATHER_BELOW: usize = 4 * 1024;
 /// A slice that is less than this part of its message is copied as well, for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// The least that is allocated to gather small chunks in.
-const GATHER_CAPACITY: usize = 1024;
+/// The least that is allocated to gather small chunks in, once there is more than one: an allocator has blocks
+/// of this size at hand.
+const GATHER_CAPACITY: usize = 512;
 
 /// The most that is allocated to gather chunks in before they are known to come.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
@@ -21,7 +22,10 @@ const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 /// A first-in-first-out queue of bytes.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    chunks: VecDeque<Bytes>,
+    /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for more.
+    first: Bytes,
+    /// Chunks behind the first, and none without it.
+    rest: VecDeque<Bytes>,
     /// Behind all chunks: what was gathered.
     tail: BytesMut,
     len: usize,
@@ -42,8 +46,12 @@ impl Buffer {
         if room < data.len() {
             // Growing would move what is there; a new block does not.
             self.seal();
-            let wanted = (2 * self.len).clamp(GATHER_CAPACITY, MAX_GATHER_CAPACITY);
-            self.tail.reserve(wanted.max(data.len()));
+            // The first may be the only one, and a block that is full is handed on as it is.
+            let wanted = match self.len {
+                0 => 0,
+                len => (2 * len).clamp(GATHER_CAPACITY, MAX_GATHER_CAPACITY),
+            };
+            self.tail = BytesMut::with_capacity(wanted.max(data.len()));
         }
         self.tail.extend_from_slice(data);
         self.len += data.len();
@@ -51,28 +59,36 @@ impl Buffer {
 
     /// Appends a chunk that was cut from something of `whole` bytes.
     pub(super) fn push_chunk(&mut self, data: Bytes, whole: usize) {
-        if data.len() < GATHER_BELOW || data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < whole {
+        let small = data.len() < GATHER_BELOW && !self.is_empty();
+        if small || data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < whole {
             self.push_slice(&data);
         } else {
             self.seal();
             self.len += data.len();
-            self.chunks.push_back(data);
+            self.enqueue(data);
+        }
+    }
+
+    fn enqueue(&mut self, chunk: Bytes) {
+        if self.first.is_empty() {
+            self.first = chunk;
+        } else {
+            self.rest.push_back(chunk);
         }
     }
 
     /// Takes up to `max` bytes off the front, in one piece; empty only when the queue is, or `max` is 0.
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
-        if self.chunks.is_empty() {
+        if self.first.is_empty() {
             self.seal();
         }
-        let Some(front) = self.chunks.front_mut() else { return Bytes::new() };
-        let taken = if front.len() <= max {
-            self.chunks.pop_front().unwrap_or_default()
+        let taken = if self.first.len() <= max {
+            std::mem::replace(&mut self.first, self.rest.pop_front().unwrap_or_default())
         } else {
-            front.split_to(max)
+            self.first.split_to(max)
         };
         self.len -= taken.len();
-        if self.len == 0 {
+        if self.len == 0 && self.rest.capacity() > 0 {
             // An idle stream holds no memory.
             self.clear();
         }
@@ -86,12 +102,12 @@ impl Buffer {
         }
         self.seal();
         while self.len > len {
-            let Some(mut last) = self.chunks.pop_back() else { return };
+            let mut last = self.rest.pop_back().unwrap_or_else(|| std::mem::take(&mut self.first));
             self.len -= last.len();
             if self.len < len {
                 last.truncate(len - self.len);
                 self.len = len;
-                self.chunks.push_back(last);
+                self.enqueue(last);
             }
         }
     }
@@ -103,7 +119,8 @@ impl Buffer {
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
+            let gathered = std::mem::take(&mut self.tail).freeze();
+            self.enqueue(gathered);
         }
     }
 }
@@ -163,6 +180,20 @@ mod tests {
             buffer.push_chunk(message.slice(..1), message.len());
             assert!(message.is_unique(), "the message can go");
         }
-        assert!(buffer.chunks.len() <= 16, "gathered, not queued one by one");
+        assert!(buffer.rest.len() <= 16, "gathered, not queued one by one");
+    }
+
+    #[test]
+    fn of_small_chunks_only_the_first_is_shared_and_only_if_it_is_most_of_its_message() {
+        let mut buffer = Buffer::default();
+        let message = Bytes::from(vec![0; 64]);
+        buffer.push_chunk(message.slice(..40), message.len());
+        assert!(!message.is_unique(), "shared");
+        for _ in 0..10_000 {
+            let message = Bytes::from(vec![0; 64]);
+            buffer.push_chunk(message.clone(), message.len());
+            assert!(message.is_unique(), "gathered");
+        }
+        assert!(buffer.rest.len() <= 16);
     }
 }

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
+/// Entries for which an empty queue keeps memory: as many streams as usually send at once.
+const MAX_SPARE: usize = 64;
+
 #[derive(Debug)]
 struct Level {
     priority: i32,
@@ -21,6 +24,8 @@ struct Level {
 pub(super) struct Schedule {
     /// Highest priority first; none is empty.
     levels: Vec<Level>,
+    /// A queue that ran empty, for the next level: with one stream at a time there is one for each message.
+    spare: VecDeque<(usize, Ticket)>,
     /// How many entries the levels hold together.
     len: usize,
     last_ticket: u64,
@@ -35,7 +40,11 @@ impl Schedule {
         let at = self.levels.partition_point(|level| level.priority > priority);
         match self.levels.get_mut(at) {
             Some(level) if level.priority == priority => level.queue.push_back((key, ticket)),
-            _ => self.levels.insert(at, Level { priority, queue: [(key, ticket)].into() }),
+            _ => {
+                let mut queue = std::mem::take(&mut self.spare);
+                queue.push_back((key, ticket));
+                self.levels.insert(at, Level { priority, queue });
+            }
         }
         ticket
     }
@@ -46,7 +55,10 @@ impl Schedule {
         let entry = level.queue.pop_front();
         self.len -= usize::from(entry.is_some());
         if level.queue.is_empty() {
-            self.levels.remove(0);
+            let level = self.levels.remove(0);
+            if level.queue.capacity() <= MAX_SPARE {
+                self.spare = level.queue;
+            }
         }
         entry
     }

@@ -154,6 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
         super::tcp_info::rtt(&self.io)
     }
 
+    fn rest(&mut self) {
+        self.reader.rest();
+        self.writer.rest();
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         ready!(self.writer.poll_write_out(&mut self.io, cx, 0)).map_err(socket_error)?;
         self.writer.poll_flush(&mut self.io, cx).map_err(socket_error)

@@ -113,18 +113,26 @@ impl Reader {
             Poll::Ready(Ok(len)) if *len < self.read_size / 8 => {
                 self.read_size = (self.read_size / 2).max(MIN_READ);
             }
-            Poll::Pending if self.buffer.is_empty() && self.read_size == MIN_READ => {
-                // What comes now is little and late: an idle connection needs no block.
-                self.buffer = BytesMut::new();
-                self.spare = VecDeque::new();
-            }
             _ => {}
         }
         polled
     }
 
+    /// Nothing has come for a while: an idle connection needs no block.
+    pub(super) fn rest(&mut self) {
+        self.spare = VecDeque::new();
+        self.read_size = MIN_READ;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Goes on in another block, with what is left in this one and room for `wanted` bytes more.
     fn next_block(&mut self, wanted: usize) {
+        if self.buffer.try_reclaim(wanted) {
+            self.block = self.buffer.capacity();
+            return;
+        }
         let len = self.buffer.len() + wanted;
         let free = self.spare.iter_mut().position(|block| block.try_reclaim(len));
         let mut next = match free.and_then(|free| self.spare.remove(free)) {
@@ -163,12 +171,19 @@ impl Reader {
                 return None;
             }
             self.frame = None;
-            let mut payload = self.buffer.split_to(len);
             if let Some(mask) = header.mask {
-                apply_mask(&mut payload, mask, 0);
+                apply_mask(&mut self.buffer[..len], mask, 0);
             }
-            if let Some(item) = self.complete(&header, payload) {
-                return Some(item);
+            let item = match header.opcode {
+                Opcode::Binary | Opcode::Continuation => self.data(&header, len),
+                _ => {
+                    let item = control(header.opcode, &self.buffer[..len]);
+                    self.buffer.advance(len);
+                    Some(item)
+                }
+            };
+            if item.is_some() {
+                return item;
             }
         }
     }
@@ -191,35 +206,38 @@ impl Reader {
         }
     }
 
-    /// What a whole frame makes; `None` for a part of a message.
-    fn complete(&mut self, header: &Header, payload: BytesMut) -> Option<Item> {
-        Some(match header.opcode {
-            Opcode::Ping => Item::Ping(Bytes::copy_from_slice(&payload)),
-            Opcode::Pong => Item::Pong(Bytes::copy_from_slice(&payload)),
-            Opcode::Close => match parse_close(&payload) {
-                Ok((code, reason)) => Item::Close { code, reason },
-                Err(words) => Item::Garbage(words),
-            },
-            _ => {
-                let message = match self.pieces.take() {
-                    Some(mut pieces) => {
-                        pieces.extend_from_slice(&payload);
-                        pieces
-                    }
-                    None if header.fin => payload,
-                    // Copied out of its block, and each further piece once behind it.
-                    None => BytesMut::from(&payload[..]),
-                };
-                if !header.fin {
-                    self.pieces = Some(message);
-                    return None;
-                }
-                let small = message.len().saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
-                Item::Message(match small {
-                    true => Bytes::copy_from_slice(&message),
-                    false => message.freeze(),
-                })
-            }
-        })
+    /// What a whole frame of data at the front of the buffer makes; `None` for a part of a message.
+    fn data(&mut self, header: &Header, len: usize) -> Option<Item> {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.extend_from_slice(&self.buffer[..len]);
+            self.buffer.advance(len);
+            let whole = self.pieces.take_if(|_| header.fin)?;
+            return Some(Item::Message(whole.freeze()));
+        }
+        if !header.fin {
+            // Copied out of its block, and each further piece once behind it.
+            self.pieces = Some(BytesMut::from(&self.buffer[..len]));
+            self.buffer.advance(len);
+            return None;
+        }
+        let small = len.saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
+        if !small {
+            return Some(Item::Message(self.buffer.split_to(len).freeze()));
+        }
+        let copy = Bytes::copy_from_slice(&self.buffer[..len]);
+        self.buffer.advance(len);
+        Some(Item::Message(copy))
+    }
+}
+
+/// What a whole control frame makes.
+fn control(opcode: Opcode, payload: &[u8]) -> Item {
+    match opcode {
+        Opcode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
+        Opcode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
+        _ => match parse_close(payload) {
+            Ok((code, reason)) => Item::Close { code, reason },
+            Err(words) => Item::Garbage(words),
+        },
     }
 }

@@ -313,23 +313,21 @@ async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
 }
 
 #[tokio::test]
-async fn an_idle_socket_holds_no_large_buffer() {
+async fn a_socket_at_rest_holds_no_large_buffer() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
     for _ in 0..40 {
         theirs.send(Message::Binary(pattern(300_000).into())).await.unwrap();
         recv(&mut ours).await.unwrap();
     }
-    for _ in 0..40 {
-        theirs.send(Message::Ping(Bytes::new())).await.unwrap();
-        recv(&mut ours).await.unwrap();
-        flush(&mut ours).await;
-    }
+    ours.rest();
     poll_fn(|cx| {
         assert!(ours.poll_recv(cx).is_pending());
         Poll::Ready(())
     })
     .await;
-    assert!(ours.reader.held() + ours.writer.held() <= 16 * 1024);
+    assert!(ours.reader.held() + ours.writer.held() <= 4 * 1024);
+    theirs.send(Message::Binary(pattern(300_000).into())).await.unwrap();
+    assert_eq!(recv(&mut ours).await.unwrap(), Incoming::Message(pattern(300_000).into()));
 }
 
 impl<S> FramedSocket<S> {

@@ -21,12 +21,6 @@ pub(super) const HIGH_WATER: usize = 64 * 1024;
 /// Bytes that are masked right behind their copy, while they are in the nearest cache.
 const MASK_AT_ONCE: usize = 4 * 1024;
 
-/// A buffer larger than this is given back once it has been used little for some time.
-const SPARE: usize = 4 * 1024;
-
-/// How many flushes in a row of less than [`SPARE`] are that time.
-const QUIET_FLUSHES: u32 = 8;
-
 /// The writing half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -40,20 +34,11 @@ pub(super) struct Writer {
     closed: bool,
     /// Bytes that the stream has taken and has not been told to flush.
     unflushed: usize,
-    quiet_flushes: u32,
 }
 
 impl Writer {
     pub(super) fn new(side: Side) -> Self {
-        Self {
-            side,
-            out: Vec::new(),
-            written: 0,
-            pong: None,
-            closed: false,
-            unflushed: 0,
-            quiet_flushes: 0,
-        }
+        Self { side, out: Vec::new(), written: 0, pong: None, closed: false, unflushed: 0 }
     }
 
     /// Whether a Close has been taken.
@@ -162,12 +147,14 @@ impl Writer {
             return Poll::Ready(Ok(()));
         }
         ready!(poll_once(io.flush(), cx))?;
-        self.quiet_flushes = if self.unflushed < SPARE { self.quiet_flushes + 1 } else { 0 };
         self.unflushed = 0;
-        if self.quiet_flushes >= QUIET_FLUSHES && self.out.is_empty() && self.out.capacity() > SPARE
-        {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing has been said for a while.
+    pub(super) fn rest(&mut self) {
+        if self.out.is_empty() {
             self.out = Vec::new();
         }
-        Poll::Ready(Ok(()))
     }
 }
