@@ -20,10 +20,10 @@ use crate::{
 /// again: so many small ones cost little more than one.
 const BATCH: usize = 16;
 
-/// A batch ends with the message that makes it so long, one read's worth. What has come wakes readers that
-/// wait for this task to yield, and their credit waits for them: with the megabytes of 16 large messages the
-/// peer ran out of window each time, and both cores took turns.
-const BATCH_BYTES: usize = 128 * 1024;
+/// A batch ends with the message that makes it so long: one large message is a batch. What has come wakes readers
+/// that wait for this task to yield, and their credit waits for them: with the megabytes of 16 large messages
+/// the peer ran out of window each time, and both cores took turns. What is urgent waits for a round, too.
+const BATCH_BYTES: usize = 32 * 1024;
 
 /// A question to the operating system is a system call: once a second is often enough.
 const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
@@ -173,24 +173,22 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Lets the engine's messages out, while the socket takes them.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
-        let mut progress = Progress::More;
         if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
             return Ok(Progress::Blocked);
         }
         self.flushing = false;
         let (mut messages, mut bytes) = (0, 0);
-        if !self.wants {
-            progress = Progress::Idle;
-        }
+        let mut blocked = false;
         while self.wants && messages < BATCH && bytes < BATCH_BYTES {
             if self.socket.poll_ready(cx)?.is_pending() {
-                progress = Progress::Blocked;
+                blocked = true;
                 break;
             }
             let mut state = self.shared.lock();
             let now = state.time(self.now);
             let transmit = state.engine.poll_transmit(now, &mut self.message);
             self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+            self.wants = state.engine.wants_transmit();
             drop(state);
             self.wakers.drain(..).for_each(Waker::wake);
             messages += 1;
@@ -200,16 +198,13 @@ impl<S: Socket + Unpin> Driver<S> {
                 qlog.sent(self.now, self.message.to_bytes());
             }
             let item = match transmit {
-                None => {
-                    progress = Progress::Idle;
-                    break;
-                }
+                None => break,
                 Some(Transmit::Flush) => {
                     if self.socket.poll_flush(cx)?.is_ready() {
                         continue;
                     }
                     self.flushing = true;
-                    progress = Progress::Blocked;
+                    blocked = true;
                     break;
                 }
                 Some(Transmit::Message) => Outgoing::Message(&self.message),
@@ -220,7 +215,11 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         // A flush that cannot finish wakes us by itself, and there may be more room before.
         let _ = self.socket.poll_flush(cx)?;
-        Ok(progress)
+        Ok(match (blocked, self.wants) {
+            (true, _) => Progress::Blocked,
+            (false, true) => Progress::More,
+            (false, false) => Progress::Idle,
+        })
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> Progress {

@@ -2,7 +2,7 @@
 
 mod framed;
 mod memory;
-mod tcp_info;
+mod tcp;
 mod tungstenite;
 
 use std::{

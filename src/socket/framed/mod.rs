@@ -52,9 +52,10 @@ enum Reading {
     Discard,
 }
 
-impl<S> FramedSocket<S> {
+impl<S: 'static> FramedSocket<S> {
     /// `rest` is what came behind the handshake; messages are of at most `max_message` bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
+        super::tcp::limit_unsent(&io);
         Self {
             io,
             side,
@@ -151,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 
     fn rtt(&self) -> Option<Duration> {
-        super::tcp_info::rtt(&self.io)
+        super::tcp::rtt(&self.io)
     }
 
     fn rest(&mut self) {

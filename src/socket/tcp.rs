@@ -1,0 +1,106 @@
+//! What the operating system knows of the path below a stream of bytes, and is asked to do about it.
+
+use std::{any::Any, time::Duration};
+
+use tokio::net::TcpStream;
+
+// The kernel fills as much of the structure as it is given room for, and its own has only ever grown: nix's
+// check that all of it was filled holds on every Linux that Rust's standard library runs on.
+
+/// `struct tcp_info` of `linux/tcp.h`.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy)]
+struct TcpInfo;
+
+#[cfg(target_os = "linux")]
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info,
+    nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
+);
+
+/// Bytes that the operating system may hold without having sent them: a message, to send while the driver is
+/// woken to give it more. What is urgent waits behind them, and without a limit behind megabytes of them; what
+/// has been sent and not acknowledged does not count, so a long path is filled all the same.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: usize = 64 * 1024;
+
+/// `TCP_NOTSENT_LOWAT` of `linux/tcp.h`.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy)]
+struct NotSentLowWater;
+
+#[cfg(target_os = "linux")]
+nix::setsockopt_impl!(
+    NotSentLowWater,
+    libc::IPPROTO_TCP,
+    libc::TCP_NOTSENT_LOWAT,
+    usize,
+    nix::sys::socket::sockopt::SetUsize
+);
+
+/// Bounds what the operating system holds back below `io`, where that is TCP and it can be told: on Linux.
+pub(super) fn limit_unsent(io: &dyn Any) {
+    #[cfg(target_os = "linux")]
+    if let Some(tcp) = tcp_below(io) {
+        // Where it cannot be done the connection works as well, with more delay under load.
+        let _ = nix::sys::socket::setsockopt(tcp, NotSentLowWater, &MAX_UNSENT);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = io;
+}
+
+/// The smoothed round-trip time that TCP has measured below `io`, where that is TCP, bare or under TLS, and the
+/// operating system tells: on Linux.
+pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
+    let tcp = tcp_below(io)?;
+    #[cfg(target_os = "linux")]
+    {
+        let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
+        // Before the first sample it is 0.
+        (info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _: &TcpStream = tcp;
+        None
+    }
+}
+
+fn tcp_below(io: &dyn Any) -> Option<&TcpStream> {
+    #[cfg(feature = "tls")]
+    {
+        if let Some(tls) = io.downcast_ref::<tokio_rustls::client::TlsStream<TcpStream>>() {
+            return Some(tls.get_ref().0);
+        }
+        if let Some(tls) = io.downcast_ref::<tokio_rustls::server::TlsStream<TcpStream>>() {
+            return Some(tls.get_ref().0);
+        }
+    }
+    io.downcast_ref()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    nix::getsockopt_impl!(
+        NotSentLowWater,
+        libc::IPPROTO_TCP,
+        libc::TCP_NOTSENT_LOWAT,
+        usize,
+        nix::sys::socket::sockopt::GetUsize
+    );
+
+    #[tokio::test]
+    async fn tcp_is_told_to_hold_little_that_it_has_not_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        limit_unsent(&tcp);
+        assert_eq!(nix::sys::socket::getsockopt(&tcp, NotSentLowWater), Ok(MAX_UNSENT));
+    }
+}
