@@ -24,8 +24,8 @@ const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 pub(super) struct Buffer {
     /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for more.
     first: Bytes,
-    /// Chunks behind the first, and none without it.
-    rest: VecDeque<Bytes>,
+    /// Chunks behind the first, and none without it. Boxed: of thousands of streams few have any.
+    rest: Option<Box<VecDeque<Bytes>>>,
     /// Behind all chunks: what was gathered.
     tail: BytesMut,
     len: usize,
@@ -73,7 +73,7 @@ impl Buffer {
         if self.first.is_empty() {
             self.first = chunk;
         } else {
-            self.rest.push_back(chunk);
+            self.rest.get_or_insert_default().push_back(chunk);
         }
     }
 
@@ -83,14 +83,15 @@ impl Buffer {
             self.seal();
         }
         let taken = if self.first.len() <= max {
-            std::mem::replace(&mut self.first, self.rest.pop_front().unwrap_or_default())
+            let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
+            std::mem::replace(&mut self.first, next.unwrap_or_default())
         } else {
             self.first.split_to(max)
         };
         self.len -= taken.len();
-        if self.len == 0 && self.rest.capacity() > 0 {
+        if self.len == 0 {
             // An idle stream holds no memory.
-            self.clear();
+            self.rest = None;
         }
         taken
     }
@@ -102,7 +103,8 @@ impl Buffer {
         }
         self.seal();
         while self.len > len {
-            let mut last = self.rest.pop_back().unwrap_or_else(|| std::mem::take(&mut self.first));
+            let last = self.rest.as_mut().and_then(|rest| rest.pop_back());
+            let mut last = last.unwrap_or_else(|| std::mem::take(&mut self.first));
             self.len -= last.len();
             if self.len < len {
                 last.truncate(len - self.len);
@@ -128,6 +130,12 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Buffer {
+        fn chunks(&self) -> usize {
+            self.rest.as_ref().map_or(0, |rest| rest.len())
+        }
+    }
 
     fn drain(buffer: &mut Buffer, max: usize) -> Vec<u8> {
         let mut out = Vec::new();
@@ -180,7 +188,7 @@ mod tests {
             buffer.push_chunk(message.slice(..1), message.len());
             assert!(message.is_unique(), "the message can go");
         }
-        assert!(buffer.rest.len() <= 16, "gathered, not queued one by one");
+        assert!(buffer.chunks() <= 16, "gathered, not queued one by one");
     }
 
     #[test]
@@ -194,6 +202,6 @@ mod tests {
             buffer.push_chunk(message.clone(), message.len());
             assert!(message.is_unique(), "gathered");
         }
-        assert!(buffer.rest.len() <= 16);
+        assert!(buffer.chunks() <= 16);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::proto::Side;
 
 /// The least that is asked of the stream at once: what an idle connection holds.
-const MIN_READ: usize = 4 * 1024;
+const MIN_READ: usize = 2 * 1024;
 
 /// The most: two messages of the largest size that we send, and a little of the third, which moves to the next
 /// block. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it is
