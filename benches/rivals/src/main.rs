@@ -10,6 +10,7 @@ mod peer;
 mod report;
 mod results;
 mod run;
+mod targets;
 mod watchdog;
 mod workloads;
 

@@ -8,6 +8,7 @@ use crate::{
     backends::Backend,
     outcome::{Metric, Outcome},
     results::Results,
+    targets::{Target, Wanted, targets},
     workloads::Workload,
 };
 
@@ -16,27 +17,55 @@ pub fn print(results: &Results) {
         println!("{}: {}", workload.name(), workload.about());
         println!("{}", table(results, workload));
     }
+    println!("targets");
+    println!("{}", target_table(&targets(results)));
 }
 
-/// Each metric beside what it is to the best rival's and to the floor's.
+fn target_table(targets: &[Target]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["what", "wanted", "measured", ""]);
+    for target in targets.iter().filter(|target| target.measured.is_some()) {
+        let wanted = match target.wanted {
+            Wanted::AtLeast(value) => format!("≥ {}", number(value)),
+            Wanted::AtMost(value) => format!("≤ {}", number(value)),
+        };
+        let measured = target.measured.map_or_else(String::new, number);
+        let reached = if target.reached == Some(true) { "reached" } else { "missed" };
+        table.add_row([target.what.clone(), wanted, measured, reached.to_owned()]);
+    }
+    for column in table.column_iter_mut().skip(1).take(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Each metric, and where it is compared, what it is to the best mux's and to that without a mux.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    let titles = metrics.iter().flat_map(|metric| [metric.unit(), "× mux", "× floor"]);
-    table.set_header(["backend"].into_iter().chain(titles));
+    let mut header = vec!["backend"];
+    for &metric in &metrics {
+        header.push(metric.unit());
+        if workload.compares(metric) {
+            header.extend(["× mux", "× floor"]);
+        }
+    }
+    table.set_header(header);
     for &backend in &results.backends {
-        let row: Vec<_> = match results.trouble(workload, backend) {
-            Some(Outcome::Hangs) => vec!["hangs".to_owned()],
-            Some(_) => vec!["failed".to_owned()],
-            None => metrics
-                .iter()
-                .filter_map(|&metric| cells(results, workload, backend, metric))
-                .flatten()
-                .collect(),
-        };
-        if !row.is_empty() {
-            table.add_row([backend.name()].into_iter().chain(row));
+        let mut row = vec![backend.name()];
+        match results.trouble(workload, backend) {
+            Some(Outcome::Hangs) => row.push("hangs".to_owned()),
+            Some(_) => row.push("failed".to_owned()),
+            None => {
+                for &metric in &metrics {
+                    row.extend(cells(results, workload, backend, metric));
+                }
+            }
+        }
+        if row.len() > 1 {
+            table.add_row(row);
         }
     }
     for column in table.column_iter_mut().skip(1) {
@@ -45,17 +74,18 @@ fn table(results: &Results, workload: Workload) -> Table {
     table
 }
 
-fn cells(
-    results: &Results,
-    workload: Workload,
-    backend: Backend,
-    metric: Metric,
-) -> Option<[String; 3]> {
-    let value = results.value(workload, backend, metric)?;
-    let ratio = |other: Option<f64>| other.map_or_else(String::new, |other| number(value / other));
-    let mux = results.best_mux(workload, metric, backend.wss()).map(|(_, value)| value);
-    let floor = results.floor(workload, metric, backend.wss());
-    Some([number(value), ratio(mux), ratio(floor)])
+fn cells(results: &Results, workload: Workload, backend: Backend, metric: Metric) -> Vec<String> {
+    let Some(value) = results.value(workload, backend, metric) else { return Vec::new() };
+    let mut cells = vec![number(value)];
+    if workload.compares(metric) {
+        let mux = results.best_mux(workload, metric, backend.wss());
+        let mux = mux.and_then(|mux| results.value(workload, mux, metric));
+        let floor = results.floor(workload, metric, backend.wss());
+        for other in [mux, floor] {
+            cells.push(other.map_or_else(String::new, |other| number(value / other)));
+        }
+    }
+    cells
 }
 
 /// The same, and the spread, for programs.
@@ -65,6 +95,7 @@ pub fn json(results: &Results) -> Result<String> {
         "rounds": results.rounds,
         "processors": std::thread::available_parallelism()?,
         "results": results.entries(),
+        "targets": targets(results),
     }))?)
 }
 

@@ -6,15 +6,15 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval};
 
-/// Long beside any pause of the scheduler's or of Nagle's, short beside the patience of a reader.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Many times what the slowest takes between two chunks.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The process runs one workload, and this is how far it is.
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Nothing has moved for three seconds.
+/// Nothing has moved for as long as we had patience.
 #[derive(Debug, thiserror::Error)]
 #[error("hangs")]
 pub struct Hangs;
@@ -24,35 +24,23 @@ pub fn progress() {
     STEPS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Gives `work` up when it makes no progress.
-pub async fn watch<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let watch = async {
-        let mut seen = STEPS.load(Ordering::Relaxed);
-        loop {
-            sleep(PATIENCE).await;
-            let steps = STEPS.load(Ordering::Relaxed);
-            if steps == seen {
-                return Hangs;
-            }
-            seen = steps;
+/// Waits until nothing has moved for so long.
+pub async fn quiet(time: Duration) {
+    let mut ticks = interval(TICK);
+    let (mut seen, mut since) = (STEPS.load(Ordering::Relaxed), Instant::now());
+    while since.elapsed() < time {
+        ticks.tick().await;
+        let steps = STEPS.load(Ordering::Relaxed);
+        if steps != seen {
+            (seen, since) = (steps, Instant::now());
         }
-    };
-    tokio::select! {
-        done = work => done,
-        hangs = watch => Err(hangs.into()),
     }
 }
 
-/// Waits until nothing moves any more.
-pub async fn quiet() {
-    // Many times what the slowest takes between two chunks.
-    let mut ticks = interval(Duration::from_millis(100));
-    let mut seen = None;
-    loop {
-        ticks.tick().await;
-        let steps = STEPS.load(Ordering::Relaxed);
-        if seen.replace(steps) == Some(steps) {
-            return;
-        }
+/// Gives `work` up when nothing moves for longer than `patience`.
+pub async fn watch<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = quiet(patience) => Err(Hangs.into()),
     }
 }

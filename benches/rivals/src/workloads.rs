@@ -25,6 +25,8 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
+/// Streams that take nothing for so long are full.
+const FULL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +80,16 @@ impl Workload {
             Self::Idle10k | Self::Idleconns => Metric::BytesEach,
         }
     }
+
+    /// Whether this metric is compared with the others': the best by one percentile is not that by another.
+    pub fn compares(self, metric: Metric) -> bool {
+        match metric {
+            Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),
+            // That one is a comparison.
+            Metric::Ratio => false,
+            _ => true,
+        }
+    }
 }
 
 /// How much of each workload: the same for every backend.
@@ -102,6 +114,8 @@ pub struct Sizes {
     loaded: Duration,
     stalled: u64,
     stalled_turns: usize,
+    /// Without progress, after which it hangs.
+    patience: Duration,
     pub idle_streams: u64,
     idle_connections: u64,
 }
@@ -119,6 +133,7 @@ impl Size {
                 loaded: Duration::from_millis(50),
                 stalled: 4 * MIB,
                 stalled_turns: 1,
+                patience: Duration::from_secs(1),
                 idle_streams: 256,
                 idle_connections: 64,
             },
@@ -132,6 +147,7 @@ impl Size {
                 loaded: Duration::from_secs(1),
                 stalled: 64 * MIB,
                 stalled_turns: 3,
+                patience: Duration::from_secs(3),
                 idle_streams: 10_000,
                 idle_connections: 5_000,
             },
@@ -145,6 +161,7 @@ impl Size {
                 loaded: Duration::from_secs(5),
                 stalled: 256 * MIB,
                 stalled_turns: 3,
+                patience: Duration::from_secs(3),
                 idle_streams: 10_000,
                 idle_connections: 5_000,
             },
@@ -366,7 +383,7 @@ async fn stalled<R: Rival>(
         }
         Ok(Metrics::from([(Metric::MibPerS, median(rates)), (Metric::Ratio, median(ratios))]))
     };
-    watchdog::watch(work).await
+    watchdog::watch(sizes.patience, work).await
 }
 
 /// Streams that nobody reads, full, each with a writer that waits.
@@ -384,7 +401,7 @@ async fn stall<C: Connection>(connection: &C, count: usize) -> Result<JoinSet<Re
             }
         });
     }
-    watchdog::quiet().await;
+    watchdog::quiet(FULL).await;
     ensure!(writers.try_join_next().is_none(), "a stalled stream takes no more");
     Ok(writers)
 }

@@ -1,0 +1,122 @@
+//! What wsmux has set itself, and whether this run shows it.
+
+use serde::Serialize;
+
+use crate::{
+    backends::Backend,
+    outcome::Metric,
+    results::Results,
+    workloads::Workload::{self, *},
+};
+
+/// One line: a figure of wsmux's, mostly as a ratio to somebody else's.
+#[derive(Debug, Serialize)]
+pub struct Target {
+    pub what: String,
+    pub wanted: Wanted,
+    /// Nothing where either side was not measured.
+    pub measured: Option<f64>,
+    pub reached: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Wanted {
+    fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(wanted) => value >= wanted,
+            Self::AtMost(wanted) => value <= wanted,
+        }
+    }
+}
+
+use Backend::{Quinn, WsFloor, WsRaw, Wsmux, WsmuxWss, WssRaw};
+use Metric::{BytesEach, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
+use Wanted::{AtLeast, AtMost};
+
+/// All of them, against the default configuration.
+pub fn targets(results: &Results) -> Vec<Target> {
+    let mut list = List { results, targets: Vec::new() };
+    for workload in [Bulk1, Bulk1down] {
+        list.best_mux(workload, MibPerS, AtLeast(1.3));
+        list.rival(workload, MibPerS, Wsmux, WsFloor, AtLeast(0.75));
+    }
+    for workload in [Bulk1, Bulk1down] {
+        list.best_mux_wss(workload, MibPerS, AtLeast(1.3));
+        list.rival(workload, MibPerS, WsmuxWss, WssRaw, AtLeast(0.9));
+    }
+    list.best_mux(Bulk100, MibPerS, AtLeast(1.5));
+    list.best_mux(Rpc64, OpsPerS, AtLeast(2.0));
+    list.rival(Rpc64, OpsPerS, Wsmux, Quinn, AtLeast(1.2));
+    list.best_mux(Rpc1, P50Us, AtMost(0.8));
+    list.rival(Pingpong, OpsPerS, Wsmux, WsRaw, AtLeast(1.0));
+    list.best_mux(Loaded, P99Us, AtMost(0.5));
+    list.best_mux(Loaded, MibPerS, AtLeast(1.0));
+    for workload in [Stalled1, Stalled8, Stalled32] {
+        list.value(workload, Ratio, AtLeast(0.95));
+    }
+    list.best_mux(Small, MibPerS, AtLeast(5.0));
+    list.value(Idle10k, BytesEach, AtMost(1024.0));
+    list.value(Idleconns, BytesEach, AtMost(24.0 * 1024.0));
+    list.best_mux(Bulk1, CpuSPerGib, AtMost(0.7));
+    list.targets
+}
+
+struct List<'a> {
+    results: &'a Results,
+    targets: Vec<Target>,
+}
+
+impl List<'_> {
+    /// Of wsmux by itself.
+    fn value(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
+        let measured = self.results.value(workload, Wsmux, metric);
+        self.push(format!("{}, {}", workload.name(), metric.unit()), wanted, measured);
+    }
+
+    fn rival(
+        &mut self,
+        workload: Workload,
+        metric: Metric,
+        ours: Backend,
+        theirs: Backend,
+        wanted: Wanted,
+    ) {
+        let measured = self
+            .results
+            .value(workload, ours, metric)
+            .and_then(|ours| Some(ours / self.results.value(workload, theirs, metric)?));
+        let what =
+            format!("{}, {}: {} / {}", workload.name(), metric.unit(), ours.name(), theirs.name());
+        self.push(what, wanted, measured);
+    }
+
+    fn best_mux(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
+        self.mux(workload, metric, Wsmux, wanted);
+    }
+
+    fn best_mux_wss(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
+        self.mux(workload, metric, WsmuxWss, wanted);
+    }
+
+    fn mux(&mut self, workload: Workload, metric: Metric, ours: Backend, wanted: Wanted) {
+        match self.results.best_mux(workload, metric, ours.wss()) {
+            Some(best) => self.rival(workload, metric, ours, best, wanted),
+            None => {
+                let what =
+                    format!("{}, {}: {} / best mux", workload.name(), metric.unit(), ours.name());
+                self.push(what, wanted, None);
+            }
+        }
+    }
+
+    fn push(&mut self, what: String, wanted: Wanted, measured: Option<f64>) {
+        let reached = measured.map(|value| wanted.is_met_by(value));
+        self.targets.push(Target { what, wanted, measured, reached });
+    }
+}
