@@ -4,6 +4,7 @@
 //! tokio with two workers.
 
 mod backends;
+mod chart;
 mod memory;
 mod outcome;
 mod peer;
@@ -45,6 +46,9 @@ struct Args {
     /// Writes the results to this file
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draws some of the results into this file, an SVG
+    #[arg(long)]
+    chart: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -87,6 +91,9 @@ fn main() -> Result<()> {
     report::print(&results);
     if let Some(path) = args.json {
         std::fs::write(path, report::json(&results)?)?;
+    }
+    if let Some(path) = args.chart {
+        chart::draw(&results, &path)?;
     }
     results.check()
 }

@@ -17,6 +17,7 @@ use crate::{
 struct Cell {
     rounds: Vec<Metrics>,
     trouble: Option<Outcome>,
+    seconds: f64,
 }
 
 pub struct Results {
@@ -43,6 +44,8 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<&'a Outcome>,
     metrics: BTreeMap<Metric, Spread>,
+    /// All rounds together, from the start of a process to its end.
+    seconds: f64,
 }
 
 impl Results {
@@ -56,8 +59,10 @@ impl Results {
         }
     }
 
-    pub fn add(&mut self, workload: Workload, backend: Backend, outcome: Outcome) {
+    /// `seconds` is what all of the measurement took.
+    pub fn add(&mut self, workload: Workload, backend: Backend, outcome: Outcome, seconds: f64) {
         let cell = self.cells.entry((workload, backend)).or_default();
+        cell.seconds += seconds;
         match outcome {
             Outcome::Measured(metrics) => cell.rounds.push(metrics),
             trouble => cell.trouble = Some(trouble),
@@ -128,7 +133,8 @@ impl Results {
             let metrics = metrics
                 .filter_map(|metric| Some((metric, self.spread(workload, backend, metric)?)))
                 .collect();
-            entries.push(Entry { workload, backend, trouble: cell.trouble.as_ref(), metrics });
+            let (trouble, seconds) = (cell.trouble.as_ref(), cell.seconds);
+            entries.push(Entry { workload, backend, trouble, metrics, seconds });
         }
         entries
     }

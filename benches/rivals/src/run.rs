@@ -1,6 +1,9 @@
 //! The rounds, each measurement in a process of its own.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -63,8 +66,10 @@ pub fn run(plan: &Plan) -> Result<Results> {
                     ));
                     // Whoever hangs once is not given another chance to take that long.
                     if results.trouble(workload, backend).is_none() {
+                        let start = Instant::now();
                         let outcome = measure(plan, backend, workload).await?;
-                        results.add(workload, backend, outcome);
+                        let seconds = start.elapsed().as_secs_f64();
+                        results.add(workload, backend, outcome, seconds);
                     }
                     progress.inc(1);
                 }

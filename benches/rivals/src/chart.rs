@@ -1,0 +1,150 @@
+//! A picture of the results: a panel for each workload, a bar for each rival in its best configuration.
+
+use std::path::Path;
+
+use anyhow::Result;
+use plotters::{
+    coord::Shift,
+    prelude::{DrawingArea, FontFamily, IntoDrawingArea, RGBColor, Rectangle, SVGBackend, Text},
+    style::{
+        Color, RGBAColor, ShapeStyle, TextStyle,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use crate::{
+    backends::{
+        Backend::{self, *},
+        Kind,
+    },
+    outcome::{Metric, Outcome},
+    report::number,
+    results::Results,
+    workloads::Workload,
+};
+
+/// A bar: its name, and whose best it shows.
+const BARS: [(&str, &[Backend]); 7] = [
+    ("wsmux", &[Wsmux]),
+    ("qmux", &[Qmux, Qmux1m]),
+    ("yamux", &[Yamux, YamuxTuned]),
+    ("penguin-mux", &[Penguin, Penguin1m]),
+    ("quinn", &[Quinn]),
+    ("no mux, tungstenite", &[WsRaw]),
+    ("no mux, by hand", &[WsFloor]),
+];
+
+/// What speaks for most uses; the tables have the rest.
+const PANELS: [(Workload, Metric, &str); 9] = [
+    (Workload::Bulk1, Metric::MibPerS, "one stream, MiB/s"),
+    (Workload::Bulk100, Metric::MibPerS, "100 streams, MiB/s"),
+    (Workload::Small, Metric::MibPerS, "writes of 32 bytes, MiB/s"),
+    (Workload::Rpc64, Metric::OpsPerS, "64 requests at once, per second"),
+    (Workload::Pingpong, Metric::OpsPerS, "ping-pong, rounds per second"),
+    (Workload::Loaded, Metric::P99Us, "ping-pong beside bulk, p99 µs"),
+    (Workload::Stalled8, Metric::MibPerS, "beside 8 stalled streams, MiB/s"),
+    (Workload::Idle10k, Metric::BytesEach, "an idle stream, bytes"),
+    (Workload::Idleconns, Metric::BytesEach, "an idle connection, bytes"),
+];
+const COLUMNS: usize = 3;
+
+const BAR: i32 = 14;
+const STEP: i32 = 20;
+const TITLE: i32 = 44;
+/// Of a panel: what names need, what the longest bar may take, and its figure.
+const NAMES: i32 = 128;
+const LONGEST: i32 = 120;
+const FIGURE: i32 = 62;
+const PANEL: (i32, i32) = (NAMES + LONGEST + FIGURE, TITLE + BARS.len() as i32 * STEP + 16);
+
+/// Greys in the middle, and no background: a page may be light or dark.
+const TEXT: RGBColor = RGBColor(125, 133, 144);
+const OURS: RGBColor = RGBColor(47, 129, 247);
+const THEIRS: RGBColor = RGBColor(139, 148, 158);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+pub fn draw(results: &Results, path: &Path) -> Result<()> {
+    let rows = PANELS.len().div_ceil(COLUMNS);
+    let size = (PANEL.0 as u32 * COLUMNS as u32, PANEL.1 as u32 * rows as u32);
+    let root = SVGBackend::new(path, size).into_drawing_area();
+    for (area, (workload, metric, title)) in root.split_evenly((rows, COLUMNS)).iter().zip(PANELS) {
+        panel(area, results, workload, metric, title)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn panel(
+    area: &Area<'_>,
+    results: &Results,
+    workload: Workload,
+    metric: Metric,
+    title: &str,
+) -> Result<()> {
+    let better = if metric.more_is_better() { "more is better" } else { "less is better" };
+    area.draw(&Text::new(title, (0, 4), text(15)))?;
+    area.draw(&Text::new(better, (0, 22), text(12)))?;
+    let values = BARS.map(|(_, backends)| best(results, workload, metric, backends));
+    // Those without a mux may be beside all measure; the bars are for the others to compare.
+    let muxes =
+        BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
+    let longest = muxes.filter_map(|(_, value)| *value).fold(0.0, f64::max);
+    for (at, ((name, backends), value)) in BARS.iter().zip(values).enumerate() {
+        let y = TITLE + at as i32 * STEP;
+        let middle = y + BAR / 2;
+        area.draw(&Text::new(*name, (NAMES - 6, middle), beside(HPos::Right)))?;
+        let part = value.map_or(0.0, |value| (value / longest).min(1.0));
+        let len = (part * f64::from(LONGEST)) as i32;
+        if value.is_some() {
+            let bar =
+                Rectangle::new([(NAMES, y), (NAMES + len.max(1), y + BAR)], fill(backends[0]));
+            area.draw(&bar)?;
+        }
+        let figure = match value {
+            Some(value) if value > longest => format!("» {}", number(value)),
+            Some(value) => number(value),
+            None => absent(results, workload, backends).to_owned(),
+        };
+        area.draw(&Text::new(figure, (NAMES + len + 5, middle), beside(HPos::Left)))?;
+    }
+    Ok(())
+}
+
+/// Of what has been measured, the best; a rival's other configuration may have hung.
+fn best(
+    results: &Results,
+    workload: Workload,
+    metric: Metric,
+    backends: &[Backend],
+) -> Option<f64> {
+    let values = backends.iter().filter_map(|&backend| results.value(workload, backend, metric));
+    values.reduce(if metric.more_is_better() { f64::max } else { f64::min })
+}
+
+/// Instead of a figure.
+fn absent(results: &Results, workload: Workload, backends: &[Backend]) -> &'static str {
+    let troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
+    match troubles.last() {
+        Some(Outcome::Hangs) => "hangs",
+        Some(_) => "failed",
+        None => "–",
+    }
+}
+
+fn text(size: i32) -> TextStyle<'static> {
+    TextStyle::from((FontFamily::SansSerif, size)).color(&TEXT)
+}
+
+fn beside(side: HPos) -> TextStyle<'static> {
+    text(13).pos(Pos::new(side, VPos::Center))
+}
+
+fn fill(backend: Backend) -> ShapeStyle {
+    let color: RGBAColor = match backend.kind() {
+        Kind::Ours => OURS.to_rgba(),
+        Kind::Mux | Kind::Quic => THEIRS.to_rgba(),
+        Kind::NoMux => THEIRS.mix(0.5),
+    };
+    color.filled()
+}
