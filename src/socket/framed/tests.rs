@@ -1,5 +1,6 @@
 //! Against tungstenite at the other end, and against bytes by hand.
 
+
 use std::future::poll_fn;
 
 use bytes::Bytes;
@@ -162,6 +163,24 @@ async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
         assert_eq!(received.unwrap(), Incoming::Ping);
         assert!(ours.writer_len() < 256, "pongs do not add up");
     }
+}
+
+// SPEC.md: W-8.
+#[tokio::test]
+async fn a_flush_is_not_over_while_a_pong_waits_behind_a_message() {
+    let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
+    let mut message = MessageBuf::new();
+    message.put_chunk(pattern(70_000).into());
+    theirs.send(Message::Ping(Bytes::from_static(b"ping"))).await.unwrap();
+    // The message waits already when the ping is read.
+    send(&mut ours, Outgoing::Message(&message)).await;
+    let read = poll_fn(|cx| ours.poll_recv(cx)).await.unwrap();
+    assert_eq!(read, Incoming::Ping);
+    flush(&mut ours).await;
+    assert!(theirs.next().await.unwrap().unwrap().is_binary());
+    let pong = futures_util::FutureExt::now_or_never(theirs.next());
+    let pong = pong.expect("it has left").unwrap().unwrap();
+    assert_eq!(pong, Message::Pong(Bytes::from_static(b"ping")));
 }
 
 #[tokio::test]

@@ -117,12 +117,16 @@ impl Writer {
         cx: &mut Context<'_>,
         leave: usize,
     ) -> Poll<io::Result<()>> {
-        if self.waiting() <= leave
-            && let Some(payload) = self.pong.take()
-        {
-            self.control(Opcode::Pong, &payload);
-        }
-        while self.waiting() > leave {
+        loop {
+            if self.waiting() <= leave
+                && let Some(payload) = self.pong.take()
+            {
+                self.control(Opcode::Pong, &payload);
+            }
+            // Looked at again behind what was written: whoever flushes may not come back.
+            if self.waiting() <= leave {
+                break;
+            }
             let written = ready!(poll_once(io.write(&self.out[self.written..]), cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
