@@ -1,5 +1,8 @@
 //! Against tungstenite at the other end, and against bytes by hand.
 
+mod autobahn;
+mod echo;
+mod wstest;
 
 use std::future::poll_fn;
 

@@ -1,0 +1,41 @@
+//! An application of the socket alone: it sends messages back, and refuses what a connection refuses.
+
+use std::future::poll_fn;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::*;
+use crate::proto::MessageBuf;
+
+/// Until the stream has ended. Pings are answered one by one: the socket is flushed before each read.
+pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    loop {
+        let incoming = poll_fn(|cx| {
+            let _ = socket.poll_flush(cx);
+            socket.poll_recv(cx)
+        });
+        let mut message = MessageBuf::new();
+        let answer = match incoming.await {
+            Ok(Incoming::Message(echo)) => {
+                message.put_chunk(echo);
+                Outgoing::Message(&message)
+            }
+            // W-2, W-7, and RFC 6455 §7.1.7.
+            Ok(Incoming::Text | Incoming::Garbage(_)) => close(1002),
+            Ok(Incoming::TooLarge) => close(1009),
+            Ok(Incoming::Ping | Incoming::Pong(_) | Incoming::Close { .. }) => continue,
+            Err(error) => return error,
+        };
+        if let Err(error) = poll_fn(|cx| socket.poll_ready(cx)).await {
+            return error;
+        }
+        socket.start_send(answer).expect("it was ready");
+    }
+}
+
+fn close(code: u16) -> Outgoing<'static> {
+    Outgoing::Close { code, reason: String::new() }
+}
