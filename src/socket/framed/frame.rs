@@ -79,8 +79,11 @@ impl Header {
             _ => {}
         }
         let short = second & 0x7f;
-        if opcode.is_control() && (!fin || usize::from(short) > MAX_CONTROL) {
-            return Err("control frame in pieces, or longer than 125 bytes");
+        if opcode.is_control() && !fin {
+            return Err("control frame in pieces");
+        }
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL {
+            return Err("control frame longer than 125 bytes");
         }
         let (len, rest) = match short {
             126 => match rest.split_first_chunk() {

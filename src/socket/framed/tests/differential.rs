@@ -1,0 +1,516 @@
+//! Against tungstenite: what one writes the other reads, and of bytes that nobody wrote both think the same.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, WebSocket,
+    error::ProtocolError,
+    protocol::{
+        CloseFrame, Role, WebSocketConfig,
+        frame::{
+            Frame, FrameHeader,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
+};
+
+use super::{
+    super::{
+        FramedSocket,
+        read::{Item, Reader},
+    },
+    SIDES,
+};
+use crate::{
+    proto::{MessageBuf, Side},
+    socket::{Outgoing, Socket},
+};
+
+/// Small, so that it is met.
+const LIMIT: usize = 600;
+
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+fn cases() -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 1_000;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0x5eed);
+    }
+    config
+}
+
+/// A stream that gives bytes in chops and then ends, and keeps what is written.
+#[derive(Debug, Default)]
+struct Chopped {
+    input: VecDeque<u8>,
+    /// How much each read gets, over and over.
+    chops: Vec<usize>,
+    reads: usize,
+    written: Vec<u8>,
+}
+
+impl Chopped {
+    fn new(input: &[u8], chops: &[usize]) -> Self {
+        Self { input: input.to_vec().into(), chops: chops.to_vec(), ..Self::default() }
+    }
+}
+
+impl Read for Chopped {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let chop = self.chops.get(self.reads % self.chops.len().max(1)).copied();
+        self.reads += 1;
+        let len = buf.len().min(chop.unwrap_or(usize::MAX));
+        self.input.read(&mut buf[..len])
+    }
+}
+
+impl Write for Chopped {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.written.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Chopped {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let len = self.get_mut().read(buf.initialize_unfilled())?;
+        buf.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Chopped {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.get_mut().write(buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a reader understands, and what ends it.
+type Understood = (Vec<Heard>, End);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    Message(Bytes),
+    Ping(Bytes),
+    Pong(Bytes),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// Of the stream, perhaps within a frame or a message.
+    Eof,
+    Close(Option<u16>, String),
+    Text,
+    /// What came is not WebSocket, or too large.
+    Refused(String),
+}
+
+fn ours(side: Side, input: &[u8], chops: &[usize]) -> Understood {
+    let mut io = Chopped::new(input, chops);
+    let mut reader = Reader::new(!side, &[], LIMIT as u64);
+    let mut heard = Vec::new();
+    loop {
+        while let Some(item) = reader.next() {
+            heard.push(match item {
+                Item::Message(message) => Heard::Message(message),
+                Item::Ping(payload) => Heard::Ping(payload),
+                Item::Pong(payload) => Heard::Pong(payload),
+                Item::Close { code, reason } => return (heard, End::Close(code, reason)),
+                Item::Text => return (heard, End::Text),
+                Item::TooLarge => return (heard, End::Refused("too large".into())),
+                Item::Garbage(words) => return (heard, End::Refused(words.into())),
+            });
+        }
+        match reader.poll_fill(&mut io, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(0)) => return (heard, End::Eof),
+            Poll::Ready(Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn role(side: Side) -> Role {
+    match side {
+        Side::Client => Role::Client,
+        Side::Server => Role::Server,
+    }
+}
+
+fn tungstenite(side: Side, io: Chopped) -> WebSocket<Chopped> {
+    let config = WebSocketConfig::default();
+    let config = config.max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
+    WebSocket::from_raw_socket(io, role(side), Some(config))
+}
+
+fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
+    let mut socket = tungstenite(side, Chopped::new(input, chops));
+    let mut heard = Vec::new();
+    loop {
+        heard.push(match socket.read() {
+            Ok(Message::Binary(message)) => Heard::Message(message),
+            Ok(Message::Ping(payload)) => Heard::Ping(payload),
+            Ok(Message::Pong(payload)) => Heard::Pong(payload),
+            Ok(Message::Text(_)) => return (heard, End::Text),
+            Ok(Message::Close(None)) => return (heard, End::Close(None, String::new())),
+            Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
+                return (heard, End::Close(Some(code.into()), reason.as_str().to_owned()));
+            }
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                return (heard, End::Eof);
+            }
+            Err(error @ (Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_))) => {
+                return (heard, End::Refused(error.to_string()));
+            }
+            other => panic!("{other:?}"),
+        });
+    }
+}
+
+/// What tungstenite makes of a Close whose code it does not let pass.
+fn is_bad_code(end: &End) -> bool {
+    *end == End::Close(Some(1002), "Protocol violation".into())
+}
+
+/// Whether the two understand the same. Where they need not is written here.
+fn agree(side: Side, input: &[u8], chops: &[usize]) -> Result<(), TestCaseError> {
+    let (ours, our_end) = ours(side, input, chops);
+    let (theirs, their_end) = theirs(side, input, chops);
+    let context = format!("{our_end:?} and {their_end:?}");
+    match (&our_end, &their_end) {
+        // Ours has no text, and says so at its first frame. Theirs goes on: until that message ends nothing but
+        // control frames can come.
+        (End::Text, _) => {
+            prop_assert!(theirs.starts_with(&ours), "{}", context);
+            let rest = &theirs[ours.len()..];
+            prop_assert!(
+                !rest.iter().any(|heard| matches!(heard, Heard::Message(_))),
+                "{}",
+                context
+            );
+            return Ok(());
+        }
+        // Theirs lets lengths pass that take more bytes than they need (RFC 6455 §5.2). Of a control frame ours
+        // does not even read them.
+        (End::Refused(words), _)
+            if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
+        {
+            prop_assert!(theirs.starts_with(&ours), "{}", context);
+            return Ok(());
+        }
+        // Theirs changes codes that cannot be sent into one that can, where ours refuses them.
+        (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
+        // This one was registered after RFC 6455: theirs does not know it.
+        (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
+        // Ours refuses as soon as a header shows it, theirs once the frame is whole.
+        (End::Refused(_), End::Eof) => {
+            let longer = [input, &[0; LIMIT + 14]].concat();
+            let (_, end) = self::theirs(side, &longer, &[]);
+            prop_assert!(matches!(end, End::Refused(_)), "{}, and then {:?}", context, end);
+        }
+        (End::Refused(_), End::Refused(_)) => {}
+        (ours, theirs) => prop_assert_eq!(ours, theirs),
+    }
+    prop_assert_eq!(ours, theirs, "{}", context);
+    Ok(())
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    proptest::sample::select(SIDES.to_vec())
+}
+
+fn chops() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![Just(vec![1]), vec(1usize..40, 1..6), Just(vec![])]
+}
+
+/// Lengths whose headers differ, the limit among them.
+fn payload(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    let borders = [0, 1, 124, 125, 126, 127, LIMIT - 1, LIMIT, LIMIT + 1];
+    let len = prop_oneof![
+        0..max.min(20) + 1,
+        0..max + 1,
+        proptest::sample::select(borders.to_vec()).prop_map(move |border| border.min(max)),
+    ];
+    (len, any::<u8>()).prop_map(|(len, seed)| (0..len).map(|at| at as u8 ^ seed).collect())
+}
+
+/// What an application sends.
+#[derive(Debug, Clone)]
+enum Step {
+    /// In as many pieces, with a ping behind each if there is one.
+    Message(Vec<Vec<u8>>, Option<Vec<u8>>),
+    Ping([u8; 8]),
+    Pong(Vec<u8>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (vec(payload(LIMIT / 4), 1..5), proptest::option::of(payload(125)))
+            .prop_map(|(pieces, ping)| Step::Message(pieces, ping)),
+        1 => any::<[u8; 8]>().prop_map(Step::Ping),
+        1 => payload(125).prop_map(Step::Pong),
+    ]
+}
+
+fn close() -> impl Strategy<Value = Option<(u16, String)>> {
+    let codes = [1000, 1001, 1009, 1013, 3000, 4999];
+    proptest::option::of((proptest::sample::select(codes.to_vec()), "[a-zµ€😀]{0,30}"))
+}
+
+fn end(close: Option<(u16, String)>) -> End {
+    close.map_or(End::Eof, |(code, reason)| End::Close(Some(code), reason))
+}
+
+/// One frame that need not make sense, where it stands or anywhere.
+fn any_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let codes = prop_oneof![990u16..1_020, any::<u16>()];
+    let close =
+        (codes, payload(60)).prop_map(|(code, reason)| [&code.to_be_bytes(), &reason[..]].concat());
+    prop_oneof![
+        4 => payload(LIMIT + 1).prop_map(|payload| (0x82, payload)),
+        4 => (proptest::sample::select(vec![0x02, 0x00, 0x80]), payload(LIMIT / 2)),
+        2 => (proptest::sample::select(vec![0x89, 0x8a]), payload(126)),
+        1 => close.prop_map(|payload| (0x88, payload)),
+        1 => (any::<u8>(), payload(130)),
+    ]
+}
+
+/// Frames of whoever `side` hears, as they stand on the wire.
+fn wire(side: Side, frames: Vec<(u8, Vec<u8>)>, mask: [u8; 4]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (first, payload) in frames {
+        let header = FrameHeader {
+            is_final: first & 0x80 != 0,
+            rsv1: first & 0x40 != 0,
+            rsv2: first & 0x20 != 0,
+            rsv3: first & 0x10 != 0,
+            opcode: OpCode::from(first & 0x0f),
+            mask: (side == Side::Server).then_some(mask),
+        };
+        Frame::from_payload(header, payload.into()).format(&mut out).unwrap();
+    }
+    out
+}
+
+#[derive(Debug, Clone)]
+enum Mutation {
+    Flip(u8),
+    Set(u8),
+    Insert(u8),
+    Remove,
+    Truncate,
+    Repeat(usize),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    prop_oneof![
+        4 => (0u8..8).prop_map(Mutation::Flip),
+        2 => any::<u8>().prop_map(Mutation::Set),
+        1 => any::<u8>().prop_map(Mutation::Insert),
+        1 => Just(Mutation::Remove),
+        1 => Just(Mutation::Truncate),
+        1 => (1usize..20).prop_map(Mutation::Repeat),
+    ]
+}
+
+fn mutate(bytes: &mut Vec<u8>, at: prop::sample::Index, mutation: &Mutation) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = at.index(bytes.len());
+    match *mutation {
+        Mutation::Flip(bit) => bytes[at] ^= 1 << bit,
+        Mutation::Set(byte) => bytes[at] = byte,
+        Mutation::Insert(byte) => bytes.insert(at, byte),
+        Mutation::Remove => drop(bytes.remove(at)),
+        Mutation::Truncate => bytes.truncate(at),
+        Mutation::Repeat(len) => {
+            let again = bytes[at..bytes.len().min(at + len)].to_vec();
+            bytes.splice(at..at, again);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn what_tungstenite_writes_our_reader_understands(
+        side in side(),
+        steps in vec(step(), 0..8),
+        close in close(),
+        chops in chops(),
+    ) {
+        let mut writer = tungstenite(!side, Chopped::default());
+        let mut expected = Vec::new();
+        for step in steps {
+            match step {
+                Step::Message(pieces, ping) => {
+                    let last = pieces.len() - 1;
+                    for (nth, piece) in pieces.iter().enumerate() {
+                        let opcode = if nth == 0 { Data::Binary } else { Data::Continue };
+                        let frame = Frame::message(piece.clone(), OpCode::Data(opcode), nth == last);
+                        writer.write(Message::Frame(frame)).unwrap();
+                        if let Some(ping) = ping.clone().filter(|_| nth < last) {
+                            writer.write(Message::Ping(ping.clone().into())).unwrap();
+                            expected.push(Heard::Ping(ping.into()));
+                        }
+                    }
+                    expected.push(Heard::Message(pieces.concat().into()));
+                }
+                Step::Ping(payload) => {
+                    let payload = Bytes::copy_from_slice(&payload);
+                    writer.write(Message::Ping(payload.clone())).unwrap();
+                    expected.push(Heard::Ping(payload));
+                }
+                Step::Pong(payload) => {
+                    writer.write(Message::Pong(payload.clone().into())).unwrap();
+                    // A newer one takes its place unless it is flushed.
+                    writer.flush().unwrap();
+                    expected.push(Heard::Pong(payload.into()));
+                }
+            }
+        }
+        if let Some((code, reason)) = close.clone() {
+            let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+            writer.write(Message::Close(Some(frame))).unwrap();
+        }
+        writer.flush().unwrap();
+        let written = std::mem::take(&mut writer.get_mut().written);
+        prop_assert_eq!(ours(side, &written, &chops), (expected, end(close)));
+    }
+
+    #[test]
+    fn what_our_writer_writes_tungstenite_understands(
+        side in side(),
+        steps in vec(step(), 0..8),
+        close in close(),
+        chops in chops(),
+    ) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut writer = FramedSocket::new(Chopped::default(), &[], !side, LIMIT as u64);
+        let mut expected = Vec::new();
+        for step in steps {
+            match step {
+                Step::Message(pieces, _) => {
+                    let mut message = MessageBuf::new();
+                    for piece in &pieces {
+                        message.put_chunk(Bytes::copy_from_slice(piece));
+                    }
+                    writer.start_send(Outgoing::Message(&message)).unwrap();
+                    expected.push(Heard::Message(pieces.concat().into()));
+                }
+                Step::Ping(payload) => {
+                    writer.start_send(Outgoing::Ping(payload)).unwrap();
+                    expected.push(Heard::Ping(Bytes::copy_from_slice(&payload)));
+                }
+                Step::Pong(payload) => {
+                    writer.writer.pong(Bytes::copy_from_slice(&payload));
+                    // A newer one takes its place unless it is flushed.
+                    prop_assert!(writer.poll_flush(&mut cx).is_ready());
+                    expected.push(Heard::Pong(payload.into()));
+                }
+            }
+        }
+        if let Some((code, reason)) = close.clone() {
+            writer.start_send(Outgoing::Close { code, reason }).unwrap();
+        }
+        prop_assert!(writer.poll_flush(&mut cx).is_ready());
+        prop_assert_eq!(theirs(side, &writer.io.written, &chops), (expected, end(close)));
+    }
+
+    #[test]
+    fn of_any_frames_both_understand_the_same(
+        side in side(),
+        frames in vec(any_frame(), 0..8),
+        mask in any::<[u8; 4]>(),
+        chops in chops(),
+    ) {
+        agree(side, &wire(side, frames, mask), &chops)?;
+    }
+
+    #[test]
+    fn of_frames_with_bytes_changed_both_understand_the_same(
+        side in side(),
+        frames in vec(any_frame(), 1..6),
+        mask in any::<[u8; 4]>(),
+        mutations in vec((any::<prop::sample::Index>(), mutation()), 1..4),
+        chops in chops(),
+    ) {
+        let mut bytes = wire(side, frames, mask);
+        for (at, mutation) in &mutations {
+            mutate(&mut bytes, *at, mutation);
+        }
+        agree(side, &bytes, &chops)?;
+    }
+
+    #[test]
+    fn of_any_bytes_both_understand_the_same(
+        side in side(),
+        bytes in vec(prop_oneof![any::<u8>(), proptest::sample::select(vec![0x82, 0x89, 0x00, 0x80])], 0..300),
+        chops in chops(),
+    ) {
+        agree(side, &bytes, &chops)?;
+    }
+}
+
+/// Each way in which the two differ, so that none outlives its reason.
+#[test]
+fn the_differences_are_these() {
+    let close = |code: u16| [&[0x88, 2][..], &code.to_be_bytes()].concat();
+    let refused = |words: &str| End::Refused(words.into());
+    let bad_code = End::Close(Some(1002), "Protocol violation".into());
+    let length = refused("payload length not as it must be encoded");
+    let small = || vec![Heard::Message(Bytes::from_static(b"x"))];
+    for (input, our_end, their) in [
+        (vec![0x81, 0], End::Text, (vec![], End::Text)),
+        (vec![0x82, 126, 0, 1, b'x'], length.clone(), (small(), End::Eof)),
+        (vec![0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1, b'x'], length, (small(), End::Eof)),
+        (
+            vec![0x89, 126, 0, 1, b'x'],
+            refused("control frame longer than 125 bytes"),
+            (vec![Heard::Ping(Bytes::from_static(b"x"))], End::Eof),
+        ),
+        (close(999), refused("close code that cannot be sent"), (vec![], bad_code.clone())),
+        (close(1014), End::Close(Some(1014), String::new()), (vec![], bad_code)),
+        (vec![0x82, 0x80], refused("frame of a server with a mask"), (vec![], End::Eof)),
+        (vec![0x80, 1], refused("continuation of nothing"), (vec![], End::Eof)),
+        (
+            [&[0x02, 126, 2, 0][..], &[0; 512], &[0x80, 100]].concat(),
+            refused("too large"),
+            (vec![], End::Eof),
+        ),
+    ] {
+        assert_eq!(ours(Side::Client, &input, &[]), (vec![], our_end), "{input:x?}");
+        assert_eq!(theirs(Side::Client, &input, &[]), their, "{input:x?}");
+        agree(Side::Client, &input, &[]).unwrap();
+    }
+}
