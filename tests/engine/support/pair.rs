@@ -48,8 +48,13 @@ pub(crate) struct Endpoint {
     pub(crate) events: Vec<Event>,
     /// All that left, in order.
     pub(crate) sent: Vec<Item>,
-    /// The most bytes that may be on their way; a message that begins below it goes whole.
+    /// The most bytes that may be on their way, or with a `rate` may wait for the link; a message that begins
+    /// below it goes whole.
     pub(crate) capacity: Option<usize>,
+    /// What the link carries, in bytes a second; without it a message leaves in no time.
+    pub(crate) rate: Option<u64>,
+    /// When the link has carried all that it was given.
+    idle_at: Duration,
     /// The socket takes nothing.
     pub(crate) stalled: bool,
     /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
@@ -69,6 +74,8 @@ impl Endpoint {
             events: Vec::new(),
             sent: Vec::new(),
             capacity: None,
+            rate: None,
+            idle_at: Duration::ZERO,
             stalled: false,
             black_hole: false,
             record: true,
@@ -79,11 +86,26 @@ impl Endpoint {
         }
     }
 
-    fn has_room(&self) -> bool {
-        !self.stalled && self.capacity.is_none_or(|capacity| self.bytes_in_flight < capacity)
+    /// How long the link needs for so many bytes.
+    fn serialisation(&self, bytes: usize) -> Duration {
+        let nanos = |rate| (bytes as u128 * 1_000_000_000 / u128::from(rate)) as u64;
+        self.rate.map(nanos).map(Duration::from_nanos).unwrap_or_default()
     }
 
-    fn push(&mut self, arrival: Duration, item: Item) {
+    /// When a message is taken; `None` for not before something else has happened.
+    fn room_at(&self, now: Duration) -> Option<Duration> {
+        let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
+            return (!self.stalled).then_some(now);
+        };
+        match self.rate {
+            None => (self.bytes_in_flight < capacity).then_some(now),
+            Some(_) => Some(self.idle_at.saturating_sub(self.serialisation(capacity)).max(now)),
+        }
+    }
+
+    fn push(&mut self, now: Duration, latency: Duration, item: Item) {
+        self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
+        let arrival = self.idle_at + latency;
         self.bytes_in_flight += item.size();
         if self.record {
             self.sent.push(item.clone());
@@ -93,7 +115,7 @@ impl Endpoint {
 
     /// Lets out one item, if the engine has one and the pipe takes it.
     fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
-        if !self.has_room() {
+        if self.room_at(now) != Some(now) {
             return false;
         }
         let wanted = self.conn.wants_transmit();
@@ -118,7 +140,7 @@ impl Endpoint {
         if let Item::Message(message) = &item {
             assert!(!message.is_empty() && message.len() as u64 <= max, "{} bytes", message.len());
         }
-        self.push(now + latency, item);
+        self.push(now, latency, item);
         true
     }
 
@@ -270,13 +292,13 @@ impl Pair {
     }
 
     fn hand_over(&mut self, to: Side, item: Item) {
-        let (now, arrival) = (self.now, self.now + self.latency);
+        let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
             Item::Message(message) => end.conn.handle_message(now, message),
             Item::Ping(payload) => {
                 end.conn.handle_ping(now);
-                end.push(arrival, Item::Pong(payload.to_vec()));
+                end.push(now, latency, Item::Pong(payload.to_vec()));
             }
             Item::Pong(payload) => end.conn.handle_pong(now, &payload),
             Item::Close { code, reason } => end.conn.handle_close(now, Some(code), &reason),
@@ -302,14 +324,38 @@ impl Pair {
         }
     }
 
+    /// When something arrives, or a link takes a message that waits for it.
+    fn next_event(&self) -> Option<Duration> {
+        let ends = [&self.client, &self.server].into_iter();
+        // Where there is room now, all that could be sent has been.
+        let later = |end: &Endpoint| end.room_at(self.now).filter(|&room| room > self.now);
+        let room = |end: &Endpoint| later(end).filter(|_| end.conn.wants_transmit());
+        ends.filter_map(room).chain(self.next_arrival()).min()
+    }
+
     /// Sends, and hands over what arrives next. Says whether anything moved.
     pub(crate) fn step(&mut self) -> bool {
+        self.step_until(Duration::MAX)
+    }
+
+    /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to there, and
+    /// nothing has moved.
+    pub(crate) fn step_until(&mut self, until: Duration) -> bool {
         let sent = self.transmit();
-        let Some(arrival) = self.next_arrival() else { return sent };
-        if arrival > self.now {
+        let Some(event) = self.next_event() else {
+            if until < Duration::MAX {
+                self.now = self.now.max(until);
+            }
+            return sent && until == Duration::MAX;
+        };
+        if event > until {
+            self.now = self.now.max(until);
+            return false;
+        }
+        if event > self.now {
             match self.next_timeout() {
-                Some(timeout) if timeout < arrival => self.now = self.now.max(timeout),
-                _ => self.now = arrival,
+                Some(timeout) if timeout < event => self.now = self.now.max(timeout),
+                _ => self.now = event,
             }
         }
         self.deliver();
