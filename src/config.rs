@@ -11,11 +11,13 @@ const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 /// The limits and times of one connection; the same for a client and a server.
 ///
 /// Memory per connection is bounded by these settings: to receive, the number of streams times the stream
-/// window (plus the datagram queue); to send, the send buffers of the open streams (plus one message and the
+/// window, plus the growth of windows (plus the datagram queue); to send, the send buffers of the open streams (plus one message and the
 /// socket's own buffer).
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) stream_window: u64,
+    pub(crate) max_stream_window: u64,
+    pub(crate) window_growth_budget: u64,
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
     pub(crate) send_buffer: usize,
@@ -35,6 +37,10 @@ impl Default for Config {
         Self {
             // A gigabit over 8 ms, or loopback at its full speed; js-ws's own default as well.
             stream_window: 1024 * 1024,
+            // A gigabit over 200 ms is 25 MB, and a third more for grants that are late.
+            max_stream_window: 32 * 1024 * 1024,
+            // Half of it for one stream, which then has its largest window; the other half for the rest.
+            window_growth_budget: 64 * 1024 * 1024,
             // quinn's default: with both kinds 200 MiB at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
@@ -60,10 +66,30 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Bytes that the peer may send on a stream before the application has read any. At least 1, at most
-    /// 2^32 - 1; default 1 MiB.
+    /// Bytes that the peer may send on a stream before the application has read any: the window that each
+    /// stream has in any case. At least 1, at most 2^32 - 1; default 1 MiB.
     pub fn stream_window(&mut self, bytes: u64) -> &mut Self {
         self.stream_window = bytes.clamp(1, MAX_STREAM_WINDOW);
+        self
+    }
+
+    /// Bytes up to which the window of a stream may grow, where its reader and its path can use them: by
+    /// measurement, to twice what the reader takes in a round trip. At most 2^32 - 1; one that is not above
+    /// [`stream_window`](Self::stream_window) has no effect. Default 32 MiB.
+    ///
+    /// On the js-ws wire no window grows, for there the window is also the limit of a message.
+    pub fn max_stream_window(&mut self, bytes: u64) -> &mut Self {
+        self.max_stream_window = bytes.min(MAX_STREAM_WINDOW);
+        self
+    }
+
+    /// Bytes by which the windows of a connection's streams may grow past
+    /// [`stream_window`](Self::stream_window), all together; 0 turns growing off. Default 64 MiB.
+    ///
+    /// No stream takes more than half of what the others have left, so one alone gets up to 32 MiB of the
+    /// default. A stream keeps what it has until it ends, for credit cannot be taken back.
+    pub fn window_growth_budget(&mut self, bytes: u64) -> &mut Self {
+        self.window_growth_budget = bytes;
         self
     }
 

@@ -217,7 +217,7 @@ impl Connection {
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
         {
-            let _ = self.timers.ping.on_pong(number, now);
+            let _ = self.on_pong(number);
         }
     }
 
@@ -313,7 +313,7 @@ impl Connection {
             }
             Frame::Padding(_) => Ok(()),
             Frame::Ping(number) => self.timers.ping.on_ping(number),
-            Frame::Pong(number) => self.timers.ping.on_pong(number, self.now),
+            Frame::Pong(number) => self.on_pong(number),
             Frame::Stream { id, offset, data, fin } => {
                 self.streams.on_stream_frame(id, offset, data, fin, whole, events)
             }
@@ -342,6 +342,13 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    fn on_pong(&mut self, number: VarInt) -> Result<(), TransportError> {
+        if let Some(sample) = self.timers.ping.on_pong(number, self.now)? {
+            self.streams.on_ping_answered(sample);
+        }
+        Ok(())
     }
 
     fn handle_datagram(
@@ -399,17 +406,19 @@ impl Connection {
 
     fn transmit_established(&mut self, out: &mut MessageBuf) -> Option<Transmit> {
         if !self.caps.ping_frames
-            && let Some(number) = self.timers.ping.send(self.now)
+            && let Some(number) = self.next_ping()
         {
             return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
         }
         if let Some(number) = self.timers.ping.answer.take() {
             self.wire.encode(&Frame::Pong(number), out);
         }
-        if let Some(number) = self.timers.ping.send(self.now) {
-            self.wire.encode(&Frame::Ping(number), out);
-        }
+        self.write_ping(out);
         self.streams.write_control(out, self.max_message, &mut self.events);
+        if self.streams.take_sample_wanted() {
+            self.timers.ping.request();
+            self.write_ping(out);
+        }
         self.write_datagrams(out);
         self.streams.write_data(out, self.max_message, &mut self.events);
         if !out.is_empty() {
@@ -423,6 +432,22 @@ impl Connection {
             return self.poll_transmit(self.now, out);
         }
         None
+    }
+
+    /// The number of a ping that is due, which leaves now.
+    fn next_ping(&mut self) -> Option<VarInt> {
+        let number = self.timers.ping.send(self.now)?;
+        self.streams.on_ping_sent();
+        Some(number)
+    }
+
+    fn write_ping(&mut self, out: &mut MessageBuf) {
+        if self.caps.ping_frames
+            && out.len() + MAX_PING <= self.max_message
+            && let Some(number) = self.next_ping()
+        {
+            self.wire.encode(&Frame::Ping(number), out);
+        }
     }
 
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
@@ -561,6 +586,9 @@ impl Connection {
 
 /// What the peer is told when the streams took longer than a shutdown had time for.
 const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
+
+/// A QX_PING frame's type and number.
+const MAX_PING: usize = 8 + 8;
 
 /// A DATAGRAM frame's type and length, at most, in a message of at most 64 KiB.
 const DATAGRAM_OVERHEAD: usize = 1 + 4;

@@ -30,6 +30,9 @@ pub struct ConnectionStats {
     pub streams_refused: u64,
     /// Bytes that wait in send buffers.
     pub send_buffered: u64,
+    /// Bytes by which the windows of receiving halves have grown past the one that each has in any case
+    /// ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
+    pub window_growth: u64,
     /// How long streams had data and no credit of their own: the sum over all streams.
     pub blocked_by_stream_credit: Duration,
     /// How long any stream had data and credit of its own, and the connection had none.
@@ -66,6 +69,8 @@ pub struct RecvStreamStats {
     pub buffered: u64,
     /// Bytes that the peer may still send before it is granted more.
     pub credit: u64,
+    /// How many bytes the peer may be ahead of the reader, now.
+    pub window: u64,
 }
 
 /// Time spent in a state that comes and goes.

@@ -160,6 +160,11 @@ impl Timers {
 }
 
 impl Ping {
+    /// Somebody wants to know the round-trip time. One that is under way already answers the same question.
+    pub(super) fn request(&mut self) {
+        self.due |= self.outstanding.is_none();
+    }
+
     /// The number of the ping that is due, which leaves now.
     pub(super) fn send(&mut self, now: Duration) -> Option<VarInt> {
         if !std::mem::take(&mut self.due) {
@@ -180,19 +185,23 @@ impl Ping {
         Ok(())
     }
 
-    pub(super) fn on_pong(&mut self, number: VarInt, now: Duration) -> Result<(), TransportError> {
+    /// How long the newest ping took; an answer to an older one tells nothing.
+    pub(super) fn on_pong(
+        &mut self,
+        number: VarInt,
+        now: Duration,
+    ) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
         if number >= self.next {
             return Err(violation::protocol("an answer to a ping that was never sent"));
         }
-        if let Some((_, sent)) = self.outstanding.take_if(|(outstanding, _)| *outstanding == number)
-        {
-            let sample = now.saturating_sub(sent);
-            self.rtt = Some(match self.rtt {
-                Some(rtt) => (rtt * (RTT_WEIGHT - 1) + sample) / RTT_WEIGHT,
-                None => sample,
-            });
-        }
-        Ok(())
+        let newest = self.outstanding.take_if(|(outstanding, _)| *outstanding == number);
+        let Some((_, sent)) = newest else { return Ok(None) };
+        let rtt = now.saturating_sub(sent);
+        self.rtt = Some(match self.rtt {
+            Some(smoothed) => (smoothed * (RTT_WEIGHT - 1) + rtt) / RTT_WEIGHT,
+            None => rtt,
+        });
+        Ok(Some(rtt))
     }
 }

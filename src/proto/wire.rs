@@ -41,6 +41,9 @@ pub struct Capabilities {
     pub opens_with_credit: bool,
     /// Credit is granted as an increment.
     pub relative_credit: bool,
+    /// A message may carry all the credit of its stream, so that the largest message follows from the window:
+    /// no window grows past its first size, or a peer could send messages without end.
+    pub window_bounds_message: bool,
     /// The two `BLOCKED` kinds of frame exist.
     pub blocked_frames: bool,
     /// The end of a stream travels in the frame of its last bytes.

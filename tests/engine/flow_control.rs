@@ -6,8 +6,9 @@ use wsmux::{
     proto::{Credit, Dir, Event, Frame, TransportErrorCode, TransportParameters, Wire},
 };
 
+/// A window that stays as it is; those that grow are in `windows`.
 fn small_window(window: u64) -> Config {
-    Config::default().stream_window(window).clone()
+    Config::default().stream_window(window).window_growth_budget(0).clone()
 }
 
 /// A server whose peer has opened stream 0 by the wire's custom, with nothing said yet.

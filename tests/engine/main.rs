@@ -17,3 +17,4 @@ mod scheduling;
 mod streams;
 mod timers;
 mod violations;
+mod windows;

@@ -46,17 +46,19 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(cases())]
 
-    // SPEC.md: C-13, C-24, C-26, C-53, C-54, J-28, Q-26.
+    // SPEC.md: C-13, C-24, C-26, C-53, C-54, C-57, J-28, Q-26.
     #[test]
     fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(
         js_ws in any::<bool>(),
         window in prop_oneof![1u64..10, 100u64..5_000, Just(65_536)],
+        max_window in prop_oneof![1u64..20, 100u64..50_000],
+        budget in prop_oneof![Just(0u64), 1u64..100, 1_000u64..100_000],
         send_buffer in prop_oneof![1usize..10, 100usize..10_000],
         latency in prop_oneof![Just(0u64), 1u64..100],
         ops in vec(op(), 1..150),
     ) {
         let wire = if js_ws { Wire::JsWs } else { Wire::QMux };
-        let mut world = World::new(wire, window, send_buffer, latency);
+        let mut world = World::new(wire, (window, max_window, budget), send_buffer, latency);
         for op in &ops {
             world.apply(op);
         }

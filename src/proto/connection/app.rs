@@ -57,7 +57,7 @@ impl Connection {
     /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
     /// the largest message follows from the window (js-ws) at most what the connection began with.
     pub fn set_stream_window(&mut self, bytes: u64) {
-        let most = match self.caps.relative_credit {
+        let most = match self.caps.window_bounds_message {
             true => self.config.stream_window,
             false => u32::MAX.into(),
         };
@@ -153,6 +153,7 @@ impl Connection {
             blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
             blocked_by_socket: self.blocked_by_socket.total(now),
             send_buffered: self.streams.send_buffered as u64,
+            window_growth: self.streams.window_growth(),
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,
             ..self.stats

@@ -334,7 +334,10 @@ impl RecvStream<'_> {
         let stream = &mut self.streams.slab[key];
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
-        let due = recv.wants_credit() && recv.credit.grant_is_due();
+        let tuning = &self.streams.tuning;
+        let due = recv.wants_credit()
+            && (recv.credit.grant_is_due()
+                || tuning.growth_due(&recv.credit, self.streams.now).is_some());
         if recv.is_done() {
             stream.recv_released = true;
             self.streams.reap(key);

@@ -1,32 +1,80 @@
 //! Credit: how much a peer may send, and how much it lets this end send (RFC 9000 §4).
 
+use super::tuning::Measure;
 use crate::proto::{TransportError, code::violation, frame::Credit};
 
 /// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames, later
 /// stalls the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
+/// And by no more than this, however large the window: a grant for each 8 ms of a gigabit a second costs nothing,
+/// and a sender that gets its credit in pieces that large sends in bursts.
+const GRANT_AT_MOST: u64 = 1024 * 1024;
+
 /// The receiver's account of one stream.
 #[derive(Debug)]
 pub(super) struct RecvCredit {
-    /// How far ahead of the reader the peer may be.
-    window: u64,
+    /// How far ahead of the reader the peer may be in any case.
+    initial_window: u64,
+    /// And how much further: what the window has grown by, out of the connection's budget.
+    growth: u64,
     /// What the peer was allowed, in all.
     granted: u64,
     /// What has come, in all.
     received: u64,
     /// What the application has taken or nobody wants, in all.
     consumed: u64,
+    pub(super) measure: Measure,
 }
 
 impl RecvCredit {
     /// `granted` is what the peer knows already: the window, or nothing where a stream begins with a grant.
     pub(super) fn new(window: u64, granted: u64) -> Self {
-        Self { window, granted, received: 0, consumed: 0 }
+        Self {
+            initial_window: window,
+            growth: 0,
+            granted,
+            received: 0,
+            consumed: 0,
+            measure: Measure::default(),
+        }
     }
 
-    pub(super) fn set_window(&mut self, window: u64) {
-        self.window = window;
+    /// How far ahead of the reader the peer may be.
+    pub(super) fn window(&self) -> u64 {
+        self.initial_window + self.growth
+    }
+
+    pub(super) fn growth(&self) -> u64 {
+        self.growth
+    }
+
+    pub(super) fn grow(&mut self, bytes: u64) {
+        self.growth += bytes;
+    }
+
+    /// Sets what the window is without growth. A larger one takes the place of growth; returns of how much.
+    pub(super) fn set_initial_window(&mut self, window: u64) -> u64 {
+        let more = window.saturating_sub(self.initial_window);
+        self.initial_window = window;
+        self.give_up_growth(self.growth.saturating_sub(more))
+    }
+
+    /// No more credit is granted, and `unread` bytes are all that the window still holds. Returns how much of
+    /// its growth is free.
+    pub(super) fn end(&mut self, unread: u64) -> u64 {
+        self.give_up_growth(unread.saturating_sub(self.initial_window))
+    }
+
+    fn give_up_growth(&mut self, keep: u64) -> u64 {
+        let free = self.growth.saturating_sub(keep);
+        self.growth -= free;
+        free
+    }
+
+    /// What the peer was allowed, in all.
+    pub(super) fn granted(&self) -> u64 {
+        self.granted
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -75,13 +123,13 @@ impl RecvCredit {
 
     /// Whether a grant is worth a frame.
     pub(super) fn grant_is_due(&self) -> bool {
-        let behind = (self.consumed + self.window).saturating_sub(self.granted);
-        behind > 0 && behind >= self.window / GRANT_AT_ONE_IN
+        let behind = (self.consumed + self.window()).saturating_sub(self.granted);
+        behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
     /// The grant that gives the peer its whole window again; `None` when it has it.
     pub(super) fn grant(&mut self, relative: bool) -> Option<Credit> {
-        let total = self.consumed + self.window;
+        let total = self.consumed + self.window();
         let more = total.checked_sub(self.granted).filter(|&more| more > 0)?;
         self.granted = total;
         Some(if relative { Credit::More(more) } else { Credit::Total(total) })

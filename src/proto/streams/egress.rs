@@ -108,8 +108,11 @@ impl Streams {
                 .as_mut()
                 .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
                 .filter(|recv| recv.credit.is_used_up() || !revives);
-            recv.and_then(|recv| recv.credit.grant(self.caps.relative_credit))
-                .map(|credit| Frame::MaxStreamData { id, credit })
+            recv.and_then(|recv| {
+                self.tuning.tune(&mut recv.credit, self.now);
+                recv.credit.grant(self.caps.relative_credit)
+            })
+            .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
             let fresh = stream.send.as_ref().is_some_and(|send| send.is_unseen());
             fresh.then(|| Frame::Stream {

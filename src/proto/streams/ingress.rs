@@ -118,7 +118,9 @@ impl Streams {
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         let news = !data.is_empty();
+        let before = recv.credit.received();
         let ended = recv.on_data(offset, data, fin, whole)?;
+        self.tuning.on_received(&mut recv.credit, before, self.now);
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }

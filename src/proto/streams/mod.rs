@@ -1,7 +1,7 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
 //! - `send`, `recv`: the two halves' states
-//! - `credit`: how much may be sent; `limits`: how many may be open
+//! - `credit`: how much may be sent; `tuning`: how much that is on a long path; `limits`: how many may be open
 //! - `buffer`: what waits
 //! - `schedule`: whose turn it is
 //! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
@@ -15,6 +15,7 @@ mod limits;
 mod recv;
 mod schedule;
 mod send;
+mod tuning;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -29,6 +30,7 @@ use self::{
     recv::Recv,
     schedule::{Schedule, Ticket},
     send::Send,
+    tuning::Tuning,
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
@@ -81,6 +83,7 @@ pub(super) struct Streams {
     slab: Slab<Stream>,
     keys: FxHashMap<StreamId, usize>,
     counts: Counts,
+    tuning: Tuning,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
     /// Streams with something in `pending`; each at most once.
@@ -151,6 +154,7 @@ impl Streams {
             slab: Slab::new(),
             keys: FxHashMap::default(),
             counts: Counts::default(),
+            tuning: Tuning::new(config, &caps),
             unaccepted: Default::default(),
             with_pending: VecDeque::new(),
             schedule: Schedule::default(),
@@ -189,6 +193,25 @@ impl Streams {
         {
             self.raise_own_limit(dir, count, events);
         }
+    }
+
+    pub(super) fn on_ping_sent(&mut self) {
+        self.tuning.on_ping_sent();
+    }
+
+    /// The last ping was answered after `sample`.
+    pub(super) fn on_ping_answered(&mut self, sample: Duration) {
+        self.tuning.on_ping_answered(sample);
+    }
+
+    /// Whether a ping is to leave with what was just written.
+    pub(super) fn take_sample_wanted(&mut self) -> bool {
+        self.tuning.take_sample_wanted()
+    }
+
+    /// What the windows have grown by, all together.
+    pub(super) fn window_growth(&self) -> u64 {
+        self.tuning.used()
     }
 
     /// How many streams are open; those that nobody has let go of yet included.
@@ -235,13 +258,13 @@ impl Streams {
         key
     }
 
-    /// The peer may be so many bytes ahead of the reader, on every stream. Less than before takes effect as
-    /// data is read: what was granted is not taken back.
+    /// The peer may be so many bytes ahead of the reader, on every stream, and further where its window has
+    /// grown. Less than before takes effect as data is read: what was granted is not taken back.
     pub(super) fn set_stream_window(&mut self, window: u64) {
         self.stream_window = window;
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let Some(recv) = self.slab[key].recv.as_mut() else { continue };
-            recv.credit.set_window(window);
+            self.tuning.give_back(recv.credit.set_initial_window(window));
             if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
                 self.pend(key, |pending| pending.credit = true);
             }
@@ -326,7 +349,10 @@ impl Streams {
     /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
     /// been told all there is to tell.
     fn reap(&mut self, key: usize) {
-        let Some(stream) = self.slab.get(key) else { return };
+        let Some(stream) = self.slab.get_mut(key) else { return };
+        if let Some(recv) = &mut stream.recv {
+            self.tuning.give_back(recv.give_up_growth());
+        }
         let told = !stream.pending.queued
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
@@ -338,6 +364,7 @@ impl Streams {
         }
         let id = stream.id;
         self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
+        self.tuning.give_back(stream.recv.as_ref().map_or(0, |recv| recv.credit.growth()));
         self.slab.remove(key);
         self.keys.remove(&id);
         self.count_closed(id);

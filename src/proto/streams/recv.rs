@@ -60,6 +60,7 @@ impl Recv {
             received: self.credit.received(),
             buffered: self.buffer.len() as u64,
             credit: self.credit.left(),
+            window: self.credit.window(),
         }
     }
 
@@ -72,6 +73,17 @@ impl Recv {
     /// a grant would bring a dead stream back.
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Receiving
+    }
+
+    /// What an ended half no longer needs of its window's growth.
+    pub(super) fn give_up_growth(&mut self) -> u64 {
+        match self.state {
+            RecvState::Receiving => 0,
+            RecvState::Complete | RecvState::Reset { .. } => {
+                self.credit.end(self.buffer.len() as u64)
+            }
+            RecvState::Stopped { .. } | RecvState::Done | RecvState::GivenUp => self.credit.end(0),
+        }
     }
 
     /// Whether the application is to be told, because it waits.

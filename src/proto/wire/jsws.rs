@@ -13,6 +13,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     connection_credit: false,
     opens_with_credit: true,
     relative_credit: true,
+    window_bounds_message: true,
     blocked_frames: false,
     fin_with_data: false,
     fin_after_flush: true,

@@ -16,6 +16,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     connection_credit: true,
     opens_with_credit: false,
     relative_credit: false,
+    window_bounds_message: false,
     blocked_frames: true,
     fin_with_data: true,
     fin_after_flush: false,

@@ -1,10 +1,12 @@
 //! What the engine's tests stand on: two engines on a pipe, or one engine against bytes by hand.
 
+pub(crate) mod bulk;
 pub(crate) mod encode;
 pub(crate) mod pair;
 pub(crate) mod scripted_peer;
 pub(crate) mod world;
 
+pub(crate) use bulk::{Bulk, Path, Reader};
 pub(crate) use encode::*;
 pub(crate) use pair::{End, Endpoint, Item, Pair};
 pub(crate) use scripted_peer::{Said, ScriptedPeer};

@@ -53,6 +53,8 @@ pub(crate) struct Half {
 pub(crate) struct World {
     pair: Pair,
     config_window: u64,
+    max_window: u64,
+    budget: u64,
     send_buffer: usize,
     /// By the side that writes.
     halves: BTreeMap<(StreamId, Side), Half>,
@@ -70,12 +72,20 @@ fn seed(id: StreamId, side: Side) -> u64 {
 }
 
 impl World {
-    pub(crate) fn new(wire: Wire, window: u64, send_buffer: usize, latency: u64) -> Self {
+    /// Windows that begin with the first size and may grow to the second, out of a budget.
+    pub(crate) fn new(
+        wire: Wire,
+        (window, max_window, budget): (u64, u64, u64),
+        send_buffer: usize,
+        latency: u64,
+    ) -> Self {
         let mut config = Config::default();
         // js-ws refuses what is above the limit, which is another story (tests/limits.rs).
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
             .stream_window(window)
+            .max_stream_window(max_window)
+            .window_growth_budget(budget)
             .send_buffer(send_buffer)
             .max_concurrent_bidi_streams(streams)
             .max_concurrent_uni_streams(streams)
@@ -88,7 +98,17 @@ impl World {
         pair.client.take_sent();
         pair.server.take_sent();
         let (halves, held) = (BTreeMap::new(), Default::default());
-        Self { pair, config_window: window, send_buffer, halves, held, largest_chunk: 0 }
+        let max_window = max_window.max(window);
+        Self {
+            pair,
+            config_window: window,
+            max_window,
+            budget,
+            send_buffer,
+            halves,
+            held,
+            largest_chunk: 0,
+        }
     }
 
     fn hold(&mut self, side: Side, id: StreamId) {
@@ -260,6 +280,7 @@ impl World {
             let conn = &self.pair.end(side).conn;
             assert!(conn.close_reason().is_none(), "{:?}", conn.close_reason());
             let stats = conn.stats(std::time::Duration::ZERO);
+            self.check_growth(side, stats.window_growth);
             // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
             let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
             assert!(stats.send_buffered <= most, "{stats:?}");
@@ -274,8 +295,23 @@ impl World {
         }
     }
 
+    /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any case, comes
+    /// out of one budget (C-57).
+    fn check_growth(&self, reader: Side, growth: u64) {
+        assert!(growth <= self.budget, "{growth} of {}", self.budget);
+        let beyond = |(key, half): (&(StreamId, Side), &Half)| {
+            let over = half.given_up || half.stopped || half.end.is_some() || key.1 == reader;
+            // Credit behind the end of a stream is of no use.
+            let most = if half.finished { half.written as u64 } else { u64::MAX };
+            let limit = half.granted.min(most);
+            (!over).then(|| limit.saturating_sub(half.read as u64 + self.config_window))
+        };
+        let beyond: u64 = self.halves.iter().filter_map(beyond).sum();
+        assert!(beyond <= growth, "{beyond} bytes of credit that come from nowhere");
+    }
+
     fn account(&mut self, from: Side, frame: &Frame) {
-        let window = self.config_window;
+        let window = if self.budget > 0 { self.max_window } else { self.config_window };
         match frame {
             Frame::Stream { id, data, offset, .. } => {
                 let half = self.half(*id, from);
@@ -304,7 +340,7 @@ impl World {
                     }
                     Credit::More(more) => half.granted += more,
                 }
-                // So what lies unread never exceeds a window for each stream (C-53).
+                // So what lies unread never exceeds a window for each stream (C-53, C-56).
                 assert!(
                     half.granted <= half.read as u64 + window,
                     "{id}: more than a window ahead"
@@ -363,6 +399,7 @@ impl World {
             let conn = &self.pair.end(side).conn;
             assert_eq!(conn.stats(std::time::Duration::ZERO).live_streams, 0, "{side:?}: {conn:?}");
             assert_eq!(conn.stats(std::time::Duration::ZERO).send_buffered, 0);
+            assert_eq!(conn.stats(std::time::Duration::ZERO).window_growth, 0);
             assert!(!conn.wants_transmit(), "all has been said");
         }
     }

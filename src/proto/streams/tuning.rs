@@ -1,0 +1,170 @@
+//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes in that time.
+//!
+//! A stream is as fast as its window per round trip, and needs no more of it than its path and its reader can
+//! use: bandwidth times round-trip time. Both are measured, and a window only ever grows: credit that was
+//! granted cannot be taken back (RFC 9000 §4.1), so a smaller window would promise memory that is not free.
+
+use std::time::Duration;
+
+use super::credit::RecvCredit;
+use crate::{Config, proto::Capabilities};
+
+/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that its window
+/// holds back so doubles it in each round trip; one that its link holds back keeps a round trip to spare for
+/// grants that are late.
+const HEADROOM: u64 = 2;
+
+/// A window grows by at least this part of itself: less is the noise of the measurement.
+const LEAST_STEP_ONE_IN: u64 = 8;
+
+/// No stream holds more of the budget than this part of what the others have left. The first streams would
+/// else take all of it, and keep it as long as they live.
+const SHARE_ONE_IN: u64 = 2;
+
+/// What the streams of a connection know of their path together, and what they may hold.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    max_window: u64,
+    /// What all windows together may grow by.
+    budget: u64,
+    /// What they have grown by.
+    used: u64,
+    /// The path's round-trip time by pings. The least one, for most of them come behind data that stands in a
+    /// queue: if the time in there counted, a larger window would make the queue longer and thereby itself
+    /// larger, without end.
+    ping: Option<Duration>,
+    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip, so that no
+    /// peer can make its path look longer than it is by answering pings late.
+    loop_time: Option<Duration>,
+    /// Stream data has come since the last ping left.
+    disturbed: bool,
+    /// A ping is to leave with what is being written.
+    sample_wanted: bool,
+}
+
+/// What is being measured on one stream.
+#[derive(Debug, Default)]
+pub(super) struct Measure {
+    /// Where the current span began.
+    begin: Option<Mark>,
+    /// A grant that left then, and the limit that it raised.
+    grant: Option<(Duration, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Duration,
+    received: u64,
+    consumed: u64,
+}
+
+impl Tuning {
+    pub(super) fn new(config: &Config, caps: &Capabilities) -> Self {
+        Self {
+            max_window: config.max_stream_window,
+            budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
+            used: 0,
+            ping: None,
+            loop_time: None,
+            disturbed: false,
+            sample_wanted: false,
+        }
+    }
+
+    /// What the windows have grown by, all together.
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// A window is smaller, or no more.
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        self.used -= bytes;
+    }
+
+    /// Whether a ping is to leave now; asked once for each time that one is wanted.
+    pub(super) fn take_sample_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.sample_wanted)
+    }
+
+    pub(super) fn on_ping_sent(&mut self) {
+        self.disturbed = false;
+    }
+
+    /// The last ping was answered after `sample`. If no data came in between, none stood in its way: then this
+    /// is the path as it is now, even if it was shorter before.
+    pub(super) fn on_ping_answered(&mut self, sample: Duration) {
+        if self.disturbed {
+            self.ping = Some(self.ping.map_or(sample, |least| least.min(sample)));
+        } else {
+            (self.ping, self.loop_time) = (Some(sample), None);
+        }
+    }
+
+    /// Bytes have come on a stream that had received `before`.
+    pub(super) fn on_received(&mut self, credit: &mut RecvCredit, before: u64, now: Duration) {
+        let received = credit.received();
+        self.disturbed |= received > before;
+        if let Some((at, _)) = credit.measure.grant.take_if(|&mut (_, limit)| limit < received) {
+            let sample = now.saturating_sub(at);
+            self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
+        }
+        let rtt = self.rtt();
+        let is_over = |begin: Mark| rtt.is_some_and(|rtt| now.saturating_sub(begin.at) >= rtt);
+        if credit.measure.begin.is_none_or(is_over) {
+            // What a window's worth of credit brings comes in one piece: a span that begins with its first
+            // byte holds all of it.
+            let consumed = credit.consumed();
+            credit.measure.begin = Some(Mark { at: now, received: before, consumed });
+        }
+    }
+
+    fn rtt(&self) -> Option<Duration> {
+        self.ping.map(|ping| self.loop_time.map_or(ping, |least| least.min(ping)))
+    }
+
+    /// By how much a window may grow, if that is worth a step.
+    fn room(&self, credit: &RecvCredit) -> Option<u64> {
+        let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;
+        let room = share.saturating_sub(credit.growth());
+        let room = room.min(self.max_window.saturating_sub(credit.window()));
+        (room >= least_step(credit)).then_some(room)
+    }
+
+    /// By how much a window is to grow: its reader takes more than half of it in a round trip.
+    pub(super) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
+        let begin = credit.measure.begin?;
+        // Neither what came and was not read counts, nor what was read and had come long before.
+        let delivered =
+            (credit.received() - begin.received).min(credit.consumed() - begin.consumed);
+        let least = credit.window() + least_step(credit);
+        if HEADROOM.saturating_mul(delivered) < least {
+            return None;
+        }
+        let (rtt, room) = (self.rtt()?, self.room(credit)?);
+        // A round trip brings at least what came in a part of it.
+        let span = now.saturating_sub(begin.at).max(rtt).as_nanos().max(1);
+        let per_rtt = u128::from(delivered) * rtt.as_nanos() / span;
+        let wanted = HEADROOM.saturating_mul(u64::try_from(per_rtt).unwrap_or(u64::MAX));
+        (wanted >= least).then(|| room.min(wanted - credit.window()))
+    }
+
+    /// A grant is about to leave: the moment for a window to grow.
+    pub(super) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
+        if credit.measure.begin.is_none() || self.room(credit).is_none() {
+            return;
+        }
+        let limit = credit.granted();
+        credit.measure.grant.get_or_insert((now, limit));
+        // Without a time there is no step, and each step rests on a time of its own.
+        self.sample_wanted |= self.rtt().is_none();
+        if let Some(growth) = self.growth_due(credit, now) {
+            credit.grow(growth);
+            self.used += growth;
+            self.sample_wanted = true;
+        }
+    }
+}
+
+fn least_step(credit: &RecvCredit) -> u64 {
+    (credit.window() / LEAST_STEP_ONE_IN).max(1)
+}
