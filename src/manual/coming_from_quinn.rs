@@ -53,7 +53,7 @@
 //! | quinn | wsmux | |
 //! |---|---|---|
 //! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
-//! | `stream_receive_window` | `stream_window` | |
+//! | `stream_receive_window` | `stream_window` | it grows here, up to `max_stream_window` |
 //! | `receive_window` | | always without end |
 //! | `send_window`, of a connection | `send_buffer`, of a stream | a stalled stream fills no one else's |
 //! | `max_idle_timeout` | the same | 30 s in both |

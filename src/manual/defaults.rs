@@ -30,15 +30,26 @@
 //! | setting | default | range |
 //! |---|---|---|
 //! | [`stream_window`] | 1 MiB | 1 to 2^32 - 1 |
+//! | [`max_stream_window`] | 32 MiB | 0 to 2^32 - 1 |
+//! | [`window_growth_budget`] | 64 MiB | 0 and above; 0: no window grows |
 //! | [`max_concurrent_bidi_streams`] | 100 | 0 to 2^32 |
 //! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
 //! | [`send_buffer`] | 512 KiB | 1 and above |
 //!
 //! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds both the memory
 //! of a stream and its speed: no stream is faster than its window per round trip. 1 MiB is a gigabit a second
-//! over 8 ms, or 84 Mbit/s over 100 ms. Larger for bulk transfer over long paths; smaller where connections
-//! are many. It is fixed: a window does not grow by itself. [`set_stream_window`] changes it on a live
-//! connection. On the js-ws wire it also bounds a peer's messages, so there it cannot grow past its first value.
+//! over 8 ms, or 84 Mbit/s over 100 ms. Each stream has it from its first byte, whatever the others do; on the
+//! QMux wire a window grows by itself where that is too little. Larger where streams are short and paths long;
+//! smaller where connections are many. [`set_stream_window`] changes it on a live connection. On the js-ws wire it
+//! also bounds a peer's messages, so there it cannot grow past its first value.
+//!
+//! **[`max_stream_window`]** and **[`window_growth_budget`]** are how far a window may grow, and how much all windows
+//! of a connection may grow together. A window becomes twice what its reader takes in a round trip, so neither
+//! is reached but by streams that use it: 32 MiB is a gigabit a second over 200 ms (25 MB on the way), with some to
+//! spare. No stream takes more than half of what the others have left of the budget, so that one alone
+//! reaches its 32 MiB, and later ones find something too; what a stream has it keeps until it ends. Larger for
+//! faster or longer paths; a budget of 0 where connections are many, or where all memory is to be known by the number
+//! of streams alone. [`flow_control`](super::flow_control) says how it is measured.
 //!
 //! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** are what the *peer* may have open;
 //! what this end may open is the peer's decision. A stream counts until both its halves have ended and the
@@ -86,7 +97,8 @@
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
 //! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
-//! intervals where there is none. It is also what [`rtt`] is measured with. `None` where a sleeping device must
+//! intervals where there is none. It is also what [`rtt`] is measured with, besides the few pings that growing
+//! windows ask for. `None` where a sleeping device must
 //! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
 //!
 //! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first
@@ -127,8 +139,8 @@
 //! # What is not a setting
 //!
 //! The connection's credit (without end, see [`flow_control`](super::flow_control)), a stream's turn
-//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter), the longest message
-//! sent (64 KiB), and the code of a refused stream (0).
+//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB), the longest
+//! message sent (64 KiB), and the code of a refused stream (0).
 //!
 //! [`Config`]: crate::Config
 //! [`Connecting`]: crate::Connecting
@@ -146,8 +158,10 @@
 //! [`max_concurrent_uni_streams`]: crate::Config::max_concurrent_uni_streams
 //! [`max_idle_timeout`]: crate::Config::max_idle_timeout
 //! [`max_record_size`]: crate::Config::max_record_size
+//! [`max_stream_window`]: crate::Config::max_stream_window
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
 //! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams
 //! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
 //! [`stream_window`]: crate::Config::stream_window
+//! [`window_growth_budget`]: crate::Config::window_growth_budget

@@ -4,22 +4,50 @@
 //!
 //! Each receiving half has a *window*: how far the peer may be ahead of the reader. What the peer may send is its
 //! *credit*. At the start that is the whole window; sending uses it up, and reading renews it, in steps of a quarter
-//! of the window. A reader that stops reading thus stops its own sender, and after that costs nothing but the
+//! of the window, or of 1 MiB if that is less. A reader that stops reading thus stops its own sender, and after that costs nothing but the
 //! bytes that lie there: at most one window.
 //!
-//! The window is [`Config::stream_window`], the same for every stream, and
-//! [`set_stream_window`](crate::WebSocketConnection::set_stream_window) changes it on a live connection. It does not
-//! grow by itself. On the js-ws wire a stream begins without credit, and its first data waits for one round trip.
+//! The window is at first [`Config::stream_window`], the same for every stream, and
+//! [`set_stream_window`](crate::WebSocketConnection::set_stream_window) changes that on a live connection. On the
+//! js-ws wire a stream begins without credit, and its first data waits for one round trip.
 //!
 //! Credit is exact. A peer that sends more than it was granted breaks the protocol: the connection ends with
 //! `FLOW_CONTROL_ERROR`, and nothing is dropped in silence.
+//!
+//! # Windows that grow
+//!
+//! A stream needs a window of what its path holds: bandwidth times round-trip time. That may be 100 KB or 25 MB,
+//! so on the QMux wire it is measured, and the window grows to twice of what a round trip brings:
+//!
+//! - **The round-trip time** comes from a ping that rides along with the first grant, and with each step of growth.
+//!   The least time counts, and never more than it took the peer to make use of a grant: a queue on the way that the
+//!   window itself has filled is no reason for a larger one, and neither is a peer that answers late. After a
+//!   silence the time is measured anew.
+//! - **What a round trip brings** is what came and was read in it. A reader that stands still makes nothing
+//!   grow, one that is slow gets twice what it takes in a round trip, and a link that is full sets the end.
+//!
+//! A stream that only its window holds back doubles it in each round trip. Simulated with the defaults, one stream
+//! fills a gigabit a second over 200 ms within 2 s. The sender needs no setting: its send buffer holds what has not
+//! gone to the socket, and what is on the way is held by TCP (whose own buffers the operating system must
+//! let grow as far).
+//!
+//! Growth is bounded by [`Config::max_stream_window`] for a stream and [`Config::window_growth_budget`] for the
+//! connection. Growth is all that the budget limits: each stream always has the window that it began with. No
+//! stream takes more than half of what the others have left. A share goes back when its stream ends,
+//! and not before, for credit cannot be taken back. Streams that are kept for long should so not be
+//! those that moved much once.
+//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) shows a stream's window,
+//! [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) what all have grown by.
+//!
+//! On the js-ws wire windows stay as they are: a peer may put all its credit in one message, so the largest message
+//! follows from the window, and one of 32 MiB would hold up every other stream.
 //!
 //! # No pause for the whole connection
 //!
 //! QUIC has a second account, the credit of the connection, that all streams draw on. A few readers that stand
 //! still can use it up, and then the streams of everybody else stand still too. On the QMux wire wsmux grants its
 //! peer connection credit without end (2^62 - 1 bytes), so that a stream's own credit always runs out first. Memory
-//! stays bounded without it: by the number of streams times their window.
+//! stays bounded without it: by the number of streams times their window, and the budget of growth.
 //!
 //! The other places where one stream could hold up the rest are closed as well. The socket is always read,
 //! whether or not anybody accepts streams, reads, or can write. Bytes to be sent stay in their stream's buffer
@@ -68,13 +96,15 @@
 //! Whatever the peer does, payload bytes are held up to these sums:
 //!
 //! ```text
-//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + datagram_receive_buffer + one message
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget
+//!           + datagram_receive_buffer + one message
 //! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
 //! socket    128 KiB for reading, 256 KiB for writing
 //! ```
 //!
 //! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
-//! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire. Besides that come
+//! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire, where the budget
+//! does not count. Besides that come
 //! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
 //! empty; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
@@ -89,14 +119,14 @@
 //! **The defaults**, for a server that opens no streams itself:
 //!
 //! ```text
-//! receive   (100 + 100 + 0) * 1 MiB + 256 KiB + 64 KiB   = 200.3 MiB
-//! send      (100 + 0 + 0) * 512 KiB + 256 KiB            =  50.3 MiB
-//! socket                                                 =   0.4 MiB
+//! receive   (100 + 100 + 0) * 1 MiB + 64 MiB + 256 KiB + 64 KiB   = 264.3 MiB
+//! send      (100 + 0 + 0) * 512 KiB + 256 KiB                     =  50.3 MiB
+//! socket                                                          =   0.4 MiB
 //! ```
 //!
-//! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 2.4 TiB. With
-//! eight bidirectional streams of 64 KiB, no unidirectional ones and no datagrams, each is bounded by 1.4 MiB, all
-//! together by 13.6 GiB:
+//! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 3.0 TiB. With
+//! eight bidirectional streams of 64 KiB that do not grow, no unidirectional ones and no datagrams, each is bounded by
+//! 1.4 MiB, all together by 13.6 GiB:
 //!
 //! ```
 //! use wsmux::Config;
@@ -104,6 +134,7 @@
 //! let mut config = Config::default();
 //! config
 //!     .stream_window(64 * 1024)       // receive  8 * 64 KiB
+//!     .window_growth_budget(0)
 //!     .send_buffer(64 * 1024)         // send     8 * 64 KiB
 //!     .max_concurrent_bidi_streams(8)
 //!     .max_concurrent_uni_streams(0)
@@ -165,5 +196,7 @@
 //!
 //! [`Config`]: crate::Config
 //! [`Config::max_record_size`]: crate::Config::max_record_size
+//! [`Config::max_stream_window`]: crate::Config::max_stream_window
 //! [`Config::send_buffer`]: crate::Config::send_buffer
 //! [`Config::stream_window`]: crate::Config::stream_window
+//! [`Config::window_growth_budget`]: crate::Config::window_growth_budget

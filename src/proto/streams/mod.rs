@@ -364,7 +364,6 @@ impl Streams {
         }
         let id = stream.id;
         self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
-        self.tuning.give_back(stream.recv.as_ref().map_or(0, |recv| recv.credit.growth()));
         self.slab.remove(key);
         self.keys.remove(&id);
         self.count_closed(id);
