@@ -379,6 +379,11 @@ impl Connection {
             self.parameters_sent = true;
             let parameters = Frame::TransportParameters(self.config.parameters());
             self.wire.encode(&parameters, out);
+            // Never again is the path as empty as now.
+            if self.is_open() && self.streams.windows_may_grow() {
+                self.timers.ping.request();
+                self.write_ping(out);
+            }
             return Some(self.message_leaves(out));
         }
         match &mut self.state {
@@ -437,7 +442,7 @@ impl Connection {
     /// The number of a ping that is due, which leaves now.
     fn next_ping(&mut self) -> Option<VarInt> {
         let number = self.timers.ping.send(self.now)?;
-        self.streams.on_ping_sent();
+        self.streams.on_ping_sent(self.timers.silence(self.now));
         Some(number)
     }
 

@@ -103,6 +103,11 @@ impl Timers {
         self.last_heard = now;
     }
 
+    /// For how long nothing has come.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.last_received)
+    }
+
     fn deadlines(&self) -> [(Option<Duration>, Due); 4] {
         let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
         [

@@ -304,7 +304,7 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
 fn our_own_connection_credit_cannot_run_out_before_the_streams_do() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
     let said = peer.frames();
-    let [Frame::TransportParameters(parameters)] = &said[..] else { panic!("{said:?}") };
+    let [Frame::TransportParameters(parameters), ..] = &said[..] else { panic!("{said:?}") };
     assert_eq!(parameters.initial_max_data, (1 << 62) - 1);
 }
 

@@ -8,8 +8,10 @@ use wsmux::{
     proto::{ConnectionError, Frame, Timeout, TransportParameters, Wire},
 };
 
+/// Without the pings that windows ask for; those are in `windows`.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
     let mut config = Config::default();
+    config.window_growth_budget(0);
     config.max_idle_timeout(idle.map(secs)).keep_alive_interval(keep_alive.map(secs));
     config
 }

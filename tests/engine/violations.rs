@@ -370,7 +370,7 @@ fn datagrams_and_pings_against_the_rules() {
         &[
             ("the same ping twice", [ping(3), ping(3)].concat()),
             ("a ping that falls", [ping(3), ping(2)].concat()),
-            ("an answer to nothing", varints(&[QX_PING + 1, 0])),
+            ("an answer to nothing", varints(&[QX_PING + 1, 1])),
             ("an answer to nothing, far off", varints(&[QX_PING + 1, MAX])),
         ],
     );

@@ -195,8 +195,14 @@ impl Streams {
         }
     }
 
-    pub(super) fn on_ping_sent(&mut self) {
-        self.tuning.on_ping_sent();
+    /// Whether windows may grow.
+    pub(super) fn windows_may_grow(&self) -> bool {
+        self.tuning.is_on()
+    }
+
+    /// A ping leaves, after nothing has come for so long.
+    pub(super) fn on_ping_sent(&mut self, silence: Duration) {
+        self.tuning.on_ping_sent(silence);
     }
 
     /// The last ping was answered after `sample`.

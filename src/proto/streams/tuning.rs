@@ -21,9 +21,18 @@ const LEAST_STEP_ONE_IN: u64 = 8;
 /// else take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
+/// The span that is being measured must not promise more than this many times what the one before it brought:
+/// twice the growth that the one before may have caused. A burst at the speed of memory, from a peer that works in
+/// turns with this end, does not pass for the rate of its path.
+const CONFIRMATION: u64 = 2 * HEADROOM;
+
+/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any round trip.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// What the streams of a connection know of their path together, and what they may hold.
 #[derive(Debug)]
 pub(super) struct Tuning {
+    initial_window: u64,
     max_window: u64,
     /// What all windows together may grow by.
     budget: u64,
@@ -36,8 +45,8 @@ pub(super) struct Tuning {
     /// The least time from a grant to the first byte that it allowed. It holds a whole round trip, so that no
     /// peer can make its path look longer than it is by answering pings late.
     loop_time: Option<Duration>,
-    /// Stream data has come since the last ping left.
-    disturbed: bool,
+    /// The last ping left into silence, and no data has come since.
+    undisturbed: bool,
     /// A ping is to leave with what is being written.
     sample_wanted: bool,
 }
@@ -47,6 +56,8 @@ pub(super) struct Tuning {
 pub(super) struct Measure {
     /// Where the current span began.
     begin: Option<Mark>,
+    /// What the span before it brought for each round trip.
+    before: u64,
     /// A grant that left then, and the limit that it raised.
     grant: Option<(Duration, u64)>,
 }
@@ -58,15 +69,27 @@ struct Mark {
     consumed: u64,
 }
 
+impl Mark {
+    /// What a round trip of `rtt` brings, by what has come and was read from here to another mark.
+    fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
+        // Neither what came and was not read counts, nor what was read and had come long before.
+        let delivered = (here.received - self.received).min(here.consumed - self.consumed);
+        // A round trip brings at least what came in a part of it.
+        let span = here.at.saturating_sub(self.at).max(rtt).as_nanos().max(1);
+        u64::try_from(u128::from(delivered) * rtt.as_nanos() / span).unwrap_or(u64::MAX)
+    }
+}
+
 impl Tuning {
     pub(super) fn new(config: &Config, caps: &Capabilities) -> Self {
         Self {
+            initial_window: config.stream_window,
             max_window: config.max_stream_window,
             budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
             used: 0,
             ping: None,
             loop_time: None,
-            disturbed: false,
+            undisturbed: false,
             sample_wanted: false,
         }
     }
@@ -86,35 +109,44 @@ impl Tuning {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    pub(super) fn on_ping_sent(&mut self) {
-        self.disturbed = false;
+    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on it.
+    pub(super) fn is_on(&self) -> bool {
+        self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// The last ping was answered after `sample`. If no data came in between, none stood in its way: then this
-    /// is the path as it is now, even if it was shorter before.
+    /// A ping leaves, after nothing has come for so long.
+    pub(super) fn on_ping_sent(&mut self, silence: Duration) {
+        self.undisturbed = silence >= SILENCE;
+    }
+
+    /// The last ping was answered after `sample`. If there was silence before and no data came in between, none
+    /// stood in its way: then this is the path as it is now, even if it was shorter before.
     pub(super) fn on_ping_answered(&mut self, sample: Duration) {
-        if self.disturbed {
-            self.ping = Some(self.ping.map_or(sample, |least| least.min(sample)));
-        } else {
+        if self.undisturbed {
             (self.ping, self.loop_time) = (Some(sample), None);
+        } else {
+            self.ping = Some(self.ping.map_or(sample, |least| least.min(sample)));
         }
     }
 
     /// Bytes have come on a stream that had received `before`.
     pub(super) fn on_received(&mut self, credit: &mut RecvCredit, before: u64, now: Duration) {
         let received = credit.received();
-        self.disturbed |= received > before;
+        self.undisturbed &= received == before;
         if let Some((at, _)) = credit.measure.grant.take_if(|&mut (_, limit)| limit < received) {
             let sample = now.saturating_sub(at);
             self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
         }
-        let rtt = self.rtt();
-        let is_over = |begin: Mark| rtt.is_some_and(|rtt| now.saturating_sub(begin.at) >= rtt);
-        if credit.measure.begin.is_none_or(is_over) {
-            // What a window's worth of credit brings comes in one piece: a span that begins with its first
-            // byte holds all of it.
-            let consumed = credit.consumed();
-            credit.measure.begin = Some(Mark { at: now, received: before, consumed });
+        // What a window's worth of credit brings comes in one piece: a span that begins with its first byte holds
+        // all of it.
+        let here = Mark { at: now, received: before, consumed: credit.consumed() };
+        match (credit.measure.begin, self.rtt()) {
+            (None, _) => credit.measure.begin = Some(here),
+            (Some(begin), Some(rtt)) if now.saturating_sub(begin.at) >= rtt => {
+                credit.measure.before = begin.per_rtt(here, rtt);
+                credit.measure.begin = Some(here);
+            }
+            _ => {}
         }
     }
 
@@ -133,18 +165,15 @@ impl Tuning {
     /// By how much a window is to grow: its reader takes more than half of it in a round trip.
     pub(super) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
         let begin = credit.measure.begin?;
-        // Neither what came and was not read counts, nor what was read and had come long before.
-        let delivered =
-            (credit.received() - begin.received).min(credit.consumed() - begin.consumed);
         let least = credit.window() + least_step(credit);
-        if HEADROOM.saturating_mul(delivered) < least {
+        if CONFIRMATION.saturating_mul(credit.measure.before) < least {
             return None;
         }
         let (rtt, room) = (self.rtt()?, self.room(credit)?);
-        // A round trip brings at least what came in a part of it.
-        let span = now.saturating_sub(begin.at).max(rtt).as_nanos().max(1);
-        let per_rtt = u128::from(delivered) * rtt.as_nanos() / span;
-        let wanted = HEADROOM.saturating_mul(u64::try_from(per_rtt).unwrap_or(u64::MAX));
+        let here = Mark { at: now, received: credit.received(), consumed: credit.consumed() };
+        let wanted = HEADROOM
+            .saturating_mul(begin.per_rtt(here, rtt))
+            .min(CONFIRMATION.saturating_mul(credit.measure.before));
         (wanted >= least).then(|| room.min(wanted - credit.window()))
     }
 
@@ -155,11 +184,10 @@ impl Tuning {
         }
         let limit = credit.granted();
         credit.measure.grant.get_or_insert((now, limit));
-        // Without a time there is no step, and each step rests on a time of its own.
-        self.sample_wanted |= self.rtt().is_none();
         if let Some(growth) = self.growth_due(credit, now) {
             credit.grow(growth);
             self.used += growth;
+            // Each step rests on a time of its own.
             self.sample_wanted = true;
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Bulk {
 
 impl Bulk {
     pub(crate) fn new(path: Path, config: &Config) -> Self {
-        let mut pair = Pair::new(Wire::QMux, config);
+        let mut pair = Pair::unconnected(Wire::QMux, config.clone(), config.clone());
         pair.latency = path.rtt / 2;
         for end in [&mut pair.client, &mut pair.server] {
             end.rate = Some(path.rate / 8);
@@ -66,6 +66,7 @@ impl Bulk {
         }
         // The data are too many to keep; what the server says are grants and pings.
         pair.client.record = false;
+        pair.drive();
         Self { pair, flows: Vec::new(), block: Bytes::from(vec![7; 64 * 1024]) }
     }
 
