@@ -97,8 +97,8 @@
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
 //! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
-//! intervals where there is none. It is also what [`rtt`] is measured with, besides the few pings that growing
-//! windows ask for. `None` where a sleeping device must
+//! intervals where there is none. It is also what [`rtt`] is measured with, besides the first ping of a connection
+//! and the few that growing windows ask for. `None` where a sleeping device must
 //! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
 //!
 //! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first

@@ -19,12 +19,13 @@
 //! A stream needs a window of what its path holds: bandwidth times round-trip time. That may be 100 KB or 25 MB,
 //! so on the QMux wire it is measured, and the window grows to twice of what a round trip brings:
 //!
-//! - **The round-trip time** comes from a ping that rides along with the first grant, and with each step of growth.
-//!   The least time counts, and never more than it took the peer to make use of a grant: a queue on the way that the
-//!   window itself has filled is no reason for a larger one, and neither is a peer that answers late. After a
-//!   silence the time is measured anew.
+//! - **The round-trip time** comes from a ping that rides along with the connection's first message, when nothing is
+//!   on the way yet, and from one with each step of growth. The least time counts, and never more than it took the
+//!   peer to make use of a grant: a queue on the way that the window itself has filled is no reason for a larger one,
+//!   and neither is a peer that answers late. After a silence the time is measured anew.
 //! - **What a round trip brings** is what came and was read in it. A reader that stands still makes nothing
-//!   grow, one that is slow gets twice what it takes in a round trip, and a link that is full sets the end.
+//!   grow, one that is slow gets twice what it takes in a round trip, and a link that is full sets the end. One
+//!   burst alone says little: the round trip before has to confirm it.
 //!
 //! A stream that only its window holds back doubles it in each round trip. Simulated with the defaults, one stream
 //! fills a gigabit a second over 200 ms within 2 s. The sender needs no setting: its send buffer holds what has not

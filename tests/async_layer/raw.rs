@@ -60,7 +60,9 @@ pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
 
 /// The transport parameters of a default peer, on a wire that has them.
 pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
-    let mut engine = proto::Connection::new(Config::default(), side, wire, Duration::ZERO);
+    // Without windows that grow, it asks nothing that would be answered.
+    let config = Config::default().window_growth_budget(0).clone();
+    let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
     let mut message = MessageBuf::new();
     engine.poll_transmit(Duration::ZERO, &mut message).map(|_| message.to_bytes())
 }
