@@ -1,0 +1,55 @@
+//! Two engines joined by hand: what a message costs without a socket, a task or a lock.
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use wsmux::{Config, Dir, Wire};
+
+use crate::engines::{Engines, read, shared};
+
+const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
+
+pub(crate) fn benches(c: &mut Criterion) {
+    let mut group = c.benchmark_group("engine");
+    for wire in WIRES {
+        for size in [64, 64 * 1024] {
+            let mut engines = Engines::new(wire, &Config::default());
+            let (id, chunk) = (engines.open(), shared(size));
+            group.throughput(Throughput::Bytes(size as u64));
+            let name = format!("write, carry and read, {wire:?}");
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| {
+                    engines.client.send_stream(id).append_chunk(chunk.clone()).expect("it is open");
+                    engines.carry();
+                    assert_eq!(read(&mut engines.server, id), size);
+                    // The credit goes back.
+                    engines.carry();
+                });
+            });
+        }
+        group.throughput(Throughput::Elements(1));
+        let mut engines = Engines::new(wire, &Config::default());
+        group.bench_function(format!("open, ask, answer and end, {wire:?}"), |b| {
+            b.iter(|| ask(&mut engines));
+        });
+        assert_eq!(engines.client.stats(crate::engines::NOW).live_streams, 0);
+        assert_eq!(engines.server.stats(crate::engines::NOW).live_streams, 0);
+    }
+    group.finish();
+}
+
+/// A stream for one question of 64 bytes and its answer.
+fn ask(engines: &mut Engines) {
+    const BYTES: [u8; 64] = [7; 64];
+    let Engines { client, .. } = engines;
+    let id = client.open(Dir::Bi).expect("it lives").expect("the limit permits");
+    client.send_stream(id).write(&BYTES).expect("it is open");
+    client.send_stream(id).finish().expect("it is open");
+    engines.carry();
+    let Engines { server, .. } = engines;
+    assert_eq!(server.accept(Dir::Bi), Some(id));
+    assert_eq!(read(server, id), BYTES.len());
+    server.send_stream(id).write(&BYTES).expect("it is open");
+    server.send_stream(id).finish().expect("it is open");
+    engines.carry();
+    assert_eq!(read(&mut engines.client, id), BYTES.len());
+    engines.carry();
+}

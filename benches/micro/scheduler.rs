@@ -1,0 +1,56 @@
+//! Whose turn it is, among few streams and many.
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+
+/// The scheduler itself, which is no part of the API.
+#[path = "../../src/proto/streams/schedule.rs"]
+#[allow(dead_code, reason = "what only the engine needs")]
+mod schedule;
+
+use schedule::Schedule;
+
+const STREAMS: [usize; 3] = [1, 100, 10_000];
+const PRIORITIES: i32 = 8;
+
+pub(crate) fn benches(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scheduler");
+    for streams in STREAMS {
+        let filled = |priority: fn(usize) -> i32| {
+            let mut schedule = Schedule::default();
+            for key in 0..streams {
+                schedule.push(key, priority(key));
+            }
+            schedule
+        };
+        // A turn is over, and the stream has more to send.
+        group.throughput(Throughput::Elements(1));
+        let mut schedule = filled(|_| 0);
+        group.bench_function(BenchmarkId::new("pop and push", streams), |b| {
+            b.iter(|| {
+                let (key, _) = schedule.pop().expect("a stream");
+                schedule.push(key, 0)
+            });
+        });
+        let mut schedule = filled(|key| key as i32 % PRIORITIES);
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::new("pop and push, 8 priorities", streams), |b| {
+            b.iter(|| {
+                let (key, _) = schedule.pop().expect("a stream");
+                turn = (turn + 1) % PRIORITIES;
+                schedule.push(key, turn)
+            });
+        });
+        // From nothing to nothing: all streams have a message's worth.
+        group.throughput(Throughput::Elements(streams as u64));
+        let mut schedule = Schedule::default();
+        group.bench_function(BenchmarkId::new("push all, pop all", streams), |b| {
+            b.iter(|| {
+                for key in 0..streams {
+                    schedule.push(key, 0);
+                }
+                while schedule.pop().is_some() {}
+            });
+        });
+    }
+    group.finish();
+}
