@@ -1,0 +1,134 @@
+//! How often memory is allocated for a message once everything is warm.
+#![cfg(feature = "tokio")]
+
+#[path = "../benches/micro/engines.rs"]
+mod engines;
+
+use std::cell::Cell;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use engines::{Engines, NOW, read, shared};
+use wsmux::{
+    Config, ConnectionInfo, Side, WebSocketConnection, Wire, proto::MessageBuf, socket::memory_pair,
+};
+
+const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
+const WARM_UP: usize = 100;
+const CHUNKS: usize = 1_000;
+
+/// It fills one message, but for the headers.
+const ONE_MESSAGE: usize = 65_500;
+const ALLOCATIONS_TO_SEND_1000_OF_ONE_MESSAGE: u64 = 2_000;
+const ALLOCATIONS_TO_RECEIVE_1000_OF_ONE_MESSAGE: u64 = 1_000;
+const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 4_200;
+
+/// It takes two messages, the second of some bytes.
+const TWO_MESSAGES: usize = 64 * 1024;
+const ALLOCATIONS_TO_SEND_1000_OF_TWO_MESSAGES: u64 = 3_000;
+const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 3_000;
+const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 8_250;
+
+/// Allocations on this thread.
+#[derive(Default)]
+struct Count(Cell<u64>);
+
+impl Count {
+    fn of<T>(&self, f: impl FnOnce() -> T) -> T {
+        let mut output = None;
+        let info = measure(|| output = Some(f()));
+        self.0.set(self.0.get() + info.count_total);
+        output.expect("it was called")
+    }
+}
+
+/// Sends so many chunks from one engine to another, and says what each allocated. The messages' own memory is
+/// the socket's, and the chunk's the application's: neither counts.
+fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
+    let mut engines = Engines::new(wire, &Config::default());
+    let id = engines.open();
+    let Engines { client, server, .. } = &mut engines;
+    let (chunk, mut out) = (shared(len), MessageBuf::new());
+    let (mut sent, mut received) = (Count::default(), Count::default());
+    for round in 0..WARM_UP + CHUNKS {
+        if round == WARM_UP {
+            (sent, received) = (Count::default(), Count::default());
+        }
+        let chunk = chunk.clone();
+        sent.of(|| client.send_stream(id).append_chunk(chunk)).unwrap();
+        while sent.of(|| client.poll_transmit(NOW, &mut out)).is_some() {
+            let message = Bytes::from_owner(out.to_bytes());
+            received.of(|| server.handle_message(NOW, message));
+            while received.of(|| server.poll()).is_some() {}
+        }
+        assert_eq!(received.of(|| read(server, id)), len);
+        while received.of(|| server.poll_transmit(NOW, &mut out)).is_some() {
+            let message = Bytes::from_owner(out.to_bytes());
+            sent.of(|| client.handle_message(NOW, message));
+            while sent.of(|| client.poll()).is_some() {}
+        }
+    }
+    (sent.0.get(), received.0.get())
+}
+
+/// The same between two connections in memory: all that both of them allocate, and the memory socket, which
+/// puts each message in one piece.
+fn between_tasks(wire: Wire, len: usize) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (left, right) = memory_pair(256 * 1024);
+    let (mut sending, mut receiving) = runtime.block_on(async {
+        let connection = |socket, side| {
+            let info = ConnectionInfo::default();
+            WebSocketConnection::from_socket(socket, side, wire, Config::default(), info)
+        };
+        let (client, server) = (connection(left, Side::Client), connection(right, Side::Server));
+        client.established().await.unwrap();
+        let mut sending = client.open_bi().await.unwrap();
+        sending.send().announce();
+        (sending, server.accept_bi().await.unwrap())
+    });
+    let chunk = shared(len);
+    let mut transfer = |chunks| {
+        runtime.block_on(async {
+            for _ in 0..chunks {
+                sending.send().write_chunk(chunk.clone()).await.unwrap();
+                let mut left = len;
+                while left > 0 {
+                    left -= receiving.recv().read_chunk(usize::MAX).await.unwrap().unwrap().len();
+                }
+            }
+        });
+    };
+    transfer(WARM_UP);
+    let count = Count::default();
+    count.of(|| transfer(CHUNKS));
+    count.0.get()
+}
+
+#[test]
+fn an_engine_allocates_little_for_a_chunk_of_one_message() {
+    for wire in WIRES {
+        let (sent, received) = between_engines(wire, ONE_MESSAGE);
+        assert!(sent <= ALLOCATIONS_TO_SEND_1000_OF_ONE_MESSAGE, "{wire:?}: {sent}");
+        assert!(received <= ALLOCATIONS_TO_RECEIVE_1000_OF_ONE_MESSAGE, "{wire:?}: {received}");
+    }
+}
+
+#[test]
+fn an_engine_allocates_little_for_a_chunk_of_two_messages() {
+    for wire in WIRES {
+        let (sent, received) = between_engines(wire, TWO_MESSAGES);
+        assert!(sent <= ALLOCATIONS_TO_SEND_1000_OF_TWO_MESSAGES, "{wire:?}: {sent}");
+        assert!(received <= ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES, "{wire:?}: {received}");
+    }
+}
+
+#[test]
+fn two_connections_allocate_little_for_a_chunk() {
+    for wire in WIRES {
+        let one = between_tasks(wire, ONE_MESSAGE);
+        assert!(one <= ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE, "{wire:?}: {one}");
+        let two = between_tasks(wire, TWO_MESSAGES);
+        assert!(two <= ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES, "{wire:?}: {two}");
+    }
+}
