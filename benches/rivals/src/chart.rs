@@ -124,8 +124,8 @@ fn best(
 
 /// Instead of a figure.
 fn absent(results: &Results, workload: Workload, backends: &[Backend]) -> &'static str {
-    let troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
-    match troubles.last() {
+    let mut troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
+    match troubles.next_back() {
         Some(Outcome::Hangs) => "hangs",
         Some(_) => "failed",
         None => "–",

@@ -83,9 +83,10 @@ impl Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(Command::Measure { backend, workload, size }) = args.command {
-        let outcome = measure(backend, workload, size);
+        let outcome = measure(backend, workload, size)?;
         println!("{}", serde_json::to_string(&outcome)?);
-        return Ok(());
+        // Without taking anything down: thousands of streams take their time, and it is not what is measured.
+        std::process::exit(0);
     }
     let results = run::run(&args.plan())?;
     report::print(&results);
@@ -98,24 +99,16 @@ fn main() -> Result<()> {
     results.check()
 }
 
-fn measure(backend: Backend, workload: Workload, size: Size) -> Outcome {
-    let measured = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| {
-            runtime.block_on(async move {
-                // On a worker like any application's task: this thread would be woken from outside each time.
-                tokio::spawn(
-                    async move { backends::measure(backend, workload, &size.sizes()).await },
-                )
-                .await?
-            })
-        });
-    match measured {
+fn measure(backend: Backend, workload: Workload, size: Size) -> Result<Outcome> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // For the same reason it is never dropped.
+    let runtime: &'static _ = Box::leak(Box::new(runtime));
+    let work = async move { backends::measure(backend, workload, &size.sizes()).await };
+    // On a worker like any application's task: this thread would be woken from outside each time.
+    Ok(match runtime.block_on(runtime.spawn(work))? {
         Ok(metrics) => Outcome::Measured(metrics),
         Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,
         Err(error) => Outcome::Failed(format!("{error:#}")),
-    }
+    })
 }

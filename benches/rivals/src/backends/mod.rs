@@ -128,6 +128,13 @@ impl Backend {
     /// Whether the workload says something about it.
     pub fn takes_part(self, workload: Workload) -> bool {
         match workload {
+            // A connection for each stream: they share nothing that could stall.
+            Workload::Stalled1 | Workload::Stalled8 | Workload::Stalled32 => {
+                self.kind() != Kind::NoMux
+            }
+            // Thousands of TLS handshakes would be all that is measured.
+            Workload::Rpc64 | Workload::Rpc1 | Workload::Idle10k => self != Self::WssRaw,
+            // Defaults over ws: tuning and TLS say nothing more here.
             Workload::Idleconns => {
                 matches!(self, Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::WsRaw)
             }
