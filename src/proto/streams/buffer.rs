@@ -24,7 +24,8 @@ const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 pub(super) struct Buffer {
     /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for more.
     first: Bytes,
-    /// Chunks behind the first, and none without it. Boxed: of thousands of streams few have any.
+    /// Chunks behind the first, and none without it.
+    #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Bytes>>>,
     /// Behind all chunks: what was gathered.
     tail: BytesMut,

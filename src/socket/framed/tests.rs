@@ -1,6 +1,7 @@
 //! Against tungstenite at the other end, and against bytes by hand.
 
 mod autobahn;
+mod chopped;
 mod differential;
 mod echo;
 mod wstest;
