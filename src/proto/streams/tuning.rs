@@ -196,3 +196,32 @@ impl Tuning {
 fn least_step(credit: &RecvCredit) -> u64 {
     (credit.window() / LEAST_STEP_ONE_IN).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Wire;
+
+    // SPEC.md: C-58.
+    #[test]
+    fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
+        let ms = Duration::from_millis;
+        let mut tuning = Tuning::new(&Config::default(), &Wire::QMux.capabilities());
+        let mut answered = |silence, data: bool, sample| {
+            tuning.on_ping_sent(silence);
+            if data {
+                let mut credit = RecvCredit::new(100, 100);
+                credit.receive_to(1);
+                tuning.on_received(&mut credit, 0, ms(0));
+            }
+            tuning.on_ping_answered(sample);
+            tuning.rtt().expect("there is one")
+        };
+        assert_eq!(answered(ms(0), false, ms(5)), ms(5));
+        assert_eq!(answered(ms(20), false, ms(50)), ms(5), "a peer that was busy is no long path");
+        assert_eq!(answered(ms(20), true, ms(4)), ms(4));
+        assert_eq!(answered(SILENCE, true, ms(50)), ms(4), "behind data");
+        assert_eq!(answered(SILENCE, false, ms(50)), ms(50));
+        assert_eq!(answered(ms(20), false, ms(60)), ms(50));
+    }
+}

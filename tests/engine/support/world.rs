@@ -93,8 +93,9 @@ impl World {
             .datagram_send_buffer(5_000)
             .max_idle_timeout(None)
             .keep_alive_interval(None);
-        let mut pair = Pair::new(wire, &config);
+        let mut pair = Pair::unconnected(wire, config.clone(), config);
         pair.latency = ms(latency);
+        pair.drive();
         pair.client.take_sent();
         pair.server.take_sent();
         let (halves, held) = (BTreeMap::new(), Default::default());
