@@ -24,20 +24,14 @@ pub(super) struct RecvCredit {
     received: u64,
     /// What the application has taken or nobody wants, in all.
     consumed: u64,
-    pub(super) measure: Measure,
+    /// None yet of a stream that has brought little: there are thousands of those.
+    pub(super) measure: Option<Box<Measure>>,
 }
 
 impl RecvCredit {
     /// `granted` is what the peer knows already: the window, or nothing where a stream begins with a grant.
     pub(super) fn new(window: u64, granted: u64) -> Self {
-        Self {
-            initial_window: window,
-            growth: 0,
-            granted,
-            received: 0,
-            consumed: 0,
-            measure: Measure::default(),
-        }
+        Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
 
     /// How far ahead of the reader the peer may be.

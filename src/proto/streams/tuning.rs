@@ -26,6 +26,9 @@ const SHARE_ONE_IN: u64 = 2;
 /// turns with this end, does not pass for the rate of its path.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
+/// A stream is measured once so much of its first window has come: a grant is not due before twice of it.
+const MEASURED_FROM_ONE_IN: u64 = 8;
+
 /// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -52,10 +55,10 @@ pub(super) struct Tuning {
 }
 
 /// What is being measured on one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Measure {
     /// Where the current span began.
-    begin: Option<Mark>,
+    begin: Mark,
     /// What the span before it brought for each round trip.
     before: u64,
     /// A grant that left then, and the limit that it raised.
@@ -133,20 +136,24 @@ impl Tuning {
     pub(super) fn on_received(&mut self, credit: &mut RecvCredit, before: u64, now: Duration) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        if let Some((at, _)) = credit.measure.grant.take_if(|&mut (_, limit)| limit < received) {
-            let sample = now.saturating_sub(at);
-            self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
-        }
         // What a window's worth of credit brings comes in one piece: a span that begins with its first byte holds
         // all of it.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
-        match (credit.measure.begin, self.rtt()) {
-            (None, _) => credit.measure.begin = Some(here),
-            (Some(begin), Some(rtt)) if now.saturating_sub(begin.at) >= rtt => {
-                credit.measure.before = begin.per_rtt(here, rtt);
-                credit.measure.begin = Some(here);
+        let Some(measure) = &mut credit.measure else {
+            if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
+                credit.measure = Some(Box::new(Measure { begin: here, before: 0, grant: None }));
             }
-            _ => {}
+            return;
+        };
+        if let Some((at, _)) = measure.grant.take_if(|&mut (_, limit)| limit < received) {
+            let sample = now.saturating_sub(at);
+            self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
+        }
+        if let Some(rtt) = self.rtt()
+            && now.saturating_sub(measure.begin.at) >= rtt
+        {
+            measure.before = measure.begin.per_rtt(here, rtt);
+            measure.begin = here;
         }
     }
 
@@ -164,26 +171,27 @@ impl Tuning {
 
     /// By how much a window is to grow: its reader takes more than half of it in a round trip.
     pub(super) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
-        let begin = credit.measure.begin?;
+        let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
-        if CONFIRMATION.saturating_mul(credit.measure.before) < least {
+        if CONFIRMATION.saturating_mul(before) < least {
             return None;
         }
         let (rtt, room) = (self.rtt()?, self.room(credit)?);
         let here = Mark { at: now, received: credit.received(), consumed: credit.consumed() };
         let wanted = HEADROOM
             .saturating_mul(begin.per_rtt(here, rtt))
-            .min(CONFIRMATION.saturating_mul(credit.measure.before));
+            .min(CONFIRMATION.saturating_mul(before));
         (wanted >= least).then(|| room.min(wanted - credit.window()))
     }
 
     /// A grant is about to leave: the moment for a window to grow.
     pub(super) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
-        if credit.measure.begin.is_none() || self.room(credit).is_none() {
+        if self.room(credit).is_none() {
             return;
         }
         let limit = credit.granted();
-        credit.measure.grant.get_or_insert((now, limit));
+        let Some(measure) = &mut credit.measure else { return };
+        measure.grant.get_or_insert((now, limit));
         if let Some(growth) = self.growth_due(credit, now) {
             credit.grow(growth);
             self.used += growth;
