@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::time::{Instant, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Many times what the slowest takes between two chunks.
 const TICK: Duration = Duration::from_millis(100);
@@ -27,12 +27,16 @@ pub fn progress() {
 /// Waits until nothing has moved for so long.
 pub async fn quiet(time: Duration) {
     let mut ticks = interval(TICK);
-    let (mut seen, mut since) = (STEPS.load(Ordering::Relaxed), Instant::now());
-    while since.elapsed() < time {
+    // Ticks are counted, and not the time: a machine that stood still moves nothing either.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let enough = time.as_millis() / TICK.as_millis();
+    let (mut seen, mut still) = (None, 0);
+    loop {
         ticks.tick().await;
         let steps = STEPS.load(Ordering::Relaxed);
-        if steps != seen {
-            (seen, since) = (steps, Instant::now());
+        still = if seen.replace(steps) == Some(steps) { still + 1 } else { 0 };
+        if still >= enough {
+            return;
         }
     }
 }
