@@ -17,15 +17,19 @@ pub fn print(results: &Results) {
         println!("{}: {}", workload.name(), workload.about());
         println!("{}", table(results, workload));
     }
-    println!("targets");
-    println!("{}", target_table(&targets(results)));
+    let targets: Vec<_> =
+        targets(results).into_iter().filter(|target| target.measured.is_some()).collect();
+    if !targets.is_empty() {
+        println!("targets");
+        println!("{}", target_table(&targets));
+    }
 }
 
 fn target_table(targets: &[Target]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["what", "wanted", "measured", ""]);
-    for target in targets.iter().filter(|target| target.measured.is_some()) {
+    for target in targets {
         let wanted = match target.wanted {
             Wanted::AtLeast(value) => format!("≥ {}", number(value)),
             Wanted::AtMost(value) => format!("≤ {}", number(value)),

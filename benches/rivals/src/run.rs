@@ -8,12 +8,13 @@ use std::{
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
 
 use crate::{
     backends::Backend,
     outcome::Outcome,
     results::Results,
+    watchdog,
     workloads::{Size, Workload},
 };
 
@@ -89,10 +90,10 @@ async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Ou
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let Ok(output) = timeout(plan.deadline(), child.wait_with_output()).await else {
-        return Ok(Outcome::Hangs);
+    let output = tokio::select! {
+        output = child.wait_with_output() => output?,
+        () = watchdog::running(plan.deadline()) => return Ok(Outcome::Hangs),
     };
-    let output = output?;
     Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
         Outcome::Failed(format!("{}: {}", output.status, said.trim()))

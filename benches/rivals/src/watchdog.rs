@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Many times what the slowest takes between two chunks.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,20 +24,33 @@ pub fn progress() {
     STEPS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Time while this process runs: of one that was stopped meanwhile, or whose machine was, nothing can be
+/// expected to have moved.
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn count(time: Duration) -> u128 {
+    time.as_millis() / TICK.as_millis()
+}
+
+pub async fn running(time: Duration) {
+    let mut ticks = ticks();
+    for _ in 0..count(time) {
+        ticks.tick().await;
+    }
+}
+
 /// Waits until nothing has moved for so long.
 pub async fn quiet(time: Duration) {
-    let mut ticks = interval(TICK);
-    // Ticks are counted, and not the time: a machine that stood still moves nothing either.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let enough = time.as_millis() / TICK.as_millis();
+    let mut ticks = ticks();
     let (mut seen, mut still) = (None, 0);
-    loop {
+    while still < count(time) {
         ticks.tick().await;
         let steps = STEPS.load(Ordering::Relaxed);
         still = if seen.replace(steps) == Some(steps) { still + 1 } else { 0 };
-        if still >= enough {
-            return;
-        }
     }
 }
 
