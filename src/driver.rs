@@ -2,13 +2,16 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep},
+};
 
 use crate::{
     proto::{MessageBuf, SocketError, Transmit},
@@ -24,6 +27,9 @@ const BATCH: usize = 16;
 /// that wait for this task to yield, and their credit waits for them: with the megabytes of 16 large messages
 /// the peer ran out of window each time, and both cores took turns. What is urgent waits for a round, too.
 const BATCH_BYTES: usize = 32 * 1024;
+
+/// Rounds in which nobody was woken, before other tasks of the runtime get their turn.
+const ROUNDS: usize = 8;
 
 /// A question to the operating system is a system call: once a second is often enough.
 const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
@@ -254,6 +260,49 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         state.engine.is_closed()
     }
+
+    /// Lets both directions go on, and everything else that is due. Whom it woke is in `woken`.
+    fn round(&mut self, cx: &mut Context<'_>) -> Next {
+        let wrote_in_vain = self.write_end.is_some();
+        self.now = self.shared.now();
+        (self.woken, self.wants) = (0, true);
+        let received = self.receive(cx);
+        let sent = self.send(cx);
+        let socket_rtt = self.ask_socket();
+
+        let mut state = self.shared.lock();
+        let now = state.time(self.now);
+        state.socket_rtt = socket_rtt.or(state.socket_rtt);
+        // After the socket was read: a peer is not silent while its message waits.
+        let next = state.engine.poll_timeout();
+        let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
+        if rang && next.is_some_and(|next| next <= now) {
+            state.engine.handle_timeout(now);
+            self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+            // A deadline is reached in silence alone.
+            self.socket.rest();
+            (self.message, self.batch) = Default::default();
+        }
+        // What came before the write failed is read after it has: once more, then.
+        let read_out = wrote_in_vain && received == Progress::Blocked;
+        let done = self.is_done(&mut state, now, read_out);
+        let failed_now = self.write_end.is_some() && !read_out;
+        // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
+        // task would be woken by the first of them, and run before the others.
+        let company = self.woken > 1;
+        let more =
+            company || rang || failed_now || received == Progress::More || sent == Progress::More;
+        let next = if done {
+            Next::End
+        } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now) {
+            Next::Sleep
+        } else {
+            Next::Round
+        };
+        drop(state);
+        self.wakers.drain(..).for_each(Waker::wake);
+        next
+    }
 }
 
 impl<S: Socket + Unpin> Future for Driver<S> {
@@ -261,48 +310,27 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let wrote_in_vain = this.write_end.is_some();
-        this.now = this.shared.now();
-        (this.woken, this.wants) = (0, true);
-        let received = this.receive(cx);
-        let sent = this.send(cx);
-        let socket_rtt = this.ask_socket();
-
-        let mut state = this.shared.lock();
-        let now = state.time(this.now);
-        state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // After the socket was read: a peer is not silent while its message waits.
-        let next = state.engine.poll_timeout();
-        let rang = this.alarm.rings(next, |next| this.shared.instant(next), cx);
-        if rang && next.is_some_and(|next| next <= now) {
-            state.engine.handle_timeout(now);
-            this.woken += this.shared.dispatch(&mut state, &mut this.wakers);
-            // A deadline is reached in silence alone.
-            this.socket.rest();
-            (this.message, this.batch) = Default::default();
+        for _ in 0..ROUNDS {
+            match this.round(cx) {
+                Next::End => return Poll::Ready(()),
+                Next::Sleep => return Poll::Pending,
+                Next::Round if this.woken == 0 => {}
+                Next::Round => break,
+            }
         }
-        // What came before the write failed is read after it has: once more, then.
-        let read_out = wrote_in_vain && received == Progress::Blocked;
-        let done = this.is_done(&mut state, now, read_out);
-        let failed_now = this.write_end.is_some() && !read_out;
-        // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
-        // task would be woken by the first of them, and run before the others.
-        let company = this.woken > 1;
-        let more =
-            company || rang || failed_now || received == Progress::More || sent == Progress::More;
-        let sleeps =
-            done || (!more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now));
-        drop(state);
-        this.wakers.drain(..).for_each(Waker::wake);
-        if done {
-            return Poll::Ready(());
-        }
-        if !sleeps {
-            // Behind those whom it has just woken.
-            cx.waker().wake_by_ref();
-        }
+        // Behind those whom it has just woken, and on the same core: a task that wakes itself has the runtime
+        // wake another worker for it, which costs more than a message.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
+}
+
+/// What comes after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Round,
+    Sleep,
+    End,
 }
 
 /// The engine's next deadline, on the runtime's clock.
