@@ -100,14 +100,14 @@
 //! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget
 //!           + datagram_receive_buffer + one message
 //! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
-//! socket    128 KiB for reading, 256 KiB for writing
+//! socket    792 KiB for reading, 256 KiB for writing
 //! ```
 //!
 //! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
 //! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire, where the budget
 //! does not count. Besides that come
 //! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
-//! empty; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
+//! empty, the socket's once nothing has come for a keep-alive interval; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
 //!
@@ -122,12 +122,12 @@
 //! ```text
 //! receive   (100 + 100 + 0) * 1 MiB + 64 MiB + 256 KiB + 64 KiB   = 264.3 MiB
 //! send      (100 + 0 + 0) * 512 KiB + 256 KiB                     =  50.3 MiB
-//! socket                                                          =   0.4 MiB
+//! socket                                                          =   1.0 MiB
 //! ```
 //!
 //! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 3.0 TiB. With
 //! eight bidirectional streams of 64 KiB that do not grow, no unidirectional ones and no datagrams, each is bounded by
-//! 1.4 MiB, all together by 13.6 GiB:
+//! 2.0 MiB, all together by 19.9 GiB:
 //!
 //! ```
 //! use wsmux::Config;

@@ -23,9 +23,12 @@ const MIN_READ: usize = 2 * 1024;
 /// unread.
 const MAX_READ: usize = 132 * 1024;
 
-/// Blocks that are kept to be filled again when all that was in them has been read. Fresh memory costs as much
-/// as reading into it.
-const MAX_SPARE_BLOCKS: usize = 4;
+/// Blocks that are kept to be filled again when all that was in them has been read, beside the one in use: fresh
+/// memory costs as much as reading into it, and a reader that keeps up is done with the last but one.
+const MAX_SPARE_BLOCKS: usize = 2;
+
+/// Larger ones, which messages of other makers ask for, are not kept.
+const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
 /// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
 /// block, and its peer would hold a multiple of its credit.
@@ -140,9 +143,9 @@ impl Reader {
             None => BytesMut::with_capacity(len),
         };
         next.extend_from_slice(&self.buffer);
-        self.block = next.capacity();
+        let last_block = std::mem::replace(&mut self.block, next.capacity());
         let mut last = std::mem::replace(&mut self.buffer, next);
-        if self.block > 0 {
+        if last_block <= MAX_SPARE_BLOCK {
             last.clear();
             self.spare.truncate(MAX_SPARE_BLOCKS - 1);
             self.spare.push_front(last);
