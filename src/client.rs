@@ -3,18 +3,31 @@
 mod builder;
 mod dial;
 mod error;
-
+mod proxy;
+mod socket_options;
 #[cfg(feature = "tls")]
-use std::io;
+mod tls;
+mod verify;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode, header};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode, header};
 
-pub use self::{builder::WebSocketClientBuilder, error::ConnectError};
+pub use self::{
+    builder::WebSocketClientBuilder,
+    dial::ConnectAttempts,
+    error::ConnectError,
+    socket_options::SocketOptions,
+    verify::{Rejection, VerifyServer, VerifyServerError},
+};
+use self::{
+    proxy::{Tunnel, Via},
+    verify::Verifier,
+};
 use crate::{
     Config, ConnectionInfo, WebSocketConnection,
     handshake::{
@@ -31,6 +44,9 @@ const MAX_EXCERPT: usize = 1024;
 
 /// How long a refusal's body is waited for; its status is known already.
 const EXCERPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A server that is not wanted gets so long to take the end of its stream.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Responses of kind 1xx that may come before the one that counts.
 const MAX_INTERIM_RESPONSES: usize = 8;
@@ -54,17 +70,14 @@ struct Settings {
     headers: HeaderMap,
     config: Config,
     connect_timeout: Duration,
+    socket_options: SocketOptions,
+    proxy: Option<Via>,
+    verifier: Option<Verifier>,
     #[cfg(feature = "tls")]
-    tls: ClientTls,
-}
-
-#[cfg(feature = "tls")]
-#[derive(Debug)]
-struct ClientTls {
-    trust: crate::tls::Trust,
-    identity: Option<Arc<crate::tls::Identity>>,
-    /// Made when it is first needed, for the platform's roots have to be read.
-    config: tokio::sync::OnceCell<Arc<rustls::ClientConfig>>,
+    tls: tls::LazyConfig,
+    /// Instead of the URL's host.
+    #[cfg(feature = "tls")]
+    server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
 impl WebSocketClient {
@@ -73,12 +86,16 @@ impl WebSocketClient {
         WebSocketClientBuilder::new()
     }
 
-    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries the addresses one after the other,
-    /// upgrades, and waits for the server's transport parameters. Redirects are not followed.
+    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries its addresses, upgrades, and waits for the
+    /// server's transport parameters. Redirects are not followed.
     ///
-    /// Name and TCP have the [connect timeout](WebSocketClientBuilder::connect_timeout), of which each address
-    /// gets an equal share of what is left; TLS and all that follows has the
-    /// [handshake timeout](Config::handshake_timeout).
+    /// A name's addresses are tried as RFC 8305 ("happy eyeballs") has it: IPv6 and IPv4 in turn, the next one as
+    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken. An IPv6 address
+    /// may have a zone, as in `ws://[fe80::1%25eth0]:80/`.
+    ///
+    /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
+    /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake
+    /// timeout](Config::handshake_timeout).
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -92,14 +109,24 @@ impl WebSocketClient {
     }
 
     async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
-        let stream = dial::dial(&target.host, target.port, self.0.connect_timeout).await?;
-        stream.set_nodelay(true).map_err(|error| ConnectError::Connect(error.into()))?;
-        let info = ConnectionInfo {
-            remote_address: stream.peer_addr().ok(),
-            local_address: stream.local_addr().ok(),
+        let Settings { connect_timeout, socket_options, proxy, .. } = &*self.0;
+        let info = |(remote_address, local_address)| ConnectionInfo {
+            remote_address,
+            local_address,
             ..ConnectionInfo::default()
         };
-        self.open(target, stream, info).await
+        let Some(proxy) = proxy else {
+            let host = target.host_in_zone();
+            let tcp = dial::dial(&host, target.port, *connect_timeout, socket_options).await?;
+            let addresses = (tcp.peer_addr().ok(), tcp.local_addr().ok());
+            return self.open(target, tcp, info(addresses)).await;
+        };
+        let (addresses, tunnel) = proxy.tunnel(target, *connect_timeout, socket_options).await?;
+        match tunnel {
+            Tunnel::Plain(tcp) => self.open(target, tcp, info(addresses)).await,
+            #[cfg(feature = "tls")]
+            Tunnel::Tls(tls) => self.open(target, *tls, info(addresses)).await,
+        }
     }
 
     /// Connects as [`connect`](Self::connect) does, over a stream of bytes that leads to the server already:
@@ -139,9 +166,18 @@ impl WebSocketClient {
         let start = Instant::now();
         #[cfg(feature = "tls")]
         if target.tls {
-            let handshake = self.tls_handshake(target, io);
-            let io = self.in_time(start, handshake).await?;
+            let name = match &self.0.server_name {
+                Some(name) => name.clone(),
+                None => tls::server_name(&target.host)?,
+            };
+            let handshake = tls::connect(&self.0.tls, name, io);
+            let mut io = self.in_time(start, handshake).await?;
             let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
+            if let Some(Verifier(verifier)) = &self.0.verifier {
+                let chain = peer_certificates.as_deref().unwrap_or_default();
+                let verdict = verifier.verify_certificates(&target.host, chain);
+                self.verdict(start, &mut io, verdict).await?;
+            }
             let info = ConnectionInfo { peer_certificates, ..info };
             return self.finish(start, target, io, info).await;
         }
@@ -158,30 +194,20 @@ impl WebSocketClient {
         timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
     }
 
-    #[cfg(feature = "tls")]
-    async fn tls_handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    /// What the application says of the server. One that is turned away is told by the end of its stream, under
+    /// TLS with a `close_notify`.
+    async fn verdict(
         &self,
-        target: &Target,
-        io: S,
-    ) -> Result<tokio_rustls::client::TlsStream<S>, ConnectError> {
-        let tls = &self.0.tls;
-        let refused = |error: rustls::Error| ConnectError::Tls(Arc::new(io::Error::other(error)));
-        let make = || async {
-            let (trust, identity) = (tls.trust.clone(), tls.identity.clone());
-            // The platform's roots may be hundreds of files.
-            tokio::task::spawn_blocking(move || {
-                crate::tls::client_config(trust, identity.as_deref()).map_err(refused)
-            })
-            .await
-            .unwrap_or_else(|error| Err(ConnectError::Tls(Arc::new(io::Error::other(error)))))
-        };
-        let config = tls.config.get_or_try_init(make).await?;
-        let name = rustls::pki_types::ServerName::try_from(target.host.clone())
-            .map_err(|error| ConnectError::InvalidUrl(error.to_string()))?;
-        tokio_rustls::TlsConnector::from(config.clone())
-            .connect(name, io)
-            .await
-            .map_err(|error| ConnectError::Tls(error.into()))
+        start: Instant,
+        io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        verdict: impl Future<Output = Result<(), VerifyServerError>>,
+    ) -> Result<(), ConnectError> {
+        let verdict = async { verdict.await.map_err(|error| ConnectError::Rejected(error.into())) };
+        let verdict = self.in_time(start, verdict).await;
+        if verdict.is_err() {
+            let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
+        }
+        verdict
     }
 
     async fn finish<S>(
@@ -196,11 +222,17 @@ impl WebSocketClient {
     {
         let Settings { wire, offered, headers, config, .. } = &*self.0;
         let request = target.request(offered, headers)?;
-        let upgrade = upgrade(&mut io, &request);
+        let bytes = handshake::request_bytes(&request);
+        let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = exchange(&mut io, &bytes, is_upgrade);
         let (response, rest) = self.in_time(start, upgrade).await?;
         let subprotocol = handshake::check(&request, response.headers(), *wire, offered)?;
         info.subprotocol = subprotocol.map(Into::into);
         info.request = Some(request.into());
+        if let Some(Verifier(verifier)) = &self.0.verifier {
+            let verdict = verifier.verify_response(&response, &info);
+            self.verdict(start, &mut io, verdict).await?;
+        }
         info.response_headers = Some(response.into_parts().0.headers.into());
 
         trace::handshake_completed(Side::Client, *wire, &info);
@@ -215,12 +247,13 @@ impl WebSocketClient {
     }
 }
 
-/// Sends the request and reads the response, up to a 101; with it what came behind it.
-async fn upgrade(
+/// Sends a request and reads its response, up to one that is `wanted`; with it what came behind it.
+async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    request: &Request<()>,
+    request: &[u8],
+    wanted: impl Fn(StatusCode) -> bool,
 ) -> Result<(Response<()>, Vec<u8>), ConnectError> {
-    io.write_all(&handshake::request_bytes(request)).await?;
+    io.write_all(request).await?;
     io.flush().await?;
     let mut buf = Vec::new();
     for _ in 0..MAX_INTERIM_RESPONSES {
@@ -233,7 +266,7 @@ async fn upgrade(
                 HeadError::Io(error) => error.into(),
             })?;
         match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => return Ok((response, buf)),
+            status if wanted(status) => return Ok((response, buf)),
             status if status.is_informational() => {}
             status => {
                 let body = excerpt(io, buf, response.headers()).await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod head;
+pub(crate) mod proxy;
 pub(crate) mod server;
 
 use std::collections::HashSet;
@@ -47,6 +48,12 @@ pub enum BuildError {
     /// A header that the handshake writes itself.
     #[error("the header {0:?} is the handshake's own")]
     ReservedHeader(String),
+    /// A client's proxy has no URL of the form `http://user:password@host:port` or `https://...`.
+    #[error("invalid proxy: {0}")]
+    InvalidProxy(String),
+    /// The name that a server is to show in TLS is none.
+    #[error("{0:?} is no name for a server")]
+    InvalidServerName(String),
     /// The certificates or keys are of no use.
     #[error("TLS: {0}")]
     Tls(String),

@@ -114,7 +114,10 @@ pub use qlog::{QlogConfig, QlogConnection};
 pub use web_transport::WebTransportError;
 #[cfg(feature = "tokio")]
 pub use {
-    client::{ConnectError, WebSocketClient, WebSocketClientBuilder},
+    client::{
+        ConnectAttempts, ConnectError, Rejection, SocketOptions, VerifyServer, VerifyServerError,
+        WebSocketClient, WebSocketClientBuilder,
+    },
     connection::WebSocketConnection,
     error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
     handshake::BuildError,
@@ -135,6 +138,9 @@ pub use proto::{
     VarIntBoundsExceeded, Wire, WriteError,
 };
 
+/// The attribute for implementations of [`VerifyServer`].
+#[cfg(feature = "tokio")]
+pub use async_trait::async_trait;
 /// The TLS library whose configurations a client and a server take.
 #[cfg(feature = "tls")]
 pub use rustls;

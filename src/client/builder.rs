@@ -6,10 +6,12 @@ use std::{sync::Arc, time::Duration};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Settings, WebSocketClient};
+#[cfg(feature = "tls")]
+use super::tls::LazyConfig;
+use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClient};
 use crate::{
     BuildError, Config,
-    handshake::{Subprotocols, add_header},
+    handshake::{Subprotocols, add_header, proxy::Proxy},
     proto::Wire,
 };
 
@@ -22,10 +24,17 @@ pub struct WebSocketClientBuilder {
     headers: HeaderMap,
     config: Config,
     connect_timeout: Duration,
+    socket_options: SocketOptions,
+    proxy: Option<Proxy>,
+    verifier: Option<Verifier>,
     #[cfg(feature = "tls")]
     trust: crate::tls::Trust,
     #[cfg(feature = "tls")]
     identity: Option<crate::tls::Identity>,
+    #[cfg(feature = "tls")]
+    server_name: Option<rustls::pki_types::ServerName<'static>>,
+    #[cfg(feature = "tls")]
+    proxy_tls_config: Option<Arc<rustls::ClientConfig>>,
     /// The first mistake.
     error: Option<BuildError>,
 }
@@ -40,10 +49,17 @@ impl WebSocketClientBuilder {
             // Three of TCP's SYN packets, which go out after 0, 1 and 3 s; with the fourth at 7 s an address
             // is as good as dead.
             connect_timeout: Duration::from_secs(10),
+            socket_options: SocketOptions::default(),
+            proxy: None,
+            verifier: None,
             #[cfg(feature = "tls")]
             trust: crate::tls::Trust::default(),
             #[cfg(feature = "tls")]
             identity: None,
+            #[cfg(feature = "tls")]
+            server_name: None,
+            #[cfg(feature = "tls")]
+            proxy_tls_config: None,
             error: None,
         }
     }
@@ -97,9 +113,44 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// How long name resolution and TCP may take, for all addresses together. Default 10 s.
+    /// How long name resolution, TCP and the tunnel of a [proxy](Self::proxy) may take, for all addresses
+    /// together. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// What the operating system is asked to do for the TCP connections, those to a proxy too.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.socket_options = options;
+        self
+    }
+
+    /// Connects through this HTTP proxy, by a tunnel (CONNECT, RFC 9110 §9.3.6) for `ws://` and `wss://` alike:
+    /// `http://proxy.example:3128`, or `https://` to speak TLS to the proxy itself. Credentials in it, as in
+    /// `http://user:password@proxy.example`, are percent-encoded, and sent with the first request as
+    /// `Proxy-Authorization: Basic` (RFC 7617): in the clear, unless the proxy is spoken to in TLS.
+    ///
+    /// The proxy resolves the server's name. TLS with the server goes through the tunnel from end to end; the
+    /// proxy learns host and port. What goes wrong up to the tunnel's end is a
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy). Default none: no environment variable is read.
+    ///
+    /// The [`remote_address`](crate::ConnectionInfo::remote_address) of such a connection is the proxy's, and
+    /// [`from_io`](WebSocketClient::from_io) knows of no proxy.
+    pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
+        match Proxy::parse(url.as_ref()) {
+            Ok(proxy) => self.proxy = Some(proxy),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Asks this check about each server, its certificates and its response, before a connection is handed out.
+    /// It comes on top of what TLS verifies, and the last that was set holds.
+    pub fn verify_server(mut self, verifier: impl VerifyServer) -> Self {
+        self.verifier = Some(Verifier(Box::new(verifier)));
         self
     }
 
@@ -116,18 +167,31 @@ impl WebSocketClientBuilder {
             (Ok(_) | Err(BuildError::NoSubprotocol), Wire::JsWs) => Vec::new(),
             (names, _) => names?,
         };
+        #[cfg(feature = "tls")]
+        let proxy_trust = match (self.proxy_tls_config, &self.trust) {
+            (Some(config), _) => crate::tls::Trust::Config(config),
+            (None, trust @ (crate::tls::Trust::Roots(_) | crate::tls::Trust::Any)) => trust.clone(),
+            // These are about the server alone.
+            (None, _) => crate::tls::Trust::default(),
+        };
+        let proxy = self.proxy.map(|proxy| Via {
+            proxy,
+            #[cfg(feature = "tls")]
+            tls: LazyConfig::new(proxy_trust, None),
+        });
         Ok(WebSocketClient(Arc::new(Settings {
             wire: self.wire,
             offered,
             headers: self.headers,
             config: self.config,
             connect_timeout: self.connect_timeout,
+            socket_options: self.socket_options,
+            proxy,
+            verifier: self.verifier,
             #[cfg(feature = "tls")]
-            tls: super::ClientTls {
-                trust: self.trust,
-                identity: self.identity.map(Arc::new),
-                config: tokio::sync::OnceCell::new(),
-            },
+            tls: LazyConfig::new(self.trust, self.identity),
+            #[cfg(feature = "tls")]
+            server_name: self.server_name,
         })))
     }
 }
@@ -177,6 +241,29 @@ impl WebSocketClientBuilder {
     ) -> Self {
         let chain = chain.into_iter().collect();
         self.identity = Some(crate::tls::Identity { chain, key });
+        self
+    }
+
+    /// Asks for the server by this name in TLS, whatever host the URL has: the name goes into SNI, and the
+    /// certificate must have it. An IP address is looked for among the certificate's addresses, and goes into no
+    /// SNI (RFC 6066 §3). The `Host` header stays the URL's. Default the URL's host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        match rustls::pki_types::ServerName::try_from(name.clone()) {
+            Ok(name) => self.server_name = Some(name),
+            Err(_) => {
+                self.error.get_or_insert(BuildError::InvalidServerName(name));
+            }
+        }
+        self
+    }
+
+    /// Uses this configuration, as it is, for TLS with a [proxy](Self::proxy). Default: the proxy is verified by
+    /// the platform and the [roots](Self::add_root_certificate) that were added, or by nobody where
+    /// [any certificate](Self::danger_accept_any_certificate) will do; pins, [`tls_config`](Self::tls_config) and
+    /// the [client's certificate](Self::client_certificate) are for the server alone.
+    pub fn proxy_tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.proxy_tls_config = Some(config);
         self
     }
 }

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
+use super::Rejection;
 use crate::proto::ConnectionError;
 
 /// Connecting failed. Cheap to clone.
@@ -19,12 +20,17 @@ pub enum ConnectError {
     /// The network: the name could not be resolved.
     #[error("name not resolved: {0}")]
     Resolve(#[source] Arc<io::Error>),
-    /// The network: none of the addresses took a TCP connection. This is what the last one said.
+    /// The network: none of the addresses took a TCP connection. Within this error there is what each of them
+    /// said, as [`ConnectAttempts`](crate::ConnectAttempts); its kind is that of the last one.
     #[error("not connected: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// No address took a TCP connection within the connect timeout.
     #[error("not connected in time")]
     ConnectTimeout,
+    /// The proxy did not lead to the server. The error within says why, as if the proxy were the server: it could
+    /// not be reached, or it refused with a status of its own, such as 407 where it wants other credentials.
+    #[error("proxy: {0}")]
+    Proxy(#[source] Arc<Self>),
     /// There is no TLS with this server. Where it is about the certificate, within this error there is a
     /// `rustls::Error`.
     #[error("TLS: {0}")]
@@ -54,6 +60,9 @@ pub enum ConnectError {
         /// The one that came back.
         selected: Option<String>,
     },
+    /// This end: its own [`VerifyServer`](crate::VerifyServer) did not want this server, for this reason.
+    #[error("server rejected by this end: {0}")]
+    Rejected(#[source] Rejection),
     /// The WebSocket was open, and the connection over it ended before its start: mostly
     /// [`TimedOut`](ConnectionError::TimedOut), of a server that says it speaks QMux and does not.
     #[error(transparent)]
@@ -66,25 +75,28 @@ impl From<io::Error> for ConnectError {
     }
 }
 
+impl ConnectError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => io::ErrorKind::InvalidInput,
+            Self::Resolve(error) | Self::Connect(error) | Self::Tls(error) | Self::Io(error) => {
+                error.kind()
+            }
+            Self::Proxy(error) => error.kind(),
+            Self::ConnectTimeout | Self::HandshakeTimeout => io::ErrorKind::TimedOut,
+            Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
+            Self::Rejected(_) => io::ErrorKind::PermissionDenied,
+            Self::InvalidResponse(_) | Self::Subprotocol { .. } => io::ErrorKind::InvalidData,
+            Self::Connection(error) => io::Error::from(error.clone()).kind(),
+        }
+    }
+}
+
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
-        let kind = match &error {
-            ConnectError::InvalidUrl(_) | ConnectError::UnsupportedScheme(_) => {
-                io::ErrorKind::InvalidInput
-            }
-            ConnectError::Resolve(error)
-            | ConnectError::Connect(error)
-            | ConnectError::Tls(error)
-            | ConnectError::Io(error) => error.kind(),
-            ConnectError::ConnectTimeout | ConnectError::HandshakeTimeout => {
-                io::ErrorKind::TimedOut
-            }
-            ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
-            ConnectError::InvalidResponse(_) | ConnectError::Subprotocol { .. } => {
-                io::ErrorKind::InvalidData
-            }
-            ConnectError::Connection(error) => return error.clone().into(),
-        };
-        Self::new(kind, error)
+        match error {
+            ConnectError::Connection(error) => error.into(),
+            error => Self::new(error.kind(), error),
+        }
     }
 }

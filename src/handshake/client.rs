@@ -1,5 +1,7 @@
 //! A client's side of the opening handshake (RFC 6455 §4.1): a URL in, a request out, a response in.
 
+use std::{borrow::Cow, net::Ipv6Addr};
+
 use tokio_tungstenite::tungstenite::{
     handshake::{client::generate_key, derive_accept_key},
     http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header},
@@ -12,12 +14,14 @@ use crate::{client::ConnectError, proto::Wire};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// A name or an address, the latter without brackets.
+    /// A name or an address, the latter without brackets and zone.
     pub(crate) host: String,
+    /// Which of this machine's links an IPv6 address is on. Nobody else is told (RFC 6874 §4).
+    pub(crate) zone: Option<String>,
     pub(crate) port: u16,
     /// What the `Host` header says.
     authority: String,
-    path: String,
+    pub(super) path: String,
 }
 
 impl Target {
@@ -27,7 +31,8 @@ impl Target {
         if url.contains('#') {
             return Err(invalid("a fragment has no meaning"));
         }
-        let uri: Uri = url.parse().map_err(|error| invalid(&format!("{error}")))?;
+        let (plain, zone) = cut_zone(url).ok_or_else(|| invalid("no such zone"))?;
+        let uri: Uri = plain.parse().map_err(|error| invalid(&format!("{error}")))?;
         let Some(scheme) = uri.scheme_str() else { return Err(invalid("no scheme")) };
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "ws" => false,
@@ -46,7 +51,7 @@ impl Target {
             None => return Err(invalid("no host")),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if host.is_empty() || bare == Some("") {
+        if host.is_empty() || bare.is_some_and(|bare| bare.parse::<Ipv6Addr>().is_err()) {
             return Err(invalid("no host"));
         }
         let default_port = if tls { 443 } else { 80 };
@@ -55,6 +60,7 @@ impl Target {
         Ok(Self {
             tls,
             host: bare.unwrap_or(host).to_owned(),
+            zone: zone.map(str::to_owned),
             port,
             authority: match port == default_port {
                 true => host.to_owned(),
@@ -62,6 +68,14 @@ impl Target {
             },
             path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
         })
+    }
+
+    /// What the system is to resolve.
+    pub(crate) fn host_in_zone(&self) -> Cow<'_, str> {
+        match &self.zone {
+            Some(zone) => format!("{}%{zone}", self.host).into(),
+            None => (&self.host).into(),
+        }
     }
 
     /// The request with a fresh key, and no extension (W-3).
@@ -92,6 +106,22 @@ impl Target {
         }
         Ok(request)
     }
+}
+
+/// The URL without its zone, and the zone: `[fe80::1%25eth0]` (RFC 6874 §2), or with a bare `%` as people write
+/// it. `None` for one that is no interface's name or number.
+fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
+    let literal = url.find("://[").and_then(|at| {
+        let (start, len) = (at + 4, url[at + 4..].find(']')?);
+        let percent = start + url[start..start + len].find('%')?;
+        Some((percent, start + len))
+    });
+    let Some((percent, end)) = literal else { return Some((url.into(), None)) };
+    let zone = &url[percent + 1..end];
+    let zone = zone.strip_prefix("25").unwrap_or(zone);
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let valid = !zone.is_empty() && zone.bytes().all(is_unreserved);
+    valid.then(|| (format!("{}{}", &url[..percent], &url[end..]).into(), Some(zone)))
 }
 
 /// The request as it goes over the network.
@@ -174,7 +204,8 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         let target = |url| {
-            let Target { tls, host, port, authority, path } = Target::parse(url).unwrap();
+            let Target { tls, host, zone, port, authority, path } = Target::parse(url).unwrap();
+            assert_eq!(zone, None);
             (tls, host, port, authority, path)
         };
         let expect = |tls, host: &str, port, authority: &str, path: &str| {
@@ -187,6 +218,17 @@ mod tests {
         assert_eq!(target("ws://1.2.3.4:5"), expect(false, "1.2.3.4", 5, "1.2.3.4:5", "/"));
         assert_eq!(target("ws://[::1]:5/x"), expect(false, "::1", 5, "[::1]:5", "/x"));
         assert_eq!(target("wss://[::1]"), expect(true, "::1", 443, "[::1]", "/"));
+    }
+
+    #[test]
+    fn a_zone_is_for_the_resolver_alone() {
+        for url in ["ws://[fe80::1%25eth0]:5/x", "ws://[fe80::1%eth0]:5/x"] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.host_in_zone(), "fe80::1%eth0");
+            let (host, authority) = (target.host.as_str(), target.authority.as_str());
+            assert_eq!((host, authority, target.port), ("fe80::1", "[fe80::1]:5", 5));
+        }
+        assert_eq!(Target::parse("ws://[::1]").unwrap().host_in_zone(), "::1");
     }
 
     #[test]
@@ -209,6 +251,12 @@ mod tests {
             "ws://a/\r\nX: y",
             "ws://[::1",
             "ws://[]:80",
+            "ws://[a]:80",
+            "ws://[1.2.3.4]",
+            "ws://[fe80::1%25]",
+            "ws://[fe80::1%]",
+            "ws://[fe80::1%25a%25b]",
+            "ws://[a%25eth0]",
             "ws:a",
             "/path",
         ] {
