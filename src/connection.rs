@@ -9,8 +9,8 @@ use crate::{
     Config, ConnectionInfo, RecvStream, SendStream, WebSocketStream,
     driver::Driver,
     proto::{
-        self, ConnectionError, ConnectionStats, Dir, OpenError, SendDatagramError, Side, StreamId,
-        VarInt, Wire,
+        self, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, SendDatagramError, Side,
+        StreamId, VarInt, Wire,
     },
     shared::{ConnectionRef, Shared, State},
     socket::Socket,
@@ -320,6 +320,18 @@ impl WebSocketConnection {
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.without_handle();
         async move { wait_for(&shared, &shared.finished, |state| state.finished.then_some(())).await }
+    }
+
+    /// Waits until the connection has ended, whatever becomes of its socket.
+    pub(crate) async fn ended(&self) -> ConnectionError {
+        // Whoever waits to be established is told of the end as well.
+        wait_for(&self.0, &self.0.established, |state| state.end_of()).await
+    }
+
+    /// What was under way when the connection ended, as it was at that moment; nothing while it has not. Each
+    /// stream's own handle tells its own error besides.
+    pub fn in_flight(&self) -> InFlight {
+        self.0.lock().engine.in_flight().clone()
     }
 
     /// Why the connection has ended; `None` while it has not.

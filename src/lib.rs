@@ -38,6 +38,7 @@
 //! - [Flow control](manual::flow_control): credit, memory, priorities
 //! - [Closing](manual::closing): how streams and connections end, without losing data
 //! - [Cancel safety](manual::cancel_safety): what a dropped future does
+//! - [Reconnecting](manual::reconnecting): what survives the loss of a connection
 //! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
 //!
 //! What goes over the wire, on either of the two [wires](Wire), stands in [SPEC.md]. The engine alone, without
@@ -87,6 +88,8 @@ pub mod proto;
 #[cfg(feature = "qlog")]
 mod qlog;
 #[cfg(feature = "tokio")]
+mod reconnect;
+#[cfg(feature = "tokio")]
 mod recv_stream;
 #[cfg(feature = "tokio")]
 mod send_stream;
@@ -122,6 +125,10 @@ pub use {
     error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
     handshake::BuildError,
     info::ConnectionInfo,
+    reconnect::{
+        ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient,
+        ReconnectingClientBuilder,
+    },
     recv_stream::RecvStream,
     send_stream::SendStream,
     server::{
@@ -133,9 +140,9 @@ pub use {
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, OpenError, ReadError, RecvStreamStats, ResetAtError, SendDatagramError, SendStreamStats,
-    Side, SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
-    VarIntBoundsExceeded, Wire, WriteError,
+    Dir, InFlight, OpenError, ReadError, RecvStreamStats, ResetAtError, SendDatagramError,
+    SendStreamStats, Side, SocketError, StreamId, Timeout, TransportError, TransportErrorCode,
+    VarInt, VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The attribute for implementations of [`VerifyServer`].

@@ -76,6 +76,29 @@ impl From<io::Error> for ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the same attempt may succeed later, with nothing changed on this end: after what the network or
+    /// time has done, and after a status that speaks of now (408, 425, 429, and 5xx but 501 and 505).
+    ///
+    /// It may not after this end's own mistakes and its own [`VerifyServer`](crate::VerifyServer), where a
+    /// certificate was refused on either side, where server or proxy refused with any other status, such as 401,
+    /// 403 or 407, and where the server does not speak the subprotocol.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => false,
+            Self::Rejected(_) | Self::Subprotocol { .. } => false,
+            Self::Refused { status, .. } => match status.as_u16() {
+                408 | 425 | 429 => true,
+                501 | 505 => false,
+                status => status >= 500,
+            },
+            Self::Proxy(error) => error.is_retryable(),
+            // In TLS 1.3 a server's alert comes after the client's part of the handshake.
+            Self::Tls(error) | Self::Io(error) => !is_final_in_tls(error),
+            Self::Resolve(_) | Self::Connect(_) | Self::InvalidResponse(_) => true,
+            Self::ConnectTimeout | Self::HandshakeTimeout | Self::Connection(_) => true,
+        }
+    }
+
     fn kind(&self) -> io::ErrorKind {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => io::ErrorKind::InvalidInput,
@@ -99,4 +122,30 @@ impl From<ConnectError> for io::Error {
             error => Self::new(error.kind(), error),
         }
     }
+}
+
+/// Whether it is about who the two ends are, or what they can speak.
+#[cfg(feature = "tls")]
+fn is_final_in_tls(error: &io::Error) -> bool {
+    use rustls::{AlertDescription as Alert, Error};
+    match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => {
+            !matches!(alert, Alert::CloseNotify | Alert::InternalError | Alert::UserCanceled)
+        }
+        Some(error) => matches!(
+            error,
+            Error::InvalidCertificate(_)
+                | Error::InvalidCertRevocationList(_)
+                | Error::NoCertificatesPresented
+                | Error::UnsupportedNameType
+                | Error::PeerIncompatible(_)
+                | Error::General(_)
+        ),
+        None => false,
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_final_in_tls(_: &io::Error) -> bool {
+    false
 }

@@ -5,6 +5,7 @@
 //! - [`closing`]: how streams and connections end, what can still be read then, and how to end a process without
 //!   losing data.
 //! - [`cancel_safety`]: what happens when a future is dropped, for each async method.
+//! - [`reconnecting`]: what survives the loss of a connection, what was in flight, what may be sent again.
 //! - [`observability`]: the counts, the events of feature `tracing`, the logs of feature `qlog`.
 //! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
@@ -22,3 +23,4 @@ pub mod coming_from_quinn;
 pub mod defaults;
 pub mod flow_control;
 pub mod observability;
+pub mod reconnecting;

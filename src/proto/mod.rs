@@ -30,7 +30,7 @@ pub use self::{
     frame::{Close, Credit, Frame},
     message::MessageBuf,
     params::TransportParameters,
-    stats::{ConnectionStats, RecvStreamStats, SendStreamStats},
+    stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     streams::{RecvStream, SendEnd, SendStream},
     varint::{VarInt, VarIntBoundsExceeded},

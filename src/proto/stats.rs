@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Side, StreamId};
+
 /// Counts since the connection began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,6 +45,28 @@ pub struct ConnectionStats {
     pub datagrams_dropped_incoming: u64,
     /// Datagrams that were dropped because the socket did not take them.
     pub datagrams_dropped_outgoing: u64,
+}
+
+/// What was under way when a connection ended.
+///
+/// A stream whose bytes and end have all been handed to the socket, and on which nothing is awaited, is not
+/// under way here; whether the peer has seen it is another question, which only the peer's own words answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// The streams that were cut off, in the order of their ids, those included that nobody had accepted: this end
+    /// had not finished or reset its sending half, or not all of it had left, or the peer had not ended the
+    /// receiving half. At most the streams that may be open at once.
+    pub streams: Vec<StreamId>,
+    /// Bytes that writes had accepted and that were not handed to the socket, of all streams together.
+    pub unsent_bytes: u64,
+}
+
+impl InFlight {
+    /// How many of the streams this side had opened.
+    pub fn opened_by(&self, side: Side) -> usize {
+        self.streams.iter().filter(|id| id.initiator() == side).count()
+    }
 }
 
 /// One sending half, now and since it began.

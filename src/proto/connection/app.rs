@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{Connection, DATAGRAM_OVERHEAD};
 use crate::proto::{
-    ConnectionStats, Dir, Event, OpenError, RecvStream, SendDatagramError, SendStream, Side,
-    StreamId, Wire,
+    ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
+    Side, StreamId, Wire,
 };
 
 impl Connection {
@@ -138,6 +138,11 @@ impl Connection {
     /// The smoothed time from a ping to its answer; `None` before the first.
     pub fn rtt(&self) -> Option<Duration> {
         self.timers.ping.rtt
+    }
+
+    /// What the end of the connection cut off; nothing while it has not ended.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.streams.in_flight
     }
 
     /// What the connection has done.

@@ -36,7 +36,7 @@ use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
     event::Events,
     params::TransportParameters,
-    stats::{Stopwatch, StopwatchSum},
+    stats::{InFlight, Stopwatch, StopwatchSum},
 };
 use crate::Config;
 
@@ -117,6 +117,8 @@ pub(super) struct Streams {
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_buffered: usize,
+    /// What the end of the connection cut off.
+    pub(super) in_flight: InFlight,
 }
 
 /// A stream that the peer opened past the limit.
@@ -172,6 +174,7 @@ impl Streams {
             blocked_by_stream: StopwatchSum::default(),
             blocked_by_connection: Stopwatch::default(),
             send_buffered: 0,
+            in_flight: InFlight::default(),
         };
         for dir in Dir::ALL {
             let count = streams.counts.of(!side, dir);
@@ -390,9 +393,23 @@ impl Streams {
         self.draining && self.slab.is_empty() && self.refusals.is_empty()
     }
 
+    /// What ends with the connection and not by itself.
+    fn count_in_flight(&self) -> InFlight {
+        let is_in_flight = |stream: &Stream| {
+            stream.send.as_ref().is_some_and(Send::is_in_flight)
+                || stream.recv.as_ref().is_some_and(Recv::wants_credit)
+        };
+        let streams =
+            self.slab.iter().map(|(_, stream)| stream).filter(|&stream| is_in_flight(stream));
+        let mut streams: Vec<_> = streams.map(|stream| stream.id).collect();
+        streams.sort_unstable();
+        InFlight { streams, unsent_bytes: self.send_buffered as u64 }
+    }
+
     /// The connection has ended: nothing more is sent, and what had come stays to be read.
     pub(super) fn on_connection_end(&mut self) {
         self.ended = true;
+        self.in_flight = self.count_in_flight();
         self.blocked_by_connection.stop(self.now);
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             self.unblock(key);

@@ -82,6 +82,12 @@ impl Send {
         matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
     }
 
+    /// Whether the application had more to send, or to see sent.
+    pub(super) fn is_in_flight(&self) -> bool {
+        use SendState::{Finishing, Ready, ResettingAt};
+        matches!(self.state, Ready | Finishing | ResettingAt { .. })
+    }
+
     /// Whether the peer has been told nothing of the half.
     pub(super) fn is_unseen(&self) -> bool {
         self.credit.used() == 0 && !self.is_done()
