@@ -355,7 +355,7 @@ async fn a_connection_that_this_end_closes_is_replaced() {
     first.close(1u32.into(), b"sick");
     // At once, though who dials has not heard of it.
     assert!(client.current().is_none());
-    client.connection().await.unwrap();
+    assert!(client.connection().await.unwrap().close_reason().is_none());
     assert!(matches!(lost(&mut events).await, ConnectionError::LocallyClosed));
     servers.recv().await.unwrap();
     servers.recv().await.unwrap();

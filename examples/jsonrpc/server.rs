@@ -1,0 +1,115 @@
+//! A method is a future. The stream of its call brings the request and takes the answer, and the future is dropped
+//! when the client stops reading.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use wsmux::{VarInt, WebSocketConnection, WebSocketServer, WebSocketStream};
+
+use crate::MAX_MESSAGE;
+
+/// What a stream is ended with whose request could not be read.
+const UNREADABLE: VarInt = VarInt::from_u32(1);
+
+/// An error as JSON-RPC has it: its code, and words.
+type RpcError = (i64, String);
+
+pub(crate) async fn serve(server: WebSocketServer) {
+    while let Some(connecting) = server.accept().await {
+        tokio::spawn(async move {
+            match connecting.await {
+                Ok(connection) => serve_connection(connection).await,
+                Err(error) => eprintln!("{error}"),
+            }
+        });
+    }
+}
+
+async fn serve_connection(connection: WebSocketConnection) {
+    // How many calls there are at once is bounded by the connection's limit of streams.
+    while let Ok(stream) = connection.accept_bi().await {
+        tokio::spawn(serve_call(connection.clone(), stream));
+    }
+}
+
+async fn serve_call(connection: WebSocketConnection, stream: WebSocketStream) {
+    let (mut send, mut recv) = stream.into_split();
+    let Ok(request) = recv.read_to_end(MAX_MESSAGE).await else {
+        // The client gave the call up, or it is too long.
+        let _ = send.reset(UNREADABLE);
+        return;
+    };
+    let response = tokio::select! {
+        response = respond(&connection, &request) => response,
+        // The client stops reading, or is gone: whatever the method is at, it is dropped here.
+        _ = send.stopped() => return,
+    };
+    // A notification has no answer, but its stream has an end.
+    if let Some(response) = response
+        && send.write_all(response.to_string().as_bytes()).await.is_err()
+    {
+        return;
+    }
+    let _ = send.finish();
+}
+
+/// The answer to a request (JSON-RPC 2.0, section 4 and 5); `None` for a notification.
+async fn respond(connection: &WebSocketConnection, request: &[u8]) -> Option<Value> {
+    let request: Value = match serde_json::from_slice(request) {
+        Ok(request) => request,
+        Err(error) => return Some(failure(&Value::Null, (-32700, error.to_string()))),
+    };
+    let id = request.get("id");
+    let method = request["method"].as_str().filter(|_| request["jsonrpc"] == "2.0");
+    let Some(method) = method else {
+        return Some(failure(id.unwrap_or(&Value::Null), (-32600, "no request".to_owned())));
+    };
+    let outcome = call(connection, method, &request["params"]).await;
+    let id = id?;
+    Some(match outcome {
+        Ok(result) => json!({ "jsonrpc": "2.0", "result": result, "id": id }),
+        Err(error) => failure(id, error),
+    })
+}
+
+fn failure(id: &Value, (code, message): RpcError) -> Value {
+    json!({ "jsonrpc": "2.0", "error": { "code": code, "message": message }, "id": id })
+}
+
+async fn call(
+    connection: &WebSocketConnection,
+    method: &str,
+    params: &Value,
+) -> Result<Value, RpcError> {
+    let invalid = || (-32602, format!("invalid params: {params}"));
+    match method {
+        "sum" => {
+            let numbers = params.as_array().ok_or_else(invalid)?;
+            let numbers = numbers.iter().map(Value::as_f64).collect::<Option<Vec<_>>>();
+            Ok(numbers.ok_or_else(invalid)?.iter().sum::<f64>().into())
+        }
+        "sleep" => {
+            let milliseconds = params["milliseconds"].as_u64().ok_or_else(invalid)?;
+            sleep(Duration::from_millis(milliseconds)).await;
+            Ok(Value::Null)
+        }
+        "subscribe" => {
+            let count = params["count"].as_u64().ok_or_else(invalid)?;
+            // Notifications come on a stream of the server's, and hold up no call.
+            tokio::spawn(push(connection.clone(), count));
+            Ok("subscribed".into())
+        }
+        _ => Err((-32601, format!("no method {method:?}"))),
+    }
+}
+
+/// Notifications, one a line, for as long as the client reads them.
+async fn push(connection: WebSocketConnection, count: u64) -> Option<()> {
+    let mut send = connection.open_uni().await.ok()?;
+    for i in 0..count {
+        let notification = json!({ "jsonrpc": "2.0", "method": "tick", "params": { "number": i } });
+        send.write_all(format!("{notification}\n").as_bytes()).await.ok()?;
+    }
+    send.finish().ok()
+}
