@@ -23,6 +23,8 @@
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
 //! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown goes on, as long as another handle is left |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is given up, its socket closed |
+//! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling goes on |
+//! | [`ReconnectEvents::next`](crate::ReconnectEvents::next) | yes | the event waits for the next call |
 //! | [`WebSocketServer::accept`](crate::WebSocketServer::accept) | yes | the client waits for the next call |
 //! | awaiting a [`Connecting`](crate::Connecting) | | the client's socket is closed; await `&mut connecting` to go on later |
 //! | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io) | | the stream of bytes is dropped |

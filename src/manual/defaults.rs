@@ -109,8 +109,9 @@
 //! **[`close_timeout`]** is how long a close waits for the peer's answer before the socket is dropped; see
 //! [`closing`](super::closing). Longer only where round trips take seconds.
 //!
-//! **[`connect_timeout`]** is for name resolution and TCP, all addresses together; each address gets an equal
-//! share of what is left, so one that swallows packets does not take the time of those behind it.
+//! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, all addresses together. They are
+//! tried as RFC 8305 has it, IPv6 and IPv4 in turn and 250 ms apart, or closer where they are many for the time there
+//! is: one that swallows packets does not take the time of those behind it.
 //!
 //! # The handshake
 //!
@@ -132,7 +133,12 @@
 //! **A server that trusts cookies must look at `Origin`** in `authorize`: a web page of any origin can open a
 //! WebSocket, and the browser sends the cookies along.
 //!
-//! **Compression** is neither offered nor accepted, and Nagle's algorithm is off. Neither is a setting. With the
+//! **The TCP socket** of a client has Nagle's algorithm off and the system's own buffers, and no keep-alive of TCP's:
+//! the connection's pings see further. [`SocketOptions`](crate::SocketOptions) changes these. A **proxy** is used
+//! where one is [set](crate::WebSocketClientBuilder::proxy), and a server is asked for by the URL's host, in TLS by
+//! another [name](crate::WebSocketClientBuilder::server_name) where one is set.
+//!
+//! **Compression** is neither offered nor accepted, and that is no setting. With the
 //! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
 //! disk, and shows who did what when.
 //!
