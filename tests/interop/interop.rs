@@ -1,5 +1,10 @@
 //! Our end of the interop tests: a server or a client, bytes that can be checked, and an echo.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file is a crate of its own and uses its part of this"
+)]
 
 use std::{
     path::PathBuf,
@@ -77,8 +82,8 @@ pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
 pub(crate) struct Certificate {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    cert_pem: String,
-    key_pem: String,
+    pub(crate) cert_pem: String,
+    pub(crate) key_pem: String,
 }
 
 /// A certificate in files, which are removed with this.

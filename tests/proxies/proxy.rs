@@ -1,0 +1,322 @@
+//! nginx and HAProxy as processes of a test: their usual WebSocket configuration in a folder of their own, on
+//! loopback, without root and without the system's services.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+use crate::interop::{Certificate, within};
+
+/// A free port is only known to have been free: somebody else may take it before the proxy does.
+const ATTEMPTS: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Nginx,
+    HaProxy,
+}
+
+/// What a client speaks to the proxy. Behind it is always plain `ws`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    Plain,
+    Tls,
+}
+
+/// What the tests vary of a configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) front: Front,
+    /// How long the proxy lets a tunnel be silent.
+    pub(crate) idle: Duration,
+    /// HAProxy tells the server the client's address, by a PROXY header of version 1.
+    pub(crate) send_proxy: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Longer than any machine stands still; what is about the timeout sets its own.
+        Self { front: Front::Plain, idle: Duration::from_secs(3600), send_proxy: false }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    kind: Kind,
+    front: Front,
+    address: SocketAddr,
+    certificate: Certificate,
+    folder: Folder,
+    process: Child,
+}
+
+/// A folder for a proxy's files, removed with this.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Not in the target folder: the path of a Unix socket is short.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wsmux-proxy-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).expect("a file in a temporary folder");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port of loopback that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
+}
+
+impl Proxy {
+    /// A proxy before these servers, that listens when this returns.
+    pub(crate) async fn start(kind: Kind, settings: &Settings, servers: &[SocketAddr]) -> Self {
+        let certificate = Certificate::new();
+        let folder = Folder::new();
+        folder.write("cert.pem", &certificate.cert_pem);
+        folder.write("key.pem", &certificate.key_pem);
+        // HAProxy wants both in one file.
+        folder.write("both.pem", &format!("{}{}", certificate.cert_pem, certificate.key_pem));
+        for _ in 0..ATTEMPTS {
+            let address = free_address();
+            let text = match kind {
+                Kind::Nginx => nginx(&folder, address, settings, servers),
+                Kind::HaProxy => haproxy(&folder, address, settings, servers),
+            };
+            folder.write("proxy.conf", &text);
+            let mut process = spawn(kind, &folder);
+            if listens(&mut process, address).await {
+                return Self { kind, front: settings.front, address, certificate, folder, process };
+            }
+        }
+        panic!("{kind:?} does not start: is it installed? ./test does that");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.front == Front::Tls { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Ends all its processes, which can do nothing about it.
+    pub(crate) async fn kill(&mut self) {
+        self.signal_all(Signal::SIGKILL);
+        let status = within("the proxy's end", self.process.wait()).await.expect("a status");
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
+    }
+
+    /// Starts it again where it was, as its supervisor would.
+    pub(crate) async fn start_again(&mut self) {
+        let again = async {
+            loop {
+                self.process = spawn(self.kind, &self.folder);
+                if listens(&mut self.process, self.address).await {
+                    return;
+                }
+            }
+        };
+        within("the proxy's start on its old port", again).await;
+    }
+
+    /// Lets it stand still: its sockets stay open, and nothing moves.
+    pub(crate) fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Has it read its configuration again: a new worker listens, and the old one ends within a second.
+    pub(crate) fn reload(&self) {
+        let signal = match self.kind {
+            Kind::Nginx => Signal::SIGHUP,
+            Kind::HaProxy => Signal::SIGUSR2,
+        };
+        kill(self.pid(), signal).expect("a process that lives");
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = self.process.id().expect("a process that lives");
+        Pid::from_raw(pid.try_into().expect("a process id"))
+    }
+
+    /// Workers are processes of their own, and outlive a master that is killed.
+    fn signal_all(&self, signal: Signal) {
+        killpg(self.pid(), signal).expect("a process group that lives");
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if self.process.id().is_some() {
+            self.signal_all(Signal::SIGKILL);
+        }
+    }
+}
+
+fn spawn(kind: Kind, folder: &Folder) -> Child {
+    let config = folder.path("proxy.conf");
+    let mut command = match kind {
+        Kind::Nginx => {
+            let mut command = std::process::Command::new("nginx");
+            command.args(["-p", &folder.path(""), "-e", "stderr", "-c", &config]);
+            command
+        }
+        Kind::HaProxy => {
+            let mut command = std::process::Command::new("haproxy");
+            command.args(["-W", "-db", "-f", &config]);
+            command
+        }
+    };
+    let log = std::fs::File::create(folder.path("log")).expect("a file in a temporary folder");
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // Debian keeps both where only root looks.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
+}
+
+/// Whether it took its port; if it ended instead, somebody else has that.
+async fn listens(process: &mut Child, address: SocketAddr) -> bool {
+    let ready = async {
+        loop {
+            if process.try_wait().expect("a child of ours").is_some() {
+                return false;
+            }
+            if TcpStream::connect(address).await.is_ok() {
+                return true;
+            }
+            // Nobody tells when it listens.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the proxy's start", ready).await
+}
+
+/// The lines in the middle are those that the manual shows.
+fn nginx(
+    folder: &Folder,
+    address: SocketAddr,
+    settings: &Settings,
+    servers: &[SocketAddr],
+) -> String {
+    let servers: String = servers.iter().map(|server| format!("server {server};")).collect();
+    let idle = settings.idle.as_millis();
+    let tls = match settings.front {
+        Front::Plain => "",
+        Front::Tls => "ssl",
+    };
+    let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {};\n", folder.path(name)))
+        .concat();
+    let pid = folder.path("pid");
+    format!(
+        r#"
+daemon off;
+pid {pid};
+error_log stderr;
+worker_processes 1;
+worker_shutdown_timeout 1s;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    {temporary}
+    upstream wsmux {{ {servers} }}
+    server {{
+        listen {address} {tls};
+        ssl_certificate {cert};
+        ssl_certificate_key {key};
+        location / {{
+            proxy_pass http://wsmux;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_read_timeout {idle}ms;
+            proxy_send_timeout {idle}ms;
+        }}
+    }}
+}}
+"#
+    )
+}
+
+/// As [`nginx`].
+fn haproxy(
+    folder: &Folder,
+    address: SocketAddr,
+    settings: &Settings,
+    servers: &[SocketAddr],
+) -> String {
+    let idle = settings.idle.as_millis();
+    let tls = match settings.front {
+        Front::Plain => String::new(),
+        Front::Tls => format!("ssl crt {} alpn http/1.1", folder.path("both.pem")),
+    };
+    let send_proxy = if settings.send_proxy { "send-proxy" } else { "" };
+    let servers: String = ["a", "b"]
+        .iter()
+        .zip(servers)
+        .map(|(name, server)| format!("    server {name} {server} {send_proxy}\n"))
+        .collect();
+    let admin = folder.path("admin.sock");
+    format!(
+        r#"
+global
+    stats socket {admin} mode 600 level admin expose-fd listeners
+    hard-stop-after 1s
+
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    timeout http-request 10s
+    timeout tunnel {idle}ms
+    option forwardfor
+    option redispatch
+    retries 3
+
+frontend websocket
+    bind {address} {tls}
+    default_backend wsmux
+
+backend wsmux
+    balance leastconn
+{servers}
+"#
+    )
+}
