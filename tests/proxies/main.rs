@@ -7,6 +7,7 @@
 mod interop;
 mod pair;
 mod proxy;
+mod rolling;
 
 use std::{net::SocketAddr, time::Duration};
 

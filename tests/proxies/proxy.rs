@@ -2,7 +2,7 @@
 //! loopback, without root and without the system's services.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::Stdio,
@@ -15,14 +15,13 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream, UnixStream},
     process::{Child, Command},
+    time::sleep,
 };
 
 use crate::interop::{Certificate, within};
-
-/// A free port is only known to have been free: somebody else may take it before the proxy does.
-const ATTEMPTS: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,12 +44,19 @@ pub(crate) struct Settings {
     pub(crate) idle: Duration,
     /// HAProxy tells the server the client's address, by a PROXY header of version 1.
     pub(crate) send_proxy: bool,
+    /// HAProxy asks the servers whether they serve. Each question is a connection to them.
+    pub(crate) checks: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // Longer than any machine stands still; what is about the timeout sets its own.
-        Self { front: Front::Plain, idle: Duration::from_secs(3600), send_proxy: false }
+        Self {
+            front: Front::Plain,
+            idle: Duration::from_secs(3600),
+            send_proxy: false,
+            checks: false,
+        }
     }
 }
 
@@ -58,7 +64,7 @@ impl Default for Settings {
 pub(crate) struct Proxy {
     kind: Kind,
     front: Front,
-    address: SocketAddr,
+    port: Port,
     certificate: Certificate,
     folder: Folder,
     process: Child,
@@ -94,9 +100,26 @@ impl Drop for Folder {
     }
 }
 
-/// A port of loopback that nobody listens on.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
+/// A port of loopback that is kept for whoever of a test listens on it, and again after a restart: bound, and
+/// not listened on, so that nobody else is given it, and a client is refused.
+#[derive(Debug)]
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    pub(crate) fn reserve() -> Self {
+        let reserve = || {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            // Not before, for then the system might choose a port that is reserved already.
+            socket.set_reuseaddr(true)?;
+            std::io::Result::Ok(socket)
+        };
+        Self(reserve().expect("a free port"))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("a bound socket")
+    }
 }
 
 impl Proxy {
@@ -108,24 +131,21 @@ impl Proxy {
         folder.write("key.pem", &certificate.key_pem);
         // HAProxy wants both in one file.
         folder.write("both.pem", &format!("{}{}", certificate.cert_pem, certificate.key_pem));
-        for _ in 0..ATTEMPTS {
-            let address = free_address();
-            let text = match kind {
-                Kind::Nginx => nginx(&folder, address, settings, servers),
-                Kind::HaProxy => haproxy(&folder, address, settings, servers),
-            };
-            folder.write("proxy.conf", &text);
-            let mut process = spawn(kind, &folder);
-            if listens(&mut process, address).await {
-                return Self { kind, front: settings.front, address, certificate, folder, process };
-            }
-        }
-        panic!("{kind:?} does not start: is it installed? ./test does that");
+        let port = Port::reserve();
+        let text = match kind {
+            Kind::Nginx => nginx(&folder, port.address(), settings, servers),
+            Kind::HaProxy => haproxy(&folder, port.address(), settings, servers),
+        };
+        folder.write("proxy.conf", &text);
+        let process = spawn(kind, &folder);
+        let mut proxy = Self { kind, front: settings.front, port, certificate, folder, process };
+        proxy.listens().await;
+        proxy
     }
 
     pub(crate) fn url(&self) -> String {
         let scheme = if self.front == Front::Tls { "wss" } else { "ws" };
-        format!("{scheme}://{}/", self.address)
+        format!("{scheme}://{}/", self.port.address())
     }
 
     pub(crate) fn certificate(&self) -> &Certificate {
@@ -141,15 +161,22 @@ impl Proxy {
 
     /// Starts it again where it was, as its supervisor would.
     pub(crate) async fn start_again(&mut self) {
-        let again = async {
-            loop {
-                self.process = spawn(self.kind, &self.folder);
-                if listens(&mut self.process, self.address).await {
-                    return;
+        self.process = spawn(self.kind, &self.folder);
+        self.listens().await;
+    }
+
+    async fn listens(&mut self) {
+        let ready = async {
+            while TcpStream::connect(self.port.address()).await.is_err() {
+                if let Some(status) = self.process.try_wait().expect("a child of ours") {
+                    let log = std::fs::read_to_string(self.folder.path("log"));
+                    panic!("{:?}: {status}, {}", self.kind, log.unwrap_or_default());
                 }
+                // Nobody tells when it listens.
+                sleep(Duration::from_millis(20)).await;
             }
         };
-        within("the proxy's start on its old port", again).await;
+        within("the proxy's start", ready).await;
     }
 
     /// Lets it stand still: its sockets stay open, and nothing moves.
@@ -164,6 +191,18 @@ impl Proxy {
             Kind::HaProxy => Signal::SIGUSR2,
         };
         kill(self.pid(), signal).expect("a process that lives");
+    }
+
+    /// Says a command to HAProxy's runtime API; its answer.
+    pub(crate) async fn tell(&self, command: &str) -> String {
+        let job = async {
+            let mut socket = UnixStream::connect(self.folder.path("admin.sock")).await?;
+            socket.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        within("the runtime API's answer", job).await.expect("a runtime API")
     }
 
     fn pid(&self) -> Pid {
@@ -205,23 +244,6 @@ fn spawn(kind: Kind, folder: &Folder) -> Child {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
-}
-
-/// Whether it took its port; if it ended instead, somebody else has that.
-async fn listens(process: &mut Child, address: SocketAddr) -> bool {
-    let ready = async {
-        loop {
-            if process.try_wait().expect("a child of ours").is_some() {
-                return false;
-            }
-            if TcpStream::connect(address).await.is_ok() {
-                return true;
-            }
-            // Nobody tells when it listens.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within("the proxy's start", ready).await
 }
 
 /// The lines in the middle are those that the manual shows.
@@ -286,11 +308,17 @@ fn haproxy(
         Front::Plain => String::new(),
         Front::Tls => format!("ssl crt {} alpn http/1.1", folder.path("both.pem")),
     };
-    let send_proxy = if settings.send_proxy { "send-proxy" } else { "" };
+    let mut options = String::new();
+    if settings.send_proxy {
+        options.push_str(" send-proxy");
+    }
+    if settings.checks {
+        options.push_str(" check inter 200ms fall 1 rise 1");
+    }
     let servers: String = ["a", "b"]
         .iter()
         .zip(servers)
-        .map(|(name, server)| format!("    server {name} {server} {send_proxy}\n"))
+        .map(|(name, server)| format!("    server {name} {server}{options}\n"))
         .collect();
     let admin = folder.path("admin.sock");
     format!(
@@ -307,7 +335,7 @@ defaults
     timeout http-request 10s
     timeout tunnel {idle}ms
     option forwardfor
-    option redispatch
+    option redispatch 1
     retries 3
 
 frontend websocket
@@ -316,6 +344,9 @@ frontend websocket
 
 backend wsmux
     balance leastconn
+    option httpchk
+    http-check send meth GET uri / ver HTTP/1.1 hdr Host wsmux
+    http-check expect status 426
 {servers}
 "#
     )
