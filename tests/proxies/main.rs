@@ -195,7 +195,7 @@ async fn a_reloaded_proxy_ends_the_old_connection_and_serves_new_ones(
     let pair = Pair::new(kind, &settings, config(|c| _ = c.max_idle_timeout(late))).await;
     let (mut ours, mut theirs) = pair.stream_under_way().await;
 
-    pair.proxy.reload();
+    pair.proxy.reload().await;
     let (here, there) = tokio::join!(ours.ended(), theirs.ended());
     assert_cut(&here);
     assert_cut(&there);

@@ -169,8 +169,7 @@ impl Proxy {
         let ready = async {
             while TcpStream::connect(self.port.address()).await.is_err() {
                 if let Some(status) = self.process.try_wait().expect("a child of ours") {
-                    let log = std::fs::read_to_string(self.folder.path("log"));
-                    panic!("{:?}: {status}, {}", self.kind, log.unwrap_or_default());
+                    panic!("{:?}: {status}, {}", self.kind, self.log());
                 }
                 // Nobody tells when it listens.
                 sleep(Duration::from_millis(20)).await;
@@ -185,12 +184,22 @@ impl Proxy {
     }
 
     /// Has it read its configuration again: a new worker listens, and the old one ends within a second.
-    pub(crate) fn reload(&self) {
-        let signal = match self.kind {
-            Kind::Nginx => Signal::SIGHUP,
-            Kind::HaProxy => Signal::SIGUSR2,
+    pub(crate) async fn reload(&self) {
+        if self.kind == Kind::Nginx {
+            return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
+        }
+        let reload = async {
+            // HAProxy's worker listens before its master hears signals.
+            while !self.log().contains("Reloading HAProxy") {
+                kill(self.pid(), Signal::SIGUSR2).expect("a process that lives");
+                sleep(Duration::from_millis(200)).await;
+            }
         };
-        kill(self.pid(), signal).expect("a process that lives");
+        within("the reload", reload).await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path("log")).unwrap_or_default()
     }
 
     /// Says a command to HAProxy's runtime API; its answer.
