@@ -53,9 +53,10 @@ pub(super) struct Reader {
     from: Side,
     max_message: u64,
     buffer: BytesMut,
-    /// Blocks that are full, the oldest first.
-    spare: VecDeque<BytesMut>,
-    /// How large the block was that `buffer` is the rest of.
+    /// Blocks that are full, the newest first, and how large each is in truth: what is taken of one again may
+    /// show less of it.
+    spare: VecDeque<(BytesMut, usize)>,
+    /// How large the block is that `buffer` is a part of.
     block: usize,
     /// How much to ask the stream for: it doubles with reads that fill it, and halves with small ones.
     read_size: usize,
@@ -126,29 +127,29 @@ impl Reader {
         self.spare = VecDeque::new();
         self.read_size = MIN_READ;
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            (self.buffer, self.block) = (BytesMut::new(), 0);
         }
     }
 
     /// Goes on in another block, with what is left in this one and room for `wanted` bytes more.
     fn next_block(&mut self, wanted: usize) {
         if self.buffer.try_reclaim(wanted) {
-            self.block = self.buffer.capacity();
             return;
         }
         let len = self.buffer.len() + wanted;
-        let free = self.spare.iter_mut().position(|block| block.try_reclaim(len));
-        let mut next = match free.and_then(|free| self.spare.remove(free)) {
-            Some(block) => block,
-            None => BytesMut::with_capacity(len),
-        };
+        let free = self.spare.iter_mut().position(|(block, _)| block.try_reclaim(len));
+        let (mut next, size) = free.and_then(|free| self.spare.remove(free)).unwrap_or_else(|| {
+            let new = BytesMut::with_capacity(len);
+            let size = new.capacity();
+            (new, size)
+        });
         next.extend_from_slice(&self.buffer);
-        let last_block = std::mem::replace(&mut self.block, next.capacity());
         let mut last = std::mem::replace(&mut self.buffer, next);
-        if last_block <= MAX_SPARE_BLOCK {
+        let size = std::mem::replace(&mut self.block, size);
+        if (1..=MAX_SPARE_BLOCK).contains(&size) {
             last.clear();
             self.spare.truncate(MAX_SPARE_BLOCKS - 1);
-            self.spare.push_front(last);
+            self.spare.push_front((last, size));
         }
     }
 
@@ -242,5 +243,29 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
             Ok((code, reason)) => Item::Close { code, reason },
             Err(words) => Item::Garbage(words),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a small message would be taken for most of its block, and keep all of it.
+    #[test]
+    fn a_block_that_is_filled_again_counts_with_all_its_memory() {
+        let mut reader = Reader::new(Side::Client, &[], u64::MAX);
+        let take = |reader: &mut Reader, len| {
+            reader.buffer.resize(len, 0);
+            reader.buffer.split_to(len).freeze()
+        };
+        reader.next_block(MAX_READ);
+        let first = reader.block;
+        let read_soon = take(&mut reader, MAX_READ / 2);
+        reader.next_block(MAX_READ);
+        drop(read_soon);
+        let rest = reader.block;
+        let _unread = take(&mut reader, rest);
+        reader.next_block(MIN_READ);
+        assert_eq!(reader.block, first, "and not what was asked of it");
     }
 }
