@@ -276,12 +276,10 @@ impl<S: Socket + Unpin> Driver<S> {
         // After the socket was read: a peer is not silent while its message waits.
         let next = state.engine.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
-        if rang && next.is_some_and(|next| next <= now) {
+        let due = rang && next.is_some_and(|next| next <= now);
+        if due {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
-            // A deadline is reached in silence alone.
-            self.socket.rest();
-            (self.message, self.batch) = Default::default();
         }
         // What came before the write failed is read after it has: once more, then.
         let read_out = wrote_in_vain && received == Progress::Blocked;
@@ -301,6 +299,11 @@ impl<S: Socket + Unpin> Driver<S> {
         };
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);
+        if due {
+            // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
+            self.socket.rest();
+            (self.message, self.batch) = Default::default();
+        }
         next
     }
 }

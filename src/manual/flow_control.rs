@@ -107,7 +107,7 @@
 //! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire, where the budget
 //! does not count. Besides that come
 //! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
-//! empty, the socket's once nothing has come for a keep-alive interval; an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
+//! empty, the socket's once nothing has come for a keep-alive interval or an idle timeout (never, without either); an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
 //!

@@ -248,11 +248,11 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Else a small message would be taken for most of its block, and keep all of it.
     #[test]
     fn a_block_that_is_filled_again_counts_with_all_its_memory() {
+        use super::{MAX_READ, MIN_READ, Reader, Side};
+
         let mut reader = Reader::new(Side::Client, &[], u64::MAX);
         let take = |reader: &mut Reader, len| {
             reader.buffer.resize(len, 0);
