@@ -383,9 +383,21 @@ impl WebSocketConnection {
         self.0.info.subprotocol()
     }
 
-    /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
+    /// The peer's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
+    /// showed none. A client that accepts any certificate has verified nothing.
     pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
         self.0.info.peer_certificates()
+    }
+
+    /// What an [authorising hook](crate::authorize::Accept::data) of the server has attached to the connection,
+    /// of this type; `None` where it has attached none.
+    pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.info.application_data()
+    }
+
+    /// What the handles share, for whoever is no handle that would keep the connection open.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.0.without_handle()
     }
 }
 

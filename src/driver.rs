@@ -385,7 +385,9 @@ impl Drop for Finish {
         state.engine.abandon(now);
         self.0.dispatch(&mut state, &mut wakers);
         state.finished = true;
+        let kept = state.kept.take();
         drop(state);
+        drop(kept);
         self.0.finished.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
+use tokio_tungstenite::tungstenite::http::{Extensions, HeaderMap, Request};
 
 /// What the handshake of a connection said. Cheap to clone.
 ///
@@ -17,6 +17,7 @@ pub struct ConnectionInfo {
     pub(crate) peer_certificates: Option<Arc<[Bytes]>>,
     pub(crate) request: Option<Arc<Request<()>>>,
     pub(crate) response_headers: Option<Arc<HeaderMap>>,
+    pub(crate) application_data: Arc<Extensions>,
 }
 
 impl ConnectionInfo {
@@ -50,5 +51,11 @@ impl ConnectionInfo {
     /// The headers of the server's answer, on both ends.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
+    }
+
+    /// What an [authorising hook](crate::authorize::Accept::data) of the server has attached to the connection,
+    /// of this type; `None` where it has attached none.
+    pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.application_data.get::<Arc<T>>().cloned()
     }
 }

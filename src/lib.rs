@@ -37,6 +37,7 @@
 //! - [Defaults](manual::defaults): each setting, its reason, and when to change it
 //! - [Flow control](manual::flow_control): credit, memory, priorities
 //! - [Closing](manual::closing): how streams and connections end, without losing data
+//! - [Authentication](manual::authentication): certificates, passwords and tokens, and where each belongs
 //! - [Cancel safety](manual::cancel_safety): what a dropped future does
 //! - [Reconnecting](manual::reconnecting): what survives the loss of a connection
 //! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
@@ -132,8 +133,8 @@ pub use {
     recv_stream::RecvStream,
     send_stream::SendStream,
     server::{
-        AcceptError, BindError, Connecting, WebSocketAcceptor, WebSocketServer,
-        WebSocketServerBuilder,
+        AcceptError, BindError, Connecting, Listener, ShutdownReport, WebSocketAcceptor,
+        WebSocketServer, WebSocketServerBuilder, authorize,
     },
     stream::{JoinError, WebSocketStream},
 };

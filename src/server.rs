@@ -1,7 +1,13 @@
-//! Listening: TCP, TLS, the upgrade, and a connection over it.
+//! Listening: TCP and Unix sockets, and what is accepted on them.
 
+mod accept;
+pub mod authorize;
 mod builder;
 mod error;
+mod limits;
+mod listener;
+mod login;
+mod shutdown;
 
 use std::{
     fmt,
@@ -9,42 +15,38 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
+use self::{
+    accept::Guest,
+    limits::{HandshakePlace, Places},
+    listener::{Incoming, canonical},
+    shutdown::Registry,
+};
 pub use self::{
+    accept::WebSocketAcceptor,
     builder::WebSocketServerBuilder,
     error::{AcceptError, BindError},
+    listener::Listener,
+    shutdown::ShutdownReport,
 };
-use crate::{
-    Config, ConnectionInfo, WebSocketConnection,
-    handshake::{
-        head::{HeadError, read_head},
-        server::{self as handshake, Refusal},
-    },
-    proto::{Side, Wire},
-    socket::FramedSocket,
-    trace,
-};
+use crate::{ConnectionInfo, VarInt, WebSocketConnection, trace};
 
 /// How long accepting rests when the system is out of file descriptors or memory: long enough for some
 /// connection to end, short enough for nobody to notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a refused client may take to read its answer, and how many bytes it may still be sending: to
-/// close before that would have the system throw the answer away.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Takes connections from clients.
 ///
@@ -64,12 +66,20 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// ```
 ///
 /// Each handshake under way holds up to 64 KiB, and what TLS needs, for at most the
-/// [handshake timeout](Config::handshake_timeout). Their number is the caller's to limit, by a semaphore around
-/// [`accept`](Self::accept) for example.
+/// [handshake timeout](crate::Config::handshake_timeout). The builder's
+/// [`max_handshakes`](WebSocketServerBuilder::max_handshakes) limits their number,
+/// [`max_connections`](WebSocketServerBuilder::max_connections) and
+/// [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) that of the connections.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    listener: TcpListener,
+    /// None of them once the server is closed.
+    listeners: Mutex<Arc<[Listener]>>,
+    addresses: Vec<SocketAddr>,
+    /// Which listener is asked first, in turn: a busy one must not starve the others.
+    turn: AtomicUsize,
     acceptor: WebSocketAcceptor,
+    places: Places,
+    registry: Arc<Registry>,
     closed: watch::Sender<bool>,
 }
 
@@ -79,17 +89,51 @@ impl WebSocketServer {
         WebSocketServerBuilder::new()
     }
 
-    /// A server over a TCP socket that listens already.
-    pub fn new(listener: TcpListener, acceptor: WebSocketAcceptor) -> Self {
-        Self { listener, acceptor, closed: watch::Sender::new(false) }
+    /// A server over a socket that listens already: tokio's `TcpListener` or `UnixListener`, or a [`Listener`].
+    pub fn new(listener: impl Into<Listener>, acceptor: WebSocketAcceptor) -> Self {
+        Self::with_listeners([listener.into()], acceptor)
     }
 
-    /// The address that the server listens on: the port, where it was bound to port 0.
+    /// A server over several sockets that listen already, for example one for TCP and one Unix socket:
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)]
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wsmux::{Listener, WebSocketServer};
+    ///
+    /// let mut listeners = Listener::tcp(["[::]:8080"]).await?;
+    /// listeners.push(Listener::unix("/run/example.sock")?);
+    /// let server = WebSocketServer::with_listeners(listeners, WebSocketServer::builder().build()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_listeners(
+        listeners: impl IntoIterator<Item = Listener>,
+        acceptor: WebSocketAcceptor,
+    ) -> Self {
+        let listeners: Arc<[_]> = listeners.into_iter().collect();
+        Self {
+            addresses: listeners.iter().filter_map(Listener::local_addr).collect(),
+            listeners: Mutex::new(listeners),
+            turn: AtomicUsize::new(0),
+            places: Places::new(acceptor.0.limits),
+            acceptor,
+            registry: Registry::new(),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// The address that the server listens on, the first of several: the port, where it was bound to port 0.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) of a server without a TCP socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// All TCP addresses that the server listens on.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What turns the server's streams of bytes into connections, for streams that come another way.
@@ -97,12 +141,40 @@ impl WebSocketServer {
         &self.acceptor
     }
 
+    /// How many connections that the server accepted have not ended, the closing handshake included.
+    pub fn connections(&self) -> usize {
+        self.registry.live()
+    }
+
+    /// Uses this configuration as it is for clients that are accepted from now on: for a certificate that is
+    /// renewed, or other roots for those of the clients. Connections go on, and so do handshakes whose TLS has begun.
+    /// A session of the configuration before is not resumed, unless the two share a store of sessions.
+    #[cfg(feature = "tls")]
+    pub fn set_tls_config(&self, config: Arc<rustls::ServerConfig>) {
+        self.acceptor.set_tls_config(config);
+    }
+
+    /// Shows this certificate to clients that are accepted from now on, and asks them for theirs as the builder said;
+    /// else as [`set_tls_config`](Self::set_tls_config).
+    ///
+    /// # Errors
+    /// [`BuildError::Tls`](crate::BuildError::Tls) where the key is not the certificate's, for example; everything
+    /// stays as it was then.
+    #[cfg(feature = "tls")]
+    pub fn set_certificate(
+        &self,
+        chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
+        key: rustls::pki_types::PrivateKeyDer<'static>,
+    ) -> Result<(), crate::BuildError> {
+        self.acceptor.set_certificate(chain, key)
+    }
+
     /// Waits for the next client. Its handshake is for the [`Connecting`] to do, best in a task of its own:
     /// then a client that is slow holds up nobody. `None` once the server is [closed](Self::close).
     ///
     /// It does not fail. A client that is gone before it is accepted is passed over; when the system is out of
     /// file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) clients wait in the system's queue,
-    /// and every 100 ms it is tried again.
+    /// and every 100 ms it is tried again. Beyond the builder's limits clients wait there, too, or are closed.
     ///
     /// # Cancel safety
     /// No client is lost when the future is dropped.
@@ -112,43 +184,108 @@ impl WebSocketServer {
         tokio::select! {
             biased;
             _ = wait => None,
-            accepted = self.accept_tcp() => Some(accepted),
+            accepted = self.accept_next() => Some(accepted),
         }
     }
 
-    async fn accept_tcp(&self) -> Connecting {
+    async fn accept_next(&self) -> Connecting {
+        let mut vacancy = self.places.vacancy().await;
         loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) => return self.connecting(stream, address),
-                Err(error) if is_of_one_client(&error) => {}
+            let incoming = match self.incoming().await {
+                Ok(incoming) => incoming,
+                Err(error) if is_of_one_client(&error) => continue,
                 Err(error) => {
                     trace::accept_paused(&error);
                     sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let address = incoming.address();
+            match self.places.take(vacancy, address.map(|address| address.ip())) {
+                Ok((place, handshake)) => {
+                    let guest = Guest { registry: self.registry.clone(), place };
+                    return self.connecting(incoming, address, guest, handshake);
+                }
+                Err(given_back) => {
+                    trace::address_limit(address);
+                    vacancy = given_back;
                 }
             }
         }
     }
 
-    fn connecting(&self, stream: TcpStream, address: SocketAddr) -> Connecting {
-        let start = Instant::now();
-        let settings = self.acceptor.0.clone();
-        let info = ConnectionInfo {
-            remote_address: Some(address),
-            local_address: stream.local_addr().ok(),
-            ..ConnectionInfo::default()
-        };
-        let future = Box::pin(async move {
-            stream.set_nodelay(true)?;
-            let failed = |error: &_| trace::accept_failed(error, Some(address));
-            settings.open(start, stream, info).await.inspect_err(failed)
-        });
-        Connecting { future, remote_address: address }
+    /// The next client of any listener.
+    async fn incoming(&self) -> io::Result<Incoming> {
+        let listeners = self.lock_listeners().clone();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % listeners.len().max(1);
+        let (before, after) = listeners.split_at(first);
+        let in_turn = after.iter().chain(before);
+        let mut waiting: Vec<_> = in_turn.map(|listener| Box::pin(listener.accept())).collect();
+        // A client that is accepted is returned: those that are dropped have accepted none.
+        std::future::poll_fn(|cx| {
+            let mut polled = waiting.iter_mut().map(|listener| listener.as_mut().poll(cx));
+            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
     }
 
-    /// From now on [`accept`](Self::accept) gives `None`. Connections go on, and so do handshakes; the port is
-    /// free once the server is dropped.
+    fn connecting(
+        &self,
+        incoming: Incoming,
+        remote_address: Option<SocketAddr>,
+        guest: Guest,
+        handshake: HandshakePlace,
+    ) -> Connecting {
+        let start = Instant::now();
+        let settings = self.acceptor.0.clone();
+        let failed = move |error: &_| trace::accept_failed(error, remote_address);
+        let info = ConnectionInfo { remote_address, ..ConnectionInfo::default() };
+        let future: Pin<Box<dyn Future<Output = _> + Send>> = match incoming {
+            Incoming::Tcp(stream, _) => Box::pin(async move {
+                let _handshake = handshake;
+                stream.set_nodelay(true)?;
+                let local_address = stream.local_addr().ok().map(canonical);
+                let info = ConnectionInfo { local_address, ..info };
+                settings.open(start, stream, info, Some(guest)).await.inspect_err(failed)
+            }),
+            #[cfg(unix)]
+            Incoming::Unix(stream) => Box::pin(async move {
+                let _handshake = handshake;
+                settings.open(start, stream, info, Some(guest)).await.inspect_err(failed)
+            }),
+        };
+        Connecting { future, remote_address }
+    }
+
+    fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Arc<[Listener]>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on [`accept`](Self::accept) gives `None`, and nobody listens any more: who waits in the system's
+    /// queue or comes later is refused there. Connections go on, and so do handshakes.
     pub fn close(&self) {
         self.closed.send_replace(true);
+        *self.lock_listeners() = Arc::default();
+    }
+
+    /// Ends the server and every connection that it has accepted.
+    ///
+    /// It [closes](Self::close) the server, ends the handshakes (with 503, where a request has come), and
+    /// [shuts down](WebSocketConnection::shutdown) each connection: no new streams, and a close with code 0 once
+    /// those that are open have ended. What has not ended within `timeout` is
+    /// [closed](WebSocketConnection::close) with `code` and `reason`, and waited for: at most the
+    /// [close timeout](crate::Config::close_timeout) more. The report says how many there were of each.
+    ///
+    /// Keep a handle of each connection until it has [ended](WebSocketConnection::closed): with the last one it is
+    /// closed at once. Connections made by the [`acceptor`](Self::acceptor) are not the server's.
+    ///
+    /// # Cancel safety
+    /// All of it has begun with the first poll. When the future is dropped, the connections go on to drain, without
+    /// a timeout; it can be called again.
+    pub async fn shutdown(&self, timeout: Duration, code: VarInt, reason: &[u8]) -> ShutdownReport {
+        self.close();
+        let reason = Bytes::copy_from_slice(reason);
+        self.registry.shut_down(timeout, code, reason).await
     }
 }
 
@@ -171,12 +308,12 @@ fn is_of_one_client(error: &io::Error) -> bool {
 #[must_use = "the handshake is done by awaiting it"]
 pub struct Connecting {
     future: Pin<Box<dyn Future<Output = Result<WebSocketConnection, AcceptError>> + Send>>,
-    remote_address: SocketAddr,
+    remote_address: Option<SocketAddr>,
 }
 
 impl Connecting {
-    /// The client's address, or that of the proxy before it.
-    pub fn remote_address(&self) -> SocketAddr {
+    /// The client's address, or that of the proxy before it; `None` on a Unix socket.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }
 }
@@ -195,160 +332,4 @@ impl fmt::Debug for Connecting {
             .field("remote_address", &self.remote_address)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes connections of streams of bytes that clients have opened; the part of a server that does not
-/// listen. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct WebSocketAcceptor(Arc<Settings>);
-
-impl WebSocketAcceptor {
-    /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
-    /// client's transport parameters. The [handshake timeout](Config::handshake_timeout) covers all of it.
-    ///
-    /// # Errors
-    /// [`AcceptError`].
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, the stream is dropped.
-    pub async fn from_io<S>(&self, io: S) -> Result<WebSocketConnection, AcceptError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let failed = |error: &_| trace::accept_failed(error, None);
-        self.0.open(Instant::now(), io, ConnectionInfo::default()).await.inspect_err(failed)
-    }
-}
-
-type Authorize = dyn Fn(&ConnectionInfo) -> Result<(), StatusCode> + Send + Sync;
-
-struct Settings {
-    /// The subprotocols that are spoken; none where QMux is not.
-    accepted: Vec<String>,
-    jsws: bool,
-    headers: HeaderMap,
-    config: Config,
-    authorize: Option<Box<Authorize>>,
-    #[cfg(feature = "tls")]
-    tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("accepted", &self.accepted)
-            .field("jsws", &self.jsws)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Settings {
-    async fn open<S>(
-        &self,
-        start: Instant,
-        io: S,
-        info: ConnectionInfo,
-    ) -> Result<WebSocketConnection, AcceptError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        #[cfg(feature = "tls")]
-        if let Some(config) = &self.tls {
-            let accept = tokio_rustls::TlsAcceptor::from(config.clone()).accept(io);
-            let io = match timeout(self.left(start), accept).await {
-                Ok(accepted) => accepted.map_err(|error| AcceptError::Tls(error.into()))?,
-                Err(_) => return Err(AcceptError::HandshakeTimeout),
-            };
-            let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
-            let info = ConnectionInfo { peer_certificates, ..info };
-            return self.finish(start, io, info).await;
-        }
-        self.finish(start, io, info).await
-    }
-
-    /// W-23: all steps share one timeout.
-    fn left(&self, start: Instant) -> Duration {
-        self.config.handshake_timeout.saturating_sub(start.elapsed())
-    }
-
-    async fn finish<S>(
-        &self,
-        start: Instant,
-        mut io: S,
-        mut info: ConnectionInfo,
-    ) -> Result<WebSocketConnection, AcceptError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let mut buf = Vec::new();
-        let head = read_head(&mut io, &mut buf, handshake::parse);
-        let decided = match timeout(self.left(start), head).await {
-            Ok(Ok(request)) => self.decide(request, &mut info),
-            Ok(Err(HeadError::Invalid(refusal))) => Err(refusal),
-            Ok(Err(HeadError::TooLarge)) => Err(handshake::too_large()),
-            Ok(Err(HeadError::Io(error))) => return Err(error.into()),
-            Err(_) => {
-                let late = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long");
-                refuse(io, &late).await;
-                return Err(AcceptError::HandshakeTimeout);
-            }
-        };
-        let (wire, headers) = match decided {
-            Ok(decided) => decided,
-            Err(refusal) => {
-                refuse(io, &refusal).await;
-                let Refusal { status, reason } = refusal;
-                return Err(AcceptError::Refused { status, reason });
-            }
-        };
-        let answer = handshake::switching_protocols(&headers);
-        let write = async {
-            io.write_all(&answer).await?;
-            io.flush().await
-        };
-        timeout(self.left(start), write).await.map_err(|_| AcceptError::HandshakeTimeout)??;
-        info.response_headers = Some(headers.into());
-
-        trace::handshake_completed(Side::Server, wire, &info);
-
-        let mut config = self.config.clone();
-        config.handshake_timeout = self.left(start);
-        // A client may send its parameters right behind its request.
-        let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
-        let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
-        connection.established().await?;
-        Ok(connection)
-    }
-
-    /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
-    fn decide(
-        &self,
-        request: tokio_tungstenite::tungstenite::http::Request<()>,
-        info: &mut ConnectionInfo,
-    ) -> Result<(Wire, HeaderMap), Refusal> {
-        handshake::check(&request)?;
-        let (wire, name) = handshake::select(request.headers(), &self.accepted, self.jsws)?;
-        let headers = handshake::accept(&request, name, &self.headers)?;
-        info.subprotocol = name.map(Into::into);
-        info.request = Some(request.into());
-        if let Some(Err(status)) = self.authorize.as_ref().map(|authorize| authorize(info)) {
-            // Nothing else would be understood as a refusal.
-            let is_error = status.is_client_error() || status.is_server_error();
-            let status = if is_error { status } else { StatusCode::FORBIDDEN };
-            return Err(Refusal::new(status, "not authorised"));
-        }
-        Ok((wire, headers))
-    }
-}
-
-/// Answers, and closes so that the answer arrives. Whether it does is the client's affair.
-async fn refuse(mut io: impl AsyncRead + AsyncWrite + Unpin, refusal: &Refusal) {
-    let answer = async {
-        io.write_all(&refusal.to_bytes()).await?;
-        io.shutdown().await?;
-        // Bytes that nobody reads would turn the close into a reset, which overtakes the answer.
-        tokio::io::copy(&mut io.take(LINGER_BYTES as u64), &mut tokio::io::sink()).await
-    };
-    let _ = timeout(LINGER, answer).await;
 }

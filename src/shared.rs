@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -64,7 +65,12 @@ pub(crate) struct State {
     pub(crate) finished: bool,
     /// What the socket last said of its path.
     pub(crate) socket_rtt: Option<Duration>,
+    /// Dropped when the connection has ended and its socket is gone.
+    pub(crate) kept: Option<Kept>,
 }
+
+/// Something that lives as long as a connection.
+pub(crate) type Kept = Box<dyn fmt::Debug + Send>;
 
 impl Shared {
     pub(crate) fn new(engine: Connection, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
@@ -86,6 +92,7 @@ impl Shared {
                 openers: Default::default(),
                 finished: false,
                 socket_rtt: None,
+                kept: None,
             }),
             epoch,
             info,
@@ -178,6 +185,18 @@ impl Shared {
         wakers.extend(state.driver.take());
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Keeps this for as long as the connection lives, which may be over already.
+    pub(crate) fn keep(&self, kept: Kept) {
+        let mut state = self.lock();
+        // Its drop may lock, as that of a waker.
+        let dropped = match state.finished {
+            true => Some(kept),
+            false => state.kept.replace(kept),
+        };
+        drop(state);
+        drop(dropped);
     }
 
     /// Ends the connection, and tells everybody here at once.
@@ -352,7 +371,6 @@ impl ConnectionRef {
     }
 
     /// What it refers to, for whoever is no handle.
-    #[cfg(feature = "blocking")]
     pub(crate) fn without_handle(&self) -> Arc<Shared> {
         self.0.clone()
     }

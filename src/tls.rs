@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustls::{
-    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, RootCertStore,
+    ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
+
+use crate::BuildError;
 
 /// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
 const ALPN: &[u8] = b"http/1.1";
@@ -87,14 +90,42 @@ fn platform(
     }
 }
 
+/// Which clients' certificates a server accepts.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientAuth {
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// Whether clients without one are turned away.
+    pub(crate) required: bool,
+}
+
 /// A server's TLS, with one certificate.
-pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+pub(crate) fn server_config(
+    identity: &Identity,
+    clients: Option<&ClientAuth>,
+) -> Result<Arc<ServerConfig>, BuildError> {
+    let failed = |error: rustls::Error| BuildError::Tls(error.to_string());
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(client_verifier(clients)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(failed)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+fn client_verifier(clients: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, BuildError> {
+    let mut roots = RootCertStore::empty();
+    for root in &clients.roots {
+        roots.add(root.clone()).map_err(|error| BuildError::Tls(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| BuildError::Tls(error.to_string()))
 }
 
 /// The chain that the peer showed.

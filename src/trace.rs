@@ -87,6 +87,16 @@ pub(crate) fn accept_paused(error: &std::io::Error) {
     event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
 }
 
+/// A client was closed, for its address has its share of connections.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
+    event!(
+        DEBUG,
+        "server.address_limit",
+        remote_address = remote_address.map(::tracing::field::display)
+    );
+}
+
 /// A connection's qlog could not be written.
 #[cfg(feature = "qlog")]
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
@@ -127,7 +137,7 @@ pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]
     match error {
-        AcceptError::Refused { .. } => {
+        AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
             event!(
                 DEBUG,
                 "handshake.refused",

@@ -3,10 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    time::Duration,
 };
 
 use super::{WebSocketConnection, background::Background};
-use crate::{AcceptError, WebSocketAcceptor};
+use crate::{AcceptError, ShutdownReport, VarInt, WebSocketAcceptor};
 
 /// Takes connections from clients. Several threads may accept at once.
 #[derive(Debug)]
@@ -59,10 +60,16 @@ impl WebSocketServer {
         Some(Connecting { connecting, background: self.background.clone() })
     }
 
-    /// From now on [`accept`](Self::accept) gives `None`, also to the threads that wait in it. Connections go
-    /// on, and so do handshakes; the port is free once the server is dropped.
+    /// From now on [`accept`](Self::accept) gives `None`, also to the threads that wait in it, and nobody listens
+    /// any more. Connections go on, and so do handshakes.
     pub fn close(&self) {
         self.server.close();
+    }
+
+    /// Ends the server and every connection that it has accepted; see the
+    /// [async server's](crate::WebSocketServer::shutdown).
+    pub fn shutdown(&self, timeout: Duration, code: VarInt, reason: &[u8]) -> ShutdownReport {
+        self.background.wait(self.server.shutdown(timeout, code, reason))
     }
 }
 
@@ -76,8 +83,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// The client's address, or that of the proxy before it.
-    pub fn remote_address(&self) -> SocketAddr {
+    /// The client's address, or that of the proxy before it; `None` on a Unix socket.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
         self.connecting.remote_address()
     }
 

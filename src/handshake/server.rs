@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
     handshake::derive_accept_key,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+        header,
+    },
 };
 
-use super::{elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
+use super::{RESERVED, elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
 use crate::proto::Wire;
 
 /// A request that is answered with a status and closed.
@@ -15,11 +19,14 @@ use crate::proto::Wire;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
+    pub(crate) headers: HeaderMap,
+    /// Instead of the reason.
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into() }
+        Self { status, reason: reason.into(), headers: HeaderMap::new(), body: None }
     }
 
     fn bad(reason: &'static str) -> Self {
@@ -28,13 +35,12 @@ impl Refusal {
 
     /// The response, with its reason as its body.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let body = format!("{}\n", self.reason);
-        let mut headers = HeaderMap::new();
+        let body = self.body.clone().unwrap_or_else(|| format!("{}\n", self.reason).into());
+        let mut headers = self.headers.clone();
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };
         insert(header::CONNECTION, "close");
-        insert(header::CONTENT_TYPE, "text/plain; charset=utf-8");
         match self.status {
             // RFC 9110 §15.5.6.
             StatusCode::METHOD_NOT_ALLOWED => insert(header::ALLOW, "GET"),
@@ -46,9 +52,31 @@ impl Refusal {
             }
             _ => {}
         }
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.entry(header::CONTENT_TYPE).or_insert(plain);
         headers.insert(header::CONTENT_LENGTH, body.len().into());
-        response(self.status, &headers, body.as_bytes())
+        response(self.status, &headers, &body)
     }
+}
+
+/// The response to a request that asks for no WebSocket, after which the connection is closed.
+pub(crate) fn page(page: Response<Bytes>, method: &Method) -> Vec<u8> {
+    let (mut head, body) = page.into_parts();
+    // The first to be sent is the last: it cannot promise another.
+    if head.status.is_informational() {
+        head.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    for name in &RESERVED {
+        head.headers.remove(name);
+    }
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    // RFC 9110 §8.6, §9.3.2, §15.3.5, §15.4.5.
+    let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_body {
+        head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    }
+    let sent = if has_body && method != Method::HEAD { &body[..] } else { b"" };
+    response(head.status, &head.headers, sent)
 }
 
 fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
@@ -127,6 +155,11 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether the request is meant for a WebSocket, however faulty.
+pub(crate) fn wants_websocket(request: &Request<()>) -> bool {
+    has_element(request.headers(), &header::UPGRADE, "websocket")
+}
+
 /// Whether this is base64 of 16 bytes. The last digit's spare bits may be anything, for they are not zero
 /// in the standard's own example (RFC 6455 §4.1).
 fn is_key(key: &[u8]) -> bool {
@@ -149,15 +182,21 @@ pub(crate) fn select<'a>(
             false => Err(Refusal::bad("no subprotocol offered")),
         };
     }
-    // W-16, W-17.
-    let offered = |name: &&String| {
-        elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
-    };
-    match accepted.iter().find(offered) {
+    match acceptable(headers, accepted).next() {
         Some(name) => Ok((Wire::QMux, Some(name))),
         // W-18, W-21.
         None => Err(Refusal::bad("no subprotocol that is offered is spoken here")),
     }
+}
+
+/// Those subprotocols that the server accepts and the client offers, in the server's order (W-16, W-17).
+pub(crate) fn acceptable<'a>(
+    headers: &HeaderMap,
+    accepted: &'a [String],
+) -> impl Iterator<Item = &'a String> {
+    accepted.iter().filter(|name| {
+        elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
+    })
 }
 
 /// The response's headers. No extension is ever among them (W-4).

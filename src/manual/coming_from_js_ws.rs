@@ -46,7 +46,7 @@
 //! | `new WebSocketServer({config})`, `start({host, port})` | [`WebSocketServer::builder`](crate::WebSocketServer::builder), then [`bind`](crate::WebSocketServerBuilder::bind) |
 //! | `start({path})` | the path in [`authorize`](crate::WebSocketServerBuilder::authorize), by [`ConnectionInfo::request`](crate::ConnectionInfo::request) |
 //! | an injected `https.Server` | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io), [`from_websocket`](crate::WebSocketConnection::from_websocket) |
-//! | `server.updateConfig` with new certificates | a [`ResolvesServerCert`](rustls::server::ResolvesServerCert) in [`tls_config`](crate::WebSocketServerBuilder::tls_config) |
+//! | `server.updateConfig` with new certificates | [`set_certificate`](crate::WebSocketServer::set_certificate), [`set_tls_config`](crate::WebSocketServer::set_tls_config) |
 //! | `EventWebSocketServerConnection` | [`accept`](crate::WebSocketServer::accept) |
 //! | `connection.newStream()` | [`open_bi`](crate::WebSocketConnection::open_bi) |
 //! | `EventWebSocketConnectionStream` | [`accept_bi`](crate::WebSocketConnection::accept_bi) |
@@ -73,7 +73,7 @@
 //! | `key`, `cert`, on a client | none | [`client_certificate`](crate::WebSocketClientBuilder::client_certificate) | none |
 //! | `ca` | the system's | [`add_root_certificate`](crate::WebSocketClientBuilder::add_root_certificate), *besides* the platform's | the platform's |
 //! | `verifyPeer`, on a client | `true` | always; [`danger_accept_any_certificate`](crate::WebSocketClientBuilder::danger_accept_any_certificate) for `false` | |
-//! | `verifyPeer`, on a server | `false` | a client verifier in [`tls_config`](crate::WebSocketServerBuilder::tls_config) | not asked |
+//! | `verifyPeer`, on a server | `false` | [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates) | not asked |
 //! | `verifyCallback` | none | see below | |
 //! | `reasonToCode`, `codeToReason` | 0; `Error("read 42")` | none: codes are numbers | |
 //! | stream limit | none | [`max_concurrent_bidi_streams`](crate::Config::max_concurrent_bidi_streams) | 100 |

@@ -121,7 +121,9 @@
 //! | subprotocols | offers `qmux-02` | accepts `qmux-02` |
 //! | application protocols | none | none |
 //! | TLS | by the URL; the platform's verifier and roots | none, until it has a certificate |
-//! | who may connect | | everyone; [`authorize`](crate::WebSocketServerBuilder::authorize) |
+//! | who may connect | | everyone; [authentication](super::authentication) |
+//! | clients' certificates | shows none | asks for none |
+//! | connections, those of one address, handshakes | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
 //! **js-ws has to be asked for** on either end. It is chosen by the absence of a subprotocol, and a client that
 //! offers nothing may mean neither wire.
@@ -130,7 +132,8 @@
 //! that speak different things then fail in the handshake and not in the middle of a stream, where either end
 //! [requires](crate::WebSocketClientBuilder::require_protocol) it. Otherwise the bare `qmux-02` stays acceptable.
 //!
-//! **A server that trusts cookies must look at `Origin`** in `authorize`: a web page of any origin can open a
+//! **A server that trusts cookies must look at `Origin`**, by
+//! [`AllowedOrigins`](crate::authorize::AllowedOrigins): a web page of any origin can open a
 //! WebSocket, and the browser sends the cookies along.
 //!
 //! **The TCP socket** of a client has Nagle's algorithm off and the system's own buffers, and no keep-alive of TCP's:

@@ -6,6 +6,7 @@
 //!   losing data.
 //! - [`cancel_safety`]: what happens when a future is dropped, for each async method.
 //! - [`reconnecting`]: what survives the loss of a connection, what was in flight, what may be sent again.
+//! - [`authentication`]: who the other end is, by TLS, by the upgrade, or by what it says.
 //! - [`observability`]: the counts, the events of feature `tracing`, the logs of feature `qlog`.
 //! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
@@ -16,6 +17,7 @@
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
 
+pub mod authentication;
 pub mod cancel_safety;
 pub mod closing;
 pub mod coming_from_js_ws;

@@ -40,6 +40,7 @@
 //! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | this client got no connection in any other way |
 //! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | this server got no connection in any other way |
 //! | `server.accept_paused` | WARN | `error` | the system is out of file descriptors or memory |
+//! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, for its address has its share of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
 //!
 //! `connection.closed` and `handshake.refused` quote words of the peer's, as strings, which subscribers escape.

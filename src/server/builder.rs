@@ -2,12 +2,22 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{Authorize, BindError, Settings, WebSocketAcceptor, WebSocketServer};
+#[cfg(feature = "tls")]
+use super::accept::Tls;
+use super::{
+    BindError, Listener, WebSocketAcceptor, WebSocketServer,
+    accept::Settings,
+    authorize::{Accept, Authorize, Refuse, UpgradeRequest},
+    limits::Limits,
+};
+#[cfg(feature = "tls")]
+use crate::tls::{ClientAuth, Identity, server_config};
 use crate::{
     BuildError, Config, ConnectionInfo,
     handshake::{Subprotocols, add_header},
@@ -22,11 +32,21 @@ pub struct WebSocketServerBuilder {
     subprotocols: Subprotocols,
     headers: HeaderMap,
     config: Config,
-    authorize: Option<Box<Authorize>>,
+    hooks: Vec<Box<dyn Authorize>>,
+    limits: Limits,
     #[cfg(feature = "tls")]
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<TlsSource>,
+    #[cfg(feature = "tls")]
+    clients: Option<ClientAuth>,
     /// The first mistake.
     error: Option<BuildError>,
+}
+
+/// Where the TLS comes from.
+#[cfg(feature = "tls")]
+enum TlsSource {
+    Identity(Identity),
+    Config(Arc<rustls::ServerConfig>),
 }
 
 impl std::fmt::Debug for WebSocketServerBuilder {
@@ -35,6 +55,7 @@ impl std::fmt::Debug for WebSocketServerBuilder {
             .field("qmux", &self.qmux)
             .field("jsws", &self.jsws)
             .field("subprotocols", &self.subprotocols)
+            .field("limits", &self.limits)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
@@ -49,9 +70,12 @@ impl WebSocketServerBuilder {
             subprotocols: Subprotocols::default(),
             headers: HeaderMap::new(),
             config: Config::default(),
-            authorize: None,
+            hooks: Vec::new(),
+            limits: Limits::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            clients: None,
             error: None,
         }
     }
@@ -114,13 +138,48 @@ impl WebSocketServerBuilder {
     /// and its certificate. With an error the client is refused with that status, or with 403 where it is no
     /// error's. Default: everyone is welcome.
     ///
+    /// It is the simple form of [`authorizer`](Self::authorizer), and must not block.
+    ///
     /// Web pages of any origin may open a WebSocket, and the browser sends its cookies along: a server that
-    /// trusts cookies has to look at `Origin` here.
-    pub fn authorize<F>(mut self, authorize: F) -> Self
+    /// trusts cookies has to look at `Origin`, as [`AllowedOrigins`](super::authorize::AllowedOrigins) does.
+    pub fn authorize<F>(self, authorize: F) -> Self
     where
         F: Fn(&ConnectionInfo) -> Result<(), StatusCode> + Send + Sync + 'static,
     {
-        self.authorize = Some(Box::new(authorize));
+        self.authorizer(Check(authorize))
+    }
+
+    /// Asks this hook about each client whose request is in order. It may take its time, up to the handshake
+    /// timeout, choose among the subprotocols, add headers, attach data to the connection, and refuse with a
+    /// response of its own; see [`authorize`](super::authorize). Of several calls all hooks are asked, in their order,
+    /// and all must accept. Default: everyone is welcome.
+    pub fn authorizer(mut self, hook: impl Authorize) -> Self {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// Accepts so many clients at once, those in their handshake and in their closing handshake included; more wait
+    /// in the system's queue until some have gone, and are refused by the system when that is full. It counts
+    /// for a server that listens. Default no limit: file descriptors are one, past which it is the same.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.limits.connections = Some(count);
+        self
+    }
+
+    /// Accepts so many clients of one address at once; more are closed as soon as they come, before TLS: of
+    /// whoever floods, nothing should cost more. With IPv6 a /64 is one address, for that is what one
+    /// subscriber has. Clients of Unix sockets are not counted. Default no limit: behind a proxy all clients
+    /// have the proxy's address.
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.limits.per_address = Some(count);
+        self
+    }
+
+    /// Accepts clients only while there are fewer handshakes under way, from [`accept`](WebSocketServer::accept) until
+    /// [`Connecting`](crate::Connecting) is done or dropped; more wait in the system's queue. Each may hold 64 KiB and
+    /// the state of TLS for as long as the handshake timeout. Default no limit.
+    pub fn max_handshakes(mut self, count: usize) -> Self {
+        self.limits.handshakes = Some(count);
         self
     }
 
@@ -139,50 +198,136 @@ impl WebSocketServerBuilder {
             (Ok(_) | Err(BuildError::NoSubprotocol), false) => Vec::new(),
             (names, _) => names?,
         };
+        #[cfg(feature = "tls")]
+        let config = match (self.tls, &self.clients) {
+            (Some(TlsSource::Identity(identity)), clients) => {
+                Some(server_config(&identity, clients.as_ref())?)
+            }
+            (Some(TlsSource::Config(config)), None) => Some(config),
+            (None, None) => None,
+            (_, Some(_)) => {
+                let what = "clients' certificates are asked for with `certificate`";
+                return Err(BuildError::Tls(what.into()));
+            }
+        };
         Ok(WebSocketAcceptor(Arc::new(Settings {
             accepted,
             jsws: self.jsws,
             headers: self.headers,
             config: self.config,
-            authorize: self.authorize,
+            hooks: self.hooks,
+            limits: self.limits,
             #[cfg(feature = "tls")]
-            tls: self.tls,
+            tls: Tls { clients: self.clients, config: config.into() },
         })))
     }
 
-    /// Listens on a TCP address. An unspecified IPv6 address takes IPv4 clients too, where the system is set
-    /// so.
+    /// Listens on a TCP address, the first that can be had where a name has several. `[::]` takes IPv4 clients
+    /// too, as [`Listener::tcp`] says.
     ///
     /// # Errors
     /// [`BindError`].
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<WebSocketServer, BindError> {
         let acceptor = self.build()?;
-        Ok(WebSocketServer::new(TcpListener::bind(address).await?, acceptor))
+        let listeners = Listener::first_of(address).await?;
+        Ok(WebSocketServer::with_listeners(listeners, acceptor))
+    }
+
+    /// Listens on each of these TCP addresses; see [`Listener::tcp`]. Other sockets go by
+    /// [`WebSocketServer::with_listeners`].
+    ///
+    /// # Errors
+    /// [`BindError`], when one of them cannot be had.
+    pub async fn bind_all(
+        self,
+        addresses: impl IntoIterator<Item = impl ToSocketAddrs>,
+    ) -> Result<WebSocketServer, BindError> {
+        let acceptor = self.build()?;
+        let listeners = Listener::tcp(addresses).await?;
+        Ok(WebSocketServer::with_listeners(listeners, acceptor))
+    }
+
+    /// Listens on a Unix socket; see [`Listener::unix`].
+    ///
+    /// # Errors
+    /// [`BindError`].
+    #[cfg(unix)]
+    pub fn bind_unix(
+        self,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<WebSocketServer, BindError> {
+        let acceptor = self.build()?;
+        Ok(WebSocketServer::new(Listener::unix(path)?, acceptor))
     }
 }
 
-/// With one of these the server speaks TLS, and nothing else.
+/// A hook that only says yes or no.
+struct Check<F>(F);
+
+#[async_trait]
+impl<F> Authorize for Check<F>
+where
+    F: Fn(&ConnectionInfo) -> Result<(), StatusCode> + Send + Sync + 'static,
+{
+    async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
+        match (self.0)(request.info()) {
+            Ok(()) => Ok(Accept::new()),
+            Err(status) => {
+                let is_error = status.is_client_error() || status.is_server_error();
+                let status = if is_error { status } else { StatusCode::FORBIDDEN };
+                Err(Refuse::new(status).body("not authorised\n"))
+            }
+        }
+    }
+}
+
+/// With `certificate` or `tls_config` the server speaks TLS, and nothing else.
 #[cfg(feature = "tls")]
 impl WebSocketServerBuilder {
     /// Shows this certificate, with the chain behind it, to the clients.
+    /// [`set_certificate`](WebSocketServer::set_certificate) renews it while the server runs.
     pub fn certificate(
         mut self,
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Self {
         let chain = chain.into_iter().collect();
-        match crate::tls::server_config(&crate::tls::Identity { chain, key }) {
-            Ok(config) => self.tls = Some(config),
-            Err(error) => {
-                self.error.get_or_insert(BuildError::Tls(error.to_string()));
-            }
-        }
+        self.tls = Some(TlsSource::Identity(Identity { chain, key }));
         self
     }
 
-    /// Uses this configuration as it is: to ask clients for certificates, for example.
+    /// Asks clients for a certificate that goes back to one of these roots, and turns away those without (mutual
+    /// TLS). [`peer_identity`](crate::WebSocketConnection::peer_identity) then has the chain. Needs a
+    /// [`certificate`](Self::certificate).
+    ///
+    /// That the chain is good says that one of the roots vouches for the client; whether this client may come is
+    /// for an [`authorizer`](Self::authorizer) to say.
+    pub fn require_client_certificates(
+        mut self,
+        roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Self {
+        let roots = roots.into_iter().collect();
+        self.clients = Some(ClientAuth { roots, required: true });
+        self
+    }
+
+    /// As [`require_client_certificates`](Self::require_client_certificates), but clients without a certificate are
+    /// welcome: their [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`. One that goes back to no
+    /// root is refused all the same.
+    pub fn request_client_certificates(
+        mut self,
+        roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Self {
+        let roots = roots.into_iter().collect();
+        self.clients = Some(ClientAuth { roots, required: false });
+        self
+    }
+
+    /// Uses this configuration as it is: for several certificates, or a verifier of clients of your own. Its ALPN
+    /// should be `http/1.1` or none. [`set_tls_config`](WebSocketServer::set_tls_config) changes it while the server
+    /// runs.
     pub fn tls_config(mut self, config: Arc<rustls::ServerConfig>) -> Self {
-        self.tls = Some(config);
+        self.tls = Some(TlsSource::Config(config));
         self
     }
 }

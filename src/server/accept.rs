@@ -1,0 +1,386 @@
+//! A server's handshake over one stream of bytes: TLS, the upgrade, and a connection over it.
+
+#[cfg(feature = "tls")]
+use std::sync::{PoisonError, RwLock};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, StatusCode};
+
+use super::{
+    AcceptError,
+    authorize::{Accept, Authorize, Refuse, UpgradeRequest},
+    limits::{Limits, Place},
+    shutdown::Registry,
+};
+use crate::{
+    Config, ConnectionInfo, WebSocketConnection,
+    handshake::{
+        head::{HeadError, read_head},
+        server::{self as handshake, Refusal},
+    },
+    proto::{Side, Wire},
+    socket::FramedSocket,
+    trace,
+};
+
+/// How long a refused client may take to read its answer, and how many bytes it may still be sending: to
+/// close before that would have the system throw the answer away.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of a refusal's body that its error tells.
+const MAX_REASON: usize = 1024;
+
+/// Makes connections of streams of bytes that clients have opened; the part of a server that does not
+/// listen. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct WebSocketAcceptor(pub(super) Arc<Settings>);
+
+impl WebSocketAcceptor {
+    /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
+    /// client's transport parameters. The [handshake timeout](Config::handshake_timeout) covers all of it.
+    ///
+    /// No limit of the builder's counts these connections, and no server's
+    /// [`shutdown`](crate::WebSocketServer::shutdown) ends them.
+    ///
+    /// # Errors
+    /// [`AcceptError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the stream is dropped.
+    pub async fn from_io<S>(&self, io: S) -> Result<WebSocketConnection, AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let failed = |error: &_| trace::accept_failed(error, None);
+        let info = ConnectionInfo::default();
+        self.0.open(Instant::now(), io, info, None).await.inspect_err(failed)
+    }
+
+    /// As [`WebSocketServer::set_tls_config`](crate::WebSocketServer::set_tls_config).
+    #[cfg(feature = "tls")]
+    pub fn set_tls_config(&self, config: Arc<rustls::ServerConfig>) {
+        self.0.tls.set(config);
+    }
+
+    /// As [`WebSocketServer::set_certificate`](crate::WebSocketServer::set_certificate).
+    ///
+    /// # Errors
+    /// [`BuildError::Tls`](crate::BuildError::Tls); everything stays as it was then.
+    #[cfg(feature = "tls")]
+    pub fn set_certificate(
+        &self,
+        chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
+        key: rustls::pki_types::PrivateKeyDer<'static>,
+    ) -> Result<(), crate::BuildError> {
+        let identity = crate::tls::Identity { chain: chain.into_iter().collect(), key };
+        let config = crate::tls::server_config(&identity, self.0.tls.clients.as_ref())?;
+        self.0.tls.set(config);
+        Ok(())
+    }
+}
+
+/// A server's TLS, which may change while it runs.
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) clients: Option<crate::tls::ClientAuth>,
+    pub(super) config: RwLock<Option<Arc<rustls::ServerConfig>>>,
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    fn get(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, config: Arc<rustls::ServerConfig>) {
+        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let before = current.replace(config);
+        drop(current);
+        drop(before);
+    }
+}
+
+/// A client of a server that listens.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) registry: Arc<Registry>,
+    pub(super) place: Place,
+}
+
+/// A client that gets no WebSocket.
+enum Turned {
+    Refused(Refusal),
+    /// It asked for none.
+    Answered(StatusCode, Vec<u8>),
+}
+
+impl From<Refusal> for Turned {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Why a handshake does not go on.
+enum Stop {
+    Late,
+    ShuttingDown,
+}
+
+pub(super) struct Settings {
+    /// The subprotocols that are spoken; none where QMux is not.
+    pub(super) accepted: Vec<String>,
+    pub(super) jsws: bool,
+    pub(super) headers: HeaderMap,
+    pub(super) config: Config,
+    /// All must accept.
+    pub(super) hooks: Vec<Box<dyn Authorize>>,
+    pub(super) limits: Limits,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Tls,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("accepted", &self.accepted)
+            .field("jsws", &self.jsws)
+            .field("limits", &self.limits)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    pub(super) async fn open<S>(
+        &self,
+        start: Instant,
+        io: S,
+        info: ConnectionInfo,
+        guest: Option<Guest>,
+    ) -> Result<WebSocketConnection, AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(config) = self.tls.get() {
+            let accept = tokio_rustls::TlsAcceptor::from(config).accept(io).into_fallible();
+            let io = match self.within(start, guest.as_ref(), accept).await {
+                Ok(Ok(io)) => io,
+                Ok(Err((error, io))) => {
+                    // rustls has sent its alert, which is an answer too.
+                    let _ = timeout(LINGER, linger(io)).await;
+                    return Err(AcceptError::Tls(error.into()));
+                }
+                Err(stop) => return Err(stop.into()),
+            };
+            let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
+            let info = ConnectionInfo { peer_certificates, ..info };
+            return self.finish(start, io, info, guest).await;
+        }
+        self.finish(start, io, info, guest).await
+    }
+
+    /// W-23: all steps share one timeout.
+    fn left(&self, start: Instant) -> Duration {
+        self.config.handshake_timeout.saturating_sub(start.elapsed())
+    }
+
+    /// A step of the handshake, unless there is no more time for it.
+    async fn within<F: Future>(
+        &self,
+        start: Instant,
+        guest: Option<&Guest>,
+        step: F,
+    ) -> Result<F::Output, Stop> {
+        let shutdown = async {
+            match guest {
+                Some(guest) => guest.registry.draining().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown => Err(Stop::ShuttingDown),
+            done = timeout(self.left(start), step) => done.map_err(|_| Stop::Late),
+        }
+    }
+
+    async fn finish<S>(
+        &self,
+        start: Instant,
+        mut io: S,
+        mut info: ConnectionInfo,
+        guest: Option<Guest>,
+    ) -> Result<WebSocketConnection, AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut buf = Vec::new();
+        let decide = async {
+            let request = match read_head(&mut io, &mut buf, handshake::parse).await {
+                Ok(request) => request,
+                Err(HeadError::Invalid(refusal)) => return Ok(Err(refusal.into())),
+                Err(HeadError::TooLarge) => return Ok(Err(handshake::too_large().into())),
+                Err(HeadError::Io(error)) => return Err(error),
+            };
+            Ok(self.decide(request, &mut info).await)
+        };
+        let (wire, headers) = match self.within(start, guest.as_ref(), decide).await {
+            Ok(Ok(Ok(decided))) => decided,
+            Ok(Ok(Err(turned))) => {
+                let (answer, error) = match turned {
+                    Turned::Refused(refusal) => (refusal.to_bytes(), refused(refusal)),
+                    Turned::Answered(status, answer) => (answer, AcceptError::Answered { status }),
+                };
+                answer_and_close(io, &answer).await;
+                return Err(error);
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(stop) => {
+                answer_and_close(io, &stop.to_refusal().to_bytes()).await;
+                return Err(stop.into());
+            }
+        };
+        let answer = handshake::switching_protocols(&headers);
+        let write = async {
+            io.write_all(&answer).await?;
+            io.flush().await
+        };
+        self.within(start, guest.as_ref(), write).await??;
+        info.response_headers = Some(headers.into());
+
+        trace::handshake_completed(Side::Server, wire, &info);
+
+        let mut config = self.config.clone();
+        config.handshake_timeout = self.left(start);
+        // A client may send its parameters right behind its request.
+        let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
+        let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
+        if let Some(Guest { registry, place }) = guest {
+            registry.add(&connection, place);
+        }
+        connection.established().await?;
+        Ok(connection)
+    }
+
+    /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
+    async fn decide(
+        &self,
+        request: Request<()>,
+        info: &mut ConnectionInfo,
+    ) -> Result<(Wire, HeaderMap), Turned> {
+        let request = Arc::new(request);
+        info.request = Some(request.clone());
+        if let Err(refusal) = handshake::check(&request) {
+            if !handshake::wants_websocket(&request) {
+                let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };
+                for hook in &self.hooks {
+                    if let Some(page) = hook.respond(&asked).await {
+                        let status = page.status();
+                        let answer = handshake::page(page, request.method());
+                        return Err(Turned::Answered(status, answer));
+                    }
+                }
+            }
+            return Err(refusal.into());
+        }
+        let (wire, name) = handshake::select(request.headers(), &self.accepted, self.jsws)?;
+        info.subprotocol = name.map(Into::into);
+        let mut extra = self.headers.clone();
+        if !self.hooks.is_empty() {
+            let accept = self.ask(&request, info).await?;
+            for (name, value) in &accept.headers {
+                extra.append(name, value.clone());
+            }
+            if let Some(chosen) = accept.subprotocol {
+                info.subprotocol = Some(chosen.into());
+            }
+            info.application_data = accept.data.into();
+        }
+        let headers = handshake::accept(&request, info.subprotocol.as_deref(), &extra)?;
+        Ok((wire, headers))
+    }
+
+    /// What all hooks say together, once it has been found to be possible.
+    async fn ask(&self, request: &Request<()>, info: &ConnectionInfo) -> Result<Accept, Refusal> {
+        let acceptable = handshake::acceptable(request.headers(), &self.accepted).cloned();
+        let asked = UpgradeRequest { info: info.clone(), acceptable: acceptable.collect() };
+        let mut all = Accept::new();
+        for hook in &self.hooks {
+            let Refuse { status, headers, body } = match hook.authorize(&asked).await {
+                Ok(accept) => {
+                    all = all.and(accept);
+                    continue;
+                }
+                Err(refuse) => refuse,
+            };
+            let words = status.canonical_reason().unwrap_or("refused");
+            return Err(Refusal { headers, body, ..Refusal::new(status, words) });
+        }
+        let impossible = match (&all.error, &all.subprotocol) {
+            (Some(error), _) => error.to_string(),
+            (None, Some(name)) if !asked.acceptable.contains(name) => {
+                format!("the hook chose the subprotocol {name:?}, which is not acceptable")
+            }
+            _ => return Ok(all),
+        };
+        // The mistake is ours, and no business of the client's.
+        let body = Some("internal server error\n".into());
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Err(Refusal { body, ..Refusal::new(status, impossible) })
+    }
+}
+
+fn refused(refusal: Refusal) -> AcceptError {
+    let Refusal { status, reason, body, .. } = refusal;
+    let told = match body {
+        Some(body) if status != StatusCode::INTERNAL_SERVER_ERROR => {
+            let start = &body[..body.len().min(MAX_REASON)];
+            String::from_utf8_lossy(start).trim_end().to_owned().into()
+        }
+        _ => reason,
+    };
+    AcceptError::Refused { status, reason: told }
+}
+
+impl Stop {
+    fn to_refusal(&self) -> Refusal {
+        match self {
+            Self::Late => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+            Self::ShuttingDown => {
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
+            }
+        }
+    }
+}
+
+impl From<Stop> for AcceptError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Late => Self::HandshakeTimeout,
+            Stop::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+/// Answers, and closes so that the answer arrives. Whether it does is the client's affair.
+async fn answer_and_close(mut io: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) {
+    let answer = async {
+        io.write_all(answer).await?;
+        linger(io).await
+    };
+    let _ = timeout(LINGER, answer).await;
+}
+
+/// Closes after the client has. Bytes that nobody reads would turn the close into a reset, which overtakes what
+/// was said last.
+async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<u64> {
+    io.shutdown().await?;
+    tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await
+}

@@ -1,0 +1,162 @@
+//! How many clients a server takes, and what happens to those beyond.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What the builder was told; `None` for no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) connections: Option<usize>,
+    pub(super) per_address: Option<usize>,
+    pub(super) handshakes: Option<usize>,
+}
+
+/// Who is there, counted against the limits. Of the addresses, it holds those that have a connection.
+#[derive(Debug)]
+pub(super) struct Places {
+    connections: Option<Arc<Semaphore>>,
+    handshakes: Option<Arc<Semaphore>>,
+    per_address: Option<usize>,
+    addresses: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+}
+
+/// A place for a client that has not come yet.
+#[derive(Debug)]
+pub(super) struct Vacancy {
+    connection: Option<OwnedSemaphorePermit>,
+    handshake: Option<OwnedSemaphorePermit>,
+}
+
+/// A client's place among the connections, given up when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _connection: Option<OwnedSemaphorePermit>,
+    _address: Option<AddressPlace>,
+}
+
+/// A client's place among the handshakes, given up when dropped.
+#[derive(Debug)]
+pub(super) struct HandshakePlace {
+    _handshake: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Self {
+        let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self {
+            connections: limits.connections.map(semaphore),
+            handshakes: limits.handshakes.map(semaphore),
+            per_address: limits.per_address,
+            addresses: Arc::default(),
+        }
+    }
+
+    /// Waits until there is a place for one more: who comes meanwhile waits in the system's queue.
+    ///
+    /// Cancel safe: the places are given back.
+    pub(super) async fn vacancy(&self) -> Vacancy {
+        async fn permit(of: &Option<Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
+            // It is never closed.
+            of.clone()?.acquire_owned().await.ok()
+        }
+        Vacancy {
+            connection: permit(&self.connections).await,
+            handshake: permit(&self.handshakes).await,
+        }
+    }
+
+    /// Gives a vacancy to a client from this address; gives it back where the address has its share already.
+    pub(super) fn take(
+        &self,
+        vacancy: Vacancy,
+        address: Option<IpAddr>,
+    ) -> Result<(Place, HandshakePlace), Vacancy> {
+        let address = match (self.per_address, address) {
+            (Some(limit), Some(address)) => {
+                let network = network(address);
+                let mut addresses = lock(&self.addresses);
+                let count = addresses.entry(network).or_default();
+                if *count >= limit {
+                    // A limit of 0 must not leave entries behind.
+                    if *count == 0 {
+                        addresses.remove(&network);
+                    }
+                    return Err(vacancy);
+                }
+                *count += 1;
+                drop(addresses);
+                Some(AddressPlace { network, addresses: self.addresses.clone() })
+            }
+            _ => None,
+        };
+        let place = Place { _connection: vacancy.connection, _address: address };
+        Ok((place, HandshakePlace { _handshake: vacancy.handshake }))
+    }
+}
+
+#[derive(Debug)]
+struct AddressPlace {
+    network: IpAddr,
+    addresses: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut addresses = lock(&self.addresses);
+        if let Some(count) = addresses.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&self.network);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whom an address is counted with. A /64 is the least that a subscriber of IPv6 gets (RFC 6177), and all of it is
+/// his to connect from: to count its addresses apart would be no limit at all.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_64_and_ipv4_by_address() {
+        assert_eq!(network(ip("2001:db8:1:2:3::4")), ip("2001:db8:1:2::"));
+        assert_ne!(network(ip("2001:db8:1:2::")), network(ip("2001:db8:1:3::")));
+        assert_eq!(network(ip("192.0.2.1")), ip("192.0.2.1"));
+        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn an_address_without_connections_is_forgotten() {
+        let places = Places::new(Limits { per_address: Some(1), ..Limits::default() });
+        let one = places.take(places.vacancy().await, Some(ip("2001:db8::1"))).unwrap();
+        places.take(places.vacancy().await, Some(ip("2001:db8::2"))).unwrap_err();
+        places.take(places.vacancy().await, Some(ip("192.0.2.1"))).unwrap();
+        assert_eq!(lock(&places.addresses).len(), 1);
+        drop(one);
+        assert_eq!(lock(&places.addresses).len(), 0);
+        let closed = Places::new(Limits { per_address: Some(0), ..Limits::default() });
+        closed.take(closed.vacancy().await, Some(ip("192.0.2.1"))).unwrap_err();
+        assert_eq!(lock(&closed.addresses).len(), 0);
+    }
+}

@@ -1,0 +1,235 @@
+//! Where clients come from: TCP on one family or both, and Unix sockets.
+
+use std::{io, net::SocketAddr};
+#[cfg(unix)]
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+/// Clients that the system holds until they are accepted; it may hold fewer. As tokio's own.
+const BACKLOG: i32 = 1024;
+
+/// One socket of a [`WebSocketServer`](crate::WebSocketServer) on which it listens.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, #[expect(dead_code, reason = "for its drop")] Option<SocketFile>),
+}
+
+/// What a client comes by.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Incoming {
+    /// The client's address; `None` of a Unix socket, whose clients have none.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, address) => Some(*address),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl Listener {
+    /// Listens on all addresses that these names have, with one socket for each.
+    ///
+    /// `[::]` takes IPv4 clients too, whatever the system's own setting (`net.ipv6.bindv6only`), unless `0.0.0.0`
+    /// with the same port is among the addresses. Where the system's IPv6 sockets cannot take IPv4 clients, as on
+    /// OpenBSD, there are two sockets instead; where it has no IPv6, one for IPv4. The addresses of IPv4 clients are
+    /// given as such, and not as `::ffff:192.0.2.1`.
+    ///
+    /// # Errors
+    /// What the operating system says, of the first address that it does not give.
+    ///
+    /// # Cancel safety
+    /// Nothing listens when the future is dropped.
+    pub async fn tcp(
+        addresses: impl IntoIterator<Item = impl ToSocketAddrs>,
+    ) -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for address in addresses {
+            all.extend(lookup_host(address).await?);
+        }
+        let mut listeners = Vec::new();
+        for address in &all {
+            let four = SocketAddr::from(([0, 0, 0, 0], address.port()));
+            if is_all_of_ipv6(address) && !all.contains(&four) {
+                listeners.extend(dual_stack(*address)?);
+            } else {
+                listeners.push(single_stack(*address)?.into());
+            }
+        }
+        match listeners.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")),
+            false => Ok(listeners),
+        }
+    }
+
+    /// The first of the addresses that can be listened on.
+    pub(super) async fn first_of(addresses: impl ToSocketAddrs) -> io::Result<Vec<Self>> {
+        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in lookup_host(addresses).await? {
+            match Self::tcp([address]).await {
+                Ok(listeners) => return Ok(listeners),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Listens on a Unix socket. A socket that a process has left there is replaced, if nobody listens on it; ours is
+    /// removed with this. Who may connect is a matter of the folder's permissions.
+    ///
+    /// # Errors
+    /// What the operating system says; [`AddrInUse`](io::ErrorKind::AddrInUse) where somebody listens, or where there
+    /// is something else than a socket.
+    #[cfg(unix)]
+    pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        let file = SocketFile::new(path)?;
+        Ok(Self(Kind::Unix(listener, Some(file))))
+    }
+
+    /// The address; `None` of a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            #[cfg(unix)]
+            Kind::Unix(..) => None,
+        }
+    }
+
+    /// Cancel safe, and several may wait at once, unlike with `poll_accept`.
+    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok(Incoming::Tcp(stream, canonical(address)))
+            }
+            #[cfg(unix)]
+            Kind::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self(Kind::Tcp(listener))
+    }
+}
+
+/// Its file stays when the server is gone.
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self(Kind::Unix(listener, None))
+    }
+}
+
+/// What a socket of both families calls an IPv4 address, as an IPv4 address.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}
+
+fn is_all_of_ipv6(address: &SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
+fn dual_stack(address: SocketAddr) -> io::Result<Vec<Listener>> {
+    let four = |port| single_stack(SocketAddr::from(([0, 0, 0, 0], port)));
+    let socket = match stream_socket(address) {
+        Ok(socket) => socket,
+        // A kernel without IPv6: all addresses that there are, are IPv4's.
+        Err(_) => return Ok(vec![four(address.port())?.into()]),
+    };
+    if socket.set_only_v6(false).is_ok() {
+        return Ok(vec![listen(socket, address)?.into()]);
+    }
+    let six = single_stack(address)?;
+    let four = four(six.local_addr()?.port())?;
+    Ok(vec![six.into(), four.into()])
+}
+
+fn single_stack(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = stream_socket(address)?;
+    if is_all_of_ipv6(&address) {
+        socket.set_only_v6(true)?;
+    }
+    listen(socket, address)
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // So that a server can be started again at once. On Windows it means something else.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+#[cfg(unix)]
+fn is_left_over(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+/// The file of a Unix socket, removed with this unless another has taken its place.
+#[cfg(unix)]
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let file = path.symlink_metadata()?;
+        Ok(Self { path: path.to_owned(), device: file.dev(), inode: file.ino() })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours =
+            |file: std::fs::Metadata| (file.dev(), file.ino()) == (self.device, self.inode);
+        if self.path.symlink_metadata().is_ok_and(is_ours) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Hooks that many servers need: passwords, tokens, and the origins of web pages.
+
+use async_trait::async_trait;
+use data_encoding::BASE64;
+use subtle::{Choice, ConstantTimeEq};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, header};
+
+use super::authorize::{Accept, Authorize, Refuse, UpgradeRequest};
+use crate::handshake::only;
+
+/// Who logged in: what [`Basic`] and [`Bearer`] attach to the connection, for
+/// [`application_data::<User>()`](crate::WebSocketConnection::application_data).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct User(pub String);
+
+/// User and password of an `Authorization: Basic` (RFC 7617) that stands there once; `None` where there is no
+/// such, or it is not UTF-8.
+pub fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let decoded = BASE64.decode(credentials(headers, "basic")?.as_bytes()).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// The token of an `Authorization: Bearer` (RFC 6750) that stands there once.
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    credentials(headers, "bearer").filter(|token| !token.is_empty())
+}
+
+/// What follows the scheme, whose case does not matter (RFC 9110 §11.1).
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let value = only(headers, &header::AUTHORIZATION)?.to_str().ok()?;
+    let (found, credentials) = value.trim().split_once(' ')?;
+    found.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start())
+}
+
+/// Whether the two are equal, in a time that depends on their lengths and not on how far they agree: for
+/// comparing what a client sent with a secret.
+pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool {
+    left.as_ref().ct_eq(right.as_ref()).into()
+}
+
+/// Accepts users by password (RFC 7617), and attaches their [`User`]. Everybody else gets 401.
+///
+/// The password crosses the wire readable: use it over TLS only. Passwords are compared in constant time, with
+/// those of all users, so that neither their letters nor which users there are shows in the time it takes;
+/// lengths may. It is for a few users from a configuration: passwords in a database should be hashed, and looked
+/// up by a hook of your own with [`basic_credentials`].
+#[derive(Clone)]
+pub struct Basic {
+    challenge: String,
+    users: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Basic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Basic").field("challenge", &self.challenge).finish_non_exhaustive()
+    }
+}
+
+impl Basic {
+    /// Nobody, so far. `realm` is what the client shows its user when it asks for the password.
+    pub fn new(realm: &str) -> Self {
+        let challenge = format!("Basic realm={}, charset=\"UTF-8\"", quoted(realm));
+        Self { challenge, users: Vec::new() }
+    }
+
+    /// Adds a user. A name with a colon in it can never log in (RFC 7617 §2).
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.users.push((name.into(), password.into()));
+        self
+    }
+}
+
+#[async_trait]
+impl Authorize for Basic {
+    async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
+        let given = basic_credentials(request.headers());
+        let known = given.filter(|(name, password)| {
+            let is = |(user, secret): &(String, String)| {
+                user.as_bytes().ct_eq(name.as_bytes())
+                    & secret.as_bytes().ct_eq(password.as_bytes())
+            };
+            let anyone = self.users.iter().map(is).fold(Choice::from(0), |any, one| any | one);
+            anyone.into()
+        });
+        match known {
+            Some((name, _)) => Ok(Accept::new().data(User(name))),
+            None => Err(Refuse::unauthorized(&*self.challenge)),
+        }
+    }
+}
+
+/// Accepts who has one of the tokens (RFC 6750), and attaches the [`User`] that it stands for. Everybody else
+/// gets 401.
+///
+/// A token crosses the wire readable: use it over TLS only. Tokens are compared in constant time, with all of
+/// them. Those that are signed, such as JWT, are for a hook of your own with [`bearer_token`].
+#[derive(Clone)]
+pub struct Bearer {
+    realm: String,
+    tokens: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bearer").field("realm", &self.realm).finish_non_exhaustive()
+    }
+}
+
+impl Bearer {
+    /// Nobody, so far. `realm` says what the token is for.
+    pub fn new(realm: &str) -> Self {
+        Self { realm: quoted(realm), tokens: Vec::new() }
+    }
+
+    /// Adds the token of a user.
+    pub fn token(mut self, token: impl Into<String>, user: impl Into<String>) -> Self {
+        self.tokens.push((token.into(), user.into()));
+        self
+    }
+}
+
+#[async_trait]
+impl Authorize for Bearer {
+    async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
+        let Some(given) = bearer_token(request.headers()) else {
+            return Err(Refuse::unauthorized(format!("Bearer realm={}", self.realm)));
+        };
+        let mut known = None;
+        for (token, user) in &self.tokens {
+            // All of them are looked at, whichever it is.
+            if constant_time_eq(token, given) {
+                known = Some(user);
+            }
+        }
+        match known {
+            Some(user) => Ok(Accept::new().data(User(user.clone()))),
+            // RFC 6750 §3.1.
+            None => {
+                let challenge = format!("Bearer realm={}, error=\"invalid_token\"", self.realm);
+                Err(Refuse::unauthorized(challenge))
+            }
+        }
+    }
+}
+
+/// A quoted-string of RFC 9110 §5.6.4, without what a header does not take.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for letter in text.chars().filter(|letter| matches!(letter, ' '..='~')) {
+        if matches!(letter, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out.push('"');
+    out
+}
+
+/// Accepts the web pages of these origins, and whoever is no web page. Pages from elsewhere get 403.
+///
+/// A page of any origin may open a WebSocket, and the browser sends its user's cookies, and what it knows of
+/// HTTP passwords and client certificates, along: a server that trusts those needs this. It keeps out pages only;
+/// a program can send any `Origin` it likes.
+#[derive(Debug, Clone)]
+pub struct AllowedOrigins {
+    origins: Vec<String>,
+    required: bool,
+}
+
+impl AllowedOrigins {
+    /// Allows these, each as a browser sends it (RFC 6454 §6.1): `https://example.com`, with the port where it is not
+    /// the scheme's own, and no path. `null` would allow files and sandboxed frames of anyone.
+    pub fn new(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { origins: origins.into_iter().map(Into::into).collect(), required: false }
+    }
+
+    /// Whether whoever sends no origin is turned away, too. Default `false`.
+    pub fn require(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+}
+
+#[async_trait]
+impl Authorize for AllowedOrigins {
+    async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
+        let headers = request.headers();
+        let allowed = match only(headers, &header::ORIGIN) {
+            Some(origin) => {
+                let is = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+                self.origins.iter().any(is)
+            }
+            None => !self.required && !headers.contains_key(header::ORIGIN),
+        };
+        match allowed {
+            true => Ok(Accept::new()),
+            false => Err(Refuse::new(StatusCode::FORBIDDEN).body("this origin is not allowed\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::AUTHORIZATION, line.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn credentials_are_read_as_the_standards_write_them() {
+        let basic = |line| basic_credentials(&headers(&[line]));
+        let some = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        // The examples of RFC 7617 §2.
+        assert_eq!(basic("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), some("Aladdin", "open sesame"));
+        assert_eq!(basic("basic  dGVzdDoxMjPCow=="), some("test", "123\u{a3}"));
+        assert_eq!(basic("Basic YTpiOmM="), some("a", "b:c"));
+        for bad in ["Basic", "Basic ", "Basic !", "Basic YQ==", "Basic /zo=", "Bearer YTpi", ""] {
+            assert_eq!(basic(bad), None, "{bad:?}");
+        }
+        assert_eq!(basic_credentials(&headers(&["Basic YTpi", "Basic YTpi"])), None);
+        assert_eq!(basic_credentials(&HeaderMap::new()), None);
+
+        let bearer = |line| bearer_token(&headers(&[line])).map(str::to_owned);
+        assert_eq!(bearer("bearer mF_9.B5f-4.1JqM").as_deref(), Some("mF_9.B5f-4.1JqM"));
+        for bad in ["Bearer", "Bearer  ", "Basic mF"] {
+            assert_eq!(bearer(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_realm_cannot_break_out_of_its_quotes() {
+        assert_eq!(quoted("a \"b\" \\ \r\n\u{e9}"), r#""a \"b\" \\ ""#);
+    }
+}
