@@ -120,11 +120,10 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
             let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
             client.from_io("ws://here/", stream).await.unwrap()
         };
-        let accept = async { server.accept().await.unwrap() };
         let (connecting, client) = within(async {
             tokio::join!(
                 async {
-                    let connecting = accept.await;
+                    let connecting = server.accept().await.unwrap();
                     assert_eq!(connecting.remote_address(), None);
                     connecting.await.unwrap()
                 },

@@ -19,14 +19,15 @@ use crate::proto::Wire;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
-    pub(crate) headers: HeaderMap,
+    /// Boxed, for it is large, and an error.
+    pub(crate) headers: Box<HeaderMap>,
     /// Instead of the reason.
     pub(crate) body: Option<Bytes>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: HeaderMap::new(), body: None }
+        Self { status, reason: reason.into(), headers: Box::default(), body: None }
     }
 
     fn bad(reason: &'static str) -> Self {
@@ -36,7 +37,7 @@ impl Refusal {
     /// The response, with its reason as its body.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let body = self.body.clone().unwrap_or_else(|| format!("{}\n", self.reason).into());
-        let mut headers = self.headers.clone();
+        let mut headers = HeaderMap::clone(&self.headers);
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };

@@ -292,7 +292,8 @@ impl Accept {
 #[derive(Debug, Clone)]
 pub struct Refuse {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    /// Boxed, for it is large, and an error.
+    pub(super) headers: Box<HeaderMap>,
     pub(super) body: Option<Bytes>,
 }
 
@@ -302,7 +303,7 @@ impl Refuse {
     pub fn new(status: StatusCode) -> Self {
         let refuses = !status.is_informational() && !status.is_success();
         let status = if refuses { status } else { StatusCode::FORBIDDEN };
-        Self { status, headers: HeaderMap::new(), body: None }
+        Self { status, headers: Box::default(), body: None }
     }
 
     /// 401, with the challenge that it needs (RFC 9110 §15.5.2): `Basic realm="files"` for example.

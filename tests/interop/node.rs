@@ -75,6 +75,23 @@ impl Node {
         node
     }
 
+    /// As [`client`](Self::client), or what the peer says of its failure.
+    pub(crate) async fn try_client(file: &str, url: &str, options: &[&str]) -> Result<Self, Value> {
+        let node = Self::start(file, "client", &[&["--url", url], options].concat());
+        let mut heard = node.shared.heard.subscribe();
+        let decided = |event: &Value| event["event"] == "connected" || event["event"] == "failed";
+        let heard = heard.wait_for(|heard| heard.exited || heard.events.iter().any(decided));
+        let heard = within("an outcome of node's connecting", heard).await.expect("in self");
+        let failed = heard.events.iter().find(|event| event["event"] == "failed").cloned();
+        let exited = heard.exited;
+        drop(heard);
+        match failed {
+            Some(failed) => Err(failed),
+            None if exited => Err(node.shared.stderr.lock().unwrap().clone().into()),
+            None => Ok(node),
+        }
+    }
+
     fn start(file: &str, role: &str, options: &[&str]) -> Self {
         let peers = peers();
         assert!(

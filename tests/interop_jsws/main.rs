@@ -4,6 +4,7 @@
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
+mod authentication;
 mod cancel;
 mod close;
 #[path = "../interop/interop.rs"]

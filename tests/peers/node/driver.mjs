@@ -411,7 +411,10 @@ export async function run(adapter) {
       say({ event: 'connected' });
     }
   } catch (error) {
-    say({ event: 'failed', name: error?.name, message: String(error?.message ?? error) });
+    // What lies below often says more than the package does.
+    const causes = [];
+    for (let cause = error?.cause; cause && causes.length < 8; cause = cause.cause) causes.push(String(cause.message ?? cause));
+    say({ event: 'failed', name: error?.name, message: String(error?.message ?? error), causes });
     process.exit(1);
   }
 

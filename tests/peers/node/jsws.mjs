@@ -1,7 +1,11 @@
 // Peer that speaks the js-ws wire, through the published @matrixai/ws.
 //   node jsws.mjs server --host H --port P --cert F --key F [--window N] [--keepalive MS] [--timeout MS]
 //   node jsws.mjs client --url wss://HOST:PORT [same options]
+// Both: [--verify true] looks at the other end's certificate, by the roots of [--ca F], or by a verifyCallback that takes
+// the one of [--accept F] only. A client may show [--cert F --key F]. A server may want [--header "name: value"].
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { createRequire } from 'node:module';
 import { run } from './driver.mjs';
 
@@ -26,11 +30,33 @@ const codes = {
 };
 
 function config(opts) {
-  const out = { verifyPeer: false };
+  const out = { verifyPeer: opts.verify === 'true' };
+  for (const file of ['cert', 'key', 'ca']) if (opts[file]) out[file] = readFileSync(opts[file], 'utf8');
+  if (opts.accept) {
+    const accepted = new X509Certificate(readFileSync(opts.accept)).raw;
+    out.verifyCallback = async ([shown]) => {
+      if (!shown || !accepted.equals(shown)) throw new Error('not the accepted certificate');
+    };
+  }
   if (opts.window) out.streamBufferSize = Number(opts.window);
   if (opts.keepalive) out.keepAliveIntervalTime = Number(opts.keepalive);
   if (opts.timeout) out.keepAliveTimeoutTime = Number(opts.timeout);
   return out;
+}
+
+/** The package has no hook for headers, but takes an https server, which sees each upgrade before the package. */
+function serverWithHeader(opts, { cert, key }) {
+  const [name, value] = opts.header.split(': ');
+  const server = createServer({ cert, key });
+  const emit = server.emit.bind(server);
+  server.emit = (event, ...args) => {
+    const [request, socket] = args;
+    if (event !== 'upgrade' || request.headers[name] === value) return emit(event, ...args);
+    const body = 'this header is refused';
+    socket.end(`HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    return true;
+  };
+  return server;
 }
 
 function wrap(connection) {
@@ -92,8 +118,10 @@ await run({
   reason: (code) => new StreamCode(code),
   codeOf: (error) => (error instanceof StreamCode ? error.code : undefined),
   async listen(opts, onConnection) {
-    const tls = { cert: readFileSync(opts.cert, 'utf8'), key: readFileSync(opts.key, 'utf8') };
-    const server = new WebSocketServer({ config: { ...config(opts), ...tls }, ...codes, logger });
+    const { cert, key, ca, verifyPeer, verifyCallback, ...rest } = config(opts);
+    const server = opts.header
+      ? new WebSocketServer({ config: rest, server: serverWithHeader(opts, { cert, key }), ...codes, logger })
+      : new WebSocketServer({ config: { ...rest, cert, key, ca, verifyPeer, verifyCallback }, ...codes, logger });
     server.addEventListener(events.EventWebSocketServerConnection.name, (event) => onConnection(wrap(event.detail)));
     await server.start({ host: opts.host ?? '127.0.0.1', port: Number(opts.port ?? 0) });
     return { port: server.port };
