@@ -47,7 +47,7 @@
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (connected, accepted) = tokio::join!(known.connect(&url), accept);
 //! let (_connected, accepted) = (connected?, accepted?);
-//! assert_eq!(accepted.peer_identity().expect("it was required")[0], client_certificate);
+//! assert_eq!(accepted.peer_identity().expect("it was required")[0], *client_certificate);
 //!
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (refused, accepted) = tokio::join!(nobody.connect(&url), accept);
