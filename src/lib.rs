@@ -40,6 +40,8 @@
 //! - [Authentication](manual::authentication): certificates, passwords and tokens, and where each belongs
 //! - [Cancel safety](manual::cancel_safety): what a dropped future does
 //! - [Reconnecting](manual::reconnecting): what survives the loss of a connection
+//! - [Behind a proxy](manual::behind_a_proxy): nginx, HAProxy, draining a node
+//! - [With tonic](manual::with_tonic): gRPC over the streams of one connection
 //! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
 //!
 //! What goes over the wire, on either of the two [wires](Wire), stands in [SPEC.md]. The engine alone, without

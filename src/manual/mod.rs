@@ -8,6 +8,8 @@
 //! - [`reconnecting`]: what survives the loss of a connection, what was in flight, what may be sent again.
 //! - [`authentication`]: who the other end is, by TLS, by the upgrade, or by what it says.
 //! - [`observability`]: the counts, the events of feature `tracing`, the logs of feature `qlog`.
+//! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, draining a node, and what survives.
+//! - [`with_tonic`]: gRPC over the streams of one connection.
 //! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
 //!
@@ -18,6 +20,7 @@
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
 
 pub mod authentication;
+pub mod behind_a_proxy;
 pub mod cancel_safety;
 pub mod closing;
 pub mod coming_from_js_ws;
@@ -26,3 +29,4 @@ pub mod defaults;
 pub mod flow_control;
 pub mod observability;
 pub mod reconnecting;
+pub mod with_tonic;

@@ -255,108 +255,96 @@ fn spawn(kind: Kind, folder: &Folder) -> Child {
     Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
 }
 
-/// The lines in the middle are those that the manual shows.
-fn nginx(
-    folder: &Folder,
-    address: SocketAddr,
-    settings: &Settings,
-    servers: &[SocketAddr],
-) -> String {
-    let servers: String = servers.iter().map(|server| format!("server {server};")).collect();
-    let idle = settings.idle.as_millis();
-    let tls = match settings.front {
-        Front::Plain => "",
-        Front::Tls => "ssl",
+/// The manual's configuration, with the addresses, files and times of the test. Each must be there once.
+fn adapt(manual: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = manual.to_owned();
+    for (from, to) in changes {
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in the manual's configuration");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+const NGINX: &str = include_str!("../../src/manual/behind_a_proxy/nginx.conf");
+
+fn nginx(folder: &Folder, port: SocketAddr, settings: &Settings, servers: &[SocketAddr]) -> String {
+    let servers: String = servers.iter().map(|server| format!("server {server};\n")).collect();
+    let listen = match settings.front {
+        Front::Plain => format!("listen {port};"),
+        Front::Tls => format!("listen {port} ssl;"),
     };
-    let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
+    let idle = settings.idle.as_millis();
+    let site = adapt(
+        NGINX,
+        &[
+            ("    server 10.0.0.1:8080;\n", &servers),
+            ("    server 10.0.0.2:8080;\n", ""),
+            ("listen 443 ssl;", &listen),
+            ("/etc/nginx/cert.pem", &folder.path("cert.pem")),
+            ("/etc/nginx/key.pem", &folder.path("key.pem")),
+            ("proxy_read_timeout 60s;", &format!("proxy_read_timeout {idle}ms;")),
+            ("proxy_send_timeout 60s;", &format!("proxy_send_timeout {idle}ms;")),
+        ],
+    );
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", folder.path(name)))
         .concat();
     let pid = folder.path("pid");
     format!(
-        r#"
-daemon off;
+        "daemon off;
 pid {pid};
 error_log stderr;
 worker_processes 1;
 worker_shutdown_timeout 1s;
 events {{ worker_connections 256; }}
 http {{
-    access_log off;
-    {temporary}
-    upstream wsmux {{ {servers} }}
-    server {{
-        listen {address} {tls};
-        ssl_certificate {cert};
-        ssl_certificate_key {key};
-        location / {{
-            proxy_pass http://wsmux;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection "upgrade";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_read_timeout {idle}ms;
-            proxy_send_timeout {idle}ms;
-        }}
-    }}
+access_log off;
+{temporary}
+{site}
 }}
-"#
+"
     )
 }
 
-/// As [`nginx`].
+const HAPROXY: &str = include_str!("../../src/manual/behind_a_proxy/haproxy.cfg");
+
 fn haproxy(
     folder: &Folder,
-    address: SocketAddr,
+    port: SocketAddr,
     settings: &Settings,
     servers: &[SocketAddr],
 ) -> String {
-    let idle = settings.idle.as_millis();
-    let tls = match settings.front {
-        Front::Plain => String::new(),
-        Front::Tls => format!("ssl crt {} alpn http/1.1", folder.path("both.pem")),
+    let bind = match settings.front {
+        Front::Plain => format!("bind {port}"),
+        Front::Tls => format!("bind {port} ssl crt {} alpn http/1.1", folder.path("both.pem")),
     };
-    let mut options = String::new();
-    if settings.send_proxy {
-        options.push_str(" send-proxy");
-    }
-    if settings.checks {
-        options.push_str(" check inter 200ms fall 1 rise 1");
-    }
+    let send_proxy = if settings.send_proxy { " send-proxy" } else { "" };
     let servers: String = ["a", "b"]
         .iter()
         .zip(servers)
-        .map(|(name, server)| format!("    server {name} {server}{options}\n"))
+        .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
         .collect();
+    // A server that waits for one client is not to be asked by the proxy.
+    let checks = match settings.checks {
+        true => "    default-server check inter 200ms fall 1 rise 1\n",
+        false => "",
+    };
+    let pool = adapt(
+        HAPROXY,
+        &[
+            ("bind :443 ssl crt /etc/haproxy/both.pem alpn http/1.1", &bind),
+            ("timeout tunnel 60s", &format!("timeout tunnel {}ms", settings.idle.as_millis())),
+            ("    default-server check inter 2s fall 2 rise 1\n", checks),
+            ("    server a 10.0.0.1:8080\n", &servers),
+            ("    server b 10.0.0.2:8080\n", ""),
+        ],
+    );
     let admin = folder.path("admin.sock");
     format!(
-        r#"
-global
+        "global
     stats socket {admin} mode 600 level admin expose-fd listeners
     hard-stop-after 1s
 
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-    timeout http-request 10s
-    timeout tunnel {idle}ms
-    option forwardfor
-    option redispatch 1
-    retries 3
-
-frontend websocket
-    bind {address} {tls}
-    default_backend wsmux
-
-backend wsmux
-    balance leastconn
-    option httpchk
-    http-check send meth GET uri / ver HTTP/1.1 hdr Host wsmux
-    http-check expect status 426
-{servers}
-"#
+{pool}"
     )
 }
