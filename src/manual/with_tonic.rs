@@ -41,7 +41,8 @@
 //! |---|---|
 //! | the client drops the call | none; the server's handler is dropped, and the channel's other calls go on |
 //! | its deadline passes | `Cancelled`, with `tonic::TimeoutExpired` as its source; the handler is dropped |
-//! | the stream or the connection ends | `Unavailable` or `Unknown`, with our error among its sources |
+//! | the stream or the connection ends | `Unknown`, "transport error"; the sources say what our error said |
+//! | a call after the connection's end | `Unavailable`, with our error among the sources |
 //!
 //! Keep-alive is the connection's: tonic's own (`http2_keep_alive_interval`) is not needed. For a node that drains see
 //! [`behind_a_proxy`](super::behind_a_proxy#draining-a-node): `serve_with_incoming_shutdown` ends the calls of a

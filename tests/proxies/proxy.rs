@@ -157,6 +157,13 @@ impl Proxy {
         self.signal_all(Signal::SIGKILL);
         let status = within("the proxy's end", self.process.wait()).await.expect("a status");
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
+        // Its workers are nobody's children now: a port that refuses is their last sign.
+        let gone = async {
+            while TcpStream::connect(self.port.address()).await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("the workers' end", gone).await;
     }
 
     /// Starts it again where it was, as its supervisor would.

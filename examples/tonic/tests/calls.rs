@@ -2,7 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, transport::Server};
 use wsmux::{Config, SendStream, WebSocketClient, WebSocketConnection, WebSocketServer};
@@ -26,6 +29,7 @@ struct Ends {
     connection: WebSocketConnection,
     server_end: WebSocketConnection,
     adder: Adder,
+    draining: oneshot::Sender<()>,
 }
 
 impl Ends {
@@ -42,8 +46,11 @@ impl Ends {
         let adder = Adder::default();
         let service = TallyServer::new(adder.clone());
         let streams = incoming(server_end.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(streams));
-        Self { connection, server_end, adder }
+        let (draining, told) = oneshot::channel();
+        let told = async { told.await.unwrap_or(()) };
+        let server = Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming_shutdown(streams, told));
+        Self { connection, server_end, adder, draining }
     }
 
     fn client(&self) -> Client {
@@ -133,6 +140,61 @@ async fn a_deadline_ends_a_call_at_both_ends() {
     }
     assert!(source.is_some(), "not a deadline, but {error:?}");
     pair.calls_under_way(0).await;
+}
+
+#[tokio::test]
+async fn a_server_calls_its_client_over_a_stream_of_its_own() {
+    let ends = Ends::new(Config::default()).await;
+    let service = TallyServer::new(Adder::default());
+    let streams = incoming(ends.connection.clone());
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(streams));
+    let mut client = TallyClient::new(channel(ends.server_end.clone()));
+    let sum = within("an answer", client.add(Pair { left: 1, right: 2 })).await.expect("a sum");
+    assert_eq!(sum.into_inner().value, 3);
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_ends_fails_and_its_channel_with_it() {
+    let ends = Ends::new(Config::default()).await;
+    let mut client = ends.client();
+    let mut waiting = client.clone();
+    let call = tokio::spawn(async move { waiting.wait(Number { value: u64::MAX >> 20 }).await });
+    ends.calls_under_way(1).await;
+    ends.server_end.close(7u32.into(), b"enough");
+    let error = within("the end", call).await.expect("a task").expect_err("no answer");
+    assert_eq!(error.code(), Code::Unknown);
+    assert!(says(&error, "enough"), "{error:?}");
+    let error = within("an error", client.add(Pair::default())).await.expect_err("no stream");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(says(&error, "enough"), "{error:?}");
+}
+
+fn says(error: &dyn Error, word: &str) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains(word) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_server_that_drains_answers_the_calls_under_way() {
+    let ends = Ends::new(Config::default()).await;
+    let mut client = ends.client();
+    let call = tokio::spawn(async move {
+        let answer = client.wait(Number { value: 1_000 }).await;
+        (answer, client)
+    });
+    ends.calls_under_way(1).await;
+    ends.draining.send(()).expect("a server");
+    let closed = ends.server_end.shutdown();
+    let (answer, _client) = within("an answer", call).await.expect("a task");
+    assert_eq!(answer.expect("an answer").into_inner().value, 1_000);
+    // Although the client keeps its channel.
+    within("the connection's end", closed).await;
 }
 
 #[tokio::test]
