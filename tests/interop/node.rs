@@ -76,6 +76,7 @@ impl Node {
     }
 
     /// As [`client`](Self::client), or what the peer says of its failure.
+    #[allow(dead_code, reason = "one of the two test crates has no use for it")]
     pub(crate) async fn try_client(file: &str, url: &str, options: &[&str]) -> Result<Self, Value> {
         let node = Self::start(file, "client", &[&["--url", url], options].concat());
         let mut heard = node.shared.heard.subscribe();
