@@ -65,38 +65,38 @@ impl Ends {
 
 #[tokio::test]
 async fn a_unary_call_is_answered() {
-    let pair = Ends::new(Config::default()).await;
-    let sum = pair.client().add(Pair { left: 40, right: 2 }).await.expect("a sum");
+    let ends = Ends::new(Config::default()).await;
+    let sum = within("a sum", ends.client().add(Pair { left: 40, right: 2 })).await.expect("a sum");
     assert_eq!(sum.into_inner().value, 42);
-    let error = pair.client().add(Pair { left: u64::MAX, right: 1 }).await.expect_err("too much");
+    let error = ends.client().add(Pair { left: u64::MAX, right: 1 }).await.expect_err("too much");
     assert_eq!(error.code(), Code::OutOfRange);
 }
 
 #[tokio::test]
 async fn a_server_streams_its_answer() {
-    let pair = Ends::new(Config::default()).await;
-    let numbers = pair.client().count(Number { value: 100_000 }).await.expect("numbers");
+    let ends = Ends::new(Config::default()).await;
+    let numbers = ends.client().count(Number { value: 100_000 }).await.expect("numbers");
     let mut numbers = numbers.into_inner();
     for expected in 0..100_000 {
-        let number = numbers.message().await.expect("a clean end").expect("a number");
-        assert_eq!(number.value, expected);
+        let number = within("a number", numbers.message()).await.expect("a clean stream");
+        assert_eq!(number.expect("a number").value, expected);
     }
     assert_eq!(numbers.message().await.expect("a clean end"), None);
 }
 
 #[tokio::test]
 async fn a_client_streams_its_question() {
-    let pair = Ends::new(Config::default()).await;
+    let ends = Ends::new(Config::default()).await;
     let numbers = tokio_stream::iter(0..100_000).map(|value| Number { value });
-    let sum = pair.client().sum(numbers).await.expect("a sum");
+    let sum = within("a sum", ends.client().sum(numbers)).await.expect("a sum");
     assert_eq!(sum.into_inner().value, 4_999_950_000);
 }
 
 #[tokio::test]
 async fn both_stream_and_each_waits_for_the_other() {
-    let pair = Ends::new(Config::default()).await;
+    let ends = Ends::new(Config::default()).await;
     let (numbers, receiver) = mpsc::channel(1);
-    let sums = pair.client().running_sum(ReceiverStream::new(receiver)).await.expect("sums");
+    let sums = ends.client().running_sum(ReceiverStream::new(receiver)).await.expect("sums");
     let mut sums = sums.into_inner();
     for (value, expected) in [(1, 1), (2, 3), (3, 6), (4, 10)] {
         numbers.send(Number { value }).await.expect("a call under way");
@@ -109,29 +109,29 @@ async fn both_stream_and_each_waits_for_the_other() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_is_dropped_at_the_server() {
-    let pair = Ends::new(Config::default()).await;
-    let mut client = pair.client();
+    let ends = Ends::new(Config::default()).await;
+    let mut client = ends.client();
     let mut waiting = client.clone();
     let call = tokio::spawn(async move { waiting.wait(Number { value: u64::MAX >> 20 }).await });
-    pair.calls_under_way(1).await;
+    ends.calls_under_way(1).await;
     let mut numbers = client.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
-    pair.calls_under_way(2).await;
+    ends.calls_under_way(2).await;
 
     call.abort();
-    pair.calls_under_way(1).await;
+    ends.calls_under_way(1).await;
     drop(numbers);
-    pair.calls_under_way(0).await;
+    ends.calls_under_way(0).await;
     // The channel's stream has not suffered.
     client.add(Pair::default()).await.expect("a sum");
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_call_at_both_ends() {
-    let pair = Ends::new(Config::default()).await;
+    let ends = Ends::new(Config::default()).await;
     let mut request = Request::new(Number { value: u64::MAX >> 20 });
     request.set_timeout(Duration::from_millis(200));
-    let error = within("the deadline", pair.client().wait(request)).await.expect_err("too late");
+    let error = within("the deadline", ends.client().wait(request)).await.expect_err("too late");
     // tonic's own client calls it so, and says in the source what it was.
     assert_eq!(error.code(), Code::Cancelled);
     let mut source = error.source();
@@ -139,7 +139,7 @@ async fn a_deadline_ends_a_call_at_both_ends() {
         source = error.source();
     }
     assert!(source.is_some(), "not a deadline, but {error:?}");
-    pair.calls_under_way(0).await;
+    ends.calls_under_way(0).await;
 }
 
 #[tokio::test]
@@ -202,19 +202,19 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     const WINDOW: usize = 64 * 1024;
     let mut config = Config::default();
     config.window_growth_budget(0).stream_window(WINDOW as u64).send_buffer(WINDOW);
-    let pair = Ends::new(config).await;
+    let ends = Ends::new(config).await;
 
     // One channel's answer is not read, and below gRPC a stream of the connection is full to the brim.
-    let mut stalled = pair.client();
+    let mut stalled = ends.client();
     let mut numbers = stalled.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
-    let mut full = pair.server_end.open_uni().await.expect("a stream");
+    let mut full = ends.server_end.open_uni().await.expect("a stream");
     // What has been taken and does not fit into the buffer has used up the window.
     within("filling", full.write_all(&vec![7; 2 * WINDOW])).await.expect("a stream");
     assert_is_full(&full, WINDOW);
 
     let mut calls = JoinSet::new();
-    let client = pair.client();
+    let client = ends.client();
     for left in 0..100 {
         let mut client = client.clone();
         calls.spawn(async move {
@@ -224,7 +224,7 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     }
     within("a hundred answers", calls.join_all()).await;
     // And all of it stalls still.
-    pair.calls_under_way(1).await;
+    ends.calls_under_way(1).await;
     assert_is_full(&full, WINDOW);
 }
 
