@@ -296,6 +296,13 @@ async fn a_proxys_certificate_is_looked_at_apart_from_the_servers() {
         ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Tls(_)), "{error:?}"),
         other => panic!("{other:?}"),
     }
+    // Not even where it shows the same certificate.
+    let twin = Proxy::new(Manner::Leads(server), Some(&server_tls)).await;
+    let twin = client().proxy(format!("https://{}", twin.address));
+    match connect(twin, "wss://far.example").await.unwrap_err() {
+        ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Tls(_)), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
     let mut roots = rustls::RootCertStore::empty();
     roots.add(proxy_tls.certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
