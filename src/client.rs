@@ -3,6 +3,8 @@
 mod builder;
 mod dial;
 mod error;
+#[cfg(feature = "http2")]
+mod http2;
 mod proxy;
 mod socket_options;
 #[cfg(feature = "tls")]
@@ -15,8 +17,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
+#[cfg(feature = "tls")]
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode, header};
 
+#[cfg(feature = "http2")]
+pub use self::http2::Http2Client;
 pub use self::{
     builder::WebSocketClientBuilder,
     dial::ConnectAttempts,
@@ -109,24 +115,26 @@ impl WebSocketClient {
     }
 
     async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { connect_timeout, socket_options, proxy, .. } = &*self.0;
-        let info = |(remote_address, local_address)| ConnectionInfo {
-            remote_address,
-            local_address,
-            ..ConnectionInfo::default()
-        };
-        let Some(proxy) = proxy else {
-            let host = target.host_in_zone();
-            let tcp = dial::dial(&host, target.port, *connect_timeout, socket_options).await?;
-            let addresses = (tcp.peer_addr().ok(), tcp.local_addr().ok());
-            return self.open(target, tcp, info(addresses)).await;
-        };
-        let (addresses, tunnel) = proxy.tunnel(target, *connect_timeout, socket_options).await?;
+        let (tunnel, info) = self.reach(target).await?;
         match tunnel {
-            Tunnel::Plain(tcp) => self.open(target, tcp, info(addresses)).await,
+            Tunnel::Plain(tcp) => self.open(target, tcp, info).await,
             #[cfg(feature = "tls")]
-            Tunnel::Tls(tls) => self.open(target, *tls, info(addresses)).await,
+            Tunnel::Tls(tls) => self.open(target, *tls, info).await,
         }
+    }
+
+    /// A TCP connection to the server, or a tunnel.
+    async fn reach(&self, target: &Target) -> Result<(Tunnel, ConnectionInfo), ConnectError> {
+        let Settings { connect_timeout, socket_options, proxy, .. } = &*self.0;
+        let ((remote_address, local_address), tunnel) = match proxy {
+            Some(proxy) => proxy.tunnel(target, *connect_timeout, socket_options).await?,
+            None => {
+                let host = target.host_in_zone();
+                let tcp = dial::dial(&host, target.port, *connect_timeout, socket_options).await?;
+                ((tcp.peer_addr().ok(), tcp.local_addr().ok()), Tunnel::Plain(tcp))
+            }
+        };
+        Ok((tunnel, ConnectionInfo { remote_address, local_address, ..ConnectionInfo::default() }))
     }
 
     /// Connects as [`connect`](Self::connect) does, over a stream of bytes that leads to the server already:
@@ -166,22 +174,38 @@ impl WebSocketClient {
         let start = Instant::now();
         #[cfg(feature = "tls")]
         if target.tls {
-            let name = match &self.0.server_name {
-                Some(name) => name.clone(),
-                None => tls::server_name(&target.host)?,
-            };
-            let handshake = tls::connect(&self.0.tls, name, io);
-            let mut io = self.in_time(start, handshake).await?;
-            let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
-            if let Some(Verifier(verifier)) = &self.0.verifier {
-                let chain = peer_certificates.as_deref().unwrap_or_default();
-                let verdict = verifier.verify_certificates(&target.host, chain);
-                self.verdict(start, &mut io, verdict).await?;
-            }
-            let info = ConnectionInfo { peer_certificates, ..info };
+            let (io, info) = self.secure(start, target, None, io, info).await?;
             return self.finish(start, target, io, info).await;
         }
         self.finish(start, target, io, info).await
+    }
+
+    /// TLS, and what the application says of the server's certificates.
+    #[cfg(feature = "tls")]
+    async fn secure<S>(
+        &self,
+        start: Instant,
+        target: &Target,
+        alpn: Option<&[&[u8]]>,
+        io: S,
+        info: ConnectionInfo,
+    ) -> Result<(TlsStream<S>, ConnectionInfo), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match &self.0.server_name {
+            Some(name) => name.clone(),
+            None => tls::server_name(&target.host)?,
+        };
+        let handshake = tls::connect(&self.0.tls, alpn, name, io);
+        let mut io = self.in_time(start, handshake).await?;
+        let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
+        if let Some(Verifier(verifier)) = &self.0.verifier {
+            let chain = peer_certificates.as_deref().unwrap_or_default();
+            let verdict = verifier.verify_certificates(&target.host, chain);
+            self.verdict(start, &mut io, verdict).await?;
+        }
+        Ok((io, ConnectionInfo { peer_certificates, ..info }))
     }
 
     /// W-23: all steps share one timeout.
@@ -220,7 +244,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, offered, headers, config, .. } = &*self.0;
+        let Settings { wire, offered, headers, .. } = &*self.0;
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
@@ -229,6 +253,22 @@ impl WebSocketClient {
         let subprotocol = handshake::check(&request, response.headers(), *wire, offered)?;
         info.subprotocol = subprotocol.map(Into::into);
         info.request = Some(request.into());
+        self.establish(start, response, io, &rest, info).await
+    }
+
+    /// A connection over a WebSocket that is open, if the application takes the server's response.
+    async fn establish<S>(
+        &self,
+        start: Instant,
+        response: Response<()>,
+        mut io: S,
+        rest: &[u8],
+        mut info: ConnectionInfo,
+    ) -> Result<WebSocketConnection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Settings { wire, config, .. } = &*self.0;
         if let Some(Verifier(verifier)) = &self.0.verifier {
             let verdict = verifier.verify_response(&response, &info);
             self.verdict(start, &mut io, verdict).await?;
@@ -239,7 +279,7 @@ impl WebSocketClient {
 
         let mut config = config.clone();
         config.handshake_timeout = config.handshake_timeout.saturating_sub(start.elapsed());
-        let socket = FramedSocket::new(io, &rest, Side::Client, config.max_inbound_message(*wire));
+        let socket = FramedSocket::new(io, rest, Side::Client, config.max_inbound_message(*wire));
         let connection =
             WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
         connection.established().await?;

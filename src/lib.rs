@@ -58,6 +58,9 @@
 //! | `web-transport` | | the connection as a `web_transport_trait::Session` |
 //! | `tracing` | | spans and events of connections, streams and handshakes |
 //! | `qlog` | | a file of QUIC's qlog for each connection on the QMux wire |
+//! | `hyper` | | a route of a hyper 1.x server as a connection, over HTTP/1.1 and HTTP/2 |
+//! | `axum` | | the same as an extractor of axum |
+//! | `http2` | | a client whose connections share a TCP connection, over HTTP/2 |
 //! | none | | the engine alone: neither tokio nor tungstenite |
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
@@ -68,6 +71,8 @@
 // Without its features, half of what these pages link to is not there.
 #![cfg_attr(not(feature = "tls"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(feature = "tokio")]
@@ -83,6 +88,8 @@ mod error;
 mod futures_io;
 #[cfg(feature = "tokio")]
 mod handshake;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 #[cfg(feature = "tokio")]
 mod info;
 #[cfg(all(any(doc, doctest), feature = "tls"))]
@@ -113,6 +120,8 @@ mod upgraded;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 
+#[cfg(feature = "http2")]
+pub use client::Http2Client;
 pub use config::Config;
 #[cfg(feature = "qlog")]
 pub use qlog::{QlogConfig, QlogConnection};

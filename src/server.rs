@@ -8,6 +8,8 @@ mod limits;
 mod listener;
 mod login;
 mod shutdown;
+#[cfg(feature = "hyper")]
+pub(crate) mod upgrade;
 
 use std::{
     fmt,

@@ -46,13 +46,20 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ConnectErro
         .map_err(|error| ConnectError::InvalidUrl(error.to_string()))
 }
 
+/// With the configuration's ALPN, or with another.
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     config: &LazyConfig,
+    alpn: Option<&[&[u8]]>,
     name: ServerName<'static>,
     io: S,
 ) -> Result<TlsStream<S>, ConnectError> {
-    TlsConnector::from(config.get().await?.clone())
-        .connect(name, io)
-        .await
-        .map_err(|error| ConnectError::Tls(error.into()))
+    let connector = TlsConnector::from(config.get().await?.clone());
+    let connected = match alpn {
+        Some(alpn) => {
+            let alpn = alpn.iter().map(|name| name.to_vec()).collect();
+            connector.with_alpn(alpn).connect(name, io).await
+        }
+        None => connector.connect(name, io).await,
+    };
+    connected.map_err(|error| ConnectError::Tls(error.into()))
 }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
+#[cfg(feature = "http2")]
+use tokio_tungstenite::tungstenite::http::{Method, Version};
 use tokio_tungstenite::tungstenite::{
     handshake::{client::generate_key, derive_accept_key},
     http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header},
@@ -132,6 +134,31 @@ pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
     out
 }
 
+/// The same request for HTTP/2 (RFC 8441 §5): an extended CONNECT, whose `:protocol` the caller adds.
+#[cfg(feature = "http2")]
+pub(crate) fn extended_connect(
+    request: &Request<()>,
+    tls: bool,
+) -> Result<Request<()>, ConnectError> {
+    let invalid = |error| ConnectError::InvalidUrl(format!("{error}"));
+    let host = request.headers().get(header::HOST).map_or(&[][..], HeaderValue::as_bytes);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let mut connect = Request::new(());
+    *connect.method_mut() = Method::CONNECT;
+    *connect.uri_mut() = Uri::builder()
+        .scheme(if tls { "https" } else { "http" })
+        .authority(host)
+        .path_and_query(path)
+        .build()
+        .map_err(invalid)?;
+    *connect.version_mut() = Version::HTTP_2;
+    *connect.headers_mut() = request.headers().clone();
+    for name in [header::HOST, header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_KEY] {
+        connect.headers_mut().remove(name);
+    }
+    Ok(connect)
+}
+
 /// The response at the start of `bytes` with its length, once all of its head is there.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, ConnectError> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -174,6 +201,16 @@ pub(crate) fn check(
     if only(response, &header::SEC_WEBSOCKET_ACCEPT).is_none_or(|found| *found != accept) {
         return invalid("Sec-WebSocket-Accept does not fit the key");
     }
+    selected(response, wire, offered)
+}
+
+/// Which subprotocol the answer selects, whatever the version of HTTP.
+pub(crate) fn selected(
+    response: &HeaderMap,
+    wire: Wire,
+    offered: &[String],
+) -> Result<Option<String>, ConnectError> {
+    let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
     // W-5: none was offered.
     if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return invalid("an extension that was not offered");

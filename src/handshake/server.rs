@@ -34,42 +34,62 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, reason)
     }
 
-    /// The response, with its reason as its body.
+    /// The response over HTTP/1.1.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let body = self.body.clone().unwrap_or_else(|| format!("{}\n", self.reason).into());
+        let body = self.body();
+        let mut headers = self.headers();
+        let connection = match headers.contains_key(header::UPGRADE) {
+            true => "Upgrade, close",
+            false => "close",
+        };
+        headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        response(self.status, &headers, &body)
+    }
+
+    /// What the response says in words.
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone().unwrap_or_else(|| format!("{}\n", self.reason).into())
+    }
+
+    /// The headers that belong to the status and the body, whatever becomes of the stream below.
+    pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::clone(&self.headers);
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };
-        insert(header::CONNECTION, "close");
         match self.status {
             // RFC 9110 §15.5.6.
             StatusCode::METHOD_NOT_ALLOWED => insert(header::ALLOW, "GET"),
             // RFC 9110 §15.5.22, §7.8; RFC 6455 §4.4.
             StatusCode::UPGRADE_REQUIRED => {
                 insert(header::UPGRADE, "websocket");
-                insert(header::CONNECTION, "Upgrade, close");
+                insert(header::CONNECTION, "Upgrade");
                 insert(header::SEC_WEBSOCKET_VERSION, "13");
             }
             _ => {}
         }
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.entry(header::CONTENT_TYPE).or_insert(plain);
-        headers.insert(header::CONTENT_LENGTH, body.len().into());
-        response(self.status, &headers, &body)
+        headers
     }
 }
 
-/// The response to a request that asks for no WebSocket, after which the connection is closed.
-pub(crate) fn page(page: Response<Bytes>, method: &Method) -> Vec<u8> {
-    let (mut head, body) = page.into_parts();
+/// An application's own response, without what belongs to the handshake and to the stream below.
+pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
     // The first to be sent is the last: it cannot promise another.
-    if head.status.is_informational() {
-        head.status = StatusCode::INTERNAL_SERVER_ERROR;
+    if page.status().is_informational() {
+        *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
     for name in &RESERVED {
-        head.headers.remove(name);
+        page.headers_mut().remove(name);
     }
+    page
+}
+
+/// The response over HTTP/1.1 to a request that asks for no WebSocket, after which the connection is closed.
+pub(crate) fn page_bytes(page: Response<Bytes>, method: &Method) -> Vec<u8> {
+    let (mut head, body) = page.into_parts();
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     // RFC 9110 §8.6, §9.3.2, §15.3.5, §15.4.5.
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -125,8 +145,40 @@ fn bad_version() -> Refusal {
     Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
-/// Whether the request asks for a WebSocket as RFC 6455 §4.2.1 wants it.
+/// Whether the request asks for a WebSocket as its version of HTTP wants it.
 pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
+    match request.version() {
+        Version::HTTP_11 => check_upgrade(request),
+        Version::HTTP_2 => check_connect(request),
+        _ => Err(bad_version()),
+    }
+}
+
+/// RFC 8441 §4, §5: what the stream is, `CONNECT` and `:protocol` say; keys and `Upgrade` are gone. That the
+/// `:protocol` is `websocket` is for whoever has it to look at.
+fn check_connect(request: &Request<()>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if request.method() != Method::CONNECT {
+        return Err(Refusal::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
+    }
+    if request.uri().authority().is_none() && only(headers, &header::HOST).is_none() {
+        return Err(Refusal::bad("no :authority"));
+    }
+    if headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        return Err(Refusal::bad("request has a body"));
+    }
+    if !has_version(headers) {
+        return Err(Refusal::bad("no \"Sec-WebSocket-Version: 13\""));
+    }
+    Ok(())
+}
+
+fn has_version(headers: &HeaderMap) -> bool {
+    only(headers, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+}
+
+/// RFC 6455 §4.2.1.
+fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
@@ -147,7 +199,7 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
     if !has_element(headers, &header::CONNECTION, "upgrade") {
         return upgrade("no \"Connection: Upgrade\"");
     }
-    if only(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if !has_version(headers) {
         return upgrade("no \"Sec-WebSocket-Version: 13\"");
     }
     match only(headers, &header::SEC_WEBSOCKET_KEY) {
@@ -158,7 +210,10 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
 
 /// Whether the request is meant for a WebSocket, however faulty.
 pub(crate) fn wants_websocket(request: &Request<()>) -> bool {
-    has_element(request.headers(), &header::UPGRADE, "websocket")
+    match request.version() {
+        Version::HTTP_2 => request.method() == Method::CONNECT,
+        _ => has_element(request.headers(), &header::UPGRADE, "websocket"),
+    }
 }
 
 /// Whether this is base64 of 16 bytes. The last digit's spare bits may be anything, for they are not zero
@@ -207,15 +262,18 @@ pub(crate) fn accept(
     extra: &HeaderMap,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = extra.clone();
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-    let accept = derive_accept_key(key.unwrap_or_default());
     let value = |value: &str| {
         HeaderValue::from_str(value)
             .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
     };
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept)?);
+    // RFC 8441 §5: over HTTP/2 there is nothing to upgrade, and no key to prove.
+    if request.version() == Version::HTTP_11 {
+        let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+        let accept = derive_accept_key(key.unwrap_or_default());
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept)?);
+    }
     if let Some(subprotocol) = subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(subprotocol)?);
     }
@@ -284,6 +342,36 @@ mod tests {
         let many = "X: y\r\n".repeat(MAX_HEADERS);
         let refusal = checked(&GOOD.replace("Host", &format!("{many}Host"))).unwrap_err();
         assert_eq!(refusal.status.as_u16(), 431);
+    }
+
+    /// RFC 8441 §5.
+    #[test]
+    fn an_extended_connect_has_neither_key_nor_upgrade() {
+        let request = |method: Method, uri: &str, headers: &[(&'static str, &'static str)]| {
+            let mut request = Request::new(());
+            *request.method_mut() = method;
+            *request.uri_mut() = uri.parse().unwrap();
+            *request.version_mut() = Version::HTTP_2;
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            request
+        };
+        let version = ("sec-websocket-version", "13");
+        let good = request(Method::CONNECT, "https://a/b", &[version]);
+        check(&good).unwrap();
+        let headers = accept(&good, Some("qmux-02"), &HeaderMap::new()).unwrap();
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[header::SEC_WEBSOCKET_PROTOCOL], "qmux-02");
+        for bad in [
+            request(Method::GET, "https://a/b", &[version]),
+            request(Method::CONNECT, "/b", &[version]),
+            request(Method::CONNECT, "https://a/b", &[]),
+            request(Method::CONNECT, "https://a/b", &[("sec-websocket-version", "8")]),
+            request(Method::CONNECT, "https://a/b", &[version, ("content-length", "1")]),
+        ] {
+            assert_eq!(check(&bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad:?}");
+        }
     }
 
     fn select_of(lines: &[&str], accepted: &[&str], jsws: bool) -> Option<(Wire, Option<String>)> {

@@ -9,6 +9,7 @@
 //! - [`authentication`]: who the other end is, by TLS, by the upgrade, or by what it says.
 //! - [`observability`]: the counts, the events of feature `tracing`, the logs of feature `qlog`.
 //! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, draining a node, and what survives.
+//! - [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2.
 //! - [`with_tonic`]: gRPC over the streams of one connection.
 //! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
@@ -27,6 +28,8 @@ pub mod coming_from_js_ws;
 pub mod coming_from_quinn;
 pub mod defaults;
 pub mod flow_control;
+#[cfg(all(feature = "axum", feature = "http2"))]
+pub mod in_axum;
 pub mod observability;
 pub mod reconnecting;
 pub mod with_tonic;

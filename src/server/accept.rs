@@ -4,11 +4,12 @@
 use std::sync::{PoisonError, RwLock};
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, StatusCode};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::{
     AcceptError,
@@ -114,10 +115,10 @@ pub(super) struct Guest {
 }
 
 /// A client that gets no WebSocket.
-enum Turned {
+pub(super) enum Turned {
     Refused(Refusal),
     /// It asked for none.
-    Answered(StatusCode, Vec<u8>),
+    Answered(Response<Bytes>),
 }
 
 impl From<Refusal> for Turned {
@@ -127,7 +128,7 @@ impl From<Refusal> for Turned {
 }
 
 /// Why a handshake does not go on.
-enum Stop {
+pub(super) enum Stop {
     Late,
     ShuttingDown,
 }
@@ -187,12 +188,12 @@ impl Settings {
     }
 
     /// W-23: all steps share one timeout.
-    fn left(&self, start: Instant) -> Duration {
+    pub(super) fn left(&self, start: Instant) -> Duration {
         self.config.handshake_timeout.saturating_sub(start.elapsed())
     }
 
     /// A step of the handshake, unless there is no more time for it.
-    async fn within<F: Future>(
+    pub(super) async fn within<F: Future>(
         &self,
         start: Instant,
         guest: Option<&Guest>,
@@ -234,9 +235,14 @@ impl Settings {
         let (wire, headers) = match self.within(start, guest.as_ref(), decide).await {
             Ok(Ok(Ok(decided))) => decided,
             Ok(Ok(Err(turned))) => {
-                let (answer, error) = match turned {
-                    Turned::Refused(refusal) => (refusal.to_bytes(), refused(refusal)),
-                    Turned::Answered(status, answer) => (answer, AcceptError::Answered { status }),
+                let error = AcceptError::from(&turned);
+                let answer = match turned {
+                    Turned::Refused(refusal) => refusal.to_bytes(),
+                    Turned::Answered(page) => {
+                        let method =
+                            info.request().map_or(&Method::GET, |request| request.method());
+                        handshake::page_bytes(page, method)
+                    }
                 };
                 answer_and_close(io, &answer).await;
                 return Err(error);
@@ -270,7 +276,7 @@ impl Settings {
     }
 
     /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
-    async fn decide(
+    pub(super) async fn decide(
         &self,
         request: Request<()>,
         info: &mut ConnectionInfo,
@@ -282,9 +288,7 @@ impl Settings {
                 let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };
                 for hook in &self.hooks {
                     if let Some(page) = hook.respond(&asked).await {
-                        let status = page.status();
-                        let answer = handshake::page(page, request.method());
-                        return Err(Turned::Answered(status, answer));
+                        return Err(Turned::Answered(handshake::page(page)));
                     }
                 }
             }
@@ -337,20 +341,25 @@ impl Settings {
     }
 }
 
-fn refused(refusal: Refusal) -> AcceptError {
-    let Refusal { status, reason, body, .. } = refusal;
-    let told = match body {
-        Some(body) if status != StatusCode::INTERNAL_SERVER_ERROR => {
-            let start = &body[..body.len().min(MAX_REASON)];
-            String::from_utf8_lossy(start).trim_end().to_owned().into()
-        }
-        _ => reason,
-    };
-    AcceptError::Refused { status, reason: told }
+impl From<&Turned> for AcceptError {
+    fn from(turned: &Turned) -> Self {
+        let Refusal { status, reason, body, .. } = match turned {
+            Turned::Refused(refusal) => refusal,
+            Turned::Answered(page) => return Self::Answered { status: page.status() },
+        };
+        let reason = match body {
+            Some(body) if *status != StatusCode::INTERNAL_SERVER_ERROR => {
+                let start = &body[..body.len().min(MAX_REASON)];
+                String::from_utf8_lossy(start).trim_end().to_owned().into()
+            }
+            _ => reason.clone(),
+        };
+        Self::Refused { status: *status, reason }
+    }
 }
 
 impl Stop {
-    fn to_refusal(&self) -> Refusal {
+    pub(super) fn to_refusal(&self) -> Refusal {
         match self {
             Self::Late => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
             Self::ShuttingDown => {

@@ -1,0 +1,99 @@
+//! A page and a WebSocket on one port, over HTTP/1.1 and HTTP/2, under TLS: with axum.
+//!
+//! `cargo run --features axum --example axum_server`, and then `curl --insecure https://127.0.0.1:4433/`, or
+//! `cargo run --example echo_client -- wss://127.0.0.1:4433/mux --insecure`.
+
+use std::{error::Error, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Extension, Router,
+    extract::State,
+    response::Response,
+    routing::{any, get},
+};
+use clap::Parser;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use wsmux::{
+    ConnectionInfo, WebSocketAcceptor, WebSocketConnection, WebSocketServer,
+    axum::WsMuxUpgrade,
+    rustls::{ServerConfig, crypto::aws_lc_rs},
+};
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let acceptor = WebSocketServer::builder().build()?;
+    let routes = Router::new()
+        .route("/", get(|| async { "a page\n" }))
+        .route("/mux", any(mux))
+        .with_state(acceptor);
+    let tls = TlsAcceptor::from(Arc::new(tls_config()?));
+    let listener = TcpListener::bind(args.listen).await?;
+    println!("listening on https://{0}/ and wss://{0}/mux", listener.local_addr()?);
+    loop {
+        let (tcp, address) = listener.accept().await?;
+        let (tls, routes) = (tls.clone(), routes.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serve(tcp, tls, routes).await {
+                eprintln!("{address}: {error}");
+            }
+        });
+    }
+}
+
+/// The one connection, over which there may be many WebSockets.
+async fn serve(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    routes: Router,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let tls = tls.accept(tcp).await?;
+    let routes = routes.layer(Extension(ConnectionInfo::of_tls(&tls)));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    wsmux::hyper::allow_http2(&mut server);
+    server.serve_connection_with_upgrades(TokioIo::new(tls), TowerToHyperService::new(routes)).await
+}
+
+async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
+    upgrade
+        .acceptor(acceptor)
+        .on_failed(|error| eprintln!("no connection: {error}"))
+        .on_connection(echo)
+        .await
+}
+
+/// Sends back whatever comes.
+async fn echo(connection: WebSocketConnection) {
+    while let Ok(stream) = connection.accept_bi().await {
+        tokio::spawn(async move {
+            let (mut send, mut recv) = stream.into_split();
+            tokio::io::copy(&mut recv, &mut send).await?;
+            Ok::<_, Box<dyn Error + Send + Sync>>(send.finish()?)
+        });
+    }
+    eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
+}
+
+/// With a certificate made on the spot.
+fn tls_config() -> Result<ServerConfig, Box<dyn Error>> {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], certified.signing_key.into())?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

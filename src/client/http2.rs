@@ -1,0 +1,270 @@
+//! WebSockets over HTTP/2 (RFC 8441): several connections to one server share a TCP connection.
+
+mod dial;
+mod session;
+mod stream;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use self::{
+    dial::Dialled,
+    session::{Lease, OpenError, Session},
+};
+use super::{ConnectError, Settings, WebSocketClient};
+use crate::{
+    ConnectionInfo, WebSocketConnection,
+    handshake::client::{self as handshake, Target},
+    trace,
+};
+
+/// How long it is remembered that a server has no WebSocket over HTTP/2. Asking costs a TCP connection and its
+/// TLS each time, and what a server is only changes when it is deployed anew.
+const HTTP1_MEMORY: Duration = Duration::from_secs(300);
+
+/// Servers that are remembered before those are forgotten of which nothing is known any more.
+const MIN_PRUNED: usize = 64;
+
+/// A client whose connections to one server share a TCP and TLS connection, where the server offers WebSocket
+/// over HTTP/2 (RFC 8441), and have one each where it does not. Cheap to clone; clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = wsmux::WebSocketClient::builder().protocol("chat").build()?;
+/// let client = wsmux::Http2Client::new(client);
+/// let one = client.connect("wss://example.com/chat").await?;
+/// let two = client.connect("wss://example.com/chat?room=2").await?; // no second TCP connection
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A TCP connection lives as long as a [`WebSocketConnection`] over it does, and takes as many as the server's
+/// SETTINGS_MAX_CONCURRENT_STREAMS says; then another one is opened beside it. When it is lost, all that are over
+/// it are: [what it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+#[derive(Debug, Clone)]
+pub struct Http2Client(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    client: WebSocketClient,
+    prior_knowledge: bool,
+    /// Bounded by what the application connects to, and pruned as it grows.
+    origins: Mutex<HashMap<Key, Arc<Origin>>>,
+}
+
+/// Whom a TCP connection leads to.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    tls: bool,
+    host: String,
+    port: u16,
+}
+
+#[derive(Debug, Default)]
+struct Origin {
+    /// Locked while somebody dials: those behind him share what he gets.
+    known: tokio::sync::Mutex<Known>,
+    failures: Mutex<Failures>,
+}
+
+/// What others may learn from a dial that failed while they waited for it.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u64,
+    last: Option<ConnectError>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    sessions: Vec<Weak<Session>>,
+    /// Until then the server is taken for one without WebSocket over HTTP/2.
+    http1_until: Option<Instant>,
+}
+
+impl Known {
+    /// A place on a connection that is there, but not on `besides`.
+    fn lease(&mut self, besides: Option<&Arc<Session>>) -> Option<Lease> {
+        self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
+        let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
+        sessions.find_map(|session| match besides {
+            Some(besides) if Arc::ptr_eq(besides, &session) => None,
+            _ => Lease::new(&session),
+        })
+    }
+}
+
+/// How a connection is to be had.
+enum Way {
+    Over(Lease),
+    /// This stream has been dialled already.
+    Upgrade(Box<Dialled>),
+    Http1,
+}
+
+impl Http2Client {
+    /// A client with the settings of this one. Of a TLS configuration given as it is, ALPN is set anew: to `h2`
+    /// and `http/1.1`.
+    pub fn new(client: WebSocketClient) -> Self {
+        Self(Arc::new(Pool { client, prior_knowledge: false, origins: Mutex::default() }))
+    }
+
+    /// The same for servers that are known to speak HTTP/2 without TLS: a `ws://` URL is dialled so (RFC 9113
+    /// §3.3), and one that does not is an error. By default `ws://` is HTTP/1.1, for only TLS can tell.
+    pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
+        let Self(pool) = Self::new(client);
+        match Arc::try_unwrap(pool) {
+            Ok(pool) => Self(Arc::new(Pool { prior_knowledge: true, ..pool })),
+            Err(_) => unreachable!("nobody else has it yet"),
+        }
+    }
+
+    /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an HTTP/2 connection that
+    /// is there, or a new one. Where ALPN selects HTTP/1.1, the same TLS connection is upgraded; where the server
+    /// speaks HTTP/2 and does not offer WebSocket over it, a second one is opened for HTTP/1.1. Either is
+    /// remembered for five minutes, in which the server is not asked again.
+    ///
+    /// Several calls at once share one attempt to reach the server, and its failure. Whether the server offers
+    /// it stands in its SETTINGS, which cost the first connection one round trip more.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the attempt is given up. Connections that share its TCP connection go on.
+    pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+        let target = self.0.client.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.0.connect(&target).await.inspect_err(failed)
+    }
+}
+
+impl Pool {
+    async fn connect(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+        if !target.tls && !self.prior_knowledge {
+            return self.client.dial(target).await;
+        }
+        let origin = self.origin(target);
+        // One that was about to go when it was chosen is no failure yet.
+        let mut gone = None;
+        loop {
+            let start = Instant::now();
+            let lease = match self.way(&origin, target, gone.as_ref()).await? {
+                Way::Over(lease) => lease,
+                Way::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
+                Way::Http1 => return self.client.dial(target).await,
+            };
+            // The time to dial has limits of its own.
+            let start = lease.session().since().max(start);
+            let session = lease.session().clone();
+            match self.open(start, target, lease).await {
+                Err(OpenError::NotProcessed(_)) if gone.is_none() => gone = Some(session),
+                Err(OpenError::NotProcessed(error) | OpenError::Failed(error)) => {
+                    return Err(error);
+                }
+                Ok(connection) => return Ok(connection),
+            }
+        }
+    }
+
+    fn origin(&self, target: &Target) -> Arc<Origin> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = target.host_in_zone().to_ascii_lowercase();
+        let key = Key { tls: target.tls, host, port: target.port };
+        if origins.len() >= MIN_PRUNED && !origins.contains_key(&key) {
+            let now = Instant::now();
+            origins.retain(|_, origin| match origin.known.try_lock() {
+                Ok(known) => {
+                    Arc::strong_count(origin) > 1
+                        || known.sessions.iter().any(|session| session.strong_count() > 0)
+                        || known.http1_until.is_some_and(|until| now < until)
+                }
+                Err(_) => true,
+            });
+        }
+        origins.entry(key).or_default().clone()
+    }
+
+    async fn way(
+        &self,
+        origin: &Origin,
+        target: &Target,
+        gone: Option<&Arc<Session>>,
+    ) -> Result<Way, ConnectError> {
+        let failures = || origin.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = failures().count;
+        let mut known = origin.known.lock().await;
+        if let Some(lease) = known.lease(gone) {
+            return Ok(Way::Over(lease));
+        }
+        if known.http1_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(Way::Http1);
+        }
+        {
+            // Each of those who waited would find out for himself, one after the other.
+            let failures = failures();
+            if failures.count > before
+                && let Some(error) = &failures.last
+            {
+                return Err(error.clone());
+            }
+        }
+        let way = self.dial(target, &mut known).await;
+        if let Err(error) = &way {
+            let mut failures = failures();
+            failures.count += 1;
+            failures.last = Some(error.clone());
+        }
+        way
+    }
+
+    async fn dial(&self, target: &Target, known: &mut Known) -> Result<Way, ConnectError> {
+        let dialled = dial::dial(&self.client, target).await?;
+        if !dialled.is_http2 {
+            known.http1_until = Some(Instant::now() + HTTP1_MEMORY);
+            return Ok(Way::Upgrade(Box::new(dialled)));
+        }
+        let start = dialled.start;
+        let session = self.client.in_time(start, dialled.session()).await?;
+        if !session.offers_websocket() {
+            known.http1_until = Some(Instant::now() + HTTP1_MEMORY);
+            return Ok(Way::Http1);
+        }
+        known.sessions.push(Arc::downgrade(&session));
+        Lease::new(&session).map(Way::Over).ok_or_else(|| {
+            ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
+        })
+    }
+
+    async fn open(
+        &self,
+        start: Instant,
+        target: &Target,
+        lease: Lease,
+    ) -> Result<WebSocketConnection, OpenError> {
+        let Settings { wire, offered, headers, config, .. } = &*self.client.0;
+        let mut info: ConnectionInfo = lease.session().info().clone();
+        let request = target.request(offered, headers).map_err(OpenError::Failed)?;
+        let request =
+            handshake::extended_connect(&request, target.tls).map_err(OpenError::Failed)?;
+        let left = config.handshake_timeout.saturating_sub(start.elapsed());
+        let session = lease.session().clone();
+        let opened = tokio::time::timeout(left, lease.open(request.clone())).await;
+        let (response, stream) = opened.unwrap_or_else(|_| {
+            // Whether the route is slow or the path is dead, the next one had better not wait behind it.
+            session.retire();
+            Err(OpenError::Failed(ConnectError::HandshakeTimeout))
+        })?;
+        let subprotocol =
+            handshake::selected(response.headers(), *wire, offered).map_err(OpenError::Failed)?;
+        info.subprotocol = subprotocol.map(Into::into);
+        info.request = Some(request.into());
+        // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
+        let established = self.client.establish(start, response, stream, &[], info);
+        established.await.map_err(OpenError::Failed)
+    }
+}

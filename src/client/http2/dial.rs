@@ -1,0 +1,93 @@
+//! A new TCP connection or tunnel, and what is spoken over it: by the client's own dialling.
+
+use std::sync::Arc;
+
+use tokio::{net::TcpStream, time::Instant};
+#[cfg(feature = "tls")]
+use tokio_rustls::client::TlsStream;
+
+use super::{super::proxy::Tunnel, ConnectError, Session, WebSocketClient};
+use crate::{ConnectionInfo, WebSocketConnection, handshake::client::Target};
+
+/// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
+/// remembered.
+#[cfg(feature = "tls")]
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// A stream of bytes to the server, TLS included.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    /// When TCP was there: from then on the handshake timeout counts.
+    pub(super) start: Instant,
+    pub(super) is_http2: bool,
+    io: Io,
+    info: ConnectionInfo,
+}
+
+#[derive(Debug)]
+enum Io {
+    Tcp(TcpStream),
+    /// To the server, or to a proxy whose tunnel it is.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(feature = "tls")]
+    TlsInTls(Box<TlsStream<TlsStream<TcpStream>>>),
+}
+
+pub(super) async fn dial(
+    client: &WebSocketClient,
+    target: &Target,
+) -> Result<Dialled, ConnectError> {
+    let (tunnel, info) = client.reach(target).await?;
+    let start = Instant::now();
+    #[cfg(feature = "tls")]
+    if target.tls {
+        let alpn = Some(&ALPN[..]);
+        let is_http2 =
+            |session: &rustls::ClientConnection| session.alpn_protocol() == Some(ALPN[0]);
+        return Ok(match tunnel {
+            Tunnel::Plain(tcp) => {
+                let (tls, info) = client.secure(start, target, alpn, tcp, info).await?;
+                let is_http2 = is_http2(tls.get_ref().1);
+                Dialled { start, is_http2, io: Io::Tls(tls.into()), info }
+            }
+            Tunnel::Tls(tunnel) => {
+                let (tls, info) = client.secure(start, target, alpn, *tunnel, info).await?;
+                let is_http2 = is_http2(tls.get_ref().1);
+                Dialled { start, is_http2, io: Io::TlsInTls(tls.into()), info }
+            }
+        });
+    }
+    let io = match tunnel {
+        Tunnel::Plain(tcp) => Io::Tcp(tcp),
+        #[cfg(feature = "tls")]
+        Tunnel::Tls(tls) => Io::Tls(tls),
+    };
+    Ok(Dialled { start, is_http2: true, io, info })
+}
+
+impl Dialled {
+    pub(super) async fn session(self) -> Result<Arc<Session>, ConnectError> {
+        match self.io {
+            Io::Tcp(tcp) => Session::start(tcp, self.start, self.info).await,
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => Session::start(*tls, self.start, self.info).await,
+            #[cfg(feature = "tls")]
+            Io::TlsInTls(tls) => Session::start(*tls, self.start, self.info).await,
+        }
+    }
+
+    pub(super) async fn upgrade(
+        self,
+        client: &WebSocketClient,
+        target: &Target,
+    ) -> Result<WebSocketConnection, ConnectError> {
+        match self.io {
+            Io::Tcp(tcp) => client.finish(self.start, target, tcp, self.info).await,
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => client.finish(self.start, target, *tls, self.info).await,
+            #[cfg(feature = "tls")]
+            Io::TlsInTls(tls) => client.finish(self.start, target, *tls, self.info).await,
+        }
+    }
+}

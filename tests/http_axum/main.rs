@@ -1,0 +1,9 @@
+//! Connections on the routes of somebody else's HTTP server, over HTTP/1.1 and HTTP/2, and clients that share a
+//! TCP connection.
+
+mod foreign;
+mod routes;
+mod server;
+mod shared;
+
+mod browser;

@@ -1,0 +1,277 @@
+//! An axum server that counts its TCP connections, with pages, a login, and connections that echo.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::{any, get},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+use wsmux::{
+    ConnectionInfo, WebSocketAcceptor, WebSocketClient, WebSocketClientBuilder,
+    WebSocketConnection, WebSocketServer, Wire,
+    axum::WsMuxUpgrade,
+    http::{StatusCode, Version, header},
+    rustls::{
+        self,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+
+/// Room for a machine that is stopped for a while.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(120);
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} took too long"))
+}
+
+/// What the server is, besides its routes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) tls: bool,
+    pub(crate) alpn: &'static [&'static str],
+    pub(crate) extended_connect: bool,
+    pub(crate) max_streams: u32,
+}
+
+impl Kind {
+    pub(crate) const PLAIN: Self =
+        Self { tls: false, alpn: &[], extended_connect: true, max_streams: 200 };
+    pub(crate) const TLS: Self = Self { tls: true, alpn: &["h2", "http/1.1"], ..Self::PLAIN };
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    kind: Kind,
+    certificate: CertificateDer<'static>,
+    counts: Arc<Counts>,
+    accepted: tokio::sync::Mutex<mpsc::UnboundedReceiver<WebSocketConnection>>,
+    /// What pages have said.
+    said: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counts {
+    tcp: AtomicUsize,
+    open: AtomicUsize,
+    ended: Semaphore,
+}
+
+#[derive(Clone)]
+struct Shared {
+    acceptor: WebSocketAcceptor,
+    accepted: mpsc::UnboundedSender<WebSocketConnection>,
+    said: mpsc::UnboundedSender<String>,
+}
+
+/// A page that opens three WebSockets to the server that it comes from, and reports what became of them.
+const PAGE: &str = include_str!("page.html");
+
+async fn mux(State(shared): State<Shared>, upgrade: WsMuxUpgrade) -> Response {
+    upgrade
+        .acceptor(shared.acceptor)
+        .on_connection(|connection| async move {
+            let _ = shared.accepted.send(connection.clone());
+            echo(connection).await;
+        })
+        .await
+}
+
+async fn echo(connection: WebSocketConnection) {
+    while let Ok(stream) = connection.accept_bi().await {
+        let (mut send, mut recv) = stream.into_split();
+        tokio::spawn(async move {
+            while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
+                // A stream that is to stand still.
+                if chunk.starts_with(b"stall") {
+                    std::future::pending::<()>().await;
+                }
+                send.write_chunk(chunk).await?;
+            }
+            let _ = send.finish();
+            Ok::<_, wsmux::WriteError>(())
+        });
+    }
+}
+
+/// Name "user", password "secret".
+async fn login(request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    if authorization.is_some_and(|value| value == "Basic dXNlcjpzZWNyZXQ=") {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"wsmux\"")];
+    (StatusCode::UNAUTHORIZED, challenge, "who are you?\n").into_response()
+}
+
+fn routes(shared: Shared) -> Router {
+    let private = Router::new()
+        .route("/", get(|| async { "a private page\n" }))
+        .route("/mux", any(mux))
+        .layer(middleware::from_fn(login));
+    let said = shared.said.clone();
+    Router::new()
+        .route("/", get(|| async { "a page\n" }))
+        .route("/browser", get(|| async { Html(PAGE) }))
+        .route(
+            "/said",
+            axum::routing::post(|words: String| async move {
+                let _ = said.send(words);
+            }),
+        )
+        .route("/mux", any(mux))
+        .nest("/private", private)
+        .with_state(shared)
+}
+
+impl Server {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let certified =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
+                .unwrap();
+        let certificate = certified.cert.der().clone();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(certified.signing_key))
+            .unwrap();
+        tls.alpn_protocols = kind.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+
+        let (accepted_tx, accepted) = mpsc::unbounded_channel();
+        let (said_tx, said) = mpsc::unbounded_channel();
+        let acceptor = WebSocketServer::builder()
+            .wires([Wire::QMux, Wire::JsWs])
+            .protocol("chat")
+            .header("x-served-by", "axum")
+            .authorize(|info| match info.remote_address() {
+                Some(_) => Ok(()),
+                None => Err(StatusCode::INTERNAL_SERVER_ERROR),
+            })
+            .build()
+            .unwrap();
+        let routes = routes(Shared { acceptor, accepted: accepted_tx, said: said_tx });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::new(Counts {
+            tcp: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            ended: Semaphore::new(0),
+        });
+        let counted = counts.clone();
+        let serving = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                counted.tcp.fetch_add(1, Ordering::SeqCst);
+                counted.open.fetch_add(1, Ordering::SeqCst);
+                let (routes, tls, counts) = (routes.clone(), tls.clone(), counted.clone());
+                connections.spawn(async move {
+                    if !kind.tls {
+                        let info = ConnectionInfo::of_tcp(&tcp);
+                        serve(kind, tcp, routes, info).await;
+                    } else if let Ok(tls) = tls.accept(tcp).await {
+                        let info = ConnectionInfo::of_tls(&tls);
+                        serve(kind, tls, routes, info).await;
+                    }
+                    counts.open.fetch_sub(1, Ordering::SeqCst);
+                    counts.ended.add_permits(1);
+                });
+            }
+        });
+        let (accepted, said) = (tokio::sync::Mutex::new(accepted), tokio::sync::Mutex::new(said));
+        Self { address, kind, certificate, counts, accepted, said, serving }
+    }
+
+    /// TCP connections since the start.
+    pub(crate) fn tcp_connections(&self) -> usize {
+        self.counts.tcp.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the end of one more HTTP connection.
+    pub(crate) async fn tcp_ended(&self) {
+        within("the end of TCP", self.counts.ended.acquire()).await.unwrap().forget();
+    }
+
+    pub(crate) async fn accepted(&self) -> WebSocketConnection {
+        within("a connection", async { self.accepted.lock().await.recv().await }).await.unwrap()
+    }
+
+    pub(crate) async fn said(&self) -> Option<String> {
+        self.said.lock().await.recv().await
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", if self.kind.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub(crate) fn client(&self) -> WebSocketClientBuilder {
+        WebSocketClient::builder().trust_self_signed(self.certificate.clone())
+    }
+
+    /// Takes down every TCP connection, and the listener.
+    pub(crate) fn kill(&self) {
+        self.serving.abort();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn serve<S>(kind: Kind, io: S, routes: Router, info: ConnectionInfo)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    if kind.extended_connect {
+        wsmux::hyper::allow_http2(&mut server);
+    }
+    server.http2().max_concurrent_streams(kind.max_streams);
+    let routes = routes.layer(axum::Extension(info));
+    let service = TowerToHyperService::new(routes);
+    let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+}
+
+/// The version of HTTP that a connection was asked for in.
+pub(crate) fn version(connection: &WebSocketConnection) -> Version {
+    connection.info().request().expect("a request").version()
+}
+
+/// A stream there and back.
+pub(crate) async fn exchange(connection: &WebSocketConnection, len: usize) {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap().into_split();
+    let bytes: Vec<u8> = (0..len).map(|at| (at * 31 / 7) as u8).collect();
+    let expected = bytes.clone();
+    let write = async {
+        send.write_all(&bytes).await.unwrap();
+        send.finish().unwrap();
+    };
+    let read = async { recv.read_to_end(len).await.unwrap() };
+    let ((), read) = within("an exchange", async { tokio::join!(write, read) }).await;
+    assert!(read == expected, "what came back is not what was sent");
+}
