@@ -41,7 +41,7 @@ async fn three_websockets_of_a_page_share_one_tcp_connection() {
     }
     browser.kill().await.unwrap();
     let _ = std::fs::remove_dir_all(&profile);
-    // Chromium also opens some on speculation, and asks for an icon without cookies on another.
+    // It may open others, on which nothing is asked or nothing but pages.
     eprintln!("Chromium: {said}; {versions:?}; over {below:?}, of {tcp} TCP connections in all");
     assert_eq!(said, ["echo on qmux-02"; 3].join(", "));
     assert_eq!(versions, [Version::HTTP_2; 3]);
