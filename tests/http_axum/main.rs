@@ -2,6 +2,7 @@
 //! TCP connection.
 
 mod foreign;
+mod hooks;
 mod routes;
 mod server;
 mod shared;

@@ -29,7 +29,7 @@ use tokio::{
 };
 use wsmux::{
     ConnectionInfo, WebSocketAcceptor, WebSocketClient, WebSocketClientBuilder,
-    WebSocketConnection, WebSocketServer, Wire,
+    WebSocketConnection, WebSocketServer, WebSocketServerBuilder, Wire,
     axum::WsMuxUpgrade,
     http::{StatusCode, Version, header},
     rustls::{
@@ -146,6 +146,19 @@ fn routes(shared: Shared) -> Router {
 
 impl Server {
     pub(crate) async fn start(kind: Kind) -> Self {
+        let builder = WebSocketServer::builder()
+            .wires([Wire::QMux, Wire::JsWs])
+            .protocol("chat")
+            .header("x-served-by", "axum")
+            .authorize(|info| match info.remote_address() {
+                Some(_) => Ok(()),
+                None => Err(StatusCode::INTERNAL_SERVER_ERROR),
+            });
+        Self::with(kind, builder).await
+    }
+
+    /// With another acceptor for its WebSockets.
+    pub(crate) async fn with(kind: Kind, builder: WebSocketServerBuilder) -> Self {
         let certified =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
                 .unwrap();
@@ -162,16 +175,7 @@ impl Server {
 
         let (accepted_tx, accepted) = mpsc::unbounded_channel();
         let (said_tx, said) = mpsc::unbounded_channel();
-        let acceptor = WebSocketServer::builder()
-            .wires([Wire::QMux, Wire::JsWs])
-            .protocol("chat")
-            .header("x-served-by", "axum")
-            .authorize(|info| match info.remote_address() {
-                Some(_) => Ok(()),
-                None => Err(StatusCode::INTERNAL_SERVER_ERROR),
-            })
-            .build()
-            .unwrap();
+        let acceptor = builder.build().unwrap();
         let routes = routes(Shared { acceptor, accepted: accepted_tx, said: said_tx });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
