@@ -12,13 +12,13 @@
 //!
 //! Both take a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
 //! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes: build it once, keep it in the
-//! router's state. Wires, protocols, limits, response headers and `authorize` are its settings, and the request is
-//! checked by the same code as a server's own. What stands before the route is the framework's: TLS and its
+//! router's state. Wires, protocols, response headers and [hooks](crate::authorize) are its settings, and the request
+//! is checked by the same code as a server's own. What stands before the route is the framework's: TLS and its
 //! certificates, layers that ask for a login (a `401` from a layer reaches the client as
 //! [`ConnectError::Refused`](crate::ConnectError::Refused)), limits on connections and on the time that a request's
 //! head may take. [`Config::handshake_timeout`](crate::Config::handshake_timeout) counts from the request.
 //!
-//! `authorize` and [`remote_address`](crate::WebSocketConnection::remote_address) know the client if a
+//! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) know the client if a
 //! [`ConnectionInfo`](crate::ConnectionInfo) is among the request's extensions
 //! ([`of_tcp`](crate::ConnectionInfo::of_tcp), [`of_tls`](crate::ConnectionInfo::of_tls) with the client's
 //! certificates), or axum's `ConnectInfo<SocketAddr>`.
