@@ -110,17 +110,17 @@ impl Http2Client {
     /// A client with the settings of this one. Of a TLS configuration given as it is, ALPN is set anew: to `h2`
     /// and `http/1.1`.
     pub fn new(client: WebSocketClient) -> Self {
-        Self(Arc::new(Pool { client, prior_knowledge: false, origins: Mutex::default() }))
+        Self::with(client, false)
     }
 
     /// The same for servers that are known to speak HTTP/2 without TLS: a `ws://` URL is dialled so (RFC 9113
     /// §3.3), and one that does not is an error. By default `ws://` is HTTP/1.1, for only TLS can tell.
     pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
-        let Self(pool) = Self::new(client);
-        match Arc::try_unwrap(pool) {
-            Ok(pool) => Self(Arc::new(Pool { prior_knowledge: true, ..pool })),
-            Err(_) => unreachable!("nobody else has it yet"),
-        }
+        Self::with(client, true)
+    }
+
+    fn with(client: WebSocketClient, prior_knowledge: bool) -> Self {
+        Self(Arc::new(Pool { client, prior_knowledge, origins: Mutex::default() }))
     }
 
     /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an HTTP/2 connection that
