@@ -40,6 +40,7 @@ use tokio_tungstenite::tungstenite::http::{Request, request::Parts};
 
 use crate::{
     AcceptError, ConnectionInfo, WebSocketAcceptor, WebSocketConnection, WebSocketServer,
+    handshake::hide_secrets,
     hyper::Refused,
     server::upgrade::{Handle, upgrade},
 };
@@ -82,12 +83,14 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         *request.uri_mut() = parts.uri.clone();
         *request.version_mut() = parts.version;
         *request.headers_mut() = parts.headers.clone();
+        hide_secrets(request.headers_mut());
         Ok(Self { request, handle, info, acceptor: None, on_failed: None })
     }
 }
 
 impl WsMuxUpgrade {
-    /// The settings: wires, application protocols, limits and times, whom to refuse. Best built once, with
+    /// The settings: wires, application protocols, streams' limits, times, and hooks. The builder's limits on
+    /// connections count for a server that listens itself. Best built once, with
     /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and kept in the router's state.
     /// Default: those of a builder on which nothing was set.
     pub fn acceptor(mut self, acceptor: WebSocketAcceptor) -> Self {

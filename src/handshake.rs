@@ -120,9 +120,10 @@ where
     Ok(())
 }
 
-fn hide_secrets(headers: &mut HeaderMap) {
+/// What the application marked so stays so.
+pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
-        value.set_sensitive(SECRET.contains(name));
+        value.set_sensitive(value.is_sensitive() || SECRET.contains(name));
     }
 }
 

@@ -53,7 +53,10 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::http::{Request, Response};
 
 pub use crate::server::upgrade::{Refused, Upgrading};
-use crate::{ConnectionInfo, WebSocketAcceptor, server::upgrade::Handle};
+use crate::{
+    ConnectionInfo, WebSocketAcceptor,
+    server::{listener::canonical, upgrade::Handle},
+};
 
 /// Bytes that a client may send on one HTTP/2 stream before they are read. A WebSocket's are read as they come,
 /// so the window is never full for long; but no more than this is under way in a round trip: 8 MiB fill 640
@@ -112,8 +115,8 @@ impl ConnectionInfo {
     /// The addresses of a TCP connection.
     pub fn of_tcp(tcp: &TcpStream) -> Self {
         Self {
-            remote_address: tcp.peer_addr().ok(),
-            local_address: tcp.local_addr().ok(),
+            remote_address: tcp.peer_addr().ok().map(canonical),
+            local_address: tcp.local_addr().ok().map(canonical),
             ..Self::default()
         }
     }

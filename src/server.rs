@@ -5,7 +5,7 @@ pub mod authorize;
 mod builder;
 mod error;
 mod limits;
-mod listener;
+pub(crate) mod listener;
 mod login;
 mod shutdown;
 #[cfg(feature = "hyper")]
@@ -157,11 +157,13 @@ impl WebSocketServer {
     }
 
     /// Shows this certificate to clients that are accepted from now on, and asks them for theirs as the builder said;
-    /// else as [`set_tls_config`](Self::set_tls_config).
+    /// else as [`set_tls_config`](Self::set_tls_config). It takes the place of one that the builder's
+    /// [`certificate`](WebSocketServerBuilder::certificate) or this method has set.
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls) where the key is not the certificate's, for example; everything
-    /// stays as it was then.
+    /// [`BuildError::Tls`](crate::BuildError::Tls) where the key is not the certificate's, for example, or where there
+    /// is no TLS or one of a configuration that was given as it is, which may ask more of clients; everything stays
+    /// as it was then.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -244,7 +246,7 @@ impl WebSocketServer {
         let info = ConnectionInfo { remote_address, ..ConnectionInfo::default() };
         let future: Pin<Box<dyn Future<Output = _> + Send>> = match incoming {
             Incoming::Tcp(stream, _) => Box::pin(async move {
-                let _handshake = handshake;
+                let _handshake = (handshake, guest.registry.handshake());
                 stream.set_nodelay(true)?;
                 let local_address = stream.local_addr().ok().map(canonical);
                 let info = ConnectionInfo { local_address, ..info };
@@ -252,7 +254,7 @@ impl WebSocketServer {
             }),
             #[cfg(unix)]
             Incoming::Unix(stream) => Box::pin(async move {
-                let _handshake = handshake;
+                let _handshake = (handshake, guest.registry.handshake());
                 settings.open(start, stream, info, Some(guest)).await.inspect_err(failed)
             }),
         };
@@ -272,11 +274,11 @@ impl WebSocketServer {
 
     /// Ends the server and every connection that it has accepted.
     ///
-    /// It [closes](Self::close) the server, ends the handshakes (with 503, where a request has come), and
+    /// It [closes](Self::close) the server, ends the handshakes (with 503, where TLS is done), and
     /// [shuts down](WebSocketConnection::shutdown) each connection: no new streams, and a close with code 0 once
     /// those that are open have ended. What has not ended within `timeout` is
     /// [closed](WebSocketConnection::close) with `code` and `reason`, and waited for: at most the
-    /// [close timeout](crate::Config::close_timeout) more. The report says how many there were of each.
+    /// [close timeout](crate::Config::close_timeout) more, and 5 s for handshakes to end. The report says how many there were of each.
     ///
     /// Keep a handle of each connection until it has [ended](WebSocketConnection::closed): with the last one it is
     /// closed at once. Connections made by the [`acceptor`](Self::acceptor) are not the server's.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wsmux::{
     AcceptError, BuildError, ConnectError, ConnectionError, WebSocketClient,
@@ -269,6 +270,9 @@ async fn who_asks_for_no_websocket_gets_a_page() {
         (get("HEAD", "/"), 200, "\r\nContent-Length: 8\r\n\r\n"),
         (get("GET", "/empty"), 204, "\r\nConnection: close\r\n\r\n"),
         (get("GET", "/other"), 404, "\r\n\r\nno such page"),
+        // As some balancers ask.
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 200, "\r\nContent-Length: 8\r\n\r\n<p>hello"),
+        (get("HEAD", "/socket"), 405, "\r\n\r\n"),
         (get("GET", "/socket"), 426, "\n"),
         (get("POST", "/socket"), 405, "\n"),
         (upgrade("/other", ""), 404, "\r\n\r\nNot Found\n"),
@@ -285,6 +289,36 @@ async fn who_asks_for_no_websocket_gets_a_page() {
             (_, other) => panic!("{other:?}"),
         }
     }
+}
+
+/// In virtual time, over a stream that holds little.
+#[tokio::test(start_paused = true)]
+async fn a_page_is_whole_for_those_who_read_slowly() {
+    struct LargePage;
+
+    #[async_trait]
+    impl Authorize for LargePage {
+        async fn authorize(&self, _: &UpgradeRequest) -> Result<Accept, Refuse> {
+            Ok(Accept::new())
+        }
+
+        async fn respond(&self, _: &UpgradeRequest) -> Option<Response<Bytes>> {
+            Some(Response::new(vec![b'x'; 100_000].into()))
+        }
+    }
+
+    let acceptor = WebSocketServer::builder().authorizer(LargePage).build().unwrap();
+    let (mut client, server) = tokio::io::duplex(1024);
+    let serving = tokio::spawn(async move { acceptor.from_io(server).await });
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 500];
+    client.read_exact(&mut answer).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer.iter().rev().take_while(|byte| **byte == b'x').count(), 100_000);
+    drop(client);
+    let answered = serving.await.unwrap().unwrap_err();
+    assert!(matches!(answered, AcceptError::Answered { .. }), "{answered:?}");
 }
 
 // ---- logins ----
@@ -453,6 +487,19 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     assert_eq!(client.unwrap().peer_identity().unwrap()[0], *third.certificate);
     assert_eq!(accepted.unwrap().peer_identity(), None);
     echo(&before, &accepted_before).await;
+    // What it asks of clients would get lost with a certificate of the builder's kind.
+    let failed = server.set_certificate([new.certificate.clone()], new.key());
+    assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
+    let (client, _) = both(&third.client().build().unwrap()).await;
+    assert_eq!(client.unwrap().peer_identity().unwrap()[0], *third.certificate);
+}
+
+#[test]
+fn a_server_without_tls_does_not_begin_with_it_by_a_certificate() {
+    let tls = Tls::new("127.0.0.1");
+    let acceptor = WebSocketServer::builder().build().unwrap();
+    let failed = acceptor.set_certificate([tls.certificate.clone()], tls.key());
+    assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
 }
 
 /// The third layer: the application's own.

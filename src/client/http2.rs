@@ -6,11 +6,11 @@ mod stream;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::{
     dial::Dialled,
@@ -19,7 +19,10 @@ use self::{
 use super::{ConnectError, Settings, WebSocketClient};
 use crate::{
     ConnectionInfo, WebSocketConnection,
-    handshake::client::{self as handshake, Target},
+    handshake::{
+        client::{self as handshake, Target},
+        hide_secrets,
+    },
     trace,
 };
 
@@ -67,16 +70,9 @@ struct Key {
 
 #[derive(Debug, Default)]
 struct Origin {
-    /// Locked while somebody dials: those behind him share what he gets.
-    known: tokio::sync::Mutex<Known>,
-    failures: Mutex<Failures>,
-}
-
-/// What others may learn from a dial that failed while they waited for it.
-#[derive(Debug, Default)]
-struct Failures {
-    count: u64,
-    last: Option<ConnectError>,
+    /// Held while somebody dials: those who wait for it share what he gets.
+    dialling: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
@@ -84,17 +80,32 @@ struct Known {
     sessions: Vec<Weak<Session>>,
     /// Until then the server is taken for one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
+    /// Dials that have failed, and how the last one did.
+    failures: u64,
+    failure: Option<ConnectError>,
+}
+
+impl Origin {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn http1(&self) {
+        self.known().http1_until = Some(Instant::now() + HTTP1_MEMORY);
+    }
 }
 
 impl Known {
-    /// A place on a connection that is there, but not on `besides`.
-    fn lease(&mut self, besides: Option<&Arc<Session>>) -> Option<Lease> {
+    /// How to get there without a dial, if it is known, but not over `besides`.
+    fn way(&mut self, besides: Option<&Arc<Session>>) -> Option<Way> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
-        sessions.find_map(|session| match besides {
+        let lease = sessions.find_map(|session| match besides {
             Some(besides) if Arc::ptr_eq(besides, &session) => None,
             _ => Lease::new(&session),
-        })
+        });
+        let is_http1 = self.http1_until.is_some_and(|until| Instant::now() < until);
+        lease.map(Way::Over).or(is_http1.then_some(Way::Http1))
     }
 }
 
@@ -128,7 +139,8 @@ impl Http2Client {
     /// speaks HTTP/2 and does not offer WebSocket over it, a second one is opened for HTTP/1.1. Either is
     /// remembered for five minutes, in which the server is not asked again.
     ///
-    /// Several calls at once share one attempt to reach the server, and its failure. Whether the server offers
+    /// Several calls at once share one attempt to reach the server, and its failure; one that has taken longer than
+    /// the connect timeout and the handshake timeout together is not waited for. Whether the server offers
     /// it stands in its SETTINGS, which cost the first connection one round trip more.
     ///
     /// # Errors
@@ -148,12 +160,13 @@ impl Pool {
         if !target.tls && !self.prior_knowledge {
             return self.client.dial(target).await;
         }
+        let called = Instant::now();
         let origin = self.origin(target);
-        // One that was about to go when it was chosen is no failure yet.
-        let mut gone = None;
+        // Over which the server has refused a stream that it has not looked at.
+        let mut refused = None;
         loop {
             let start = Instant::now();
-            let lease = match self.way(&origin, target, gone.as_ref()).await? {
+            let lease = match self.way(&origin, target, refused.as_ref()).await? {
                 Way::Over(lease) => lease,
                 Way::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
                 Way::Http1 => return self.client.dial(target).await,
@@ -162,10 +175,15 @@ impl Pool {
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
             match self.open(start, target, lease).await {
-                Err(OpenError::NotProcessed(_)) if gone.is_none() => gone = Some(session),
-                Err(OpenError::NotProcessed(error) | OpenError::Failed(error)) => {
-                    return Err(error);
-                }
+                // A connection that was there and has gone is no failure yet. Each is retired with it, and
+                // one that has just been dialled does not come to this for ever.
+                Err(OpenError::NotSent(_)) if session.since() < called => {}
+                Err(OpenError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
+                Err(
+                    OpenError::NotSent(error)
+                    | OpenError::NotProcessed(error)
+                    | OpenError::Failed(error),
+                ) => return Err(error),
                 Ok(connection) => return Ok(connection),
             }
         }
@@ -177,13 +195,11 @@ impl Pool {
         let key = Key { tls: target.tls, host, port: target.port };
         if origins.len() >= MIN_PRUNED && !origins.contains_key(&key) {
             let now = Instant::now();
-            origins.retain(|_, origin| match origin.known.try_lock() {
-                Ok(known) => {
-                    Arc::strong_count(origin) > 1
-                        || known.sessions.iter().any(|session| session.strong_count() > 0)
-                        || known.http1_until.is_some_and(|until| now < until)
-                }
-                Err(_) => true,
+            origins.retain(|_, origin| {
+                let known = origin.known();
+                Arc::strong_count(origin) > 1
+                    || known.sessions.iter().any(|session| session.strong_count() > 0)
+                    || known.http1_until.is_some_and(|until| now < until)
             });
         }
         origins.entry(key).or_default().clone()
@@ -193,48 +209,54 @@ impl Pool {
         &self,
         origin: &Origin,
         target: &Target,
-        gone: Option<&Arc<Session>>,
+        besides: Option<&Arc<Session>>,
     ) -> Result<Way, ConnectError> {
-        let failures = || origin.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = failures().count;
-        let mut known = origin.known.lock().await;
-        if let Some(lease) = known.lease(gone) {
-            return Ok(Way::Over(lease));
-        }
-        if known.http1_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(Way::Http1);
-        }
+        let before = {
+            let mut known = origin.known();
+            if let Some(way) = known.way(besides) {
+                return Ok(way);
+            }
+            known.failures
+        };
+        // Whoever dials may not be polled any more: no attempt is waited for that has had its time.
+        let Settings { connect_timeout, config, .. } = &*self.client.0;
+        let limit = connect_timeout.saturating_add(config.handshake_timeout);
+        let turn = timeout(limit, origin.dialling.lock()).await;
         {
+            let mut known = origin.known();
+            if let Some(way) = known.way(besides) {
+                return Ok(way);
+            }
             // Each of those who waited would find out for himself, one after the other.
-            let failures = failures();
-            if failures.count > before
-                && let Some(error) = &failures.last
+            if known.failures > before
+                && let Some(error) = &known.failure
             {
                 return Err(error.clone());
             }
         }
-        let way = self.dial(target, &mut known).await;
+        let way = self.dial(origin, target).await;
         if let Err(error) = &way {
-            let mut failures = failures();
-            failures.count += 1;
-            failures.last = Some(error.clone());
+            let mut known = origin.known();
+            known.failures += 1;
+            known.failure = Some(error.clone());
         }
+        drop(turn);
         way
     }
 
-    async fn dial(&self, target: &Target, known: &mut Known) -> Result<Way, ConnectError> {
+    async fn dial(&self, origin: &Origin, target: &Target) -> Result<Way, ConnectError> {
         let dialled = dial::dial(&self.client, target).await?;
         if !dialled.is_http2 {
-            known.http1_until = Some(Instant::now() + HTTP1_MEMORY);
+            origin.http1();
             return Ok(Way::Upgrade(Box::new(dialled)));
         }
         let start = dialled.start;
         let session = self.client.in_time(start, dialled.session()).await?;
         if !session.offers_websocket() {
-            known.http1_until = Some(Instant::now() + HTTP1_MEMORY);
+            origin.http1();
             return Ok(Way::Http1);
         }
-        known.sessions.push(Arc::downgrade(&session));
+        origin.known().sessions.push(Arc::downgrade(&session));
         Lease::new(&session).map(Way::Over).ok_or_else(|| {
             ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
         })
@@ -253,12 +275,13 @@ impl Pool {
             handshake::extended_connect(&request, target.tls).map_err(OpenError::Failed)?;
         let left = config.handshake_timeout.saturating_sub(start.elapsed());
         let session = lease.session().clone();
-        let opened = tokio::time::timeout(left, lease.open(request.clone())).await;
-        let (response, stream) = opened.unwrap_or_else(|_| {
+        let opened = timeout(left, lease.open(request.clone())).await;
+        let (mut response, stream) = opened.unwrap_or_else(|_| {
             // Whether the route is slow or the path is dead, the next one had better not wait behind it.
             session.retire();
             Err(OpenError::Failed(ConnectError::HandshakeTimeout))
         })?;
+        hide_secrets(response.headers_mut());
         let subprotocol =
             handshake::selected(response.headers(), *wire, offered).map_err(OpenError::Failed)?;
         info.subprotocol = subprotocol.map(Into::into);

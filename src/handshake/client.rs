@@ -153,7 +153,9 @@ pub(crate) fn extended_connect(
         .map_err(invalid)?;
     *connect.version_mut() = Version::HTTP_2;
     *connect.headers_mut() = request.headers().clone();
-    for name in [header::HOST, header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_KEY] {
+    // RFC 9113 §8.2.2: nothing that is about one connection, whoever set it.
+    let one_connections = ["host", "upgrade", "connection", "keep-alive", "proxy-connection", "te"];
+    for name in one_connections.into_iter().chain(["sec-websocket-key"]) {
         connect.headers_mut().remove(name);
     }
     Ok(connect)

@@ -33,32 +33,17 @@ impl Refusal {
     fn bad(reason: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, reason)
     }
+}
 
-    /// The response over HTTP/1.1.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let body = self.body();
-        let mut headers = self.headers();
-        let connection = match headers.contains_key(header::UPGRADE) {
-            true => "Upgrade, close",
-            false => "close",
-        };
-        headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-        headers.insert(header::CONTENT_LENGTH, body.len().into());
-        response(self.status, &headers, &body)
-    }
-
-    /// What the response says in words.
-    pub(crate) fn body(&self) -> Bytes {
-        self.body.clone().unwrap_or_else(|| format!("{}\n", self.reason).into())
-    }
-
-    /// The headers that belong to the status and the body, whatever becomes of the stream below.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::clone(&self.headers);
+/// The response, with the headers that belong to its status and body, whatever becomes of the stream below.
+impl From<Refusal> for Response<Bytes> {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { status, reason, headers, body } = refusal;
+        let mut headers = *headers;
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };
-        match self.status {
+        match status {
             // RFC 9110 §15.5.6.
             StatusCode::METHOD_NOT_ALLOWED => insert(header::ALLOW, "GET"),
             // RFC 9110 §15.5.22, §7.8; RFC 6455 §4.4.
@@ -71,7 +56,10 @@ impl Refusal {
         }
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.entry(header::CONTENT_TYPE).or_insert(plain);
-        headers
+        let mut response = Response::new(body.unwrap_or_else(|| format!("{reason}\n").into()));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 }
 
@@ -87,16 +75,20 @@ pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
     page
 }
 
-/// The response over HTTP/1.1 to a request that asks for no WebSocket, after which the connection is closed.
-pub(crate) fn page_bytes(page: Response<Bytes>, method: &Method) -> Vec<u8> {
-    let (mut head, body) = page.into_parts();
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// The response over HTTP/1.1 to a request that gets no WebSocket, after which the connection is closed.
+pub(crate) fn response_bytes(answer: Response<Bytes>, method: Option<&Method>) -> Vec<u8> {
+    let (mut head, body) = answer.into_parts();
+    let connection = match head.headers.contains_key(header::UPGRADE) {
+        true => "Upgrade, close",
+        false => "close",
+    };
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
     // RFC 9110 §8.6, §9.3.2, §15.3.5, §15.4.5.
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_body {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
-    let sent = if has_body && method != Method::HEAD { &body[..] } else { b"" };
+    let sent = if has_body && method != Some(&Method::HEAD) { &body[..] } else { b"" };
     response(head.status, &head.headers, sent)
 }
 
@@ -119,10 +111,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
         Err(httparse::Error::Version) => return Err(bad_version()),
         Err(_) => return Err(Refusal::bad("not an HTTP request")),
     };
-    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1).
-    if parsed.version != Some(1) {
-        return Err(bad_version());
-    }
+    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but a balancer may ask in it how we are.
+    let version = match parsed.version {
+        Some(0) => Version::HTTP_10,
+        Some(1) => Version::HTTP_11,
+        _ => return Err(bad_version()),
+    };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
     let uri = parsed.path.and_then(|path| path.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
@@ -132,7 +126,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
+    *request.version_mut() = version;
     *request.headers_mut() = headers;
     Ok(Some((len, request)))
 }
@@ -164,13 +158,17 @@ fn check_connect(request: &Request<()>) -> Result<(), Refusal> {
     if request.uri().authority().is_none() && only(headers, &header::HOST).is_none() {
         return Err(Refusal::bad("no :authority"));
     }
-    if headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+    if has_length(headers) {
         return Err(Refusal::bad("request has a body"));
     }
     if !has_version(headers) {
         return Err(Refusal::bad("no \"Sec-WebSocket-Version: 13\""));
     }
     Ok(())
+}
+
+fn has_length(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 fn has_version(headers: &HeaderMap) -> bool {
@@ -187,9 +185,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
         return Err(Refusal::bad("no Host, or more than one"));
     }
     // Its bytes would be taken for frames.
-    let length = headers.get(header::CONTENT_LENGTH);
-    if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
-    {
+    if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
         return Err(Refusal::bad("request has a body"));
     }
     let upgrade = |reason| Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, reason));
@@ -323,6 +319,7 @@ mod tests {
             ("Host: example.com\r\n", "", 400),
             ("Host: example.com\r\n", "Host: a\r\nHost: b\r\n", 400),
             ("Host: example.com", "Host: a\r\nContent-Length: 3", 400),
+            ("Host: example.com", "Host: a\r\nContent-Length: 0\r\nContent-Length: 3", 400),
             ("Host: example.com", "Host: a\r\nTransfer-Encoding: chunked", 400),
             ("Host: ", "Host : ", 400),
             ("Upgrade: WebSocket\r\n", "", 426),
@@ -407,7 +404,8 @@ mod tests {
     fn refusals_say_what_is_wanted() {
         let bytes = |status| {
             let status = StatusCode::from_u16(status).unwrap();
-            String::from_utf8(Refusal::new(status, "why").to_bytes()).unwrap().to_lowercase()
+            let bytes = response_bytes(Refusal::new(status, "why").into(), None);
+            String::from_utf8(bytes).unwrap().to_lowercase()
         };
         assert!(bytes(405).starts_with("http/1.1 405 method not allowed\r\n"));
         assert!(bytes(405).contains("\r\nallow: get\r\n"));

@@ -59,9 +59,9 @@
 //!
 //! Whoever needs more, such as lists of revoked certificates or several names, makes a `rustls::ServerConfig` and gives
 //! it to [`tls_config`](crate::WebSocketServerBuilder::tls_config), which takes it as it is. While the server runs,
-//! [`set_certificate`](crate::WebSocketServer::set_certificate) renews a certificate and
-//! [`set_tls_config`](crate::WebSocketServer::set_tls_config) everything, for connections that are accepted from then
-//! on. Those that are open stay: to end those of a certificate that is revoked is the application's task.
+//! [`set_certificate`](crate::WebSocketServer::set_certificate) renews a certificate that the builder was given, and
+//! [`set_tls_config`](crate::WebSocketServer::set_tls_config) a configuration, for connections that are accepted from
+//! then on. Those that are open stay: to end those of a certificate that is revoked is the application's task.
 //!
 //! With TLS 1.3 a client is done with its handshake before the server has looked at its certificate. It learns of the
 //! refusal when it reads the answer to its request: [`ConnectError::Io`](crate::ConnectError::Io) or

@@ -92,11 +92,13 @@
 //!
 //! 1. The balancer sends no new connections: `set server wsmux/a state drain` to HAProxy's runtime API. Without a word to it the
 //!    next step does the same, because a port that refuses is passed over.
-//! 2. [`WebSocketServer::close`], and drop it: the port is free.
-//! 3. [`shutdown_timeout`] on each connection, also on those whose handshakes end later. Streams that the client
-//!    opened before go on to their ends; later ones are refused. When the last has ended the connection is closed with
-//!    code 0.
-//! 4. Once every [`closed`] is done, the process can end.
+//! 2. [`WebSocketServer::shutdown`] with a deadline: the port is free at once, handshakes end with 503. Streams that
+//!    the client opened before go on to their ends; later ones are refused. When the last has ended the connection is
+//!    closed with code 0, and at the deadline with the code that it was given.
+//! 3. Once it returns, the process can end.
+//!
+//! A handshake that is under way may well be finished instead, by [`WebSocketServer::close`], and [`shutdown_timeout`]
+//! on each connection, also on those that come of it; the process can end once every [`closed`] is done.
 //!
 //! A client sees the drain when a stream is refused, or when the connection closes. Then it makes a new connection, which
 //! the balancer gives to another node, for what is new, and keeps a handle on the old one, a stream's for example, for as
@@ -132,6 +134,7 @@
 //! [`WebSocketAcceptor::from_io`]: crate::WebSocketAcceptor::from_io
 //! [`WebSocketServer::accept`]: crate::WebSocketServer::accept
 //! [`WebSocketServer::close`]: crate::WebSocketServer::close
+//! [`WebSocketServer::shutdown`]: crate::WebSocketServer::shutdown
 //! [`WriteError::ConnectionLost`]: crate::WriteError::ConnectionLost
 //! [`WriteError::Stopped`]: crate::WriteError::Stopped
 //! [`closed`]: crate::WebSocketConnection::closed

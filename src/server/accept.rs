@@ -1,7 +1,10 @@
 //! A server's handshake over one stream of bytes: TLS, the upgrade, and a connection over it.
 
 #[cfg(feature = "tls")]
-use std::sync::{PoisonError, RwLock};
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -9,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{
     AcceptError,
@@ -28,7 +31,7 @@ use crate::{
     trace,
 };
 
-/// How long a refused client may take to read its answer, and how many bytes it may still be sending: to
+/// How long a refused client may take to close once it has its answer, and how many bytes it may still be sending: to
 /// close before that would have the system throw the answer away.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 1024 * 1024;
@@ -78,9 +81,14 @@ impl WebSocketAcceptor {
         chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
         key: rustls::pki_types::PrivateKeyDer<'static>,
     ) -> Result<(), crate::BuildError> {
+        let tls = &self.0.tls;
+        // What else a configuration asks of clients is not known here, and must not get lost.
+        if !tls.of_certificate.load(Ordering::Acquire) {
+            let what = "there is no certificate of `certificate` to renew";
+            return Err(crate::BuildError::Tls(what.into()));
+        }
         let identity = crate::tls::Identity { chain: chain.into_iter().collect(), key };
-        let config = crate::tls::server_config(&identity, self.0.tls.clients.as_ref())?;
-        self.0.tls.set(config);
+        tls.replace(crate::tls::server_config(&identity, tls.clients.as_ref())?);
         Ok(())
     }
 }
@@ -90,6 +98,8 @@ impl WebSocketAcceptor {
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) clients: Option<crate::tls::ClientAuth>,
+    /// Whether the configuration is made of a certificate and `clients` alone.
+    pub(super) of_certificate: AtomicBool,
     pub(super) config: RwLock<Option<Arc<rustls::ServerConfig>>>,
 }
 
@@ -100,6 +110,11 @@ impl Tls {
     }
 
     fn set(&self, config: Arc<rustls::ServerConfig>) {
+        self.of_certificate.store(false, Ordering::Release);
+        self.replace(config);
+    }
+
+    fn replace(&self, config: Arc<rustls::ServerConfig>) {
         let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let before = current.replace(config);
         drop(current);
@@ -119,6 +134,15 @@ pub(super) enum Turned {
     Refused(Refusal),
     /// It asked for none.
     Answered(Response<Bytes>),
+}
+
+impl From<Turned> for Response<Bytes> {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Refused(refusal) => refusal.into(),
+            Turned::Answered(page) => page,
+        }
+    }
 }
 
 impl From<Refusal> for Turned {
@@ -236,20 +260,15 @@ impl Settings {
             Ok(Ok(Ok(decided))) => decided,
             Ok(Ok(Err(turned))) => {
                 let error = AcceptError::from(&turned);
-                let answer = match turned {
-                    Turned::Refused(refusal) => refusal.to_bytes(),
-                    Turned::Answered(page) => {
-                        let method =
-                            info.request().map_or(&Method::GET, |request| request.method());
-                        handshake::page_bytes(page, method)
-                    }
-                };
-                answer_and_close(io, &answer).await;
+                let method = info.request().map(|request| request.method());
+                let answer = handshake::response_bytes(turned.into(), method);
+                answer_and_close(io, &answer, self.left(start)).await;
                 return Err(error);
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(stop) => {
-                answer_and_close(io, &stop.to_refusal().to_bytes()).await;
+                let answer = handshake::response_bytes(stop.to_refusal().into(), None);
+                answer_and_close(io, &answer, LINGER).await;
                 return Err(stop.into());
             }
         };
@@ -379,12 +398,14 @@ impl From<Stop> for AcceptError {
 }
 
 /// Answers, and closes so that the answer arrives. Whether it does is the client's affair.
-async fn answer_and_close(mut io: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) {
-    let answer = async {
-        io.write_all(answer).await?;
-        linger(io).await
-    };
-    let _ = timeout(LINGER, answer).await;
+async fn answer_and_close(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    answer: &[u8],
+    limit: Duration,
+) {
+    if let Ok(Ok(())) = timeout(limit, io.write_all(answer)).await {
+        let _ = timeout(LINGER, linger(io)).await;
+    }
 }
 
 /// Closes after the client has. Bytes that nobody reads would turn the close into a reset, which overtakes what

@@ -170,7 +170,7 @@ impl UpgradeRequest {
         self.info.request().expect("made with a request")
     }
 
-    /// The method: GET, where a WebSocket is asked for.
+    /// The method: GET where a WebSocket is asked for, over HTTP/2 CONNECT.
     pub fn method(&self) -> &Method {
         self.request().method()
     }
@@ -190,7 +190,8 @@ impl UpgradeRequest {
         self.uri().query()
     }
 
-    /// The headers, of at most 64 KiB together with the first line.
+    /// The headers: of at most 64 KiB together with the first line on a server of ours, of what the HTTP server takes
+    /// on its routes.
     pub fn headers(&self) -> &HeaderMap {
         self.request().headers()
     }

@@ -199,6 +199,8 @@ impl WebSocketServerBuilder {
             (names, _) => names?,
         };
         #[cfg(feature = "tls")]
+        let of_certificate = matches!(self.tls, Some(TlsSource::Identity(_)));
+        #[cfg(feature = "tls")]
         let config = match (self.tls, &self.clients) {
             (Some(TlsSource::Identity(identity)), clients) => {
                 Some(server_config(&identity, clients.as_ref())?)
@@ -218,7 +220,11 @@ impl WebSocketServerBuilder {
             hooks: self.hooks,
             limits: self.limits,
             #[cfg(feature = "tls")]
-            tls: Tls { clients: self.clients, config: config.into() },
+            tls: Tls {
+                clients: self.clients,
+                of_certificate: of_certificate.into(),
+                config: config.into(),
+            },
         })))
     }
 

@@ -149,7 +149,7 @@ impl From<UnixListener> for Listener {
 }
 
 /// What a socket of both families calls an IPv4 address, as an IPv4 address.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
         ip => SocketAddr::new(ip, address.port()),
@@ -202,8 +202,15 @@ fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 fn is_left_over(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+    is_socket && knock(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Without waiting: who listens may have a full queue, and is there all the same.
+#[cfg(unix)]
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&socket2::SockAddr::unix(path)?)
 }
 
 /// The file of a Unix socket, removed with this unless another has taken its place.

@@ -170,7 +170,7 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Allows these, each as a browser sends it (RFC 6454 §6.1): `https://example.com`, with the port where it is not
+    /// Allows these, each as a browser sends it (RFC 6454 §6.2): `https://example.com`, with the port where it is not
     /// the scheme's own, and no path. `null` would allow files and sandboxed frames of anyone.
     pub fn new(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { origins: origins.into_iter().map(Into::into).collect(), required: false }

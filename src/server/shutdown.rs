@@ -9,11 +9,15 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::limits::Place;
 use crate::{VarInt, WebSocketConnection, shared::Shared};
+
+/// How long a shutdown waits for handshakes, which it gives up at once: more than each may take to say so and to be
+/// heard, and no more, for one whose future nobody polls any more never ends.
+const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
 /// What became of a server's connections when it [shut down](crate::WebSocketServer::shutdown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +35,8 @@ pub(super) struct Registry {
     state: Mutex<State>,
     /// How many connections there are.
     live: watch::Sender<usize>,
+    /// How many handshakes are under way, of those that anybody has begun to wait for.
+    handshakes: watch::Sender<usize>,
     draining: watch::Sender<bool>,
 }
 
@@ -38,6 +44,8 @@ pub(super) struct Registry {
 struct State {
     connections: Slab<Weak<Shared>>,
     draining: bool,
+    /// Once the deadline has passed, what late ones are closed with.
+    closing: Option<(VarInt, Bytes)>,
 }
 
 impl Registry {
@@ -45,6 +53,7 @@ impl Registry {
         Arc::new(Self {
             state: Mutex::default(),
             live: watch::Sender::new(0),
+            handshakes: watch::Sender::new(0),
             draining: watch::Sender::new(false),
         })
     }
@@ -56,12 +65,28 @@ impl Registry {
         let mut state = self.lock();
         let key = state.connections.insert(Arc::downgrade(&shared));
         self.live.send_replace(state.connections.len());
-        let draining = state.draining;
+        let (draining, closing) = (state.draining, state.closing.clone());
         drop(state);
         shared.keep(Box::new(Entry { key, registry: self.clone(), _place: place }));
-        if draining {
+        if let Some((code, reason)) = closing {
+            shared.close(code, reason);
+        } else if draining {
             shared.shut_down(None);
         }
+    }
+
+    /// Counts a handshake that is under way, until this is dropped.
+    pub(super) fn handshake(self: &Arc<Self>) -> Handshake {
+        self.handshakes.send_modify(|count| *count += 1);
+        Handshake(self.clone())
+    }
+
+    /// Waits until there is neither a connection nor a handshake that may become one.
+    async fn gone(&self) {
+        let (mut handshakes, mut live) = (self.handshakes.subscribe(), self.live.subscribe());
+        // The senders are in `self`.
+        let _ = timeout(HANDSHAKES_END, handshakes.wait_for(|count| *count == 0)).await;
+        let _ = live.wait_for(|live| *live == 0).await;
     }
 
     pub(super) fn live(&self) -> usize {
@@ -75,27 +100,32 @@ impl Registry {
         let _ = draining.wait_for(|draining| *draining).await;
     }
 
-    /// Drains all connections and those to come, and closes what is left after `timeout`.
+    /// Drains all connections and those to come, and closes what is left after `limit`.
     pub(super) async fn shut_down(
         &self,
-        timeout: Duration,
+        limit: Duration,
         code: VarInt,
         reason: Bytes,
     ) -> ShutdownReport {
         // Past what a clock can tell there is no deadline.
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = Instant::now().checked_add(limit);
         let before = self.live();
         self.drain();
-        let mut live = self.live.subscribe();
-        let gone = live.wait_for(|live| *live == 0);
         let drained = match deadline {
-            Some(deadline) => timeout_at(deadline, gone).await.is_ok(),
-            None => gone.await.is_ok(),
+            Some(deadline) => timeout_at(deadline, self.gone()).await.is_ok(),
+            None => {
+                self.gone().await;
+                true
+            }
         };
         if drained {
             return ShutdownReport { drained: before, closed: 0 };
         }
-        let mut rest = all(&self.lock());
+        let mut rest = {
+            let mut state = self.lock();
+            state.closing = Some((code, reason.clone()));
+            all(&state)
+        };
         // Those whose closing handshake is under way have drained.
         rest.retain(|connection| connection.lock().end_of().is_none());
         let closed = rest.len();
@@ -103,7 +133,7 @@ impl Registry {
         // What keeps them from being dropped would keep their places.
         drop(rest);
         // Each is given no longer than its close timeout by its driver.
-        let _ = live.wait_for(|live| *live == 0).await;
+        self.gone().await;
         ShutdownReport { drained: before.saturating_sub(closed), closed }
     }
 
@@ -124,6 +154,16 @@ impl Registry {
 
 fn all(state: &State) -> Vec<Arc<Shared>> {
     state.connections.iter().filter_map(|(_, connection)| connection.upgrade()).collect()
+}
+
+/// A handshake in the registry, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Handshake(Arc<Registry>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.handshakes.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A connection in the registry, until it is dropped.

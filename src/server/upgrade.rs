@@ -22,16 +22,17 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_tungstenite::tungstenite::http::{
-    Extensions, HeaderMap, Method, Request, Response, StatusCode, Version, header,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
 
 use super::{
     AcceptError, WebSocketAcceptor,
     accept::{Settings, Turned},
+    listener::canonical,
 };
 use crate::{
     ConnectionInfo, WebSocketConnection,
-    handshake::server::Refusal,
+    handshake::{hide_secrets, server::Refusal},
     proto::{Side, Wire},
     socket::FramedSocket,
     trace,
@@ -53,12 +54,19 @@ impl Handle {
 /// Does to a request what a server does to the bytes of one.
 pub(crate) async fn upgrade(
     acceptor: &WebSocketAcceptor,
-    request: Request<()>,
+    mut request: Request<()>,
     handle: Handle,
     info: ConnectionInfo,
 ) -> Result<(Response<Full<Bytes>>, Upgrading), Refused> {
     let start = Instant::now();
     let version = request.version();
+    hide_secrets(request.headers_mut());
+    join_cookies(&mut request);
+    let info = ConnectionInfo {
+        remote_address: info.remote_address.map(canonical),
+        local_address: info.local_address.map(canonical),
+        ..info
+    };
     let address = info.remote_address;
     let decided = decide(&acceptor.0, request, handle, info);
     let decided = match acceptor.0.within(start, None, decided).await {
@@ -83,6 +91,20 @@ pub(crate) async fn upgrade(
         agreed.open(&settings, start).await.inspect_err(failed)
     });
     Ok((response, Upgrading(future)))
+}
+
+/// RFC 9113 §8.2.3: over HTTP/2 cookies come in pieces, which whoever looks for one must not notice.
+fn join_cookies(request: &mut Request<()>) {
+    let pieces = request.headers().get_all(header::COOKIE).iter();
+    let pieces: Vec<_> = pieces.map(HeaderValue::as_bytes).collect();
+    if request.version() != Version::HTTP_2 || pieces.len() < 2 {
+        return;
+    }
+    let whole = pieces.join(&b"; "[..]);
+    if let Ok(mut whole) = HeaderValue::from_bytes(&whole) {
+        whole.set_sensitive(true);
+        request.headers_mut().insert(header::COOKIE, whole);
+    }
 }
 
 async fn decide(
@@ -153,8 +175,8 @@ impl Agreed {
 }
 
 fn know_addresses(info: &mut ConnectionInfo, tcp: &TcpStream) {
-    info.remote_address = info.remote_address.or_else(|| tcp.peer_addr().ok());
-    info.local_address = info.local_address.or_else(|| tcp.local_addr().ok());
+    info.remote_address = info.remote_address.or_else(|| tcp.peer_addr().ok().map(canonical));
+    info.local_address = info.local_address.or_else(|| tcp.local_addr().ok().map(canonical));
     // hyper's servers leave Nagle's algorithm on, and streams would wait for each other's acknowledgements.
     let _ = tcp.set_nodelay(true);
 }
@@ -232,15 +254,7 @@ pub struct Refused {
 
 impl Refused {
     fn new(error: AcceptError, turned: Turned, version: Version) -> Self {
-        let mut response = match turned {
-            Turned::Answered(page) => page.map(Full::new),
-            Turned::Refused(refusal) => {
-                let mut response = Response::new(Full::new(refusal.body()));
-                *response.status_mut() = refusal.status;
-                *response.headers_mut() = refusal.headers();
-                response
-            }
-        };
+        let mut response = Response::<Bytes>::from(turned).map(Full::new);
         if version == Version::HTTP_2 {
             // RFC 9113 §8.2.2: neither is a header of HTTP/2.
             response.headers_mut().remove(header::CONNECTION);

@@ -96,6 +96,9 @@ async fn an_extended_connect_is_answered_as_rfc_8441_wants_it() {
     }
 }
 
+/// No transport parameters at all, in a masked frame.
+const PARAMETERS: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\x00";
+
 /// RFC 8441 §5.1: nothing of the frames changes, so a client's are masked.
 #[tokio::test]
 async fn a_frame_without_a_mask_is_an_error_over_http2_too() {
@@ -130,10 +133,27 @@ async fn a_reset_of_the_http2_stream_ends_its_connection_and_no_other() {
     server.accepted().await;
     let mut foreign = h2_client(&server).await;
     let (_, mut send) = answer(&mut foreign, connect(&server)).await;
-    let parameters = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\x00";
-    send.send_data(Bytes::from_static(parameters), false).unwrap();
+    send.send_data(Bytes::from_static(PARAMETERS), false).unwrap();
     let accepted = server.accepted().await;
     send.send_reset(Reason::CANCEL);
     within("the end", accepted.closed()).await;
     exchange(&ours, 1000).await;
+}
+
+/// RFC 9113 §8.2.3.
+#[tokio::test]
+async fn the_pieces_of_a_cookie_are_one_again() {
+    let server = Server::start(Kind::PLAIN).await;
+    let mut client = h2_client(&server).await;
+    let mut request = connect(&server);
+    for piece in ["a=1", "b=2; c=3"] {
+        request.headers_mut().append(header::COOKIE, piece.parse().unwrap());
+    }
+    let (response, mut send) = answer(&mut client, request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    send.send_data(Bytes::from_static(PARAMETERS), false).unwrap();
+    let accepted = server.accepted().await;
+    let request = accepted.info().request().unwrap();
+    let cookies: Vec<_> = request.headers().get_all(header::COOKIE).iter().collect();
+    assert_eq!(cookies, ["a=1; b=2; c=3"]);
 }

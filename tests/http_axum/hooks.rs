@@ -68,12 +68,14 @@ async fn server_with_hook(handshake_timeout: Duration) -> Server {
 async fn a_hook_on_a_route_accepts_with_data_and_refuses_with_a_response() {
     let server = server_with_hook(Duration::from_secs(60)).await;
     for http2 in [false, true] {
-        let client = || server.client().build().unwrap();
+        let client = || server.client().header("authorization", "secret").build().unwrap();
         let welcome = connect(&server, http2, client(), "/mux?user=7").await.unwrap();
         assert_eq!(welcome.info().response_headers().unwrap()["x-user"], "7");
         let accepted = server.accepted().await;
         assert_eq!(accepted.application_data::<UserId>().as_deref(), Some(&UserId(7)));
         exchange(&welcome, 1000).await;
+        let known = format!("{:?} {:?}", accepted.info(), welcome.info());
+        assert!(known.contains("authorization") && !known.contains("secret"), "{known}");
 
         match connect(&server, http2, client(), "/mux?user=8").await.unwrap_err() {
             ConnectError::Refused { status, body } => {
@@ -198,4 +200,28 @@ async fn connections_share_one_tunnel_of_a_proxy() {
         exchange(connection, 100_000).await;
     }
     assert_eq!((tunnels.load(Ordering::SeqCst), server.tcp_connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_hook_on_a_route_sees_the_clients_certificate_and_its_ipv4_address_as_such() {
+    let kind = Kind { client_certificates: true, ..Kind::TLS };
+    let server = Server::start(kind).await;
+    let (certificate, key) = server.client_identity();
+    for http2 in [false, true] {
+        let client = server.client().client_certificate([certificate.clone()], key.clone_key());
+        let client = client.build().unwrap();
+        let _connection = connect(&server, http2, client, "/mux").await.unwrap();
+        let accepted = server.accepted().await;
+        assert_eq!(accepted.peer_identity().unwrap()[0], certificate[..]);
+        let stranger = connect(&server, http2, server.client().build().unwrap(), "/mux").await;
+        assert!(stranger.is_err());
+    }
+
+    let listener = TcpListener::bind("[::]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connecting = TcpStream::connect(("127.0.0.1", port));
+    let (tcp, _client) = tokio::join!(listener.accept(), connecting);
+    let info = ConnectionInfo::of_tcp(&tcp.unwrap().0);
+    assert!(info.remote_address().unwrap().is_ipv4(), "{info:?}");
+    assert!(info.local_address().unwrap().is_ipv4(), "{info:?}");
 }

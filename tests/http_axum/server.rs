@@ -21,10 +21,11 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rcgen::{CertifiedKey, KeyPair};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use wsmux::{
@@ -35,6 +36,7 @@ use wsmux::{
     rustls::{
         self,
         pki_types::{CertificateDer, PrivateKeyDer},
+        server::WebPkiClientVerifier,
     },
 };
 
@@ -51,11 +53,18 @@ pub(crate) struct Kind {
     pub(crate) alpn: &'static [&'static str],
     pub(crate) extended_connect: bool,
     pub(crate) max_streams: u32,
+    /// Whether clients must have a certificate.
+    pub(crate) client_certificates: bool,
 }
 
 impl Kind {
-    pub(crate) const PLAIN: Self =
-        Self { tls: false, alpn: &[], extended_connect: true, max_streams: 200 };
+    pub(crate) const PLAIN: Self = Self {
+        tls: false,
+        alpn: &[],
+        extended_connect: true,
+        max_streams: 200,
+        client_certificates: false,
+    };
     pub(crate) const TLS: Self = Self { tls: true, alpn: &["h2", "http/1.1"], ..Self::PLAIN };
 }
 
@@ -63,10 +72,13 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     kind: Kind,
     certificate: CertificateDer<'static>,
+    /// Of a client that may come in.
+    client: CertifiedKey<KeyPair>,
     counts: Arc<Counts>,
     accepted: tokio::sync::Mutex<mpsc::UnboundedReceiver<WebSocketConnection>>,
     /// What pages have said.
     said: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
+    draining: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
@@ -163,11 +175,20 @@ impl Server {
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
                 .unwrap();
         let certificate = certified.cert.der().clone();
+        let client = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(client.cert.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
+        let verifier = match kind.client_certificates {
+            true => verifier.unwrap(),
+            false => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(certified.signing_key))
             .unwrap();
         tls.alpn_protocols = kind.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -185,6 +206,7 @@ impl Server {
             ended: Semaphore::new(0),
         });
         let counted = counts.clone();
+        let (draining, drain) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
@@ -192,13 +214,15 @@ impl Server {
                 counted.tcp.fetch_add(1, Ordering::SeqCst);
                 counted.open.fetch_add(1, Ordering::SeqCst);
                 let (routes, tls, counts) = (routes.clone(), tls.clone(), counted.clone());
+                // Those that come after it are not meant.
+                let drain = drain.clone();
                 connections.spawn(async move {
                     if !kind.tls {
                         let info = ConnectionInfo::of_tcp(&tcp);
-                        serve(kind, tcp, routes, info).await;
+                        serve(kind, tcp, routes, info, drain).await;
                     } else if let Ok(tls) = tls.accept(tcp).await {
                         let info = ConnectionInfo::of_tls(&tls);
-                        serve(kind, tls, routes, info).await;
+                        serve(kind, tls, routes, info, drain).await;
                     }
                     counts.open.fetch_sub(1, Ordering::SeqCst);
                     counts.ended.add_permits(1);
@@ -206,7 +230,18 @@ impl Server {
             }
         });
         let (accepted, said) = (tokio::sync::Mutex::new(accepted), tokio::sync::Mutex::new(said));
-        Self { address, kind, certificate, counts, accepted, said, serving }
+        Self { address, kind, certificate, client, counts, draining, accepted, said, serving }
+    }
+
+    /// Says GOAWAY on each HTTP/2 connection that there is. What is open goes on.
+    pub(crate) fn go_away(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// The certificate of a client that may come in, and its key.
+    pub(crate) fn client_identity(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = self.client.signing_key.serialize_der().try_into().unwrap();
+        (self.client.cert.der().clone(), key)
     }
 
     /// TCP connections since the start.
@@ -247,8 +282,13 @@ impl Drop for Server {
     }
 }
 
-async fn serve<S>(kind: Kind, io: S, routes: Router, info: ConnectionInfo)
-where
+async fn serve<S>(
+    kind: Kind,
+    io: S,
+    routes: Router,
+    info: ConnectionInfo,
+    mut draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
@@ -258,7 +298,14 @@ where
     server.http2().max_concurrent_streams(kind.max_streams);
     let routes = routes.layer(axum::Extension(info));
     let service = TowerToHyperService::new(routes);
-    let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+    let serving = server.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let mut serving = std::pin::pin!(serving);
+    draining.mark_unchanged();
+    tokio::select! {
+        _ = &mut serving => return,
+        _ = draining.changed() => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
 }
 
 /// The version of HTTP that a connection was asked for in.

@@ -1,6 +1,8 @@
 //! Connections of our own client that share a TCP connection, and those that cannot.
 
-use wsmux::{Http2Client, http::Version};
+use std::time::Duration;
+
+use wsmux::{Config, Http2Client, http::Version};
 
 use crate::server::{Kind, Server, exchange, version, within};
 
@@ -136,4 +138,47 @@ async fn a_tcp_connection_that_is_lost_takes_all_with_it_and_the_next_one_dials(
     // Nobody listens there any more, so what fails is a dial.
     let failed = within("connecting", client.connect(&url)).await.unwrap_err();
     assert!(matches!(failed, wsmux::ConnectError::Connect(_)), "{failed:?}");
+}
+
+/// Two TCP connections that the server has said GOAWAY on: neither is a failure of the next.
+#[tokio::test]
+async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
+    let server = Server::start(Kind { max_streams: 2, ..Kind::TLS }).await;
+    let client = http2(&server).await;
+    let url = server.url("/mux");
+    let mut old = Vec::new();
+    for _ in 0..3 {
+        old.push(client.connect(&url).await.unwrap());
+    }
+    assert_eq!(server.tcp_connections(), 2);
+    // Both have a place left.
+    drop(old.remove(0));
+    server.accepted().await.closed().await;
+    server.go_away();
+    // GOAWAY has come when what was sent behind it has.
+    for connection in &old {
+        exchange(connection, 1000).await;
+        exchange(connection, 1000).await;
+    }
+    let new = within("connecting", client.connect(&url)).await.unwrap();
+    for connection in old.iter().chain([&new]) {
+        exchange(connection, 1000).await;
+    }
+    assert_eq!(server.tcp_connections(), 3);
+}
+
+/// One whose future is not polled any more, as a `select!` may leave it, is waited for, but not for ever.
+#[tokio::test]
+async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
+    let server = Server::start(Kind::TLS).await;
+    let mut config = Config::default();
+    config.handshake_timeout(Duration::from_secs(4));
+    let client = server.client().config(config).connect_timeout(Duration::from_secs(1));
+    let client = Http2Client::new(client.build().unwrap());
+    let url = server.url("/mux");
+    let mut parked = Box::pin(client.connect(&url));
+    assert!(futures_util::poll!(&mut parked).is_pending());
+    let connection = within("connecting", client.connect(&url)).await.unwrap();
+    exchange(&connection, 1000).await;
+    drop(parked);
 }

@@ -23,7 +23,7 @@ use super::{
     ConnectError,
     stream::Http2Stream,
 };
-use crate::ConnectionInfo;
+use crate::{ConnectionInfo, handshake::head::MAX_HEAD};
 
 /// Bytes that the server may send on a stream before our driver has read them, which it does as they come: so
 /// much fills 640 Mbit/s over a round trip of 100 ms.
@@ -69,6 +69,7 @@ impl Session {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(MAX_UNSENT)
+            .max_header_list_size(MAX_HEAD as u32)
             .handshake(io)
             .await
             .map_err(lost)?;
@@ -131,6 +132,8 @@ impl Drop for EndsWith {
 /// Why a stream did not open.
 #[derive(Debug)]
 pub(super) enum OpenError {
+    /// The connection has ended, or will, and takes nothing more.
+    NotSent(ConnectError),
     /// The server has not looked at the request, and another connection may serve it (RFC 9113 §8.7).
     NotProcessed(ConnectError),
     Failed(ConnectError),
@@ -162,7 +165,7 @@ impl Lease {
         let not_sent = |error| {
             // GOAWAY has come, or the connection has been lost.
             self.0.retire();
-            OpenError::NotProcessed(lost(error))
+            OpenError::NotSent(lost(error))
         };
         let mut ready = self.0.send.clone().ready().await.map_err(not_sent)?;
         let (response, send) = ready.send_request(request, false).map_err(not_sent)?;
