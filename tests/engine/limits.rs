@@ -254,6 +254,23 @@ fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
 }
 
 // SPEC.md: J-34.
+// SPEC.md: J-1, J-3, J-31.
+#[test]
+fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
+    for count in [0, 1, 8] {
+        let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(3, 3));
+        for dir in [Dir::Bi, Dir::Uni] {
+            peer.conn.set_max_concurrent(dir, count);
+        }
+        assert!(!peer.conn.wants_transmit());
+        assert_eq!(peer.said(), []);
+        for index in 0..10 {
+            peer.send(&[ack(bidi(CLIENT, index), 100)]);
+        }
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, count);
+    }
+}
+
 #[test]
 fn js_ws_has_no_unidirectional_streams() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());

@@ -64,11 +64,11 @@ impl Streams {
         }
     }
 
-    /// What the peer may know of the limit on its streams, and does not. It is asked anew each time, for the
-    /// peer uses up what it knows by opening as well.
+    /// What the peer may know of the limit on its streams, and does not; on a wire that has no words for it,
+    /// nothing. It is asked anew each time, for the peer uses up what it knows by opening as well.
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.counts.get(!self.side, dir);
-        if count.limit == count.told {
+        if !self.caps.stream_limits || count.limit == count.told {
             return MaxStreamsDue::No;
         }
         let left = count.told.saturating_sub(count.opened);
