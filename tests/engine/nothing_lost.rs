@@ -254,3 +254,33 @@ fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     assert_eq!(recv.read(99).unwrap().unwrap().unwrap(), "before");
     assert!(matches!(recv.read(99), Err(ReadError::ConnectionLost(_))));
 }
+
+// SPEC.md: C-54.
+#[test]
+fn a_stream_whose_end_was_waited_for_is_forgotten_behind_the_connections_end() {
+    use wsmux::proto::SendEnd;
+    for wire in WIRES {
+        for (nth, finishes) in [false, true, false, false].into_iter().enumerate() {
+            let mut pair = Pair::new(wire, &Config::default());
+            let id = pair.open_bi(CLIENT);
+            pair.client.stalled = true;
+            pair.client.write(id, b"something");
+            if finishes {
+                pair.client.finish(id);
+            }
+            assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
+            // Whoever ends it himself waits no longer, and whoever asks has heard.
+            match nth {
+                2 => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
+                3 => drop(pair.client.conn.send_stream(id).reset_at(code(1), 5)),
+                _ => {}
+            }
+            pair.cut();
+            if nth < 2 {
+                assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
+            }
+            pair.client.release(id);
+            assert_eq!(pair.client.live_streams(), 0, "{wire:?}, {nth}");
+        }
+    }
+}

@@ -188,6 +188,7 @@ impl SendStream<'_> {
         let Some(send) = &mut stream.send else { return Err(ClosedStream) };
         let dropped = send.buffered();
         send.reset(code, ResetBy::Application)?;
+        send.waiting_for_end = false;
         stream.ticket = None;
         stream.send_released = true;
         self.streams.send_buffered -= dropped;
@@ -217,6 +218,7 @@ impl SendStream<'_> {
         let stream = &mut self.streams.slab[key];
         let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
         let dropped = send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
+        send.waiting_for_end = false;
         stream.send_released = true;
         let told = send.reset_if_sent();
         self.streams.send_buffered -= dropped;
@@ -233,18 +235,20 @@ impl SendStream<'_> {
     pub fn poll_end(&mut self) -> SendEnd {
         use super::send::SendState;
         // A half that nobody stopped is forgotten only after its end has left.
-        let Some(send) = self.streams.get(self.id).and_then(|stream| stream.send.as_mut()) else {
-            return SendEnd::Finished;
-        };
-        match send.state() {
+        let Some(&key) = self.streams.keys.get(&self.id) else { return SendEnd::Finished };
+        let Some(send) = self.streams.slab[key].send.as_mut() else { return SendEnd::Finished };
+        let end = match send.state() {
             SendState::Finished => SendEnd::Finished,
             SendState::Reset { code, by: ResetBy::Peer, .. } => SendEnd::Stopped(code),
             SendState::Reset { .. } | SendState::ResettingAt { .. } => SendEnd::Reset,
-            SendState::Ready | SendState::Finishing => {
-                send.waiting_for_end = true;
-                SendEnd::Open
-            }
+            SendState::Ready | SendState::Finishing => SendEnd::Open,
+        };
+        // Nothing follows the connection's end: whoever asks now has heard of it.
+        send.waiting_for_end = end == SendEnd::Open && !self.streams.ended;
+        if self.streams.ended {
+            self.streams.reap(key);
         }
+        end
     }
 
     /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where the wire
