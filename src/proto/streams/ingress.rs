@@ -119,12 +119,14 @@ impl Streams {
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         let news = !data.is_empty();
         let before = recv.credit.received();
+        // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
+        let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, whole)?;
         self.tuning.on_received(&mut recv.credit, before, self.now);
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }
-        if ended == Ended::Now && self.caps.answers_ends {
+        if ended == Ended::Now && unprovoked && self.caps.answers_ends {
             self.pend(key, |pending| pending.fin_received = true);
         }
         self.reap(key);
