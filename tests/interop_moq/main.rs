@@ -148,7 +148,9 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
 
 async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
     const ENDLESS: u64 = 1 << 40;
-    let pair = Pair::new(role, Config::default(), &[]).await;
+    // The peer does not always give back the connection credit of what it discards: with its 1 MiB for all, some five
+    // runs of a hundred stood still in their last rounds, beside other load.
+    let pair = Pair::new(role, Config::default(), &["--max-data", "1099511627776"]).await;
     for opener in Opener::BOTH {
         for round in 1..6u64 {
             let some = round * 100_000;
