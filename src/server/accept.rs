@@ -1,10 +1,7 @@
 //! A server's handshake over one stream of bytes: TLS, the upgrade, and a connection over it.
 
 #[cfg(feature = "tls")]
-use std::sync::{
-    PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{PoisonError, RwLock};
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -82,14 +79,8 @@ impl WebSocketAcceptor {
         key: rustls::pki_types::PrivateKeyDer<'static>,
     ) -> Result<(), crate::BuildError> {
         let tls = &self.0.tls;
-        // What else a configuration asks of clients is not known here, and must not get lost.
-        if !tls.of_certificate.load(Ordering::Acquire) {
-            let what = "there is no certificate of `certificate` to renew";
-            return Err(crate::BuildError::Tls(what.into()));
-        }
         let identity = crate::tls::Identity { chain: chain.into_iter().collect(), key };
-        tls.replace(crate::tls::server_config(&identity, tls.clients.as_ref())?);
-        Ok(())
+        tls.renew(crate::tls::server_config(&identity, tls.clients.as_ref())?)
     }
 }
 
@@ -98,27 +89,42 @@ impl WebSocketAcceptor {
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) clients: Option<crate::tls::ClientAuth>,
-    /// Whether the configuration is made of a certificate and `clients` alone.
-    pub(super) of_certificate: AtomicBool,
-    pub(super) config: RwLock<Option<Arc<rustls::ServerConfig>>>,
+    pub(super) current: RwLock<CurrentTls>,
+}
+
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+pub(super) enum CurrentTls {
+    None,
+    /// Made of a certificate, and of what the builder was told of clients.
+    OfCertificate(Arc<rustls::ServerConfig>),
+    /// What it asks of clients is not known here.
+    AsGiven(Arc<rustls::ServerConfig>),
 }
 
 #[cfg(feature = "tls")]
 impl Tls {
     fn get(&self) -> Option<Arc<rustls::ServerConfig>> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        match &*self.current.read().unwrap_or_else(PoisonError::into_inner) {
+            CurrentTls::None => None,
+            CurrentTls::OfCertificate(config) | CurrentTls::AsGiven(config) => Some(config.clone()),
+        }
     }
 
     fn set(&self, config: Arc<rustls::ServerConfig>) {
-        self.of_certificate.store(false, Ordering::Release);
-        self.replace(config);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = CurrentTls::AsGiven(config);
     }
 
-    fn replace(&self, config: Arc<rustls::ServerConfig>) {
-        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let before = current.replace(config);
-        drop(current);
-        drop(before);
+    /// Takes the place of another of its kind: what one that was given asks of clients must not get lost.
+    fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::BuildError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let CurrentTls::OfCertificate(current) = &mut *current else {
+            let what = "there is no certificate of `certificate` to renew";
+            return Err(crate::BuildError::Tls(what.into()));
+        };
+        *current = config;
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::ToSocketAddrs;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 #[cfg(feature = "tls")]
-use super::accept::Tls;
+use super::accept::{CurrentTls, Tls};
 use super::{
     BindError, Listener, WebSocketAcceptor, WebSocketServer,
     accept::Settings,
@@ -199,14 +199,12 @@ impl WebSocketServerBuilder {
             (names, _) => names?,
         };
         #[cfg(feature = "tls")]
-        let of_certificate = matches!(self.tls, Some(TlsSource::Identity(_)));
-        #[cfg(feature = "tls")]
-        let config = match (self.tls, &self.clients) {
+        let current = match (self.tls, &self.clients) {
             (Some(TlsSource::Identity(identity)), clients) => {
-                Some(server_config(&identity, clients.as_ref())?)
+                CurrentTls::OfCertificate(server_config(&identity, clients.as_ref())?)
             }
-            (Some(TlsSource::Config(config)), None) => Some(config),
-            (None, None) => None,
+            (Some(TlsSource::Config(config)), None) => CurrentTls::AsGiven(config),
+            (None, None) => CurrentTls::None,
             (_, Some(_)) => {
                 let what = "clients' certificates are asked for with `certificate`";
                 return Err(BuildError::Tls(what.into()));
@@ -220,11 +218,7 @@ impl WebSocketServerBuilder {
             hooks: self.hooks,
             limits: self.limits,
             #[cfg(feature = "tls")]
-            tls: Tls {
-                clients: self.clients,
-                of_certificate: of_certificate.into(),
-                config: config.into(),
-            },
+            tls: Tls { clients: self.clients, current: current.into() },
         })))
     }
 
