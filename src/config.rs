@@ -20,6 +20,7 @@ pub struct Config {
     pub(crate) window_growth_budget: u64,
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
+    pub(crate) cancelled_streams_per_second: Option<u64>,
     pub(crate) send_buffer: usize,
     pub(crate) max_record_size: u64,
     pub(crate) max_idle_timeout: Option<Duration>,
@@ -44,6 +45,8 @@ impl Default for Config {
             // quinn's default: with both kinds 200 MiB at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
+            // More than people cancel, and no load to speak of for an application that begins each in vain.
+            cancelled_streams_per_second: Some(100),
             // Enough to keep the socket busy while the writer is woken, and half a window of promise.
             send_buffer: 512 * 1024,
             // Four turns of the scheduler: larger gains nothing in throughput, and costs latency.
@@ -104,6 +107,20 @@ impl Config {
     /// Unidirectional streams that the peer may have open at once. Default 100; the js-ws wire has none.
     pub fn max_concurrent_uni_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_uni_streams = count.min(1 << 32);
+        self
+    }
+
+    /// Streams of the peer's that it may reset or stop in a second before it was sent anything on them and before
+    /// anything of them was read; `None` for any number. Default 100.
+    ///
+    /// Past it the connection closes with
+    /// [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody
+    /// waits for does more work than its peer (CVE-2023-44487). A burst of ten times the streams that may be open at
+    /// once, and of at least 1000, is let pass; and each stream that was served makes good for four that were
+    /// cancelled. So more is wanted only of a peer that cancels nearly all that it asks for, as one may that
+    /// asks several servers and takes the first answer.
+    pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
+        self.cancelled_streams_per_second = count;
         self
     }
 

@@ -34,6 +34,7 @@
 //! | [`window_growth_budget`] | 64 MiB | 0 and above; 0: no window grows |
 //! | [`max_concurrent_bidi_streams`] | 100 | 0 to 2^32 |
 //! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
+//! | [`cancelled_streams_per_second`] | 100 | 0 and above, or `None` |
 //! | [`send_buffer`] | 512 KiB | 1 and above |
 //!
 //! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds both the memory
@@ -56,6 +57,12 @@
 //! application has let go of them, so an application that does not accept or does not read lets in no more
 //! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
 //! that is not used. [`set_max_concurrent_bi_streams`] and its sibling change them on a live connection.
+//!
+//! **[`cancelled_streams_per_second`]** is how many streams the *peer* may open and give up unserved, beside a burst
+//! and beside what it lets be served: past that the connection closes, for the application would begin work
+//! that nobody waits for as fast as the peer can ask. People, and programs that run into their own timeouts, stay far
+//! below it. Higher or `None` between servers of one's own that ask several and take the first answer. The other
+//! budgets for abuse are no settings; [`threats`](super::threats) has them all.
 //!
 //! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
 //! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
@@ -157,6 +164,7 @@
 //! [`WebSocketClientBuilder`]: crate::WebSocketClientBuilder
 //! [`WebSocketServerBuilder`]: crate::WebSocketServerBuilder
 //! [`Wire::QMux`]: crate::Wire::QMux
+//! [`cancelled_streams_per_second`]: crate::Config::cancelled_streams_per_second
 //! [`close_timeout`]: crate::Config::close_timeout
 //! [`connect_timeout`]: crate::WebSocketClientBuilder::connect_timeout
 //! [`datagram_receive_buffer`]: crate::Config::datagram_receive_buffer

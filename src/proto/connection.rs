@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{
     ConnectionError, ConnectionStats, Event, Frame, MessageBuf, Side, SocketError, TransportError,
     VarInt, Wire,
+    abuse::Load,
     close::{self, Farewell},
     code::violation,
     datagrams::Datagrams,
@@ -207,6 +208,7 @@ impl Connection {
     /// A WebSocket ping has come. The socket answers it.
     pub fn handle_ping(&mut self, now: Duration) {
         self.heard_control(now);
+        self.charge_ping();
     }
 
     /// A WebSocket pong has come.
@@ -216,8 +218,19 @@ impl Connection {
         if !self.caps.ping_frames
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
+            && self.on_pong(number).is_ok_and(|news| news)
         {
-            let _ = self.on_pong(number);
+            return;
+        }
+        self.charge_ping();
+    }
+
+    /// A ping came, or a pong that answers nothing.
+    fn charge_ping(&mut self) {
+        if self.is_open()
+            && let Err(error) = self.streams.abuse.charge(Load::Ping, 1, self.now)
+        {
+            self.fail(error.into());
         }
     }
 
@@ -311,9 +324,15 @@ impl Connection {
                 events.push(Event::Established);
                 Ok(())
             }
-            Frame::Padding(_) => Ok(()),
-            Frame::Ping(number) => self.timers.ping.on_ping(number),
-            Frame::Pong(number) => self.on_pong(number),
+            Frame::Padding(bytes) => self.charge(Load::Padding, bytes as u64),
+            Frame::Ping(number) => {
+                self.timers.ping.on_ping(number)?;
+                self.charge(Load::Ping, 1)
+            }
+            Frame::Pong(number) => match self.on_pong(number)? {
+                true => Ok(()),
+                false => self.charge(Load::Ping, 1),
+            },
             Frame::Stream { id, offset, data, fin } => {
                 self.streams.on_stream_frame(id, offset, data, fin, whole, events)
             }
@@ -326,16 +345,10 @@ impl Connection {
             Frame::MaxStreamData { id, credit } => {
                 self.streams.on_max_stream_data(id, credit, events)
             }
-            Frame::MaxStreams { dir, count } => {
-                self.streams.on_max_streams(dir, count, events);
-                Ok(())
-            }
+            Frame::MaxStreams { dir, count } => self.streams.on_max_streams(dir, count, events),
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
-            Frame::StreamsBlocked { dir, limit } => {
-                self.streams.on_streams_blocked(dir, limit);
-                Ok(())
-            }
-            Frame::DataBlocked(_) => Ok(()),
+            Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
+            Frame::DataBlocked(_) => self.streams.on_data_blocked(),
             Frame::Datagram(data) => self.handle_datagram(data, size, whole),
             Frame::ConnectionClose(close) => {
                 self.fail(close::error_of_frame(close));
@@ -344,11 +357,17 @@ impl Connection {
         }
     }
 
-    fn on_pong(&mut self, number: VarInt) -> Result<(), TransportError> {
-        if let Some(sample) = self.timers.ping.on_pong(number, self.now)? {
+    fn charge(&mut self, load: Load, amount: u64) -> Result<(), TransportError> {
+        self.streams.abuse.charge(load, amount, self.now)
+    }
+
+    /// Says whether it answers a ping that waits for it.
+    fn on_pong(&mut self, number: VarInt) -> Result<bool, TransportError> {
+        let sample = self.timers.ping.on_pong(number, self.now)?;
+        if let Some(sample) = sample {
             self.streams.on_ping_answered(sample);
         }
-        Ok(())
+        Ok(sample.is_some())
     }
 
     fn handle_datagram(
@@ -361,6 +380,7 @@ impl Connection {
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
+        self.streams.abuse.useful_frame();
         self.datagrams.receive(data, whole, &mut self.events);
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! [`Connection`] takes messages and time, and gives messages and [`Event`]s. It is the same for a client and
 //! a server, in a process and in a browser, and on either [`Wire`].
 
+mod abuse;
 mod close;
 mod code;
 mod connection;

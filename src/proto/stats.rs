@@ -30,6 +30,9 @@ pub struct ConnectionStats {
     pub live_streams: u64,
     /// Streams of the peer's that were refused at this end's limit, on a wire without stream limits.
     pub streams_refused: u64,
+    /// Frames, runs of padding, WebSocket pings and streams of the peer's that were of no use in themselves, and
+    /// count against a budget (SPEC.md §8.6). Some are usual: grants and pings are among them.
+    pub useless_received: u64,
     /// Bytes that wait in send buffers.
     pub send_buffered: u64,
     /// Bytes by which the windows of receiving halves have grown past the one that each has in any case

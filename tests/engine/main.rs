@@ -2,6 +2,7 @@
 
 mod support;
 
+mod abuse;
 mod close;
 mod codec;
 mod datagrams;

@@ -151,6 +151,7 @@ impl Connection {
         ConnectionStats {
             live_streams: self.streams.len() as u64,
             streams_refused: self.streams.refused,
+            useless_received: self.streams.abuse.useless,
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,

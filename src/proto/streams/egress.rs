@@ -86,6 +86,7 @@ impl Streams {
             }
             Frame::StopSending { id, code: REFUSED }
         };
+        self.abuse.control_sent();
         self.wire.encode(&frame, out);
     }
 
@@ -153,6 +154,7 @@ impl Streams {
             return false;
         };
         if let Some(frame) = frame {
+            self.abuse.control_sent();
             self.wire.encode(&frame, out);
         }
         true
@@ -243,6 +245,7 @@ impl Streams {
             left -= chunk.len();
             out.put_chunk(chunk);
         }
+        self.abuse.data_sent(len, send.buffered() > 0 && credit == len as u64);
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_buffered -= len;

@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{MAX_REFUSALS, Refusal, Streams, recv::Ended, send::ResetBy};
+use super::{Refusal, Streams, recv::Ended, send::ResetBy};
 use crate::proto::{
-    Dir, Event, StreamId, TransportError, VarInt, code::violation, event::Events, frame::Credit,
+    Dir, Event, StreamId, TransportError, VarInt,
+    abuse::{Load, MAX_REFUSALS},
+    code::violation,
+    event::Events,
+    frame::Credit,
 };
 
 /// Which half of ours a frame is about.
@@ -45,6 +49,7 @@ impl Streams {
         }
         let count = *self.counts.of(id.initiator(), id.dir());
         if id.index() < count.opened {
+            self.charge(Load::Late)?;
             return Ok(Found::Gone);
         }
         if own {
@@ -91,12 +96,29 @@ impl Streams {
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
         // Where streams are granted, the grant bounds the refusals.
-        if !self.caps.stream_limits && self.refusals.len() >= MAX_REFUSALS {
-            return Err(violation::excessive_load("streams past the limit, and refusals unread"));
+        if !self.caps.stream_limits {
+            if self.refusals.len() >= MAX_REFUSALS {
+                let reason = "streams past the limit, and refusals unread";
+                return Err(violation::excessive_load(reason));
+            }
+            self.charge(Load::Refused)?;
         }
         self.refusals.push_back(Refusal { id, stop_told: false });
         self.refused += 1;
         Ok(Found::Gone)
+    }
+
+    fn charge(&mut self, load: Load) -> Result<(), TransportError> {
+        self.abuse.charge(load, 1, self.now)
+    }
+
+    /// The peer has given up a stream before it got or was read a byte of it. Once for each stream.
+    fn cancelled(&mut self, key: usize) -> Result<(), TransportError> {
+        let stream = &mut self.slab[key];
+        if stream.id.initiator() == self.side || std::mem::replace(&mut stream.cancelled, true) {
+            return Ok(());
+        }
+        self.charge(Load::Cancelled)
     }
 
     /// Whether a frame of this wire that is not a grant can be the first of a stream.
@@ -122,7 +144,13 @@ impl Streams {
         // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, whole)?;
+        let grew = recv.credit.received() > before;
         self.tuning.on_received(&mut recv.credit, before, self.now);
+        if grew || ended == Ended::Now {
+            self.abuse.useful_frame();
+        } else {
+            self.abuse.charge(if news { Load::Late } else { Load::Empty }, 1, self.now)?;
+        }
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }
@@ -147,12 +175,18 @@ impl Streams {
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         // Whoever stopped the stream himself is being answered, and does not answer in turn.
         let unprovoked = recv.wants_credit();
-        if recv.on_reset(code, final_size, reliable_size)? == Ended::Now {
+        let unread = recv.credit.consumed() == 0;
+        if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
+            self.charge(Load::Empty)?;
+        } else {
             if recv.take_waiting() {
                 events.push(Event::Readable { id });
             }
             if unprovoked && self.caps.answers_ends {
                 self.pend(key, |pending| pending.reset_answer = Some(code));
+            }
+            if unprovoked && unread && self.is_unanswered(key) {
+                self.cancelled(key)?;
             }
         }
         self.reap(key);
@@ -168,8 +202,7 @@ impl Streams {
         let Found::Stream(key) = self.find(id, Half::Send, self.any_frame_opens(), events)? else {
             return Ok(());
         };
-        self.stopped_by_peer(key, code, events);
-        Ok(())
+        self.stopped_by_peer(key, code, events)
     }
 
     /// The peer says that it has seen the end; if there was none, it has stopped reading.
@@ -179,19 +212,30 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         if let Found::Stream(key) = self.find(id, Half::Send, false, events)? {
-            self.stopped_by_peer(key, VarInt::default(), events);
+            self.stopped_by_peer(key, VarInt::default(), events)?;
         }
         Ok(())
     }
 
-    fn stopped_by_peer(&mut self, key: usize, code: VarInt, events: &mut Events) {
+    /// Whether nothing of our sending half has left, where there is one.
+    fn is_unanswered(&self, key: usize) -> bool {
+        self.slab[key].send.as_ref().is_none_or(|send| send.credit.used() == 0 && !send.is_done())
+    }
+
+    fn stopped_by_peer(
+        &mut self,
+        key: usize,
+        code: VarInt,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
+        let unanswered = self.is_unanswered(key);
         let stream = &mut self.slab[key];
         let id = stream.id;
-        let Some(send) = &mut stream.send else { return };
+        let Some(send) = &mut stream.send else { return Ok(()) };
         let dropped = send.buffered();
         // What has ended already needs no answer: none would come to an end.
         if send.reset(code, ResetBy::Peer).is_err() {
-            return;
+            return self.charge(Load::Late);
         }
         if std::mem::take(&mut send.waiting_for_room) {
             events.push(Event::Writable { id });
@@ -203,6 +247,7 @@ impl Streams {
         stream.ticket = None;
         self.unblock(key);
         self.pend(key, |pending| pending.reset = true);
+        if unanswered { self.cancelled(key) } else { Ok(()) }
     }
 
     pub(in crate::proto) fn on_max_stream_data(
@@ -212,6 +257,7 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
+        self.charge(Load::Grant)?;
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
         if send.credit.add(credit)? {
             self.unblock(key);
@@ -226,10 +272,18 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         // Credit goes out when it is due, whatever the peer says; but the stream must be one.
-        self.find(id, Half::Recv, true, events).map(drop)
+        match self.find(id, Half::Recv, true, events)? {
+            Found::Stream(_) => self.charge(Load::Blocked),
+            Found::Gone => Ok(()),
+        }
+    }
+
+    pub(in crate::proto) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
+        self.charge(Load::Blocked)
     }
 
     pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
+        self.charge(Load::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             self.blocked_by_connection.stop(self.now);
             for (key, ticket) in std::mem::take(&mut self.starved) {
@@ -246,13 +300,24 @@ impl Streams {
 
     /// The peer waits for more streams than `limit`. What it may know by now goes out without waiting for
     /// company, and so does the next place that comes free.
-    pub(in crate::proto) fn on_streams_blocked(&mut self, dir: Dir, limit: u64) {
+    pub(in crate::proto) fn on_streams_blocked(
+        &mut self,
+        dir: Dir,
+        limit: u64,
+    ) -> Result<(), TransportError> {
         let side = !self.side;
         let count = self.counts.of(side, dir);
         count.wanted |= limit >= count.told;
+        self.charge(Load::Blocked)
     }
 
-    pub(in crate::proto) fn on_max_streams(&mut self, dir: Dir, count: u64, events: &mut Events) {
+    pub(in crate::proto) fn on_max_streams(
+        &mut self,
+        dir: Dir,
+        count: u64,
+        events: &mut Events,
+    ) -> Result<(), TransportError> {
         self.raise_own_limit(dir, count, events);
+        self.charge(Load::Grant)
     }
 }

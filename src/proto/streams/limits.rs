@@ -82,6 +82,7 @@ impl Streams {
     /// end: what was granted is not taken back.
     pub(in crate::proto) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
+        self.abuse.allow_streams(max);
         self.grant_streams(dir);
     }
 

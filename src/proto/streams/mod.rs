@@ -34,6 +34,7 @@ use self::{
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
+    abuse::Abuse,
     event::Events,
     params::TransportParameters,
     stats::{InFlight, Stopwatch, StopwatchSum},
@@ -66,6 +67,8 @@ struct Stream {
     /// The application has no further use for the half: it let go of it, or has learnt of its end.
     send_released: bool,
     recv_released: bool,
+    /// The peer, which opened it, gave it up before it was served (C-62).
+    cancelled: bool,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,7 @@ pub(super) struct Streams {
     /// Streams of the peer that were refused and that it has not been told of.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
+    pub(super) abuse: Abuse,
     /// Where the wire asks for it: data has been written since the last flush.
     unflushed: bool,
     /// The end of a stream waits for a flush.
@@ -128,9 +132,6 @@ struct Refusal {
     /// STOP_SENDING has left, RESET_STREAM has not.
     stop_told: bool,
 }
-
-/// Refusals that may wait for a peer that opens streams and does not read (SPEC.md, js-ws).
-const MAX_REFUSALS: usize = 1_024;
 
 /// Room for so many streams is kept when there are none.
 const SPARE_STREAMS: usize = 64;
@@ -168,6 +169,7 @@ impl Streams {
             data_blocked: None,
             refusals: VecDeque::new(),
             refused: 0,
+            abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit),
             unflushed: false,
             flush_wanted: false,
             now: Duration::ZERO,
@@ -177,6 +179,7 @@ impl Streams {
             in_flight: InFlight::default(),
         };
         for dir in Dir::ALL {
+            streams.abuse.allow_streams(max_concurrent[dir as usize]);
             let count = streams.counts.of(!side, dir);
             (count.limit, count.told) =
                 (max_concurrent[dir as usize], max_concurrent[dir as usize]);
@@ -253,10 +256,12 @@ impl Streams {
             pending: Pending::default(),
             send_released: !sends,
             recv_released: !receives,
+            cancelled: false,
         };
         let key = self.slab.insert(stream);
         self.keys.insert(id, key);
         self.counts.of(id.initiator(), id.dir()).live += 1;
+        self.abuse.stream_opened();
         // A larger window than was declared is told at once; of an own stream nothing can be told before its
         // first frame.
         let grown =
@@ -372,6 +377,9 @@ impl Streams {
             return;
         }
         let id = stream.id;
+        if id.initiator() != self.side && !stream.cancelled {
+            self.abuse.stream_served();
+        }
         self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
         self.slab.remove(key);
         self.keys.remove(&id);

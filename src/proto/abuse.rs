@@ -1,0 +1,307 @@
+//! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
+//!
+//! A budget is spent by useless work. It comes back with useful work, which no attacker does at a profit, and with
+//! time, at a rate at which the useless work is harmless. So whoever does something useful meets none, however
+//! fast; nor does whoever is slow, however long. What stays in proportion to the useful work costs a peer as much
+//! as it costs us.
+//!
+//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream limit (C-40), and
+//! what waits for a peer that does not read by being state and not a queue (C-32).
+
+use std::{borrow::Cow, time::Duration};
+
+use super::{TransportError, code::violation};
+
+/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some KiB in all. It is
+/// no budget that comes back, for while nothing is read nothing useful happens.
+pub(super) const MAX_REFUSALS: usize = 1_024;
+
+/// A kind of useless work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    /// A stream that the peer opened, and cancelled before it was served.
+    Cancelled,
+    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused.
+    Refused,
+    /// A grant: of credit to one stream or all, or of streams.
+    Grant,
+    /// A word that the peer is blocked.
+    Blocked,
+    /// A ping of either kind, or an answer that tells nothing.
+    Ping,
+    /// A frame of a live stream that changes nothing.
+    Empty,
+    /// A frame of a stream that is no more.
+    Late,
+    /// A byte of padding.
+    Padding,
+}
+
+/// What is allowed of one kind.
+struct Budget {
+    name: &'static str,
+    /// At once.
+    burst: u64,
+    /// And so many more each second, whatever else happens.
+    per_second: u64,
+    /// And so many more in all, by the useful work so far.
+    earned: fn(&Work) -> u64,
+}
+
+/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what honest peers send
+/// now and then, or beside useful frames.
+const RARE: (u64, u64) = (1_000, 100);
+
+/// For what a link of some length can hold when the peer learns that it is of no more use; a hundredth of a core.
+const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
+
+/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers each half of
+/// a stream, and a grant may cross its end.
+const ANSWERS: u64 = 2;
+
+/// Five streams of which four are cancelled are still a use of the connection: searches as one types, requests to
+/// several servers of which the first answer counts.
+const CANCELLED_FOR_EACH_SERVED: u64 = 4;
+
+/// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
+const CANCELLED_BURST_IN_LIMITS: u64 = 10;
+
+/// Where the limit on streams is low, a burst of so many is not worth a thought.
+const MIN_CANCELLED_BURST: u64 = 1_000;
+
+/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of one.
+const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
+
+/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a second of what a
+/// machine can send itself. To look for the end of padding costs less than to unmask it.
+const PADDING_BURST: u64 = 64 * 1024 * 1024;
+const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
+
+/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives back what it has
+/// read, read by read, a grant for each byte is the wire's own way.
+const BYTES_FOR_A_GRANT: u64 = 64;
+
+/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by mistake. It
+/// costs a hundredth of a core.
+const GRANTS: (u64, u64) = (10_000, 10_000);
+
+impl Load {
+    const COUNT: usize = Self::Padding as usize + 1;
+
+    fn budget(self) -> Budget {
+        let budget = |name, (burst, per_second), earned| Budget { name, burst, per_second, earned };
+        match self {
+            // The true burst and rate are settings.
+            Self::Cancelled => budget("cancelled streams", (0, 0), |work| {
+                work.served.saturating_mul(CANCELLED_FOR_EACH_SERVED)
+            }),
+            // A refusal makes us send, so what we sent does not count here.
+            Self::Refused => budget("refused streams", IN_FLIGHT, |work| work.received),
+            Self::Grant => budget("grants", GRANTS, |work| work.grants),
+            // One for each limit reached: each limit was a frame of ours, and is used up by frames of the peer's.
+            Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
+            // Ten a second are many; but some measure the path beside each message.
+            Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
+            Self::Empty => budget("frames without effect", RARE, |work| work.received + work.sent),
+            Self::Late => budget("frames of ended streams", IN_FLIGHT, |work| {
+                work.received + work.sent * ANSWERS
+            }),
+            Self::Padding => budget("padding", (PADDING_BURST, PADDING_PER_SECOND), |work| {
+                (work.received + work.sent).saturating_mul(PADDING_BESIDE_A_FRAME)
+            }),
+        }
+    }
+}
+
+/// The useful work of a connection so far. Each counts up only.
+#[derive(Debug, Default)]
+struct Work {
+    /// Frames that brought bytes, an end or a stream.
+    received: u64,
+    /// Frames about streams that left.
+    sent: u64,
+    /// Streams of the peer's that ended otherwise than by its cancelling them.
+    served: u64,
+    /// How many grants all that was worth.
+    grants: u64,
+}
+
+/// What has been spent of one budget.
+#[derive(Debug, Default, Clone, Copy)]
+struct Account {
+    spent: u64,
+    /// Of what useful work earned, so much has been set against it.
+    earned: u64,
+    /// And of time, all before this.
+    settled: Duration,
+}
+
+/// All budgets of a connection.
+#[derive(Debug)]
+pub(super) struct Abuse {
+    accounts: [Account; Load::COUNT],
+    work: Work,
+    cancelled_burst: u64,
+    /// `None` lets the peer cancel as it likes.
+    cancelled_per_second: Option<u64>,
+    /// Bytes are granted as they are read.
+    grants_by_read: bool,
+    /// Frames and streams that were charged to any budget.
+    pub(super) useless: u64,
+}
+
+impl Abuse {
+    pub(super) fn new(cancelled_per_second: Option<u64>, grants_by_read: bool) -> Self {
+        Self {
+            accounts: Default::default(),
+            work: Work::default(),
+            cancelled_burst: MIN_CANCELLED_BURST,
+            cancelled_per_second,
+            grants_by_read,
+            useless: 0,
+        }
+    }
+
+    /// The peer may have so many streams open at once, or may have had once.
+    pub(super) fn allow_streams(&mut self, count: u64) {
+        let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
+        self.cancelled_burst = self.cancelled_burst.max(burst);
+    }
+
+    /// A frame brought something new.
+    pub(super) fn useful_frame(&mut self) {
+        self.work.received += 1;
+    }
+
+    /// A stream was opened, by either end: its other end may grant credit to it at once.
+    pub(super) fn stream_opened(&mut self) {
+        self.work.received += 1;
+        self.work.grants += 1;
+    }
+
+    /// A stream of the peer's is over, and not because the peer cancelled it.
+    pub(super) fn stream_served(&mut self) {
+        self.work.served += 1;
+    }
+
+    /// A frame about a stream left, which is no data.
+    pub(super) fn control_sent(&mut self) {
+        self.work.sent += 1;
+    }
+
+    /// A frame of data left, `cut` short by the stream's credit or not: a peer that grants single bytes has made
+    /// it send single bytes, and that earns nothing.
+    pub(super) fn data_sent(&mut self, bytes: usize, cut: bool) {
+        self.work.sent += 1;
+        self.work.grants += match self.grants_by_read {
+            true => bytes as u64,
+            false => u64::from(!cut) + bytes as u64 / BYTES_FOR_A_GRANT,
+        };
+    }
+
+    /// The peer has caused useless work of one kind.
+    pub(super) fn charge(
+        &mut self,
+        load: Load,
+        amount: u64,
+        now: Duration,
+    ) -> Result<(), TransportError> {
+        self.useless += 1;
+        let account = &mut self.accounts[load as usize];
+        account.spent = account.spent.saturating_add(amount);
+        let budget = load.budget();
+        let (burst, per_second) = match load {
+            Load::Cancelled => match self.cancelled_per_second {
+                Some(per_second) => (self.cancelled_burst, per_second),
+                None => return Ok(()),
+            },
+            _ => (budget.burst, budget.per_second),
+        };
+        // What came back is counted when it is needed: mostly never.
+        if account.spent <= burst || account.settle(&budget, per_second, &self.work, now) <= burst {
+            return Ok(());
+        }
+        Err(violation::excessive_load(exhausted(&budget)))
+    }
+}
+
+impl Account {
+    /// Sets against what was spent all that came back since the last time. Returns what is left of it.
+    #[cold]
+    fn settle(&mut self, budget: &Budget, per_second: u64, work: &Work, now: Duration) -> u64 {
+        let earned = (budget.earned)(work);
+        let by_work = earned.saturating_sub(self.earned);
+        self.earned = earned;
+        let elapsed = now.saturating_sub(self.settled).as_nanos();
+        let by_time = elapsed * u128::from(per_second) / NANOS_PER_SECOND;
+        // What is less than one unit is not lost.
+        if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
+            let whole = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            self.settled = self.settled.saturating_add(whole);
+        }
+        let by_time = u64::try_from(by_time).unwrap_or(u64::MAX);
+        self.spent = self.spent.saturating_sub(by_work.saturating_add(by_time));
+        self.spent
+    }
+}
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+fn exhausted(budget: &Budget) -> Cow<'static, str> {
+    format!("too much useless work: {}", budget.name).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// How many are let pass in a row.
+    fn burst(abuse: &mut Abuse, load: Load, now: Duration) -> u64 {
+        (0..).take_while(|_| abuse.charge(load, 1, now).is_ok()).count() as u64
+    }
+
+    #[test]
+    fn at_the_rate_a_budget_lasts_for_ever_and_above_it_does_not() {
+        for (gap, lasts) in [(10, true), (9, false)] {
+            let mut abuse = Abuse::new(None, false);
+            let count = 20_000;
+            let charged =
+                (0..count).take_while(|n| abuse.charge(Load::Ping, 1, ms(n * gap)).is_ok());
+            assert_eq!(charged.count() as u64 == count, lasts, "a ping each {gap} ms");
+        }
+    }
+
+    #[test]
+    fn a_long_silence_is_worth_one_burst_and_not_more() {
+        let mut abuse = Abuse::new(None, false);
+        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
+        let again = burst(&mut abuse, Load::Ping, Duration::from_secs(1 << 40));
+        assert!((RARE.0..=2 * RARE.0).contains(&again), "{again}");
+        let again = burst(&mut abuse, Load::Ping, Duration::from_secs(1 << 40));
+        assert!(again <= 1, "{again}");
+    }
+
+    #[test]
+    fn what_useful_work_earned_is_spent_once() {
+        let mut abuse = Abuse::new(None, false);
+        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
+        (0..500).for_each(|_| abuse.useful_frame());
+        let again = burst(&mut abuse, Load::Ping, ms(0));
+        assert!((498..=500).contains(&again), "{again}");
+        // Another budget has its own account of the same work.
+        assert_eq!(burst(&mut abuse, Load::Blocked, ms(0)), RARE.0 + 500);
+    }
+
+    #[test]
+    fn the_reason_names_the_budget() {
+        let mut abuse = Abuse::new(Some(0), false);
+        for (load, name) in [(Load::Cancelled, "cancelled streams"), (Load::Grant, "grants")] {
+            let error = (0..).find_map(|_| abuse.charge(load, 1, ms(0)).err()).unwrap();
+            assert!(error.reason.contains(name), "{error}");
+        }
+    }
+}
