@@ -9,8 +9,10 @@ use std::cell::Cell;
 use allocation_counter::measure;
 use bytes::Bytes;
 use engines::{Engines, NOW, read, shared};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use wsmux::{
-    Config, ConnectionInfo, Side, WebSocketConnection, Wire, proto::MessageBuf, socket::memory_pair,
+    Config, ConnectionInfo, Side, WebSocketConnection, WebSocketServer, Wire, proto::MessageBuf,
+    socket::memory_pair,
 };
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
@@ -26,6 +28,9 @@ const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 1_250;
 const TWO_MESSAGES: usize = 64 * 1024;
 const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
+
+/// A block to read into, the Close and its words; the least of the announced messages is far larger.
+const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Allocations on this thread.
 #[derive(Default)]
@@ -101,6 +106,74 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
     let count = Count::default();
     count.of(|| transfer(CHUNKS));
     count.0.get()
+}
+
+/// The most that one connection holds more than before while its peer announces a message of so many bytes, and
+/// sends one of them; and the code with which it closes, if it does.
+fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut acceptor = WebSocketServer::builder();
+    let (mut request, mut hello) = (REQUEST.to_owned(), Vec::new());
+    match wire {
+        Wire::QMux => {
+            request.push_str("Sec-WebSocket-Protocol: qmux-02\r\n");
+            // Parameters without any in them, masked with zeros.
+            hello.extend(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0");
+        }
+        _ => acceptor = acceptor.wires([Wire::JsWs]),
+    }
+    request.push_str("\r\n");
+    let acceptor = acceptor.build().unwrap();
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    let far = &mut far;
+    let _connection = runtime.block_on(async {
+        far.write_all(&[request.as_bytes(), &hello].concat()).await.unwrap();
+        let connection = acceptor.from_io(near).await.unwrap();
+        // What it says at first.
+        tokio::task::yield_now().await;
+        far.read(&mut [0; 4096]).await.unwrap();
+        connection
+    });
+    let frame = [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4], &[1]].concat();
+    let mut answer = [0; 4096];
+    let mut read = 0;
+    let info = measure(|| {
+        runtime.block_on(async {
+            far.write_all(&frame).await.unwrap();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let mut answer = tokio::io::ReadBuf::new(&mut answer);
+            let poll = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(std::pin::Pin::new(&mut *far).poll_read(cx, &mut answer))
+            });
+            if poll.await.is_ready() {
+                read = answer.filled().len();
+            }
+        });
+    });
+    // The Close is the last: a code and the reason.
+    let close = answer[..read].windows(4).rev().find(|bytes| bytes[0] == 0x88 && bytes[1] < 126);
+    (info.bytes_max, close.map(|close| u16::from_be_bytes([close[2], close[3]])))
+}
+
+#[test]
+fn nothing_is_allocated_for_a_message_that_is_only_announced() {
+    for (wire, limit) in [(Wire::QMux, 64 << 10), (Wire::JsWs, (1 << 20) + 10)] {
+        for (len, code) in [
+            (limit, None),
+            (limit + 1, Some(1009)),
+            (1 << 40, Some(1009)),
+            ((1 << 63) - 1, Some(1009)),
+            (1 << 63, Some(1002)),
+        ] {
+            let (bytes, closed) = announced(wire, len);
+            assert_eq!(closed, code, "{wire:?} {len}");
+            assert!(bytes < MAX_FOR_AN_ANNOUNCED_MESSAGE, "{wire:?} {len}: {bytes}");
+        }
+    }
 }
 
 #[test]

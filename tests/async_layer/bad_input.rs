@@ -218,13 +218,18 @@ async fn the_limit_holds_for_the_sum_of_fragments_and_is_itself_allowed() {
 
 #[tokio::test]
 async fn what_is_not_websocket_ends_its_connection_with_1002() {
-    let garbage: [(&str, &[u8]); 6] = [
+    let too_long = [&[FIN | PING, 0xfe, 0, 126, 0, 0, 0, 0], &[0; 126][..]].concat();
+    let garbage: [(&str, &[u8]); 10] = [
         ("an HTTP request", b"GET / HTTP/1.1\r\nHost: example\r\n\r\n"),
         ("a reserved opcode", &[0x83, 0x80, 0, 0, 0, 0]),
         ("a reserved bit", &[0xc2, 0x80, 0, 0, 0, 0]),
         ("a ping in fragments", &[PING, 0x80, 0, 0, 0, 0]),
         ("a continuation of nothing", &[FIN | CONTINUATION, 0x80, 0, 0, 0, 0]),
         ("a client's frame without a mask", &[FIN | BINARY, 3, 1, 2, 3]),
+        ("a client's ping without a mask", &[FIN | PING, 0]),
+        ("a close in fragments", &[CLOSE, 0x82, 0, 0, 0, 0, 3, 0xe8]),
+        ("a ping of 126 bytes", &too_long),
+        ("half a close code", &[FIN | CLOSE, 0x81, 0, 0, 0, 0, 3]),
     ];
     for wire in WIRES {
         for (name, bytes) in garbage {
@@ -239,6 +244,17 @@ async fn what_is_not_websocket_ends_its_connection_with_1002() {
             let reason = ends(&ours).await;
             assert!(matches!(reason, ConnectionError::WebSocketProtocol(_)), "{name}: {reason:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_ends_the_connection_to_a_server_that_masks() {
+    for wire in WIRES {
+        let (mut peer, ours) = scene(Side::Server, wire).await;
+        peer.bytes(&[FIN | BINARY, 0x81, 0, 0, 0, 0, 0]).await;
+        assert_eq!(peer.until_close().await.1, 1002);
+        let reason = ends(&ours).await;
+        assert!(matches!(reason, ConnectionError::WebSocketProtocol(_)), "{reason:?}");
     }
 }
 

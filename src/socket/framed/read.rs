@@ -34,6 +34,10 @@ const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 /// block, and its peer would hold a multiple of its credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
+/// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
+/// not may make some, and only an attacker so many (W-30).
+const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
+
 /// What was read.
 #[derive(Debug)]
 pub(super) enum Item {
@@ -64,6 +68,8 @@ pub(super) struct Reader {
     frame: Option<Header>,
     /// The payloads of a message that comes in several frames.
     pieces: Option<BytesMut>,
+    /// How many of them were empty.
+    empty: u32,
 }
 
 impl Reader {
@@ -77,6 +83,7 @@ impl Reader {
             read_size: MIN_READ,
             frame: None,
             pieces: None,
+            empty: 0,
         }
     }
 
@@ -193,7 +200,7 @@ impl Reader {
     }
 
     /// What a header alone shows: before a byte of the payload is waited for.
-    fn check(&self, header: &Header) -> Option<Item> {
+    fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
             (Opcode::Text, None) => Some(Item::Text),
@@ -205,6 +212,15 @@ impl Reader {
                 if header.len > self.max_message.saturating_sub(gathered) =>
             {
                 Some(Item::TooLarge)
+            }
+            (Opcode::Binary, _) => {
+                self.empty = 0;
+                None
+            }
+            (Opcode::Continuation, _) if header.len == 0 => {
+                self.empty += 1;
+                (self.empty > MAX_EMPTY_FRAGMENTS)
+                    .then_some(Item::Garbage("too many empty fragments"))
             }
             _ => None,
         }
