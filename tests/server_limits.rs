@@ -219,6 +219,30 @@ async fn handshakes_under_way_are_limited_apart_from_connections() {
 }
 
 #[tokio::test]
+async fn an_address_that_only_connects_leaves_handshakes_to_others() {
+    let builder = WebSocketServer::builder().max_handshakes(3).max_handshakes_per_address(2);
+    let server = builder.bind("[::]:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        silent.push((stream, within(server.accept()).await.unwrap()));
+    }
+    // One more of them is closed, and the place that there is goes to another address.
+    let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
+    echo(&client, &accepted).await;
+    let read = within(third.read(&mut [0])).await;
+    assert!(!matches!(read, Ok(1)), "it was closed without a word: {read:?}");
+    // A handshake that is over gives its place back, whatever becomes of its connection.
+    silent.pop();
+    for _ in 0..3 {
+        let (client, accepted) = both(&server, &format!("ws://127.0.0.1:{port}")).await;
+        echo(&client, &accepted).await;
+    }
+}
+
+#[tokio::test]
 async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
     let builder = WebSocketServer::builder().max_connections_per_address(2);
     let server = builder.bind("[::]:0").await.unwrap();

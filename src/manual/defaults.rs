@@ -130,7 +130,7 @@
 //! | TLS | by the URL; the platform's verifier and roots | none, until it has a certificate |
 //! | who may connect | | everyone; [authentication](super::authentication) |
 //! | clients' certificates | shows none | asks for none |
-//! | connections, those of one address, handshakes | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
+//! | connections, handshakes, those of one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
 //! **js-ws has to be asked for** on either end. It is chosen by the absence of a subprotocol, and a client that
 //! offers nothing may mean neither wire.

@@ -183,6 +183,16 @@ impl WebSocketServerBuilder {
         self
     }
 
+    /// Lets so many handshakes of one address be under way at once; more of its clients are closed as soon as they
+    /// come. Addresses count as those of [`max_connections_per_address`](Self::max_connections_per_address). Set it
+    /// beside [`max_handshakes`](Self::max_handshakes), which one address that connects and says nothing could
+    /// otherwise use up, for the handshake timeout each time. Default no limit: behind a proxy all clients have the
+    /// proxy's address.
+    pub fn max_handshakes_per_address(mut self, count: usize) -> Self {
+        self.limits.handshakes_per_address = Some(count);
+        self
+    }
+
     /// What does the handshakes, without a listener.
     ///
     /// # Errors

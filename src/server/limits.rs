@@ -14,6 +14,7 @@ pub(super) struct Limits {
     pub(super) connections: Option<usize>,
     pub(super) per_address: Option<usize>,
     pub(super) handshakes: Option<usize>,
+    pub(super) handshakes_per_address: Option<usize>,
 }
 
 /// Who is there, counted against the limits. Of the addresses, it holds those that have a connection.
@@ -21,8 +22,8 @@ pub(super) struct Limits {
 pub(super) struct Places {
     connections: Option<Arc<Semaphore>>,
     handshakes: Option<Arc<Semaphore>>,
-    per_address: Option<usize>,
-    addresses: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+    of_address: Addresses,
+    handshakes_of_address: Addresses,
 }
 
 /// A place for a client that has not come yet.
@@ -43,6 +44,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct HandshakePlace {
     _handshake: Option<OwnedSemaphorePermit>,
+    _address: Option<AddressPlace>,
 }
 
 impl Places {
@@ -51,8 +53,8 @@ impl Places {
         Self {
             connections: limits.connections.map(semaphore),
             handshakes: limits.handshakes.map(semaphore),
-            per_address: limits.per_address,
-            addresses: Arc::default(),
+            of_address: Addresses::new(limits.per_address),
+            handshakes_of_address: Addresses::new(limits.handshakes_per_address),
         }
     }
 
@@ -76,42 +78,60 @@ impl Places {
         vacancy: Vacancy,
         address: Option<IpAddr>,
     ) -> Result<(Place, HandshakePlace), Vacancy> {
-        let address = match (self.per_address, address) {
-            (Some(limit), Some(address)) => {
-                let network = network(address);
-                let mut addresses = lock(&self.addresses);
-                let count = addresses.entry(network).or_default();
-                if *count >= limit {
-                    // A limit of 0 must not leave entries behind.
-                    if *count == 0 {
-                        addresses.remove(&network);
-                    }
-                    return Err(vacancy);
-                }
-                *count += 1;
-                drop(addresses);
-                Some(AddressPlace { network, addresses: self.addresses.clone() })
+        let Ok(of_address) = self.of_address.take(address) else { return Err(vacancy) };
+        let Ok(handshake) = self.handshakes_of_address.take(address) else { return Err(vacancy) };
+        let place = Place { _connection: vacancy.connection, _address: of_address };
+        Ok((place, HandshakePlace { _handshake: vacancy.handshake, _address: handshake }))
+    }
+}
+
+/// What each address has of one kind.
+#[derive(Debug)]
+struct Addresses {
+    limit: Option<usize>,
+    counts: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+}
+
+/// The address has its share.
+#[derive(Debug)]
+struct Full;
+
+impl Addresses {
+    fn new(limit: Option<usize>) -> Self {
+        Self { limit, counts: Arc::default() }
+    }
+
+    /// `None` where nothing is counted.
+    fn take(&self, address: Option<IpAddr>) -> Result<Option<AddressPlace>, Full> {
+        let (Some(limit), Some(address)) = (self.limit, address) else { return Ok(None) };
+        let network = network(address);
+        let mut counts = lock(&self.counts);
+        let count = counts.entry(network).or_default();
+        if *count >= limit {
+            // A limit of 0 must not leave entries behind.
+            if *count == 0 {
+                counts.remove(&network);
             }
-            _ => None,
-        };
-        let place = Place { _connection: vacancy.connection, _address: address };
-        Ok((place, HandshakePlace { _handshake: vacancy.handshake }))
+            return Err(Full);
+        }
+        *count += 1;
+        Ok(Some(AddressPlace { network, counts: self.counts.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct AddressPlace {
     network: IpAddr,
-    addresses: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+    counts: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
 }
 
 impl Drop for AddressPlace {
     fn drop(&mut self) {
-        let mut addresses = lock(&self.addresses);
-        if let Some(count) = addresses.get_mut(&self.network) {
+        let mut counts = lock(&self.counts);
+        if let Some(count) = counts.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&self.network);
+                counts.remove(&self.network);
             }
         }
     }
@@ -152,11 +172,11 @@ mod tests {
         let one = places.take(places.vacancy().await, Some(ip("2001:db8::1"))).unwrap();
         places.take(places.vacancy().await, Some(ip("2001:db8::2"))).unwrap_err();
         places.take(places.vacancy().await, Some(ip("192.0.2.1"))).unwrap();
-        assert_eq!(lock(&places.addresses).len(), 1);
+        assert_eq!(lock(&places.of_address.counts).len(), 1);
         drop(one);
-        assert_eq!(lock(&places.addresses).len(), 0);
+        assert_eq!(lock(&places.of_address.counts).len(), 0);
         let closed = Places::new(Limits { per_address: Some(0), ..Limits::default() });
         closed.take(closed.vacancy().await, Some(ip("192.0.2.1"))).unwrap_err();
-        assert_eq!(lock(&closed.addresses).len(), 0);
+        assert_eq!(lock(&closed.of_address.counts).len(), 0);
     }
 }
