@@ -194,6 +194,9 @@ mod tests {
         Subprotocols { protocols, protocol_required, names: None }.names()
     }
 
+    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers `qmux-02.<app>`
+    /// for each configured application protocol, in order of preference, and then `qmux-02` unless an application
+    /// protocol is required.
     #[test]
     fn application_protocols_come_before_the_bare_name() {
         assert_eq!(names(&[], false).unwrap(), ["qmux-02"]);
@@ -201,7 +204,8 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
-    /// W-22.
+    /// [W-22] An application protocol's name that is empty, or that is not an HTTP token, MUST be refused when it
+    /// is configured.
     #[test]
     fn a_protocol_that_is_no_token_is_refused() {
         for name in ["", "a b", "a,b", "é", "a\r\n", "a/b"] {

@@ -341,7 +341,8 @@ async fn a_response_that_is_not_wanted_ends_the_connection() {
     }
 }
 
-/// W-23.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
+/// HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_check_that_hangs_is_bounded_by_the_handshake_timeout() {
     for (hang_at_certificates, hang_at_response) in [(true, false), (false, true)] {

@@ -491,7 +491,8 @@ async fn answers_that_are_none_are_refused() {
     }
 }
 
-/// W-14.
+/// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what it was given, when
+/// the server selects nothing or something that was not offered.
 #[tokio::test]
 async fn a_subprotocol_that_was_not_offered_is_refused() {
     for (line, expected) in
@@ -507,7 +508,10 @@ async fn a_subprotocol_that_was_not_offered_is_refused() {
     }
 }
 
-/// W-23: of the timeout the upgrade has taken, the parameters get what is left.
+/// Of the timeout the upgrade has taken, the parameters get what is left.
+///
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
+/// HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_server_that_only_echoes_the_subprotocol_is_given_up() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";

@@ -333,6 +333,7 @@ mod tests {
         assert_eq!(outcome(Wire::JsWs, "Sec-WebSocket-Protocol: qmux-02\r\n", "").unwrap(), None);
     }
 
+    /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not offered.
     #[test]
     fn every_other_answer_fails() {
         for (from, to) in [
@@ -351,7 +352,9 @@ mod tests {
         }
     }
 
-    /// W-14, W-15.
+    /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what it was given,
+    /// when the server selects nothing or something that was not offered.
+    /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
     #[test]
     fn a_subprotocol_that_was_not_offered_fails() {
         for (wire, line, expected) in [
@@ -370,6 +373,8 @@ mod tests {
         }
     }
 
+    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws` selects the first
+    /// one, whatever it is.
     #[test]
     fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
         let target = Target::parse("ws://a:81/b").unwrap();

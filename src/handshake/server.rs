@@ -382,7 +382,16 @@ mod tests {
         Some((selected.0, selected.1.map(Into::into)))
     }
 
-    /// W-16 to W-21.
+    /// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines of the
+    /// request, each split at commas.
+    /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
+    /// exactly that name; its own order of preference decides between several.
+    /// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP 400 and no
+    /// upgrade.
+    /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
+    /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
+    /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an offer, and
+    /// MUST be answered with HTTP 400.
     #[test]
     fn the_subprotocol_decides_on_the_wire() {
         let qmux = |name: &str| Some((Wire::QMux, Some(name.to_owned())));

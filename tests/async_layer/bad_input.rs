@@ -151,6 +151,7 @@ async fn beside_a_good_one<T>(wire: Wire, bad: impl Future<Output = T>) -> T {
     outcome
 }
 
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
 #[tokio::test]
 async fn a_text_message_ends_its_connection_with_1002() {
     for wire in WIRES {
@@ -169,6 +170,7 @@ async fn a_text_message_ends_its_connection_with_1002() {
     }
 }
 
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
 #[tokio::test]
 async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
     for wire in WIRES {
@@ -198,6 +200,8 @@ async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
     }
 }
 
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
+/// not on the complete message afterwards.
 #[tokio::test]
 async fn the_limit_holds_for_the_sum_of_fragments_and_is_itself_allowed() {
     let (mut peer, ours) = scene(Side::Client, Wire::QMux).await;
@@ -247,6 +251,9 @@ async fn what_is_not_websocket_ends_its_connection_with_1002() {
     }
 }
 
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
+/// close by the peer.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[tokio::test]
 async fn a_client_ends_the_connection_to_a_server_that_masks() {
     for wire in WIRES {
@@ -312,6 +319,7 @@ async fn a_peer_that_ends_its_tcp_in_order_in_mid_message_is_an_eof() {
     }
 }
 
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the connection is open.
 #[tokio::test]
 async fn pings_and_fragments_that_are_in_order_do_no_harm() {
     for wire in WIRES {

@@ -113,6 +113,9 @@ async fn in_memory_16_mib_pass_32_streams_that_stand_still() {
     }
 }
 
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
+/// the socket.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
     for wire in WIRES {
@@ -150,6 +153,7 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
     }
 }
 
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stands_still_costs_opens_accepts_resets_and_datagrams_nothing() {
     for wire in WIRES {

@@ -10,7 +10,11 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-// SPEC.md: J-35, Q-48, Q-60, W-24.
+/// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason; no message goes before it.
+/// An application code MUST be carried in full, up to 2^62-1.
+/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a transport
+/// error), as the last frame, and then a WebSocket Close.
+/// [W-24] The code of our Close frame MUST be that of the table.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
     for wire in WIRES {
@@ -38,7 +42,9 @@ fn an_applications_code_becomes_the_websockets_by_the_table() {
     }
 }
 
-// SPEC.md: Q-62, W-26.
+/// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST be cut at a
+/// character's boundary.
+/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's boundary.
 #[test]
 fn a_long_reason_is_cut_between_characters() {
     let mut peer = peer(Wire::QMux);
@@ -52,7 +58,7 @@ fn a_long_reason_is_cut_between_characters() {
     assert!(reason.len() < 16_000 && std::str::from_utf8(reason).is_ok());
 }
 
-// SPEC.md: Q-67.
+/// A reason that is not valid UTF-8 MUST NOT be an error; what cannot be decoded is replaced.
 #[test]
 fn a_reason_that_is_no_utf_8_is_no_error() {
     let mut peer = peer(Wire::QMux);
@@ -63,7 +69,11 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
     assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::ApplicationClosed(_))));
 }
 
-// SPEC.md: J-36, J-37, W-28.
+/// [J-36] A Close with 1000 or 4000 MUST be reported as the application's code 0; 3000 to 3999 as the code itself;
+/// 4001 to 4999 as the code less 4000.
+/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by the peer, with the
+/// WebSocket's code and reason.
+/// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[test]
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     for (websocket, value) in [(1000, 0), (4000, 0), (4001, 1), (4999, 999), (3000, 3000)] {
@@ -97,7 +107,8 @@ fn websocket_words(code: Option<u16>) -> String {
     format!("WebSocket close {}: bye", code.unwrap_or(1005))
 }
 
-// SPEC.md: Q-65.
+/// A WebSocket Close without CONNECTION_CLOSE MUST be reported as a transport close by the peer, with the
+/// WebSocket's code in the reason, and never as an application's close.
 #[test]
 fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     for websocket in [None, Some(1000), Some(1001), Some(1002), Some(3000), Some(4042)] {
@@ -115,7 +126,7 @@ fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     }
 }
 
-// SPEC.md: Q-63.
+/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket Close.
 #[test]
 fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     for frame in [
@@ -141,7 +152,7 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     }
 }
 
-// SPEC.md: C-48.
+/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close is sent.
 #[test]
 fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     for wire in WIRES {
@@ -164,7 +175,8 @@ fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     }
 }
 
-// SPEC.md: C-50.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
+/// over; then the socket is dropped.
 #[test]
 fn the_socket_can_go_once_both_have_closed() {
     for wire in WIRES {
@@ -181,7 +193,8 @@ fn the_socket_can_go_once_both_have_closed() {
     }
 }
 
-// SPEC.md: C-50.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
+/// over; then the socket is dropped.
 #[test]
 fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     for wire in WIRES {
@@ -204,7 +217,8 @@ fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     }
 }
 
-// SPEC.md: W-29.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
+/// close by the peer.
 #[test]
 fn an_end_without_a_close_is_a_lost_transport() {
     for wire in WIRES {
@@ -216,7 +230,8 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
-// SPEC.md: C-51, W-11.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones change nothing.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
 #[test]
 fn two_that_close_at_the_same_time_both_come_to_an_end() {
     for wire in WIRES {

@@ -226,7 +226,7 @@ proptest! {
         }
     }
 
-    // SPEC.md: C-33.
+    /// [C-33] No input from the peer MUST cause a panic.
     #[test]
     fn any_bytes_at_all_are_an_error_or_a_value(bytes in vec(any::<u8>(), 0..100)) {
         for wire in WIRES {
@@ -244,7 +244,7 @@ proptest! {
         }
     }
 
-    // SPEC.md: C-33.
+    /// [C-33] No input from the peer MUST cause a panic.
     #[test]
     fn an_engine_survives_any_row_of_frames(frames in vec(wire_and_frame(), 1..30)) {
         for wire in WIRES {
@@ -261,7 +261,15 @@ proptest! {
     }
 }
 
-// SPEC.md: J-1, J-4, Q-1, Q-2, Q-8, Q-9, Q-26, W-1.
+/// [J-1] Each message MUST hold exactly one stream message.
+/// [J-4] Varints MUST be sent in their shortest encoding and accepted in every length.
+/// A message MUST be exactly the Frames field of one QMux record; the Size field is left out.
+/// Every frame MUST lie within one message.
+/// We MUST NOT send a prohibited frame type.
+/// Every frame type we send MUST be in its shortest encoding.
+/// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream go out in order,
+/// without gap or overlap.
+/// [W-1] Every message we send MUST be binary.
 #[test]
 fn what_the_engine_writes_is_what_the_documents_say() {
     for wire in WIRES {

@@ -28,7 +28,9 @@ fn a_datagram_arrives_whole_and_in_order() {
     assert_eq!(pair.server.conn.read_datagram(), None);
 }
 
-// SPEC.md: J-34, Q-52.
+/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
+/// A DATAGRAM frame MUST NOT be sent to a peer that did not advertise `max_datagram_frame_size`, nor one
+/// longer than the smaller of that value and its `max_record_size`.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (1, 16_382)] {
@@ -65,7 +67,7 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     }
 }
 
-// SPEC.md: Q-55.
+/// When the queue of received datagrams is full the oldest MUST be dropped; the connection goes on.
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();
@@ -86,7 +88,8 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     );
 }
 
-// SPEC.md: C-32.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();
@@ -122,7 +125,7 @@ fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_r
     assert_eq!(pair.server.conn.read_datagram().unwrap()[0], 1, "the oldest went");
 }
 
-// SPEC.md: C-34.
+/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
 #[test]
 fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     let parameters = TransportParameters { initial_max_data: 10, ..scripted_peer::generous() };

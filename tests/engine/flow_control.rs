@@ -31,7 +31,11 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
     }
 }
 
-// SPEC.md: C-26, C-38, J-25.
+/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
+/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
+/// read.
+/// [J-25] Each byte of Data MUST use one byte of credit; ids and types are free.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
     for wire in WIRES {
@@ -47,7 +51,7 @@ fn a_window_of_1024_bytes_moves_a_mebibyte() {
     }
 }
 
-// SPEC.md: C-26.
+/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
 #[test]
 fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     for wire in WIRES {
@@ -66,7 +70,9 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
-// SPEC.md: C-27, J-26.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is dropped in
+/// silence.
+/// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
     for wire in WIRES {
@@ -86,7 +92,8 @@ fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
     }
 }
 
-// SPEC.md: Q-41.
+/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close with
+/// FLOW_CONTROL_ERROR.
 #[test]
 fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     let id = bidi(CLIENT, 0);
@@ -101,7 +108,11 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-// SPEC.md: C-16, C-17, J-23.
+/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted against stream credit,
+/// connection credit and final size.
+/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
+/// [J-23] Data that arrives after our Error(Write) MUST be discarded and counted.
+/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its reader has stopped.
 #[test]
 fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     for wire in WIRES {
@@ -117,7 +128,9 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
-// SPEC.md: C-38.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
+/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
+/// read.
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -144,7 +157,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     }
 }
 
-// SPEC.md: C-20.
+/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its reader has stopped.
 #[test]
 fn no_credit_is_granted_after_the_end_of_a_stream() {
     for wire in WIRES {
@@ -165,7 +178,8 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
     }
 }
 
-// SPEC.md: J-12, J-15.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
+/// [J-15] Until the peer's first Ack a stream MUST NOT send Data.
 #[test]
 fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_own() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &small_window(1_024));
@@ -178,7 +192,7 @@ fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_ow
     assert_eq!(peer.frames(), [data(id, b"lo")]);
 }
 
-// SPEC.md: J-27.
+/// [J-27] An Ack that takes the credit we hold, and have not used, above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -208,7 +222,11 @@ fn data_len(frames: &[Frame]) -> usize {
     frames.iter().map(len).sum()
 }
 
-// SPEC.md: C-24, Q-50, Q-51.
+/// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the number that the
+/// application wrote.
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream its final size)
+/// within the peer's MAX_DATA.
+/// Connection credit MUST be spent only when bytes are put into a message, never when they are buffered.
 #[test]
 fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     let mut peer = limited(1_000, 1_500);
@@ -233,7 +251,10 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
-// SPEC.md: C-29, J-16.
+/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for it; a FIN alone
+/// needs no credit.
+/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It leaves apart from Data: the
+/// socket is flushed between the two, for the real endpoint loses Data whose stream ends in the same TLS record.
 #[test]
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);
@@ -246,7 +267,7 @@ fn an_end_needs_no_credit() {
     assert_eq!(peer.frames(), [stream(ids[0], 10, b"", true), stream(ids[1], 0, b"", true)]);
 }
 
-// SPEC.md: Q-39.
+/// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_stream_without_credit_says_so_once_for_each_limit() {
     let mut peer = limited(100, 1 << 20);
@@ -262,7 +283,8 @@ fn a_stream_without_credit_says_so_once_for_each_limit() {
     assert_eq!(peer.frames(), [stream(id, 100, &[0; 100], false), blocked]);
 }
 
-// SPEC.md: Q-34.
+/// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or RESET_STREAM_AT frame,
+/// never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
 fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
     // Public peers forget what comes before a stream's first STREAM frame.
@@ -299,7 +321,8 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
     }
 }
 
-// SPEC.md: Q-49.
+/// As receiver we MUST advertise `initial_max_data` of 2^62-1, so that connection credit cannot run out
+/// before the streams' own does.
 #[test]
 fn our_own_connection_credit_cannot_run_out_before_the_streams_do() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
@@ -343,7 +366,10 @@ fn relative_and_absolute_grants_do_not_mix() {
     ));
 }
 
-/// J-38: the Ack could cross the peer's end, and `@matrixai/ws` would take it for a new stream.
+/// The Ack could cross the peer's end, and `@matrixai/ws` would take it for a new stream.
+///
+/// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless the peer has
+/// used up its credit.
 #[test]
 fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted() {
     let ends: [fn(&mut ScriptedPeer); 2] = [

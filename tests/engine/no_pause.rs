@@ -47,7 +47,8 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
     }
 }
 
-// SPEC.md: C-28, C-31.
+/// [C-28] Data that lies unread in one stream MUST NOT reduce what another stream may still receive.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     for wire in WIRES {
@@ -80,7 +81,7 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     }
 }
 
-// SPEC.md: C-31.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn streams_that_nobody_accepts_do_not_stop_another() {
     for wire in WIRES {
@@ -96,7 +97,7 @@ fn streams_that_nobody_accepts_do_not_stop_another() {
     }
 }
 
-// SPEC.md: C-31.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
     for wire in WIRES {
@@ -116,7 +117,8 @@ fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
     }
 }
 
-// SPEC.md: C-30.
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
+/// the socket.
 #[test]
 fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     for wire in WIRES {
@@ -169,7 +171,8 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     }
 }
 
-// SPEC.md: C-32.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
     // Everything that a peer can demand an answer to, while the socket takes nothing.

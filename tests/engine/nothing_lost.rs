@@ -33,7 +33,9 @@ fn assert_readable(pair: &mut Pair, ids: [wsmux::proto::StreamId; 2], what: &str
     assert_eq!(pair.server.live_streams(), 0, "{what}");
 }
 
-// SPEC.md: C-18, C-19.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
+/// does the reader see the error.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[test]
 fn what_came_before_the_connections_end_is_read_after_it() {
     for wire in WIRES {
@@ -67,7 +69,8 @@ fn what_came_before_the_connections_end_is_read_after_it() {
     }
 }
 
-// SPEC.md: C-18.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
+/// does the reader see the error.
 #[test]
 fn streams_that_came_before_the_end_are_accepted_after_it() {
     for wire in WIRES {
@@ -83,7 +86,7 @@ fn streams_that_came_before_the_end_are_accepted_after_it() {
     }
 }
 
-// SPEC.md: C-19.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[test]
 fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     for wire in WIRES {
@@ -109,7 +112,7 @@ fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     }
 }
 
-// SPEC.md: C-54.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn handles_that_went_before_the_end_leave_nothing_after_it() {
     for wire in WIRES {
@@ -132,7 +135,8 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
     }
 }
 
-// SPEC.md: C-15.
+/// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a clean end. Its
+/// final size is checked all the same.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [
@@ -157,7 +161,7 @@ fn a_reset_behind_the_end_discards_nothing() {
     }
 }
 
-// SPEC.md: Q-43.
+/// After RESET_STREAM_AT the reader MUST get the bytes below the reliable size, and then the reset.
 #[test]
 fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     for (read_before, reliable, kept) in
@@ -179,7 +183,8 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     }
 }
 
-// SPEC.md: Q-45.
+/// A later reset with a smaller reliable size (RESET_STREAM: zero) MUST lower it, and one with a larger size
+/// MUST be ignored.
 #[test]
 fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     let id = uni(CLIENT, 0);
@@ -197,7 +202,8 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     }
 }
 
-// SPEC.md.
+/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+/// A FIN repeated at the same final size, with no data, MUST be ignored.
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {
     let id = bidi(CLIENT, 0);
@@ -215,7 +221,9 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     assert!(matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(_))));
 }
 
-// SPEC.md: C-51, C-52.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones change nothing.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the code and reason
+/// as they came.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());
@@ -237,7 +245,9 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     assert_eq!(pair.client.conn.close_reason().unwrap().culprit(), Culprit::Local);
 }
 
-// SPEC.md.
+/// Frames before the offending one in the same message MUST have taken effect.
+/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket Close.
+/// Whatever follows a CONNECTION_CLOSE, in its message or later, MUST be discarded unread.
 #[test]
 fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

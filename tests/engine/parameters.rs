@@ -19,7 +19,11 @@ fn bytes(frame: Frame) -> Vec<u8> {
     encode(Wire::QMux, &frame, false)
 }
 
-// SPEC.md.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is open, without
+/// waiting for the peer's.
+/// Even a connection that is closed at once MUST send it before CONNECTION_CLOSE.
+/// On any other first frame, PADDING and CONNECTION_CLOSE included, we MUST close with PROTOCOL_VIOLATION.
+/// On a second QX_TRANSPORT_PARAMETERS we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn parameters_that_do_not_come_first_or_come_twice() {
     let parameters = || parameters_frame(&[]);
@@ -49,7 +53,15 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
-// SPEC.md.
+/// A parameter's length that passes the end of the parameters, or a value that is not exactly one varint
+/// where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
+/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR; for unknown ones
+/// no memory is kept.
+/// A prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) MUST close with TRANSPORT_PARAMETER_ERROR.
+/// An unknown parameter MUST be ignored, whatever its value.
+/// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
+/// An `initial_max_streams` above 2^60 MUST close with TRANSPORT_PARAMETER_ERROR.
+/// A `reset_stream_at` with a value MUST close with TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     let one = |parameter: Vec<u8>| vec![parameter];
@@ -86,7 +98,9 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     }
 }
 
-// SPEC.md.
+/// Until the peer's parameters have been processed, we MUST NOT send anything but our own parameters,
+/// QX_PING and CONNECTION_CLOSE.
+/// We MUST NOT send a parameter twice, nor one that is outside the table.
 #[test]
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     let mut config = Config::default();
@@ -119,7 +133,7 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     }
 }
 
-// SPEC.md: Q-54.
+/// The `max_datagram_frame_size` that we advertise MUST NOT be above our `max_record_size`.
 #[test]
 fn no_larger_datagram_is_invited_than_a_message_may_be() {
     for buffer in [1, 1_000, 16_382, 20_000, 1 << 20] {

@@ -46,7 +46,20 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(cases())]
 
-    // SPEC.md: C-13, C-24, C-26, C-53, C-54, C-57, J-28, Q-26.
+    /// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or
+    /// discarded by our own stop.
+    /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the number that
+    /// the application wrote.
+    /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
+    /// [C-53] Payload bytes held for the peer MUST NOT exceed the formula, at any time.
+    /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
+    /// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream
+    /// half of what the others leave of it; every stream keeps the window that it began with. What a stream held
+    /// goes back when it can receive no more, but for what is unread.
+    /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the
+    /// stream's window.
+    /// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream go out in
+    /// order, without gap or overlap.
     #[test]
     fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(
         js_ws in any::<bool>(),

@@ -39,7 +39,8 @@ fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
     assert_eq!(peer.conn.send_stream(id).write(&vec![id.index() as u8; len]).unwrap(), len);
 }
 
-// SPEC.md: C-35.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
+/// turn of about 16 KiB while others of that priority wait.
 #[test]
 fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
@@ -66,7 +67,8 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
     }
 }
 
-// SPEC.md: C-35.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
+/// turn of about 16 KiB while others of that priority wait.
 #[test]
 fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     for wire in WIRES {
@@ -93,7 +95,10 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     }
 }
 
-// SPEC.md: C-35, C-37.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
+/// turn of about 16 KiB while others of that priority wait.
+/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor longer than the
+/// wire and the peer permit.
 #[test]
 fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     for wire in WIRES {
@@ -113,7 +118,7 @@ fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     }
 }
 
-// SPEC.md: C-34.
+/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
 #[test]
 fn control_overtakes_data() {
     for wire in WIRES {
@@ -152,7 +157,9 @@ fn a_ping_is_answered_in_the_next_message_however_much_waits() {
     assert!(frames.len() > 1, "and data behind it");
 }
 
-// SPEC.md: C-36, Q-1.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is the stream
+/// chosen. On QMux a message takes several frames of several streams.
+/// A message MUST be exactly the Frames field of one QMux record; the Size field is left out.
 #[test]
 fn several_streams_share_one_message_on_qmux() {
     let (mut peer, ids) = client_with(Wire::QMux, 50);
@@ -166,7 +173,10 @@ fn several_streams_share_one_message_on_qmux() {
     assert_eq!(frames, ids.iter().map(|&id| (id, 100)).collect::<Vec<_>>());
 }
 
-// SPEC.md: C-37, Q-3.
+/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor longer than the
+/// wire and the peer permit.
+/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer than 16382 bytes
+/// until the peer's parameters have arrived.
 #[test]
 fn no_message_is_longer_than_the_peer_takes() {
     for (record, most) in [(16_382, 16_382), (20_000, 20_000), (1 << 20, 65_536)] {
@@ -199,7 +209,8 @@ fn no_message_is_longer_than_the_peer_takes() {
     }
 }
 
-// SPEC.md: C-36.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is the stream
+/// chosen. On QMux a message takes several frames of several streams.
 #[test]
 fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     for wire in WIRES {
@@ -217,7 +228,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
-// SPEC.md: C-29.
+/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for it; a FIN alone
+/// needs no credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters = TransportParameters {

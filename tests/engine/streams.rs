@@ -10,7 +10,10 @@ fn pair(wire: Wire) -> Pair {
     Pair::new(wire, &Config::default())
 }
 
-// SPEC.md: C-13, C-21, C-25.
+/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or
+/// discarded by our own stop.
+/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
+/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
 #[test]
 fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     for wire in WIRES {
@@ -33,7 +36,8 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     }
 }
 
-// SPEC.md: C-14, C-21.
+/// [C-14] A reset in state Recv MUST discard what has not been read and tell the reader the code.
+/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
 #[test]
 fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     for wire in WIRES {
@@ -50,7 +54,8 @@ fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     }
 }
 
-// SPEC.md: C-22.
+/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a reset with the same
+/// code.
 #[test]
 fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     for wire in WIRES {
@@ -100,7 +105,9 @@ fn act(end: &mut Endpoint, id: wsmux::proto::StreamId, act: Act) {
     }
 }
 
-// SPEC.md: C-4, C-23, C-54.
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
+/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
     // Each of the two does two things, before or after the other has heard of the first.
@@ -149,7 +156,7 @@ fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
     }
 }
 
-// SPEC.md: C-10.
+/// [C-10] A sending half that the application drops unfinished MUST be reset, never finished.
 #[test]
 fn dropping_a_sender_resets_and_never_finishes() {
     for wire in WIRES {
@@ -164,7 +171,7 @@ fn dropping_a_sender_resets_and_never_finishes() {
     }
 }
 
-// SPEC.md: C-25.
+/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
 #[test]
 fn dropping_a_finished_sender_changes_nothing() {
     for wire in WIRES {
@@ -178,7 +185,7 @@ fn dropping_a_finished_sender_changes_nothing() {
     }
 }
 
-// SPEC.md: C-11.
+/// [C-11] A receiving half that the application drops before its end is known MUST be stopped.
 #[test]
 fn dropping_a_receiver_stops() {
     for wire in WIRES {
@@ -190,7 +197,9 @@ fn dropping_a_receiver_stops() {
     }
 }
 
-// SPEC.md: C-12, J-12.
+/// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST still be told to
+/// the peer by a reset, so that the peer's count of it ends.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
 #[test]
 fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
     for wire in WIRES {
@@ -204,7 +213,7 @@ fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
     }
 }
 
-// SPEC.md: C-4.
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
 #[test]
 fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     for wire in WIRES {
@@ -221,7 +230,9 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     }
 }
 
-// SPEC.md: C-5, Q-36.
+/// [C-5] Opening a peer's stream MUST open every lower stream of that type that is not open yet, and they are
+/// accepted in the order of their ids; js-ws is exempt (J-10).
+/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
 #[test]
 fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -233,7 +244,10 @@ fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 8);
 }
 
-// SPEC.md: C-3, J-10, J-11.
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
+/// streams, never by a set that grows.
+/// [J-10] Ids that the peer skips MUST NOT be opened; they count as ended.
+/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn ids_that_a_js_ws_peer_skips_are_never_opened() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -244,7 +258,11 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
     assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 1);
 }
 
-// SPEC.md: C-2, C-3, C-8, J-11.
+/// [C-2] An id MUST NOT be used twice in one connection.
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
+/// streams, never by a set that grows.
+/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
+/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() {
     let id = bidi(CLIENT, 0);
@@ -283,7 +301,8 @@ fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() 
     }
 }
 
-// SPEC.md: C-9.
+/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting application, and
+/// holds its place in the stream limit until then.
 #[test]
 fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     for wire in WIRES {
@@ -302,7 +321,9 @@ fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     }
 }
 
-// SPEC.md: C-1, C-4, C-54.
+/// [C-1] Ids of one type MUST be given out in order, without a gap.
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn ten_thousand_streams_in_turn_leave_nothing_behind() {
     for wire in WIRES {

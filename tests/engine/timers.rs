@@ -42,7 +42,9 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     said
 }
 
-// SPEC.md: C-42, Q-66.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
+/// transport.
+/// An idle or liveness timeout MUST NOT send any frame, only the WebSocket Close.
 #[test]
 fn a_silent_connection_ends_after_the_idle_timeout_with_the_websockets_close_alone() {
     for wire in WIRES {
@@ -55,7 +57,8 @@ fn a_silent_connection_ends_after_the_idle_timeout_with_the_websockets_close_alo
     }
 }
 
-// SPEC.md: C-42.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
+/// transport.
 #[test]
 fn what_comes_and_what_goes_both_restart_the_idle_timer() {
     let id = bidi(CLIENT, 0);
@@ -103,7 +106,7 @@ fn a_timeout_too_large_for_any_clock_is_no_panic() {
     assert_eq!(wait(&mut peer, secs(11)).len(), 1, "and pings go out");
 }
 
-// SPEC.md: C-43.
+/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart it; on js-ws they do.
 #[test]
 fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     for wire in WIRES {
@@ -121,7 +124,8 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     }
 }
 
-// SPEC.md: C-44.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
+/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
 #[test]
 fn keep_alive_keeps_an_idle_pair_alive() {
     for wire in WIRES {
@@ -145,7 +149,9 @@ fn keep_alive_keeps_an_idle_pair_alive() {
     }
 }
 
-// SPEC.md: C-43, C-44.
+/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart it; on js-ws they do.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
+/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
     // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must not keep
@@ -164,7 +170,7 @@ fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
     }
 }
 
-// SPEC.md: W-10.
+/// [W-10] A pong that nobody asked for MUST be ignored.
 #[test]
 fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
@@ -174,7 +180,8 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
-// SPEC.md: C-45.
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
+/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -211,6 +218,8 @@ fn a_peer_that_only_listens_is_not_taken_for_dead() {
     }
 }
 
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
+/// HTTP upgrade, and on QMux the peer's transport parameters.
 #[test]
 fn a_peer_that_never_sends_its_parameters_is_given_up() {
     for idle in [None, Some(30)] {
@@ -226,7 +235,8 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
     assert_eq!(peer.conn.poll_timeout(), None, "they came");
 }
 
-// SPEC.md: C-46.
+/// [C-46] Messages that the socket can already deliver MUST be processed before a timer that is due is allowed to
+/// end the connection.
 #[test]
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
@@ -273,7 +283,9 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
-// SPEC.md.
+/// Our requests MUST have strictly increasing sequence numbers.
+/// A request MUST be answered by a response with its number; of several that wait, only the largest is
+/// answered.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));

@@ -57,7 +57,9 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
-// SPEC.md: C-6.
+/// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR, whatever its
+/// type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING
+/// and MAX_STREAM_DATA where only the peer sends.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -77,7 +79,7 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     );
 }
 
-// SPEC.md: C-7.
+/// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with STREAM_STATE_ERROR.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -96,7 +98,11 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     }
 }
 
-// SPEC.md.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+/// A frame of any type on a peer's stream above the limit that we have sent MUST close with
+/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
@@ -115,7 +121,12 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
-// SPEC.md.
+/// A STREAM frame with data that starts at another offset than the one after the last byte received MUST
+/// close with PROTOCOL_VIOLATION.
+/// An empty STREAM frame MUST obey the same rule on its offset.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -133,7 +144,11 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
-// SPEC.md.
+/// A STREAM frame or reset that changes a final size already known, data past it, or a final size below the
+/// bytes received, MUST close with FINAL_SIZE_ERROR, as long as the stream is live, except for C-55.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -156,7 +171,9 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
-// SPEC.md: C-16, C-17.
+/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted against stream credit,
+/// connection credit and final size.
+/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
     let id = bidi(CLIENT, 0);
@@ -174,7 +191,8 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     }
 }
 
-// SPEC.md: C-55.
+/// [C-55] Once the peer has reset a half that we stopped, what else it says of that half MUST be ignored, as it is
+/// for a freed stream (C-8), even while the other half lives.
 #[test]
 fn what_follows_a_reset_in_answer_to_a_stop_is_ignored_while_the_other_half_goes_on() {
     let id = bidi(CLIENT, 0);
@@ -200,7 +218,13 @@ fn code_of(value: u64) -> wsmux::proto::VarInt {
     code(value)
 }
 
-// SPEC.md: C-27, Q-32, Q-41.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is dropped in
+/// silence.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close with
+/// FLOW_CONTROL_ERROR.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -220,7 +244,8 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
-// SPEC.md: Q-46.
+/// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two is a
+/// RESET_STREAM_AT.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -238,7 +263,13 @@ fn another_code_or_more_bytes_in_a_later_reset() {
     peer.assert_open("two plain resets: RFC 9000 §3.2 leaves it open, the first holds");
 }
 
-// SPEC.md.
+/// On a message that ends within a frame we MUST close with FRAME_ENCODING_ERROR.
+/// On a frame type that this page does not list we MUST close with FRAME_ENCODING_ERROR.
+/// On a prohibited frame type (0x01-0x03, 0x06, 0x07, 0x18-0x1b, 0x1e) we MUST close with
+/// FRAME_ENCODING_ERROR.
+/// A STREAM frame whose offset plus length passes 2^62-1 MUST close with FRAME_ENCODING_ERROR.
+/// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
+/// A reliable size above the final size MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
@@ -292,7 +323,8 @@ fn malformed_unknown_and_forbidden_frames() {
     );
 }
 
-// SPEC.md.
+/// Every frame MUST lie within one message.
+/// On a message that ends within a frame we MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn a_message_that_ends_in_the_middle_of_a_frame() {
     let bi = bidi(CLIENT, 0);
@@ -322,7 +354,8 @@ fn a_message_that_ends_in_the_middle_of_a_frame() {
     }
 }
 
-// SPEC.md.
+/// On a frame type in a longer encoding than it needs we MUST close with PROTOCOL_VIOLATION.
+/// Varints other than the frame type MUST be accepted in every length.
 #[test]
 fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     assert_each_is(
@@ -340,7 +373,11 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
-// SPEC.md.
+/// A DATAGRAM frame longer than we advertised, or any when we advertised none, MUST close with
+/// PROTOCOL_VIOLATION.
+/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION.
+/// A response above the largest number that we sent, or any when we sent none, MUST close with
+/// PROTOCOL_VIOLATION.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -376,7 +413,10 @@ fn datagrams_and_pings_against_the_rules() {
     );
 }
 
-// SPEC.md: Q-4, W-2, W-7, W-25.
+/// On an empty message we MUST close with PROTOCOL_VIOLATION.
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in §1.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();
@@ -399,7 +439,7 @@ fn messages_that_are_none() {
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 
-// SPEC.md: Q-61.
+/// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
 #[test]
 fn the_close_names_the_type_of_the_frame_at_fault() {
     let bi = bidi(CLIENT, 0);

@@ -26,7 +26,9 @@ fn path(rtt: u64, mbit: u64) -> Path {
     Path { rtt: ms(rtt), rate: mbit * MBIT, queue: SOCKET }
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     let path = path(200, 1_000);
@@ -46,7 +48,9 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     assert!(stats.send_buffered <= 512 * KIB + 64 * KIB, "{stats:?}");
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     for path in [path(100, 100), path(20, 1_000), path(300, 40), path(50, 400)] {
@@ -65,7 +69,11 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     }
 }
 
-// SPEC.md: C-56, C-59.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
+/// windows may grow, and with each step of growth; never while one is unanswered.
 #[test]
 fn no_window_grows_where_the_initial_one_is_enough() {
     for path in [path(1, 1_000), path(10, 400), path(40, 100)] {
@@ -78,7 +86,9 @@ fn no_window_grows_where_the_initial_one_is_enough() {
     }
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_for_no_reader_that_does_not_read() {
     let mut bulk = Bulk::new(path(200, 1_000), &Config::default());
@@ -98,7 +108,9 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     assert_eq!(bulk.window(reading), window);
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     let path = path(200, 1_000);
@@ -122,7 +134,9 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     assert_eq!(bulk.window(flow), INITIAL);
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     let path = path(100, 200);
@@ -141,7 +155,9 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     assert!(bulk.window(flow) <= most, "{} after {window}", bulk.window(flow));
 }
 
-// SPEC.md: C-58.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
+/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
+/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
     // 64 MiB that stand in a buffer before a slow link: what is sent into it comes a minute late.
@@ -154,7 +170,9 @@ fn a_queue_on_the_way_does_not_make_a_window_grow() {
     }
 }
 
-// SPEC.md: C-58.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
+/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
+/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
 #[test]
 fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     let path = Path { rtt: ms(100), rate: 50 * MBIT, queue: 64 << 20 };
@@ -166,7 +184,9 @@ fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     assert!(bulk.window(flow) <= most, "{} of {most}", bulk.window(flow));
 }
 
-// SPEC.md: C-58.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
+/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
+/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
 #[test]
 fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     let mut bulk = Bulk::new(path(10, 500), &Config::default());
@@ -255,7 +275,11 @@ impl ByHand {
     }
 }
 
-// SPEC.md: C-58, C-59.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
+/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
+/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
+/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
+/// windows may grow, and with each step of growth; never while one is unanswered.
 #[test]
 fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
     let mut peer = ByHand::new(4 * KIB);
@@ -272,7 +296,9 @@ fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
     }
 }
 
-// SPEC.md: C-56.
+/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
+/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     // Two ends on one machine that work in turns: all of a window comes at once, and then nothing for longer than
@@ -285,7 +311,8 @@ fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     assert_eq!(peer.window(), ByHand::WINDOW);
 }
 
-// SPEC.md: C-59.
+/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
+/// windows may grow, and with each step of growth; never while one is unanswered.
 #[test]
 fn pings_for_windows_are_few_and_an_unused_connection_sends_none_but_the_first() {
     let path = path(200, 1_000);
@@ -318,7 +345,9 @@ fn a_hundred(budget: u64) -> Bulk {
     bulk
 }
 
-// SPEC.md: C-57.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
+/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
+/// when it can receive no more, but for what is unread.
 #[test]
 fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
@@ -338,7 +367,9 @@ fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     }
 }
 
-// SPEC.md: C-57.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
+/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
+/// when it can receive no more, but for what is unread.
 #[test]
 fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     let mut config = Config::default();
@@ -357,7 +388,10 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     assert!(bulk.growth() <= 8 * MIB);
 }
 
-// SPEC.md: C-57, C-54.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
+/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
+/// when it can receive no more, but for what is unread.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     type End = fn(&mut Bulk, usize);
@@ -403,7 +437,9 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     assert_eq!(bulk.growth(), 0);
 }
 
-// SPEC.md: C-57.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
+/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
+/// when it can receive no more, but for what is unread.
 #[test]
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [
@@ -423,7 +459,12 @@ fn without_a_budget_no_window_grows_and_nobody_asks() {
     assert!((2 * MIB..=3 * MIB).contains(&bulk.window(flow)), "{}", bulk.window(flow));
 }
 
-// SPEC.md: J-28, J-30, J-39.
+/// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the stream's
+/// window.
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes,
+/// from the start.
+/// [J-39] A window MUST NOT grow past what the configuration permits a stream to begin with: C-56 does not hold on
+/// this wire.
 #[test]
 fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
@@ -436,7 +477,11 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
 
-// SPEC.md: C-41, C-57.
+/// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window becomes smaller
+/// by itself.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
+/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
+/// when it can receive no more, but for what is unread.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());
@@ -455,7 +500,9 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     assert!(bulk.growth() > 0);
 }
 
-// SPEC.md: C-38.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
+/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
+/// read.
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();

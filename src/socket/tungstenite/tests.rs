@@ -94,7 +94,10 @@ async fn text_that_is_not_utf_8_is_text() {
     assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Text);
 }
 
-/// W-6: in one frame by its header alone, in fragments by their sum.
+/// In one frame by its header alone, in fragments by their sum.
+///
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
+/// not on the complete message afterwards.
 #[tokio::test]
 async fn a_message_above_the_limit_is_told_before_it_is_complete() {
     let too_much = [0; LIMIT as usize + 1];
@@ -194,6 +197,7 @@ async fn what_waits_for_a_peer_that_does_not_read_is_bounded_and_the_close_still
     }
 }
 
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the connection is open.
 #[tokio::test]
 async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
     let (mut socket, mut far) = server(1 << 16).await;
@@ -205,7 +209,9 @@ async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
     assert_eq!(&pong, b"\x8a\x04ping");
 }
 
-/// W-28, and the order of RFC 6455 §7.1.1.
+/// And the order of RFC 6455 §7.1.1.
+///
+/// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[tokio::test]
 async fn a_server_answers_a_close_and_ends_the_stream() {
     let (mut socket, mut far) = server(1 << 16).await;
@@ -240,7 +246,8 @@ async fn an_answer_to_a_close_is_flushed() {
     assert_eq!(&sent, b"\x88\x02\x03\xe8");
 }
 
-/// W-29.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
+/// close by the peer.
 #[tokio::test]
 async fn a_stream_that_ends_without_a_close_is_an_eof() {
     for bytes in [vec![], frame(BINARY, b"cut")[..4].to_vec()] {

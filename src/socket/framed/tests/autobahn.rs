@@ -302,7 +302,9 @@ async fn section_5_fragmentation_that_is_not() {
     }
 }
 
-// SPEC.md: W-2. The suite wants the valid ones back; the others have to fail, as they do.
+/// The suite wants the valid ones back; the others have to fail, as they do.
+///
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
 #[tokio::test(start_paused = true)]
 async fn section_6_text_is_refused_whatever_it_says() {
     let greek = "Hello-µ@ßöäüàá-UTF-8!!";
@@ -406,7 +408,11 @@ async fn section_9_chops_and_many_messages() {
     }
 }
 
-// SPEC.md: W-6, W-7. The suite knows no limit.
+/// The suite knows no limit.
+///
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
+/// not on the complete message afterwards.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
 #[tokio::test(start_paused = true)]
 async fn section_9_the_limit_is_on_the_sum_of_the_pieces() {
     let limit = usize::try_from(LARGEST).unwrap();
