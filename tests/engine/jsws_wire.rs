@@ -172,6 +172,22 @@ fn answers_to_ends_of_ours_are_ignored() {
     assert_eq!(peer.frames(), []);
 }
 
+/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an answer.
+#[test]
+fn either_end_of_a_half_that_we_stopped_is_not_answered() {
+    let id = bidi(CLIENT, 0);
+    for end in [close_read(id), error_read(id, 3), error_read(id, 4)] {
+        let mut peer = server();
+        peer.conn.recv_stream(id).stop(code(3)).unwrap();
+        assert_eq!(peer.frames(), [stop(id, 3)]);
+        peer.send(&[data(id, b"on its way"), end.clone()]);
+        assert_eq!(peer.frames(), [], "to {end:?}");
+        peer.conn.send_stream(id).reset(code(0)).unwrap();
+        peer.frames();
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0, "it has ended");
+    }
+}
+
 /// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending half is a
 /// request to stop, answered once by Error(Read, code), after which no Data is sent.
 #[test]
