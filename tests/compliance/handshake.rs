@@ -1,0 +1,194 @@
+//! SPEC.md §3.1 and §3.2: what goes over the stream before there is a WebSocket.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use wsmux::{
+    AcceptError, ConnectError, WebSocketClient, WebSocketClientBuilder, WebSocketServer,
+    WebSocketServerBuilder, Wire,
+};
+
+/// Up to the empty line.
+async fn head(stream: &mut DuplexStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a whole head"));
+    }
+    String::from_utf8(head).expect("HTTP")
+}
+
+/// The values of a header, a line to each.
+fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+}
+
+/// What a client asks a server for that then says nothing for a long time, in which the client says nothing either.
+async fn request(client: WebSocketClientBuilder) -> String {
+    let (ours, mut server) = duplex(1 << 16);
+    let client = client.build().unwrap();
+    let asks = tokio::spawn(async move { client.from_io("ws://example.com/path", ours).await });
+    let request = head(&mut server).await;
+    let more = tokio::time::timeout(Duration::from_secs(5), server.read_u8()).await;
+    assert!(more.is_err(), "{more:?} before the answer");
+    asks.abort();
+    request
+}
+
+/// [W-3] A client that writes its own handshake MUST NOT offer a WebSocket extension.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
+/// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers `qmux-02.<app>` for
+/// each configured application protocol, in order of preference, and then `qmux-02` unless an application protocol is
+/// required.
+/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws` selects the first one,
+/// whatever it is.
+#[tokio::test(start_paused = true)]
+async fn a_client_offers_its_names_and_no_extension_and_waits() {
+    let client = WebSocketClient::builder;
+    for (client, offered) in [
+        (client(), vec!["qmux-02"]),
+        (client().protocol("b").protocol("a"), vec!["qmux-02.b", "qmux-02.a", "qmux-02"]),
+        (client().protocol("a").require_protocol(true), vec!["qmux-02.a"]),
+        (client().subprotocols(["x", "y"]), vec!["x", "y"]),
+        (client().wire(Wire::JsWs), vec![]),
+        (client().wire(Wire::JsWs).protocol("a"), vec![]),
+    ] {
+        let request = request(client).await;
+        let names = header(&request, "Sec-WebSocket-Protocol").join(",");
+        let names: Vec<_> =
+            names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        assert_eq!(names, offered);
+        assert!(!request.to_lowercase().contains("extensions"), "{request}");
+    }
+}
+
+/// What a client makes of an answer.
+async fn answered(client: WebSocketClientBuilder, lines: &str) -> ConnectError {
+    let (ours, mut server) = duplex(1 << 16);
+    let client = client.build().unwrap();
+    let asks = tokio::spawn(async move { client.from_io("ws://example.com/", ours).await });
+    let request = head(&mut server).await;
+    let accept = tungstenite_accept(header(&request, "Sec-WebSocket-Key")[0]);
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
+    );
+    server.write_all(answer.as_bytes()).await.unwrap();
+    asks.await.unwrap().unwrap_err()
+}
+
+fn tungstenite_accept(key: &str) -> String {
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes())
+}
+
+/// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not offered.
+/// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what it was given, when
+/// the server selects nothing or something that was not offered.
+/// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
+#[tokio::test(start_paused = true)]
+async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
+    let qmux = || WebSocketClient::builder().protocol("a");
+    let js_ws = || WebSocketClient::builder().wire(Wire::JsWs);
+    let name = "Sec-WebSocket-Protocol: ";
+    for extension in ["permessage-deflate", "x-unknown; a=b", "a, b"] {
+        let extension = format!("Sec-WebSocket-Extensions: {extension}\r\n");
+        for (client, lines) in
+            [(qmux(), format!("{extension}{name}qmux-02\r\n")), (js_ws(), extension.clone())]
+        {
+            let error = answered(client, &lines).await;
+            assert!(matches!(error, ConnectError::InvalidResponse(_)), "{error:?}");
+        }
+    }
+    for (selected, lines) in [
+        (None, String::new()),
+        (Some("qmux-02.b"), format!("{name}qmux-02.b\r\n")),
+        (Some("QMUX-02"), format!("{name}QMUX-02\r\n")),
+    ] {
+        let error = answered(qmux(), &lines).await;
+        let text = error.to_string();
+        match error {
+            ConnectError::Subprotocol { offered, selected: told } => {
+                assert_eq!(offered, ["qmux-02.a", "qmux-02"]);
+                assert_eq!(told.as_deref(), selected);
+                assert!(
+                    text.contains("qmux-02.a") && text.contains(selected.unwrap_or("")),
+                    "{text}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for selected in ["qmux-02", "x"] {
+        let error = answered(js_ws(), &format!("{name}{selected}\r\n")).await;
+        assert!(matches!(error, ConnectError::Subprotocol { .. }), "{error:?}");
+    }
+}
+
+/// The status that a server answers these lines with, the rest of its head, and whether it calls it a connection.
+async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
+    let (ours, mut client) = duplex(1 << 16);
+    let acceptor = server.build().unwrap();
+    let serves = tokio::spawn(async move { acceptor.from_io(ours).await });
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let head = head(&mut client).await;
+    let status = head[9..12].parse().unwrap();
+    drop(client);
+    let outcome = serves.await.unwrap();
+    match &outcome {
+        Err(AcceptError::Refused { status: told, .. }) => assert_eq!(told.as_u16(), status),
+        outcome => assert_eq!(status, 101, "{outcome:?}"),
+    }
+    (status, head)
+}
+
+/// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
+/// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines of the request,
+/// each split at commas.
+/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
+/// exactly that name; its own order of preference decides between several.
+/// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP 400 and no upgrade.
+/// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
+/// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
+/// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an offer, and MUST be
+/// answered with HTTP 400.
+#[tokio::test(start_paused = true)]
+async fn a_server_answers_each_offer_as_the_table_says() {
+    let qmux = || WebSocketServer::builder().protocol("b").protocol("a").wires([Wire::QMux]);
+    let both =
+        || WebSocketServer::builder().protocol("b").protocol("a").wires([Wire::QMux, Wire::JsWs]);
+    let line = |names: &str| format!("Sec-WebSocket-Protocol: {names}\r\n");
+    for (offer, selected) in [
+        (line("qmux-02"), Some("qmux-02")),
+        (line("qmux-02.a"), Some("qmux-02.a")),
+        (line("qmux-02, qmux-02.a ,\tqmux-02.b"), Some("qmux-02.b")),
+        (line("x") + &line("y,qmux-02.a") + &line("qmux-02"), Some("qmux-02.a")),
+        (line("QMUX-02"), None),
+        (line("qmux-02.A"), None),
+        (line("qmux-02.c"), None),
+        (line("qmux-0"), None),
+        (line("qmux-02.a.b"), None),
+        (line(""), None),
+        (line(","), None),
+        (line("qmux-02 qmux-02.a"), None),
+        (line("\"qmux-02\""), None),
+    ] {
+        for server in [qmux(), both()] {
+            let extension =
+                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x\r\n";
+            let (status, head) = asked(server, &format!("{extension}{offer}")).await;
+            assert_eq!(status, if selected.is_some() { 101 } else { 400 }, "{offer}");
+            let echoed = header(&head, "Sec-WebSocket-Protocol");
+            assert_eq!(echoed, selected.into_iter().collect::<Vec<_>>(), "{offer}");
+            assert!(!head.to_lowercase().contains("extensions"), "{head}");
+        }
+    }
+    for (server, expected) in [(qmux(), 400), (both(), 101)] {
+        let (status, head) = asked(server, "").await;
+        assert_eq!(status, expected);
+        assert!(header(&head, "Sec-WebSocket-Protocol").is_empty(), "{head}");
+    }
+}

@@ -1,0 +1,304 @@
+//! Each MUST of SPEC.md is demanded by a test, and each test that says so quotes it as it stands there.
+//!
+//! A test names what it demands in its doc comment, a requirement to a paragraph:
+//!
+//! ```text
+//! /// What else there is to say of the test.
+//! ///
+//! /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+//! #[test]
+//! fn streams_that_stand_still_do_not_stop_another() {
+//! ```
+//!
+//! The quote is the whole item, without the source in brackets at its end; it may go on over several lines.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Requirements that no peer can exercise, each with its reason.
+const WITHOUT_A_TEST: [(&str, &str); 2] = [
+    ("W-27", "no platform that forbids close codes (a web page) is supported yet"),
+    ("C-47", "no platform without pings (a web page) is supported yet"),
+];
+
+const LETTERS: [char; 4] = ['W', 'C', 'Q', 'J'];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The number in square brackets that a text begins with, and what follows it.
+fn number(text: &str) -> Option<(&str, &str)> {
+    let (number, rest) = text.strip_prefix('[')?.split_once(']')?;
+    let (letter, digits) = number.split_once('-')?;
+    let is_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_letter = letter.len() == 1 && letter.starts_with(LETTERS);
+    (is_letter && is_digits).then_some((number, rest))
+}
+
+/// An item without the source at its end: the last sentence, if it stands in brackets as a whole.
+fn without_source(item: &str) -> &str {
+    if !item.ends_with(')') {
+        return item;
+    }
+    let mut depth = 0;
+    for (at, byte) in item.bytes().enumerate().rev() {
+        match byte {
+            b')' => depth += 1,
+            b'(' => depth -= 1,
+            _ => continue,
+        }
+        if depth == 0 {
+            let before = &item[..at];
+            return before.strip_suffix(". ").map_or(item, |_| before.trim_end());
+        }
+    }
+    item
+}
+
+/// All requirements of SPEC.md by number; and what is wrong with the page itself.
+fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut in_conventions = false;
+    for (line, text) in (1..).zip(spec.lines()) {
+        if text.starts_with("## ") {
+            in_conventions = text.starts_with("## 1. ");
+        }
+        let item = text.strip_prefix("- **").and_then(number);
+        let Some((number, rest)) = item else {
+            if text.contains("MUST") && !in_conventions {
+                faults.push(format!("SPEC.md:{line}: a MUST outside a numbered item"));
+            }
+            continue;
+        };
+        let sentence = without_source(rest.trim_start_matches("** ").trim());
+        if !sentence.contains("MUST") {
+            faults.push(format!("SPEC.md:{line}: {number} has no MUST"));
+        }
+        if found.insert(number.to_owned(), sentence.to_owned()).is_some() {
+            faults.push(format!("SPEC.md:{line}: {number} stands there twice"));
+        }
+    }
+    found
+}
+
+/// All Rust sources below a directory, but for what was built.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(directory).expect("a directory of the repository");
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "target" && name != "node_modules" {
+                sources(&path, found);
+            }
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A requirement that a doc comment quotes.
+#[derive(Debug, PartialEq)]
+struct Quote {
+    number: String,
+    text: String,
+    line: usize,
+    /// The test below it; `None` where there is something else.
+    test: Option<String>,
+}
+
+/// The name of the function that this line begins.
+fn function(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
+}
+
+/// The quotes of a file, each with the test that it stands at.
+fn quotes(source: &str) -> Vec<Quote> {
+    let mut quotes: Vec<Quote> = Vec::new();
+    // Of the item that is being read: where its quotes begin, and what its attributes say.
+    let (mut first, mut attributes) = (0, String::new());
+    let mut continues = false;
+    for (line, text) in (1..).zip(source.lines()) {
+        let text = text.trim();
+        if let Some(doc) = text.strip_prefix("///") {
+            let doc = doc.trim();
+            if let Some((number, rest)) = number(doc) {
+                let (number, text) = (number.to_owned(), rest.trim().to_owned());
+                quotes.push(Quote { number, text, line, test: None });
+                continues = true;
+            } else if continues && !doc.is_empty() {
+                let quote = quotes.last_mut().expect("what continues has begun");
+                quote.text.push(' ');
+                quote.text.push_str(doc);
+            } else {
+                continues = false;
+            }
+            continue;
+        }
+        continues = false;
+        if text.starts_with("#[") {
+            attributes.push_str(text);
+            continue;
+        }
+        if text.starts_with("//") {
+            continue;
+        }
+        // An attribute may go on over several lines.
+        if attributes.matches('[').count() > attributes.matches(']').count() {
+            attributes.push_str(text);
+            continue;
+        }
+        // One that is ignored demands nothing.
+        let is_test =
+            ["#[test]", "::test]", "::test("].iter().any(|test| attributes.contains(test))
+                && !attributes.contains("#[ignore");
+        let test = function(text).filter(|_| is_test);
+        quotes[first..].iter_mut().for_each(|quote| quote.test = test.map(str::to_owned));
+        first = quotes.len();
+        attributes.clear();
+    }
+    quotes
+}
+
+/// Numbers in the order of the page's letters, then by their value.
+fn in_order(number: &str) -> (usize, u32) {
+    let (letter, digits) = number.split_at(1);
+    let letter = LETTERS.iter().position(|&known| letter.starts_with(known));
+    (letter.unwrap_or(LETTERS.len()), digits[1..].parse().unwrap_or(u32::MAX))
+}
+
+#[test]
+fn every_requirement_has_its_test_and_every_quote_is_true() {
+    let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
+    let mut faults = Vec::new();
+    let requirements = requirements(&spec, &mut faults);
+    assert!(requirements.len() > 150, "only {} requirements were found", requirements.len());
+
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "examples"] {
+        sources(&root().join(directory), &mut files);
+    }
+    files.sort();
+    let mut tests = BTreeMap::<&str, Vec<String>>::new();
+    for path in files {
+        let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        let source = fs::read_to_string(&path).expect("a source");
+        // This file shows what an annotation looks like.
+        if name == "tests/spec.rs" {
+            continue;
+        }
+        for quote in quotes(&source) {
+            let (at, number) = (format!("{name}:{}", quote.line), &quote.number);
+            let Some((number, sentence)) = requirements.get_key_value(number) else {
+                faults.push(format!("{at}: SPEC.md has no {number}"));
+                continue;
+            };
+            if *sentence != quote.text {
+                faults.push(format!(
+                    "{at}: {number} is quoted wrongly\n    SPEC.md: {sentence}\n    quoted:  {}",
+                    quote.text
+                ));
+            }
+            match quote.test {
+                Some(test) => tests.entry(number).or_default().push(test),
+                None => faults.push(format!("{at}: {number} stands at something that is no test")),
+            }
+        }
+        for (line, text) in (1..).zip(source.lines()) {
+            if text.trim_start().starts_with("// SPEC.md:") {
+                faults.push(format!("{name}:{line}: quote it: `/// [C-31] Streams whose ...`"));
+            }
+        }
+    }
+
+    for (number, reason) in WITHOUT_A_TEST {
+        match (requirements.contains_key(number), tests.get(number)) {
+            (false, _) => faults.push(format!("WITHOUT_A_TEST: SPEC.md has no {number}")),
+            (_, Some(tests)) => {
+                faults.push(format!("WITHOUT_A_TEST: {number} ({reason}) has a test: {tests:?}"));
+            }
+            _ => {}
+        }
+    }
+    let excused = |number: &str| WITHOUT_A_TEST.iter().any(|(excused, _)| *excused == number);
+    let mut missing: Vec<_> = requirements
+        .keys()
+        .filter(|number| !tests.contains_key(number.as_str()) && !excused(number))
+        .collect();
+    missing.sort_by_key(|number| in_order(number));
+    for number in missing {
+        faults.push(format!("{number} has no test: {}", requirements[number]));
+    }
+
+    let mut list = String::new();
+    for fault in &faults {
+        let _ = writeln!(list, "  {fault}");
+    }
+    assert!(faults.is_empty(), "{} faults:\n{list}", faults.len());
+}
+
+#[test]
+fn a_quote_ends_with_its_paragraph_and_belongs_to_the_test_below() {
+    let source = "\
+/// Prose.
+///
+/// [C-1] One
+/// goes on.
+/// [Q-22] Two.
+///
+/// More prose.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_test() {
+    /// [C-3] Inside.
+    #[test]
+    #[ignore = \"slow\"]
+    fn ignored() {}
+    // [C-4] No doc comment.
+    /// [C-5] At a helper.
+    fn helper() {}
+}
+";
+    let quote = |number: &str, text: &str, line, test: Option<&str>| Quote {
+        number: number.to_owned(),
+        text: text.to_owned(),
+        line,
+        test: test.map(str::to_owned),
+    };
+    assert_eq!(
+        quotes(source),
+        [
+            quote("C-1", "One goes on.", 3, Some("a_test")),
+            quote("Q-22", "Two.", 5, Some("a_test")),
+            quote("C-3", "Inside.", 11, None),
+            quote("C-5", "At a helper.", 16, None),
+        ]
+    );
+}
+
+#[test]
+fn the_source_of_a_requirement_is_no_part_of_it() {
+    for (item, sentence) in [
+        ("It MUST (ours). (RFC 9000 §3.2)", "It MUST (ours)."),
+        (
+            "It MUST; js-ws is exempt (J-10). (RFC 9000 (§3.2), §4)",
+            "It MUST; js-ws is exempt (J-10).",
+        ),
+        ("It MUST be sent.", "It MUST be sent."),
+        ("It MUST be sent (C-4)", "It MUST be sent (C-4)"),
+    ] {
+        assert_eq!(without_source(item), sentence);
+    }
+    let mut faults = Vec::new();
+    let page = "## 1. Conventions\nMUST\n## 2. Rules\n- **[W-1]** It MUST. (Ours)\nIt MUST.\n\
+        - **[W-1]** It MUST NOT.\n- **[W-2]** It may.\n";
+    assert_eq!(requirements(page, &mut faults).len(), 2);
+    assert_eq!(faults.len(), 3, "{faults:?}");
+}
