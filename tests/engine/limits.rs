@@ -267,6 +267,22 @@ fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     assert!(matches!(peer.said()[..], [Said::Close { code: 1002, .. }]));
 }
 
+#[test]
+fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
+    for count in [0, 1, 8] {
+        let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(3, 3));
+        for dir in [Dir::Bi, Dir::Uni] {
+            peer.conn.set_max_concurrent(dir, count);
+        }
+        assert!(!peer.conn.wants_transmit());
+        assert_eq!(peer.said(), []);
+        for index in 0..10 {
+            peer.send(&[ack(bidi(CLIENT, index), 100)]);
+        }
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, count);
+    }
+}
+
 /// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
 #[test]
 fn js_ws_has_no_unidirectional_streams() {
