@@ -14,7 +14,7 @@ use crate::{
     },
     shared::{ConnectionRef, Shared, State},
     socket::Socket,
-    trace,
+    sync, trace,
 };
 
 /// One WebSocket as a QUIC-shaped connection of many streams.
@@ -46,7 +46,7 @@ impl WebSocketConnection {
         let driver = driver.with_qlog(qlog);
         #[cfg(feature = "tracing")]
         let driver = tracing::Instrument::instrument(driver, handle.span.clone());
-        tokio::spawn(driver);
+        sync::spawn(driver);
         Self(handle)
     }
 

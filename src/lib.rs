@@ -111,6 +111,8 @@ mod shared;
 pub mod socket;
 #[cfg(feature = "tokio")]
 mod stream;
+#[cfg(feature = "tokio")]
+mod sync;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio")]

@@ -4,7 +4,6 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::MutexGuard,
     task::{Context, Poll, ready},
 };
 
@@ -16,6 +15,7 @@ use crate::{
     connection::wait_for,
     proto::{ClosedStream, WriteError},
     shared::{ConnectionRef, State},
+    sync::MutexGuard,
     trace::{self, Told},
 };
 

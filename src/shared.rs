@@ -3,10 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
     task::Waker,
     time::Duration,
 };
@@ -18,6 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
     proto::{Connection, ConnectionError, Event, SendEnd},
+    sync::{AtomicUsize, Mutex, MutexGuard},
     trace,
 };
 

@@ -2,14 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 
 use super::{Incoming, Outgoing, Socket};
-use crate::proto::SocketError;
+use crate::{
+    proto::SocketError,
+    sync::{Mutex, MutexGuard},
+};
 
 /// What an item without a payload counts for, in bytes.
 const ITEM_OVERHEAD: usize = 2;

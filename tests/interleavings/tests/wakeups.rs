@@ -1,0 +1,353 @@
+//! No wake-up is lost, in whichever order the handles' steps and the drivers' come: a scenario that waits for
+//! one that never comes is a deadlock, which shuttle reports with the schedule that led to it.
+//!
+//! Steps are those between two uses of the locks of src/sync.rs: the connection's state and the memory socket.
+//! What tokio's `Notify` does inside of itself is one step here, and tokio's own tests look into it. Time stands
+//! still, so that no timer makes good for a wake-up that was forgotten.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+use bytes::Bytes;
+use shuttle::{
+    Runner,
+    future::block_on,
+    scheduler::{PctScheduler, RandomScheduler, Scheduler},
+    thread,
+};
+use wsmux_interleavings::{
+    Config, ConnectionInfo, ReadError, Side, VarInt, WebSocketConnection, Wire, WriteError,
+    socket::memory_pair,
+};
+
+const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
+const SEED: u64 = 0x5eed;
+
+/// How many changes of who runs decide: most of what goes wrong needs two or three (Burckhardt et al., "A
+/// randomized scheduler with probabilistic guarantees of finding bugs").
+const PCT_DEPTH: usize = 3;
+
+/// More than credit and buffer hold, so that writers wait.
+const WINDOW: u64 = 60;
+const SEND_BUFFER: usize = 25;
+const LEN: usize = 150;
+
+/// For each wire and each scheduler, unless the environment asks for others.
+fn iterations() -> usize {
+    let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|asked| asked.parse().ok());
+    asked.unwrap_or(300)
+}
+
+fn config() -> shuttle::Config {
+    let mut config = shuttle::Config::new();
+    // Debug builds' futures are large.
+    config.stack_size = 0x8_0000;
+    config
+}
+
+fn run(scheduler: impl Scheduler + 'static, scenario: fn(Wire), wire: Wire) {
+    // tokio's clock wants a runtime; this one is never run, and its clock stands still.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    Runner::new(scheduler, config()).run(move || scenario(wire));
+}
+
+fn explore(scenario: fn(Wire), wires: &[Wire]) {
+    for &wire in wires {
+        run(RandomScheduler::new_from_seed(SEED, iterations()), scenario, wire);
+        run(PctScheduler::new_from_seed(SEED, PCT_DEPTH, iterations()), scenario, wire);
+    }
+}
+
+fn small(streams: u64) -> Config {
+    let mut config = Config::default();
+    config
+        .stream_window(WINDOW)
+        .max_stream_window(0)
+        .window_growth_budget(0)
+        .send_buffer(SEND_BUFFER)
+        .max_concurrent_bidi_streams(streams)
+        .max_idle_timeout(None)
+        .keep_alive_interval(None);
+    config
+}
+
+/// A client, and a server that lets it have so many streams.
+fn pair(wire: Wire, streams: u64) -> [WebSocketConnection; 2] {
+    let (left, right) = memory_pair(50);
+    let info = ConnectionInfo::default;
+    let client = WebSocketConnection::from_socket(left, Side::Client, wire, small(4), info());
+    let server =
+        WebSocketConnection::from_socket(right, Side::Server, wire, small(streams), info());
+    [client, server]
+}
+
+/// Both drivers come to their ends.
+fn finish([client, server]: [WebSocketConnection; 2]) {
+    client.close(VarInt::from_u32(0), b"");
+    block_on(client.closed());
+    block_on(server.closed());
+}
+
+fn code(code: u32) -> VarInt {
+    VarInt::from_u32(code)
+}
+
+#[test]
+fn bytes_credit_and_the_end_of_a_stream_wake_who_waits_for_them() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let writer = thread::spawn({
+            let client = client.clone();
+            move || {
+                let (mut send, mut recv) = block_on(client.open_bi()).unwrap().into_split();
+                block_on(send.write_all(&[7; LEN])).unwrap();
+                send.finish().unwrap();
+                assert_eq!(block_on(send.stopped()).unwrap(), None);
+                assert_eq!(block_on(recv.read_to_end(LEN)).unwrap(), [8; LEN]);
+            }
+        });
+        let (mut send, mut recv) = block_on(server.accept_bi()).unwrap().into_split();
+        assert_eq!(block_on(recv.read_to_end(LEN)).unwrap(), [7; LEN]);
+        block_on(send.write_all(&[8; LEN])).unwrap();
+        send.finish().unwrap();
+        writer.join().unwrap();
+        finish([client, server]);
+    }
+    explore(scenario, &WIRES);
+}
+
+#[test]
+fn a_dropped_sender_wakes_the_reader_and_a_dropped_reader_the_writer() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let opener = thread::spawn({
+            let client = client.clone();
+            move || {
+                let (mut send, recv) = block_on(client.open_bi()).unwrap().into_split();
+                block_on(send.write_all(&[7; 10])).unwrap();
+                let ended = thread::spawn({
+                    let stopped = send.stopped();
+                    move || block_on(stopped)
+                });
+                let error = block_on(send.write_all(&[7; LEN])).unwrap_err();
+                assert!(matches!(error, WriteError::Stopped(by) if by == code(0)), "{error}");
+                assert_eq!(ended.join().unwrap().unwrap(), Some(code(0)));
+                drop(recv);
+            }
+        });
+        let (send, mut recv) = block_on(server.accept_bi()).unwrap().into_split();
+        let dropped = thread::spawn(move || {
+            block_on(recv.read_exact(&mut [0; 10])).unwrap();
+            drop(recv);
+        });
+        assert_eq!(block_on(send.stopped()).unwrap(), Some(code(0)));
+        drop(send);
+        dropped.join().unwrap();
+        opener.join().unwrap();
+        finish([client, server]);
+    }
+    explore(scenario, &WIRES);
+}
+
+#[test]
+fn a_reset_wakes_the_reader_and_a_stop_the_writer() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let opener = thread::spawn({
+            let client = client.clone();
+            move || {
+                let (mut send, mut recv) = block_on(client.open_bi()).unwrap().into_split();
+                let reader = thread::spawn(move || block_on(recv.read_chunk(100)).unwrap_err());
+                let error = block_on(send.write_all(&[7; LEN])).unwrap_err();
+                assert!(matches!(error, WriteError::Stopped(by) if by == code(5)), "{error}");
+                let error = reader.join().unwrap();
+                assert!(matches!(error, ReadError::Reset(by) if by == code(6)), "{error}");
+            }
+        });
+        let (mut send, mut recv) = block_on(server.accept_bi()).unwrap().into_split();
+        let stopper = thread::spawn(move || recv.stop(code(5)).unwrap());
+        send.reset(code(6)).unwrap();
+        stopper.join().unwrap();
+        opener.join().unwrap();
+        finish([client, server]);
+    }
+    explore(scenario, &WIRES);
+}
+
+/// Reader, writer, opener, acceptor: each waits for what never comes.
+fn all_wait(client: &WebSocketConnection) -> Vec<thread::JoinHandle<()>> {
+    let (mut send, mut recv) = block_on(client.open_bi()).unwrap().into_split();
+    let stopped = send.stopped();
+    let others = [client.clone(), client.clone(), client.clone()];
+    let [opener, acceptor, third] = others;
+    vec![
+        thread::spawn(move || drop(block_on(send.write_all(&[7; LEN])).unwrap_err())),
+        thread::spawn(move || drop(block_on(recv.read_chunk(100)).unwrap_err())),
+        thread::spawn(move || drop(block_on(stopped).unwrap_err())),
+        thread::spawn(move || drop(block_on(opener.open_bi()).unwrap_err())),
+        thread::spawn(move || drop(block_on(acceptor.accept_bi()).unwrap_err())),
+        thread::spawn(move || drop(block_on(third.read_datagram()).unwrap_err())),
+    ]
+}
+
+#[test]
+fn a_close_here_wakes_all_who_wait() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let waiting = all_wait(&client);
+        let closing = client.clone();
+        let closer = thread::spawn(move || closing.close(code(3), b"enough"));
+        waiting.into_iter().for_each(|waiting| waiting.join().unwrap());
+        closer.join().unwrap();
+        block_on(client.closed());
+        block_on(server.closed());
+    }
+    // On js-ws nobody has to wait to open a stream.
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn a_close_there_wakes_all_who_wait() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let waiting = all_wait(&client);
+        server.close(code(3), b"enough");
+        waiting.into_iter().for_each(|waiting| waiting.join().unwrap());
+        block_on(client.closed());
+        block_on(server.closed());
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn the_last_two_handles_dropped_at_once_close_the_connection() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let (send, recv) = block_on(client.open_bi()).unwrap().into_split();
+        let droppers = [
+            thread::spawn(move || drop(client)),
+            thread::spawn(move || drop(send)),
+            thread::spawn(move || drop(recv)),
+        ];
+        block_on(server.closed());
+        droppers.into_iter().for_each(|dropper| dropper.join().unwrap());
+    }
+    explore(scenario, &WIRES);
+}
+
+#[test]
+fn a_raised_limit_wakes_those_who_wait_to_open_in_turn() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 0);
+        let openers: Vec<_> = (0..2)
+            .map(|_| {
+                let client = client.clone();
+                thread::spawn(move || drop(block_on(client.open_bi()).unwrap()))
+            })
+            .collect();
+        let raising = server.clone();
+        let raiser = thread::spawn(move || {
+            raising.set_max_concurrent_bi_streams(1);
+            raising.set_max_concurrent_bi_streams(2);
+        });
+        openers.into_iter().for_each(|opener| opener.join().unwrap());
+        raiser.join().unwrap();
+        finish([client, server]);
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn a_place_that_is_given_up_goes_to_whoever_waits_behind_it() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 0);
+        let impatient = thread::spawn({
+            let client = client.clone();
+            move || {
+                let mut open = pin!(client.open_bi());
+                let _ = block_on(poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_ready())));
+                thread::yield_now();
+            }
+        });
+        let patient = thread::spawn({
+            let client = client.clone();
+            move || drop(block_on(client.open_bi()).unwrap())
+        });
+        let freeing = server.clone();
+        let raiser = thread::spawn(move || {
+            freeing.set_max_concurrent_bi_streams(1);
+            // Whatever was opened and dropped makes room.
+            while block_on(freeing.accept_bi()).is_ok() {}
+        });
+        impatient.join().unwrap();
+        patient.join().unwrap();
+        finish([client, server]);
+        raiser.join().unwrap();
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn a_window_that_is_made_larger_wakes_the_writer() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        let writer = thread::spawn({
+            let client = client.clone();
+            move || {
+                let mut stream = block_on(client.open_bi()).unwrap();
+                block_on(stream.split().0.write_all(&[7; LEN])).unwrap();
+                stream
+            }
+        });
+        server.set_stream_window(1_000);
+        let accepted = block_on(server.accept_bi()).unwrap();
+        drop(writer.join().unwrap());
+        drop(accepted);
+        finish([client, server]);
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn a_shutdown_ends_with_the_last_stream() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 2);
+        let mut stream = block_on(client.open_bi()).unwrap();
+        block_on(stream.split().0.write_all(&[7; 10])).unwrap();
+        let accepted = block_on(server.accept_bi()).unwrap();
+        let down = client.shutdown();
+        let ended = thread::spawn(move || block_on(down));
+        let here = thread::spawn(move || drop(stream));
+        drop(accepted);
+        ended.join().unwrap();
+        here.join().unwrap();
+        block_on(server.closed());
+        drop(client);
+    }
+    explore(scenario, &WIRES);
+}
+
+#[test]
+fn a_datagram_wakes_its_reader_and_room_its_writer() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        block_on(client.established()).unwrap();
+        let reader = thread::spawn({
+            let server = server.clone();
+            move || block_on(server.read_datagram()).unwrap()
+        });
+        let sent = Bytes::from_static(b"hello");
+        block_on(client.send_datagram_wait(sent.clone())).unwrap();
+        assert_eq!(reader.join().unwrap(), sent);
+        finish([client, server]);
+    }
+    explore(scenario, &[Wire::QMux]);
+}
