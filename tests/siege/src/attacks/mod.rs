@@ -1,0 +1,201 @@
+//! Each attack: a server, a client that works, and for a time an attacker beside it.
+
+mod connects;
+mod flood;
+mod raw;
+mod report;
+mod told;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    honest::Done,
+    process::{self, Part},
+    victim::Address,
+};
+use told::Told;
+
+const MIB: u64 = 1 << 20;
+/// Before anything is measured: the honest client's windows have grown by then.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Alone, the honest client is steady enough that longer shows nothing new.
+const ALONE: Duration = Duration::from_secs(5);
+/// What an attacker that has gone leaves behind for this long is left behind for good.
+const AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attack {
+    /// No attack: a process that spins. What it takes from the honest client, it takes as processor time
+    Spin,
+    /// Streams opened and reset at once
+    OpenReset,
+    /// Streams opened, with data to be echoed, and stopped at once
+    StopSending,
+    /// One stream stopped over and over
+    StopRepeated,
+    /// WebSocket pings, whose pongs are not read
+    WsPing,
+    /// QX_PING requests, whose responses are not read
+    QxPing,
+    /// Credit for one byte at a time
+    OneByteGrants,
+    /// STREAM frames with nothing in them
+    EmptyFrames,
+    /// STREAM frames of one byte, each in a message of its own
+    TinyMessages,
+    /// Messages of padding
+    Padding,
+    /// Frames that say that the sender is blocked
+    Blocked,
+    /// Datagrams of one byte
+    Datagrams,
+    /// Asks for as much as it may on every stream it may, and never reads
+    NeverReads,
+    /// 500 TCP connections that say nothing
+    HalfOpenSilent,
+    /// 500 that send half of a request
+    HalfOpenRequest,
+    /// 500 that send half of a TLS hello
+    HalfOpenTls,
+    /// 10,000 that come and go: before the request, in the middle of it, and right behind the upgrade
+    ComeAndGo,
+}
+
+impl Attack {
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn tls(self) -> bool {
+        self == Self::HalfOpenTls
+    }
+
+    /// By how much the victim's memory may grow at most.
+    fn limit(self) -> u64 {
+        match self {
+            // The formula of SPEC.md section 10 for one connection: of 100 bidirectional streams a window each
+            // and a send buffer each, of 100 unidirectional ones a window each.
+            Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
+            // Some buffers of an echo, those of the honest client's windows included, which may grow meanwhile;
+            // and what the allocator keeps for itself. None of it grows with the time that an attack takes.
+            _ => 32 * MIB,
+        }
+    }
+}
+
+/// One attack, and what came of it.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    attack: Attack,
+    /// Resident memory of the victim, in bytes.
+    before: u64,
+    peak: u64,
+    after: u64,
+    limit: u64,
+    alone: Done,
+    beside: Done,
+    told: Told,
+}
+
+impl Outcome {
+    fn growth(&self) -> u64 {
+        self.peak.saturating_sub(self.before)
+    }
+
+    /// What is not as it should be.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.growth() > self.limit {
+            faults.push("the victim's memory grew past the limit".to_owned());
+        }
+        for done in [&self.alone, &self.beside] {
+            faults.extend(done.failure.clone());
+            if done.bytes == 0 || done.calls == 0 || done.connects == 0 {
+                faults.push("the honest client was not served".to_owned());
+            }
+        }
+        faults.dedup();
+        faults
+    }
+}
+
+pub async fn run(attacks: &[Attack], seconds: u64, json: Option<&Path>) -> Result<()> {
+    let attacks = if attacks.is_empty() { Attack::value_variants() } else { attacks };
+    let mut outcomes = Vec::new();
+    for &attack in attacks {
+        eprintln!("{} ...", attack.name());
+        outcomes.push(one(attack, seconds).await?);
+    }
+    report::print(&outcomes);
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&outcomes)?)?;
+    }
+    let faults: Vec<_> = outcomes.iter().filter(|outcome| !outcome.faults().is_empty()).collect();
+    for outcome in &faults {
+        println!("FAILED: {}: {}", outcome.attack.name(), outcome.faults().join("; "));
+    }
+    ensure!(faults.is_empty(), "{} of {} attacks did harm", faults.len(), outcomes.len());
+    Ok(())
+}
+
+async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
+    let mut arguments = vec!["victim"];
+    arguments.extend(attack.tls().then_some("--tls"));
+    let mut victim = Part::start(&arguments)?;
+    let address: Address = victim.says().await?;
+    let mut honest = Part::start(&["honest", &address.url])?;
+    sleep(WARM_UP).await;
+    honest.ask::<Done>().await?;
+    sleep(ALONE).await;
+    let mut alone: Done = honest.ask().await?;
+
+    let before = victim.memory()?.now;
+    victim.forget_peak()?;
+    let (socket, time) = (address.socket.to_string(), seconds.to_string());
+    let mut attacker = Part::start(&["attacker", &attack.name(), &socket, &time])?;
+    let () = attacker.says().await?;
+    honest.ask::<Done>().await?;
+    sleep(Duration::from_secs(seconds)).await;
+    let beside: Done = honest.ask().await?;
+    let told = attacker.says().await?;
+    let peak = victim.memory()?.peak;
+    attacker.end().await?;
+    sleep(AFTER).await;
+    let after = victim.memory()?.now;
+    // Alone before it and alone behind it: on a machine that others use, too, the two may differ.
+    honest.ask::<Done>().await?;
+    sleep(ALONE).await;
+    alone.add(honest.ask().await?);
+    honest.end().await?;
+    victim.end().await?;
+    Ok(Outcome { attack, before, peak, after, limit: attack.limit(), alone, beside, told })
+}
+
+/// The attacker's process.
+pub async fn attacker(attack: Attack, address: SocketAddr, seconds: u64) -> Result<()> {
+    process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    process::say(&())?;
+    let told = match attack {
+        Attack::Spin => {
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            Told::default()
+        }
+        Attack::HalfOpenSilent => connects::half_open(address, b"", until).await,
+        Attack::HalfOpenRequest => {
+            connects::half_open(address, connects::HALF_REQUEST, until).await
+        }
+        Attack::HalfOpenTls => connects::half_open(address, connects::HALF_HELLO, until).await,
+        Attack::ComeAndGo => connects::come_and_go(address).await?,
+        _ => flood::flood(attack, address, until).await?,
+    };
+    process::say(&told)
+}

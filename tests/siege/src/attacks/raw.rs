@@ -1,0 +1,192 @@
+//! A QMux client without wsmux: a WebSocket of tungstenite's, and frames as RFC 9000 section 19 has them. What the
+//! server grants is read by wsmux's decoder, for an attacker that oversteps its limits is soon gone.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{net::TcpStream, sync::watch, task::JoinHandle, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
+};
+use wsmux::{
+    VarInt, Wire,
+    proto::{Credit, Dir, Frame},
+};
+
+pub const QX_PING: u64 = 0x348c_6752_9ef8_c7bd;
+const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
+const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
+const UNLIMITED: u64 = (1 << 62) - 1;
+
+/// What the victim lets a default client do at first.
+const STREAMS: u64 = 100;
+pub const WINDOW: u64 = 1 << 20;
+/// A server that has anything to say to a client that floods it has said it by then.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// What the victim has granted by now.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted {
+    /// Bidirectional streams in all.
+    pub streams: u64,
+    /// Bytes of the first stream in all.
+    pub first: u64,
+}
+
+pub struct Raw {
+    sink: SplitSink<Socket, Message>,
+    reader: Reader,
+    granted: watch::Receiver<Granted>,
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+/// How the connection ends is in its last message; until then it is read, or it is not.
+enum Reader {
+    Reads(JoinHandle<String>),
+    Waits(SplitStream<Socket>, watch::Sender<Granted>),
+}
+
+/// Integers in their shortest form, one after the other.
+pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
+    for &value in values {
+        // None of ours has more than 62 bits.
+        VarInt::from_u64(value).unwrap_or_default().encode(out);
+    }
+}
+
+/// `credit` is what the victim may send on a stream that we open.
+fn parameters(credit: u64) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (id, value) in [
+        (0x04, UNLIMITED),
+        (0x05, credit),
+        (0x06, WINDOW),
+        (0x07, WINDOW),
+        (0x08, STREAMS),
+        (0x09, STREAMS),
+        (0x20, 65_536),
+        (MAX_RECORD_SIZE, 65_536),
+    ] {
+        let mut encoded = Vec::new();
+        varints(&mut encoded, &[value]);
+        varints(&mut body, &[id, encoded.len() as u64]);
+        body.extend(encoded);
+    }
+    let mut frame = Vec::new();
+    varints(&mut frame, &[QX_PARAMETERS, body.len() as u64]);
+    frame.extend(body);
+    frame
+}
+
+impl Raw {
+    pub async fn connect(address: SocketAddr, reads: bool, credit: u64) -> Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let mut request = format!("ws://{address}/").into_client_request()?;
+        let offer = HeaderValue::from_static("qmux-02");
+        request.headers_mut().insert("sec-websocket-protocol", offer);
+        let (socket, _) = tokio_tungstenite::client_async(request, tcp).await?;
+        let (sink, stream) = socket.split();
+        let start = Granted { streams: STREAMS, first: WINDOW };
+        let (sender, granted) = watch::channel(start);
+        let reader = if reads {
+            Reader::Reads(tokio::spawn(read(stream, sender)))
+        } else {
+            Reader::Waits(stream, sender)
+        };
+        let mut raw = Self { sink, reader, granted, messages: 0, bytes: 0 };
+        raw.send(parameters(credit)).await?;
+        raw.flush().await?;
+        Ok(raw)
+    }
+
+    pub async fn send(&mut self, message: impl Into<Bytes>) -> Result<()> {
+        self.feed(Message::Binary(message.into())).await
+    }
+
+    pub async fn ping(&mut self, payload: Bytes) -> Result<()> {
+        self.feed(Message::Ping(payload)).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<()> {
+        self.messages += 1;
+        self.bytes += message.len() as u64;
+        Ok(self.sink.feed(message).await?)
+    }
+
+    pub async fn flush(&mut self) -> Result<()> {
+        Ok(self.sink.flush().await?)
+    }
+
+    pub fn granted(&self) -> Granted {
+        *self.granted.borrow()
+    }
+
+    /// Waits until the victim has granted what is enough.
+    pub async fn until(&mut self, enough: impl Fn(Granted) -> bool) -> Result<()> {
+        if !enough(self.granted()) {
+            self.flush().await?;
+            self.granted.wait_for(|&granted| enough(granted)).await.context("the reader")?;
+        }
+        Ok(())
+    }
+
+    /// Says no more, and gives what the victim has said at last.
+    pub async fn last_words(self) -> String {
+        let words = match self.reader {
+            Reader::Reads(task) => {
+                let abort = task.abort_handle();
+                let words = timeout(LAST_WORDS, task).await;
+                abort.abort();
+                words.map(|done| done.unwrap_or_else(|error| error.to_string()))
+            }
+            Reader::Waits(stream, sender) => timeout(LAST_WORDS, read(stream, sender)).await,
+        };
+        words.unwrap_or_else(|_| "nothing".to_owned())
+    }
+}
+
+/// Reads to the end, and gives its cause.
+async fn read(mut stream: SplitStream<Socket>, granted: watch::Sender<Granted>) -> String {
+    loop {
+        match stream.next().await {
+            Some(Ok(Message::Binary(message))) => {
+                if let Err(error) = note(message, &granted) {
+                    return error.to_string();
+                }
+            }
+            Some(Ok(Message::Close(Some(close)))) => {
+                return format!("{} {}", close.code, close.reason).trim().to_owned();
+            }
+            Some(Ok(_)) => {}
+            Some(Err(Error::Io(error))) => return error.kind().to_string(),
+            Some(Err(error)) => return error.to_string(),
+            None => return "the end of the stream".to_owned(),
+        }
+    }
+}
+
+fn note(mut message: Bytes, granted: &watch::Sender<Granted>) -> Result<()> {
+    let wrong = |error| anyhow!("not QMux: {error}");
+    while let Some(frame) = Wire::QMux.decode(&mut message).map_err(wrong)? {
+        match frame {
+            Frame::MaxStreams { dir: Dir::Bi, count } => {
+                granted.send_modify(|granted| granted.streams = granted.streams.max(count));
+            }
+            Frame::MaxStreamData { id, credit: Credit::Total(total) } if id.into_inner() == 0 => {
+                granted.send_modify(|granted| granted.first = granted.first.max(total));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

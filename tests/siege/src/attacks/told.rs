@@ -1,0 +1,20 @@
+//! What an attacker did, and what it was told.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Told {
+    pub connections: u64,
+    pub messages: u64,
+    pub bytes: u64,
+    /// How its connections ended, and how many so. Each line ends in the victim's words, of which there are few.
+    pub ends: BTreeMap<String, u64>,
+}
+
+impl Told {
+    pub fn end(&mut self, how: impl Into<String>) {
+        *self.ends.entry(how.into()).or_default() += 1;
+    }
+}

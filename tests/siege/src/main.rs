@@ -1,0 +1,109 @@
+//! A wsmux server under attack, under everything at once for a long time, and under a crowd.
+//!
+//! Every part is a process of its own, which is this program again: what one of them holds is then its own, and
+//! is read from /proc. Linux only.
+
+mod attacks;
+mod crowd;
+mod honest;
+mod pattern;
+mod process;
+mod soak;
+mod victim;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use attacks::Attack;
+
+/// Attacks, soaks and crowds a wsmux server
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One attack after the other against a server, beside a client that works
+    Attacks {
+        /// Only these; may be repeated
+        #[arg(long = "attack", value_enum)]
+        attacks: Vec<Attack>,
+        /// How long each goes on
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Writes the results to this file
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Everything at once, at random, for long: nothing may be left behind
+    Soak(soak::Plan),
+    /// Many connections, and many streams of one connection
+    Crowd {
+        /// Connections, with one stream each
+        #[arg(long, default_value_t = 10_000)]
+        connections: u64,
+        /// Streams, on one connection
+        #[arg(long, default_value_t = 100_000)]
+        streams: u64,
+        /// Writes the results to this file
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// A server that echoes
+    #[command(hide = true)]
+    Victim {
+        #[arg(long)]
+        tls: bool,
+        /// Streams that a client may have open
+        #[arg(long)]
+        streams: Option<u64>,
+    },
+    /// A client that works
+    #[command(hide = true)]
+    Honest { url: String },
+    /// A client that does not
+    #[command(hide = true)]
+    Attacker { attack: Attack, address: SocketAddr, seconds: u64 },
+    /// The clients of a crowd
+    #[command(hide = true)]
+    CrowdClients {
+        url: String,
+        #[arg(long)]
+        connections: u64,
+        #[arg(long)]
+        streams: u64,
+    },
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime: &'static _ = Box::leak(Box::new(runtime));
+    // On a worker like any application's task: this thread would be woken from outside each time.
+    runtime.block_on(runtime.spawn(run(args.command)))?
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Attacks { attacks, seconds, json } => {
+            attacks::run(&attacks, seconds, json.as_deref()).await
+        }
+        Command::Soak(plan) => soak::run(plan).await,
+        Command::Crowd { connections, streams, json } => {
+            crowd::run(connections, streams, json.as_deref()).await
+        }
+        Command::Victim { tls, streams } => victim::run(tls, streams).await,
+        Command::Honest { url } => honest::run(url).await,
+        Command::Attacker { attack, address, seconds } => {
+            attacks::attacker(attack, address, seconds).await
+        }
+        Command::CrowdClients { url, connections, streams } => {
+            crowd::clients(&url, connections, streams).await
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Bytes that a reader can tell from any others.
+
+use std::sync::OnceLock;
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// After this many bytes they come again: a prime, so that no size of chunk, record or window divides it.
+const PERIOD: usize = 1_048_573;
+/// The longest run in one piece.
+const RUN: usize = 64 * 1024;
+
+/// Random bytes, and the first of them again, so that every run is one slice.
+fn block() -> &'static Bytes {
+    static BLOCK: OnceLock<Bytes> = OnceLock::new();
+    BLOCK.get_or_init(|| {
+        let mut block = vec![0; PERIOD];
+        StdRng::seed_from_u64(0x57a7_e51e).fill_bytes(&mut block);
+        block.extend_from_within(..RUN);
+        block.into()
+    })
+}
+
+/// What a stream with this seed has from `offset` on; at most 64 KiB of it.
+pub fn bytes(seed: u64, offset: u64, len: u64) -> Bytes {
+    let from = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).wrapping_add(offset);
+    let from = (from % PERIOD as u64) as usize;
+    block().slice(from..from + len.min(RUN as u64) as usize)
+}
+
+/// Fails unless `data` is what a stream with this seed has from `offset` on.
+pub fn check(seed: u64, offset: u64, data: &[u8]) -> Result<()> {
+    let mut at = offset;
+    for run in data.chunks(RUN) {
+        let expected = bytes(seed, at, run.len() as u64);
+        ensure!(expected == run, "wrong bytes, between {at} and {}", at + run.len() as u64);
+        at += run.len() as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_bytes_and_bytes_from_elsewhere_are_told_apart() {
+        let mut data = [bytes(7, 0, 60_000), bytes(7, 60_000, 40_000)].concat();
+        check(7, 0, &data).unwrap();
+        check(7, 1, &data).unwrap_err();
+        check(8, 0, &data).unwrap_err();
+        data[99_999] ^= 1;
+        check(7, 0, &data).unwrap_err();
+    }
+}

@@ -1,0 +1,112 @@
+//! This program again, as a process of its own: what it is told, what it says, and what it holds.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use procfs::process::{ClearRefs, Process};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+/// A child of this program. It ends with this value.
+pub struct Part {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
+    name: String,
+}
+
+/// Resident memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Memory {
+    pub now: u64,
+    /// The most since [`Part::forget_peak`].
+    pub peak: u64,
+}
+
+impl Part {
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdin = child.stdin.take().context("a pipe to the child")?;
+        let stdout = child.stdout.take().context("a pipe from the child")?;
+        let stdout = BufReader::new(stdout).lines();
+        Ok(Self { child, stdin, stdout, name: arguments[0].to_owned() })
+    }
+
+    /// The next that it says.
+    pub async fn says<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let line = self.stdout.next_line().await?;
+        let line = line.ok_or_else(|| anyhow!("the {} has ended", self.name))?;
+        serde_json::from_str(&line).with_context(|| format!("the {} says {line}", self.name))
+    }
+
+    /// Asks it for the next that it says.
+    pub async fn ask<T: DeserializeOwned>(&mut self) -> Result<T> {
+        self.stdin.write_all(b"\n").await?;
+        self.says().await
+    }
+
+    fn process(&self) -> Result<Process> {
+        let pid = self.child.id().ok_or_else(|| anyhow!("the {} has ended", self.name))?;
+        Ok(Process::new(pid.cast_signed())?)
+    }
+
+    pub fn memory(&self) -> Result<Memory> {
+        memory(&self.process()?)
+    }
+
+    pub fn files(&self) -> Result<usize> {
+        Ok(self.process()?.fd_count()?)
+    }
+
+    pub fn forget_peak(&self) -> Result<()> {
+        Ok(self.process()?.clear_refs(ClearRefs::PeakRSS)?)
+    }
+
+    pub async fn end(mut self) -> Result<()> {
+        drop(self.stdin);
+        let status = self.child.wait().await?;
+        ensure!(status.success(), "the {}: {status}", self.name);
+        Ok(())
+    }
+}
+
+pub fn memory(process: &Process) -> Result<Memory> {
+    let status = process.status()?;
+    let bytes = |kib: Option<u64>| kib.map(|kib| kib * 1024).context("the process's memory");
+    Ok(Memory { now: bytes(status.vmrss)?, peak: bytes(status.vmhwm)? })
+}
+
+/// Says something to the process that started this one.
+pub fn say<T: Serialize>(what: &T) -> Result<()> {
+    println!("{}", serde_json::to_string(what)?);
+    Ok(())
+}
+
+/// Answers each question, until the process that asks is gone.
+pub async fn serve<T: Serialize>(mut answer: impl FnMut() -> Result<T>) -> Result<()> {
+    let mut questions = BufReader::new(tokio::io::stdin()).lines();
+    while questions.next_line().await?.is_some() {
+        say(&answer()?)?;
+    }
+    // Without taking anything down: thousands of streams take their time, and it is not what is looked at.
+    std::process::exit(0);
+}
+
+/// As many file descriptors as are wanted, as far as the system lets go of them.
+pub fn reserve_files(wanted: u64) -> Result<()> {
+    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    if wanted <= hard || rlimit::Resource::NOFILE.set(wanted, wanted).is_err() {
+        rlimit::Resource::NOFILE.set(hard.min(wanted.max(1024)), hard)?;
+    }
+    let got = rlimit::Resource::NOFILE.get_soft()?;
+    ensure!(got >= wanted, "{wanted} file descriptors are needed, and the system permits {got}");
+    Ok(())
+}

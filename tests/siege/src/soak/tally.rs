@@ -1,0 +1,40 @@
+//! What was done in an interval.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub connections: AtomicU64,
+    /// Whose outcome was as it had to be.
+    pub streams: AtomicU64,
+    /// Ended by the end of their connection.
+    pub lost: AtomicU64,
+    /// Checked.
+    pub bytes: AtomicU64,
+    pub datagrams: AtomicU64,
+    /// Futures that were dropped before they were ready.
+    pub dropped: AtomicU64,
+}
+
+pub fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        write!(
+            f,
+            "{} connections, {} streams and {} lost with theirs, {} MiB, {} datagrams, {} futures dropped",
+            get(&self.connections),
+            get(&self.streams),
+            get(&self.lost),
+            get(&self.bytes) >> 20,
+            get(&self.datagrams),
+            get(&self.dropped),
+        )
+    }
+}

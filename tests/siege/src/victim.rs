@@ -1,0 +1,58 @@
+//! A server that echoes, in its default configuration.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use wsmux::{Config, WebSocketConnection, WebSocketServer, WebSocketStream};
+
+use crate::process;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Address {
+    pub url: String,
+    pub socket: std::net::SocketAddr,
+}
+
+pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
+    process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
+    let mut config = Config::default();
+    if let Some(streams) = streams {
+        config.max_concurrent_bidi_streams(streams);
+    }
+    let mut server = WebSocketServer::builder().config(config);
+    if tls {
+        let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        server = server.certificate([identity.cert.der().clone()], identity.signing_key.into());
+    }
+    let server = server.bind("127.0.0.1:0").await?;
+    let socket = server.local_addr()?;
+    let scheme = if tls { "wss" } else { "ws" };
+    process::say(&Address { url: format!("{scheme}://{socket}/"), socket })?;
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            tokio::spawn(async move {
+                // A handshake that fails is the client's affair, which the client's end reports.
+                if let Ok(connection) = incoming.await {
+                    serve(connection).await;
+                }
+            });
+        }
+    });
+    process::serve(|| Ok(())).await
+}
+
+async fn serve(connection: WebSocketConnection) {
+    while let Ok(stream) = connection.accept_bi().await {
+        tokio::spawn(echo(stream));
+    }
+}
+
+async fn echo(stream: WebSocketStream) {
+    let (mut send, mut recv) = stream.into_split();
+    // With an error both are dropped: the client's halves end by a reset and a stop.
+    while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
+        if send.write_chunk(chunk).await.is_err() {
+            return;
+        }
+    }
+    let _ = send.finish();
+}
