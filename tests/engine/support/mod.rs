@@ -8,7 +8,7 @@ pub(crate) mod world;
 
 pub(crate) use bulk::{Bulk, Path, Reader};
 pub(crate) use encode::*;
-pub(crate) use pair::{End, Endpoint, Item, Pair};
+pub(crate) use pair::{End, Endpoint, Item, Loss, Pair};
 pub(crate) use scripted_peer::{Said, ScriptedPeer};
 
 use std::time::Duration;

@@ -42,6 +42,48 @@ pub(crate) enum End {
     Closed,
 }
 
+/// Lost segments as whoever is above TCP sees them: nothing is missing, but what was lost comes a round trip late, or
+/// several, and all that is behind it waits.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// Of 1,000 segments.
+    pub(crate) per_mille: u64,
+    pub(crate) rtt: Duration,
+    pub(crate) seed: u64,
+    /// How many were lost.
+    pub(crate) lost: u64,
+}
+
+impl Loss {
+    /// Of Ethernet, under TCP and its timestamps.
+    const SEGMENT: usize = 1448;
+
+    /// By how much what has so many bytes is late.
+    fn delay(&mut self, bytes: usize) -> Duration {
+        let mut worst = Duration::ZERO;
+        for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
+            let mut delay = Duration::ZERO;
+            // Each retransmission takes a round trip and may be lost itself; then it is a timer that finds out.
+            let mut again = self.rtt;
+            while self.next() % 1_000 < self.per_mille {
+                self.lost += 1;
+                delay += again;
+                again *= 2;
+            }
+            worst = worst.max(delay);
+        }
+        worst
+    }
+
+    /// Numbers that look random (splitmix64).
+    fn next(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.seed ^ self.seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
 /// One engine, and the pipe that leads away from it.
 pub(crate) struct Endpoint {
     pub(crate) conn: Connection,
@@ -59,6 +101,7 @@ pub(crate) struct Endpoint {
     pub(crate) stalled: bool,
     /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
     pub(crate) black_hole: bool,
+    pub(crate) loss: Option<Loss>,
     /// Keep `sent`: off where a test moves much.
     pub(crate) record: bool,
     in_flight: VecDeque<(Duration, Item)>,
@@ -78,6 +121,7 @@ impl Endpoint {
             idle_at: Duration::ZERO,
             stalled: false,
             black_hole: false,
+            loss: None,
             record: true,
             in_flight: VecDeque::new(),
             bytes_in_flight: 0,
@@ -105,7 +149,9 @@ impl Endpoint {
 
     fn push(&mut self, now: Duration, latency: Duration, item: Item) {
         self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
-        let arrival = self.idle_at + latency;
+        let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
+        // What was sent before is delivered before.
+        let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
         if self.record {
             self.sent.push(item.clone());
@@ -404,6 +450,16 @@ impl Pair {
         }
         for end in [&mut self.client, &mut self.server] {
             end.conn.handle_socket_end(self.now, SocketError::Eof);
+            end.collect_events();
+        }
+    }
+
+    /// An RST each way: what is on its way is gone.
+    pub(crate) fn reset(&mut self) {
+        for end in [&mut self.client, &mut self.server] {
+            end.in_flight.clear();
+            let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+            end.conn.handle_socket_end(self.now, error.into());
             end.collect_events();
         }
     }
