@@ -99,7 +99,13 @@ fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
 
 // ---- streams cancelled before they were served ----
 
-// SPEC.md: C-60, C-62. Rapid reset, CVE-2023-44487.
+/// Rapid reset, CVE-2023-44487.
+///
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -112,7 +118,11 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     }
 }
 
-// SPEC.md: C-61, C-62.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -127,7 +137,11 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     }
 }
 
-// SPEC.md: C-61, C-62.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_ever() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -136,7 +150,9 @@ fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_e
     });
 }
 
-// SPEC.md: C-62.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
 #[test]
 fn a_stream_that_was_read_or_answered_was_served_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -159,7 +175,9 @@ fn a_stream_that_was_read_or_answered_was_served_however_it_ends() {
     assert_eq!(useless(&answered), 0, "a subscription that was ended");
 }
 
-// SPEC.md: C-62.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -172,7 +190,10 @@ fn streams_of_our_own_may_be_stopped_unserved() {
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }
 
-// SPEC.md: C-62, C-64.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it resets the stream before any byte of it was
+/// read and any was sent on it, or stops it before any was sent on it; once for each stream. A stream that we
+/// opened MUST NOT count.
+/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
 #[test]
 fn the_limit_on_cancelled_streams_is_a_setting_and_its_burst_follows_the_stream_limit() {
     let mut config = Config::default();
@@ -196,7 +217,12 @@ fn the_limit_on_cancelled_streams_is_a_setting_and_its_burst_follows_the_stream_
 
 // ---- what the peer makes us send ----
 
-// SPEC.md: C-60, J-31. MadeYouReset, CVE-2025-8671.
+/// MadeYouReset, CVE-2025-8671.
+///
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [J-31] A new stream above our stream limit MUST be refused by Error(Read, code) and Error(Write, code), both,
+/// without an Ack of ours; the connection and its streams go on.
 #[test]
 fn a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads() {
     let mut config = Config::default();
@@ -208,7 +234,11 @@ fn a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer
     assert_eq!(most, 10_000);
 }
 
-// SPEC.md: C-61, J-31, J-32.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [J-31] A new stream above our stream limit MUST be refused by Error(Read, code) and Error(Write, code), both,
+/// without an Ack of ours; the connection and its streams go on.
+/// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     let mut config = Config::default();
@@ -226,7 +256,10 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-// SPEC.md: C-32, C-60.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
 #[test]
 fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
     let mut peer = peer(Wire::QMux);
@@ -259,7 +292,11 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
 
 // ---- frames that change nothing ----
 
-// SPEC.md: C-60, Q-30, Q-33, J-6.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+/// A FIN repeated at the same final size, with no data, MUST be ignored.
+/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is open.
 #[test]
 fn a_flood_of_frames_without_effect_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -279,7 +316,8 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
     }
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -298,7 +336,8 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     }
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -307,7 +346,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
     });
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
@@ -344,7 +384,9 @@ fn with_ended_stream() -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-// SPEC.md: C-8, C-60.
+/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
 #[test]
 fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     let (_, id) = with_ended_stream();
@@ -363,7 +405,10 @@ fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     }
 }
 
-// SPEC.md: C-60. The ignored frames of C-55.
+/// The ignored frames of C-55.
+///
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
 #[test]
 fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -376,7 +421,8 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     flood(peer, "frames of ended streams", |peer, _| peer.send(&[stream(id, 1, b"x", false)]));
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_grant_and_a_stop_that_cross_the_end_of_each_stream_are_let_pass() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -401,7 +447,10 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-// SPEC.md: C-60, C-63.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
+/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used() {
     let (peer, id) = with_waiting_data();
@@ -409,7 +458,11 @@ fn a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used() {
     assert!((10_000..10_010).contains(&most), "{most}");
 }
 
-// SPEC.md: C-60, C-63, Q-39.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
+/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
+/// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -430,7 +483,10 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
     flood(peer, "grants", |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-// SPEC.md: C-61, C-63.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
+/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
@@ -444,7 +500,10 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     });
 }
 
-// SPEC.md: C-61, C-63.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
+/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);
@@ -456,7 +515,11 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-// SPEC.md: C-38, C-61.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
+/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
+/// read.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {
@@ -485,7 +548,8 @@ fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
 
 // ---- blocked frames ----
 
-// SPEC.md: C-60.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
 #[test]
 fn a_flood_of_blocked_frames_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -502,7 +566,8 @@ fn a_flood_of_blocked_frames_ends_the_connection() {
     }
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();
@@ -523,7 +588,11 @@ fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
 
 // ---- pings ----
 
-// SPEC.md: C-60, W-10, Q-57.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [W-10] A pong that nobody asked for MUST be ignored.
+/// A request MUST be answered by a response with its number; of several that wait, only the largest is
+/// answered.
 #[test]
 fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     let most =
@@ -543,7 +612,8 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     assert_eq!(most, 1_001);
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -560,14 +630,16 @@ fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
 
 // ---- padding ----
 
-// SPEC.md: C-60.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
 #[test]
 fn a_flood_of_padding_ends_the_connection() {
     let most = flood(peer(Wire::QMux), "padding", |peer, _| peer.send(&[Frame::Padding(65_536)]));
     assert_eq!(most, 1_024, "64 MiB");
 }
 
-// SPEC.md: C-61.
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
 #[test]
 fn traffic_that_is_shaped_by_padding_is_let_pass() {
     let id = bidi(CLIENT, 0);

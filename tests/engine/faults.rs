@@ -184,7 +184,12 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
     }
 }
 
-// SPEC.md: C-42, C-44, C-45.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
+/// transport.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
+/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
+/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
 #[test]
 fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_ends() {
     let directions = [[true, false], [false, true], [true, true]];
@@ -222,7 +227,9 @@ fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_e
     }
 }
 
-// SPEC.md: C-18, C-19.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
+/// does the reader see the error.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[test]
 fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end_of_what_is_half_there() {
     for wire in WIRES {

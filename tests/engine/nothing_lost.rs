@@ -265,7 +265,7 @@ fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     assert!(matches!(recv.read(99), Err(ReadError::ConnectionLost(_))));
 }
 
-// SPEC.md: C-54.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn a_stream_whose_end_was_waited_for_is_forgotten_behind_the_connections_end() {
     use wsmux::proto::SendEnd;
