@@ -385,7 +385,8 @@ async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     let connection = server.outcome().await.unwrap();
     stream.write_all(frames).await.unwrap();
     let mut heard = Vec::new();
-    timeout(Duration::from_secs(30), connection.closed()).await.unwrap();
+    let ended = timeout(Duration::from_secs(30), connection.closed()).await;
+    assert!(ended.is_ok(), "{:?}", connection.stats());
     // Its end of the stream: the Close is the last, and says less than a long frame.
     timeout(Duration::from_secs(30), stream.read_to_end(&mut heard)).await.unwrap().unwrap();
     let at = heard.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] < 126);

@@ -11,6 +11,7 @@
 //! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, draining a node, and what survives.
 //! - [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2.
 //! - [`with_tonic`]: gRPC over the streams of one connection.
+//! - [`threats`]: what a hostile peer can try, what stops it, and the test that shows it.
 //! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
 //!
@@ -32,4 +33,5 @@ pub mod flow_control;
 pub mod in_axum;
 pub mod observability;
 pub mod reconnecting;
+pub mod threats;
 pub mod with_tonic;

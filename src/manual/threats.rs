@@ -1,0 +1,129 @@
+//! What a hostile peer can try, what stops it, and the test that shows it.
+//!
+//! The attacker is whoever is at the other end: it sends what it likes as fast as it likes, or nothing, or reads
+//! nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
+//! work without end that does nobody any good. Numbers such as C-60 are those of [SPEC.md]; tests are named with their
+//! files. What is not defended, and how to report what should be, stands in [SECURITY.md].
+//!
+//! # Budgets
+//!
+//! Memory is bounded by limits, and most work by credit and by the limit on streams: who has to wait for a grant, or
+//! for a stream to end, cannot be faster than the application. What is left is work that nothing else bounds. Each
+//! kind has a budget, which useful work and time give back (SPEC §8.6):
+//!
+//! | budget | at once | each second | and with useful work |
+//! |---|---|---|---|
+//! | streams cancelled before they were served | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
+//! | streams refused at our limit (js-ws) | 10000 | 1000 | 1 a frame |
+//! | grants | 10000 | 10000 | as stream data was sent |
+//! | blocked frames | 1000 | 100 | 1 a frame |
+//! | pings of both kinds, and pongs that nobody asked for | 1000 | 100 | 1 a frame |
+//! | frames without effect | 1000 | 100 | 1 a frame |
+//! | frames of ended streams | 10000 | 1000 | 1 a frame, 2 for each of ours |
+//! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
+//!
+//! So a peer that does something useful meets none of them at any speed, and a peer that is slow meets none
+//! in any time: a client that cancels four of five calls, one that writes or reads single bytes, traffic that is shaped by
+//! padding, a ping beside each message. The budgets are far from what each costs: what comes back in a second is about a
+//! hundredth of a core at most, so a peer that stays within all of them is a peer that one can have thousands of.
+//!
+//! Past a budget the connection closes with
+//! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD) and the budget's name in the reason, for both
+//! ends to read; no other connection notices.
+//! [`useless_received`](crate::ConnectionStats::useless_received) counts what was charged. Seen in a graph, it should
+//! grow slower than [`frames_received`](crate::ConnectionStats::frames_received).
+//!
+//! # Streams and credit
+//!
+//! | attack | defence | test |
+//! |---|---|---|
+//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
+//! | request and STOP_SENDING | the same (C-62) | the same |
+//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse.rs` `a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
+//! | streams that nobody accepts | they count against the limit (C-9, J-31) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
+//! | more streams than allowed | STREAM_LIMIT_ERROR (Q-35), refusal (J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
+//! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
+//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection` |
+//! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
+//! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
+//! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
+//! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
+//!
+//! # Frames and messages
+//!
+//! | attack | defence | test |
+//! |---|---|---|
+//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60); an empty message is an error (Q-4, J-3) | `engine/abuse.rs` `a_flood_of_frames_without_effect_ends_the_connection` |
+//! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
+//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
+//! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse.rs` `a_flood_of_blocked_frames_ends_the_connection` |
+//! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
+//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
+//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
+//! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
+//! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
+//!
+//! # The WebSocket
+//!
+//! | attack | defence | test |
+//! |---|---|---|
+//! | a length of 2^63 - 1, or just above the limit | known by the header, 1009 (W-6, W-7); memory grows with what has come | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
+//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
+//! | empty fragments without end | at most 1000 in a message (W-30) | the same |
+//! | a text message | closes with 1002 (W-2) | the same |
+//! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
+//! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
+//! | a Close that is never answered | the close wait (C-50) | `engine/close.rs` |
+//! | a cut stream that looks whole | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
+//!
+//! # The handshake
+//!
+//! One timeout covers all of it, TLS and parameters included (W-23). A head has at most 64 KiB and 128 lines, and is
+//! parsed a few times only, however it comes. A refused client may send 1 MiB more, and take a second, to read its
+//! answer.
+//!
+//! | attack | defence | test |
+//! |---|---|---|
+//! | headers byte by byte | the timeout is on the whole | `bad_input_connect.rs` `slow_headers_time_out_whole` |
+//! | headers without end | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
+//! | silence, or a part of TLS | the same timeout | `bad_input_connect.rs` `a_client_that_says_nothing_times_out`, `a_client_that_stalls_within_tls_times_out` |
+//! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`, `a_client_without_tls_does_no_harm_to_a_server_with_it` |
+//! | half-open handshakes | none waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
+//! | very many of them | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
+//! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
+//! | all file descriptors | the server goes on when there are some again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
+//! | a web page of somebody else's | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication.rs` |
+//!
+//! # What to set on a public server
+//!
+//! None of the four limits on clients has a default. A number of handshakes alone would turn an attack that costs memory
+//! (64 KiB and the state of TLS for each) into one that keeps everybody out, and a limit for each address would keep
+//! everybody out that comes through one proxy. A server that faces the network itself wants them:
+//!
+//! ```
+//! use wsmux::WebSocketServer;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = WebSocketServer::builder()
+//!     .max_connections(10_000)
+//!     .max_connections_per_address(100)
+//!     .max_handshakes(1_000)
+//!     .max_handshakes_per_address(20)
+//!     .bind("127.0.0.1:0")
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Then the product of connections and of what each may hold ([`flow_control`](super::flow_control)) is what an attacker
+//! with enough addresses can make the server hold; smaller windows and fewer streams make it less. A limit on streams is
+//! also the work of one frame: the first frame of the last stream that the limit permits opens all below it (C-5).
+//!
+//! [SECURITY.md]: https://github.com/wsmux/wsmux/blob/main/SECURITY.md
+//! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
+//! [`max_connections_per_address`]: crate::WebSocketServerBuilder::max_connections_per_address
+//! [`max_connections`]: crate::WebSocketServerBuilder::max_connections
+//! [`max_handshakes_per_address`]: crate::WebSocketServerBuilder::max_handshakes_per_address
+//! [`max_handshakes`]: crate::WebSocketServerBuilder::max_handshakes
+//! [setting]: crate::Config::cancelled_streams_per_second
