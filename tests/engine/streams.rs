@@ -54,6 +54,37 @@ fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     }
 }
 
+#[test]
+fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
+    for wire in WIRES {
+        for what in ["data", "the end", "a reset", "a reset, and nothing else was asked for"] {
+            let mut pair = pair(wire);
+            let id = pair.open_bi(CLIENT);
+            // Nobody has asked yet, and of what nobody waits for there is no news.
+            pair.client.write(id, b"first");
+            pair.drive();
+            assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
+            assert_eq!(pair.server.read(id), (b"first".to_vec(), End::Open));
+            if what.ends_with("asked for") {
+                assert_eq!(pair.server.conn.recv_stream(id).received_reset().unwrap(), None);
+            }
+            match what {
+                "data" => {
+                    pair.client.write(id, b"second");
+                    pair.drive();
+                    pair.client.write(id, b"third");
+                }
+                "the end" => pair.client.finish(id),
+                _ => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
+            }
+            pair.drive();
+            let events = pair.server.take_events().into_iter();
+            let told = events.filter(|event| *event == Event::Readable { id }).count();
+            assert_eq!(told, 1, "{wire:?}: {what}");
+        }
+    }
+}
+
 /// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a reset with the same
 /// code.
 #[test]
