@@ -181,7 +181,9 @@ async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
             }
         }
     };
-    let (_, answers) = tokio::join!(flushed, answers);
+    let bound = std::time::Duration::from_secs(30);
+    let both = async { tokio::join!(flushed, answers) };
+    let (_, answers) = tokio::time::timeout(bound, both).await.expect("the newest is answered");
     assert!(answers < 100, "{answers} pongs waited");
 }
 
@@ -242,6 +244,28 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
             );
         }
     }
+}
+
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
+/// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
+#[tokio::test]
+async fn nothing_follows_our_close_whatever_comes_and_is_asked_for() {
+    let (ours, mut theirs) = duplex(1 << 20);
+    let mut ours = FramedSocket::new(ours, &[], Side::Server, LIMIT);
+    send(&mut ours, Outgoing::Close { code: 1_000, reason: "bye".into() }).await;
+    let mut message = MessageBuf::new();
+    message.put_chunk(Bytes::from_static(b"late"));
+    send(&mut ours, Outgoing::Message(&message)).await;
+    send(&mut ours, Outgoing::Ping([0; 8])).await;
+    theirs.write_all(b"\x89\x84\0\0\0\0ping\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
+    assert_eq!(recv(&mut ours).await.unwrap(), Incoming::Ping);
+    assert!(matches!(recv(&mut ours).await.unwrap(), Incoming::Close { .. }));
+    send(&mut ours, Outgoing::Close { code: 4_000, reason: "again".into() }).await;
+    flush(&mut ours).await;
+    drop(ours);
+    let mut said = Vec::new();
+    theirs.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"\x88\x05\x03\xe8bye");
 }
 
 /// What comes of bytes that a server sends to our client.
