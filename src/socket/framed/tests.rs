@@ -1,5 +1,6 @@
 //! Against tungstenite at the other end, and against bytes by hand.
 
+mod agree;
 mod autobahn;
 mod chopped;
 mod differential;

@@ -8,7 +8,7 @@ use wsmux::{
     proto::{Credit, Dir, Frame, Side, StreamId, Wire},
 };
 
-use super::{CLIENT, End, Item, Pair, SERVER, code, ms, pattern, scripted_peer};
+use super::{CLIENT, End, Item, Pair, SERVER, code, encode, ms, pattern, scripted_peer};
 
 /// What happens next. Streams are chosen by number among those that the side holds.
 #[derive(Debug, Clone)]
@@ -25,11 +25,32 @@ pub(crate) enum Op {
     DropSender(Side, usize),
     DropReceiver(Side, usize),
     Announce(Side, usize),
+    /// A reset behind so many bytes.
+    ResetAt(Side, usize, u64),
     Datagram(Side, usize),
+    /// The stream window of one side.
+    Window(Side, u64),
+    /// How many streams of each kind one side lets the other have.
+    Limit(Side, u64),
     /// The pipe's width in one direction; none is a socket that takes nothing.
     Pipe(Side, Option<usize>),
     /// Lets this much happen.
     Steps(usize),
+    /// Lets so many milliseconds pass.
+    Pass(u64),
+}
+
+/// What comes in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Everything that was begun is finished and read.
+    WindUp,
+    /// The socket goes away under both.
+    Cut,
+    /// One side closes at once.
+    Close(Side),
+    /// One side lets its streams end, and both finish theirs.
+    Shutdown(Side),
 }
 
 /// One direction of one stream, as both applications know it.
@@ -40,6 +61,8 @@ pub(crate) struct Half {
     finished: bool,
     /// Reset, or dropped unfinished.
     given_up: bool,
+    /// Given up behind so many bytes, which are to be read all the same.
+    reliable: usize,
     /// Stopped, or dropped, by the reader.
     stopped: bool,
     /// Bytes that the reader got.
@@ -52,7 +75,9 @@ pub(crate) struct Half {
 
 pub(crate) struct World {
     pair: Pair,
+    /// The stream window that credit begins with, and the largest that either side was ever told.
     config_window: u64,
+    largest_window: u64,
     max_window: u64,
     budget: u64,
     send_buffer: usize,
@@ -61,6 +86,22 @@ pub(crate) struct World {
     /// What each application holds.
     held: [Vec<StreamId>; 2],
     largest_chunk: usize,
+    /// The connection has ended, as it was told to.
+    ended: bool,
+    /// One side shuts down: it refuses streams that reach it now.
+    refuses: bool,
+}
+
+/// Far above what anything here takes: two that go on for so long will go on for ever.
+const MAX_STEPS: usize = 1_000_000;
+
+/// Whether a message is what the documents' encoder makes of its frames: each in its shortest form, and only the
+/// last without its length.
+fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
+    let (last, others) = frames.split_last().expect("no message is empty");
+    let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();
+    let either = [true, false].map(|end| [&head[..], &encode::encode(wire, last, end)].concat());
+    assert!(either.iter().any(|either| either == message), "{wire:?} {frames:?} in {message:x?}");
 }
 
 fn writes(id: StreamId, side: Side) -> bool {
@@ -103,12 +144,15 @@ impl World {
         Self {
             pair,
             config_window: window,
+            largest_window: window,
             max_window,
             budget,
             send_buffer,
             halves,
             held,
             largest_chunk: 0,
+            ended: false,
+            refuses: false,
         }
     }
 
@@ -135,6 +179,7 @@ impl World {
         if !writes(id, side) {
             return;
         }
+        let ended = self.ended;
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
         let mut send = self.pair.end(side).conn.send_stream(id);
         let taken =
@@ -145,6 +190,7 @@ impl World {
                 assert!(!half.finished && !half.given_up, "{id} takes bytes behind its end");
                 half.written += taken;
             }
+            Err(_) if ended => {}
             Err(_) => assert!(half.finished || half.given_up || half.stopped, "{id} refused bytes"),
         }
     }
@@ -153,6 +199,7 @@ impl World {
         if !writes(id, !side) {
             return;
         }
+        let (ended, refuses) = (self.ended, self.refuses);
         let (data, end) = self.pair.end(side).read_up_to(id, max);
         let half = self.half(id, !side);
         assert!(
@@ -170,12 +217,15 @@ impl World {
                 half.end = Some(end);
             }
             End::Reset(_) => {
-                assert!(half.given_up, "{id}: a reset that nobody made");
+                assert!(half.given_up || refuses, "{id}: a reset that nobody made");
+                let reliable = half.reliable.min(half.written);
+                assert!(half.read >= reliable, "{id}: {} bytes before the reset", half.read);
                 half.end = Some(end);
             }
             End::Closed => {
                 assert!(half.stopped || half.end.is_some(), "{id}: no reason to be closed")
             }
+            End::Lost if ended => half.end = Some(end),
             End::Lost => panic!("{id}: {:?}", self.pair.end(side).conn.close_reason()),
         }
     }
@@ -199,6 +249,24 @@ impl World {
                     self.observe();
                 }
             }
+            Op::Pass(milliseconds) => {
+                let until = self.pair.now + ms(milliseconds);
+                let mut steps = 0;
+                while self.pair.step_until(until) {
+                    self.observe();
+                    steps += 1;
+                    assert!(steps < MAX_STEPS, "the two never come to rest");
+                }
+            }
+            Op::Window(side, bytes) => {
+                self.largest_window = self.largest_window.max(bytes);
+                self.pair.end(side).conn.set_stream_window(bytes);
+            }
+            Op::Limit(side, count) => {
+                for dir in [Dir::Bi, Dir::Uni] {
+                    self.pair.end(side).conn.set_max_concurrent(dir, count);
+                }
+            }
             Op::Datagram(side, len) => {
                 let _ = self.pair.end(side).conn.send_datagram(vec![1; len].into());
                 while self.pair.end(!side).conn.read_datagram().is_some() {}
@@ -212,7 +280,8 @@ impl World {
             | Op::Priority(side, nth, _)
             | Op::DropSender(side, nth)
             | Op::DropReceiver(side, nth)
-            | Op::Announce(side, nth) => {
+            | Op::Announce(side, nth)
+            | Op::ResetAt(side, nth, _) => {
                 if let Some(id) = self.pick(side, nth) {
                     self.apply_to(op, side, id);
                 }
@@ -236,7 +305,17 @@ impl World {
             }
             Op::Reset(..) if sends => {
                 let done = self.pair.end(side).conn.send_stream(id).reset(code(1)).is_ok();
-                self.half(id, side).given_up |= done;
+                let half = self.half(id, side);
+                half.given_up |= done;
+                half.reliable = if done { 0 } else { half.reliable };
+            }
+            Op::ResetAt(_, _, reliable) if sends => {
+                let reset = self.pair.end(side).conn.send_stream(id).reset_at(code(1), reliable);
+                if reset.is_ok() {
+                    let half = self.half(id, side);
+                    half.given_up = true;
+                    half.reliable = reliable as usize;
+                }
             }
             Op::DropSender(..) if sends => {
                 self.pair.end(side).conn.send_stream(id).release();
@@ -273,9 +352,9 @@ impl World {
         for side in [CLIENT, SERVER] {
             for item in self.pair.end(side).take_sent() {
                 let Item::Message(message) = item else { panic!("{item:?}") };
-                for frame in scripted_peer::decode(self.pair.wire, message) {
-                    self.account(side, &frame);
-                }
+                let frames = scripted_peer::decode(self.pair.wire, message.clone());
+                assert_is_canonical(self.pair.wire, &frames, &message);
+                frames.iter().for_each(|frame| self.account(side, frame));
             }
             self.pair.end(side).take_events();
             let conn = &self.pair.end(side).conn;
@@ -305,14 +384,15 @@ impl World {
             // Credit behind the end of a stream is of no use.
             let most = if half.finished { half.written as u64 } else { u64::MAX };
             let limit = half.granted.min(most);
-            (!over).then(|| limit.saturating_sub(half.read as u64 + self.config_window))
+            (!over).then(|| limit.saturating_sub(half.read as u64 + self.largest_window))
         };
         let beyond: u64 = self.halves.iter().filter_map(beyond).sum();
         assert!(beyond <= growth, "{beyond} bytes of credit that come from nowhere");
     }
 
     fn account(&mut self, from: Side, frame: &Frame) {
-        let window = if self.budget > 0 { self.max_window } else { self.config_window };
+        let grown = if self.budget > 0 { self.max_window } else { 0 };
+        let window = self.largest_window.max(grown);
         match frame {
             Frame::Stream { id, data, offset, .. } => {
                 let half = self.half(*id, from);
@@ -351,19 +431,89 @@ impl World {
         }
     }
 
-    /// Both applications finish what they began and read all there is; then nothing may be left.
-    pub(crate) fn wind_up(mut self) {
+    /// Until nothing moves any more.
+    fn drive(&mut self) {
+        let mut steps = 0;
+        while self.pair.step() {
+            // After each step: what one end sends in the next may rest on what the other sent in this.
+            self.observe();
+            steps += 1;
+            assert!(steps < MAX_STEPS, "the two never come to rest");
+        }
+        self.observe();
+    }
+
+    fn open_pipes(&mut self) {
         for side in [CLIENT, SERVER] {
             let end = self.pair.end(side);
             (end.stalled, end.capacity) = (false, None);
         }
+    }
+
+    /// Whatever ends it, nothing may be left.
+    pub(crate) fn end(mut self, ending: Ending) {
+        let now = self.pair.now;
+        match ending {
+            Ending::WindUp => return self.wind_up(),
+            Ending::Cut => {
+                self.ended = true;
+                self.pair.cut();
+            }
+            Ending::Close(side) => {
+                self.ended = true;
+                self.pair.end(side).conn.close(now, code(5), "enough".into());
+                self.open_pipes();
+                self.pair.drive();
+            }
+            Ending::Shutdown(side) => {
+                self.open_pipes();
+                self.drive();
+                [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
+                (self.ended, self.refuses) = (true, true);
+                let now = self.pair.now;
+                self.pair.end(side).conn.shutdown(now, Some(now + ms(1_000)));
+                for side in [CLIENT, SERVER] {
+                    for id in self.held[side as usize].clone() {
+                        self.apply_to(&Op::Finish(side, 0), side, id);
+                    }
+                }
+                self.pair.pass(ms(10_000));
+            }
+        }
+        self.read_out();
+    }
+
+    /// The connection is over: what came is readable, in order and never with an end that nobody made.
+    fn read_out(mut self) {
+        for side in [CLIENT, SERVER] {
+            assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");
+            self.accept(side);
+            for id in self.held[side as usize].clone() {
+                self.read(side, id, usize::MAX);
+            }
+            for id in std::mem::take(&mut self.held[side as usize]) {
+                self.pair.end(side).release(id);
+            }
+        }
+        self.pair.pass(ms(10_000));
+        for side in [CLIENT, SERVER] {
+            let conn = &self.pair.end(side).conn;
+            assert!(
+                conn.is_closed() && !conn.wants_transmit(),
+                "{side:?} has more to say: {conn:?}"
+            );
+            let stats = conn.stats(std::time::Duration::ZERO);
+            let left = (stats.live_streams, stats.send_buffered, stats.window_growth);
+            assert_eq!(left, (0, 0, 0), "{side:?}: {conn:?}");
+        }
+    }
+
+    /// Both applications finish what they began and read all there is; then nothing may be left.
+    pub(crate) fn wind_up(mut self) {
+        self.open_pipes();
         for round in 0.. {
             assert!(round < 100_000, "it never ends: {:?}", self.halves);
-            while self.pair.step() {
-                // After each step: what one end sends in the next may rest on what the other sent in this.
-                self.observe();
-            }
-            self.observe();
+            self.drive();
             for side in [CLIENT, SERVER] {
                 self.accept(side);
                 for id in self.held[side as usize].clone() {

@@ -1,14 +1,13 @@
 //! Against tungstenite: what one writes the other reads, and of bytes that nobody wrote both think the same.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use tokio_tungstenite::tungstenite::{
-    Error, Message, WebSocket,
-    error::ProtocolError,
+    Message,
     protocol::{
-        CloseFrame, Role, WebSocketConfig,
+        CloseFrame,
         frame::{
             Frame, FrameHeader,
             coding::{CloseCode, Data, OpCode},
@@ -17,20 +16,15 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    super::{
-        FramedSocket,
-        read::{Item, Reader},
-    },
+    super::FramedSocket,
     SIDES,
+    agree::{End, Heard, LIMIT, agree, ours, run, theirs, tungstenite},
     chopped::Chopped,
 };
 use crate::{
     proto::{MessageBuf, Side},
     socket::{Outgoing, Socket},
 };
-
-/// Small, so that it is met.
-const LIMIT: usize = 600;
 
 /// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
 fn cases() -> ProptestConfig {
@@ -42,135 +36,6 @@ fn cases() -> ProptestConfig {
         config.rng_seed = RngSeed::Fixed(0x5eed);
     }
     config
-}
-
-/// What a reader understands, and what ends it.
-type Understood = (Vec<Heard>, End);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Heard {
-    Message(Bytes),
-    Ping(Bytes),
-    Pong(Bytes),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
-    /// Of the stream, perhaps within a frame or a message.
-    Eof,
-    Close(Option<u16>, String),
-    Text,
-    /// What came is not WebSocket, or too large.
-    Refused(String),
-}
-
-fn ours(side: Side, input: &[u8], chops: &[usize]) -> Understood {
-    let mut io = Chopped::new(input, chops);
-    let mut reader = Reader::new(!side, &[], LIMIT as u64);
-    let mut heard = Vec::new();
-    loop {
-        while let Some(item) = reader.next() {
-            heard.push(match item {
-                Item::Message(message) => Heard::Message(message),
-                Item::Ping(payload) => Heard::Ping(payload),
-                Item::Pong(payload) => Heard::Pong(payload),
-                Item::Close { code, reason } => return (heard, End::Close(code, reason)),
-                Item::Text => return (heard, End::Text),
-                Item::TooLarge => return (heard, End::Refused("too large".into())),
-                Item::Garbage(words) => return (heard, End::Refused(words.into())),
-            });
-        }
-        match reader.poll_fill(&mut io, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(0)) => return (heard, End::Eof),
-            Poll::Ready(Ok(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn role(side: Side) -> Role {
-    match side {
-        Side::Client => Role::Client,
-        Side::Server => Role::Server,
-    }
-}
-
-fn tungstenite(side: Side, io: Chopped) -> WebSocket<Chopped> {
-    let config = WebSocketConfig::default();
-    let config = config.max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
-    WebSocket::from_raw_socket(io, role(side), Some(config))
-}
-
-fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
-    let mut socket = tungstenite(side, Chopped::new(input, chops));
-    let mut heard = Vec::new();
-    loop {
-        heard.push(match socket.read() {
-            Ok(Message::Binary(message)) => Heard::Message(message),
-            Ok(Message::Ping(payload)) => Heard::Ping(payload),
-            Ok(Message::Pong(payload)) => Heard::Pong(payload),
-            Ok(Message::Text(_)) => return (heard, End::Text),
-            Ok(Message::Close(None)) => return (heard, End::Close(None, String::new())),
-            Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
-                return (heard, End::Close(Some(code.into()), reason.as_str().to_owned()));
-            }
-            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-                return (heard, End::Eof);
-            }
-            Err(error @ (Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_))) => {
-                return (heard, End::Refused(error.to_string()));
-            }
-            other => panic!("{other:?}"),
-        });
-    }
-}
-
-/// What tungstenite makes of a Close whose code it does not let pass.
-fn is_bad_code(end: &End) -> bool {
-    *end == End::Close(Some(1002), "Protocol violation".into())
-}
-
-/// Whether the two understand the same. Where they need not is written here.
-fn agree(side: Side, input: &[u8], chops: &[usize]) -> Result<(), TestCaseError> {
-    let (ours, our_end) = ours(side, input, chops);
-    let (theirs, their_end) = theirs(side, input, chops);
-    let context = format!("{our_end:?} and {their_end:?}");
-    match (&our_end, &their_end) {
-        // Ours has no text, and says so at its first frame. Theirs goes on: until that message ends nothing but
-        // control frames can come.
-        (End::Text, _) => {
-            prop_assert!(theirs.starts_with(&ours), "{}", context);
-            let rest = &theirs[ours.len()..];
-            prop_assert!(
-                !rest.iter().any(|heard| matches!(heard, Heard::Message(_))),
-                "{}",
-                context
-            );
-            return Ok(());
-        }
-        // Theirs lets lengths pass that take more bytes than they need (RFC 6455 §5.2). Of a control frame ours
-        // does not even read them.
-        (End::Refused(words), _)
-            if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
-        {
-            prop_assert!(theirs.starts_with(&ours), "{}", context);
-            return Ok(());
-        }
-        // Theirs changes codes that cannot be sent into one that can, where ours refuses them.
-        (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
-        // This one was registered after RFC 6455: theirs does not know it.
-        (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
-        // Ours refuses as soon as a header shows it, theirs once the frame is whole.
-        (End::Refused(_), End::Eof) => {
-            let longer = [input, &[0; LIMIT + 14]].concat();
-            let (_, end) = self::theirs(side, &longer, &[]);
-            prop_assert!(matches!(end, End::Refused(_)), "{}, and then {:?}", context, end);
-        }
-        (End::Refused(_), End::Refused(_)) => {}
-        (ours, theirs) => prop_assert_eq!(ours, theirs),
-    }
-    prop_assert_eq!(ours, theirs, "{}", context);
-    Ok(())
 }
 
 fn side() -> impl Strategy<Value = Side> {
@@ -384,7 +249,7 @@ proptest! {
         mask in any::<[u8; 4]>(),
         chops in chops(),
     ) {
-        agree(side, &wire(side, frames, mask), &chops)?;
+        agree(side, &wire(side, frames, mask), &chops);
     }
 
     #[test]
@@ -399,7 +264,7 @@ proptest! {
         for (at, mutation) in &mutations {
             mutate(&mut bytes, *at, mutation);
         }
-        agree(side, &bytes, &chops)?;
+        agree(side, &bytes, &chops);
     }
 
     #[test]
@@ -408,7 +273,21 @@ proptest! {
         bytes in vec(prop_oneof![any::<u8>(), proptest::sample::select(vec![0x82, 0x89, 0x00, 0x80])], 0..300),
         chops in chops(),
     ) {
-        agree(side, &bytes, &chops)?;
+        agree(side, &bytes, &chops);
+    }
+
+    #[test]
+    fn of_any_input_of_the_fuzzer_both_understand_the_same(data in vec(any::<u8>(), 0..300)) {
+        run(&data);
+    }
+}
+
+#[test]
+fn of_what_the_fuzzer_has_kept_both_understand_the_same() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/framed");
+    // The package that is published has no corpus.
+    for input in std::fs::read_dir(corpus).into_iter().flatten() {
+        run(&std::fs::read(input.unwrap().path()).unwrap());
     }
 }
 
@@ -441,6 +320,6 @@ fn the_differences_are_these() {
     ] {
         assert_eq!(ours(Side::Client, &input, &[]), (vec![], our_end), "{input:x?}");
         assert_eq!(theirs(Side::Client, &input, &[]), their, "{input:x?}");
-        agree(Side::Client, &input, &[]).unwrap();
+        agree(Side::Client, &input, &[]);
     }
 }
