@@ -62,6 +62,8 @@ struct Case {
     /// Bytes of each stream that the peer has sent.
     sent: BTreeMap<StreamId, u64>,
     last_message: Vec<u8>,
+    /// The next stream of a flood, above those that are mostly spoken of.
+    flooded: u64,
     /// All streams that the application holds, and those whose end it waits for.
     held: Vec<StreamId>,
     watched: Vec<StreamId>,
@@ -104,6 +106,7 @@ impl Case {
             now: Duration::ZERO,
             sent: BTreeMap::new(),
             last_message: Vec::new(),
+            flooded: 6,
             held: Vec::new(),
             watched: Vec::new(),
             opened: 0,
@@ -228,7 +231,8 @@ impl Case {
                     self.message(message);
                 }
             }
-            17..20 => self.peer_socket(input),
+            17 => self.flood(input),
+            18..20 => self.peer_socket(input),
             20..26 => {
                 for _ in 0..=input.below(4) {
                     self.transmit();
@@ -247,6 +251,25 @@ impl Case {
                     self.stream_call(id, input);
                 }
             },
+        }
+    }
+
+    /// Streams that are opened and given up, as many as the peer likes.
+    fn flood(&mut self, input: &mut Input<'_>) {
+        for _ in 0..input.pick(&[1, 100, 50_000]) {
+            if self.conn.close_reason().is_some() {
+                return;
+            }
+            let id = StreamId::new(!self.side, Dir::Bi, self.flooded);
+            self.flooded += 1;
+            let (code, qmux) = (VarInt::default(), self.wire == Wire::QMux);
+            let open = match qmux {
+                true => Frame::Stream { id, offset: Some(0), data: Bytes::new(), fin: false },
+                false => Frame::MaxStreamData { id, credit: Credit::More(9) },
+            };
+            let final_size = qmux.then_some(0);
+            let reset = Frame::ResetStream { id, code, final_size, reliable_size: 0 };
+            self.say(&[open, reset, Frame::StopSending { id, code }]);
         }
     }
 
