@@ -2,7 +2,7 @@
 //! each step, and what must have come of it in the end.
 
 use crate::support::{
-    world::{Op, World},
+    world::{Ending, Op, World},
     *,
 };
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
@@ -39,7 +39,21 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (side(), nth()).prop_map(|(s, n)| Op::Announce(s, n)),
         1 => (side(), 0usize..2_000).prop_map(|(s, len)| Op::Datagram(s, len)),
         1 => (side(), proptest::option::of(1usize..5_000)).prop_map(|(s, width)| Op::Pipe(s, width)),
+        1 => (side(), nth(), 0u64..5_000).prop_map(|(s, n, at)| Op::ResetAt(s, n, at)),
+        1 => (side(), 100u64..50_000).prop_map(|(s, window)| Op::Window(s, window)),
+        1 => (side(), 0u64..6).prop_map(|(s, count)| Op::Limit(s, count)),
+        1 => (0u64..300).prop_map(Op::Pass),
         8 => (1usize..6).prop_map(Op::Steps),
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    let side = || prop_oneof![Just(CLIENT), Just(SERVER)];
+    prop_oneof![
+        5 => Just(Ending::WindUp),
+        1 => Just(Ending::Cut),
+        1 => side().prop_map(Ending::Close),
+        1 => side().prop_map(Ending::Shutdown),
     ]
 }
 
@@ -69,12 +83,13 @@ proptest! {
         send_buffer in prop_oneof![1usize..10, 100usize..10_000],
         latency in prop_oneof![Just(0u64), 1u64..100],
         ops in vec(op(), 1..150),
+        ending in ending(),
     ) {
         let wire = if js_ws { Wire::JsWs } else { Wire::QMux };
         let mut world = World::new(wire, (window, max_window, budget), send_buffer, latency);
         for op in &ops {
             world.apply(op);
         }
-        world.wind_up();
+        world.end(ending);
     }
 }

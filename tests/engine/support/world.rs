@@ -121,7 +121,7 @@ impl World {
         latency: u64,
     ) -> Self {
         let mut config = Config::default();
-        // js-ws refuses what is above the limit, which is another story (tests/limits.rs).
+        // As with Op::Limit.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
             .stream_window(window)
@@ -262,6 +262,8 @@ impl World {
                 self.largest_window = self.largest_window.max(bytes);
                 self.pair.end(side).conn.set_stream_window(bytes);
             }
+            // js-ws refuses what is above the limit, which is another story (tests/engine/limits.rs).
+            Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {
                     self.pair.end(side).conn.set_max_concurrent(dir, count);
@@ -509,7 +511,7 @@ impl World {
     }
 
     /// Both applications finish what they began and read all there is; then nothing may be left.
-    pub(crate) fn wind_up(mut self) {
+    fn wind_up(mut self) {
         self.open_pipes();
         for round in 0.. {
             assert!(round < 100_000, "it never ends: {:?}", self.halves);

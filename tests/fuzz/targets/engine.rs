@@ -361,11 +361,9 @@ impl Case {
         self.heap.of(|| match what {
             0..4 => drop(conn.send_stream(id).write(&vec![5; len])),
             12..14 => drop(conn.send_stream(id).write_chunk(&mut vec![5; len].into())),
-            14..16 => {
-                // As the documentation asks.
-                if conn.send_stream(id).room().is_ok_and(|room| room > 0) {
-                    let _ = conn.send_stream(id).append_chunk(vec![5; len].into());
-                }
+            // Of what has no room, as the documentation asks, nothing.
+            14..16 if conn.send_stream(id).room().is_ok_and(|room| room > 0) => {
+                let _ = conn.send_stream(id).append_chunk(vec![5; len].into());
             }
             4..12 => drop(conn.recv_stream(id).read(1 + len)),
             16..20 => {
@@ -544,6 +542,5 @@ fn parameters(input: &mut Input<'_>) -> TransportParameters {
         max_datagram_frame_size: number(input),
         max_record_size: number(input).max(16_382),
         reset_stream_at: input.flag(),
-        ..TransportParameters::default()
     }
 }

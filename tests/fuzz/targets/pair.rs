@@ -1,6 +1,6 @@
 //! Two engines, their two applications, and a link of any width and length, all of which do anything.
 
-use wsmux::proto::{Dir, Wire};
+use wsmux::proto::Dir;
 
 use super::input::Input;
 use crate::support::{
@@ -35,13 +35,13 @@ pub(crate) fn run(data: &[u8]) {
         if input.is_empty() {
             break;
         }
-        let op = op(&mut input, wire, most);
+        let op = op(&mut input, most);
         world.apply(&op);
     }
     world.end(ending);
 }
 
-fn op(input: &mut Input<'_>, wire: Wire, most: usize) -> Op {
+fn op(input: &mut Input<'_>, most: usize) -> Op {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);
     let nth = if what < 28 { input.below(8) } else { 0 };
@@ -64,8 +64,7 @@ fn op(input: &mut Input<'_>, wire: Wire, most: usize) -> Op {
         29 => Op::Pipe(side, input.flag().then(|| 1 + input.below(5_000))),
         30 => Op::Pass(input.between(0, 500)),
         31 => Op::Window(side, input.pick(&WINDOWS[2..])),
-        // js-ws refuses what is above the limit, which is another story (tests/engine/limits.rs).
-        32 if wire == Wire::QMux => Op::Limit(side, input.between(0, 6)),
+        32 => Op::Limit(side, input.between(0, 6)),
         _ => Op::Steps(1),
     }
 }
