@@ -5,7 +5,7 @@ use wsmux::proto::{Frame, Wire};
 
 use crate::support::encode;
 
-// SPEC.md: C-33, Q-5, Q-11, J-4.
+/// Demands C-33, Q-5, Q-11, J-4.
 pub(crate) fn run(wire: Wire, data: &[u8]) {
     let mut message = Bytes::copy_from_slice(data);
     loop {

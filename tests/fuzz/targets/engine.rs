@@ -38,7 +38,7 @@ const MAX: u64 = VarInt::MAX.into_inner();
 /// RFC 9000 §4.6.
 const MAX_COUNT: u64 = 1 << 60;
 
-// SPEC.md: C-27, C-32, C-33, C-53, C-54, Q-3, Q-9, W-11.
+/// Demands C-27, C-32, C-33, C-53, C-54, Q-3, Q-9, W-11.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut case = Case::new(&mut input);

@@ -14,7 +14,7 @@ const MAX_OPS: usize = 2_000;
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
 const BUDGETS: [u64; 5] = [0, 1, 100, 5_000, 100_000];
 
-// SPEC.md: C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, J-28, Q-9, Q-26.
+/// Demands C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, J-28, Q-9, Q-26.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let wire = input.pick(&WIRES);
