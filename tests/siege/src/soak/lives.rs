@@ -18,7 +18,8 @@ use wsmux::{ConnectionError, WebSocketConnection, Wire};
 
 use super::{
     link::{Link, World},
-    play::{self, Wrong},
+    play,
+    script::Wrong,
     tally::{Tally, count},
 };
 

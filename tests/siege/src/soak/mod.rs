@@ -5,6 +5,7 @@
 mod link;
 mod lives;
 mod play;
+mod script;
 mod tally;
 
 use std::{

@@ -7,142 +7,21 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use wsmux::{ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, Wire, WriteError};
+use wsmux::{ReadError, RecvStream, SendStream, WebSocketConnection, Wire, WriteError};
 
 use super::{
     lives::Fate,
+    script::{End, HEADER, KINDS, Kind, ONE_WAY, Script, Wrong, ends, must},
     tally::{Tally, count},
 };
 use crate::pattern;
 
-/// What no end of a connection excuses.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Wrong(String);
-
-fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
-    if holds { Ok(()) } else { Err(Wrong(what())) }
-}
-
-/// An end other than the script's. That of a connection may come as a reset first, when its handles are dropped one
-/// by one; nothing makes up for a FIN at the wrong place.
-fn ends(
-    script: Script,
-    (read, end): (u64, End),
-    expected: impl FnOnce(u64, &End) -> bool,
-) -> Result<u64> {
-    if expected(read, &end) {
-        return Ok(read);
-    }
-    let what = format!("{script:?} after {read}: {end:?}");
-    match end {
-        End::Reset(_) => bail!(what),
-        _ => Err(Wrong(what).into()),
-    }
-}
-
-/// The longest stream: four windows.
-const LONGEST: u64 = 4 << 20;
-const HEADER: usize = 25;
 const HANGS: Duration = Duration::from_secs(120);
-
-/// What is to become of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    /// The acceptor sends back what comes.
-    Echo,
-    /// It says how much came, in the end.
-    Count,
-    /// It reads now and then only.
-    Stall,
-    /// It sends.
-    Source,
-    /// The opener resets after `cut` bytes.
-    Reset,
-    /// It drops its sending half then.
-    DropSend,
-    /// The acceptor stops after `cut` bytes.
-    Stop,
-    /// It drops its receiving half then.
-    DropRecv,
-    /// The acceptor sends, and resets after `cut` bytes.
-    SourceReset,
-    /// The acceptor sends, and the opener stops after `cut` bytes.
-    SourceStop,
-}
-
-const KINDS: [Kind; 10] = [
-    Kind::Echo,
-    Kind::Count,
-    Kind::Stall,
-    Kind::Source,
-    Kind::Reset,
-    Kind::DropSend,
-    Kind::Stop,
-    Kind::DropRecv,
-    Kind::SourceReset,
-    Kind::SourceStop,
-];
-/// Those that need no answer.
-const ONE_WAY: [Kind; 5] = [Kind::Stall, Kind::Reset, Kind::DropSend, Kind::Stop, Kind::DropRecv];
-
-#[derive(Debug, Clone, Copy)]
-struct Script {
-    kind: Kind,
-    seed: u64,
-    len: u64,
-    cut: u64,
-}
-
-impl Script {
-    fn random(rng: &mut StdRng, kinds: &[Kind]) -> Self {
-        // As many short ones as long ones, at every scale.
-        let len = rng.random_range(0..=LONGEST) >> rng.random_range(0..22);
-        Self {
-            kind: kinds[rng.random_range(0..kinds.len())],
-            seed: rng.random(),
-            len,
-            cut: rng.random_range(0..=len),
-        }
-    }
-
-    fn header(self) -> Bytes {
-        let mut header = vec![self.kind as u8];
-        header.extend([self.seed, self.len, self.cut].iter().flat_map(|part| part.to_be_bytes()));
-        header.into()
-    }
-
-    fn parse(header: [u8; HEADER]) -> Result<Self, Wrong> {
-        let kind = KINDS.get(usize::from(header[0])).copied();
-        let kind = kind.ok_or_else(|| Wrong(format!("a stream of kind {}", header[0])))?;
-        let number = |nth: usize| {
-            let bytes = header[1 + nth * 8..][..8].iter();
-            bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
-        };
-        Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
-    }
-
-    /// For resets and stops; within what js-ws carries.
-    fn code(self) -> VarInt {
-        VarInt::from_u32((self.seed % 900) as u32 + 1)
-    }
-}
-
-/// How reading ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Fin,
-    Reset(VarInt),
-    /// As much as was wanted.
-    Enough,
-}
 
 struct Player {
     connection: WebSocketConnection,

@@ -1,0 +1,129 @@
+//! What is to become of a stream, as its opener tells its acceptor, and what may become of it.
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use rand::{RngExt, rngs::StdRng};
+use wsmux::VarInt;
+
+/// The longest stream: four windows.
+const LONGEST: u64 = 4 << 20;
+pub const HEADER: usize = 25;
+
+/// What is to become of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The acceptor sends back what comes.
+    Echo,
+    /// It says how much came, in the end.
+    Count,
+    /// It reads now and then only.
+    Stall,
+    /// It sends.
+    Source,
+    /// The opener resets after `cut` bytes.
+    Reset,
+    /// It drops its sending half then.
+    DropSend,
+    /// The acceptor stops after `cut` bytes.
+    Stop,
+    /// It drops its receiving half then.
+    DropRecv,
+    /// The acceptor sends, and resets after `cut` bytes.
+    SourceReset,
+    /// The acceptor sends, and the opener stops after `cut` bytes.
+    SourceStop,
+}
+
+pub const KINDS: [Kind; 10] = [
+    Kind::Echo,
+    Kind::Count,
+    Kind::Stall,
+    Kind::Source,
+    Kind::Reset,
+    Kind::DropSend,
+    Kind::Stop,
+    Kind::DropRecv,
+    Kind::SourceReset,
+    Kind::SourceStop,
+];
+/// Those that need no answer.
+pub const ONE_WAY: [Kind; 5] =
+    [Kind::Stall, Kind::Reset, Kind::DropSend, Kind::Stop, Kind::DropRecv];
+
+#[derive(Debug, Clone, Copy)]
+pub struct Script {
+    pub kind: Kind,
+    pub seed: u64,
+    pub len: u64,
+    pub cut: u64,
+}
+
+impl Script {
+    pub fn random(rng: &mut StdRng, kinds: &[Kind]) -> Self {
+        // As many short ones as long ones, at every scale.
+        let len = rng.random_range(0..=LONGEST) >> rng.random_range(0..22);
+        Self {
+            kind: kinds[rng.random_range(0..kinds.len())],
+            seed: rng.random(),
+            len,
+            cut: rng.random_range(0..=len),
+        }
+    }
+
+    pub fn header(self) -> Bytes {
+        let mut header = vec![self.kind as u8];
+        header.extend([self.seed, self.len, self.cut].iter().flat_map(|part| part.to_be_bytes()));
+        header.into()
+    }
+
+    pub fn parse(header: [u8; HEADER]) -> Result<Self, Wrong> {
+        let kind = KINDS.get(usize::from(header[0])).copied();
+        let kind = kind.ok_or_else(|| Wrong(format!("a stream of kind {}", header[0])))?;
+        let number = |nth: usize| {
+            let bytes = header[1 + nth * 8..][..8].iter();
+            bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
+        };
+        Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
+    }
+
+    /// For resets and stops; within what js-ws carries.
+    pub fn code(self) -> VarInt {
+        VarInt::from_u32((self.seed % 900) as u32 + 1)
+    }
+}
+
+/// How reading ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    Fin,
+    Reset(VarInt),
+    /// As much as was wanted.
+    Enough,
+}
+
+/// What no end of a connection excuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
+pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err(Wrong(what())) }
+}
+
+/// An end other than the script's. That of a connection may come as a reset first, when its handles are dropped one
+/// by one; nothing makes up for a FIN at the wrong place.
+pub fn ends(
+    script: Script,
+    (read, end): (u64, End),
+    expected: impl FnOnce(u64, &End) -> bool,
+) -> Result<u64> {
+    if expected(read, &end) {
+        return Ok(read);
+    }
+    let what = format!("{script:?} after {read}: {end:?}");
+    match end {
+        End::Reset(_) => bail!(what),
+        _ => Err(Wrong(what).into()),
+    }
+}
