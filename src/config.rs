@@ -116,8 +116,8 @@ impl Config {
     /// Past it the connection closes with
     /// [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody
     /// waits for does more work than its peer (CVE-2023-44487). A burst of ten times the streams that may be open at
-    /// once, and of at least 1000, is let pass; and each stream that was served makes good for four that were
-    /// cancelled. So more is wanted only of a peer that cancels nearly all that it asks for, as one may that
+    /// once, and of at least 1000, is let pass; and each stream that was answered, or read to its end, makes good for
+    /// four that were cancelled. So more is wanted only of a peer that cancels nearly all that it asks for, as one may that
     /// asks several servers and takes the first answer.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;

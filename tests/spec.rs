@@ -13,7 +13,7 @@
 //! The quote is the whole item, without the source in brackets at its end; it may go on over several lines.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -301,4 +301,33 @@ fn the_source_of_a_requirement_is_no_part_of_it() {
         - **[W-1]** It MUST NOT.\n- **[W-2]** It may.\n";
     assert_eq!(requirements(page, &mut faults).len(), 2);
     assert_eq!(faults.len(), 3, "{faults:?}");
+}
+
+/// The tests that the chapter on threats names: each in backticks, behind the file it is in, or behind another of it.
+fn tests_of_the_threats() -> BTreeSet<(String, String)> {
+    let chapter = fs::read_to_string(root().join("src/manual/threats.rs")).expect("the chapter");
+    let mut named = BTreeSet::new();
+    for line in chapter.lines() {
+        let mut file = None;
+        for word in line.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                file = Some(word);
+            } else if let Some(file) = file {
+                named.insert((file.to_owned(), word.to_owned()));
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn each_test_that_the_chapter_on_threats_names_is_there() {
+    let named = tests_of_the_threats();
+    assert!(named.len() > 20, "{named:?}");
+    for (file, test) in named {
+        let places = ["tests", "src"].map(|place| root().join(place).join(&file));
+        let text = places.iter().find_map(|path| fs::read_to_string(path).ok());
+        let text = text.unwrap_or_else(|| panic!("{file} is not there"));
+        assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
+    }
 }

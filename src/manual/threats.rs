@@ -13,18 +13,18 @@
 //!
 //! | budget | at once | each second | and with useful work |
 //! |---|---|---|---|
-//! | streams cancelled before they were served | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
+//! | streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
 //! | streams refused at our limit (js-ws) | 10000 | 1000 | 1 a frame |
-//! | grants | 10000 | 10000 | as stream data was sent |
-//! | blocked frames | 1000 | 100 | 1 a frame |
+//! | grants | 10000, and 2 a stream | 10000 | as stream data was sent |
+//! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
 //! | pings of both kinds, and pongs that nobody asked for | 1000 | 100 | 1 a frame |
 //! | frames without effect | 1000 | 100 | 1 a frame |
-//! | frames of ended streams | 10000 | 1000 | 1 a frame, 2 for each of ours |
+//! | frames of ended streams | 10000, and 2 a stream | 1000 | 1 a frame, 2 for each of ours |
 //! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
 //!
 //! So a peer that does something useful meets none of them at any speed, and a peer that is slow meets none
-//! in any time: a client that cancels four of five calls, one that writes or reads single bytes, traffic that is shaped by
-//! padding, a ping beside each message. The budgets are far from what each costs: what comes back in a second is about a
+//! in any time: a client that cancels four of five calls, or runs into its deadlines on all of them, one that writes or reads
+//! single bytes, traffic that is shaped by padding, a ping beside each message. The budgets are far from what each costs: what comes back in a second is about a
 //! hundredth of a core at most, so a peer that stays within all of them is a peer that one can have thousands of.
 //!
 //! Past a budget the connection closes with
@@ -38,7 +38,7 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same (C-62) | the same |
+//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
 //! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse.rs` `a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-31) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR (Q-35), refusal (J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
@@ -70,7 +70,8 @@
 //! | a length of 2^63 - 1, or just above the limit | known by the header, 1009 (W-6, W-7); memory grows with what has come | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
 //! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | empty fragments without end | at most 1000 in a message (W-30) | the same |
-//! | a text message | closes with 1002 (W-2) | the same |
+//! | a message that comes byte by byte and never ends | one is kept, and grows with what has come (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
+//! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
 //! | a Close that is never answered | the close wait (C-50) | `engine/close.rs` |
@@ -115,6 +116,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! All clients behind one address translator or proxy count as one address, and one that is refused keeps its place for up
+//! to a second more, to read why: fewer than a handful each would let one of them keep its neighbours out.
 //!
 //! Then the product of connections and of what each may hold ([`flow_control`](super::flow_control)) is what an attacker
 //! with enough addresses can make the server hold; smaller windows and fewer streams make it less. A limit on streams is

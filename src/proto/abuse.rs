@@ -19,7 +19,7 @@ pub(super) const MAX_REFUSALS: usize = 1_024;
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Load {
-    /// A stream that the peer opened, and cancelled before it was served.
+    /// A stream that the peer opened and gave up, and of which nothing was read or answered.
     Cancelled,
     /// A stream that the peer opened past a limit that it cannot know, and that had to be refused.
     Refused,
@@ -42,6 +42,8 @@ struct Budget {
     name: &'static str,
     /// At once.
     burst: u64,
+    /// And so many more for each stream of the time when there were most of them.
+    for_each_stream: u64,
     /// And so many more each second, whatever else happens.
     per_second: u64,
     /// And so many more in all, by the useful work so far.
@@ -62,6 +64,10 @@ const ANSWERS: u64 = 2;
 /// Five streams of which four are cancelled are still a use of the connection: searches as one types, requests to
 /// several servers of which the first answer counts.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
+
+/// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
+/// that a tick of the application's has used up its credit, that it is stopped. A stream costs more memory than this.
+const FOR_EACH_STREAM: u64 = 2;
 
 /// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
@@ -89,7 +95,13 @@ impl Load {
     const COUNT: usize = Self::Padding as usize + 1;
 
     fn budget(self) -> Budget {
-        let budget = |name, (burst, per_second), earned| Budget { name, burst, per_second, earned };
+        let budget = |name, (burst, per_second), earned| {
+            let for_each_stream = match self {
+                Self::Grant | Self::Blocked | Self::Late => FOR_EACH_STREAM,
+                _ => 0,
+            };
+            Budget { name, burst, for_each_stream, per_second, earned }
+        };
         match self {
             // The true burst and rate are settings.
             Self::Cancelled => budget("cancelled streams", (0, 0), |work| {
@@ -97,7 +109,9 @@ impl Load {
             }),
             // A refusal makes us send, so what we sent does not count here.
             Self::Refused => budget("refused streams", IN_FLIGHT, |work| work.received),
-            Self::Grant => budget("grants", GRANTS, |work| work.grants),
+            Self::Grant => {
+                budget("grants", GRANTS, |work| work.grants + work.bytes_sent / BYTES_FOR_A_GRANT)
+            }
             // One for each limit reached: each limit was a frame of ours, and is used up by frames of the peer's.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
             // Ten a second are many; but some measure the path beside each message.
@@ -120,10 +134,12 @@ struct Work {
     received: u64,
     /// Frames about streams that left.
     sent: u64,
-    /// Streams of the peer's that ended otherwise than by its cancelling them.
+    /// Streams of the peer's that were answered, or read to their end.
     served: u64,
-    /// How many grants all that was worth.
+    /// How many grants the streams and frames were worth.
     grants: u64,
+    /// Bytes of stream data that left.
+    bytes_sent: u64,
 }
 
 /// What has been spent of one budget.
@@ -141,6 +157,7 @@ struct Account {
 pub(super) struct Abuse {
     accounts: [Account; Load::COUNT],
     work: Work,
+    most_streams: u64,
     cancelled_burst: u64,
     /// `None` lets the peer cancel as it likes.
     cancelled_per_second: Option<u64>,
@@ -151,10 +168,15 @@ pub(super) struct Abuse {
 }
 
 impl Abuse {
-    pub(super) fn new(cancelled_per_second: Option<u64>, grants_by_read: bool) -> Self {
+    pub(super) fn new(
+        cancelled_per_second: Option<u64>,
+        grants_by_read: bool,
+        now: Duration,
+    ) -> Self {
         Self {
-            accounts: Default::default(),
+            accounts: [Account { settled: now, ..Account::default() }; Load::COUNT],
             work: Work::default(),
+            most_streams: 0,
             cancelled_burst: MIN_CANCELLED_BURST,
             cancelled_per_second,
             grants_by_read,
@@ -173,15 +195,22 @@ impl Abuse {
         self.work.received += 1;
     }
 
-    /// A stream was opened, by either end: its other end may grant credit to it at once.
-    pub(super) fn stream_opened(&mut self) {
+    /// A stream was opened, by either end, and so many are open now: its other end may grant credit to it at once.
+    pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
+        self.most_streams = self.most_streams.max(open as u64);
     }
 
-    /// A stream of the peer's is over, and not because the peer cancelled it.
+    /// A stream of the peer's is over, and was answered or read to its end.
     pub(super) fn stream_served(&mut self) {
         self.work.served += 1;
+    }
+
+    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether there were too
+    /// many is looked at when it opens the next.
+    pub(super) fn stream_cancelled(&mut self) {
+        self.spend(Load::Cancelled, 1);
     }
 
     /// A frame about a stream left, which is no data.
@@ -193,10 +222,17 @@ impl Abuse {
     /// it send single bytes, and that earns nothing.
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool) {
         self.work.sent += 1;
+        self.work.bytes_sent += bytes as u64;
         self.work.grants += match self.grants_by_read {
             true => bytes as u64,
-            false => u64::from(!cut) + bytes as u64 / BYTES_FOR_A_GRANT,
+            false => u64::from(!cut),
         };
+    }
+
+    fn spend(&mut self, load: Load, amount: u64) {
+        self.useless += 1;
+        let spent = &mut self.accounts[load as usize].spent;
+        *spent = spent.saturating_add(amount);
     }
 
     /// The peer has caused useless work of one kind.
@@ -206,17 +242,21 @@ impl Abuse {
         amount: u64,
         now: Duration,
     ) -> Result<(), TransportError> {
-        self.useless += 1;
-        let account = &mut self.accounts[load as usize];
-        account.spent = account.spent.saturating_add(amount);
+        self.spend(load, amount);
+        self.check(load, now)
+    }
+
+    /// Whether the budget for this lasts.
+    pub(super) fn check(&mut self, load: Load, now: Duration) -> Result<(), TransportError> {
         let budget = load.budget();
         let (burst, per_second) = match load {
             Load::Cancelled => match self.cancelled_per_second {
                 Some(per_second) => (self.cancelled_burst, per_second),
                 None => return Ok(()),
             },
-            _ => (budget.burst, budget.per_second),
+            _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
+        let account = &mut self.accounts[load as usize];
         // What came back is counted when it is needed: mostly never.
         if account.spent <= burst || account.settle(&budget, per_second, &self.work, now) <= burst {
             return Ok(());
@@ -269,7 +309,7 @@ mod tests {
     #[test]
     fn at_the_rate_a_budget_lasts_for_ever_and_above_it_does_not() {
         for (gap, lasts) in [(10, true), (9, false)] {
-            let mut abuse = Abuse::new(None, false);
+            let mut abuse = Abuse::new(None, false, Duration::ZERO);
             let count = 20_000;
             let charged =
                 (0..count).take_while(|n| abuse.charge(Load::Ping, 1, ms(n * gap)).is_ok());
@@ -279,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_long_silence_is_worth_one_burst_and_not_more() {
-        let mut abuse = Abuse::new(None, false);
+        let mut abuse = Abuse::new(None, false, Duration::ZERO);
         assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
         let again = burst(&mut abuse, Load::Ping, YEARS);
         assert!((RARE.0..=2 * RARE.0).contains(&again), "{again}");
@@ -289,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_useful_work_earned_is_spent_once() {
-        let mut abuse = Abuse::new(None, false);
+        let mut abuse = Abuse::new(None, false, Duration::ZERO);
         assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
         (0..500).for_each(|_| abuse.useful_frame());
         let again = burst(&mut abuse, Load::Ping, ms(0));
@@ -299,8 +339,36 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_began_long_ago_gives_no_more_than_one_that_begins_now() {
+        let mut abuse = Abuse::new(None, false, YEARS);
+        assert_eq!(burst(&mut abuse, Load::Ping, YEARS), RARE.0);
+    }
+
+    #[test]
+    fn something_may_be_said_of_each_stream_twice_without_anything_useful_between() {
+        let mut abuse = Abuse::new(None, false, Duration::ZERO);
+        (1..=100_000).for_each(|open| abuse.stream_opened(open));
+        (0..100_000).for_each(|_| abuse.useful_frame());
+        for load in [Load::Grant, Load::Blocked, Load::Late] {
+            // More than twice, even: what was done before counts once.
+            let said = burst(&mut abuse, load, Duration::ZERO);
+            assert!(said >= 200_000, "{load:?}: {said}");
+        }
+        assert!(burst(&mut abuse, Load::Ping, Duration::ZERO) < 4_000, "not about streams");
+    }
+
+    #[test]
+    fn grants_come_back_for_each_64_bytes_however_they_were_cut() {
+        let mut abuse = Abuse::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
+        (0..128).for_each(|_| abuse.data_sent(63, true));
+        let again = burst(&mut abuse, Load::Grant, Duration::ZERO);
+        assert!((125..=126).contains(&again), "{again}");
+    }
+
+    #[test]
     fn the_reason_names_the_budget() {
-        let mut abuse = Abuse::new(Some(0), false);
+        let mut abuse = Abuse::new(Some(0), false, Duration::ZERO);
         for (load, name) in [(Load::Cancelled, "cancelled streams"), (Load::Grant, "grants")] {
             let error = (0..).find_map(|_| abuse.charge(load, 1, ms(0)).err()).unwrap();
             assert!(error.reason.contains(name), "{error}");

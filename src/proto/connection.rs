@@ -129,7 +129,7 @@ impl Connection {
                 false => MAX_MESSAGE,
             },
             max_datagram_frame: 0,
-            streams: Streams::new(&config, side, wire),
+            streams: Streams::new(&config, side, wire, now),
             datagrams: Datagrams::new(config.datagram_receive_buffer, config.datagram_send_buffer),
             timers: Timers::new(
                 now,
@@ -380,8 +380,11 @@ impl Connection {
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        self.streams.abuse.useful_frame();
-        self.datagrams.receive(data, whole, &mut self.events);
+        // One that pushes out another, or says nothing, may be the application's affair, but makes good for nothing.
+        let says_something = !data.is_empty();
+        if self.datagrams.receive(data, whole, &mut self.events) && says_something {
+            self.streams.abuse.useful_frame();
+        }
         Ok(())
     }
 

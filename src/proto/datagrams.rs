@@ -68,17 +68,19 @@ impl Datagrams {
         }
     }
 
-    /// A datagram came, cut from a message of `whole` bytes.
-    pub(super) fn receive(&mut self, datagram: Bytes, whole: usize, events: &mut Events) {
+    /// A datagram came, cut from a message of `whole` bytes. Says whether there was room for it.
+    pub(super) fn receive(&mut self, datagram: Bytes, whole: usize, events: &mut Events) -> bool {
         // A slice would keep the whole message alive, and the queue's bound would be a lie.
         let datagram = match datagram.len() * 2 < whole {
             true => Bytes::copy_from_slice(&datagram),
             false => datagram,
         };
-        self.dropped_incoming += self.incoming.push(datagram);
+        let dropped = self.incoming.push(datagram);
+        self.dropped_incoming += dropped;
         if std::mem::take(&mut self.reader_waits) {
             events.push(Event::DatagramReceived);
         }
+        dropped == 0
     }
 
     pub(super) fn read(&mut self) -> Option<Bytes> {

@@ -111,10 +111,13 @@ impl Peer {
 
 /// A connection, and its raw peer, which is `side`.
 async fn scene(side: Side, wire: Wire) -> (Peer, WebSocketConnection) {
+    scene_with(side, wire, &Config::default()).await
+}
+
+async fn scene_with(side: Side, wire: Wire, config: &Config) -> (Peer, WebSocketConnection) {
     let (peer, ours) = tcp_streams().await;
-    let config = Config::default();
-    let ours = websocket(ours, !side, wire, &config).await;
-    let ours = connection(ours, !side, wire, &config);
+    let ours = websocket(ours, !side, wire, config).await;
+    let ours = connection(ours, !side, wire, config);
     let mut peer = Peer { stream: peer, side, wire };
     if let Some(hello) = hello(side, wire) {
         peer.frame(FIN | BINARY, &hello).await;
@@ -251,9 +254,6 @@ async fn what_is_not_websocket_ends_its_connection_with_1002() {
     }
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
-/// close by the peer.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[tokio::test]
 async fn a_client_ends_the_connection_to_a_server_that_masks() {
     for wire in WIRES {
@@ -265,6 +265,9 @@ async fn a_client_ends_the_connection_to_a_server_that_masks() {
     }
 }
 
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
+/// close by the peer.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[tokio::test]
 async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
     for wire in WIRES {
@@ -303,6 +306,32 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 assert!(matches!(read, Err(ReadError::ConnectionLost(_))), "{text}: {read:?}");
             }
         }
+    }
+}
+
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
+/// transport.
+#[tokio::test]
+async fn a_message_that_trickles_is_no_sign_of_life() {
+    let mut config = Config::default();
+    config.max_idle_timeout(Some(Duration::from_millis(300)));
+    for wire in WIRES {
+        let (mut peer, ours) = scene_with(Side::Client, wire, &config).await;
+        let header = peer.header(FIN | BINARY, 60_000);
+        peer.bytes(&header).await;
+        let trickle = async {
+            // Until the other end has had enough.
+            while peer.stream.write_all(&[0]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            std::future::pending().await
+        };
+        let reason = tokio::select! {
+            () = trickle => unreachable!("it has no end"),
+            reason = tokio::time::timeout(Duration::from_secs(60), ours.closed()) => reason,
+        };
+        let reason = reason.expect("it ends although bytes come");
+        assert!(matches!(reason, ConnectionError::TimedOut(_)), "{wire:?}: {reason:?}");
     }
 }
 

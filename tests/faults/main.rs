@@ -1,7 +1,8 @@
 //! Bad networks on a real kernel: its TCP between two network namespaces, with loss, delay, a narrow link, black holes
 //! and RSTs between them. The same stories in virtual time are in `tests/engine/faults.rs`.
 //!
-//! Needs Linux, root, iproute2, iptables and /dev/net/tun; says MISSING, loudly, where the kernel refuses something.
+//! Needs Linux, root, iproute2, iptables and /dev/net/tun, which `./test` looks for. Where the kernel has no netem or tbf,
+//! a test of them says MISSING, to be seen with `--nocapture`.
 
 #[path = "../interop/interop.rs"]
 mod interop;

@@ -64,6 +64,7 @@ impl Streams {
     fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.draining;
+        self.abuse.check(Load::Cancelled, self.now)?;
         let count = self.counts.of(side, dir);
         let first = if self.caps.stream_limits {
             if id.index() >= count.told {
@@ -110,15 +111,6 @@ impl Streams {
 
     fn charge(&mut self, load: Load) -> Result<(), TransportError> {
         self.abuse.charge(load, 1, self.now)
-    }
-
-    /// The peer has given up a stream before it got or was read a byte of it. Once for each stream.
-    fn cancelled(&mut self, key: usize) -> Result<(), TransportError> {
-        let stream = &mut self.slab[key];
-        if stream.id.initiator() == self.side || std::mem::replace(&mut stream.cancelled, true) {
-            return Ok(());
-        }
-        self.charge(Load::Cancelled)
     }
 
     /// Whether a frame of this wire that is not a grant can be the first of a stream.
@@ -175,7 +167,6 @@ impl Streams {
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         // Whoever stopped the stream himself is being answered, and does not answer in turn.
         let unprovoked = recv.wants_credit();
-        let unread = recv.credit.consumed() == 0;
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
             self.charge(Load::Empty)?;
         } else {
@@ -185,8 +176,8 @@ impl Streams {
             if unprovoked && self.caps.answers_ends {
                 self.pend(key, |pending| pending.reset_answer = Some(code));
             }
-            if unprovoked && unread && self.is_unanswered(key) {
-                self.cancelled(key)?;
+            if unprovoked {
+                self.slab[key].given_up = true;
             }
         }
         self.reap(key);
@@ -217,18 +208,12 @@ impl Streams {
         Ok(())
     }
 
-    /// Whether nothing of our sending half has left, where there is one.
-    fn is_unanswered(&self, key: usize) -> bool {
-        self.slab[key].send.as_ref().is_none_or(|send| send.credit.used() == 0 && !send.is_done())
-    }
-
     fn stopped_by_peer(
         &mut self,
         key: usize,
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let unanswered = self.is_unanswered(key);
         let stream = &mut self.slab[key];
         let id = stream.id;
         let Some(send) = &mut stream.send else { return Ok(()) };
@@ -245,9 +230,10 @@ impl Streams {
         }
         self.send_buffered -= dropped;
         stream.ticket = None;
+        stream.given_up = true;
         self.unblock(key);
         self.pend(key, |pending| pending.reset = true);
-        if unanswered { self.cancelled(key) } else { Ok(()) }
+        Ok(())
     }
 
     pub(in crate::proto) fn on_max_stream_data(

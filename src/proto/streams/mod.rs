@@ -27,7 +27,7 @@ pub use app::{RecvStream, SendEnd, SendStream};
 use self::{
     credit::{RecvCredit, SendCredit},
     limits::Counts,
-    recv::Recv,
+    recv::{Recv, WasRead},
     schedule::{Schedule, Ticket},
     send::Send,
     tuning::Tuning,
@@ -67,8 +67,8 @@ struct Stream {
     /// The application has no further use for the half: it let go of it, or has learnt of its end.
     send_released: bool,
     recv_released: bool,
-    /// The peer, which opened it, gave it up before it was served (C-62).
-    cancelled: bool,
+    /// The peer reset its half, or stopped ours (C-62).
+    given_up: bool,
 }
 
 #[derive(Debug)]
@@ -140,7 +140,7 @@ const SPARE_STREAMS: usize = 64;
 const SPARE_TICKETS: usize = 64;
 
 impl Streams {
-    pub(super) fn new(config: &Config, side: Side, wire: Wire) -> Self {
+    pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Duration) -> Self {
         let caps = wire.capabilities();
         let local = config.parameters();
         let max_concurrent =
@@ -169,10 +169,10 @@ impl Streams {
             data_blocked: None,
             refusals: VecDeque::new(),
             refused: 0,
-            abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit),
+            abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit, now),
             unflushed: false,
             flush_wanted: false,
-            now: Duration::ZERO,
+            now,
             blocked_by_stream: StopwatchSum::default(),
             blocked_by_connection: Stopwatch::default(),
             send_buffered: 0,
@@ -256,12 +256,12 @@ impl Streams {
             pending: Pending::default(),
             send_released: !sends,
             recv_released: !receives,
-            cancelled: false,
+            given_up: false,
         };
         let key = self.slab.insert(stream);
         self.keys.insert(id, key);
         self.counts.of(id.initiator(), id.dir()).live += 1;
-        self.abuse.stream_opened();
+        self.abuse.stream_opened(self.slab.len());
         // A larger window than was declared is told at once; of an own stream nothing can be told before its
         // first frame.
         let grown =
@@ -377,8 +377,14 @@ impl Streams {
             return;
         }
         let id = stream.id;
-        if id.initiator() != self.side && !stream.cancelled {
-            self.abuse.stream_served();
+        if id.initiator() != self.side {
+            let answered = stream.send.as_ref().is_some_and(Send::was_of_use);
+            let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
+            if answered || read == WasRead::Whole {
+                self.abuse.stream_served();
+            } else if stream.given_up && read == WasRead::Nothing {
+                self.abuse.stream_cancelled();
+            }
         }
         self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
         self.slab.remove(key);

@@ -31,6 +31,17 @@ pub(super) struct Recv {
     pub(super) credit: RecvCredit,
     /// The application found nothing to read and waits to be told.
     waiting: bool,
+    was_read: WasRead,
+}
+
+/// How much of what the peer sent the application has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum WasRead {
+    #[default]
+    Nothing,
+    Some,
+    /// At least one byte, and all of them, up to the end.
+    Whole,
 }
 
 /// What became of an end that the peer announced.
@@ -44,7 +55,13 @@ pub(super) enum Ended {
 
 impl Recv {
     pub(super) fn new(credit: RecvCredit) -> Self {
-        Self { state: RecvState::Receiving, buffer: Buffer::default(), credit, waiting: false }
+        Self {
+            state: RecvState::Receiving,
+            buffer: Buffer::default(),
+            credit,
+            waiting: false,
+            was_read: WasRead::Nothing,
+        }
     }
 
     pub(super) fn state(&self) -> RecvState {
@@ -62,6 +79,10 @@ impl Recv {
             credit: self.credit.left(),
             window: self.credit.window(),
         }
+    }
+
+    pub(super) fn was_read(&self) -> WasRead {
+        self.was_read
     }
 
     /// Whether nothing remains to happen.
@@ -211,10 +232,18 @@ impl Recv {
         if !self.buffer.is_empty() {
             let data = self.buffer.pop(max);
             self.credit.consume(data.len() as u64);
+            self.was_read = match self.state == RecvState::Complete && self.buffer.is_empty() {
+                true => WasRead::Whole,
+                false => WasRead::Some,
+            };
             return Ok(Some(data));
         }
         match self.state {
             RecvState::Complete => {
+                // The end may have come behind the last byte, by itself.
+                if self.was_read == WasRead::Some {
+                    self.was_read = WasRead::Whole;
+                }
                 self.state = RecvState::Done;
                 Ok(None)
             }

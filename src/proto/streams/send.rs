@@ -88,6 +88,11 @@ impl Send {
         matches!(self.state, Ready | Finishing | ResettingAt { .. })
     }
 
+    /// Whether the peer got something by it: bytes, or an end that says that there are none.
+    pub(super) fn was_of_use(&self) -> bool {
+        self.credit.used() > 0 || self.state == SendState::Finished
+    }
+
     /// Whether the peer has been told nothing of the half.
     pub(super) fn is_unseen(&self) -> bool {
         self.credit.used() == 0 && !self.is_done()

@@ -28,6 +28,9 @@ const ALONE: Duration = Duration::from_secs(5);
 /// What an attacker that has gone leaves behind for this long is left behind for good.
 const AFTER: Duration = Duration::from_secs(2);
 
+/// In so many seconds the honest client connects at least once more, whatever else the machine does.
+const CONNECTS_WITHIN: u64 = 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
@@ -87,12 +90,30 @@ impl Attack {
             _ => 32 * MIB,
         }
     }
+
+    /// The budget that it has to run into.
+    fn budget(self) -> Option<&'static str> {
+        match self {
+            Self::OpenReset => Some("cancelled streams"),
+            Self::StopRepeated => Some("frames of ended streams"),
+            Self::WsPing | Self::QxPing => Some("pings"),
+            Self::OneByteGrants => Some("grants"),
+            Self::EmptyFrames => Some("frames without effect"),
+            Self::Padding => Some("padding"),
+            Self::Blocked => Some("blocked frames"),
+            // What is read is of use to somebody, and the rest is bounded otherwise.
+            Self::StopSending | Self::TinyMessages | Self::Datagrams | Self::NeverReads => None,
+            Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => None,
+            Self::ComeAndGo => None,
+        }
+    }
 }
 
 /// One attack, and what came of it.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     attack: Attack,
+    seconds: u64,
     /// Resident memory of the victim, in bytes.
     before: u64,
     peak: u64,
@@ -116,8 +137,16 @@ impl Outcome {
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
-            if done.bytes == 0 || done.calls == 0 || done.connects == 0 {
+            // It connects now and then only.
+            let connects = done.connects > 0 || self.seconds < CONNECTS_WITHIN;
+            if done.bytes == 0 || done.calls == 0 || !connects {
                 faults.push("the honest client was not served".to_owned());
+            }
+        }
+        if let Some(budget) = self.attack.budget() {
+            let told = |end: &String| end.contains("EXCESSIVE_LOAD") && end.ends_with(budget);
+            if !self.told.ends.keys().any(told) {
+                faults.push(format!("the attacker was not told of its budget of {budget}"));
             }
         }
         faults.dedup();
@@ -174,7 +203,8 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     alone.add(honest.ask().await?);
     honest.end().await?;
     victim.end().await?;
-    Ok(Outcome { attack, before, peak, after, limit: attack.limit(), alone, beside, told })
+    let limit = attack.limit();
+    Ok(Outcome { attack, seconds, before, peak, after, limit, alone, beside, told })
 }
 
 /// The attacker's process.

@@ -172,6 +172,11 @@ impl Player {
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
+            // The acceptor that only sends may be done, and gone, before this end.
+            (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
+                Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
             (_, Ok(())) if finishes => Ok(send.finish()?),
             (_, written) => Ok(written?),
         }
