@@ -90,6 +90,14 @@ fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.recv_stream(id).release();
 }
 
+/// The application of many an example: it takes no notice of the error, and says that it is done.
+fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
+    let _ = peer.conn.recv_stream(id).read(100);
+    let _ = peer.conn.send_stream(id).write(b"an error");
+    let _ = peer.conn.send_stream(id).finish();
+    let_go(peer, id);
+}
+
 /// The peer gives up a request that it has just made: whole, or before its end.
 fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
     let id = bidi(CLIENT, index);
@@ -114,9 +122,9 @@ fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -129,11 +137,36 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     }
 }
 
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_request_that_is_reset_is_cancelled_although_an_application_answers_it() {
+    for wire in WIRES {
+        let most = flood(peer(wire), "cancelled streams", |peer, index| {
+            let id = bidi(CLIENT, index);
+            match wire {
+                Wire::QMux => peer.send(&[stream(id, 0, b"?", false), reset(id, 8, 1)]),
+                _ => peer.send(&[ack(id, 1 << 16), error_read(id, 8)]),
+            }
+            if peer.conn.close_reason().is_none() {
+                accept(peer, id);
+                answer_all_the_same(peer, id);
+                peer.said();
+                if wire == Wire::JsWs {
+                    peer.send(&[Frame::FinReceived { id }]);
+                }
+            }
+        });
+        assert_eq!(most, 1_001, "{wire:?}");
+    }
+}
+
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -150,9 +183,9 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_ever() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -161,9 +194,9 @@ fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_e
     });
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -188,9 +221,9 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 
 /// On js-ws there is no other way to use a stream in one direction only.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -214,9 +247,9 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 
 /// A backend stands still, and every call on it runs into its deadline.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -233,9 +266,9 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 
 /// Each is taken from what it was to be worth: four more that are cancelled at once.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -262,9 +295,9 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     assert_eq!(most, 3_003);
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -277,9 +310,9 @@ fn streams_of_our_own_may_be_stopped_unserved() {
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours,
-/// and nothing was read or sent on it; it MUST count as served when something was sent on it, or it was read to its
-/// end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
+/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
+/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
 #[test]
 fn the_limit_on_cancelled_streams_is_a_setting_and_its_burst_follows_the_stream_limit() {

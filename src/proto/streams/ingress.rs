@@ -177,7 +177,7 @@ impl Streams {
                 self.pend(key, |pending| pending.reset_answer = Some(code));
             }
             if unprovoked {
-                self.slab[key].given_up = true;
+                self.give_up(key);
             }
         }
         self.reap(key);
@@ -208,6 +208,12 @@ impl Streams {
         Ok(())
     }
 
+    /// Whatever the application makes of it: who answers after that answers nobody.
+    fn give_up(&mut self, key: usize) {
+        let stream = &mut self.slab[key];
+        stream.given_up |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
+    }
+
     fn stopped_by_peer(
         &mut self,
         key: usize,
@@ -218,6 +224,7 @@ impl Streams {
         let id = stream.id;
         let Some(send) = &mut stream.send else { return Ok(()) };
         let dropped = send.buffered();
+        let of_use = send.was_of_use();
         // What has ended already needs no answer: none would come to an end.
         if send.reset(code, ResetBy::Peer).is_err() {
             return self.charge(Load::Late);
@@ -229,8 +236,8 @@ impl Streams {
             events.push(Event::Ended { id });
         }
         self.send_buffered -= dropped;
+        stream.given_up |= !of_use;
         stream.ticket = None;
-        stream.given_up = true;
         self.unblock(key);
         self.pend(key, |pending| pending.reset = true);
         Ok(())

@@ -67,7 +67,7 @@ struct Stream {
     /// The application has no further use for the half: it let go of it, or has learnt of its end.
     send_released: bool,
     recv_released: bool,
-    /// The peer reset its half, or stopped ours (C-62).
+    /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
     given_up: bool,
 }
 
@@ -378,7 +378,7 @@ impl Streams {
         }
         let id = stream.id;
         if id.initiator() != self.side {
-            let answered = stream.send.as_ref().is_some_and(Send::was_of_use);
+            let answered = !stream.given_up && stream.send.as_ref().is_some_and(Send::was_of_use);
             let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
             if answered || read == WasRead::Whole {
                 self.abuse.stream_served();
