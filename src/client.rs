@@ -2,7 +2,6 @@
 
 mod builder;
 mod dial;
-mod error;
 #[cfg(feature = "http2")]
 mod http2;
 mod proxy;
@@ -24,18 +23,15 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode, head
 #[cfg(feature = "http2")]
 pub use self::http2::Http2Client;
 pub use self::{
-    builder::WebSocketClientBuilder,
-    dial::ConnectAttempts,
-    error::ConnectError,
-    socket_options::SocketOptions,
-    verify::{Rejection, VerifyServer, VerifyServerError},
+    builder::WebSocketClientBuilder, dial::ConnectAttempts, socket_options::SocketOptions,
+    verify::VerifyServer,
 };
 use self::{
     proxy::{Tunnel, Via},
     verify::Verifier,
 };
 use crate::{
-    Config, ConnectionInfo, WebSocketConnection,
+    Config, ConnectError, ConnectionInfo, VerifyServerError, WebSocketConnection,
     handshake::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     Config, ConnectionInfo, RecvStream, SendStream, WebSocketStream,
@@ -12,6 +12,7 @@ use crate::{
         self, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, SendDatagramError, Side,
         StreamId, VarInt, Wire,
     },
+    runtime::Instant,
     shared::{ConnectionRef, Shared, State},
     socket::Socket,
     sync, trace,
@@ -26,7 +27,7 @@ pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
     /// A connection over a WebSocket whose handshake is done. To be called within a tokio runtime, in which
-    /// the connection's task then runs. It does not wait for the peer: see [`established`](Self::established).
+    /// the connection's task then runs; in a web page it is the browser's. It does not wait for the peer: see [`established`](Self::established).
     pub fn from_socket(
         socket: impl Socket + Unpin,
         side: Side,
@@ -36,7 +37,8 @@ impl WebSocketConnection {
     ) -> Self {
         #[cfg(feature = "qlog")]
         let qlog = config.qlog.clone();
-        let engine = proto::Connection::new(config, side, wire, Duration::ZERO);
+        let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
+        engine.set_socket_capabilities(socket.capabilities());
         let shared = Shared::new(engine, Instant::now(), info);
         let handle = ConnectionRef::new(shared.clone());
         #[cfg(feature = "qlog")]
@@ -396,6 +398,7 @@ impl WebSocketConnection {
     }
 
     /// What the handles share, for whoever is no handle that would keep the connection open.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
     }

@@ -8,13 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::yield_now,
-    time::{Instant, Sleep},
-};
-
 use crate::{
     proto::{MessageBuf, SocketError, Transmit},
+    runtime::{Instant, Sleep, sleep, yield_now},
     shared::{Shared, State},
     socket::{Incoming, Outgoing, Socket},
 };
@@ -345,7 +341,7 @@ struct Alarm {
 impl Alarm {
     fn new() -> Self {
         // It is armed before it is looked at.
-        Self { timer: Box::pin(tokio::time::sleep(Duration::ZERO)), armed: None }
+        Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
     }
 
     /// Whether it rings. It may be early: deadlines mostly move away, and a look at the engine costs less than

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::http::{Extensions, HeaderMap, Request};
+
+use crate::http::{Extensions, HeaderMap, Request};
 
 /// What the handshake of a connection said. Cheap to clone.
 ///

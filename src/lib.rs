@@ -47,6 +47,14 @@
 //! What goes over the wire, on either of the two [wires](Wire), stands in [SPEC.md]. The engine alone, without
 //! sockets, clocks and tasks, is [`proto`].
 //!
+//! # In a web page
+//!
+//! On `wasm32-unknown-unknown` it is the same connection over the browser's WebSocket, in a window or a worker, with
+//! the default features and `futures-io`, `web-transport` and `tracing`; the others are an error of the compiler. What a
+//! page may not do is not there: a server, headers, certificates, proxies, addresses. The browser's WebSocket is used
+//! where it was opened, so the futures of a client are not `Send` there; connections and streams are. Timers of a
+//! hidden page go off late: what that means stands in SPEC.md, §8.4, and at `BrowserApi`.
+//!
 //! # Features
 //!
 //! | feature | | what it brings |
@@ -69,15 +77,22 @@
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
 // Without its features, half of what these pages link to is not there.
-#![cfg_attr(not(feature = "tls"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    any(not(feature = "tls"), target_family = "wasm"),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", not(target_family = "wasm")))]
 pub mod axum;
-#[cfg(feature = "blocking")]
+#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 pub mod blocking;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", target_family = "wasm"))]
+mod browser;
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod client;
 mod config;
+#[cfg(feature = "tokio")]
+mod connect_error;
 #[cfg(feature = "tokio")]
 mod connection;
 #[cfg(feature = "tokio")]
@@ -86,24 +101,26 @@ mod driver;
 mod error;
 #[cfg(feature = "futures-io")]
 mod futures_io;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod handshake;
-#[cfg(feature = "hyper")]
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
 pub mod hyper;
 #[cfg(feature = "tokio")]
 mod info;
-#[cfg(all(any(doc, doctest), feature = "tls"))]
+#[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
 pub mod proto;
-#[cfg(feature = "qlog")]
+#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;
 #[cfg(feature = "tokio")]
 mod reconnect;
 #[cfg(feature = "tokio")]
 mod recv_stream;
 #[cfg(feature = "tokio")]
-mod send_stream;
+mod runtime;
 #[cfg(feature = "tokio")]
+mod send_stream;
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod server;
 #[cfg(feature = "tokio")]
 mod shared;
@@ -112,44 +129,55 @@ pub mod socket;
 #[cfg(feature = "tokio")]
 mod stream;
 #[cfg(feature = "tokio")]
+mod subprotocols;
+#[cfg(feature = "tokio")]
 mod sync;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod tls;
 #[cfg(feature = "tokio")]
 mod trace;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod upgraded;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 
-#[cfg(feature = "http2")]
+#[cfg(all(feature = "http2", not(target_family = "wasm")))]
 pub use client::Http2Client;
 pub use config::Config;
-#[cfg(feature = "qlog")]
+#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]
 pub use web_transport::WebTransportError;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", target_family = "wasm"))]
+pub use {
+    ::http,
+    browser::{BrowserApi, WebSocketClient, WebSocketClientBuilder},
+};
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use {
     client::{
-        ConnectAttempts, ConnectError, Rejection, SocketOptions, VerifyServer, VerifyServerError,
-        WebSocketClient, WebSocketClientBuilder,
+        ConnectAttempts, SocketOptions, VerifyServer, WebSocketClient, WebSocketClientBuilder,
     },
+    server::{
+        AcceptError, BindError, Connecting, Listener, ShutdownReport, WebSocketAcceptor,
+        WebSocketServer, WebSocketServerBuilder, authorize,
+    },
+};
+#[cfg(feature = "tokio")]
+pub use {
+    connect_error::{ConnectError, Rejection, VerifyServerError},
     connection::WebSocketConnection,
     error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
-    handshake::BuildError,
     info::ConnectionInfo,
     reconnect::{
         ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient,
         ReconnectingClientBuilder,
     },
     recv_stream::RecvStream,
+    runtime::{MaybeSend, MaybeSync},
     send_stream::SendStream,
-    server::{
-        AcceptError, BindError, Connecting, Listener, ShutdownReport, WebSocketAcceptor,
-        WebSocketServer, WebSocketServerBuilder, authorize,
-    },
     stream::{JoinError, WebSocketStream},
+    subprotocols::BuildError,
 };
 
 pub use proto::{
@@ -160,14 +188,29 @@ pub use proto::{
 };
 
 /// The attribute for implementations of [`VerifyServer`].
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use async_trait::async_trait;
 /// The TLS library whose configurations a client and a server take.
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 pub use rustls;
 /// The WebSocket library whose sockets [`WebSocketConnection::from_websocket`] takes.
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use tokio_tungstenite;
 /// The types of HTTP's headers and statuses.
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use tokio_tungstenite::tungstenite::http;
+
+#[cfg(all(
+    target_family = "wasm",
+    any(
+        feature = "blocking",
+        feature = "hyper",
+        feature = "axum",
+        feature = "http2",
+        feature = "qlog"
+    )
+))]
+compile_error!(
+    "a web page has no threads to block, no files and no sockets of its own: on wasm32 wsmux has none of the \
+     features `blocking`, `hyper`, `axum`, `http2` and `qlog`"
+);

@@ -2,13 +2,12 @@
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{broadcast, watch},
-    task::AbortHandle,
-    time::{Instant, sleep},
-};
+use tokio::sync::{broadcast, watch};
 
-use crate::{ConnectError, ConnectionError, InFlight, WebSocketClient, WebSocketConnection};
+use crate::{
+    ConnectError, ConnectionError, InFlight, WebSocketClient, WebSocketConnection,
+    runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
+};
 
 /// Events that wait for a slow listener; a loss is three of them, so these are the last twenty.
 const EVENTS: usize = 64;
@@ -85,8 +84,8 @@ impl ReconnectingClient {
     /// [`connect`](WebSocketClient::connect) has. It is dropped when the client is.
     pub fn with_dialer<D, F>(dial: D) -> ReconnectingClientBuilder
     where
-        D: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<WebSocketConnection, ConnectError>> + Send + 'static,
+        D: Fn() -> F + MaybeSend + MaybeSync + 'static,
+        F: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend + 'static,
     {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
     }
@@ -228,17 +227,31 @@ impl ReconnectEvents {
     }
 }
 
-type Dialing = Pin<Box<dyn Future<Output = Result<WebSocketConnection, ConnectError>> + Send>>;
+/// An attempt.
+trait Attempt: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend {}
+
+impl<T> Attempt for T where T: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend
+{}
+
+/// What makes an attempt.
+trait Dial: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync {}
+
+impl<T: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync> Dial for T {}
+
+/// Whether to go on after an error.
+trait Rule<E>: Fn(&E) -> bool + MaybeSend + MaybeSync {}
+
+impl<E, T: Fn(&E) -> bool + MaybeSend + MaybeSync> Rule<E> for T {}
 
 /// Sets up a [`ReconnectingClient`].
 #[must_use]
 pub struct ReconnectingClientBuilder {
-    dial: Box<dyn Fn() -> Dialing + Send + Sync>,
+    dial: Box<dyn Dial>,
     initial_delay: Duration,
     max_delay: Duration,
     max_attempts: Option<u32>,
-    retry_if: Box<dyn Fn(&ConnectError) -> bool + Send + Sync>,
-    reconnect_if: Box<dyn Fn(&ConnectionError) -> bool + Send + Sync>,
+    retry_if: Box<dyn Rule<ConnectError>>,
+    reconnect_if: Box<dyn Rule<ConnectionError>>,
 }
 
 impl fmt::Debug for ReconnectingClientBuilder {
@@ -252,7 +265,7 @@ impl fmt::Debug for ReconnectingClientBuilder {
 }
 
 impl ReconnectingClientBuilder {
-    fn new(dial: Box<dyn Fn() -> Dialing + Send + Sync>) -> Self {
+    fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
             // A hiccup is over after a quarter of a second, on average.
@@ -261,7 +274,7 @@ impl ReconnectingClientBuilder {
             max_delay: Duration::from_secs(30),
             max_attempts: None,
             retry_if: Box::new(ConnectError::is_retryable),
-            reconnect_if: Box::new(|_| true),
+            reconnect_if: Box::new(|_: &ConnectionError| true),
         }
     }
 
@@ -291,7 +304,7 @@ impl ReconnectingClientBuilder {
     /// Whether to try again after this error of an attempt. Default [`ConnectError::is_retryable`].
     pub fn retry_if(
         mut self,
-        is_retryable: impl Fn(&ConnectError) -> bool + Send + Sync + 'static,
+        is_retryable: impl Fn(&ConnectError) -> bool + MaybeSend + MaybeSync + 'static,
     ) -> Self {
         self.retry_if = Box::new(is_retryable);
         self
@@ -301,19 +314,19 @@ impl ReconnectingClientBuilder {
     /// [`close`](WebSocketConnection::close), which is the way to have a new one.
     pub fn reconnect_if(
         mut self,
-        dials_again: impl Fn(&ConnectionError) -> bool + Send + Sync + 'static,
+        dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
     ) -> Self {
         self.reconnect_if = Box::new(dials_again);
         self
     }
 
-    /// Starts dialling, in a task of the tokio runtime in which this is to be called. With the client comes all
+    /// Starts dialling, in a task of the tokio runtime in which this is to be called, or of the page. With the client comes all
     /// that happens to it; who does not care drops the events.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
         let (tell_state, state) = watch::channel(State::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
         let events = tell.downgrade();
-        let task = tokio::spawn(self.run(tell_state, tell)).abort_handle();
+        let task = spawn_abortable(self.run(tell_state, tell));
         let client = ReconnectingClient(Arc::new(Inner { state, events, task }));
         (client, ReconnectEvents { receiver: Some(receiver) })
     }
@@ -354,7 +367,7 @@ impl ReconnectingClientBuilder {
                     attempt = attempt.saturating_add(1);
                 }
             }
-            let delay = self.longest_delay(failures).mul_f64(rand::random());
+            let delay = self.longest_delay(failures).mul_f64(random());
             failures = failures.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
             sleep(delay).await;

@@ -10,11 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
     proto::{Connection, ConnectionError, Event, SendEnd},
+    runtime::Instant,
     sync::{AtomicUsize, Mutex, MutexGuard},
     trace,
 };
@@ -186,6 +187,7 @@ impl Shared {
     }
 
     /// Keeps this for as long as the connection lives, which may be over already.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn keep(&self, kept: Kept) {
         let mut state = self.lock();
         // Its drop may lock, as that of a waker.
@@ -369,6 +371,7 @@ impl ConnectionRef {
     }
 
     /// What it refers to, for whoever is no handle.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn without_handle(&self) -> Arc<Shared> {
         self.0.clone()
     }

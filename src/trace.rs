@@ -1,9 +1,13 @@
 //! What the feature `tracing` records: the macro and the calls. The events' names, levels and fields stand in
 //! the manual's chapter on observability, which is to be changed with them.
 
+#[cfg(not(target_family = "wasm"))]
+mod server;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::server::*;
 use crate::{
-    AcceptError, ConnectError, ConnectionInfo, Side, StreamId, VarInt, Wire, proto::WriteError,
-    shared::Shared,
+    ConnectError, ConnectionInfo, Side, StreamId, VarInt, Wire, proto::WriteError, shared::Shared,
 };
 
 /// `event!(DEBUG, "name", field = value)`, or with a connection's [`Shared`](crate::shared::Shared) before it
@@ -81,22 +85,6 @@ pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo)
     );
 }
 
-/// The system gives no more sockets for now.
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn accept_paused(error: &std::io::Error) {
-    event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
-}
-
-/// A client was closed, for its address has its share of connections.
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
-    event!(
-        DEBUG,
-        "server.address_limit",
-        remote_address = remote_address.map(::tracing::field::display)
-    );
-}
-
 /// A connection's qlog could not be written.
 #[cfg(feature = "qlog")]
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
@@ -126,32 +114,6 @@ pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
                 side = "Client",
                 host = host,
                 port = port,
-                error = &*error.to_string()
-            );
-        }
-    }
-}
-
-/// A server got no connection of a client.
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
-    #[cfg(feature = "tracing")]
-    match error {
-        AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
-            event!(
-                DEBUG,
-                "handshake.refused",
-                side = "Server",
-                remote_address = remote_address.map(::tracing::field::display),
-                error = &*error.to_string()
-            );
-        }
-        _ => {
-            event!(
-                DEBUG,
-                "handshake.failed",
-                side = "Server",
-                remote_address = remote_address.map(::tracing::field::display),
                 error = &*error.to_string()
             );
         }

@@ -11,8 +11,9 @@ use super::tls::LazyConfig;
 use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClient};
 use crate::{
     BuildError, Config,
-    handshake::{Subprotocols, add_header, proxy::Proxy},
+    handshake::{add_header, proxy::Proxy},
     proto::Wire,
+    subprotocols::Subprotocols,
 };
 
 /// Sets up a [`WebSocketClient`].
@@ -162,11 +163,7 @@ impl WebSocketClientBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // W-12, W-13. Names are looked at even where they are not offered.
-        let offered = match (self.subprotocols.names(), self.wire) {
-            (Ok(_) | Err(BuildError::NoSubprotocol), Wire::JsWs) => Vec::new(),
-            (names, _) => names?,
-        };
+        let offered = self.subprotocols.offered(self.wire)?;
         #[cfg(feature = "tls")]
         let proxy_trust = match (self.proxy_tls_config, &self.trust) {
             (Some(config), _) => crate::tls::Trust::Config(config),

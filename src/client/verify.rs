@@ -1,12 +1,12 @@
 //! The application's own look at a server.
 
-use std::{error::Error, fmt, ops::Deref, sync::Arc};
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::http::Response;
 
-use crate::ConnectionInfo;
+use crate::{ConnectionInfo, VerifyServerError};
 
 /// An application's own check of a server, besides that of TLS: see
 /// [`verify_server`](crate::WebSocketClientBuilder::verify_server).
@@ -81,40 +81,6 @@ pub trait VerifyServer: Send + Sync + 'static {
     ) -> Result<(), VerifyServerError> {
         let _ = (response, info);
         Ok(())
-    }
-}
-
-/// What a [`VerifyServer`] fails with: any error, or words, by `into()`.
-pub type VerifyServerError = Box<dyn Error + Send + Sync>;
-
-/// The error of a [`VerifyServer`]. Cheap to clone; it dereferences to the error itself, which can be downcast.
-#[derive(Clone)]
-pub struct Rejection(Arc<dyn Error + Send + Sync>);
-
-impl From<VerifyServerError> for Rejection {
-    fn from(error: VerifyServerError) -> Self {
-        Self(error.into())
-    }
-}
-
-// Not an `Error` itself: that would stand between `ConnectError::source` and the application's own type.
-impl Deref for Rejection {
-    type Target = dyn Error + Send + Sync;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
-
-impl fmt::Debug for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
-use crate::{client::ConnectError, proto::Wire};
+use crate::{ConnectError, proto::Wire, subprotocols::agreed};
 
 /// Where a URL leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,17 +223,7 @@ pub(crate) fn selected(
         None if response.contains_key(name) => return invalid("more than one subprotocol"),
         None => None,
     };
-    let expected = match (&selected, wire) {
-        // W-15.
-        (selected, Wire::JsWs) => selected.is_none(),
-        // W-14.
-        (None, _) => false,
-        (Some(selected), _) => offered.contains(selected),
-    };
-    match expected {
-        true => Ok(selected),
-        false => Err(ConnectError::Subprotocol { offered: offered.to_vec(), selected }),
-    }
+    agreed(selected, wire, offered)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use super::{BuildError, client::Target};
-use crate::ConnectError;
+use super::client::Target;
+use crate::{BuildError, ConnectError};
 
 /// An HTTP proxy, and what it is to know of us.
 #[derive(Debug)]

@@ -169,6 +169,16 @@ fn websocket_code(code: VarInt) -> u16 {
     }
 }
 
+/// What a web page, which may send few codes, says in place of this one (W-27).
+pub(super) fn code_of_page(code: u16) -> u16 {
+    match code {
+        status::NORMAL => code,
+        code if status::REGISTERED.contains(&code.into()) => code,
+        status::PRIVATE..=status::LAST_PRIVATE => code,
+        _ => status::LAST_PRIVATE,
+    }
+}
+
 fn text(bytes: &[u8], max: usize) -> String {
     shorten(String::from_utf8_lossy(bytes).into_owned(), max)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    ConnectionError, ConnectionStats, Event, Frame, MessageBuf, Side, SocketError, TransportError,
-    VarInt, Wire,
+    ConnectionError, ConnectionStats, Event, Frame, MessageBuf, Side, SocketCapabilities,
+    SocketError, TransportError, VarInt, Wire,
     abuse::Load,
     close::{self, Farewell},
     code::violation,
@@ -81,6 +81,7 @@ pub struct Connection {
     side: Side,
     wire: Wire,
     caps: Capabilities,
+    socket: SocketCapabilities,
     config: Config,
     state: State,
     /// Why the connection has ended, once it has.
@@ -118,6 +119,7 @@ impl Connection {
             side,
             wire,
             caps,
+            socket: SocketCapabilities::default(),
             state: if caps.parameters { State::Handshake } else { State::Established },
             end: None,
             close_deadline: None,
@@ -142,6 +144,18 @@ impl Connection {
             blocked_by_socket: Stopwatch::default(),
             config,
             now,
+        }
+    }
+
+    /// What the socket can do, where that is not everything. To be told before anything else.
+    ///
+    /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a silent peer from one
+    /// that is gone: then neither keep-alive nor the idle timeout runs, and only the socket's end ends the connection.
+    pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
+        self.socket = socket;
+        if !socket.pings && !self.caps.ping_frames {
+            // C-47.
+            self.timers.bear_silence();
         }
     }
 
@@ -425,7 +439,11 @@ impl Connection {
                 }
             }
             State::Closing(Closing::WebSocket { code, reason }) => {
-                let (code, reason) = (*code, std::mem::take(reason));
+                let code = match self.socket.all_close_codes {
+                    true => *code,
+                    false => close::code_of_page(*code),
+                };
+                let reason = std::mem::take(reason);
                 self.state = State::Closing(Closing::AwaitPeer);
                 Some(Transmit::Close { code, reason })
             }

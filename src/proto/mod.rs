@@ -13,6 +13,7 @@ mod event;
 mod frame;
 mod message;
 pub(crate) mod params;
+mod socket;
 mod stats;
 mod stream_id;
 mod streams;
@@ -31,6 +32,7 @@ pub use self::{
     frame::{Close, Credit, Frame},
     message::MessageBuf,
     params::TransportParameters,
+    socket::SocketCapabilities,
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     streams::{RecvStream, SendEnd, SendStream},

@@ -68,6 +68,11 @@ impl Timers {
         }
     }
 
+    /// Silence proves nothing from here on, and is not broken.
+    pub(super) fn bear_silence(&mut self) {
+        (self.idle_timeout, self.keep_alive) = (None, None);
+    }
+
     /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
         self.handshake = None;

@@ -19,9 +19,8 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, server_config};
 use crate::{
-    BuildError, Config, ConnectionInfo,
-    handshake::{Subprotocols, add_header},
-    proto::Wire,
+    BuildError, Config, ConnectionInfo, handshake::add_header, proto::Wire,
+    subprotocols::Subprotocols,
 };
 
 /// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].

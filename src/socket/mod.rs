@@ -1,8 +1,13 @@
 //! What a connection needs of the WebSocket below it, and the sockets that give it.
 
+#[cfg(target_family = "wasm")]
+pub(crate) mod browser;
+#[cfg(not(target_family = "wasm"))]
 mod framed;
 mod memory;
+#[cfg(not(target_family = "wasm"))]
 mod tcp;
+#[cfg(not(target_family = "wasm"))]
 mod tungstenite;
 
 use std::{
@@ -12,18 +17,27 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
-pub use self::{
-    memory::{MemorySocket, MemoryStall, memory_pair},
-    tungstenite::TungsteniteSocket,
+pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
+#[cfg(not(target_family = "wasm"))]
+pub use self::tungstenite::TungsteniteSocket;
+pub use crate::proto::SocketCapabilities;
+use crate::{
+    proto::{MessageBuf, SocketError},
+    runtime::MaybeSend,
 };
-use crate::proto::{MessageBuf, SocketError};
 
 /// One WebSocket, after its handshake: whole messages in, whole messages out.
 ///
 /// The two directions are independent: a socket that cannot write still reads. Control frames are the
 /// socket's: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's Close.
-pub trait Socket: Send + 'static {
+pub trait Socket: MaybeSend + 'static {
+    /// What it can do besides messages; asked once, before all else. Everything, unless it says otherwise.
+    fn capabilities(&self) -> SocketCapabilities {
+        SocketCapabilities::default()
+    }
+
     /// What has come. After an error, or after the peer's Close and the end of the stream, it is not called
     /// again.
     ///

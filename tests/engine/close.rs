@@ -3,7 +3,10 @@
 use crate::support::*;
 use wsmux::{
     Config,
-    proto::{Close, ConnectionError, Dir, Frame, OpenError, SocketError, TransportErrorCode, Wire},
+    proto::{
+        Close, ConnectionError, Dir, Frame, OpenError, SocketCapabilities, SocketError,
+        TransportErrorCode, Wire,
+    },
 };
 
 fn peer(wire: Wire) -> ScriptedPeer {
@@ -38,6 +41,36 @@ fn an_applications_code_becomes_the_websockets_by_the_table() {
             let frames = [Said::Frames(vec![application_close(value, "so long")])];
             let expected = if wire == Wire::QMux { &frames[..] } else { &[] };
             assert_eq!(said, expected, "the whole code is in the frame, where there is one");
+        }
+    }
+}
+
+/// [W-27] Where the platform forbids a code, 4999 MUST be sent in its place, with the same reason. A web page may send
+/// only 1000 and 3000 to 4999.
+#[test]
+fn a_page_sends_no_code_that_its_browser_forbids() {
+    let page = SocketCapabilities { pings: false, all_close_codes: false };
+    for wire in WIRES {
+        for (value, websocket) in [(0, 1000), (42, 4042), (3_100, 3100), (1 << 40, 4999)] {
+            let mut peer = peer(wire);
+            peer.conn.set_socket_capabilities(page);
+            peer.conn.close(peer.now, code(value), "so long".into());
+            let reason = "so long".to_owned();
+            assert_eq!(peer.said().pop(), Some(Said::Close { code: websocket, reason }));
+        }
+        // 1002 and 1009 elsewhere.
+        let errors: [fn(&mut ScriptedPeer); 2] =
+            [|peer| peer.conn.handle_text(peer.now), |peer| peer.conn.handle_oversized(peer.now)];
+        for error in errors {
+            let (mut anywhere, mut in_page) = (peer(wire), peer(wire));
+            in_page.conn.set_socket_capabilities(page);
+            error(&mut anywhere);
+            error(&mut in_page);
+            let Some(Said::Close { reason, .. }) = anywhere.said().pop() else {
+                panic!("no Close")
+            };
+            assert!(!reason.is_empty());
+            assert_eq!(in_page.said().pop(), Some(Said::Close { code: 4999, reason }));
         }
     }
 }

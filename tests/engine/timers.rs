@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::*;
 use wsmux::{
     Config,
-    proto::{ConnectionError, Frame, Timeout, TransportParameters, Wire},
+    proto::{ConnectionError, Dir, Frame, SocketCapabilities, Timeout, TransportParameters, Wire},
 };
 
 /// Without the pings that windows ask for; those are in `windows`.
@@ -318,4 +318,35 @@ fn a_connection_with_no_timeout_waits_for_ever_and_still_finds_a_dead_peer_by_pi
         wait(&mut peer, secs(60));
         assert_eq!(timed_out(&peer.conn), Some(Timeout::KeepAlive));
     }
+}
+
+/// What a web page's socket can do.
+const PAGE: SocketCapabilities = SocketCapabilities { pings: false, all_close_codes: false };
+
+/// [C-47] Where the platform has no ping for the wire (js-ws in a web page), keep-alive, idle timeout and liveness
+/// MUST NOT run.
+#[test]
+fn a_page_on_js_ws_neither_breaks_silence_nor_ends_for_it() {
+    let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &config(Some(30), Some(10)));
+    peer.conn.set_socket_capabilities(PAGE);
+    // A stream that waits for its peer is no reason either.
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"no credit yet").unwrap();
+    assert_eq!(wait(&mut peer, secs(1)).len(), 1, "the stream's Ack");
+    assert_eq!(wait(&mut peer, secs(1_000_000)), []);
+    peer.assert_open("nobody can tell");
+    assert_eq!(peer.conn.poll_timeout(), None);
+}
+
+/// Its pings are frames, for which a page needs nothing of the WebSocket's.
+#[test]
+fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config(Some(30), Some(10)));
+    peer.conn.set_socket_capabilities(PAGE);
+    let said = wait(&mut peer, secs(60));
+    let [Said::Frames(ping), Said::Close { code: 4999, .. }] = &said[..] else {
+        panic!("{said:?}")
+    };
+    assert!(matches!(ping[..], [Frame::Ping(_)]), "{ping:?}");
+    assert_eq!(timed_out(&peer.conn), Some(Timeout::KeepAlive));
 }

@@ -1,11 +1,8 @@
 //! Why a client got no connection.
 
-use std::{io, sync::Arc};
+use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
 
-use tokio_tungstenite::tungstenite::http::StatusCode;
-
-use super::Rejection;
-use crate::proto::ConnectionError;
+use crate::{http::StatusCode, proto::ConnectionError};
 
 /// Connecting failed. Cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,6 +66,40 @@ pub enum ConnectError {
     Connection(#[from] ConnectionError),
 }
 
+/// What a [`VerifyServer`](crate::VerifyServer) fails with: any error, or words, by `into()`.
+pub type VerifyServerError = Box<dyn Error + Send + Sync>;
+
+/// The error of a [`VerifyServer`](crate::VerifyServer). Cheap to clone; it dereferences to the error itself, which can be downcast.
+#[derive(Clone)]
+pub struct Rejection(Arc<dyn Error + Send + Sync>);
+
+impl From<VerifyServerError> for Rejection {
+    fn from(error: VerifyServerError) -> Self {
+        Self(error.into())
+    }
+}
+
+// Not an `Error` itself: that would stand between `ConnectError::source` and the application's own type.
+impl Deref for Rejection {
+    type Target = dyn Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         Self::Io(error.into())
@@ -125,7 +156,7 @@ impl From<ConnectError> for io::Error {
 }
 
 /// Whether it is about who the two ends are, or what they can speak.
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 fn is_final_in_tls(error: &io::Error) -> bool {
     use rustls::{AlertDescription as Alert, Error};
     match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
@@ -145,7 +176,7 @@ fn is_final_in_tls(error: &io::Error) -> bool {
     }
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(all(feature = "tls", not(target_family = "wasm"))))]
 fn is_final_in_tls(_: &io::Error) -> bool {
     false
 }

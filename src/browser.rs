@@ -1,0 +1,229 @@
+//! The client in a web page, where the browser dials: names, TCP, TLS, proxies and the upgrade are its own.
+
+use std::{io, sync::Arc, time::Duration};
+
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::Url;
+
+use crate::{
+    BuildError, Config, ConnectError, ConnectionInfo, Side, WebSocketConnection, Wire,
+    runtime::{Instant, timeout},
+    socket::{
+        Socket,
+        browser::{EventSocket, StreamSocket},
+    },
+    subprotocols::{Subprotocols, agreed},
+    trace,
+};
+
+/// Which of a browser's two interfaces to a WebSocket is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrowserApi {
+    /// `WebSocket`, which every browser has. It does not say when it can take more: while more than 128 KiB wait in
+    /// it, a timer looks after them every few milliseconds, in a hidden page every second and after minutes in hiding
+    /// every minute, or when something comes. A page that is to send fast in hiding does so in a worker. And it
+    /// cannot be told to wait with what comes, which credit has to bound.
+    WebSocket,
+    /// `WebSocketStream`, which Chromium has since 124. It tells when it can take more, and reads from the network no
+    /// more than is taken from it. It is not the default where it is there: Chromium 156 lost the whole page when a
+    /// server was killed in mid-stream.
+    WebSocketStream,
+}
+
+/// Opens connections to servers. Cheap to clone.
+///
+/// This is the client of a web page, a window's or a worker's. It offers what a page may do: the browser chooses
+/// addresses, proxy, certificates and headers, and tells of none of them.
+#[derive(Debug, Clone)]
+pub struct WebSocketClient(Arc<Settings>);
+
+#[derive(Debug)]
+struct Settings {
+    wire: Wire,
+    offered: Vec<String>,
+    config: Config,
+    connect_timeout: Duration,
+    api: BrowserApi,
+}
+
+impl WebSocketClient {
+    /// What to set before a client is made.
+    pub fn builder() -> WebSocketClientBuilder {
+        WebSocketClientBuilder {
+            wire: Wire::QMux,
+            subprotocols: Subprotocols::default(),
+            config: Config::default(),
+            // As without a browser.
+            connect_timeout: Duration::from_secs(10),
+            api: BrowserApi::WebSocket,
+        }
+    }
+
+    /// Connects to a `ws://` or `wss://` URL, and waits for the server's transport parameters.
+    ///
+    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
+    /// timeout](Config::handshake_timeout) cover all of it together, for the browser does not tell when it has
+    /// reached the server.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. For its users' sake a browser does not tell a page why there is no WebSocket: whether the name
+    /// is unknown, the certificate bad or the request refused, it is a [`ConnectError::Connect`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the attempt is given up and its socket closed.
+    pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+        let parsed = Url::new(url).map_err(|error| ConnectError::InvalidUrl(words(&error)))?;
+        let failed = |error: &_| {
+            trace::connect_failed(error, &parsed.hostname(), parsed.port().parse().unwrap_or(0));
+        };
+        match &*parsed.protocol() {
+            "ws:" | "wss:" => self.dial(url).await.inspect_err(failed),
+            other => Err(ConnectError::UnsupportedScheme(other.trim_end_matches(':').into())),
+        }
+    }
+
+    async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+        let Settings { offered, config, connect_timeout, api, .. } = &*self.0;
+        let start = Instant::now();
+        let limit = connect_timeout.saturating_add(config.handshake_timeout);
+        let late = |_| ConnectError::HandshakeTimeout;
+        let limit_of_message = config.max_inbound_message(self.0.wire);
+        let left = || limit.saturating_sub(start.elapsed());
+        match *api {
+            BrowserApi::WebSocket => {
+                let socket = EventSocket::open(url, offered, limit_of_message);
+                let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
+                self.establish(socket, selected, left()).await
+            }
+            BrowserApi::WebSocketStream => {
+                let socket = StreamSocket::open(url, offered, limit_of_message);
+                let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
+                self.establish(socket, selected, left()).await
+            }
+        }
+    }
+
+    async fn establish(
+        &self,
+        socket: impl Socket + Unpin,
+        selected: Option<String>,
+        left: Duration,
+    ) -> Result<WebSocketConnection, ConnectError> {
+        let Settings { wire, offered, config, .. } = &*self.0;
+        let subprotocol = agreed(selected, *wire, offered)?.map(Into::into);
+        let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
+        trace::handshake_completed(Side::Client, *wire, &info);
+
+        let mut config = config.clone();
+        config.handshake_timeout = config.handshake_timeout.min(left);
+        let connection =
+            WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
+        connection.established().await?;
+        Ok(connection)
+    }
+}
+
+/// Sets up a [`WebSocketClient`].
+#[derive(Debug)]
+#[must_use]
+pub struct WebSocketClientBuilder {
+    wire: Wire,
+    subprotocols: Subprotocols,
+    config: Config,
+    connect_timeout: Duration,
+    api: BrowserApi,
+}
+
+impl WebSocketClientBuilder {
+    /// The wire to speak. Default [`Wire::QMux`].
+    ///
+    /// On [`Wire::JsWs`] no subprotocol is offered, whatever else is set: a js-ws server would select any. A page
+    /// neither sends nor sees the pings of that wire: there neither keep-alive nor the idle timeout runs, and a server
+    /// that is silent for ever is waited for until the browser says that it is gone.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Offers the application protocol `name`, as subprotocol `qmux-02.<name>`. Several are offered in the
+    /// order of the calls, the most wanted first. Default none.
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.protocols.push(name.into());
+        self
+    }
+
+    /// Whether a server must know one of the application protocols. Otherwise the bare `qmux-02` is offered
+    /// after them. Default `false`.
+    pub fn require_protocol(mut self, required: bool) -> Self {
+        self.subprotocols.protocol_required = required;
+        self
+    }
+
+    /// Offers exactly these subprotocols, instead of those that follow from
+    /// [`protocol`](Self::protocol): for servers that call the QMux wire by other names.
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The limits and times of the connections. Default [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long the browser may take to reach the server; see [`WebSocketClient::connect`]. Default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The browser's interface to use. Default [`BrowserApi::WebSocket`].
+    pub fn browser_api(mut self, api: BrowserApi) -> Self {
+        self.api = api;
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`BuildError`] for the first setting that cannot be.
+    pub fn build(self) -> Result<WebSocketClient, BuildError> {
+        Ok(WebSocketClient(Arc::new(Settings {
+            offered: self.subprotocols.offered(self.wire)?,
+            wire: self.wire,
+            config: self.config,
+            connect_timeout: self.connect_timeout,
+            api: self.api,
+        })))
+    }
+}
+
+/// What the browser throws instead of a WebSocket.
+pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
+    let kind = match name(error).as_deref() {
+        Some("SyntaxError") => return ConnectError::InvalidUrl(words(error)),
+        // A page that came by https may not open ws.
+        Some("SecurityError") => io::ErrorKind::PermissionDenied,
+        _ => io::ErrorKind::Other,
+    };
+    ConnectError::Connect(Arc::new(io::Error::new(kind, words(error))))
+}
+
+/// The name of a JavaScript error, such as `SyntaxError`.
+fn name(error: &JsValue) -> Option<String> {
+    js_sys::Reflect::get(error, &"name".into()).ok()?.as_string()
+}
+
+/// What a JavaScript error says.
+pub(crate) fn words(error: &JsValue) -> String {
+    let message = js_sys::Reflect::get(error, &"message".into());
+    let message = message.ok().and_then(|message| message.as_string()).or(error.as_string());
+    message.filter(|message| !message.is_empty()).unwrap_or_else(|| {
+        match error.dyn_ref::<js_sys::Object>() {
+            Some(object) => object.to_string().into(),
+            None => format!("{error:?}"),
+        }
+    })
+}

@@ -1,0 +1,1 @@
+//! The tests are in `tests/rust_api`; `.ci/browser` runs them.

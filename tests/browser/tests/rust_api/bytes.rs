@@ -1,0 +1,121 @@
+//! Bytes go there and back, all of them.
+
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+use wsmux::{RecvStream, SendStream};
+
+use crate::place::{Place, pattern, stream, within};
+
+const MIB: u64 = 1024 * 1024;
+
+/// What is written at once.
+const CHUNK: u64 = 64 * 1024;
+
+crate::tests_at! { everywhere:
+    an_echo_of_64_mib_on_one_stream_is_the_same_bytes;
+    an_echo_of_64_mib_on_50_streams_is_the_same_bytes;
+    a_stalled_stream_of_10_stops_none_of_the_others;
+    a_server_reads_what_was_written_and_where_it_ends;
+}
+
+crate::tests_at! { on_qmux:
+    unidirectional_streams_and_datagrams_come_back;
+}
+
+async fn write(send: &mut SendStream, seed: u8, length: u64) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    let mut at = 0;
+    while at < length {
+        let chunk = pattern(seed, at, (length - at).min(CHUNK) as usize);
+        at += chunk.len() as u64;
+        hash.update(&chunk);
+        within("writing", send.write_chunk(chunk)).await.expect("a stream that takes all");
+    }
+    send.finish().expect("a stream that can be finished");
+    hash.finalize().to_vec()
+}
+
+async fn read(recv: &mut RecvStream) -> (u64, Vec<u8>) {
+    let (mut length, mut hash) = (0, Sha256::new());
+    while let Some(chunk) =
+        within("reading", recv.read_chunk(usize::MAX)).await.expect("a clean end")
+    {
+        length += chunk.len() as u64;
+        hash.update(&chunk);
+    }
+    (length, hash.finalize().to_vec())
+}
+
+async fn echo(connection: &wsmux::WebSocketConnection, seed: u8, length: u64) {
+    let mut stream = stream(connection, &b"E"[..]).await;
+    let (send, recv) = stream.split();
+    let (sent, (came, hash)) =
+        futures_util::future::join(write(send, seed, length), read(recv)).await;
+    assert_eq!(came, length);
+    assert!(sent == hash, "other bytes came back");
+}
+
+async fn an_echo_of_64_mib_on_one_stream_is_the_same_bytes(place: Place) {
+    let connection = place.connect().await;
+    echo(&connection, 1, 64 * MIB).await;
+}
+
+async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
+    let connection = place.connect().await;
+    // Of 50 pieces the last takes what a division leaves.
+    let length = |i| 64 * MIB / 50 + if i == 49 { 64 * MIB % 50 } else { 0 };
+    join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
+}
+
+/// The server cannot write what this end does not read, and so reads no more: both directions stand still.
+async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
+    let connection = place.connect().await;
+    let mut stalled = stream(&connection, &b"E"[..]).await;
+    let mut written = 0;
+    // As much as goes: when it stops, the other end does not read.
+    let writing = async {
+        loop {
+            let chunk = pattern(0, written, 1024);
+            stalled.send().write_chunk(chunk).await.expect("a stream that lives");
+            written += 1024;
+        }
+    };
+    let others = join_all((1..10).map(|i| echo(&connection, i, 32 * MIB / 9 + 1)));
+    futures_util::future::select(std::pin::pin!(writing), std::pin::pin!(others)).await;
+    assert!(written > 0);
+
+    // It has waited for this.
+    let (send, recv) = stalled.split();
+    let rest = async {
+        send.finish().expect("a stream that can be finished");
+    };
+    let (_, (came, _)) = futures_util::future::join(rest, read(recv)).await;
+    assert_eq!(came, written);
+}
+
+async fn a_server_reads_what_was_written_and_where_it_ends(place: Place) {
+    let connection = place.connect().await;
+    for length in [0, 1, 100_000, 3 * MIB + 1] {
+        let mut stream = stream(&connection, &b"D"[..]).await;
+        let hash = write(stream.send(), 3, length).await;
+        let answer = within("the digest", stream.recv().read_to_end(40)).await.expect("a digest");
+        assert_eq!(answer, [&length.to_be_bytes()[..], &hash].concat());
+    }
+}
+
+async fn unidirectional_streams_and_datagrams_come_back(place: Place) {
+    let connection = place.connect().await;
+    let sent = pattern(9, 0, 100_000);
+    let mut send = within("opening", connection.open_uni()).await.expect("a stream");
+    within("writing", send.write_chunk(sent.clone())).await.expect("room");
+    send.finish().expect("a stream that can be finished");
+    let mut recv = within("accepting", connection.accept_uni()).await.expect("a stream");
+    let came = within("reading", recv.read_to_end(1 << 20)).await.expect("a clean end");
+    assert!(came == sent);
+
+    assert!(connection.max_datagram_size().is_some_and(|size| size >= 1000));
+    let datagram = pattern(4, 0, 1000);
+    connection.send_datagram(datagram.clone()).expect("a datagram");
+    let came = within("a datagram", connection.read_datagram()).await.expect("a datagram");
+    assert_eq!(came, datagram);
+}

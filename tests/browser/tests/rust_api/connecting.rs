@@ -1,0 +1,66 @@
+//! What a page learns of a server that it cannot reach, or that does not speak with it.
+
+use std::time::Duration;
+
+use wsmux::{BuildError, Config, ConnectError, WebSocketClient, Wire};
+
+use crate::place::{Place, ask, within};
+
+crate::tests_at! { everywhere:
+    a_url_that_leads_nowhere_is_refused;
+    a_server_that_is_not_there_is_an_error_of_the_network;
+    a_server_that_never_answers_is_given_up_in_time;
+}
+
+crate::tests_at! { on_qmux:
+    the_application_protocol_is_agreed_on;
+    a_server_that_selects_nothing_is_not_connected_to;
+}
+
+async fn a_url_that_leads_nowhere_is_refused(place: Place) {
+    for url in ["", "ws:", "ws://", "nowhere", "ws://["] {
+        let error = place.refused(url).await;
+        assert!(matches!(error, ConnectError::InvalidUrl(_)), "{url:?}: {error}");
+        assert!(!error.is_retryable());
+    }
+    let error = place.refused("ftp://127.0.0.1/").await;
+    assert!(matches!(&error, ConnectError::UnsupportedScheme(name) if name == "ftp"), "{error}");
+}
+
+async fn a_server_that_is_not_there_is_an_error_of_the_network(place: Place) {
+    // A port that nobody may listen at, and that the browser may go to.
+    let error = place.refused("ws://127.0.0.1:2/").await;
+    assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+    assert!(error.is_retryable());
+}
+
+async fn a_server_that_never_answers_is_given_up_in_time(place: Place) {
+    let url = ask("mute").await;
+    let mut config = Config::default();
+    config.handshake_timeout(Duration::from_millis(300));
+    let client = place.client().connect_timeout(Duration::from_millis(200)).config(config);
+    let client = client.build().expect("a client");
+    let error = within("giving up", client.connect(&url)).await.expect_err("no connection");
+    assert!(matches!(error, ConnectError::HandshakeTimeout), "{error}");
+}
+
+async fn the_application_protocol_is_agreed_on(place: Place) {
+    let connection = place.connect().await;
+    assert_eq!(connection.subprotocol(), Some("qmux-02"));
+    assert_eq!(connection.wire(), Wire::QMux);
+}
+
+/// The browser itself fails such a handshake, and does not say why.
+async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
+    let url = ask(&format!("url {}", place.name())).await;
+    let client = place.client().protocol("unknown").require_protocol(true).build();
+    let client = client.expect("a client");
+    let error = within("connecting", client.connect(&url)).await.expect_err("no connection");
+    assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+}
+
+#[wasm_bindgen_test::wasm_bindgen_test]
+fn a_protocol_that_is_no_token_is_refused_when_it_is_configured() {
+    let refused = WebSocketClient::builder().protocol("a b").build();
+    assert!(matches!(refused, Err(BuildError::InvalidProtocol(_))), "{refused:?}");
+}

@@ -1,0 +1,58 @@
+//! The Rust API in a page: over both of the browser's interfaces, against wsmux on both wires and crate `qmux`.
+//!
+//! `.ci/browser` starts the servers, and says where they are in `WSMUX_BROWSER_SERVER` when this is built.
+#![cfg(target_family = "wasm")]
+
+mod bytes;
+mod closing;
+mod connecting;
+mod memory;
+mod place;
+mod streams;
+
+use wasm_bindgen_test::wasm_bindgen_test_configure;
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+/// A module of tests for each server, wire and interface that these sentences are true of.
+macro_rules! tests_at {
+    (by_web_socket: $($name:ident;)+) => {
+        mod by_web_socket {
+            crate::tests_at!(@apis everywhere, web_socket, WebSocket, $($name;)+);
+        }
+    };
+    ($wires:ident: $($name:ident;)+) => {
+        mod $wires {
+            crate::tests_at!(@apis $wires, web_socket, WebSocket, $($name;)+);
+            crate::tests_at!(@apis $wires, web_socket_stream, WebSocketStream, $($name;)+);
+        }
+    };
+    (@apis $wires:ident, $module:ident, $api:ident, $($tests:tt)+) => {
+        mod $module {
+            crate::tests_at!(@wires $wires, $api, $($tests)+);
+        }
+    };
+    (@wires everywhere, $api:ident, $($tests:tt)+) => {
+        crate::tests_at!(@wire qmux, QMux, $api, $($tests)+);
+        crate::tests_at!(@wire foreign, Foreign, $api, $($tests)+);
+        crate::tests_at!(@wire js_ws, JsWs, $api, $($tests)+);
+    };
+    (@wires on_qmux, $api:ident, $($tests:tt)+) => {
+        crate::tests_at!(@wire qmux, QMux, $api, $($tests)+);
+        crate::tests_at!(@wire foreign, Foreign, $api, $($tests)+);
+    };
+    (@wires on_js_ws, $api:ident, $($tests:tt)+) => {
+        crate::tests_at!(@wire js_ws, JsWs, $api, $($tests)+);
+    };
+    (@wire $module:ident, $server:ident, $api:ident, $($name:ident;)+) => {
+        mod $module {
+            $(#[wasm_bindgen_test::wasm_bindgen_test]
+            async fn $name() {
+                let server = crate::place::Server::$server;
+                let api = wsmux::BrowserApi::$api;
+                super::super::super::$name(crate::place::Place { server, api }).await;
+            })+
+        }
+    };
+}
+pub(crate) use tests_at;

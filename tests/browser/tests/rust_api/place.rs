@@ -1,0 +1,126 @@
+//! Where a test takes place, and what all of them do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use gloo_timers::future::TimeoutFuture;
+use wsmux::{
+    BrowserApi, Config, ConnectError, WebSocketClient, WebSocketClientBuilder, WebSocketConnection,
+    WebSocketStream, Wire,
+};
+
+/// Far more than anything takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The control service's URL.
+const CONTROL: Option<&str> = option_env!("WSMUX_BROWSER_SERVER");
+
+/// Whose server, and on which wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    QMux,
+    JsWs,
+    /// The crate `qmux`.
+    Foreign,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) server: Server,
+    pub(crate) api: BrowserApi,
+}
+
+impl Place {
+    pub(crate) fn wire(self) -> Wire {
+        match self.server {
+            Server::QMux | Server::Foreign => Wire::QMux,
+            Server::JsWs => Wire::JsWs,
+        }
+    }
+
+    /// The server's name at the control service.
+    pub(crate) fn name(self) -> &'static str {
+        match self.server {
+            Server::QMux => "qmux",
+            Server::JsWs => "js-ws",
+            Server::Foreign => "foreign",
+        }
+    }
+
+    pub(crate) fn client(self) -> WebSocketClientBuilder {
+        WebSocketClient::builder().wire(self.wire()).browser_api(self.api)
+    }
+
+    pub(crate) async fn connect(self) -> WebSocketConnection {
+        self.connect_to(&ask(&format!("url {}", self.name())).await, Config::default()).await
+    }
+
+    pub(crate) async fn connect_to(self, url: &str, config: Config) -> WebSocketConnection {
+        let client = self.client().config(config).build().expect("a client");
+        within("connecting", client.connect(url)).await.expect("a connection")
+    }
+
+    /// Why there is no connection.
+    pub(crate) async fn refused(self, url: &str) -> ConnectError {
+        let client = self.client().build().expect("a client");
+        within("connecting", client.connect(url)).await.expect_err("no connection")
+    }
+}
+
+/// Asks the control service, and takes no error for an answer.
+pub(crate) async fn ask(request: &str) -> String {
+    let url = CONTROL.expect("WSMUX_BROWSER_SERVER, of .ci/browser");
+    let client = WebSocketClient::builder().build().expect("a client");
+    let answer = within(request, async {
+        let connection = client.connect(url).await.expect("the control service");
+        let (mut send, mut recv) = connection.open_bi().await.expect("a stream").into_split();
+        send.write_all(request.as_bytes()).await.expect("a request");
+        send.finish().expect("a request");
+        recv.read_to_end(4096).await.expect("an answer")
+    });
+    let answer = String::from_utf8(answer.await).expect("words");
+    assert!(!answer.starts_with("error: "), "{answer}");
+    answer
+}
+
+/// What the future gives, unless it hangs.
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match select(std::pin::pin!(future), timer(PATIENCE)).await {
+        Either::Left((output, _)) => output,
+        Either::Right(_) => panic!("{what} hangs"),
+    }
+}
+
+pub(crate) fn timer(duration: Duration) -> TimeoutFuture {
+    TimeoutFuture::new(duration.as_millis() as u32)
+}
+
+/// A stream that the server was told with a letter, and more, what to do with.
+pub(crate) async fn stream(
+    connection: &WebSocketConnection,
+    command: impl Into<Bytes>,
+) -> WebSocketStream {
+    let mut stream = within("opening", connection.open_bi()).await.expect("a stream");
+    let written = stream.send().write_chunk(command.into());
+    within("writing", written).await.expect("a command");
+    stream
+}
+
+/// The letter, and a code.
+pub(crate) fn with_code(letter: u8, code: u32) -> Vec<u8> {
+    [&[letter][..], &code.to_be_bytes()].concat()
+}
+
+/// What the server has logged next of this connection's streams.
+pub(crate) async fn log(connection: &WebSocketConnection) -> String {
+    let mut stream = stream(connection, &b"L"[..]).await;
+    stream.send().finish().expect("a command");
+    let entry = within("the log", stream.recv().read_to_end(1024)).await.expect("an entry");
+    String::from_utf8(entry).expect("words")
+}
+
+/// Bytes `at` and following of a stream that nothing moved by a little looks like.
+pub(crate) fn pattern(seed: u8, at: u64, length: usize) -> Bytes {
+    (at..at + length as u64).map(|i| (i ^ (i >> 8) ^ (i >> 17)) as u8 ^ seed).collect()
+}
