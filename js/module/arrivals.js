@@ -1,0 +1,141 @@
+import { BYTES, NOTHING_AHEAD } from "./streams.js";
+import { errorOf } from "./error.js";
+
+/** Whether a connection ended because either application wanted it to. */
+export const isClean = (end) => "closeCode" in end || end.culprit === "local";
+
+/** The underlying source of what the peer begins. What came before the connection's end is still handed out. */
+class Arrivals {
+  #connection;
+  #controller;
+  #accepting;
+  #arrived = [];
+  #end;
+  #cancelled = false;
+
+  /** `connection` is a promise. */
+  constructor(connection) {
+    this.#connection = connection;
+  }
+
+  start(controller) {
+    this.#controller = controller;
+  }
+
+  async pull() {
+    if (this.#arrived.length === 0 && this.#end === undefined) await this.#wait();
+    this.#deliver();
+  }
+
+  cancel() {
+    this.#cancelled = true;
+    this.#arrived.splice(0).forEach(this.discard);
+  }
+
+  /** Takes what there is left, for the connection has ended. */
+  async drain(connection, end) {
+    await this.#accepting;
+    while (await this.#accept(connection));
+    this.#end ??= end;
+    // Else there are some to read first.
+    if (this.#arrived.length === 0) this.#deliver();
+  }
+
+  /** There was no connection, so that even an end that was wanted is an error. */
+  fail(error) {
+    this.#end = error;
+    this.#cancelled = true;
+    this.#controller.error(error);
+  }
+
+  async #wait() {
+    let connection;
+    try {
+      connection = await this.#connection;
+    } catch {
+      // `fail` says so.
+      return;
+    }
+    if (this.#end !== undefined) return;
+    this.#accepting = this.#accept(connection);
+    await this.#accepting;
+  }
+
+  /** Whether there was one more. */
+  async #accept(connection) {
+    try {
+      const arrival = await this.accept(connection);
+      if (this.#cancelled) this.discard(arrival);
+      else this.#arrived.push(arrival);
+      return true;
+    } catch (fault) {
+      this.#end ??= fault;
+      return false;
+    }
+  }
+
+  #deliver() {
+    if (this.#cancelled) return;
+    if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
+    if (this.#end === undefined || this.#arrived.length > 0) return;
+    this.#cancelled = true;
+    if (isClean(this.#end)) {
+      this.#controller.close();
+      this.#controller.byobRequest?.respond(0);
+    } else {
+      this.#controller.error(errorOf(this.#end));
+    }
+  }
+}
+
+class IncomingStreams extends Arrivals {
+  #wrap;
+
+  constructor(connection, accept, wrap) {
+    super(connection);
+    this.accept = accept;
+    this.#wrap = wrap;
+  }
+
+  deliver(controller, halves) {
+    controller.enqueue(this.#wrap(halves));
+  }
+
+  discard(halves) {
+    [halves].flat().forEach((half) => half.free());
+  }
+}
+
+class IncomingDatagrams extends Arrivals {
+  type = BYTES.type;
+
+  async accept(connection) {
+    for (;;) {
+      const datagram = await connection.readDatagram();
+      // A byte stream has no empty chunks.
+      if (datagram.byteLength > 0) return datagram;
+    }
+  }
+
+  deliver(controller, datagram) {
+    const request = controller.byobRequest;
+    if (!request) {
+      controller.enqueue(datagram);
+      return;
+    }
+    const { buffer, byteOffset, byteLength } = request.view;
+    // A datagram has no parts: where it does not fit, this is a RangeError.
+    new Uint8Array(buffer, byteOffset, byteLength).set(datagram);
+    request.respond(datagram.byteLength);
+  }
+
+  discard() {}
+}
+
+/** A readable stream, and its source for `drain` or `fail`. */
+function readableOf(source) {
+  return { source, readable: new ReadableStream(source, NOTHING_AHEAD) };
+}
+
+export const incomingStreams = (connection, accept, wrap) => readableOf(new IncomingStreams(connection, accept, wrap));
+export const incomingDatagrams = (connection) => readableOf(new IncomingDatagrams(connection));

@@ -1,0 +1,63 @@
+const SOURCES = ["stream", "session"];
+
+/** WebTransportError, which not every browser has, with `culprit` besides. */
+export class WebSocketTransportError extends DOMException {
+  #source;
+  #streamErrorCode;
+  #culprit;
+
+  constructor(message = "", options = {}) {
+    super(message, "WebTransportError");
+    const { source = "stream", streamErrorCode = null, culprit = null } = options ?? {};
+    if (!SOURCES.includes(source)) throw new TypeError(`source: ${String(source)} is not one of ${SOURCES}`);
+    if (streamErrorCode !== null) checkCode(streamErrorCode, "streamErrorCode");
+    this.#source = source;
+    this.#streamErrorCode = streamErrorCode;
+    this.#culprit = culprit;
+  }
+
+  get source() {
+    return this.#source;
+  }
+
+  get streamErrorCode() {
+    return this.#streamErrorCode;
+  }
+
+  get culprit() {
+    return this.#culprit;
+  }
+}
+
+/** An integer that JavaScript and the wire can both hold. */
+export function checkCode(code, name) {
+  if (!Number.isSafeInteger(code) || code < 0) {
+    throw new TypeError(`${name}: ${String(code)} is not an integer of 0 to 2^53 - 1`);
+  }
+}
+
+/** The code that a reason for `abort` or `cancel` has: this module's error's, or that of the browser's own. */
+export function codeOf(reason) {
+  const code = reason instanceof Error ? reason.streamErrorCode : undefined;
+  return Number.isSafeInteger(code) && code >= 0 ? code : 0;
+}
+
+/** The error for a fault of the core's; whatever else it threw, as it is. */
+export function errorOf(fault) {
+  switch (fault?.kind) {
+    case "stream":
+      return new WebSocketTransportError(fault.message, { source: "stream", streamErrorCode: fault.code });
+    case "session":
+      return new WebSocketTransportError(fault.message, { source: "session", culprit: fault.culprit });
+    case "quota":
+      return new DOMException(fault.message, "QuotaExceededError");
+    case "unsupported":
+      return new DOMException(fault.message, "NotSupportedError");
+    case "closed":
+      return new DOMException(fault.message, "InvalidStateError");
+    case "range":
+      return new RangeError(fault.message);
+    default:
+      return fault;
+  }
+}

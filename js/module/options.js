@@ -1,0 +1,113 @@
+import { checkCode } from "./error.js";
+
+const WIRES = ["qmux", "js-ws"];
+const BROWSER_APIS = ["WebSocket", "WebSocketStream"];
+
+/** An HTTP token (RFC 9110 §5.6.2), which is what a subprotocol's name may be. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const isTime = (value) => Number.isFinite(value) && value >= 0;
+
+/** Each setting with what it may be, and the words for that. */
+const SETTINGS = {
+  streamWindow: [isCount, "a number of bytes"],
+  maxStreamWindow: [isCount, "a number of bytes"],
+  windowGrowthBudget: [isCount, "a number of bytes"],
+  maxConcurrentBidirectionalStreams: [isCount, "a number of streams"],
+  maxConcurrentUnidirectionalStreams: [isCount, "a number of streams"],
+  cancelledStreamsPerSecond: [(value) => isCount(value) || value === Infinity, "a number of streams, or Infinity"],
+  sendBuffer: [isCount, "a number of bytes"],
+  maxRecordSize: [isCount, "a number of bytes"],
+  maxIdleTimeout: [(value) => isTime(value) || value === Infinity, "a number of milliseconds, or Infinity"],
+  keepAliveInterval: [(value) => isTime(value) || value === Infinity, "a number of milliseconds, or Infinity"],
+  connectTimeout: [isTime, "a number of milliseconds"],
+  handshakeTimeout: [isTime, "a number of milliseconds"],
+  closeTimeout: [isTime, "a number of milliseconds"],
+  datagramReceiveBuffer: [isCount, "a number of bytes"],
+  datagramSendBuffer: [isCount, "a number of bytes"],
+};
+
+function dictionary(value, name) {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== "object") throw new TypeError(`${name}: not an object`);
+  return value;
+}
+
+/** Where to connect to. */
+export function parseUrl(url) {
+  let parsed;
+  try {
+    parsed = new URL(String(url), globalThis.location?.href);
+  } catch {
+    throw new DOMException(`${String(url)} is no URL`, "SyntaxError");
+  }
+  // As with WebSocket.
+  if (parsed.protocol === "http:") parsed.protocol = "ws:";
+  if (parsed.protocol === "https:") parsed.protocol = "wss:";
+  if (!["ws:", "wss:"].includes(parsed.protocol) || parsed.hash !== "") {
+    throw new DOMException(`${parsed} is no WebSocket's URL`, "SyntaxError");
+  }
+  return parsed.href;
+}
+
+/** The settings of a connection, for the core. */
+export function parseOptions(options) {
+  options = dictionary(options, "options");
+  const { wire = "qmux", protocol, protocols = protocol === undefined ? [] : [protocol] } = options;
+  if (!WIRES.includes(wire)) throw new TypeError(`wire: ${String(wire)} is not one of ${WIRES}`);
+  if (typeof protocols !== "object" || !(Symbol.iterator in Object(protocols))) {
+    throw new TypeError("protocols: not a sequence");
+  }
+  const names = Array.from(protocols);
+  for (const name of names) {
+    if (typeof name !== "string" || !TOKEN.test(name)) throw new TypeError(`protocol: ${String(name)} is no token`);
+  }
+  // What WebTransport's programs may ask for, and a WebSocket cannot give.
+  if (options.requireUnreliable) throw new DOMException("a WebSocket is reliable", "NotSupportedError");
+  if (options.serverCertificateHashes?.length) {
+    throw new DOMException("a WebSocket's certificate is the browser's to judge", "NotSupportedError");
+  }
+  const { browserApi } = options;
+  if (browserApi !== undefined) {
+    if (!BROWSER_APIS.includes(browserApi)) throw new TypeError(`browserApi: ${String(browserApi)} is not one of ${BROWSER_APIS}`);
+    if (!(browserApi in globalThis)) throw new DOMException(`this browser has no ${browserApi}`, "NotSupportedError");
+  }
+  const settings = { wire, protocols: names, browserApi };
+  for (const [name, [isValid, what]] of Object.entries(SETTINGS)) {
+    const value = options[name];
+    if (value === undefined) continue;
+    if (!isValid(value)) throw new TypeError(`${name}: ${String(value)} is not ${what}`);
+    settings[name] = value;
+  }
+  return settings;
+}
+
+/** What a connection is closed with. */
+export function parseCloseInfo(info) {
+  const { closeCode = 0, reason = "" } = dictionary(info, "closeInfo");
+  checkCode(closeCode, "closeCode");
+  return { closeCode, reason: String(reason) };
+}
+
+export function parseSendOrder(sendOrder) {
+  if (!Number.isInteger(sendOrder) || sendOrder !== (sendOrder | 0)) {
+    throw new TypeError(`sendOrder: ${String(sendOrder)} is not an integer of 32 bits`);
+  }
+  return sendOrder;
+}
+
+/** How to open a stream. */
+export function parseStreamOptions(options) {
+  const { sendOrder = 0, waitUntilAvailable = false } = dictionary(options, "options");
+  return { sendOrder: parseSendOrder(sendOrder), waitUntilAvailable: Boolean(waitUntilAvailable) };
+}
+
+/** The bytes of a chunk, where they are. */
+export function bytesOf(chunk) {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (typeof SharedArrayBuffer !== "undefined" && chunk instanceof SharedArrayBuffer) return new Uint8Array(chunk);
+  throw new TypeError("a chunk is an ArrayBuffer or a view of one");
+}

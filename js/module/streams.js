@@ -1,0 +1,226 @@
+import { codeOf, errorOf } from "./error.js";
+import { bytesOf, parseSendOrder } from "./options.js";
+
+/** A chunk of a default reader: as much as has come, up to this. */
+const CHUNK = 256 * 1024;
+
+/** Byte streams, where the browser has them. */
+export const BYTES = (() => {
+  try {
+    new ReadableStream({ type: "bytes" });
+    return { type: "bytes" };
+  } catch {
+    return {};
+  }
+})();
+
+/** One chunk is with the core, and none waits behind it: the core's own buffer is the queue. */
+const ONE_CHUNK = { highWaterMark: 1 };
+
+/** Nothing is read before somebody asks: what has come stays where credit counts it. */
+export const NOTHING_AHEAD = { highWaterMark: 0 };
+
+const SEND_STATS = ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"];
+const RECEIVE_STATS = ["bytesReceived", "bytesRead", "buffered", "credit", "window"];
+
+/** An object of `names` for the core's numbers. */
+export function named(names, numbers) {
+  return Object.fromEntries(names.map((name, at) => [name, numbers[at]]));
+}
+
+/** A half of the core's, which is freed once, when it has ended, with its last numbers kept. */
+class Half {
+  #core;
+  #names;
+  #last;
+
+  constructor(core, names) {
+    this.#core = core;
+    this.#names = names;
+  }
+
+  /** The core's object, while it is there. */
+  get core() {
+    return this.#core;
+  }
+
+  stats() {
+    return { ...(this.#core ? named(this.#names, this.#core.stats()) : this.#last) };
+  }
+
+  release() {
+    if (!this.#core) return;
+    this.#last = this.stats();
+    this.#core.free();
+    this.#core = undefined;
+  }
+}
+
+/** The underlying sink of a sending half. */
+class Sink {
+  #half;
+  #sent;
+
+  constructor(half) {
+    this.#half = half;
+    // Fulfilled with what the core said, and with the half freed.
+    this.#sent = half.core.ended().then(
+      (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
+      (fault) => fault,
+    );
+  }
+
+  start(controller) {
+    const half = this.#half;
+    this.#sent = this.#sent.then((fault) => {
+      half.release();
+      if (fault) controller.error(errorOf(fault));
+      return fault;
+    });
+    // At once, and not only when a write that waits for credit has ended.
+    controller.signal.addEventListener("abort", () => half.core?.reset(codeOf(controller.signal.reason)));
+  }
+
+  async write(chunk) {
+    const bytes = bytesOf(chunk);
+    try {
+      await this.#half.core?.write(bytes);
+    } catch (fault) {
+      throw errorOf(fault);
+    }
+  }
+
+  async close() {
+    try {
+      this.#half.core?.finish();
+    } catch (fault) {
+      throw errorOf(fault);
+    }
+    const fault = await this.#sent;
+    if (fault) throw errorOf(fault);
+  }
+
+  abort(reason) {
+    this.#half.core?.reset(codeOf(reason));
+  }
+}
+
+/** What sends: WebTransportSendStream. */
+export class WebSocketTransportSendStream extends WritableStream {
+  #half;
+  #sendOrder;
+
+  constructor(core, sendOrder = 0) {
+    const half = new Half(core, SEND_STATS);
+    super(new Sink(half), ONE_CHUNK);
+    this.#half = half;
+    this.sendOrder = sendOrder;
+  }
+
+  /** Streams of a higher one send first, strictly; equal ones take turns. */
+  get sendOrder() {
+    return this.#sendOrder;
+  }
+
+  set sendOrder(sendOrder) {
+    this.#sendOrder = parseSendOrder(sendOrder);
+    this.#half.core?.setPriority(sendOrder);
+  }
+
+  async getStats() {
+    return this.#half.stats();
+  }
+}
+
+/** The underlying source of a receiving half. */
+class Source {
+  type = BYTES.type;
+  #half;
+
+  constructor(half) {
+    this.#half = half;
+  }
+
+  start(controller) {
+    // Also when nobody reads just now.
+    this.#half.core.reset().then(
+      (code) => this.#fail(controller, { kind: "stream", message: `reset by the peer with code ${code}`, code }),
+      (fault) => {
+        // What has come before the connection's end can still be read.
+        if (fault.kind === "session" && this.#half.stats().buffered === 0) this.#fail(controller, fault);
+      },
+    );
+  }
+
+  async pull(controller) {
+    const { core } = this.#half;
+    const request = controller.byobRequest;
+    try {
+      if (request) {
+        const { buffer, byteOffset, byteLength } = request.view;
+        const length = await core.readInto(new Uint8Array(buffer, byteOffset, byteLength));
+        // Cancelled meanwhile.
+        if (!this.#half.core) return;
+        if (length === 0) this.#end(controller);
+        request.respond(length);
+      } else {
+        const chunk = await core.read(CHUNK);
+        if (!this.#half.core) return;
+        if (chunk) controller.enqueue(chunk);
+        else this.#end(controller);
+      }
+    } catch (fault) {
+      this.#fail(controller, fault);
+    }
+  }
+
+  cancel(reason) {
+    this.#half.core?.stop(codeOf(reason));
+    this.#half.release();
+  }
+
+  #end(controller) {
+    this.#half.release();
+    controller.close();
+  }
+
+  #fail(controller, fault) {
+    if (!this.#half.core) return;
+    this.#half.release();
+    controller.error(errorOf(fault));
+  }
+}
+
+/** What receives: WebTransportReceiveStream. */
+export class WebSocketTransportReceiveStream extends ReadableStream {
+  #half;
+
+  constructor(core) {
+    const half = new Half(core, RECEIVE_STATS);
+    super(new Source(half), NOTHING_AHEAD);
+    this.#half = half;
+  }
+
+  async getStats() {
+    return this.#half.stats();
+  }
+}
+
+/** Both: WebTransportBidirectionalStream. */
+export class WebSocketTransportBidirectionalStream {
+  #readable;
+  #writable;
+
+  constructor([send, receive], sendOrder) {
+    this.#writable = new WebSocketTransportSendStream(send, sendOrder);
+    this.#readable = new WebSocketTransportReceiveStream(receive);
+  }
+
+  get readable() {
+    return this.#readable;
+  }
+
+  get writable() {
+    return this.#writable;
+  }
+}

@@ -1,0 +1,159 @@
+//! Why something failed, for the modules to make an error of.
+
+use std::fmt::Display;
+
+use js_sys::{Object, Reflect};
+use wasm_bindgen::JsValue;
+use wsmux::{
+    ClosedStream, ConnectError, ConnectionError, Culprit, OpenError, ReadError, ResetError,
+    SendDatagramError, StoppedError, TransportErrorCode, VarInt, WriteError,
+};
+
+/// A plain object with `kind` and `message`, and what else is known.
+pub(crate) struct Fault(Object);
+
+impl Fault {
+    fn new(kind: &str, message: impl Display) -> Self {
+        let fault = Self(Object::new());
+        fault.with("kind", kind).with("message", message.to_string())
+    }
+
+    fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
+        // A fresh object takes any property.
+        let _ = Reflect::set(&self.0, &name.into(), &value.into());
+        self
+    }
+
+    /// The half was given up, at this end, before it was asked.
+    pub(crate) fn closed(message: impl Display) -> Self {
+        Self::new("closed", message)
+    }
+
+    /// As many streams are open as the peer permits.
+    pub(crate) fn no_stream_left() -> Self {
+        Self::new("quota", "as many streams are open as the peer permits")
+    }
+
+    /// The page itself has given up.
+    pub(crate) fn aborted() -> Self {
+        Self::new("session", "closed before it was ready").with("culprit", "local")
+    }
+}
+
+impl From<Fault> for JsValue {
+    fn from(fault: Fault) -> Self {
+        fault.0.into()
+    }
+}
+
+/// A code for JavaScript, whose numbers are exact up to 2^53.
+pub(crate) fn number(code: VarInt) -> f64 {
+    code.into_inner() as f64
+}
+
+/// A code from JavaScript, which has been checked there.
+pub(crate) fn code(number: f64) -> VarInt {
+    VarInt::from_u64(number as u64).unwrap_or(VarInt::MAX)
+}
+
+fn stream(code: VarInt, error: impl Display) -> Fault {
+    Fault::new("stream", error).with("code", number(code))
+}
+
+/// The end of a connection. Where either application, or the peer's protocol layer without an error, has closed it,
+/// it has a `closeCode` and a `reason`.
+impl From<ConnectionError> for Fault {
+    fn from(error: ConnectionError) -> Self {
+        let culprit = match error.culprit() {
+            Culprit::Local => "local",
+            Culprit::Peer => "peer",
+            Culprit::Network => "network",
+            Culprit::Timeout => "timeout",
+        };
+        let fault = Self::new("session", &error).with("culprit", culprit);
+        let (code, reason) = match &error {
+            ConnectionError::ApplicationClosed(close) => (number(close.error_code), &close.reason),
+            ConnectionError::ConnectionClosed(close)
+                if close.error_code == TransportErrorCode::NO_ERROR =>
+            {
+                (0.0, &close.reason)
+            }
+            _ => return fault,
+        };
+        let reason = String::from_utf8_lossy(reason);
+        fault.with("closeCode", code).with("reason", &*reason)
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Connection(error) => error.into(),
+            error => Self::new("session", error).with("culprit", "network"),
+        }
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::ConnectionLost(error) => error.into(),
+            OpenError::Unsupported => Self::new("unsupported", error),
+            error => Self::closed(error),
+        }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => stream(code, error),
+            ReadError::ConnectionLost(error) => error.into(),
+            error => Self::closed(error),
+        }
+    }
+}
+
+impl From<ResetError> for Fault {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::ConnectionLost(error) => error.into(),
+            error => Self::closed(error),
+        }
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(code) => stream(code, error),
+            WriteError::ConnectionLost(error) => error.into(),
+            error => Self::closed(error),
+        }
+    }
+}
+
+impl From<StoppedError> for Fault {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::ConnectionLost(error) => error.into(),
+            error => Self::closed(error),
+        }
+    }
+}
+
+impl From<SendDatagramError> for Fault {
+    fn from(error: SendDatagramError) -> Self {
+        match error {
+            SendDatagramError::ConnectionLost(error) => error.into(),
+            SendDatagramError::TooLarge => Self::new("range", error),
+            error => Self::new("unsupported", error),
+        }
+    }
+}
+
+impl From<ClosedStream> for Fault {
+    fn from(error: ClosedStream) -> Self {
+        Self::closed(error)
+    }
+}

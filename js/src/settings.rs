@@ -1,0 +1,72 @@
+//! What a page sets, of a plain object whose values the modules have checked.
+
+use std::time::Duration;
+
+use js_sys::{Array, Object, Reflect};
+use wsmux::{BrowserApi, BuildError, Config, WebSocketClient, Wire};
+
+/// A property that is there, and a number.
+fn number(settings: &Object, name: &str) -> Option<f64> {
+    Reflect::get(settings, &name.into()).ok()?.as_f64()
+}
+
+/// Milliseconds; infinitely many are none.
+fn milliseconds(ms: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms / 1e3).ok()
+}
+
+fn config(settings: &Object) -> Config {
+    type Set = fn(&mut Config, f64);
+    // A float becomes the nearest number of a narrower kind.
+    let sets: [(&str, Set); 14] = [
+        ("streamWindow", |config, n| _ = config.stream_window(n as u64)),
+        ("maxStreamWindow", |config, n| _ = config.max_stream_window(n as u64)),
+        ("windowGrowthBudget", |config, n| _ = config.window_growth_budget(n as u64)),
+        ("maxConcurrentBidirectionalStreams", |config, n| {
+            config.max_concurrent_bidi_streams(n as u64);
+        }),
+        ("maxConcurrentUnidirectionalStreams", |config, n| {
+            config.max_concurrent_uni_streams(n as u64);
+        }),
+        ("cancelledStreamsPerSecond", |config, n| {
+            config.cancelled_streams_per_second(n.is_finite().then_some(n as u64));
+        }),
+        ("sendBuffer", |config, n| _ = config.send_buffer(n as usize)),
+        ("maxRecordSize", |config, n| _ = config.max_record_size(n as u64)),
+        ("maxIdleTimeout", |config, ms| _ = config.max_idle_timeout(milliseconds(ms))),
+        ("keepAliveInterval", |config, ms| _ = config.keep_alive_interval(milliseconds(ms))),
+        ("handshakeTimeout", |config, ms| {
+            milliseconds(ms).map(|timeout| config.handshake_timeout(timeout));
+        }),
+        ("closeTimeout", |config, ms| {
+            milliseconds(ms).map(|timeout| config.close_timeout(timeout));
+        }),
+        ("datagramReceiveBuffer", |config, n| _ = config.datagram_receive_buffer(n as usize)),
+        ("datagramSendBuffer", |config, n| _ = config.datagram_send_buffer(n as usize)),
+    ];
+    let mut config = Config::default();
+    for (name, set) in sets {
+        if let Some(value) = number(settings, name) {
+            set(&mut config, value);
+        }
+    }
+    config
+}
+
+pub(crate) fn client(settings: &Object) -> Result<WebSocketClient, BuildError> {
+    let get = |name: &str| Reflect::get(settings, &name.into()).unwrap_or_default();
+    let wire = if get("wire") == "js-ws" { Wire::JsWs } else { Wire::QMux };
+    let mut builder = WebSocketClient::builder().wire(wire).config(config(settings));
+    for name in Array::from(&get("protocols")).iter().filter_map(|name| name.as_string()) {
+        builder = builder.protocol(name);
+    }
+    if let Some(timeout) = number(settings, "connectTimeout").and_then(milliseconds) {
+        builder = builder.connect_timeout(timeout);
+    }
+    match get("browserApi").as_string().as_deref() {
+        Some("WebSocket") => builder = builder.browser_api(BrowserApi::WebSocket),
+        Some("WebSocketStream") => builder = builder.browser_api(BrowserApi::WebSocketStream),
+        _ => {}
+    }
+    builder.build()
+}

@@ -1,0 +1,69 @@
+//! What a server has seen, for a test to ask.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Mutex, mpsc, watch};
+
+pub(crate) struct Journal {
+    /// What streams have met, in order.
+    tell: mpsc::UnboundedSender<String>,
+    told: Mutex<mpsc::UnboundedReceiver<String>>,
+    /// How connections have ended.
+    end: mpsc::UnboundedSender<String>,
+    ended: Mutex<mpsc::UnboundedReceiver<String>>,
+    /// Bytes that writes have taken.
+    written: AtomicU64,
+    /// Whether streams on hold are read.
+    released: watch::Sender<bool>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let (end, ended) = mpsc::unbounded_channel();
+        Self {
+            tell,
+            told: Mutex::new(told),
+            end,
+            ended: Mutex::new(ended),
+            written: AtomicU64::default(),
+            released: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Journal {
+    pub(crate) fn tell(&self, news: impl Into<String>) {
+        // The journal holds the other end.
+        let _ = self.tell.send(news.into());
+    }
+
+    /// What comes next.
+    pub(crate) async fn told(&self) -> String {
+        self.told.lock().await.recv().await.unwrap_or_default()
+    }
+
+    pub(crate) fn end(&self, news: impl Into<String>) {
+        let _ = self.end.send(news.into());
+    }
+
+    pub(crate) async fn ended(&self) -> String {
+        self.ended.lock().await.recv().await.unwrap_or_default()
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    pub(crate) async fn released(&self) {
+        let _ = self.released.subscribe().wait_for(|released| *released).await;
+    }
+}

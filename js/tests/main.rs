@@ -1,0 +1,76 @@
+//! The npm package in headless Chromium, against wsmux on both wires and the crate `qmux`. The tests are those of
+//! `page/`, each run against each server that it names, in a page of its own; here are the servers, the network
+//! between and the count. `js/test` makes the package and runs this.
+
+mod browser;
+mod journal;
+mod peer;
+mod relay;
+mod site;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, ensure};
+use libtest_mimic::{Arguments, Trial};
+use serde_json::json;
+
+use browser::Browser;
+use peer::Kind;
+use site::Site;
+
+/// Of all that there are, so that no test is lost unseen.
+const TESTS: usize = 140;
+
+/// The longest moves 64 MiB there and back in a debug build: a bound on failures only.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let runtime = Arc::new(tokio::runtime::Runtime::new()?);
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist");
+    ensure!(dist.join("wsmux.js").is_file(), "js/dist is not there: js/pack makes it");
+    let site = Arc::new(runtime.block_on(Site::start(&dist))?);
+    let browser = Arc::new(runtime.block_on(Browser::start())?);
+
+    let list = "import('/page/tests.js').then(({ list }) => arguments[0](list()))";
+    let listed = runtime.block_on(async {
+        browser.open(&site.url()).await?;
+        browser.run(list, vec![]).await
+    })?;
+    let listed: Vec<(String, Vec<String>)> = serde_json::from_value(listed)?;
+    let mut trials = Vec::new();
+    for (name, peers) in listed {
+        for peer in peers {
+            let kind = Kind::from_name(&peer).with_context(|| format!("no peer {peer}"))?;
+            let (runtime, site, browser) = (runtime.clone(), site.clone(), browser.clone());
+            let name = name.clone();
+            trials.push(Trial::test(format!("{peer}: {name}"), move || {
+                Ok(runtime.block_on(run(&browser, &site, &name, kind))?)
+            }));
+        }
+    }
+    let found = trials.len();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    runtime.block_on(browser.quit());
+    // To exit runs no destructor.
+    drop(browser);
+    ensure!(found == TESTS, "{found} tests, where {TESTS} were to be found");
+    let all = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let ran = conclusion.num_passed + conclusion.num_failed;
+    ensure!(!all || ran == TESTS as u64, "{ran} tests ran, of {TESTS}");
+    conclusion.exit()
+}
+
+/// One test in a new page, with a server and a network of its own.
+async fn run(browser: &Browser, site: &Site, name: &str, kind: Kind) -> anyhow::Result<()> {
+    let url = site.set_up(kind).await?;
+    browser.open(&site.url()).await?;
+    let script = "const [name, options, done] = arguments;
+        import('/page/tests.js')
+            .then(({ run }) => run(name, options))
+            .then(() => done('passed'), (error) => done(error?.stack ?? String(error)))";
+    let options = json!({ "url": url, "peer": kind.name(), "wire": kind.wire() });
+    let said = browser.run(script, vec![name.into(), options]).await?;
+    ensure!(said == "passed", "{}", said.as_str().unwrap_or("the page said nothing"));
+    Ok(())
+}

@@ -1,0 +1,98 @@
+import { ALL, KIB, MIB, answer, assert, check, command, echo, equal, isPending, pattern, receive, test, textOf } from "./support.js";
+
+/** Writes until the writer is braked, and gives the number of bytes it was given. */
+async function writeUntilBraked(writer, seed, atMost) {
+  for (let at = 0; at < atMost; ) {
+    const chunk = pattern(seed, at, 64 * KIB);
+    writer.write(chunk).catch(() => {});
+    at += chunk.length;
+    // A chunk that is taken at once lets the next come in some microtasks.
+    for (let tries = 0; tries < 20 && writer.desiredSize <= 0; tries += 1) await undefined;
+    if (writer.desiredSize <= 0) return at;
+  }
+  throw new Error(`never braked within ${atMost} bytes`);
+}
+
+test("a writer is braked by a peer that does not read", ALL, async (stage) => {
+  const transport = await stage.open({ sendBuffer: 256 * KIB });
+  const { readable, writable, writer } = await command(transport, "hold 4");
+  // The peer's windows, of this stream and perhaps the connection, and the socket's buffers are its due.
+  let given = 0;
+  const writing = (async () => {
+    for (; given < 64 * MIB; ) {
+      await writer.ready;
+      writer.write(pattern(4, given, 64 * KIB)).catch(() => {});
+      given += 64 * KIB;
+    }
+  })();
+  // Meanwhile the connection moves more than any of them holds.
+  await echo(transport, 1, 16 * MIB);
+  assert(await isPending(writing), "64 MiB went to nobody");
+  assert(await isPending(writer.ready), "the writer is ready");
+  equal(writer.desiredSize, 0);
+  const stats = await writable.getStats();
+  // One chunk may go past the buffer's limit, and one waits to be taken.
+  assert(stats.buffered <= (256 + 64) * KIB, `${stats.buffered} bytes are buffered`);
+  assert(given - stats.bytesWritten + 7 <= 64 * KIB, `${given - stats.bytesWritten} bytes wait elsewhere`);
+  assert(stats.bytesWritten - stats.bytesSent === stats.buffered, "bytes that are neither sent nor buffered");
+  assert(stats.blocked > 0, "it was never blocked");
+  const paused = given;
+  await echo(transport, 2, 4 * MIB);
+  equal(given, paused, "bytes written meanwhile");
+  // And it goes on when the peer does.
+  equal(await answer(transport, "release"), "");
+  await writing;
+  await writer.close();
+  equal(await textOf(readable), `end ${64 * MIB}`);
+});
+
+test("a reader that does not read brakes the peer", ALL, async (stage) => {
+  const window = 128 * KIB;
+  const transport = await stage.open({ streamWindow: window, maxStreamWindow: window });
+  const { readable } = await command(transport, `source 6 ${16 * MIB}`);
+  const reader = readable.getReader();
+  await echo(transport, 1, 16 * MIB);
+  let stats = await readable.getStats();
+  assert(stats.bytesReceived <= window, `${stats.bytesReceived} bytes came`);
+  equal([stats.bytesRead, stats.buffered, stats.credit], [0, window, 0]);
+  // What the peer's writes were given beyond that is its own send buffer's.
+  const written = Number(await answer(transport, "written"));
+  assert(written < 2 * MIB, `${written} bytes were written`);
+  // One read lets no more come than was read.
+  const { value } = await reader.read();
+  let at = check(6, 0, value);
+  await echo(transport, 2, 1 * MIB);
+  stats = await readable.getStats();
+  assert(stats.bytesReceived <= at + window, `${stats.bytesReceived} bytes came, and ${at} were read`);
+  for (;;) {
+    const { value: chunk, done } = await reader.read();
+    if (done) break;
+    at = check(6, at, chunk);
+  }
+  equal(at, 16 * MIB);
+});
+
+for (const browserApi of ["WebSocket", "WebSocketStream"]) {
+  test(`a writer is braked by a network that stands still, over ${browserApi}`, ALL, async (stage) => {
+    const sendBuffer = 64 * KIB;
+    const transport = await stage.open({ browserApi, sendBuffer, maxIdleTimeout: Infinity, keepAliveInterval: Infinity });
+    // So many that the kernel's buffers cannot take what their credit allows.
+    const streams = await Promise.all(Array.from({ length: 60 }, (_, seed) => command(transport, `echo`).then((stream) => ({ ...stream, seed }))));
+    await echo(transport, 1, 10);
+    await stage.network("stand");
+    const given = await Promise.all(streams.map(({ writer, seed }) => writeUntilBraked(writer, seed, 64 * MIB)));
+    for (const { writable, writer } of streams) {
+      const { buffered, bytesSent, bytesWritten } = await writable.getStats();
+      equal(writer.desiredSize, 0);
+      assert(buffered <= sendBuffer + 64 * KIB, `${buffered} bytes are buffered`);
+      equal(bytesWritten - bytesSent, buffered);
+    }
+    await stage.network("run");
+    await Promise.all(
+      streams.map(async ({ readable, writer, seed }, at) => {
+        const [bytes] = await Promise.all([receive(readable, seed), writer.close()]);
+        equal(bytes, given[at]);
+      }),
+    );
+  });
+}

@@ -1,0 +1,197 @@
+import { WebSocketTransport } from "/dist/wsmux.js";
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+
+export const ALL = ["wsmux", "wsmux-js-ws", "qmux"];
+export const QMUX = ["wsmux", "qmux"];
+export const ONE = ["wsmux"];
+
+// ---- what holds -------------------------------------------------------------------------------
+
+export function assert(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+export function equal(found, wanted, what = "value") {
+  const [a, b] = [found, wanted].map((value) => JSON.stringify(value));
+  if (a !== b || typeof found !== typeof wanted) throw new Error(`${what}: ${a}, where ${b} was wanted`);
+}
+
+/** The very same, which `equal` does not ask of objects. */
+export function same(found, wanted, what = "value") {
+  if (found !== wanted) throw new Error(`${what}: ${found} is not the ${wanted} that was wanted`);
+}
+
+/** The error that a promise, or a function, fails with. */
+export async function failure(attempt, what = "it") {
+  try {
+    await (typeof attempt === "function" ? attempt() : attempt);
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`${what} did not fail`);
+}
+
+export async function fails(attempt, name, what) {
+  const error = await failure(attempt, what);
+  equal(error.name, name, `name of ${error}`);
+  return error;
+}
+
+/** Whether it is pending now, without waiting for it. */
+export async function isPending(promise) {
+  const pending = Symbol();
+  return (await Promise.race([promise, Promise.resolve(pending)])) === pending;
+}
+
+/** Lets the page's other tasks run. */
+export function turn() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => resolve(port1.close());
+    port2.postMessage(0);
+  });
+}
+
+/** Waits until something holds; a test that waits for ever is ended from outside. */
+export async function until(holds) {
+  while (!(await holds())) await turn();
+}
+
+// ---- bytes ------------------------------------------------------------------------------------
+
+/** The pattern repeats after this many bytes. */
+const PERIOD = 65536;
+const tables = new Map();
+
+function tableOf(seed) {
+  let table = tables.get(seed);
+  if (!table) {
+    table = Uint8Array.from({ length: 2 * PERIOD }, (_, at) => at * 31 + (at >> 8) + seed);
+    tables.set(seed, table);
+  }
+  return table;
+}
+
+/** Bytes `at` and on of the stream with this seed, at most a period of them. */
+export function pattern(seed, at, length) {
+  const from = at % PERIOD;
+  return tableOf(seed).subarray(from, from + Math.min(length, PERIOD));
+}
+
+/** Checks a chunk that begins at byte `at`, and says where it ends. */
+export function check(seed, at, chunk) {
+  const table = tableOf(seed);
+  for (let i = 0, from = at % PERIOD; i < chunk.length; i += 1, from += 1) {
+    if (from >= PERIOD) from -= PERIOD;
+    if (chunk[i] !== table[from]) throw new Error(`wrong byte at ${at + i}`);
+  }
+  return at + chunk.length;
+}
+
+export async function send(writer, seed, bytes) {
+  for (let at = 0; at < bytes; ) {
+    const chunk = pattern(seed, at, bytes - at);
+    await writer.ready;
+    writer.write(chunk).catch(() => {});
+    at += chunk.length;
+  }
+}
+
+/** Reads to the end, and gives the number of bytes. */
+export async function receive(readable, seed) {
+  let at = 0;
+  for await (const chunk of readable) at = check(seed, at, chunk);
+  return at;
+}
+
+export async function textOf(readable) {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of readable) text += decoder.decode(chunk, { stream: true });
+  return text;
+}
+
+// ---- what the server does ---------------------------------------------------------------------
+
+/** A stream on which the server follows a command. */
+export async function command(transport, line, options) {
+  const stream = await transport.createBidirectionalStream(options);
+  const writer = stream.writable.getWriter();
+  await writer.write(new TextEncoder().encode(`${line}\n`));
+  return { ...stream, readable: stream.readable, writable: stream.writable, writer };
+}
+
+/** All that the server has to say to a command. */
+export async function answer(transport, line) {
+  const { readable, writer } = await command(transport, line);
+  const [text] = await Promise.all([textOf(readable), writer.close()]);
+  return text;
+}
+
+export async function echo(transport, seed, bytes) {
+  const { readable, writer } = await command(transport, "echo");
+  const sending = send(writer, seed, bytes).then(() => writer.close());
+  const [back] = await Promise.all([receive(readable, seed), sending]);
+  equal(back, bytes, "bytes that came back");
+}
+
+/** What a test is given. */
+export class Stage {
+  #transports = [];
+
+  constructor({ url, wire, peer }) {
+    Object.assign(this, { url, wire, peer });
+  }
+
+  /** A connection, not yet ready. */
+  connect(options) {
+    const transport = new WebSocketTransport(this.url, { wire: this.wire, ...options });
+    this.#transports.push(transport);
+    return transport;
+  }
+
+  async open(options) {
+    const transport = this.connect(options);
+    await transport.ready;
+    return transport;
+  }
+
+  /** `cut`, `stand` or `run`. */
+  async network(does) {
+    const { ok } = await fetch(`/network/${does}`, { method: "POST" });
+    assert(ok, `the network did not ${does}`);
+  }
+
+  /** How the next connection ended at the server. */
+  async ended() {
+    const response = await fetch("/ended", { method: "POST" });
+    return response.text();
+  }
+
+  end() {
+    for (const transport of this.#transports) transport.close();
+  }
+}
+
+const tests = new Map();
+
+/** A test is a sentence, and holds against each of `peers`. */
+export function test(name, peers, body) {
+  if (tests.has(name)) throw new Error(`${name}: twice`);
+  tests.set(name, { peers, body });
+}
+
+export function list() {
+  return Array.from(tests, ([name, { peers }]) => [name, peers]);
+}
+
+export async function run(name, options) {
+  const stage = new Stage(options);
+  try {
+    await tests.get(name).body(stage);
+  } finally {
+    stage.end();
+  }
+}

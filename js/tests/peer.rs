@@ -1,0 +1,260 @@
+//! A native server that does what a stream's first line says.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use tokio::{net::TcpListener, task::JoinSet};
+use web_transport_trait::{Error as _, RecvStream, SendStream, Session};
+use wsmux::{WebSocketServer, Wire};
+
+use crate::journal::Journal;
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Qmux,
+    Wsmux(Wire),
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Wsmux(Wire::QMux), Self::Wsmux(Wire::JsWs), Self::Qmux];
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wsmux(Wire::QMux) => "wsmux",
+            Self::Wsmux(_) => "wsmux-js-ws",
+            Self::Qmux => "qmux",
+        }
+    }
+
+    /// As the page calls it.
+    pub(crate) fn wire(self) -> &'static str {
+        match self {
+            Self::Wsmux(Wire::JsWs) => "js-ws",
+            _ => "qmux",
+        }
+    }
+}
+
+/// Gone with this is the server, with its connections.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    journal: Arc<Journal>,
+    _tasks: JoinSet<()>,
+}
+
+impl Peer {
+    pub(crate) async fn start(kind: Kind) -> anyhow::Result<Self> {
+        let journal = Arc::new(Journal::default());
+        let mut tasks = JoinSet::new();
+        let address = match kind {
+            Kind::Wsmux(wire) => {
+                let builder = WebSocketServer::builder().wires([wire]).protocol("chat");
+                let server = builder.bind("127.0.0.1:0").await?;
+                let address = server.local_addr()?;
+                let journal = journal.clone();
+                tasks.spawn(async move {
+                    let mut sessions = JoinSet::new();
+                    while let Some(connecting) = server.accept().await {
+                        let journal = journal.clone();
+                        sessions.spawn(async move {
+                            if let Ok(connection) = connecting.await {
+                                serve(connection, journal).await;
+                            }
+                        });
+                    }
+                });
+                address
+            }
+            Kind::Qmux => {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let address = listener.local_addr()?;
+                let journal = journal.clone();
+                tasks.spawn(async move {
+                    let mut sessions = JoinSet::new();
+                    while let Ok((tcp, _)) = listener.accept().await {
+                        let _ = tcp.set_nodelay(true);
+                        let journal = journal.clone();
+                        sessions.spawn(async move {
+                            let server = qmux::ws::Server::new().with_protocol("chat", &[]);
+                            if let Ok(session) = server.accept(tcp).await {
+                                serve(session, journal).await;
+                            }
+                        });
+                    }
+                });
+                address
+            }
+        };
+        Ok(Self { address, journal, _tasks: tasks })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
+    }
+}
+
+async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
+    let bidirectional = async {
+        let mut streams = JoinSet::new();
+        while let Ok((send, recv)) = session.accept_bi().await {
+            streams.spawn(obey(session.clone(), send, recv, journal.clone()));
+        }
+        // They meet the connection's end by themselves.
+        streams.detach_all();
+    };
+    let unidirectional = async {
+        while let Ok(recv) = session.accept_uni().await {
+            tokio::spawn(send_back(session.clone(), recv));
+        }
+    };
+    let datagrams = async {
+        while let Ok(datagram) = session.recv_datagram().await {
+            let _ = session.send_datagram(datagram);
+        }
+    };
+    let end = async {
+        let error = session.closed().await;
+        journal.end(match error.session_error() {
+            Some((code, reason)) => format!("{code} {reason}"),
+            None => format!("lost: {error}"),
+        });
+    };
+    tokio::join!(bidirectional, unidirectional, datagrams, end);
+}
+
+/// A one-way stream, on one of ours.
+async fn send_back<S: Session>(session: S, mut recv: S::RecvStream) -> anyhow::Result<()> {
+    let all = recv.read_all().await?;
+    let mut send = session.open_uni().await?;
+    send.write_chunk(all).await?;
+    Ok(send.finish()?)
+}
+
+async fn obey<S: Session>(
+    session: S,
+    mut send: S::SendStream,
+    mut recv: S::RecvStream,
+    journal: Arc<Journal>,
+) -> anyhow::Result<()> {
+    let line = read_line(&mut recv).await?;
+    let words: Vec<_> = line.split(' ').collect();
+    match words[..] {
+        ["echo"] => {
+            while let Some(chunk) = recv.read_chunk(usize::MAX).await? {
+                send.write_chunk(chunk).await?;
+            }
+        }
+        // Is not read until another stream says so.
+        ["hold", seed] => {
+            journal.released().await;
+            let heard = hear(&mut recv, seed.parse()?).await;
+            send.write_all(heard.as_bytes()).await?;
+        }
+        ["release"] => journal.release(),
+        ["source", seed, bytes] => {
+            let error = pour(&mut send, seed.parse()?, bytes.parse()?, &journal).await.err();
+            if let Some(error) = error {
+                journal.tell(match error.stream_error() {
+                    Some(code) => format!("stopped {code}"),
+                    None => format!("lost: {error}"),
+                });
+                return Ok(());
+            }
+        }
+        ["written"] => send.write_all(journal.written().to_string().as_bytes()).await?,
+        // What became of the stream goes into the journal.
+        ["listen", seed] => journal.tell(hear(&mut recv, seed.parse()?).await),
+        ["news"] => send.write_all(journal.told().await.as_bytes()).await?,
+        ["reset", code] => {
+            send.write_all(b"some").await?;
+            send.reset(code.parse()?);
+            hear(&mut recv, 0).await;
+            return Ok(());
+        }
+        ["stop", code] => recv.stop(code.parse()?),
+        ["open-bi", seed, bytes] => {
+            let (mut theirs, mut back) = session.open_bi().await?;
+            pour(&mut theirs, seed.parse()?, bytes.parse()?, &journal).await?;
+            theirs.finish()?;
+            journal.tell(hear(&mut back, seed.parse()?).await);
+        }
+        ["open-uni", seed, bytes] => {
+            let mut theirs = session.open_uni().await?;
+            pour(&mut theirs, seed.parse()?, bytes.parse()?, &journal).await?;
+            theirs.finish()?;
+        }
+        ["close", code, reason] => session.close(code.parse()?, reason),
+        _ => bail!("no command {line:?}"),
+    }
+    send.finish()?;
+    // What it says must get there before the handle goes.
+    Ok(send.closed().await?)
+}
+
+async fn read_line(recv: &mut impl RecvStream) -> anyhow::Result<String> {
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        recv.read(&mut byte).await?.context("a line")?;
+        match byte {
+            [b'\n'] => return Ok(String::from_utf8(line)?),
+            [byte] => line.push(byte),
+        }
+    }
+}
+
+/// Byte `at` of the stream with this seed.
+fn pattern(seed: u8, at: u64) -> u8 {
+    (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8).wrapping_add(seed)
+}
+
+/// How many bytes came, and how they ended.
+async fn hear(recv: &mut impl RecvStream, seed: u8) -> String {
+    let mut at = 0;
+    loop {
+        match recv.read_chunk(usize::MAX).await {
+            Ok(Some(chunk)) => {
+                if let Some(wrong) =
+                    (at..).zip(&chunk).find(|(at, byte)| pattern(seed, *at) != **byte)
+                {
+                    return format!("wrong at {}", wrong.0);
+                }
+                at += chunk.len() as u64;
+            }
+            Ok(None) => return format!("end {at}"),
+            Err(error) => {
+                return match error.stream_error() {
+                    Some(code) => format!("reset {code}"),
+                    None => format!("lost: {error}"),
+                };
+            }
+        }
+    }
+}
+
+async fn pour<T: SendStream>(
+    send: &mut T,
+    seed: u8,
+    bytes: u64,
+    journal: &Journal,
+) -> Result<(), T::Error> {
+    let mut at = 0;
+    while at < bytes {
+        let end = bytes.min(at + 16 * 1024);
+        let chunk: Bytes = (at..end).map(|at| pattern(seed, at)).collect();
+        send.write_chunk(chunk).await?;
+        journal.wrote((end - at) as usize);
+        at = end;
+    }
+    Ok(())
+}

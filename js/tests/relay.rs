@@ -1,0 +1,91 @@
+//! The network between the page and a server: a TCP relay that can stand still, and be cut.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinSet,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    Runs,
+    Stands,
+    Cut,
+}
+
+/// Gone with this are its connections.
+pub(crate) struct Relay {
+    address: SocketAddr,
+    network: Arc<watch::Sender<Network>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Relay {
+    pub(crate) async fn start(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let network = Arc::new(watch::Sender::new(Network::Runs));
+        let mut tasks = JoinSet::new();
+        let seen = network.subscribe();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((page, _)) = listener.accept().await {
+                connections.spawn(carry(page, server, seen.clone()));
+            }
+        });
+        Ok(Self { address, network, _tasks: tasks })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn stand(&self) {
+        self.network.send_replace(Network::Stands);
+    }
+
+    pub(crate) fn run(&self) {
+        self.network.send_replace(Network::Runs);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.network.send_replace(Network::Cut);
+    }
+}
+
+async fn carry(page: TcpStream, server: SocketAddr, mut network: watch::Receiver<Network>) {
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    for tcp in [&page, &server] {
+        let _ = tcp.set_nodelay(true);
+    }
+    let (page_reads, page_writes) = page.into_split();
+    let (server_reads, server_writes) = server.into_split();
+    let there = pump(page_reads, server_writes, network.clone());
+    let back = pump(server_reads, page_writes, network.clone());
+    tokio::select! {
+        _ = async { tokio::join!(there, back) } => {}
+        _ = network.wait_for(|network| *network == Network::Cut) => {}
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut network: watch::Receiver<Network>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        let _ = network.wait_for(|network| *network == Network::Runs).await;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..length]).await?;
+    }
+}
