@@ -1,0 +1,142 @@
+// One connection, from its opening to its end, and the streams that are open on it.
+
+import { WebSocketTransport } from "./wsmux/wsmux.js";
+import { Control, Download, Upload } from "./streams.js";
+
+/** Streams have names, so that one can speak of them. */
+const RIVERS = {
+  down: [
+    ..."Rhine Nile Volga Indus Loire Tagus Oder Elbe Po Ebro Seine Danube".split(" "),
+    ..."Mekong Congo Niger Yukon Ob Lena Amur Ganges Tiber Thames Severn Shannon".split(" "),
+    ..."Vistula Don Ural Tigris Orinoco Murray Fraser Hudson".split(" "),
+  ],
+  up: "Inn Main Aare Reuss Isar Lech Saale Spree".split(" "),
+};
+
+/** What is not as the library has it. */
+const CONFIG = {
+  // All windows stay alike, so that the cards can be compared.
+  windowGrowthBudget: 0,
+  // Whoever looks at the page wants to know soon.
+  maxIdleTimeout: 10_000,
+};
+
+/** Samples of which a rate is the mean: a single one is as uneven as the timers. */
+const SMOOTH = 4;
+
+/** Samples of which a rate is the mean where something is said of it. */
+const STEADY = 8;
+
+export class Session {
+  /** Those that are open, downloads first. */
+  streams = [];
+  #transport;
+  #control;
+  #wanted;
+  #left = false;
+  #changing = Promise.resolve();
+
+  /** Connects, and waits until the server has said what it will do. */
+  static async open(wire) {
+    const session = new Session();
+    session.#transport = new WebSocketTransport("streams", { wire, ...CONFIG });
+    await session.#transport.ready;
+    session.#control = await Control.open(session.#transport);
+    return session;
+  }
+
+  /** Bytes a second that a stream moves when nothing holds it up. */
+  get rate() {
+    return this.#control.rate;
+  }
+
+  /** How the connection has ended, once it has, in words. */
+  async ended() {
+    try {
+      const { closeCode, reason } = await this.#transport.closed;
+      const how = this.#left ? "You have closed the connection" : "The server has closed the connection";
+      return [how, `code ${closeCode}, ${reason || "no reason"}`];
+    } catch (error) {
+      return ["The connection is lost", error.message];
+    }
+  }
+
+  close() {
+    this.#left = true;
+    this.#transport.close({ closeCode: 0, reason: "the page leaves" });
+  }
+
+  /** Opens or ends streams, the latest first, until so many are open; `changed` is told of each step. */
+  keep(wanted, changed) {
+    this.#wanted = wanted;
+    this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {
+      // Only the end of the connection hinders it, and that is told by `ended`.
+    });
+    return this.#changing;
+  }
+
+  async #change(changed) {
+    for (const direction of ["down", "up"]) {
+      const open = () => this.streams.filter((stream) => stream.direction === direction);
+      while (open().length > this.#wanted[direction]) {
+        const stream = open().at(-1);
+        this.streams.splice(this.streams.indexOf(stream), 1);
+        stream.end().catch(() => {});
+        changed();
+      }
+      while (open().length < this.#wanted[direction]) {
+        const stream = this.#stream(direction, open().length);
+        await stream.open(this.#transport);
+        const place = direction === "down" ? open().length : this.streams.length;
+        this.streams.splice(place, 0, Object.assign(stream, { trail: [], rates: [], last: null }));
+        stream.run().catch(() => {});
+        changed();
+      }
+    }
+  }
+
+  #stream(direction, number) {
+    const name = RIVERS[direction][number];
+    return direction === "down" ? new Download(name) : new Upload(name, number, this.#control);
+  }
+
+  /** Measures each stream, and keeps the last `most` rates of it. */
+  async sample(now, most) {
+    await Promise.all(
+      this.streams.map(async (stream) => {
+        const measured = await stream.measure().catch(() => null);
+        if (!measured) return;
+        stream.trail.push({ time: now, moved: measured.moved });
+        if (stream.trail.length > STEADY + 1) stream.trail.shift();
+        const rate = meanRate(stream.trail.slice(-SMOOTH - 1));
+        stream.rates.push(rate);
+        if (stream.rates.length > most) stream.rates.shift();
+        stream.last = { ...measured, rate };
+      }),
+    );
+  }
+
+  /** The streams that could flow for all of the samples that count, with their mean rates. */
+  steady() {
+    return this.streams
+      .filter(({ stalled, since, trail }) => {
+        return !stalled && trail.length > STEADY && !(trail[0].time <= since);
+      })
+      .map((stream) => ({ stream, rate: meanRate(stream.trail) }));
+  }
+}
+
+/** Bytes a second from the first of these samples to the last. */
+function meanRate(trail) {
+  const [from, to] = [trail[0], trail.at(-1)];
+  return to.time > from.time ? ((to.moved - from.moved) * 1000) / (to.time - from.time) : 0;
+}
+
+/** Stalls a stream's reader, or has it read on; `false` where it does so already. */
+export function stall(stream, stalled, now) {
+  if (stream.stalled === stalled) return false;
+  stream.since = now;
+  if (stalled) stream.stall();
+  else stream.resume();
+  return true;
+}

@@ -1,0 +1,188 @@
+// What the page does with its connection: streams that it reads, streams that it writes, and one to command by.
+// The server's side of it, with the lines that are said, is src/streams.rs.
+
+/** Bytes of a write: small against a second's worth, so that a curve of four points a second is smooth. */
+const CHUNK = new Uint8Array(8 * 1024);
+
+/** Milliseconds between two looks at an upload's budget. */
+const TICK = 20;
+
+/** Seconds' worth that an upload may catch up with: a page in the background is woken once a second. */
+const MAX_DEBT = 1;
+
+const encode = (text) => new TextEncoder().encode(text);
+
+/** Where a loop waits while somebody wants it to. */
+class Gate {
+  #open = null;
+  #passage = Promise.resolve();
+
+  close() {
+    this.#passage = new Promise((open) => (this.#open = open));
+  }
+
+  open() {
+    this.#open?.();
+    this.#open = null;
+  }
+
+  get passage() {
+    return this.#passage;
+  }
+}
+
+/** A stream from the server, with its reader here. */
+export class Download {
+  direction = "down";
+  stalled = false;
+  #gate = new Gate();
+  #moved = 0;
+  #readable;
+  #reader;
+
+  constructor(name) {
+    this.name = name;
+  }
+
+  async open(transport) {
+    const { readable, writable } = await transport.createBidirectionalStream();
+    this.#readable = readable;
+    this.#reader = readable.getReader();
+    const writer = writable.getWriter();
+    await writer.write(encode("send\n"));
+    await writer.close();
+  }
+
+  /** Reads to the end of the stream, but for the time in which it is stalled. */
+  async run() {
+    for (;;) {
+      await this.#gate.passage;
+      const { done, value } = await this.#reader.read();
+      if (done) return;
+      this.#moved += value.byteLength;
+    }
+  }
+
+  /** Reads no more. Nobody is told: the sender finds out as its credit runs out. */
+  stall() {
+    this.stalled = true;
+    this.#gate.close();
+  }
+
+  resume() {
+    this.stalled = false;
+    this.#gate.open();
+  }
+
+  /** Bytes that have moved since the start, that the server may still send, and that wait here unread. */
+  async measure() {
+    const { credit, buffered } = await this.#readable.getStats();
+    return { moved: this.#moved, credit, buffered };
+  }
+
+  /** Wants no more of it. */
+  async end() {
+    this.#gate.open();
+    await this.#reader.cancel();
+  }
+}
+
+/** A stream to the server, whose reader is there. */
+export class Upload {
+  direction = "up";
+  stalled = false;
+  #number;
+  #control;
+  #readable;
+  #writable;
+  #writer;
+  #ended = false;
+
+  constructor(name, number, control) {
+    this.name = name;
+    this.#number = number;
+    this.#control = control;
+  }
+
+  async open(transport) {
+    const { readable, writable } = await transport.createBidirectionalStream();
+    this.#readable = readable;
+    this.#writable = writable;
+    this.#writer = writable.getWriter();
+    await this.#writer.write(encode(`receive ${this.#number}\n`));
+  }
+
+  /** Writes at the rate of the others until it is ended, as far as the stream's credit goes. */
+  async run() {
+    const { rate } = this.#control;
+    let budget = 0;
+    let then = performance.now();
+    while (!this.#ended) {
+      await new Promise((wake) => setTimeout(wake, TICK));
+      const now = performance.now();
+      budget = Math.min(budget + (rate * (now - then)) / 1000, rate * MAX_DEBT);
+      then = now;
+      for (; budget >= CHUNK.byteLength && !this.#ended; budget -= CHUNK.byteLength) {
+        await this.#writer.write(CHUNK);
+      }
+    }
+  }
+
+  /** Has the server read no more. */
+  stall() {
+    this.stalled = true;
+    this.#control.say(`stall ${this.#number}`);
+  }
+
+  resume() {
+    this.stalled = false;
+    this.#control.say(`resume ${this.#number}`);
+  }
+
+  /** Bytes that have left since the start, that the server still takes, and that wait here unsent. */
+  async measure() {
+    const { bytesSent, credit, buffered } = await this.#writable.getStats();
+    return { moved: bytesSent, credit, buffered };
+  }
+
+  /** Says no more on it. */
+  async end() {
+    this.#ended = true;
+    // Its number may come again.
+    this.resume();
+    await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
+  }
+}
+
+/** The stream by which the server is told what to do with its readers. */
+export class Control {
+  #writer;
+
+  /** Waits for what the server says of itself. */
+  static async open(transport) {
+    // Ahead of all bytes that the others have to send.
+    const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
+    const control = new Control();
+    control.#writer = writable.getWriter();
+    await control.#writer.write(encode("control\n"));
+    control.rate = Number(await firstLine(readable));
+    return control;
+  }
+
+  say(line) {
+    // Where it fails, the connection has ended, and says so itself.
+    this.#writer.write(encode(`${line}\n`)).catch(() => {});
+  }
+}
+
+async function firstLine(readable) {
+  const reader = readable.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("the server says nothing of itself");
+    text += decoder.decode(value, { stream: true });
+  }
+  return text.slice(0, text.indexOf("\n"));
+}

@@ -1,0 +1,42 @@
+//! A page, the scripts that it runs, and the WebSocket that it draws: all on one port.
+
+mod streams;
+
+use std::{num::NonZero, path::Path};
+
+use axum::{Router, extract::State, response::Response, routing::any};
+use tower_http::services::ServeDir;
+use wsmux::{BuildError, Config, WebSocketAcceptor, WebSocketServer, Wire, axum::WsMuxUpgrade};
+
+#[derive(Clone)]
+struct App {
+    acceptor: WebSocketAcceptor,
+    rate: NonZero<usize>,
+}
+
+/// The page at `/`, the npm package that lies in `package` at `/wsmux/`, and the WebSocket at `/streams`. Each
+/// stream to the page brings `rate` bytes a second.
+///
+/// # Errors
+/// [`BuildError`], as of any server's settings.
+pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError> {
+    // All windows stay alike, so that what the page shows of them can be compared.
+    let mut config = Config::default();
+    config.window_growth_budget(0);
+    let wires = [Wire::QMux, Wire::JsWs];
+    let acceptor = WebSocketServer::builder().wires(wires).config(config).build()?;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
+    Ok(Router::new()
+        .route("/streams", any(streams))
+        .nest_service("/wsmux", ServeDir::new(package))
+        .fallback_service(ServeDir::new(page))
+        .with_state(App { acceptor, rate }))
+}
+
+async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
+    upgrade
+        .acceptor(app.acceptor)
+        .on_failed(|error| eprintln!("no connection: {error}"))
+        .on_connection(move |connection| streams::serve(connection, app.rate))
+        .await
+}

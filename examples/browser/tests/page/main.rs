@@ -1,0 +1,191 @@
+//! The live page in Chromium: what a person does to it, and what it then shows. Wants Chromium and chromedriver, and
+//! the npm package, which `js/pack` builds: `cargo test --package wsmux-browser-page --test page`.
+
+mod browser;
+mod picture;
+mod server;
+
+use browser::{Look, Shown, visit};
+use server::Server;
+
+/// Several windows' worth: nobody gets so far on what was granted or buffered before.
+const FAR: u64 = 4 * 1024 * 1024;
+
+async fn stalled_streams_stand_still_alone(wire: &str) {
+    let server = Server::start();
+    visit(
+        server.address,
+        &format!("?wire={wire}&down=12&up=4"),
+        Look::default(),
+        async |browser| {
+            let all =
+                browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+            // The one is read by the page, the other by the server.
+            for name in ["Nile", "Inn"] {
+                assert!(!all[name].stalled);
+                browser.click_stall(name).await;
+                let full =
+                    browser.until("its credit is used up", |page| page[name].credit == 0).await;
+                assert!(full[name].stalled && full[name].buffered > 0, "{full:?}");
+
+                let later = browser
+                    .until("the others move far", |page| {
+                        let others = page.cards.iter().filter(|card| card.name != name);
+                        others.into_iter().all(|card| card.moved >= full[&card.name].moved + FAR)
+                    })
+                    .await;
+                assert_eq!(
+                    (later[name].moved, later[name].credit),
+                    (full[name].moved, 0),
+                    "{later:?}"
+                );
+                let verdict = format!("{name} stands still, the other 15 flow");
+                browser.until("it is said", |page| page.verdict.starts_with(&verdict)).await;
+
+                browser.click_stall(name).await;
+                let resumed = browser
+                    .until("it goes on", |page| page[name].moved >= full[name].moved + FAR)
+                    .await;
+                assert!(!resumed[name].stalled, "{resumed:?}");
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_stalled_stream_stands_still_and_the_others_go_on_over_qmux() {
+    stalled_streams_stand_still_alone("qmux").await;
+}
+
+#[tokio::test]
+async fn a_stalled_stream_stands_still_and_the_others_go_on_over_js_ws() {
+    stalled_streams_stand_still_alone("js-ws").await;
+}
+
+#[tokio::test]
+async fn one_flows_on_when_all_others_are_stalled() {
+    let server = Server::start();
+    visit(server.address, "", Look::default(), async |browser| {
+        browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+        browser.click("#stall-all").await;
+        let others = |page: &Shown| page.cards[1..].iter().all(|card| card.credit == 0);
+        let full = browser.until("the others' credit is used up", others).await;
+        let far = |page: &Shown| page.cards[0].moved >= full.cards[0].moved + FAR;
+        let later = browser.until("the one moves far", far).await;
+        for card in &full.cards[1..] {
+            assert_eq!(
+                (later[&card.name].moved, later[&card.name].credit),
+                (card.moved, 0),
+                "{later:?}"
+            );
+        }
+        assert!(later.verdict.starts_with("15 stand still, the other one flows"), "{later:?}");
+
+        browser.click("#resume-all").await;
+        let goes_on = |page: &Shown| page.all_moved_since(&later, FAR);
+        let resumed = browser.until("all go on", goes_on).await;
+        assert!(resumed.cards.iter().all(|card| !card.stalled));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_keyboard_is_enough() {
+    let server = Server::start();
+    visit(server.address, "?down=2&up=0", Look::default(), async |browser| {
+        browser.until("both flow", |page| page.cards.len() == 2 && page.all_moved(1)).await;
+        // Past the settings and the two that concern all.
+        browser.tab_to(r#"[data-name="Nile"] button"#).await;
+        browser.press(' ').await;
+        let full = browser.until("its credit is used up", |page| page["Nile"].credit == 0).await;
+        assert!(full["Nile"].stalled && !full["Rhine"].stalled);
+        browser.press('\u{e007}').await;
+        browser.until("it goes on", |page| page["Nile"].moved > full["Nile"].moved).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_told_and_a_new_one_flows() {
+    let server = Server::start();
+    visit(server.address, "", Look::default(), async |browser| {
+        browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+        assert!(!browser.is_displayed("#lost").await);
+        let server = server.lose().await;
+        let lost = browser.until("the loss is told", |page| page.state == "lost").await;
+        assert!(browser.is_displayed("#lost").await);
+        assert!(lost.ended.contains("The connection is lost"), "{lost:?}");
+        assert_eq!(lost.verdict, "Nothing moves");
+
+        // Nobody listens: it says so, and can be asked again.
+        browser.click("#reconnect").await;
+        browser
+            .until("the failure is told", |page| page.state == "lost" && page.cards.is_empty())
+            .await;
+        let _server = server.restart();
+        browser.click("#reconnect").await;
+        browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+        assert!(!browser.is_displayed("#lost").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_settings_take_effect() {
+    let server = Server::start();
+    visit(server.address, "?down=3&up=1", Look::default(), async |browser| {
+        let flow = |count| move |page: &Shown| page.cards.len() == count && page.all_moved(1);
+        browser.until("all flow", flow(4)).await;
+        browser.set("down", 5).await;
+        browser.until("more flow", flow(6)).await;
+        browser.set("up", 0).await;
+        browser.set("down", 2).await;
+        let fewer = browser.until("fewer flow", flow(2)).await;
+        browser.until("those that stay go on", |page| page.all_moved_since(&fewer, 1)).await;
+        browser.click(r#".wire label:has([value="js-ws"])"#).await;
+        // On another connection, whose streams begin anew.
+        browser.until("another wire", |page| page.wire == "js-ws" && page.all_below(&fewer)).await;
+        browser.until("they flow", flow(2)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_fits_a_phone() {
+    let server = Server::start();
+    visit(
+        server.address,
+        "",
+        Look { width: 360, height: 740, ..Look::default() },
+        async |browser| {
+            browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+            let [content, window] = browser.widths().await;
+            assert!(content <= window, "{content} of {window} pixels");
+        },
+    )
+    .await;
+}
+
+/// For README: examples/browser/screenshot takes them.
+#[tokio::test]
+#[ignore = "writes into the repository"]
+async fn it_has_its_picture_taken() {
+    for (name, dark) in [("screenshot.png", false), ("screenshot-dark.png", true)] {
+        let server = Server::start_at_rate(1024 * 1024);
+        let look = Look { width: 1200, height: 1345, dark };
+        visit(server.address, "", look, async |browser| {
+            let far = |seconds: u64| move |page: &Shown| page["Rhine"].moved >= seconds << 20;
+            browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
+            browser.until("the curves begin", far(14)).await;
+            browser.click_stall("Tagus").await;
+            browser.until("they go on", far(20)).await;
+            browser.click_stall("Tagus").await;
+            browser.until("they go on", far(27)).await;
+            browser.click_stall("Indus").await;
+            browser.until("they go on", far(41)).await;
+            browser.photograph(name).await;
+        })
+        .await;
+    }
+}
