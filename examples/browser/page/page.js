@@ -11,7 +11,11 @@ const SAMPLE = 250;
 const CALM = 4;
 
 /** Of its full rate: below it a stream counts as held up, and not as unevenly served. */
-const FULL = 0.9;
+const FULL = 0.85;
+
+/** And of which it does so again, once it has not. */
+const FULL_AGAIN = 0.95;
+let full = true;
 
 const find = (id) => document.getElementById(id);
 const settings = find("settings").elements;
@@ -166,7 +170,9 @@ function tellVerdict() {
   }
   const share = Math.min(slowest.rate / rate, 1);
   const others = free === 1 ? "the other one" : `the other ${free}`;
-  const how = share >= FULL ? "at full rate" : "at less than their rate";
+  // It is read out when it changes: near the border it stays what it was.
+  full = share >= (full ? FULL : FULL_AGAIN);
+  const how = full ? "at full rate" : "at less than their rate";
   const verdict = still.length
     ? `${whose} still, ${others} ${free === 1 ? "flows" : "flow"} ${how}`
     : `All ${streams.length} streams flow ${how}`;

@@ -41,7 +41,12 @@ export class Session {
     const session = new Session();
     session.#transport = new WebSocketTransport("streams", { wire, ...CONFIG });
     await session.#transport.ready;
-    session.#control = await Control.open(session.#transport);
+    try {
+      session.#control = await Control.open(session.#transport);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
     return session;
   }
 

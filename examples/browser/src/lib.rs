@@ -6,7 +6,12 @@ use std::{num::NonZero, path::Path};
 
 use axum::{Router, extract::State, response::Response, routing::any};
 use tower_http::services::ServeDir;
-use wsmux::{BuildError, Config, WebSocketAcceptor, WebSocketServer, Wire, axum::WsMuxUpgrade};
+use wsmux::{
+    BuildError, Config, WebSocketAcceptor, WebSocketServer, Wire,
+    authorize::{Accept, Refuse, UpgradeRequest},
+    axum::WsMuxUpgrade,
+    http::{StatusCode, header},
+};
 
 #[derive(Clone)]
 struct App {
@@ -24,13 +29,25 @@ pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError
     let mut config = Config::default();
     config.window_growth_budget(0);
     let wires = [Wire::QMux, Wire::JsWs];
-    let acceptor = WebSocketServer::builder().wires(wires).config(config).build()?;
+    let server = WebSocketServer::builder().wires(wires).config(config);
+    let acceptor = server.authorizer(of_this_page).build()?;
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
     Ok(Router::new()
         .route("/streams", any(streams))
         .nest_service("/wsmux", ServeDir::new(package))
         .fallback_service(ServeDir::new(page))
         .with_state(App { acceptor, rate }))
+}
+
+/// Any page of the browser's may ask for the WebSocket. This one's comes from where the page itself does.
+async fn of_this_page(request: UpgradeRequest) -> Result<Accept, Refuse> {
+    let [origin, host] =
+        [header::ORIGIN, header::HOST].map(|name| request.headers().get(name)?.to_str().ok());
+    let from = origin.and_then(|origin| origin.strip_prefix("http://"));
+    match from.is_some() && from == host {
+        true => Ok(Accept::new()),
+        false => Err(Refuse::new(StatusCode::FORBIDDEN)),
+    }
 }
 
 async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
