@@ -76,7 +76,14 @@ class Arrivals {
 
   #deliver() {
     if (this.#cancelled) return;
-    if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
+    try {
+      if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
+    } catch (error) {
+      // The stream alone fails: `drain` must not find it so.
+      this.cancel();
+      this.#controller.error(error);
+      return;
+    }
     if (this.#end === undefined || this.#arrived.length > 0) return;
     this.#cancelled = true;
     if (isClean(this.#end)) {

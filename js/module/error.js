@@ -1,13 +1,22 @@
 const SOURCES = ["stream", "session"];
 
+/**
+ * Has WebTransportError's prototype, where the page has it, and not its constructor: browsers differ in what that takes,
+ * and some let nobody say the source.
+ */
+function Base(message) {
+  return Reflect.construct(DOMException, [message, "WebTransportError"], new.target);
+}
+Base.prototype = (globalThis.WebTransportError ?? DOMException).prototype;
+
 /** WebTransportError, which not every browser has, with `culprit` besides. */
-export class WebSocketTransportError extends DOMException {
+export class WebSocketTransportError extends Base {
   #source;
   #streamErrorCode;
   #culprit;
 
   constructor(message = "", options = {}) {
-    super(message, "WebTransportError");
+    super(message);
     const { source = "stream", streamErrorCode = null, culprit = null } = options ?? {};
     if (!SOURCES.includes(source)) throw new TypeError(`source: ${String(source)} is not one of ${SOURCES}`);
     if (streamErrorCode !== null) checkCode(streamErrorCode, "streamErrorCode");

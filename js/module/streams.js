@@ -162,7 +162,7 @@ class Source {
         // Cancelled meanwhile.
         if (!this.#half.core) return;
         if (length === 0) this.#end(controller);
-        request.respond(length);
+        else request.respond(length);
       } else {
         const chunk = await core.read(CHUNK);
         if (!this.#half.core) return;
@@ -182,6 +182,8 @@ class Source {
   #end(controller) {
     this.#half.release();
     controller.close();
+    // Also of a reader that came after this read had begun for another.
+    controller.byobRequest?.respond(0);
   }
 
   #fail(controller, fault) {

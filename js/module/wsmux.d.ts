@@ -100,7 +100,7 @@ export interface WebSocketTransportStats {
 
 export type WebSocketTransportErrorSource = "stream" | "session";
 
-/** Who brought a connection to its end. */
+/** Who brought a connection to its end. `network` where the browser does not tell why there was none. */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
 export interface WebSocketTransportErrorOptions {
@@ -109,7 +109,7 @@ export interface WebSocketTransportErrorOptions {
   culprit?: Culprit | null;
 }
 
-/** Its name is `WebTransportError`. As the reason of `abort` or `cancel` it gives the peer its code. */
+/** Its name is `WebTransportError`, and it is one where the page has those. As the reason of `abort` or `cancel` it gives the peer its code. */
 export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
   readonly source: WebSocketTransportErrorSource;
@@ -151,7 +151,9 @@ export interface WebSocketTransportDatagrams {
 }
 
 export class WebSocketTransport {
-  /** `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's. */
+  /**
+   * `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's; any other is a `SyntaxError`.
+   */
   constructor(url: string | URL, options?: WebSocketTransportOptions);
   static readonly supportsReliableOnly: true;
   readonly ready: Promise<void>;

@@ -87,10 +87,15 @@ impl From<ConnectionError> for Fault {
 
 impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Connection(error) => error.into(),
-            error => Self::new("session", error).with("culprit", "network"),
-        }
+        let culprit = match error {
+            ConnectError::Connection(error) => return error.into(),
+            ConnectError::InvalidUrl(_) | ConnectError::UnsupportedScheme(_) => "local",
+            ConnectError::Subprotocol { .. } => "peer",
+            ConnectError::HandshakeTimeout => "timeout",
+            // Whatever else it was, the browser does not tell.
+            _ => "network",
+        };
+        Self::new("session", error).with("culprit", culprit)
     }
 }
 

@@ -1,4 +1,5 @@
-import { QMUX, assert, echo, equal, failure, fails, isPending, test } from "./support.js";
+import { liveObjects } from "/dist/core.js";
+import { QMUX, assert, echo, equal, failure, fails, isPending, same, test, until } from "./support.js";
 
 test("datagrams come back", QMUX, async (stage) => {
   const transport = await stage.open();
@@ -26,6 +27,12 @@ test("a datagram comes into a reader's own buffer, whole", QMUX, async (stage) =
   await writer.write(new Uint8Array(20));
   const error = await failure(reader.read(new Uint8Array(new ArrayBuffer(100), 0, 19)));
   equal(error.name, "RangeError");
+  same(await failure(reader.closed), error);
+  // The connection does not mind.
+  await echo(transport, 1, 10);
+  transport.close({ closeCode: 3, reason: "enough" });
+  equal(await transport.closed, { closeCode: 3, reason: "enough" });
+  await until(() => liveObjects() === 0);
 });
 
 test("a datagram that is too long fails, and its writable with it", QMUX, async (stage) => {

@@ -25,11 +25,21 @@ test("where nobody listens, ready and closed are rejected", ALL, async (stage) =
   await stage.network("cut");
   const transport = stage.connect();
   const error = await fails(transport.ready, "WebTransportError");
-  assert(error instanceof WebSocketTransportError && error instanceof DOMException, "its class");
-  equal(error.source, "session");
+  for (const itsClass of [WebSocketTransportError, WebTransportError, DOMException]) {
+    assert(error instanceof itsClass, `no ${itsClass.name}`);
+  }
+  equal([error.source, error.culprit], ["session", "network"]);
   same(await failure(transport.closed), error);
   await fails(transport.createBidirectionalStream(), "InvalidStateError");
   same(await failure(transport.incomingBidirectionalStreams.getReader().read()), error);
+});
+
+test("a server that does not answer in time is a timeout", ALL, async (stage) => {
+  await stage.network("stand");
+  const transport = stage.connect({ connectTimeout: 100, handshakeTimeout: 100 });
+  const error = await fails(transport.ready, "WebTransportError");
+  equal([error.source, error.culprit], ["session", "timeout"]);
+  same(await failure(transport.closed), error);
 });
 
 test("closed before it is ready, it never becomes ready", ALL, async (stage) => {

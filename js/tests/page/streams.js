@@ -72,6 +72,21 @@ test("no byte is lost to a reader that lets go while it waits", ALL, async (stag
   equal(bytes, 1000);
 });
 
+test("the end comes to a reader that took over from one that waited", ALL, async (stage) => {
+  const transport = await stage.open();
+  const { readable, writer } = await command(transport, "echo");
+  const first = readable.getReader();
+  const waits = first.read();
+  await turn();
+  first.releaseLock();
+  await fails(waits, "TypeError");
+  const reads = readable.getReader({ mode: "byob" }).read(new Uint8Array(10));
+  await turn();
+  await writer.close();
+  const { value, done } = await reads;
+  equal([value.byteLength, value.buffer.byteLength, done], [0, 10, true]);
+});
+
 test("a chunk may be changed once it was given away", ALL, async (stage) => {
   const transport = await stage.open({ sendBuffer: 1 });
   const { readable, writer } = await command(transport, "echo");

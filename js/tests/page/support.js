@@ -187,11 +187,27 @@ export function list() {
   return Array.from(tests, ([name, { peers }]) => [name, peers]);
 }
 
+/** Waits until all rejections before have been told of: they come in order. */
+function afterRejections() {
+  return new Promise((resolve) => {
+    const own = Promise.reject(new Error("nobody's"));
+    addEventListener("unhandledrejection", ({ promise }) => promise === own && resolve());
+  });
+}
+
 export async function run(name, options) {
+  const unheard = [];
+  addEventListener("unhandledrejection", ({ reason }) => unheard.push(reason));
   const stage = new Stage(options);
   try {
     await tests.get(name).body(stage);
   } finally {
     stage.end();
   }
+  // What its end rejects as well.
+  await turn();
+  await afterRejections();
+  // The last is the one that was waited for.
+  unheard.pop();
+  if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }
