@@ -49,7 +49,7 @@ fn an_applications_code_becomes_the_websockets_by_the_table() {
 /// only 1000 and 3000 to 4999.
 #[test]
 fn a_page_sends_no_code_that_its_browser_forbids() {
-    let page = SocketCapabilities { pings: false, all_close_codes: false };
+    let page = SocketCapabilities::new().pings(false).all_close_codes(false);
     for wire in WIRES {
         for (value, websocket) in [(0, 1000), (42, 4042), (3_100, 3100), (1 << 40, 4999)] {
             let mut peer = peer(wire);

@@ -321,7 +321,7 @@ fn a_connection_with_no_timeout_waits_for_ever_and_still_finds_a_dead_peer_by_pi
 }
 
 /// What a web page's socket can do.
-const PAGE: SocketCapabilities = SocketCapabilities { pings: false, all_close_codes: false };
+const PAGE: SocketCapabilities = SocketCapabilities::new().pings(false).all_close_codes(false);
 
 /// [C-47] Where the platform has no ping for the wire (js-ws in a web page), keep-alive, idle timeout and liveness
 /// MUST NOT run.

@@ -18,7 +18,7 @@ use crate::proto::SocketError;
 
 /// What a page's WebSocket can do.
 const CAPABILITIES: SocketCapabilities =
-    SocketCapabilities { pings: false, all_close_codes: false };
+    SocketCapabilities::new().pings(false).all_close_codes(false);
 
 /// What stands for a Close without a code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
