@@ -69,7 +69,8 @@ pub enum ConnectError {
 /// What a [`VerifyServer`](crate::VerifyServer) fails with: any error, or words, by `into()`.
 pub type VerifyServerError = Box<dyn Error + Send + Sync>;
 
-/// The error of a [`VerifyServer`](crate::VerifyServer). Cheap to clone; it dereferences to the error itself, which can be downcast.
+/// The error of a [`VerifyServer`](crate::VerifyServer). Cheap to clone; it dereferences to the error itself, which can
+/// be downcast.
 #[derive(Clone)]
 pub struct Rejection(Arc<dyn Error + Send + Sync>);
 

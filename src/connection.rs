@@ -27,7 +27,8 @@ pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
     /// A connection over a WebSocket whose handshake is done. To be called within a tokio runtime, in which
-    /// the connection's task then runs; in a web page it is the browser's. It does not wait for the peer: see [`established`](Self::established).
+    /// the connection's task then runs; in a web page it is the browser's. It does not wait for the peer: see
+    /// [`established`](Self::established).
     pub fn from_socket(
         socket: impl Socket + Unpin,
         side: Side,

@@ -320,8 +320,8 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Starts dialling, in a task of the tokio runtime in which this is to be called, or of the page. With the client comes all
-    /// that happens to it; who does not care drops the events.
+    /// Starts dialling, in a task of the tokio runtime in which this is to be called, or of the page. With the client
+    /// comes all that happens to it; who does not care drops the events.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
         let (tell_state, state) = watch::channel(State::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
