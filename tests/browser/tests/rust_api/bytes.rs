@@ -1,15 +1,23 @@
 //! Bytes go there and back, all of them.
 
-use futures_util::future::join_all;
-use sha2::{Digest, Sha256};
-use wsmux::{RecvStream, SendStream};
+use std::time::Duration;
 
-use crate::place::{Place, pattern, stream, within};
+use futures_util::future::{Either, join_all, select};
+use sha2::{Digest, Sha256};
+use wsmux::{RecvStream, SendStream, WebSocketConnection, WebSocketStream};
+
+use crate::place::{Place, pattern, stream, timer, within};
 
 const MIB: u64 = 1024 * 1024;
 
 /// What is written at once.
 const CHUNK: u64 = 64 * 1024;
+
+/// How long a write may wait before it is asked whether its stream has stalled.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often in a row it has to have waited.
+const LOOKS: u32 = 5;
 
 crate::tests_at! { everywhere:
     an_echo_of_64_mib_on_one_stream_is_the_same_bytes;
@@ -46,7 +54,7 @@ async fn read(recv: &mut RecvStream) -> (u64, Vec<u8>) {
     (length, hash.finalize().to_vec())
 }
 
-async fn echo(connection: &wsmux::WebSocketConnection, seed: u8, length: u64) {
+async fn echo(connection: &WebSocketConnection, seed: u8, length: u64) {
     let mut stream = stream(connection, &b"E"[..]).await;
     let (send, recv) = stream.split();
     let (sent, (came, hash)) =
@@ -67,22 +75,45 @@ async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
     join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
 }
 
+/// Writes as much as goes, and says how much that was. When it stops, the other end does not read any more.
+async fn write_until_it_stalls(
+    connection: &WebSocketConnection,
+    stream: &mut WebSocketStream,
+) -> u64 {
+    let (mut written, mut looks) = (0, 0);
+    loop {
+        let wrote = {
+            let chunk = pattern(0, written, 1024);
+            let writing = std::pin::pin!(stream.send().write_chunk(chunk));
+            match select(writing, timer(LOOK_EVERY)).await {
+                Either::Left((wrote, _)) => Some(wrote),
+                Either::Right(_) => None,
+            }
+        };
+        if let Some(wrote) = wrote {
+            wrote.expect("a stream that lives");
+            (written, looks) = (written + 1024, 0);
+            continue;
+        }
+        // A server that was only late would have gone on while it answered.
+        echo(connection, 0, CHUNK).await;
+        looks += 1;
+        let stats = stream.send().stats().expect("a stream");
+        if stats.credit == 0 && stats.buffered > 0 && looks >= LOOKS {
+            return written;
+        }
+    }
+}
+
 /// The server cannot write what this end does not read, and so reads no more: both directions stand still.
 async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
     let connection = place.connect().await;
     let mut stalled = stream(&connection, &b"E"[..]).await;
-    let mut written = 0;
-    // As much as goes: when it stops, the other end does not read.
-    let writing = async {
-        loop {
-            let chunk = pattern(0, written, 1024);
-            stalled.send().write_chunk(chunk).await.expect("a stream that lives");
-            written += 1024;
-        }
-    };
-    let others = join_all((1..10).map(|i| echo(&connection, i, 32 * MIB / 9 + 1)));
-    futures_util::future::select(std::pin::pin!(writing), std::pin::pin!(others)).await;
-    assert!(written > 0);
+    let written = within("stalling", write_until_it_stalls(&connection, &mut stalled)).await;
+    let before = stalled.send().stats().expect("a stream");
+    join_all((1..10).map(|i| echo(&connection, i, 32 * MIB / 9 + 1))).await;
+    let after = stalled.send().stats().expect("a stream");
+    assert_eq!((after.sent, after.credit), (before.sent, 0));
 
     // It has waited for this.
     let (send, recv) = stalled.split();
