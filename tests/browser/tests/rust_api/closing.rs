@@ -32,9 +32,11 @@ crate::tests_at! { on_js_ws:
 }
 
 /// Short, and long enough for a machine that is busy with something else.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
 fn impatient() -> Config {
     let mut config = Config::default();
-    config.max_idle_timeout(Some(Duration::from_secs(3)));
+    config.max_idle_timeout(Some(IDLE_TIMEOUT));
     config
 }
 
@@ -129,7 +131,10 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
     let mut stream = stream(&connection, &b"E!"[..]).await;
     within("reading", stream.recv().read_exact(&mut [0])).await.expect("an echo");
     ask(&format!("silence {number}")).await;
+    let start = js_sys::Date::now();
     let read = within("the end", stream.recv().read(&mut [0])).await;
+    // Ten times as much as it takes, for a busy machine; and no other time of a connection's is configured.
+    assert!(js_sys::Date::now() - start < 10.0 * IDLE_TIMEOUT.as_millis() as f64);
     let Err(ReadError::ConnectionLost(error)) = read else { panic!("{read:?}") };
     let timeouts = [Timeout::Idle, Timeout::KeepAlive];
     assert!(
