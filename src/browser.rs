@@ -20,10 +20,11 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrowserApi {
-    /// `WebSocket`, which every browser has. It does not say when it can take more: while more than 128 KiB wait in
-    /// it, a timer looks after them every few milliseconds, in a hidden page every second and after minutes in hiding
-    /// every minute, or when something comes. A page that is to send fast in hiding does so in a worker. And it
-    /// cannot be told to wait with what comes, which credit has to bound.
+    /// `WebSocket`, which every browser has. It does not say when it can take more. It is given no more while over
+    /// 128 KiB wait in it; and while anything waits, a timer looks after it: every 4 ms while it moves, and more and
+    /// more seldom, down to four times a second, while it does not. In a hidden page that is every second, and after
+    /// minutes in hiding every minute, or when something comes. A page that is to send fast in hiding does so in a
+    /// worker. And it cannot be told to wait with what comes, which credit has to bound.
     WebSocket,
     /// `WebSocketStream`, which Chromium has since 124. It tells when it can take more, and reads from the network no
     /// more than is taken from it. It is not the default where it is there: Chromium 156 lost the whole page when a

@@ -29,9 +29,14 @@ use crate::{
 /// a fast network wants as many as it takes until the next look.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
-/// The time between two looks at what waits, for the browser does not tell when that becomes less. No browser
-/// lets a chain of timers go faster.
-const LOOK_AGAIN: Duration = Duration::from_millis(4);
+/// The time to the first look at what waits, for the browser does not tell when that becomes less. No browser lets a
+/// chain of timers go faster.
+const LOOK_FIRST: Duration = Duration::from_millis(4);
+
+/// The longest time to a look. Each that finds nothing changed doubles it: so a change is seen after twice the time
+/// that it took, and a network that is gone costs a page four looks a second. A user who waits for a network that has
+/// come back hardly sees a quarter of a second.
+const LOOK_LAST: Duration = Duration::from_millis(256);
 
 /// A WebSocket of the browser's.
 pub(crate) struct EventSocket {
@@ -39,6 +44,10 @@ pub(crate) struct EventSocket {
     inbox: Rc<RefCell<Inbox>>,
     /// Set while something waits in the browser.
     look: Option<Sleep>,
+    /// How long the next look is away, from the one before.
+    pause: Duration,
+    /// What waited in the browser when that was asked last.
+    waited: u32,
     _listeners: Listeners,
 }
 
@@ -87,7 +96,14 @@ impl EventSocket {
         websocket.set_binary_type(BinaryType::Arraybuffer);
         let inbox = Rc::<RefCell<Inbox>>::default();
         let listeners = Listeners::new(&websocket, &inbox, max_message);
-        let this = Self { websocket, inbox, look: None, _listeners: listeners };
+        let this = Self {
+            websocket,
+            inbox,
+            look: None,
+            pause: LOOK_FIRST,
+            waited: 0,
+            _listeners: listeners,
+        };
         poll_fn(|cx| this.poll_open(cx)).await?;
         let selected = this.websocket.protocol();
         Ok((this, (!selected.is_empty()).then_some(selected)))
@@ -120,17 +136,35 @@ impl EventSocket {
 
     /// Waits until no more than `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
-        // What waits in one that is closed waits for ever; its last event ends this.
-        while self.websocket.buffered_amount() > most || !self.is_open() {
+        loop {
+            // What waits in one that is closed waits for ever; its last event ends this.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            let look = self.look.get_or_insert_with(|| sleep(LOOK_AGAIN));
+            if self.waits() <= most {
+                return Poll::Ready(());
+            }
+            let pause = self.pause;
+            let look = self.look.get_or_insert_with(|| sleep(pause));
             ready!(Pin::new(look).poll(cx));
             self.look = None;
+            self.pause = LOOK_LAST.min(self.pause * 2);
         }
-        Poll::Ready(())
+    }
+
+    /// Bytes that wait in the browser. When they are others than before, be it that some were sent or that more
+    /// came, the next look is soon.
+    fn waits(&mut self) -> u32 {
+        let waits = self.websocket.buffered_amount();
+        if self.waited != waits {
+            self.waited = waits;
+            if self.pause > LOOK_FIRST {
+                self.pause = LOOK_FIRST;
+                self.look = None;
+            }
+        }
+        waits
     }
 }
 

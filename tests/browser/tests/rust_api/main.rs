@@ -6,6 +6,7 @@
 mod bytes;
 mod closing;
 mod connecting;
+mod live;
 mod memory;
 mod place;
 mod streams;
@@ -19,6 +20,11 @@ macro_rules! tests_at {
     (by_web_socket: $($name:ident;)+) => {
         mod by_web_socket {
             crate::tests_at!(@apis everywhere, web_socket, WebSocket, $($name;)+);
+        }
+    };
+    (of_ours_by_web_socket: $($name:ident;)+) => {
+        mod of_ours_by_web_socket {
+            crate::tests_at!(@apis ours, web_socket, WebSocket, $($name;)+);
         }
     };
     ($wires:ident: $($name:ident;)+) => {
@@ -35,6 +41,10 @@ macro_rules! tests_at {
     (@wires everywhere, $api:ident, $($tests:tt)+) => {
         crate::tests_at!(@wire qmux, QMux, $api, $($tests)+);
         crate::tests_at!(@wire foreign, Foreign, $api, $($tests)+);
+        crate::tests_at!(@wire js_ws, JsWs, $api, $($tests)+);
+    };
+    (@wires ours, $api:ident, $($tests:tt)+) => {
+        crate::tests_at!(@wire qmux, QMux, $api, $($tests)+);
         crate::tests_at!(@wire js_ws, JsWs, $api, $($tests)+);
     };
     (@wires on_qmux, $api:ident, $($tests:tt)+) => {

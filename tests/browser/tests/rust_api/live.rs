@@ -1,0 +1,36 @@
+//! How much of the page's memory is in use. Its size tells nothing: it never shrinks, and what earlier tests have freed
+//! is used again before it grows.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicIsize, Ordering::Relaxed},
+};
+
+#[global_allocator]
+static COUNTING: Counting = Counting(AtomicIsize::new(0));
+
+/// The system's allocator, which counts the bytes that were asked for and not given back.
+struct Counting(AtomicIsize);
+
+/// Bytes that are allocated.
+pub(crate) fn bytes() -> isize {
+    COUNTING.0.load(Relaxed)
+}
+
+// SAFETY: all of it is the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.0.fetch_add(layout.size() as isize, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        self.0.fetch_sub(layout.size() as isize, Relaxed);
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        self.0.fetch_add(size as isize - layout.size() as isize, Relaxed);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
