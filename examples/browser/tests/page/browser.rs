@@ -207,6 +207,13 @@ impl Browser {
         element.click().await.expect(selector);
     }
 
+    /// Until a stream that was stalled has no credit left, and bytes that wait for it.
+    pub(crate) async fn until_used_up(&self, name: &str) -> Shown {
+        let full = self.until("its credit is used up", |page| page[name].credit == 0).await;
+        assert!(full[name].stalled && full[name].buffered > 0, "{full:?}");
+        full
+    }
+
     /// The button of this stream.
     pub(crate) async fn click_stall(&self, name: &str) {
         self.click(&format!(r#"[data-name="{name}"] button"#)).await;
