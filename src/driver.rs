@@ -214,6 +214,8 @@ impl<S: Socket + Unpin> Driver<S> {
                 Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
             };
             self.socket.start_send(item)?;
+            // What was sent keeps no chunk of the application's alive until the next message.
+            self.message.clear();
         }
         // A flush that cannot finish wakes us by itself, and there may be more room before.
         let _ = self.socket.poll_flush(cx)?;

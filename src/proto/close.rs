@@ -107,18 +107,22 @@ impl Farewell {
     }
 }
 
-/// A peer's frame, as the error that the application here sees.
+/// A peer's frame, as the error that the application here sees. An error may be kept for long, and a slice would keep
+/// the message that the reason came in.
 pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     match close {
         Close::Transport { code, frame, reason } => {
             ConnectionError::ConnectionClosed(ConnectionClose {
                 error_code: code,
                 frame_type: (frame != VarInt::default()).then_some(frame),
-                reason,
+                reason: Bytes::copy_from_slice(&reason),
             })
         }
         Close::Application { code, reason } => {
-            ConnectionError::ApplicationClosed(ApplicationClose { error_code: code, reason })
+            ConnectionError::ApplicationClosed(ApplicationClose {
+                error_code: code,
+                reason: Bytes::copy_from_slice(&reason),
+            })
         }
     }
 }

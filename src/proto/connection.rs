@@ -363,7 +363,7 @@ impl Connection {
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
             Frame::DataBlocked(_) => self.streams.on_data_blocked(),
-            Frame::Datagram(data) => self.handle_datagram(data, size, whole),
+            Frame::Datagram(data) => self.handle_datagram(&data, size),
             Frame::ConnectionClose(close) => {
                 self.fail(close::error_of_frame(close));
                 Ok(())
@@ -384,19 +384,14 @@ impl Connection {
         Ok(sample.is_some())
     }
 
-    fn handle_datagram(
-        &mut self,
-        data: Bytes,
-        size: usize,
-        whole: usize,
-    ) -> Result<(), TransportError> {
+    fn handle_datagram(&mut self, data: &[u8], size: usize) -> Result<(), TransportError> {
         // The limit is on the frame, its type and length included (RFC 9221 §3).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
         // One that pushes out another, or says nothing, may be the application's affair, but makes good for nothing.
         let says_something = !data.is_empty();
-        if self.datagrams.receive(data, whole, &mut self.events) && says_something {
+        if self.datagrams.receive(data, &mut self.events) && says_something {
             self.streams.abuse.useful_frame();
         }
         Ok(())

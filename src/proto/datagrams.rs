@@ -6,9 +6,14 @@ use bytes::Bytes;
 
 use super::{Event, event::Events};
 
-/// What a queued datagram costs besides its bytes, so that empty ones are bounded too.
-const OVERHEAD: usize = size_of::<Bytes>();
+/// What a queued datagram costs besides its bytes, so that empty ones are bounded too: a place in a queue that has up
+/// to 8 / 3 as many as are in use, the header of a block that is shared, and what an allocator adds to a block.
+const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
+/// A queue with fewer places is not made shorter.
+const SPARE_PLACES: usize = 16;
+
+/// Datagrams whose cost, bytes and [`OVERHEAD`], is at most `limit` together; one alone may cost more.
 #[derive(Debug, Default)]
 struct Queue {
     datagrams: VecDeque<Bytes>,
@@ -39,6 +44,12 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
+        // A burst leaves places behind. Half of them go when three of eight are in use, so that what is moved is less
+        // than what was taken.
+        let places = self.datagrams.capacity();
+        if places > SPARE_PLACES && self.datagrams.len() <= places / 8 * 3 {
+            self.datagrams.shrink_to(places / 2);
+        }
         Some(datagram)
     }
 }
@@ -68,13 +79,11 @@ impl Datagrams {
         }
     }
 
-    /// A datagram came, cut from a message of `whole` bytes. Says whether there was room for it.
-    pub(super) fn receive(&mut self, datagram: Bytes, whole: usize, events: &mut Events) -> bool {
-        // A slice would keep the whole message alive, and the queue's bound would be a lie.
-        let datagram = match datagram.len() * 2 < whole {
-            true => Bytes::copy_from_slice(&datagram),
-            false => datagram,
-        };
+    /// A datagram came. Says whether there was room for it.
+    pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
+        // A slice would keep alive the message that it was cut from, and the block of that: the queue's bound would
+        // be a lie, and a peer's echo of it the same in the other direction.
+        let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
         if std::mem::take(&mut self.reader_waits) {

@@ -134,8 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // A small one would keep alive the whole block that it was read into.
-            Some(Ok(Message::Binary(message))) if message.len() < READ_BUFFER / 2 => {
+            // What it was read into may be a block for the largest message that ever came, which it would keep alive.
+            // One of several fragments was gathered in memory of its own.
+            Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
             Some(Ok(Message::Binary(message))) => Some(Ok(Incoming::Message(message))),

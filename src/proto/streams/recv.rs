@@ -101,7 +101,7 @@ impl Recv {
         match self.state {
             RecvState::Receiving => 0,
             RecvState::Complete | RecvState::Reset { .. } => {
-                self.credit.end(self.buffer.len() as u64)
+                self.credit.end(self.buffer.charged() as u64)
             }
             RecvState::Stopped { .. } | RecvState::Done | RecvState::GivenUp => self.credit.end(0),
         }
@@ -231,6 +231,7 @@ impl Recv {
         }
         if !self.buffer.is_empty() {
             let data = self.buffer.pop(max);
+            self.buffer.settle();
             self.credit.consume(data.len() as u64);
             self.was_read = match self.state == RecvState::Complete && self.buffer.is_empty() {
                 true => WasRead::Whole,

@@ -27,12 +27,15 @@ const MAX_READ: usize = 132 * 1024;
 /// memory costs as much as reading into it, and a reader that keeps up is done with the last but one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
-/// Larger ones, which messages of other makers ask for, are not kept.
+/// Larger ones, which messages of other makers ask for, are not kept beside the one in use.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
 /// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
 /// block, and its peer would hold a multiple of its credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
+
+/// By this part of itself grows what fragments are gathered in.
+const GROW_BY_ONE_IN: usize = 4;
 
 /// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
 /// not may make some, and only an attacker so many (W-30).
@@ -229,15 +232,24 @@ impl Reader {
     /// What a whole frame of data at the front of the buffer makes; `None` for a part of a message.
     fn data(&mut self, header: &Header, len: usize) -> Option<Item> {
         if let Some(pieces) = &mut self.pieces {
+            let (gathered, room) = (pieces.len(), pieces.capacity() - pieces.len());
+            if len > room {
+                // By less than a doubling, and never past the largest message.
+                let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
+                let roomy = (gathered + gathered / GROW_BY_ONE_IN).min(most);
+                let mut larger = BytesMut::with_capacity(roomy.max(gathered + len));
+                larger.extend_from_slice(pieces);
+                *pieces = larger;
+            }
             pieces.extend_from_slice(&self.buffer[..len]);
-            self.buffer.advance(len);
+            self.leave_block(len);
             let whole = self.pieces.take_if(|_| header.fin)?;
             return Some(Item::Message(whole.freeze()));
         }
         if !header.fin {
             // Copied out of its block, and each further piece once behind it.
             self.pieces = Some(BytesMut::from(&self.buffer[..len]));
-            self.buffer.advance(len);
+            self.leave_block(len);
             return None;
         }
         let small = len.saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
@@ -247,6 +259,16 @@ impl Reader {
         let copy = Bytes::copy_from_slice(&self.buffer[..len]);
         self.buffer.advance(len);
         Some(Item::Message(copy))
+    }
+
+    /// Takes `len` bytes off the buffer that were copied to the pieces of a message. A block that was allocated for a
+    /// large fragment goes: beside the pieces and the next fragment it would be the third of the message's size.
+    fn leave_block(&mut self, len: usize) {
+        self.buffer.advance(len);
+        if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.block = self.buffer.len();
+        }
     }
 }
 
