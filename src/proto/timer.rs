@@ -19,11 +19,19 @@ pub(super) enum Due {
     TimedOut(Timeout),
 }
 
-/// Times of one connection, each as a distance from the caller's epoch.
+/// Whether the peer's parameters are still awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    /// They must have come by then; `None` for a time that no clock reaches.
+    Awaited(Option<Duration>),
+    Done,
+}
+
+/// Times of one connection, each as a distance from the caller's epoch. A deadline that is further away than such
+/// a distance can say is none (C-81).
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The peer's parameters must have come by then.
-    handshake: Option<Duration>,
+    handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
     /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
@@ -58,7 +66,10 @@ impl Timers {
         keep_alive: Option<Duration>,
     ) -> Self {
         Self {
-            handshake: handshake.map(|timeout| now + timeout),
+            handshake: match handshake {
+                Some(timeout) => Handshake::Awaited(now.checked_add(timeout)),
+                None => Handshake::Done,
+            },
             idle_timeout,
             keep_alive,
             last_activity: now,
@@ -75,7 +86,7 @@ impl Timers {
 
     /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
-        self.handshake = None;
+        self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
             let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
             self.idle_timeout = Some(own.min(peer_idle_timeout));
@@ -90,7 +101,7 @@ impl Timers {
 
     /// How long a ping may stay unanswered. Where there is no idle timeout, three pings' time.
     fn patience(&self) -> Option<Duration> {
-        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval * 3))
+        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval.saturating_mul(3)))
     }
 
     pub(super) fn on_sent(&mut self, now: Duration) {
@@ -114,23 +125,23 @@ impl Timers {
     }
 
     fn deadlines(&self) -> [(Option<Duration>, Due); 4] {
+        let after = |since: Duration, time: Option<Duration>| since.checked_add(time?);
         let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
+        let (handshake, asks) = match self.handshake {
+            Handshake::Awaited(deadline) => (deadline, false),
+            Handshake::Done => (None, !ping_is_due),
+        };
         [
-            (self.handshake, Due::TimedOut(Timeout::Handshake)),
+            (handshake, Due::TimedOut(Timeout::Handshake)),
+            (after(self.last_activity, self.idle_timeout), Due::TimedOut(Timeout::Idle)),
             (
-                self.idle_timeout.map(|timeout| self.last_activity + timeout),
-                Due::TimedOut(Timeout::Idle),
-            ),
-            (
-                self.patience().filter(|_| ping_is_due).map(|patience| self.last_heard + patience),
+                after(self.last_heard, self.patience().filter(|_| ping_is_due)),
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
-                self.keep_alive()
-                    .filter(|_| !ping_is_due && self.handshake.is_none())
-                    // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
-                    // the idle timeout end a connection that pings would keep alive.
-                    .map(|interval| self.last_received + interval),
+                // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
+                // the idle timeout end a connection that pings would keep alive.
+                after(self.last_received, self.keep_alive().filter(|_| asks)),
                 Due::Ping,
             ),
         ]
@@ -149,7 +160,7 @@ impl Timers {
                 self.ping.due = true;
                 return due;
             }
-            if late < OWN_STALL || self.handshake.is_some() {
+            if late < OWN_STALL || self.handshake != Handshake::Done {
                 return due;
             }
             self.forgive(now);
@@ -209,7 +220,10 @@ impl Ping {
         let Some((_, sent)) = newest else { return Ok(None) };
         let rtt = now.saturating_sub(sent);
         self.rtt = Some(match self.rtt {
-            Some(smoothed) => (smoothed * (RTT_WEIGHT - 1) + rtt) / RTT_WEIGHT,
+            // The products of times as long as the clock reaches would be longer than that.
+            Some(smoothed) => {
+                (smoothed.saturating_mul(RTT_WEIGHT - 1).saturating_add(rtt)) / RTT_WEIGHT
+            }
             None => rtt,
         });
         Ok(Some(rtt))
