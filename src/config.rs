@@ -142,7 +142,8 @@ impl Config {
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
-        self.max_idle_timeout = timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
+        self.max_idle_timeout =
+            timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self
     }
 

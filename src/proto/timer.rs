@@ -40,6 +40,9 @@ pub(super) struct Timers {
     last_received: Duration,
     /// When anything at all last came.
     last_heard: Duration,
+    /// A deadline of the present silence was put off already. Once is enough: whatever came while this end slept is
+    /// handled before the deadline is looked at (C-46), and timers that are always late would put it off for ever.
+    forgiven: bool,
     pub(super) ping: Ping,
 }
 
@@ -75,6 +78,7 @@ impl Timers {
             last_activity: now,
             last_received: now,
             last_heard: now,
+            forgiven: false,
             ping: Ping::default(),
         }
     }
@@ -112,9 +116,11 @@ impl Timers {
         self.last_activity = now;
         self.last_received = now;
         self.last_heard = now;
+        self.forgiven = false;
     }
 
-    /// Something came that proves life but is no message of the wire.
+    /// Something came that proves life but is no message of the wire. It does not end the silence that the idle
+    /// timeout counts, so it earns no further delay either: else a proxy's pings would, for a peer that is gone.
     pub(super) fn on_heard(&mut self, now: Duration) {
         self.last_heard = now;
     }
@@ -160,16 +166,18 @@ impl Timers {
                 self.ping.due = true;
                 return due;
             }
-            if late < OWN_STALL || self.handshake != Handshake::Done {
+            if late < OWN_STALL || self.forgiven || self.handshake != Handshake::Done {
                 return due;
             }
             self.forgive(now);
+            break;
         }
         Due::Nothing
     }
 
-    /// This end slept through a deadline: the peer gets a little time to show that it lives.
+    /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
     fn forgive(&mut self, now: Duration) {
+        self.forgiven = true;
         let timeout = self.patience().or(self.idle_timeout).unwrap_or_default();
         let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
         self.last_activity = self.last_activity.max(since);
