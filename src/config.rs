@@ -137,15 +137,18 @@ impl Config {
         self
     }
 
-    /// How long the connection may be silent before it is given up; `None` for ever. Default 30 s.
+    /// How long the connection may be silent before it is given up; `None`, zero, and more than a clock can tell for
+    /// ever. Rounded up to whole milliseconds, in which the peer is told. Default 30 s.
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
-        self.max_idle_timeout = timeout.filter(|timeout| !timeout.is_zero());
+        self.max_idle_timeout =
+            timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self
     }
 
-    /// How long the peer may be silent before it is sent a ping; `None` never. Default 10 s.
+    /// How long the peer may be silent before it is sent a ping; `None`, zero, and more than a clock can tell never.
+    /// Default 10 s.
     ///
     /// Where a third of the idle timeout is shorter, that is taken.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
@@ -155,13 +158,15 @@ impl Config {
 
     /// How long the handshake may take. Of a client and a server that is everything after TCP's own: TLS, the
     /// upgrade, and the peer's transport parameters, which get what the others have left. Of a WebSocket that
-    /// was open before it is the parameters alone. Default 10 s.
+    /// was open before it is the parameters alone. One that is longer than a clock can tell is none; with zero none
+    /// succeeds. Default 10 s.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// How long a close waits for the peer to answer it before the socket is dropped. Default 3 s.
+    /// How long a close waits for the peer to answer it before the socket is dropped. One that is longer than a clock
+    /// can tell is none, and leaves the socket to a peer that never answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self
@@ -214,5 +219,13 @@ impl Config {
             max_record_size: self.max_record_size,
             reset_stream_at: true,
         }
+    }
+}
+
+/// Rounded up: down, what is less than one would become zero, which stands for none.
+fn whole_milliseconds(time: Duration) -> Duration {
+    match time.subsec_nanos() % 1_000_000 {
+        0 => time,
+        rest => time.saturating_add(Duration::from_nanos(u64::from(1_000_000 - rest))),
     }
 }

@@ -238,7 +238,7 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// What the socket says of its path, now and then.
     fn ask_socket(&mut self) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| self.now < asked + ASK_SOCKET_EVERY) {
+        if self.asked.is_some_and(|asked| self.now.saturating_sub(asked) < ASK_SOCKET_EVERY) {
             return None;
         }
         self.asked = Some(self.now);

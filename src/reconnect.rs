@@ -367,7 +367,7 @@ impl ReconnectingClientBuilder {
                     attempt = attempt.saturating_add(1);
                 }
             }
-            let delay = self.longest_delay(failures).mul_f64(random());
+            let delay = part(self.longest_delay(failures), random());
             failures = failures.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
             sleep(delay).await;
@@ -378,4 +378,10 @@ impl ReconnectingClientBuilder {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
         self.initial_delay.saturating_mul(factor).min(self.max_delay)
     }
+}
+
+/// A part of a duration, at most the whole.
+fn part(whole: Duration, part: f64) -> Duration {
+    // The longest of all are rounded up on their way through floating point, past what a duration can say.
+    Duration::try_from_secs_f64(whole.as_secs_f64() * part).unwrap_or(whole).min(whole)
 }

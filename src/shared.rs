@@ -116,7 +116,9 @@ impl Shared {
 
     /// The moment that the engine calls `at`; `None` when it is further away than a clock can tell.
     pub(crate) fn instant(&self, at: Duration) -> Option<Instant> {
-        self.epoch.checked_add(at)
+        let instant = self.epoch.checked_add(at)?;
+        // tokio's timer rounds up, and panics where it cannot.
+        instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
     /// Passes the engine's news on: to `wakers`, for after the lock is gone, and to whoever waits here. Says for

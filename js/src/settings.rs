@@ -10,7 +10,7 @@ fn number(settings: &Object, name: &str) -> Option<f64> {
     Reflect::get(settings, &name.into()).ok()?.as_f64()
 }
 
-/// Milliseconds; infinitely many are none.
+/// Milliseconds; infinitely many, and more than a duration can say, are none.
 fn milliseconds(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1e3).ok()
 }
@@ -36,10 +36,10 @@ fn config(settings: &Object) -> Config {
         ("maxIdleTimeout", |config, ms| _ = config.max_idle_timeout(milliseconds(ms))),
         ("keepAliveInterval", |config, ms| _ = config.keep_alive_interval(milliseconds(ms))),
         ("handshakeTimeout", |config, ms| {
-            milliseconds(ms).map(|timeout| config.handshake_timeout(timeout));
+            config.handshake_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),
         ("closeTimeout", |config, ms| {
-            milliseconds(ms).map(|timeout| config.close_timeout(timeout));
+            config.close_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),
         ("datagramReceiveBuffer", |config, n| _ = config.datagram_receive_buffer(n as usize)),
         ("datagramSendBuffer", |config, n| _ = config.datagram_send_buffer(n as usize)),

@@ -273,7 +273,7 @@ impl Account {
         let by_work = earned.saturating_sub(self.earned);
         self.earned = earned;
         let elapsed = now.saturating_sub(self.settled).as_nanos();
-        let by_time = elapsed * u128::from(per_second) / NANOS_PER_SECOND;
+        let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
         // What is less than one unit is not lost.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
             let whole = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));

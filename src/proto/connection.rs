@@ -86,7 +86,7 @@ pub struct Connection {
     state: State,
     /// Why the connection has ended, once it has.
     end: Option<ConnectionError>,
-    /// When a close stops waiting for the peer.
+    /// When a close stops waiting for the peer; `None` also for a time that no clock reaches (C-81).
     close_deadline: Option<Duration>,
     /// When a shutdown stops waiting for the streams.
     drain_deadline: Option<Duration>,
@@ -558,7 +558,7 @@ impl Connection {
             Some(farewell) => State::Closing(Closing::Frame(farewell)),
             None => State::Closed,
         };
-        self.close_deadline = Some(self.now + self.config.close_timeout);
+        self.close_deadline = self.now.checked_add(self.config.close_timeout);
         self.blocked_by_socket.stop(self.now);
         self.streams.now = self.now;
         self.end = Some(error);

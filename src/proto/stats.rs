@@ -118,16 +118,18 @@ impl Stopwatch {
     /// It stands; returns since when it ran, if it did.
     pub(super) fn stop(&mut self, now: Duration) -> Option<Duration> {
         let since = self.since.take()?;
-        self.total += now.saturating_sub(since);
+        self.total = self.total.saturating_add(now.saturating_sub(since));
         Some(since)
     }
 
     pub(super) fn total(&self, now: Duration) -> Duration {
-        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+        let running = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        self.total.saturating_add(running)
     }
 }
 
-/// The sum of many stopwatches, without a look at each.
+/// The sum of many stopwatches, without a look at each. Sums past what a duration can say stay there: with a clock
+/// that far on they are wrong, which a statistic may be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,
@@ -139,17 +141,18 @@ pub(super) struct StopwatchSum {
 impl StopwatchSum {
     pub(super) fn started(&mut self, now: Duration) {
         self.running += 1;
-        self.since += now;
+        self.since = self.since.saturating_add(now);
     }
 
     /// One that ran since `since` stands now.
     pub(super) fn stopped(&mut self, since: Duration, now: Duration) {
         self.running -= 1;
         self.since = self.since.saturating_sub(since);
-        self.total += now.saturating_sub(since);
+        self.total = self.total.saturating_add(now.saturating_sub(since));
     }
 
     pub(super) fn total(&self, now: Duration) -> Duration {
-        self.total + now.saturating_mul(self.running).saturating_sub(self.since)
+        let running = now.saturating_mul(self.running).saturating_sub(self.since);
+        self.total.saturating_add(running)
     }
 }

@@ -19,11 +19,19 @@ pub(super) enum Due {
     TimedOut(Timeout),
 }
 
-/// Times of one connection, each as a distance from the caller's epoch.
+/// Whether the peer's parameters are still awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    /// They must have come by then; `None` for a time that no clock reaches.
+    Awaited(Option<Duration>),
+    Done,
+}
+
+/// Times of one connection, each as a distance from the caller's epoch. A deadline that is further away than such
+/// a distance can say is none (C-81).
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The peer's parameters must have come by then.
-    handshake: Option<Duration>,
+    handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
     /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
@@ -32,6 +40,9 @@ pub(super) struct Timers {
     last_received: Duration,
     /// When anything at all last came.
     last_heard: Duration,
+    /// A deadline of the present silence was put off already. Once is enough: whatever came while this end slept is
+    /// handled before the deadline is looked at (C-46), and timers that are always late would put it off for ever.
+    forgiven: bool,
     pub(super) ping: Ping,
 }
 
@@ -58,12 +69,16 @@ impl Timers {
         keep_alive: Option<Duration>,
     ) -> Self {
         Self {
-            handshake: handshake.map(|timeout| now + timeout),
+            handshake: match handshake {
+                Some(timeout) => Handshake::Awaited(now.checked_add(timeout)),
+                None => Handshake::Done,
+            },
             idle_timeout,
             keep_alive,
             last_activity: now,
             last_received: now,
             last_heard: now,
+            forgiven: false,
             ping: Ping::default(),
         }
     }
@@ -75,7 +90,7 @@ impl Timers {
 
     /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
-        self.handshake = None;
+        self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
             let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
             self.idle_timeout = Some(own.min(peer_idle_timeout));
@@ -90,7 +105,7 @@ impl Timers {
 
     /// How long a ping may stay unanswered. Where there is no idle timeout, three pings' time.
     fn patience(&self) -> Option<Duration> {
-        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval * 3))
+        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval.saturating_mul(3)))
     }
 
     pub(super) fn on_sent(&mut self, now: Duration) {
@@ -101,9 +116,11 @@ impl Timers {
         self.last_activity = now;
         self.last_received = now;
         self.last_heard = now;
+        self.forgiven = false;
     }
 
-    /// Something came that proves life but is no message of the wire.
+    /// Something came that proves life but is no message of the wire. It does not end the silence that the idle
+    /// timeout counts, so it earns no further delay either: else a proxy's pings would, for a peer that is gone.
     pub(super) fn on_heard(&mut self, now: Duration) {
         self.last_heard = now;
     }
@@ -114,23 +131,23 @@ impl Timers {
     }
 
     fn deadlines(&self) -> [(Option<Duration>, Due); 4] {
+        let after = |since: Duration, time: Option<Duration>| since.checked_add(time?);
         let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
+        let (handshake, asks) = match self.handshake {
+            Handshake::Awaited(deadline) => (deadline, false),
+            Handshake::Done => (None, !ping_is_due),
+        };
         [
-            (self.handshake, Due::TimedOut(Timeout::Handshake)),
+            (handshake, Due::TimedOut(Timeout::Handshake)),
+            (after(self.last_activity, self.idle_timeout), Due::TimedOut(Timeout::Idle)),
             (
-                self.idle_timeout.map(|timeout| self.last_activity + timeout),
-                Due::TimedOut(Timeout::Idle),
-            ),
-            (
-                self.patience().filter(|_| ping_is_due).map(|patience| self.last_heard + patience),
+                after(self.last_heard, self.patience().filter(|_| ping_is_due)),
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
-                self.keep_alive()
-                    .filter(|_| !ping_is_due && self.handshake.is_none())
-                    // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
-                    // the idle timeout end a connection that pings would keep alive.
-                    .map(|interval| self.last_received + interval),
+                // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
+                // the idle timeout end a connection that pings would keep alive.
+                after(self.last_received, self.keep_alive().filter(|_| asks)),
                 Due::Ping,
             ),
         ]
@@ -149,16 +166,18 @@ impl Timers {
                 self.ping.due = true;
                 return due;
             }
-            if late < OWN_STALL || self.handshake.is_some() {
+            if late < OWN_STALL || self.forgiven || self.handshake != Handshake::Done {
                 return due;
             }
             self.forgive(now);
+            break;
         }
         Due::Nothing
     }
 
-    /// This end slept through a deadline: the peer gets a little time to show that it lives.
+    /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
     fn forgive(&mut self, now: Duration) {
+        self.forgiven = true;
         let timeout = self.patience().or(self.idle_timeout).unwrap_or_default();
         let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
         self.last_activity = self.last_activity.max(since);
@@ -209,7 +228,10 @@ impl Ping {
         let Some((_, sent)) = newest else { return Ok(None) };
         let rtt = now.saturating_sub(sent);
         self.rtt = Some(match self.rtt {
-            Some(smoothed) => (smoothed * (RTT_WEIGHT - 1) + rtt) / RTT_WEIGHT,
+            // The products of times as long as the clock reaches would be longer than that.
+            Some(smoothed) => {
+                (smoothed.saturating_mul(RTT_WEIGHT - 1).saturating_add(rtt)) / RTT_WEIGHT
+            }
             None => rtt,
         });
         Ok(Some(rtt))

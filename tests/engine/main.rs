@@ -6,6 +6,7 @@ mod abuse;
 mod close;
 mod codec;
 mod datagrams;
+mod durations;
 mod faults;
 mod flow_control;
 mod jsws_wire;

@@ -283,6 +283,94 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
+/// Looks at the timers 100,000 times, each time late by this, and does something after each look. Stops with the
+/// connection. Gives how often it looked.
+fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut ScriptedPeer)) -> u32 {
+    for looks in 0..100_000 {
+        if peer.conn.close_reason().is_some() {
+            return looks;
+        }
+        let due = peer.conn.poll_timeout().expect("something is due");
+        peer.now = peer.now.max(due) + late;
+        peer.conn.handle_timeout(peer.now);
+        peer.said();
+        act(peer);
+    }
+    100_000
+}
+
+/// [C-80] A deadline of the peer's silence that is found more than a second late MUST be put off, by a second or by
+/// the timeout if that is shorter, and the peer asked where pings run; but only once, until a message has come.
+#[test]
+fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
+    for wire in WIRES {
+        for keep_alive in [None, Some(10)] {
+            for late in [secs(1), secs(5)] {
+                let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
+                let looks = look_late(&mut peer, late, |_| {});
+                assert!(timed_out(&peer.conn).is_some(), "{wire:?}: {looks} looks without an end");
+                assert!(peer.now < secs(60), "{wire:?}: only after {:?}", peer.now);
+            }
+        }
+    }
+}
+
+/// [C-80] A deadline of the peer's silence that is found more than a second late MUST be put off, by a second or by
+/// the timeout if that is shorter, and the peer asked where pings run; but only once, until a message has come.
+#[test]
+fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
+    let id = bidi(CLIENT, 0);
+    for wire in WIRES {
+        let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), Some(10)));
+        match wire {
+            Wire::QMux => peer.send(&[stream(id, 0, b"", false)]),
+            _ => peer.send(&[ack(id, 1 << 20)]),
+        }
+        look_late(&mut peer, secs(1), |peer| {
+            let _ = peer.conn.send_stream(id).write(b"into the void");
+            peer.said();
+        });
+        assert!(timed_out(&peer.conn).is_some(), "{wire:?}");
+        assert!(peer.now < secs(60), "{wire:?}: only after {:?}", peer.now);
+    }
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
+    look_late(&mut peer, secs(1), |peer| peer.conn.handle_ping(peer.now));
+    assert_eq!(timed_out(&peer.conn), Some(Timeout::Idle));
+    assert!(peer.now < secs(60), "only after {:?}", peer.now);
+}
+
+/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are late for good: a peer
+/// that answers is never given up, however often it happens.
+#[test]
+fn a_live_peer_survives_any_number_of_our_own_stalls() {
+    for wire in WIRES {
+        for (keep_alive, stall) in
+            [(Some(10), 3_600), (Some(10), 40), (Some(1_000), 40), (Some(10), 1)]
+        {
+            let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
+            for round in 0..1_000 {
+                peer.now = peer.now.max(peer.conn.poll_timeout().unwrap()) + secs(stall);
+                peer.conn.handle_timeout(peer.now);
+                peer.assert_open(&format!("{wire:?}, {stall} s, round {round}"));
+                for said in peer.said() {
+                    match said {
+                        Said::Ping(payload) => {
+                            peer.now += ms(200);
+                            peer.conn.handle_pong(peer.now, &payload);
+                        }
+                        Said::Frames(frames) => {
+                            let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
+                            peer.now += ms(200);
+                            peer.send(&[Frame::Pong(number)]);
+                        }
+                        Said::Close { .. } => panic!("{wire:?}, {stall} s, round {round}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Our requests MUST have strictly increasing sequence numbers.
 /// A request MUST be answered by a response with its number; of several that wait, only the largest is
 /// answered.

@@ -79,7 +79,8 @@ impl Mark {
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
         // A round trip brings at least what came in a part of it.
         let span = here.at.saturating_sub(self.at).max(rtt).as_nanos().max(1);
-        u64::try_from(u128::from(delivered) * rtt.as_nanos() / span).unwrap_or(u64::MAX)
+        let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
+        u64::try_from(brought).unwrap_or(u64::MAX)
     }
 }
 
