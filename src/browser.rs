@@ -7,6 +7,7 @@ use web_sys::Url;
 
 use crate::{
     BuildError, Config, ConnectError, ConnectionInfo, Side, WebSocketConnection, Wire,
+    connect_error::{CREDENTIALS, FRAGMENT},
     runtime::{Instant, timeout},
     socket::{
         Socket,
@@ -15,6 +16,9 @@ use crate::{
     subprotocols::{Subprotocols, agreed},
     trace,
 };
+
+/// Not in the browser's words: Firefox's repeat the URL, and there may be a password or a token in it.
+const NO_URL: &str = "the browser cannot read it";
 
 /// Which of a browser's two interfaces to a WebSocket is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,8 @@ impl WebSocketClient {
         }
     }
 
-    /// Connects to a `ws://` or `wss://` URL, and waits for the server's transport parameters.
+    /// Connects to a `ws://` or `wss://` URL, and waits for the server's transport parameters. A URL with a user, a
+    /// password or a fragment is refused, and so is one that is relative to the page.
     ///
     /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
     /// timeout](Config::handshake_timeout) cover all of it together, for the browser does not tell when it has
@@ -74,14 +79,19 @@ impl WebSocketClient {
     /// # Cancel safety
     /// When the future is dropped, the attempt is given up and its socket closed.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
-        let parsed = Url::new(url).map_err(|error| ConnectError::InvalidUrl(words(&error)))?;
+        let parsed = Url::new(url).map_err(|_| ConnectError::InvalidUrl(NO_URL.into()))?;
         let failed = |error: &_| {
             trace::connect_failed(error, &parsed.hostname(), parsed.port().parse().unwrap_or(0));
         };
-        match &*parsed.protocol() {
-            "ws:" | "wss:" => self.dial(url).await.inspect_err(failed),
-            other => Err(ConnectError::UnsupportedScheme(other.trim_end_matches(':').into())),
+        let scheme = parsed.protocol();
+        if !matches!(&*scheme, "ws:" | "wss:") {
+            return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
+        // W-50: browsers themselves differ in what they do with a user.
+        if !parsed.username().is_empty() || !parsed.password().is_empty() {
+            return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
+        }
+        self.dial(url).await.inspect_err(failed)
     }
 
     async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
@@ -204,7 +214,8 @@ impl WebSocketClientBuilder {
 /// What the browser throws instead of a WebSocket.
 pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
     let kind = match name(error).as_deref() {
-        Some("SyntaxError") => return ConnectError::InvalidUrl(words(error)),
+        // What else there may be in a URL that can be read.
+        Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
         // A page that came by https may not open ws.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,

@@ -92,8 +92,12 @@ impl WebSocketClient {
     /// server's transport parameters. Redirects are not followed.
     ///
     /// A name's addresses are tried as RFC 8305 ("happy eyeballs") has it: IPv6 and IPv4 in turn, the next one as
-    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken. An IPv6 address
-    /// may have a zone, as in `ws://[fe80::1%25eth0]:80/`.
+    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken.
+    ///
+    /// The URL is read as a browser reads it (WHATWG URL): what is not ASCII is percent-encoded in path and query, and
+    /// punycode in the host. One with a user, a password or a fragment is refused; credentials belong in a
+    /// [header](WebSocketClientBuilder::header). Unlike a browser's, an IPv6 address may have a zone, as in
+    /// `ws://[fe80::1%25eth0]:80/`.
     ///
     /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
     /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake

@@ -4,11 +4,16 @@ use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
 
 use crate::{http::StatusCode, proto::ConnectionError};
 
+/// Why a URL that can be read leads nowhere (W-50).
+pub(crate) const FRAGMENT: &str = "a fragment has no meaning";
+pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
+
 /// Connecting failed. Cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This end: the URL leads nowhere.
+    /// This end: the URL leads nowhere, for this reason. It is not repeated here, for there may be a password or a
+    /// token in it.
     #[error("invalid URL: {0}")]
     InvalidUrl(String),
     /// This end: neither `ws` nor `wss`, or `wss` without the feature `tls`.

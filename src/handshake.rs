@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod head;
+pub(crate) mod host;
 pub(crate) mod proxy;
 pub(crate) mod server;
 

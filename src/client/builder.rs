@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
 use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClient};
 use crate::{
     BuildError, Config,
-    handshake::{add_header, proxy::Proxy},
+    handshake::{add_header, host::is_host, proxy::Proxy},
     proto::Wire,
     subprotocols::Subprotocols,
 };
@@ -95,16 +95,37 @@ impl WebSocketClientBuilder {
     }
 
     /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` takes the place of that of
-    /// the URL.
+    /// the URL, and the last one holds; it is a host and perhaps a port, as a server would take it.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        if let Err(error) = add_header(&mut self.headers, name, value) {
+        if let Err(error) = self.add_header(name, value) {
             self.error.get_or_insert(error);
         }
         self
+    }
+
+    fn add_header<N, V>(&mut self, name: N, value: V) -> Result<(), BuildError>
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        let mut added = HeaderMap::new();
+        add_header(&mut added, name, value)?;
+        if let Some(host) = added.remove(header::HOST) {
+            // W-45: a request with another would be refused.
+            if !is_host(&host) {
+                return Err(BuildError::InvalidHeader("host".into()));
+            }
+            self.headers.insert(header::HOST, host);
+        }
+        // An `extend` would take the place of those with the same name.
+        for (name, value) in &added {
+            self.headers.append(name, value.clone());
+        }
+        Ok(())
     }
 
     /// The limits and times of the connections. Its [handshake timeout](Config::handshake_timeout) covers TLS,

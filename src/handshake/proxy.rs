@@ -4,9 +4,10 @@
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use url::Url;
 
-use super::client::Target;
-use crate::{BuildError, ConnectError};
+use super::client::{Target, read_url};
+use crate::BuildError;
 
 /// An HTTP proxy, and what it is to know of us.
 #[derive(Debug)]
@@ -19,26 +20,19 @@ impl Proxy {
     pub(crate) fn parse(url: &str) -> Result<Self, BuildError> {
         // Never the URL itself: there may be a password in it.
         let invalid = |reason: &str| BuildError::InvalidProxy(reason.to_owned());
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("no scheme"))?;
-        // But for these two its URL is like a server's, with the same ports.
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "http" => "ws",
-            "https" if cfg!(feature = "tls") => "wss",
-            scheme => return Err(invalid(&format!("unsupported scheme {scheme:?}"))),
+        let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
+        let tls = match url.scheme() {
+            "http" => false,
+            "https" if cfg!(feature = "tls") => true,
+            "https" => return Err(invalid("https needs the feature `tls`")),
+            _ => return Err(invalid("its scheme is neither http nor https")),
         };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (credentials, host) = match rest[..end].rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials), host),
-            None => (None, &rest[..end]),
-        };
-        if !matches!(&rest[end..], "" | "/") {
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(invalid("a proxy has no path"));
         }
-        let at = Target::parse(&format!("{scheme}://{host}")).map_err(|error| match error {
-            ConnectError::InvalidUrl(reason) => invalid(&reason),
-            error => invalid(&error.to_string()),
-        })?;
-        let authorization = credentials.map(basic).transpose()?;
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        let authorization = has_credentials.then(|| basic(&url)).transpose()?;
+        let at = Target::new(&url, tls, zone).ok_or_else(|| invalid("no host"))?;
         Ok(Self { at, authorization })
     }
 
@@ -62,10 +56,9 @@ impl Proxy {
 }
 
 /// Credentials of a URL as RFC 7617 wants them.
-fn basic(credentials: &str) -> Result<HeaderValue, BuildError> {
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let [user, password] =
-        [user, password].map(|part| percent_decode_str(part).collect::<Vec<u8>>());
+fn basic(url: &Url) -> Result<HeaderValue, BuildError> {
+    let [user, password] = [url.username(), url.password().unwrap_or_default()]
+        .map(|part| percent_decode_str(part).collect::<Vec<u8>>());
     // RFC 7617 §2: the first colon ends the name, and neither holds control characters.
     if user.contains(&b':') || user.iter().chain(&password).any(u8::is_ascii_control) {
         return Err(BuildError::InvalidProxy("credentials that cannot be sent".into()));

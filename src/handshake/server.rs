@@ -11,7 +11,13 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::{RESERVED, elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
+use super::{
+    RESERVED, elements, has_element,
+    head::MAX_HEADERS,
+    header_map,
+    host::{is_host, is_host_and_port},
+    only, write_headers,
+};
 use crate::proto::Wire;
 
 /// A request that is answered with a status and closed.
@@ -108,7 +114,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Err(httparse::Error::Version) => return Err(bad_version()),
+        Err(httparse::Error::Version) if names_http(bytes) => return Err(bad_version()),
         Err(_) => return Err(Refusal::bad("not an HTTP request")),
     };
     // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but a balancer may ask in it how we are.
@@ -118,7 +124,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
         _ => return Err(bad_version()),
     };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    let uri = parsed.path.and_then(|path| path.parse::<Uri>().ok());
+    // `Uri` drops a fragment in silence, and no form of RFC 9112 §3.2 has one.
+    let target = parsed.path.filter(|target| !target.contains('#'));
+    let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
     let (Some(method), Some(uri), Some(headers)) = (method, uri, headers) else {
         return Err(Refusal::bad("not an HTTP request"));
@@ -131,6 +139,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
     Ok(Some((len, request)))
 }
 
+/// Whether the third word of the first line is a version of HTTP. Where it is not, the words before it are more
+/// than two, or the bytes are no HTTP at all.
+fn names_http(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
+}
+
 pub(crate) fn too_large() -> Refusal {
     Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
 }
@@ -139,7 +154,63 @@ fn bad_version() -> Refusal {
     Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
-/// Whether the request asks for a WebSocket as its version of HTTP wants it.
+/// Whether the request says properly whom it is for, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
+pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
+    let (uri, headers) = (request.uri(), request.headers());
+    // W-45. A version before 1.1 may have no Host, and HTTP/2 has something better.
+    let is_present = headers.contains_key(header::HOST);
+    let may_miss = request.version() != Version::HTTP_11;
+    match only(headers, &header::HOST) {
+        Some(host) if is_host(host) => {}
+        None if !is_present && may_miss => {}
+        _ => return Err(Refusal::bad("no valid Host, or more than one")),
+    }
+    if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
+        return Err(Refusal::bad("the request's target has characters that are not escaped"));
+    }
+    if uri.authority().is_some_and(|authority| !is_host_and_port(authority.as_str())) {
+        return Err(Refusal::bad("the request's target has no valid host"));
+    }
+    if request.version() == Version::HTTP_2 {
+        return check_authority(uri, headers);
+    }
+    // W-46.
+    let method = request.method();
+    let is_form_of_http = match (uri.scheme_str(), uri.authority()) {
+        (None, None) if uri.path() == "*" => method == Method::OPTIONS,
+        (None, None) => uri.path().starts_with('/'),
+        (None, Some(_)) => method == Method::CONNECT,
+        (Some(scheme), Some(_)) => matches!(scheme, "http" | "https"),
+        (Some(_), None) => false,
+    };
+    if is_form_of_http { Ok(()) } else { Err(Refusal::bad("not a request's target")) }
+}
+
+/// W-48.
+fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    match (uri.authority(), headers.get(header::HOST)) {
+        (None, None) => Err(Refusal::bad("no :authority")),
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(Refusal::bad("Host and :authority differ"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has `Host` say whom the request is for where its target says so, so that nobody who reads the header is misled
+/// (W-47). Over HTTP/2 it mostly is not there.
+pub(crate) fn settle_host(request: &mut Request<()>) {
+    let authority =
+        request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(authority)) = authority {
+        request.headers_mut().insert(header::HOST, authority);
+    }
+}
+
+/// Whether the request asks for a WebSocket as its version of HTTP wants it. That it is for somebody has been
+/// [checked](check_target).
 pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
     match request.version() {
         Version::HTTP_11 => check_upgrade(request),
@@ -154,9 +225,6 @@ fn check_connect(request: &Request<()>) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() != Method::CONNECT {
         return Err(Refusal::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
-    }
-    if request.uri().authority().is_none() && only(headers, &header::HOST).is_none() {
-        return Err(Refusal::bad("no :authority"));
     }
     if has_length(headers) {
         return Err(Refusal::bad("request has a body"));
@@ -180,9 +248,6 @@ fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
-    }
-    if only(headers, &header::HOST).is_none() {
-        return Err(Refusal::bad("no Host, or more than one"));
     }
     // Its bytes would be taken for frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
@@ -291,6 +356,7 @@ mod tests {
 
     fn checked(request: &str) -> Result<Request<()>, Refusal> {
         let (_, request) = parse(request.as_bytes())?.expect("a whole request");
+        check_target(&request)?;
         check(&request)?;
         Ok(request)
     }
@@ -356,7 +422,7 @@ mod tests {
         };
         let version = ("sec-websocket-version", "13");
         let good = request(Method::CONNECT, "https://a/b", &[version]);
-        check(&good).unwrap();
+        check_target(&good).and_then(|()| check(&good)).unwrap();
         let headers = accept(&good, Some("qmux-02"), &HeaderMap::new()).unwrap();
         assert_eq!(headers.len(), 1);
         assert_eq!(headers[header::SEC_WEBSOCKET_PROTOCOL], "qmux-02");
@@ -367,7 +433,8 @@ mod tests {
             request(Method::CONNECT, "https://a/b", &[("sec-websocket-version", "8")]),
             request(Method::CONNECT, "https://a/b", &[version, ("content-length", "1")]),
         ] {
-            assert_eq!(check(&bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad:?}");
+            let refusal = check_target(&bad).and_then(|()| check(&bad)).unwrap_err();
+            assert_eq!(refusal.status, StatusCode::BAD_REQUEST, "{bad:?}");
         }
     }
 

@@ -303,11 +303,16 @@ impl Settings {
     /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
     pub(super) async fn decide(
         &self,
-        request: Request<()>,
+        mut request: Request<()>,
         info: &mut ConnectionInfo,
     ) -> Result<(Wire, HeaderMap), Turned> {
+        let addressed = handshake::check_target(&request);
+        if addressed.is_ok() {
+            handshake::settle_host(&mut request);
+        }
         let request = Arc::new(request);
         info.request = Some(request.clone());
+        addressed?;
         if let Err(refusal) = handshake::check(&request) {
             if !handshake::wants_websocket(&request) {
                 let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };

@@ -180,6 +180,15 @@ impl UpgradeRequest {
         self.request().uri()
     }
 
+    /// The host that is asked for, and its port where one is named: `example.com:8080`. It is that of a target in
+    /// absolute form or of HTTP/2's `:authority`, otherwise that of the `Host` header, which then says the same (RFC
+    /// 9112 §3.2.2). `None` only for a page that is asked for in HTTP/1.0.
+    ///
+    /// What is asked for is the client's word: a server that has several names has to look at it.
+    pub fn authority(&self) -> Option<&str> {
+        self.headers().get(header::HOST)?.to_str().ok()
+    }
+
     /// The path, as it came: with `%` escapes, and `..` if the client sent that.
     pub fn path(&self) -> &str {
         self.uri().path()

@@ -2,6 +2,7 @@
 //! TCP connection.
 
 mod foreign;
+mod heads;
 mod hooks;
 mod routes;
 mod server;

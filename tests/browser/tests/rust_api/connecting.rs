@@ -1,7 +1,12 @@
 //! What a page learns of a server that it cannot reach, or that does not speak with it.
 
+#[path = "../../../support/urls.rs"]
+mod urls;
+
 use std::time::Duration;
 
+use js_sys::{Array, Function, Reflect};
+use wasm_bindgen::JsCast;
 use wsmux::{BuildError, Config, ConnectError, WebSocketClient, Wire};
 
 use crate::place::{Place, ask, within};
@@ -57,6 +62,34 @@ async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     let client = client.expect("a client");
     let error = within("connecting", client.connect(&url)).await.expect_err("no connection");
     assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+}
+
+/// How the browser writes this URL.
+fn href(url: &str) -> Option<String> {
+    let constructor = Reflect::get(&js_sys::global(), &"URL".into()).expect("every browser has it");
+    let constructor: Function = constructor.unchecked_into();
+    let url = Reflect::construct(&constructor, &Array::of1(&url.into())).ok()?;
+    Reflect::get(&url, &"href".into()).expect("every URL has one").as_string()
+}
+
+/// The same list as for other targets.
+#[wasm_bindgen_test::wasm_bindgen_test]
+async fn a_url_leads_to_the_same_place_as_natively() {
+    let client = WebSocketClient::builder().build().expect("a client");
+    for (url, expected) in urls::URLS {
+        match expected {
+            Some(urls::Lead { scheme, authority, path_and_query }) => {
+                // The browser leaves an `@` without a user out of it.
+                let leads = format!("{scheme}://{authority}{path_and_query}");
+                assert_eq!(href(url), Some(leads), "{url:?}");
+            }
+            None => {
+                let error =
+                    within("an error", client.connect(url)).await.expect_err("no connection");
+                assert!(matches!(error, ConnectError::InvalidUrl(_)), "{url:?}: {error}");
+            }
+        }
+    }
 }
 
 #[wasm_bindgen_test::wasm_bindgen_test]

@@ -1,0 +1,106 @@
+//! Whom a request is for: the `Host` header, and the authority of a request's target.
+
+use std::net::Ipv6Addr;
+
+use tokio_tungstenite::tungstenite::http::{HeaderValue, uri::Authority};
+
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2), with a host that is not empty and a port that TCP has.
+/// User and password are no part of it.
+///
+/// `Authority` takes any text after the colon, and anything between brackets.
+pub(crate) fn is_host_and_port(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else { return false };
+    let host = authority.host();
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(['[', ']']),
+    };
+    // What is left of one with a user in it does not start with its host.
+    let is_port = match text.strip_prefix(host) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
+        None => false,
+    };
+    is_host && is_port
+}
+
+/// RFC 3986 §3.2.3: digits, or none of them, which stands for the scheme's own port.
+fn is_port(text: &str) -> bool {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (text.is_empty() || text.parse::<u16>().is_ok())
+}
+
+/// The same of a header's value.
+pub(crate) fn is_host(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(is_host_and_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "a",
+            "A.b-c",
+            "a_b",
+            "a.",
+            "a:",
+            "a:0",
+            "a:65535",
+            "a:00080",
+            "1.2.3.4",
+            "1.2.3.4:5",
+            "[::1]",
+            "[::1]:",
+            "[::1]:65535",
+            "[::ffff:1.2.3.4]",
+            "xn--9ca",
+        ] {
+            assert!(is_host_and_port(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "a/../b",
+            "a/",
+            "u@a",
+            "@a",
+            "u:p@a",
+            "u:80@a",
+            "a:99999999",
+            "a:65536",
+            "a:+80",
+            "a:-1",
+            "a:80:80",
+            "a:8o",
+            ":80",
+            ":",
+            "::1",
+            "[::1",
+            "::1]",
+            "[]",
+            "[]:80",
+            "[a]",
+            "[1.2.3.4]",
+            "[::1]x",
+            "[::1]80",
+            "x[::1]",
+            "[fe80::1%25eth0]",
+            "[fe80::1%eth0]",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "é",
+            "http://a",
+            "a\tb",
+            "a%",
+            "<a>",
+            "\"a\"",
+        ] {
+            assert!(!is_host_and_port(bad), "{bad:?}");
+        }
+    }
+}
