@@ -39,8 +39,8 @@ use tokio_tungstenite::tungstenite::http::{Request, request::Parts};
 
 use crate::{
     AcceptError, ConnectionInfo, WebSocketAcceptor, WebSocketConnection,
-    handshake::hide_secrets,
     hyper::Refused,
+    info::RequestLine,
     server::upgrade::{Handle, upgrade},
 };
 
@@ -60,7 +60,9 @@ pub struct WsMuxUpgrade {
 
 impl fmt::Debug for WsMuxUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WsMuxUpgrade").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("WsMuxUpgrade")
+            .field("request", &RequestLine(&self.request))
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,6 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         *request.uri_mut() = parts.uri.clone();
         *request.version_mut() = parts.version;
         *request.headers_mut() = parts.headers.clone();
-        hide_secrets(request.headers_mut());
         Ok(Self { request, handle, info, on_failed: None })
     }
 }
