@@ -12,6 +12,12 @@ use crate::http::{Extensions, HeaderMap, Request};
 /// this is `None`.
 ///
 /// Its `Debug` shows neither a URL's query nor a header's value.
+///
+/// # Memory
+/// A connection keeps this for its life, and nothing else of the handshake. Of the request and of the response these
+/// are the bytes of the target and of the headers, in memory of their own, and some 150 bytes for each header. Our own
+/// client and server take heads of at most 64 KiB and 128 headers; a route has what its HTTP server takes, which in
+/// hyper is some 400 KiB and 100 headers by default, and over HTTP/2 16 KiB.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
