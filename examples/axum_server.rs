@@ -69,9 +69,8 @@ async fn serve(
 
 async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
     upgrade
-        .acceptor(acceptor)
         .on_failed(|error| eprintln!("no connection: {error}"))
-        .on_connection(echo)
+        .on_connection(&acceptor, echo)
         .await
 }
 

@@ -7,8 +7,7 @@
 //!
 //! async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
 //!     upgrade
-//!         .acceptor(acceptor)
-//!         .on_connection(|connection| async move {
+//!         .on_connection(&acceptor, |connection| async move {
 //!             while let Ok(stream) = connection.accept_bi().await {
 //!                 // one task for each
 //!             }
@@ -39,9 +38,9 @@ use ::axum::{
 use tokio_tungstenite::tungstenite::http::{Request, request::Parts};
 
 use crate::{
-    AcceptError, ConnectionInfo, WebSocketAcceptor, WebSocketConnection, WebSocketServer,
-    handshake::hide_secrets,
+    AcceptError, ConnectionInfo, WebSocketAcceptor, WebSocketConnection,
     hyper::Refused,
+    info::RequestLine,
     server::upgrade::{Handle, upgrade},
 };
 
@@ -56,13 +55,14 @@ pub struct WsMuxUpgrade {
     request: Request<()>,
     handle: Handle,
     info: ConnectionInfo,
-    acceptor: Option<WebSocketAcceptor>,
     on_failed: Option<Box<dyn FnOnce(AcceptError) + Send>>,
 }
 
 impl fmt::Debug for WsMuxUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WsMuxUpgrade").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("WsMuxUpgrade")
+            .field("request", &RequestLine(&self.request))
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,21 +83,11 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         *request.uri_mut() = parts.uri.clone();
         *request.version_mut() = parts.version;
         *request.headers_mut() = parts.headers.clone();
-        hide_secrets(request.headers_mut());
-        Ok(Self { request, handle, info, acceptor: None, on_failed: None })
+        Ok(Self { request, handle, info, on_failed: None })
     }
 }
 
 impl WsMuxUpgrade {
-    /// The settings: wires, application protocols, streams' limits, times, and hooks. The builder's limits on
-    /// connections count for a server that listens itself. Best built once, with
-    /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and kept in the router's state.
-    /// Default: those of a builder on which nothing was set.
-    pub fn acceptor(mut self, acceptor: WebSocketAcceptor) -> Self {
-        self.acceptor = Some(acceptor);
-        self
-    }
-
     /// Tells `failed` of a client whose request was in order and that got no connection, because it went away
     /// or was no peer. Default: nobody, but for the features that record it.
     pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
@@ -108,19 +98,21 @@ impl WsMuxUpgrade {
     /// Checks the request, and gives the answer that the route has to return. If the client gets its
     /// connection, `serve` runs with it in a task of its own, which nothing ends but itself.
     ///
+    /// The acceptor has the settings: wires, application protocols, streams' limits, times, and the hooks, by which it
+    /// says who may come. One of a builder without an [`authorizer`](crate::WebSocketServerBuilder::authorizer) lets
+    /// everybody in that the layers before the route do. The builder's limits on connections count for a server that
+    /// listens itself. Best built once, with
+    /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and kept in the router's state.
+    ///
     /// # Cancel safety
     /// When the future is dropped, the client gets no connection.
-    pub async fn on_connection<F, Fut>(self, serve: F) -> Response
+    pub async fn on_connection<F, Fut>(self, acceptor: &WebSocketAcceptor, serve: F) -> Response
     where
         F: FnOnce(WebSocketConnection) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Self { request, handle, info, acceptor, on_failed } = self;
-        let acceptor = match acceptor.map_or_else(|| WebSocketServer::builder().build(), Ok) {
-            Ok(acceptor) => acceptor,
-            Err(error) => unreachable!("the defaults are in order: {error}"),
-        };
-        let (response, upgrading) = match upgrade(&acceptor, request, handle, info).await {
+        let Self { request, handle, info, on_failed } = self;
+        let (response, upgrading) = match upgrade(acceptor, request, handle, info).await {
             Ok(upgraded) => upgraded,
             Err(refused) => return IntoResponse::into_response(refused),
         };

@@ -1,6 +1,6 @@
 //! The client in a web page, where the browser dials: names, TCP, TLS, proxies and the upgrade are its own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::Url;
@@ -43,13 +43,24 @@ pub enum BrowserApi {
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<Settings>);
 
-#[derive(Debug)]
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
     config: Config,
     connect_timeout: Duration,
     api: BrowserApi,
+}
+
+/// Without the subprotocols: pages put tokens there.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("wire", &self.wire)
+            .field("config", &self.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WebSocketClient {

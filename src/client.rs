@@ -10,7 +10,7 @@ mod socket_options;
 mod tls;
 mod verify;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,11 +31,13 @@ use self::{
     verify::Verifier,
 };
 use crate::{
-    Config, ConnectError, ConnectionInfo, VerifyServerError, WebSocketConnection,
+    Config, ConnectError, ConnectionInfo, Rejection, VerifyServerError, WebSocketConnection,
     handshake::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},
+        kept_headers,
     },
+    info::HeaderNames,
     proto::{Side, Wire},
     socket::FramedSocket,
     trace,
@@ -65,7 +67,6 @@ const MAX_INTERIM_RESPONSES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<Settings>);
 
-#[derive(Debug)]
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
@@ -80,6 +81,21 @@ struct Settings {
     /// Instead of the URL's host.
     #[cfg(feature = "tls")]
     server_name: Option<rustls::pki_types::ServerName<'static>>,
+}
+
+/// Without the headers' values, the subprotocols, among which there may be a token, and TLS.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("wire", &self.wire)
+            .field("headers", &HeaderNames(&self.headers))
+            .field("config", &self.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("socket_options", &self.socket_options)
+            .field("proxy", &self.proxy.as_ref().map(|via| &via.proxy))
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WebSocketClient {
@@ -203,7 +219,7 @@ impl WebSocketClient {
         if let Some(Verifier(verifier)) = &self.0.verifier {
             let chain = peer_certificates.as_deref().unwrap_or_default();
             let verdict = verifier.verify_certificates(&target.host, chain);
-            self.verdict(start, &mut io, verdict).await?;
+            self.verdict(start, &mut io, None, verdict).await?;
         }
         Ok((io, ConnectionInfo { peer_certificates, ..info }))
     }
@@ -224,9 +240,12 @@ impl WebSocketClient {
         &self,
         start: Instant,
         io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        response: Option<&HeaderMap>,
         verdict: impl Future<Output = Result<(), VerifyServerError>>,
     ) -> Result<(), ConnectError> {
-        let verdict = async { verdict.await.map_err(|error| ConnectError::Rejected(error.into())) };
+        let rejected = |error| Rejection::new(error, response.map(kept_headers));
+        let verdict =
+            async { verdict.await.map_err(|error| ConnectError::Rejected(rejected(error))) };
         let verdict = self.in_time(start, verdict).await;
         if verdict.is_err() {
             let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
@@ -271,7 +290,7 @@ impl WebSocketClient {
         let Settings { wire, config, .. } = &*self.0;
         if let Some(Verifier(verifier)) = &self.0.verifier {
             let verdict = verifier.verify_response(&response, &info);
-            self.verdict(start, &mut io, verdict).await?;
+            self.verdict(start, &mut io, Some(response.headers()), verdict).await?;
         }
         info.response_headers = Some(response.into_parts().0.headers.into());
 
@@ -310,7 +329,8 @@ async fn exchange(
             status if status.is_informational() => {}
             status => {
                 let body = excerpt(io, buf, response.headers()).await;
-                return Err(ConnectError::Refused { status, body });
+                let headers = kept_headers(response.headers());
+                return Err(ConnectError::Refused { status, headers, body });
             }
         }
     }

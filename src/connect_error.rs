@@ -1,15 +1,22 @@
 //! Why a client got no connection.
 
-use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
+use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
-use crate::{http::StatusCode, proto::ConnectionError};
+use crate::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    info::HeaderNames,
+    proto::ConnectionError,
+};
 
 /// Why a URL that can be read leads nowhere (W-50).
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";
 pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 
 /// Connecting failed. Cheap to clone.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// Neither `Display` nor `Debug` shows what may be secret: a URL, a header's value, a subprotocol that was
+/// offered and is not of the form `qmux-...`, or a response's body, which may repeat them.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// This end: the URL leads nowhere, for this reason. It is not repeated here, for there may be a password or a
@@ -44,10 +51,13 @@ pub enum ConnectError {
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
     /// The server answered, and it was no upgrade.
-    #[error("refused with status {status}: {body}")]
+    #[error("refused with status {status}")]
     Refused {
         /// The HTTP status.
         status: StatusCode,
+        /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` of a proxy),
+        /// [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`: at most 128, of a head of at most 64 KiB.
+        headers: Arc<HeaderMap>,
         /// The start of the response's body, at most 1 KiB.
         body: String,
     },
@@ -55,7 +65,7 @@ pub enum ConnectError {
     #[error("invalid response: {0}")]
     InvalidResponse(String),
     /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
-    #[error("offered subprotocols {offered:?}, and the server selected {selected:?}")]
+    #[error("offered subprotocols {:?}, and the server selected {selected:?}", Offered(offered))]
     Subprotocol {
         /// The names that were offered; none on the js-ws wire.
         offered: Vec<String>,
@@ -71,17 +81,81 @@ pub enum ConnectError {
     Connection(#[from] ConnectionError),
 }
 
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut one =
+            |name: &str, field: &dyn fmt::Debug| f.debug_tuple(name).field(field).finish();
+        match self {
+            Self::InvalidUrl(reason) => one("InvalidUrl", reason),
+            Self::UnsupportedScheme(scheme) => one("UnsupportedScheme", scheme),
+            Self::Resolve(error) => one("Resolve", error),
+            Self::Connect(error) => one("Connect", error),
+            Self::ConnectTimeout => f.write_str("ConnectTimeout"),
+            Self::Proxy(error) => one("Proxy", error),
+            Self::Tls(error) => one("Tls", error),
+            Self::HandshakeTimeout => f.write_str("HandshakeTimeout"),
+            Self::Io(error) => one("Io", error),
+            Self::Refused { status, headers, body: _ } => f
+                .debug_struct("Refused")
+                .field("status", status)
+                .field("headers", &HeaderNames(headers))
+                .finish_non_exhaustive(),
+            Self::InvalidResponse(reason) => one("InvalidResponse", reason),
+            Self::Subprotocol { offered, selected } => f
+                .debug_struct("Subprotocol")
+                .field("offered", &Offered(offered))
+                .field("selected", selected)
+                .finish(),
+            Self::Rejected(rejection) => one("Rejected", rejection),
+            Self::Connection(error) => one("Connection", error),
+        }
+    }
+}
+
+/// The names of this wire's among those that were offered, and how many others there were: where a page cannot set a
+/// header, one of them may be its token.
+struct Offered<'a>(&'a [String]);
+
+impl fmt::Debug for Offered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_shown = |name: &&String| name.starts_with("qmux-");
+        let others = self.0.iter().filter(|name| !is_shown(name)).count();
+        let mut list = f.debug_list();
+        list.entries(self.0.iter().filter(is_shown));
+        if others > 0 {
+            list.entry(&format_args!("{others} more"));
+        }
+        list.finish()
+    }
+}
+
 /// What a [`VerifyServer`](crate::VerifyServer) fails with: any error, or words, by `into()`.
 pub type VerifyServerError = Box<dyn Error + Send + Sync>;
 
 /// The error of a [`VerifyServer`](crate::VerifyServer). Cheap to clone; it dereferences to the error itself, which can
 /// be downcast.
 #[derive(Clone)]
-pub struct Rejection(Arc<dyn Error + Send + Sync>);
+pub struct Rejection {
+    error: Arc<dyn Error + Send + Sync>,
+    headers: Option<Arc<HeaderMap>>,
+}
 
 impl From<VerifyServerError> for Rejection {
     fn from(error: VerifyServerError) -> Self {
-        Self(error.into())
+        Self { error: error.into(), headers: None }
+    }
+}
+
+impl Rejection {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn new(error: VerifyServerError, headers: Option<Arc<HeaderMap>>) -> Self {
+        Self { error: error.into(), headers }
+    }
+
+    /// The headers of the response that was rejected: at most 128, of a head of at most 64 KiB. `None` where it was the
+    /// certificates that were rejected, before there was a response.
+    pub fn response_headers(&self) -> Option<&HeaderMap> {
+        self.headers.as_deref()
     }
 }
 
@@ -90,19 +164,19 @@ impl Deref for Rejection {
     type Target = dyn Error + Send + Sync;
 
     fn deref(&self) -> &Self::Target {
-        &*self.0
+        &*self.error
     }
 }
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
@@ -136,6 +210,26 @@ impl ConnectError {
         }
     }
 
+    /// How long the server, or the proxy, asks to be left alone: the `Retry-After` of its
+    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A moment is counted from the response's own `Date`, where it has
+    /// one, and is no time at all where it has passed. `None` where it does not ask, or not in a way that can be read.
+    ///
+    /// It may be any time: whoever waits for it sets a bound.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { headers, .. } => {
+                let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+                if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+                    // Those that do not fit are as good as for ever.
+                    return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+                }
+                until(value, headers.get(header::DATE))
+            }
+            Self::Proxy(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     fn kind(&self) -> io::ErrorKind {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => io::ErrorKind::InvalidInput,
@@ -150,6 +244,21 @@ impl ConnectError {
             Self::Connection(error) => io::Error::from(error.clone()).kind(),
         }
     }
+}
+
+/// From one HTTP date to another; from now where there is no first.
+#[cfg(not(target_family = "wasm"))]
+fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
+    let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
+    let from = date.unwrap_or_else(std::time::SystemTime::now);
+    let moment = httpdate::parse_http_date(moment).ok()?;
+    Some(moment.duration_since(from).unwrap_or_default())
+}
+
+/// No browser tells a page the headers.
+#[cfg(target_family = "wasm")]
+fn until(_: &str, _: Option<&HeaderValue>) -> Option<Duration> {
+    None
 }
 
 impl From<ConnectError> for io::Error {

@@ -6,8 +6,13 @@ pub(crate) mod host;
 pub(crate) mod proxy;
 pub(crate) mod server;
 
+use std::sync::Arc;
+
+#[cfg(feature = "hyper")]
+use tokio_tungstenite::tungstenite::http::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use self::head::MAX_HEADERS;
 use crate::BuildError;
 
 /// Headers that the handshake writes itself.
@@ -24,8 +29,14 @@ const RESERVED: [HeaderName; 9] = [
 ];
 
 /// Headers whose values no log should show.
-const SECRET: [HeaderName; 4] =
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
+const SECRET: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    // A page cannot set the others, and puts its token here.
+    header::SEC_WEBSOCKET_PROTOCOL,
+];
 
 /// Adds a header that the user wants sent, once it has been found to be one.
 pub(crate) fn add_header<N, V>(headers: &mut HeaderMap, name: N, value: V) -> Result<(), BuildError>
@@ -112,6 +123,47 @@ fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
+/// A copy that shares no memory with the headers, which may be parts of what was read together.
+pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut exact = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        let copied = (
+            HeaderName::from_bytes(name.as_str().as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        );
+        if let (Ok(name), Ok(mut copy)) = copied {
+            copy.set_sensitive(value.is_sensitive());
+            exact.append(name, copy);
+        }
+    }
+    exact
+}
+
+/// The same of a request, without its extensions.
+#[cfg(feature = "hyper")]
+pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
+    let mut exact = Request::new(());
+    *exact.method_mut() = request.method().clone();
+    // A string is parsed into bytes of its own.
+    *exact.uri_mut() = request.uri().to_string().parse().unwrap_or_else(|_| request.uri().clone());
+    *exact.version_mut() = request.version();
+    *exact.headers_mut() = exact_headers(request.headers());
+    hide_secrets(exact.headers_mut());
+    exact
+}
+
+/// The headers of a response that an error keeps: the first [`MAX_HEADERS`], of a head of at most
+/// [`MAX_HEAD`](head::MAX_HEAD) bytes. No `Debug` shows their values, for a `Location` may repeat the URL.
+pub(crate) fn kept_headers(headers: &HeaderMap) -> Arc<HeaderMap> {
+    let mut kept = HeaderMap::with_capacity(headers.keys_len().min(MAX_HEADERS));
+    for (name, value) in exact_headers(headers).iter().take(MAX_HEADERS) {
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        kept.append(name, value);
+    }
+    kept.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +182,20 @@ mod tests {
             let invalid = add(&mut headers, name, value);
             assert!(matches!(invalid, Err(BuildError::InvalidHeader(_))), "{name:?}");
         }
+    }
+
+    #[test]
+    fn an_error_keeps_so_many_headers_and_shows_none() {
+        let mut headers = HeaderMap::new();
+        for at in 0..2 * MAX_HEADERS {
+            let value = HeaderValue::try_from(format!("secret {at}")).unwrap();
+            headers.append(HeaderName::try_from(format!("x-{}", at / 3)).unwrap(), value);
+        }
+        let kept = kept_headers(&headers);
+        assert_eq!(kept.len(), MAX_HEADERS);
+        let repeated: Vec<_> = kept.get_all("x-1").iter().collect();
+        assert_eq!(repeated, ["secret 3", "secret 4", "secret 5"]);
+        assert!(!format!("{kept:?}").contains("secret"));
     }
 
     #[test]

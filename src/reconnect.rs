@@ -12,6 +12,10 @@ use crate::{
 /// Events that wait for a slow listener; a loss is three of them, so these are the last twenty.
 const EVENTS: usize = 64;
 
+/// The longest `Retry-After` that is honoured. Maintenance is announced for minutes; beyond an hour it is more likely a
+/// mistake, or a server that wants its clients gone, and none of that should silence them for good.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
 /// A client that keeps one connection to a server, and dials again when it is lost. Cheap to clone.
 ///
 /// It hands out connections, and hides no loss: a stream that was open fails with its connection, and nothing is
@@ -280,7 +284,8 @@ impl ReconnectingClientBuilder {
 
     /// The longest pause before the first attempt after a loss or a failure; it doubles with each further one. The
     /// pause itself is taken at random between 0 and this ("full jitter"), lest all clients of a server that went
-    /// away come back at the same moment. Default 500 ms.
+    /// away come back at the same moment. Where a server refuses with a `Retry-After`, the pause comes on top of that,
+    /// up to an hour: see [`ConnectError::retry_after`]. Default 500 ms.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
@@ -340,6 +345,7 @@ impl ReconnectingClientBuilder {
         };
         let (mut attempt, mut failures) = (1, 0);
         loop {
+            let mut least = Duration::ZERO;
             match (self.dial)().await {
                 Ok(connection) => {
                     // Whoever hears of it finds it.
@@ -365,9 +371,11 @@ impl ReconnectingClientBuilder {
                         return give_up(ReconnectError::Connect(error));
                     }
                     attempt = attempt.saturating_add(1);
+                    least = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 }
             }
-            let delay = part(self.longest_delay(failures), random());
+            // Clients that were asked to wait for the same moment do not come back at the same moment.
+            let delay = least.saturating_add(part(self.longest_delay(failures), random()));
             failures = failures.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
             sleep(delay).await;

@@ -21,7 +21,6 @@ use crate::{
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// What the engine's times are counted from.
@@ -42,6 +41,16 @@ pub(crate) struct Shared {
     pub(crate) datagrams_unblocked: Notify,
     /// The driver is done.
     pub(crate) finished: Notify,
+}
+
+/// Without the state, where there is what streams have written and not read yet.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shared = f.debug_struct("Shared");
+        #[cfg(feature = "qlog")]
+        shared.field("id", &self.id);
+        shared.field("info", &self.info).field("handles", &self.handles).finish_non_exhaustive()
+    }
 }
 
 /// What the lock guards.

@@ -1,6 +1,6 @@
 //! The names by which the two ends agree on a wire, and what is wrong with a builder's settings.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use crate::{ConnectError, Wire};
 
@@ -11,8 +11,9 @@ const QMUX: &str = "qmux-02";
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1).
-    #[error("{0:?} is no name for a subprotocol")]
+    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). This says
+    /// which and where, and does not repeat the name, which may be a token.
+    #[error("no name for a subprotocol: {0}")]
     InvalidProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]
@@ -38,12 +39,23 @@ pub enum BuildError {
 }
 
 /// Which subprotocols mean the QMux wire, in order of preference.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Subprotocols {
     pub(crate) protocols: Vec<String>,
     pub(crate) protocol_required: bool,
     /// Instead of what follows from the above.
     pub(crate) names: Option<Vec<String>>,
+}
+
+/// Without the names that were given as they are: pages put tokens there.
+impl fmt::Debug for Subprotocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subprotocols")
+            .field("protocols", &self.protocols)
+            .field("protocol_required", &self.protocol_required)
+            .field("names", &self.names.as_ref().map(Vec::len))
+            .finish()
+    }
 }
 
 impl Subprotocols {
@@ -95,14 +107,16 @@ pub(crate) fn agreed(
 
 /// W-22.
 fn valid_token(name: &str) -> Result<(), BuildError> {
-    if is_token(name.as_bytes()) { Ok(()) } else { Err(BuildError::InvalidProtocol(name.into())) }
+    match name.char_indices().find(|(_, letter)| !is_token_char(*letter)) {
+        Some((at, letter)) => Err(BuildError::InvalidProtocol(format!("{letter:?} at byte {at}"))),
+        None if name.is_empty() => Err(BuildError::InvalidProtocol("it is empty".into())),
+        None => Ok(()),
+    }
 }
 
-/// A `token` of RFC 9110 §5.6.2.
-fn is_token(name: &[u8]) -> bool {
-    let is_token_char =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token_char)
+/// Whether a `token` of RFC 9110 §5.6.2 may hold it.
+fn is_token_char(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter)
 }
 
 #[cfg(test)]

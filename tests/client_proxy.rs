@@ -223,8 +223,11 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
         (302, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 5\r\n\r\nlogin".to_owned()),
     ] {
         match blamed(Proxy::says(head).await.address).await {
-            ConnectError::Refused { status: found, body } => {
+            ConnectError::Refused { status: found, headers, body } => {
                 assert_eq!((found.as_u16(), &*body), (status, "login"));
+                let challenge = headers.get("proxy-authenticate");
+                assert_eq!(challenge.is_some_and(|it| it == "Basic realm=\"x\""), status == 407);
+                assert_eq!(headers.get("location").is_some_and(|it| it == "/"), status == 302);
             }
             other => panic!("{other:?}"),
         }
@@ -363,7 +366,7 @@ async fn tinyproxy_leads_on_whom_it_knows() {
             let stranger = client().proxy(format!("http://{stranger}{free}"));
             match connect(stranger, &url).await.unwrap_err() {
                 ConnectError::Proxy(error) => match &*error {
-                    ConnectError::Refused { status, body } => {
+                    ConnectError::Refused { status, body, .. } => {
                         // 1.11 answers wrong credentials as it answers an origin's.
                         let expected =
                             [StatusCode::PROXY_AUTHENTICATION_REQUIRED, StatusCode::UNAUTHORIZED];

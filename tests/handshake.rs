@@ -226,7 +226,7 @@ async fn a_client_can_be_turned_away_for_what_it_asks() {
         let client = WebSocketClient::builder().build().unwrap();
         let refused = client.connect(&format!("ws://{address}{path}")).await.err();
         let status = refused.map(|error| match error {
-            ConnectError::Refused { status, body } => {
+            ConnectError::Refused { status, body, .. } => {
                 assert_eq!(body, "not authorised");
                 status.as_u16()
             }
@@ -456,7 +456,7 @@ async fn a_refusal_is_told_with_the_start_of_its_body() {
     let body = "no ".repeat(1000);
     let url = fake_server(&format!("HTTP/1.0 403 Forbidden\r\nX: y\r\n\r\n{body}")).await;
     match connect_error(&url).await {
-        ConnectError::Refused { status, body } => {
+        ConnectError::Refused { status, body, .. } => {
             assert_eq!(status, StatusCode::FORBIDDEN);
             assert!(body.starts_with("no no") && body.len() <= 1024, "{}", body.len());
         }
@@ -541,9 +541,9 @@ async fn a_connection_lost_in_the_handshake_is_told() {
 async fn settings_that_cannot_be_are_refused_when_they_are_made() {
     let client = WebSocketClient::builder;
     for (builder, expected) in [
-        (client().protocol("a b"), "\"a b\" is no name for a subprotocol"),
-        (client().protocol(""), "\"\" is no name for a subprotocol"),
-        (client().wire(Wire::JsWs).protocol(""), "\"\" is no name for a subprotocol"),
+        (client().protocol("a b"), "no name for a subprotocol: ' ' at byte 1"),
+        (client().protocol(""), "no name for a subprotocol: it is empty"),
+        (client().wire(Wire::JsWs).protocol(""), "no name for a subprotocol: it is empty"),
         (client().require_protocol(true), "no subprotocol to offer or accept"),
         (client().subprotocols([""; 0]), "no subprotocol to offer or accept"),
         (client().header("Upgrade", "h2c"), "the header \"upgrade\" is the handshake's own"),

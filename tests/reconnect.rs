@@ -19,7 +19,9 @@ use tokio::{
 use wsmux::{
     Config, ConnectError, ConnectionError, ConnectionInfo, ReadError, ReadToEndError,
     ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient, ReconnectingClientBuilder,
-    Side, WebSocketClient, WebSocketConnection, WebSocketServer, Wire, http::StatusCode, rustls,
+    Side, WebSocketClient, WebSocketConnection, WebSocketServer, Wire,
+    http::{HeaderMap, StatusCode},
+    rustls,
     socket::memory_pair,
 };
 
@@ -40,7 +42,7 @@ use Step::{Connects, Fails};
 
 fn refused(status: u16) -> Step {
     let status = StatusCode::from_u16(status).unwrap();
-    Fails(ConnectError::Refused { status, body: String::new() })
+    Fails(ConnectError::Refused { status, headers: Arc::default(), body: String::new() })
 }
 
 fn unreachable() -> Step {
@@ -217,6 +219,48 @@ async fn pauses_double_up_to_a_limit_and_are_kept() {
     assert!(client.current().is_some());
 }
 
+fn refused_with(status: u16, headers: &[(&'static str, &str)]) -> ConnectError {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, value.parse().unwrap());
+    }
+    let status = StatusCode::from_u16(status).unwrap();
+    ConnectError::Refused { status, headers: map.into(), body: String::new() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_time_gets_it_and_up_to_an_hour() {
+    for (value, least) in [
+        ("120", 120),
+        ("0", 0),
+        ("3601", 3600),
+        ("99999999999999999999999999", 3600),
+        ("soon", 0),
+        ("-1", 0),
+        ("Thu, 26 Nov 2026 10:02:00 GMT", 60),
+        ("Thu, 26 Nov 2026 10:00:00 GMT", 0),
+        ("Thu, 26 Nov 2099 10:00:00 GMT", 3600),
+    ] {
+        let date = ("date", "Thu, 26 Nov 2026 10:01:00 GMT");
+        let refused = || refused_with(503, &[("retry-after", value), date]);
+        let by_proxy = ConnectError::Proxy(Arc::new(refused()));
+        assert_eq!(by_proxy.retry_after(), refused().retry_after());
+        let (builder, _servers) = world([Fails(refused()), Fails(by_proxy), Connects]);
+        let (_client, mut events) = builder.start();
+        for attempt in 1..=2 {
+            failed(&mut events, attempt).await;
+            let delay = waiting(&mut events, attempt + 1).await;
+            let least = Duration::from_secs(least);
+            let longest = least + INITIAL * attempt;
+            assert!((least..=longest).contains(&delay), "{value}: {delay:?}");
+        }
+        connected(&mut events, 3).await;
+    }
+    // Without a word of it, and after another error, it is as ever.
+    assert_eq!(refused_with(503, &[]).retry_after(), None);
+    assert_eq!(ConnectError::HandshakeTimeout.retry_after(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clients_of_one_server_do_not_come_back_together() {
     let (mut early, mut late) = (0, 0);
@@ -246,6 +290,7 @@ async fn what_stays_as_it_is_is_not_tried_again() {
         Fails(rejected),
         Fails(ConnectError::Proxy(Arc::new(ConnectError::Refused {
             status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            headers: Arc::default(),
             body: String::new(),
         }))),
     ] {

@@ -314,8 +314,9 @@ fn handshakes_are_recorded_at_both_ends() {
     }
     let [refused] = &by_side("handshake.refused", "Client")[..] else { panic!("one") };
     assert_eq!((refused.level, &*refused.fields["host"]), (Level::WARN, "127.0.0.1"));
-    assert!(refused.fields["error"].contains("no subprotocol offered"));
+    assert_eq!(refused.fields["error"], "refused with status 400 Bad Request");
     let [refuses] = &by_side("handshake.refused", "Server")[..] else { panic!("one") };
+    assert!(refuses.fields["error"].contains("no subprotocol offered"));
     assert_eq!(refuses.level, Level::DEBUG);
     assert!(refuses.fields["remote_address"].starts_with("127.0.0.1:"));
     let [failed] = &by_side("handshake.failed", "Client")[..] else { panic!("one") };

@@ -1,6 +1,6 @@
 //! What can be set on a client.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,12 +12,12 @@ use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClien
 use crate::{
     BuildError, Config,
     handshake::{add_header, host::is_host, proxy::Proxy},
+    info::HeaderNames,
     proto::Wire,
     subprotocols::Subprotocols,
 };
 
 /// Sets up a [`WebSocketClient`].
-#[derive(Debug)]
 #[must_use]
 pub struct WebSocketClientBuilder {
     wire: Wire,
@@ -38,6 +38,22 @@ pub struct WebSocketClientBuilder {
     proxy_tls_config: Option<Arc<rustls::ClientConfig>>,
     /// The first mistake.
     error: Option<BuildError>,
+}
+
+/// As that of the client.
+impl fmt::Debug for WebSocketClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketClientBuilder")
+            .field("wire", &self.wire)
+            .field("headers", &HeaderNames(&self.headers))
+            .field("config", &self.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("socket_options", &self.socket_options)
+            .field("proxy", &self.proxy)
+            .field("verifier", &self.verifier)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
 }
 
 impl WebSocketClientBuilder {

@@ -21,7 +21,7 @@ use crate::{
     ConnectionInfo, WebSocketConnection,
     handshake::{
         client::{self as handshake, Target},
-        hide_secrets,
+        exact_headers, hide_secrets,
     },
     trace,
 };
@@ -281,6 +281,8 @@ impl Pool {
             session.retire();
             Err(OpenError::Failed(ConnectError::HandshakeTimeout))
         })?;
+        // Those of h2 are parts of what came with them.
+        *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());
         let subprotocol =
             handshake::selected(response.headers(), *wire, offered).map_err(OpenError::Failed)?;

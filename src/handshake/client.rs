@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite::{
 };
 use url::{Host, Position, Url};
 
-use super::{elements, has_element, head::MAX_HEADERS, header_map, only, write_headers};
+use super::{
+    elements, has_element, head::MAX_HEADERS, header_map, hide_secrets, only, write_headers,
+};
 use crate::{
     ConnectError,
     connect_error::{CREDENTIALS, FRAGMENT},
@@ -117,6 +119,7 @@ impl Target {
         for (name, value) in extra {
             headers.append(name, value.clone());
         }
+        hide_secrets(headers);
         Ok(request)
     }
 }

@@ -10,7 +10,7 @@
 //!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not GET);
 //! - feature `hyper`: [`hyper::upgrade`](crate::hyper::upgrade), for whatever is built on hyper 1.x.
 //!
-//! Both take a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
+//! Neither goes without a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
 //! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes: build it once, keep it in the
 //! router's state. Wires, protocols, response headers and [hooks](crate::authorize) are its settings, and the request
 //! is checked by the same code as a server's own. What stands before the route is the framework's: TLS and its

@@ -43,8 +43,9 @@
 //! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, for its address has its share of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
 //!
-//! `connection.closed` and `handshake.refused` quote words of the peer's, as strings, which subscribers escape.
-//! Neither URLs nor headers are recorded: both may hold secrets. What a client fails with at a server is of
+//! `connection.closed` quotes words of the peer's, as strings, which subscribers escape. No password, token, query of a
+//! URL or value of a header is recorded, nor a response's body, which may repeat them; the same holds for every
+//! `Display` and `Debug` of this crate, but that `http`'s own types show a URL's query. What a client fails with at a server is of
 //! level DEBUG, for anybody can bring it about, and the application is told.
 //!
 //! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the

@@ -56,7 +56,8 @@
 //! After a loss, always, unless [`reconnect_if`] says otherwise: a server whose application closes with a code that
 //! means "go away" is to be believed. After an attempt that failed, if the error [is retryable]: not after 401, 403
 //! or 407, not after a certificate that is refused on either side, not where no subprotocol fits, for these stay as
-//! they are. [`retry_if`] decides otherwise, and [`max_attempts`] sets an end. A token that expires is best fetched
+//! they are. A server, or a proxy, that refuses with `Retry-After` is left alone for as long as it says, up to an hour.
+//! [`retry_if`] decides otherwise, and [`max_attempts`] sets an end. A token that expires is best fetched
 //! by a dialer of one's own ([`with_dialer`]), which makes each attempt with a fresh one.
 //!
 //! The pause is taken at random between 0 and a longest one, which starts at 500 ms and doubles up to 30 s ([full

@@ -33,9 +33,6 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 1024 * 1024;
 
-/// Bytes of a refusal's body that its error tells.
-const MAX_REASON: usize = 1024;
-
 /// Makes connections of streams of bytes that clients have opened; the part of a server that does not
 /// listen. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -373,18 +370,13 @@ impl Settings {
 
 impl From<&Turned> for AcceptError {
     fn from(turned: &Turned) -> Self {
-        let Refusal { status, reason, body, .. } = match turned {
-            Turned::Refused(refusal) => refusal,
-            Turned::Answered(page) => return Self::Answered { status: page.status() },
-        };
-        let reason = match body {
-            Some(body) if *status != StatusCode::INTERNAL_SERVER_ERROR => {
-                let start = &body[..body.len().min(MAX_REASON)];
-                String::from_utf8_lossy(start).trim_end().to_owned().into()
+        match turned {
+            // The body is the hook's own, and may repeat the URL.
+            Turned::Refused(Refusal { status, reason, .. }) => {
+                Self::Refused { status: *status, reason: reason.clone() }
             }
-            _ => reason.clone(),
-        };
-        Self::Refused { status: *status, reason }
+            Turned::Answered(page) => Self::Answered { status: page.status() },
+        }
     }
 }
 

@@ -26,7 +26,7 @@
 //! # }
 //! ```
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
 /// Makes traits with async methods that a server can hold; to implement [`Authorize`] with.
 pub use async_trait::async_trait;
@@ -41,6 +41,7 @@ pub use super::login::{
 use crate::{
     BuildError, ConnectionInfo,
     handshake::{add_header, elements},
+    info::HeaderNames,
 };
 
 /// Decides on clients; set by [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
@@ -241,13 +242,24 @@ impl UpgradeRequest {
 }
 
 /// A client is welcome.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) data: Extensions,
     /// The first mistake, which turns the acceptance into status 500.
     pub(super) error: Option<BuildError>,
+}
+
+/// Without the headers' values and the data.
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept")
+            .field("headers", &HeaderNames(&self.headers))
+            .field("subprotocol", &self.subprotocol)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Accept {
@@ -299,12 +311,22 @@ impl Accept {
 }
 
 /// A client gets another answer than a WebSocket.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Refuse {
     pub(super) status: StatusCode,
     /// Boxed, for it is large, and an error.
     pub(super) headers: Box<HeaderMap>,
     pub(super) body: Option<Bytes>,
+}
+
+/// Without the headers' values and the body.
+impl fmt::Debug for Refuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refuse")
+            .field("status", &self.status)
+            .field("headers", &HeaderNames(&self.headers))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Refuse {

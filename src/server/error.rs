@@ -27,8 +27,8 @@ pub enum AcceptError {
     Refused {
         /// The HTTP status of the answer.
         status: StatusCode,
-        /// The start of the answer's body, at most 1 KiB; with status 500, what was wrong with a hook's answer,
-        /// which the client is not told.
+        /// What is wrong with the request; where a hook has refused, its status in words; with status 500, what was
+        /// wrong with a hook's answer, which the client is not told.
         reason: Cow<'static, str>,
     },
     /// The client asked for no WebSocket, and a hook has [answered](crate::authorize::Authorize::respond).

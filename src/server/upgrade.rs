@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     ConnectionInfo, WebSocketConnection,
-    handshake::{hide_secrets, server::Refusal},
+    handshake::{exact_request, server::Refusal},
     proto::{Side, Wire},
     socket::FramedSocket,
     trace,
@@ -54,13 +54,14 @@ impl Handle {
 /// Does to a request what a server does to the bytes of one.
 pub(crate) async fn upgrade(
     acceptor: &WebSocketAcceptor,
-    mut request: Request<()>,
+    request: Request<()>,
     handle: Handle,
     info: ConnectionInfo,
 ) -> Result<(Response<Full<Bytes>>, Upgrading), Refused> {
     let start = Instant::now();
     let version = request.version();
-    hide_secrets(request.headers_mut());
+    // hyper's is made of parts of what it has read, and would keep all of it for the connection's life.
+    let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
         remote_address: info.remote_address.map(canonical),
@@ -245,11 +246,17 @@ impl fmt::Debug for Upgrading {
 }
 
 /// A request that gets no connection, and the answer that says so.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct Refused {
     error: AcceptError,
     response: Box<Response<Full<Bytes>>>,
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("error", &self.error).finish_non_exhaustive()
+    }
 }
 
 impl Refused {
@@ -266,6 +273,11 @@ impl Refused {
     /// Why, as a server of ours would say: mostly [`AcceptError::Refused`].
     pub fn error(&self) -> &AcceptError {
         &self.error
+    }
+
+    /// What to answer: its status, and its headers with those that a hook has [added](crate::authorize::Refuse::header).
+    pub fn response(&self) -> &Response<Full<Bytes>> {
+        &self.response
     }
 
     /// What to answer.

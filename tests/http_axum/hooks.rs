@@ -78,8 +78,9 @@ async fn a_hook_on_a_route_accepts_with_data_and_refuses_with_a_response() {
         assert!(known.contains("authorization") && !known.contains("secret"), "{known}");
 
         match connect(&server, http2, client(), "/mux?user=8").await.unwrap_err() {
-            ConnectError::Refused { status, body } => {
+            ConnectError::Refused { status, headers, body } => {
                 assert_eq!((status, body.as_str()), (StatusCode::PAYMENT_REQUIRED, "pay"));
+                assert_eq!(headers["x-price"], "3");
             }
             other => panic!("{other:?}"),
         }
@@ -155,6 +156,11 @@ async fn the_clients_check_holds_over_http2_too() {
             }
             (Err(ConnectError::Rejected(error)), Some(expected)) => {
                 assert_eq!(error.to_string(), expected);
+                let response = error.response_headers();
+                assert_eq!(response.is_some(), certificates, "there is one after the certificates");
+                assert!(
+                    response.is_none_or(|headers| headers.contains_key("sec-websocket-protocol"))
+                );
             }
             (other, _) => panic!("{other:?}"),
         }

@@ -73,7 +73,9 @@ async fn a_refused_client_is_told_its_status_in_either_version() {
     for http2 in [false, true] {
         for (path, expected) in [("/nowhere", 404), ("/private/mux", 401)] {
             let refused = ours(&server, http2, path).await.unwrap_err();
-            let ConnectError::Refused { status, body } = &refused else { panic!("{refused:?}") };
+            let ConnectError::Refused { status, body, .. } = &refused else {
+                panic!("{refused:?}")
+            };
             assert_eq!(status.as_u16(), expected, "{path}");
             assert_eq!(body, if expected == 401 { "who are you?" } else { "" });
         }
@@ -85,7 +87,7 @@ async fn a_refused_client_is_told_its_status_in_either_version() {
         };
         let refused = refused.unwrap_err();
         assert!(
-            matches!(&refused, ConnectError::Refused { status, body }
+            matches!(&refused, ConnectError::Refused { status, body, .. }
                 if *status == 400 && body == "no subprotocol that is offered is spoken here"),
             "{refused:?}"
         );

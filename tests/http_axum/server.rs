@@ -101,8 +101,7 @@ const PAGE: &str = include_str!("page.html");
 
 async fn mux(State(shared): State<Shared>, upgrade: WsMuxUpgrade) -> Response {
     upgrade
-        .acceptor(shared.acceptor)
-        .on_connection(|connection| async move {
+        .on_connection(&shared.acceptor, |connection| async move {
             let _ = shared.accepted.send(connection.clone());
             echo(connection).await;
         })

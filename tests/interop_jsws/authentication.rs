@@ -169,7 +169,7 @@ async fn a_header_that_the_packages_server_refuses_is_a_status_for_us() {
     connected.expect("a connection");
     let (_node, failed) = we_connect(&tls, &options, client("bad")).await;
     match failed.unwrap_err() {
-        ConnectError::Refused { status, body } => {
+        ConnectError::Refused { status, body, .. } => {
             assert_eq!((status.as_u16(), &*body), (403, "this header is refused"));
         }
         other => panic!("{other:?}"),

@@ -52,8 +52,7 @@ async fn of_this_page(request: UpgradeRequest) -> Result<Accept, Refuse> {
 
 async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
     upgrade
-        .acceptor(app.acceptor)
         .on_failed(|error| eprintln!("no connection: {error}"))
-        .on_connection(move |connection| streams::serve(connection, app.rate))
+        .on_connection(&app.acceptor, move |connection| streams::serve(connection, app.rate))
         .await
 }

@@ -23,7 +23,10 @@ use super::{
     ConnectError,
     stream::Http2Stream,
 };
-use crate::{ConnectionInfo, handshake::head::MAX_HEAD};
+use crate::{
+    ConnectionInfo,
+    handshake::{head::MAX_HEAD, kept_headers},
+};
 
 /// Bytes that the server may send on a stream before our driver has read them, which it does as they come: so
 /// much fills 640 Mbit/s over a round trip of 100 ms.
@@ -179,7 +182,9 @@ impl Lease {
         let (head, mut recv) = response.into_parts();
         if !head.status.is_success() {
             let body = excerpt(&mut recv).await;
-            return Err(OpenError::Failed(ConnectError::Refused { status: head.status, body }));
+            let headers = kept_headers(&head.headers);
+            let refused = ConnectError::Refused { status: head.status, headers, body };
+            return Err(OpenError::Failed(refused));
         }
         Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, self)))
     }

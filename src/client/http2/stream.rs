@@ -52,6 +52,10 @@ impl AsyncRead for Http2Stream {
         let len = self.unread.len().min(buf.remaining());
         buf.put_slice(&self.unread[..len]);
         self.unread.advance(len);
+        if self.unread.is_empty() {
+            // Even what is empty keeps the block that h2 has read it into.
+            self.unread = Bytes::new();
+        }
         // It fails for a stream that has ended, which needs no credit.
         let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
