@@ -8,10 +8,12 @@ use std::{
 };
 
 use allocation_counter::measure;
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsmux::{
-    Config, MemoryUse, WebSocketConnection, WebSocketServer,
+    Config, ConnectionInfo, MemoryUse, WebSocketConnection, WebSocketServer,
     proto::{Credit, Frame, Wire},
+    socket::memory_pair,
 };
 
 use super::{
@@ -282,4 +284,27 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         let held = held(fragments);
         assert!(held <= most, "{fragments:?}: {held} of {most}");
     }
+}
+
+/// A connection that has nothing to send holds nothing of what it sent.
+#[test]
+fn a_chunk_that_was_sent_is_let_go_of() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        for wire in WIRES {
+            let (left, right) = memory_pair(1 << 20);
+            let connection = |socket, side| {
+                let info = ConnectionInfo::default();
+                WebSocketConnection::from_socket(socket, side, wire, Config::default(), info)
+            };
+            let (client, server) = (connection(left, CLIENT), connection(right, !CLIENT));
+            client.established().await.unwrap();
+            let chunk = Bytes::from(vec![7; 40_000]);
+            let mut stream = client.open_bi().await.unwrap();
+            stream.send().write_chunk(chunk.clone()).await.unwrap();
+            let mut receiver = server.accept_bi().await.unwrap();
+            receiver.recv().read_exact(&mut [0; 40_000]).await.unwrap();
+            assert!(chunk.is_unique(), "{wire:?}");
+        }
+    });
 }
