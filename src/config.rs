@@ -10,9 +10,9 @@ const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
 /// The limits and times of one connection; the same for a client and a server.
 ///
-/// Memory per connection is bounded by these settings: to receive, the number of streams times the stream
-/// window, plus the growth of windows (plus the datagram queue); to send, the send buffers of the open streams (plus one message and the
-/// socket's own buffer).
+/// Memory per connection is bounded by these settings: to receive, by the number of streams times the stream
+/// window, plus the growth of windows; to send, by the send buffers of the open streams.
+/// [`memory_bound`](Self::memory_bound) computes it.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) stream_window: u64,
@@ -42,7 +42,7 @@ impl Default for Config {
             max_stream_window: 32 * 1024 * 1024,
             // Half of it for one stream, which then has its largest window; the other half for the rest.
             window_growth_budget: 64 * 1024 * 1024,
-            // quinn's default: with both kinds 200 MiB at worst, if nothing of it is read.
+            // quinn's default: with both kinds 200 MiB of data at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
             // More than people cancel, and no load to speak of for an application that begins each in vain.
@@ -58,7 +58,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             // Some round trips of a bad path; whoever has not answered by then will not.
             close_timeout: Duration::from_secs(3),
-            // Some hundreds of datagrams of a usual size; what waits behind more is stale.
+            // Two hundred datagrams of a usual size; what waits behind more is stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
             // A log costs time and disk, and shows who did what when.
@@ -172,14 +172,15 @@ impl Config {
         self
     }
 
-    /// Bytes of datagrams that wait for the application; when there are more, the oldest go. 0 refuses
-    /// datagrams. Default 256 KiB.
+    /// Bytes of memory for datagrams that wait for the application; when more come, the oldest go. Each counts for
+    /// 128 bytes more than it has. 0 refuses datagrams. Default 256 KiB.
     pub fn datagram_receive_buffer(&mut self, bytes: usize) -> &mut Self {
         self.datagram_receive_buffer = bytes;
         self
     }
 
-    /// Bytes of datagrams that wait for the socket; when there are more, the oldest go. Default 256 KiB.
+    /// Bytes of memory for datagrams that wait for the socket; when more come, the oldest go. Each counts for 128 bytes
+    /// more than it has. Default 256 KiB.
     pub fn datagram_send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.datagram_send_buffer = bytes;
         self

@@ -109,6 +109,7 @@ pub mod hyper;
 mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
+mod memory_bound;
 pub mod proto;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;
@@ -144,6 +145,7 @@ mod web_transport;
 #[cfg(all(feature = "http2", not(target_family = "wasm")))]
 pub use client::Http2Client;
 pub use config::Config;
+pub use memory_bound::{MemoryBound, MemoryUse};
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]

@@ -3,6 +3,8 @@
 
 #[path = "../benches/micro/engines.rs"]
 mod engines;
+#[path = "memory/mod.rs"]
+mod memory;
 
 use std::cell::Cell;
 

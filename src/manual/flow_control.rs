@@ -94,55 +94,62 @@
 //!
 //! # Memory of a connection
 //!
-//! Whatever the peer does, payload bytes are held up to these sums:
+//! [`Config::memory_bound`] computes the most that a connection holds, in bytes asked of the allocator, whatever its
+//! peer does:
 //!
 //! ```text
-//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget
-//!           + datagram_receive_buffer + one message
-//! send      (peer's bidi + own bidi + own uni) * send_buffer + datagram_send_buffer
-//! socket    792 KiB for reading, 256 KiB for writing
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget, times 4
+//!           + datagram_receive_buffer
+//! send      (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk), times 3 / 2
+//!           + datagram_send_buffer
+//! socket    three blocks to read into, a buffer to write, and twice the largest message
+//! head      the handshake's request or response
+//! state     some KiB for each stream, and for the connection
 //! ```
 //!
-//! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open. One message is
-//! [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire, where the budget
-//! does not count. Besides that come
-//! some constant bytes for each stream, and TLS. Buffers are allocated as bytes come and given back when they are
-//! empty, the socket's once nothing has come for a keep-alive interval or an idle timeout (never, without either); an idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
+//! "Peer's" are the limits in [`Config`]; "own" are the streams that your application has open, and "largest chunk"
+//! what it hands over by [`write_chunk`](crate::SendStream::write_chunk), as [`MemoryUse`](crate::MemoryUse) has them.
+//! The largest message is [`Config::max_record_size`] on the QMux wire, and the window plus 10 bytes on the js-ws wire,
+//! where the budget does not count. TLS comes on top. Buffers are allocated as bytes come and given back when they are
+//! empty, the socket's once nothing has come for a keep-alive interval or an idle timeout (never, without either); an
+//! idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
 //!
-//! The sums count payload. A piece is shared with its message, and a message with the block that it was read into,
-//! only where it is at least half of it, and copied otherwise: so what is unread keeps alive at most four times its
-//! own length, and mostly little more than that.
+//! The factors are for what a byte keeps alive besides itself. What has come is shared with its message, and a message
+//! with the block that it was read into, only where it is at least half of it, and copied otherwise: unread bytes keep
+//! at most four times their own length, and mostly little more than that. What was written is copied into blocks that
+//! may be a quarter larger, and a chunk may be half sent when the next one is written. A [`Bytes`](bytes::Bytes) of your
+//! application's that was cut from something larger keeps all of that alive; here it counts as the larger one.
 //!
-//! These are upper bounds for a peer that fills everything and an application that reads nothing.
-//!
-//! **The defaults**, for a server that opens no streams itself:
-//!
-//! ```text
-//! receive   (100 + 100 + 0) * 1 MiB + 64 MiB + 256 KiB + 64 KiB   = 264.3 MiB
-//! send      (100 + 0 + 0) * 512 KiB + 256 KiB                     =  50.3 MiB
-//! socket                                                          =   1.0 MiB
-//! ```
-//!
-//! That is a server for few or friendly peers. **For 10,000 connections** of strangers it would be 3.0 TiB. With
-//! eight bidirectional streams of 64 KiB that do not grow, no unidirectional ones and no datagrams, each is bounded by
-//! 2.0 MiB, all together by 19.9 GiB:
+//! These are upper bounds for a peer that fills everything and an application that reads nothing. **The defaults**, for
+//! a server that opens no streams itself, are for few or friendly peers. **For many connections of strangers** they have
+//! to be smaller:
 //!
 //! ```
-//! use wsmux::Config;
+//! use wsmux::{Config, MemoryUse, Wire};
+//!
+//! const MIB: u64 = 1024 * 1024;
+//! let application = MemoryUse::default();
+//! let defaults = Config::default().memory_bound(Wire::QMux, &application);
+//! assert_eq!(defaults.receive / MIB, 1_056, "four times 100 + 100 windows of 1 MiB and 64 MiB of growth");
+//! assert_eq!(defaults.send / MIB, 75, "one and a half times 100 buffers of 512 KiB");
+//! assert_eq!(defaults.total() / MIB, 1_133);
 //!
 //! let mut config = Config::default();
 //! config
-//!     .stream_window(64 * 1024)       // receive  8 * 64 KiB
+//!     .stream_window(64 * 1024)
 //!     .window_growth_budget(0)
-//!     .send_buffer(64 * 1024)         // send     8 * 64 KiB
+//!     .send_buffer(64 * 1024)
 //!     .max_concurrent_bidi_streams(8)
 //!     .max_concurrent_uni_streams(0)
 //!     .datagram_receive_buffer(0)
-//!     .max_record_size(16_382);       // message  16 KiB
-//! let each = (8 * 64 + 8 * 64 + 16 + 256 + 128) * 1024_u64;
-//! assert_eq!(10_000 * each / 1024 / 1024 / 1024, 13);
+//!     .datagram_send_buffer(0)
+//!     .max_record_size(16_382);
+//! let each = config.memory_bound(Wire::QMux, &application);
+//! assert_eq!(each.receive / MIB, 2, "four times eight windows");
+//! assert_eq!(each.total() / MIB, 4);
+//! assert_eq!(10_000 * each.total() / (1024 * MIB), 40, "GiB for 10,000 connections, and all at their worst");
 //! ```
 //!
 //! The same server with idle clients needs some KiB for each, and its TLS sessions. A window
@@ -196,6 +203,7 @@
 //! make no sense; two or three do.
 //!
 //! [`Config`]: crate::Config
+//! [`Config::memory_bound`]: crate::Config::memory_bound
 //! [`Config::max_record_size`]: crate::Config::max_record_size
 //! [`Config::max_stream_window`]: crate::Config::max_stream_window
 //! [`Config::send_buffer`]: crate::Config::send_buffer

@@ -225,4 +225,15 @@ mod tests {
         let Some(Close::Application { reason, .. }) = farewell.frame else { panic!("no frame") };
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
+
+    /// Errors are kept as long as anybody likes.
+    #[test]
+    fn a_reason_does_not_keep_the_message_that_it_came_in() {
+        let message = Bytes::from(vec![b'x'; 64 * 1024]);
+        let (code, frame, reason) = (VarInt::default(), VarInt::default(), message.slice(..4));
+        let application = error_of_frame(Close::Application { code, reason: reason.clone() });
+        let code = TransportErrorCode::NO_ERROR;
+        let transport = error_of_frame(Close::Transport { code, frame, reason });
+        assert!(message.is_unique(), "{application} {transport}");
+    }
 }

@@ -65,7 +65,7 @@ proptest! {
     /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the number that
     /// the application wrote.
     /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
-    /// [C-53] Payload bytes held for the peer MUST NOT exceed the formula, at any time.
+    /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
     /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
     /// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream
     /// half of what the others leave of it; every stream keeps the window that it began with. What a stream held

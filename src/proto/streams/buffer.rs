@@ -163,7 +163,7 @@ impl Buffer {
         self.len -= taken.len();
         if self.len == 0 {
             // An idle stream holds no memory.
-            self.clear();
+            (self.rest, self.gathered) = (None, 0);
         } else {
             self.give_back_places();
         }

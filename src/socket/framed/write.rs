@@ -18,6 +18,13 @@ use crate::proto::Side;
 /// is urgent waits behind no more than that.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
+/// The buffer doubles up to this size, and grows by steps of it from there: two messages of the largest size, and what
+/// of a third was not taken, fit into 256 KiB (SPEC §10), where another doubling would take half as much again.
+const GROW_AT_MOST: usize = 64 * 1024;
+
+/// The longest header of a frame, mask included (RFC 6455 §5.2).
+const MAX_HEADER: usize = 14;
+
 /// Bytes that are masked right behind their copy, while they are in the nearest cache.
 const MASK_AT_ONCE: usize = 4 * 1024;
 
@@ -66,6 +73,7 @@ impl Writer {
         if self.closed {
             return;
         }
+        self.reserve(MAX_HEADER + len);
         // A client's masks must not be guessed (RFC 6455 §10.3): these come from a cipher.
         let mask = (self.side == Side::Client).then(rand::random);
         Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
@@ -82,6 +90,14 @@ impl Writer {
             }
         }
         debug_assert_eq!(self.out.len() - start, len);
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let needed = self.out.len() + more;
+        if needed > self.out.capacity() {
+            let wanted = needed.next_power_of_two().min(needed.next_multiple_of(GROW_AT_MOST));
+            self.out.reserve_exact(wanted - self.out.len());
+        }
     }
 
     pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {

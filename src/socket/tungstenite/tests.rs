@@ -294,3 +294,24 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     drop((far_read, far_write));
     tokio::time::timeout(second, task).await.unwrap().unwrap();
 }
+
+/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least half of it.
+#[tokio::test]
+async fn no_message_keeps_the_block_of_a_larger_one() {
+    let (near, mut far) = duplex(4 << 20);
+    let config = TungsteniteSocket::config(1 << 20);
+    let websocket = WebSocketStream::from_raw_socket(near, Role::Server, Some(config)).await;
+    let mut socket = TungsteniteSocket::new(websocket);
+    // What comes after the largest is read into what was allocated for that.
+    let sizes = [1 << 20, 33 * 1024, 40 * 1024, 100, 500 * 1024];
+    let mut kept = Vec::new();
+    for size in sizes {
+        far.write_all(&frame(BINARY, &vec![7; size])).await.unwrap();
+        let Ok(Incoming::Message(message)) = recv(&mut socket).await else {
+            panic!("no message of {size}")
+        };
+        assert_eq!(message.len(), size);
+        kept.push(message);
+    }
+    assert!(kept.iter().all(Bytes::is_unique));
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wsmux::{
     Config,
     proto::{
@@ -33,12 +33,14 @@ const CONNECTION_STATE: u64 = 32 * 1024;
 const ANSWERS: u64 = 64 * 1024;
 
 const DATAGRAMS: usize = 3_000;
-const WINDOWS: [u64; 5] = [1, 20, 300, 5_000, 40_000];
+const WINDOWS: [u64; 5] = [1, 20, 300, 5_000, 300_000];
+/// Where a queue of bytes changes its mind.
+const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
 const MAX: u64 = VarInt::MAX.into_inner();
 /// RFC 9000 §4.6.
 const MAX_COUNT: u64 = 1 << 60;
 
-/// Demands C-27, C-32, C-33, C-53, C-54, Q-3, Q-9, W-11.
+/// Demands C-27, C-32, C-33, C-53, C-54, C-70, C-71, Q-3, Q-9, W-11.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut case = Case::new(&mut input);
@@ -69,6 +71,8 @@ struct Case {
     watched: Vec<StreamId>,
     opened: u64,
     largest_window: u64,
+    /// The same without growth.
+    largest_initial_window: u64,
     largest_limit: u64,
     budget: u64,
     send_buffer: u64,
@@ -81,7 +85,7 @@ impl Case {
         let (wire, side) = (input.pick(&WIRES), input.pick(&[CLIENT, SERVER]));
         let (window, max_window) = (input.pick(&WINDOWS), input.pick(&WINDOWS));
         let (budget, limit) = (input.pick(&[0, 100, 20_000]), input.between(0, 5));
-        let send_buffer = input.pick(&[1, 100, 5_000]);
+        let send_buffer = input.pick(&[1, 100, 200_000]);
         let mut config = Config::default();
         config
             .stream_window(window)
@@ -111,6 +115,7 @@ impl Case {
             watched: Vec::new(),
             opened: 0,
             largest_window: window.max(max_window),
+            largest_initial_window: window,
             largest_limit: limit,
             budget,
             send_buffer: send_buffer as u64,
@@ -127,8 +132,12 @@ impl Case {
     // ---- the peer ----
 
     fn message(&mut self, message: Vec<u8>) {
-        // Of the engine's own memory, as a socket's message is.
-        self.heap.of(|| self.conn.handle_message(self.now, Bytes::copy_from_slice(&message)));
+        // Of the engine's own memory, as a socket's message is: in a block that may be twice as large (C-72).
+        self.heap.of(|| {
+            let mut block = BytesMut::with_capacity(2 * message.len());
+            block.extend_from_slice(&message);
+            self.conn.handle_message(self.now, block.split().freeze());
+        });
         self.last_message = message;
     }
 
@@ -273,6 +282,53 @@ impl Case {
         }
     }
 
+    /// Two sizes over and over on one stream, as far as there is credit; some of them read.
+    fn pieces(&mut self, input: &mut Input<'_>) {
+        let id = StreamId::new(!self.side, Dir::Bi, input.below(3) as u64);
+        let sizes = [input.pick(&SIZES), input.pick(&SIZES)];
+        let (rounds, padding) = (input.below(80), input.pick(&[0, 1, 5_000]));
+        let (read_every, read) = (1 + input.below(40), input.pick(&SIZES));
+        let qmux = self.wire == Wire::QMux;
+        for round in 0..rounds {
+            let (len, offset) = (sizes[round % 2], self.sent.get(&id).copied().unwrap_or(0));
+            let Ok(stats) = self.conn.recv_stream(id).stats() else { return };
+            if stats.credit < len as u64 || stats.received != offset {
+                return;
+            }
+            self.sent.insert(id, offset + len as u64);
+            let data = Bytes::from(vec![7; len]);
+            let frame = Frame::Stream { id, offset: qmux.then_some(offset), data, fin: false };
+            match qmux && padding > 0 {
+                true => self.say(&[frame, Frame::Padding(padding.min(2 * len))]),
+                false => self.say(&[frame]),
+            }
+            if round % read_every == read_every - 1 {
+                self.heap.of(|| drop(self.conn.recv_stream(id).read(read)));
+            }
+            self.check();
+        }
+    }
+
+    /// Two sizes over and over, written by both methods, to a peer that grants what it did.
+    fn written(&mut self, input: &mut Input<'_>) {
+        let Some(&id) = self.held.first() else { return };
+        let sizes = [input.pick(&SIZES), input.pick(&SIZES)];
+        let (rounds, chunks) = (input.below(80), input.below(4));
+        for round in 0..rounds {
+            let len = sizes[round % 2];
+            let chunk = chunks & (1 << (round % 2)) != 0;
+            if chunk {
+                self.largest_chunk = self.largest_chunk.max(len as u64);
+            }
+            let mut send = self.conn.send_stream(id);
+            self.heap.of(|| match chunk {
+                true => drop(send.write_chunk(&mut vec![7; len].into())),
+                false => drop(send.write(&vec![7; len])),
+            });
+            self.check();
+        }
+    }
+
     fn peer_socket(&mut self, input: &mut Input<'_>) {
         let what = input.below(60);
         let (conn, now) = (&mut self.conn, self.now);
@@ -333,7 +389,12 @@ impl Case {
         let (conn, now) = (&mut self.conn, self.now);
         match what {
             10..15 => self.largest_limit = self.largest_limit.max(number),
-            15..20 => self.largest_window = self.largest_window.max(window),
+            15..20 => {
+                self.largest_window = self.largest_window.max(window);
+                self.largest_initial_window = self.largest_initial_window.max(window);
+            }
+            30..34 => return self.pieces(input),
+            34..37 => return self.written(input),
             _ => {}
         }
         self.heap.of(|| match what {
@@ -465,8 +526,9 @@ impl Case {
     fn formula(&self, sending: u64, streams: u64) -> u64 {
         // Windows that were made smaller have been larger.
         let receiving = self.opened + 2 * self.largest_limit;
-        let receive = (receiving * self.largest_window + self.budget) * 4 + DATAGRAMS as u64 * 2;
-        let send = sending * (self.send_buffer + self.largest_chunk) * 2 + DATAGRAMS as u64 * 2;
+        let windows = receiving * self.largest_initial_window;
+        let receive = (windows + self.budget) * 4 + DATAGRAMS as u64;
+        let send = sending * (self.send_buffer + self.largest_chunk) * 3 / 2 + DATAGRAMS as u64;
         let message = self.conn.max_inbound_message();
         receive + send + message + streams * STREAM_STATE + CONNECTION_STATE + ANSWERS
     }

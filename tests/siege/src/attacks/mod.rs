@@ -60,6 +60,8 @@ pub enum Attack {
     Datagrams,
     /// Asks for as much as it may on every stream it may, and never reads
     NeverReads,
+    /// One byte and then 4 KiB, over and over, on every stream it may, and takes no answer
+    BytesAndChunks,
     /// 500 TCP connections that say nothing
     HalfOpenSilent,
     /// 500 that send half of a request
@@ -85,6 +87,9 @@ impl Attack {
             // The formula of SPEC.md section 10 for one connection: of 100 bidirectional streams a window each
             // and a send buffer each, of 100 unidirectional ones a window each.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
+            // The same, and an eighth: pieces that are copied cost little more than they are, where each of the formula's
+            // bytes may cost four (C-70).
+            Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
             // Some buffers of an echo, those of the honest client's windows included, which may grow meanwhile;
             // and what the allocator keeps for itself. None of it grows with the time that an attack takes.
             _ => 32 * MIB,
@@ -102,7 +107,8 @@ impl Attack {
             Self::Padding => Some("padding"),
             Self::Blocked => Some("blocked frames"),
             // What is read is of use to somebody, and the rest is bounded otherwise.
-            Self::StopSending | Self::TinyMessages | Self::Datagrams | Self::NeverReads => None,
+            Self::StopSending | Self::TinyMessages | Self::Datagrams => None,
+            Self::NeverReads | Self::BytesAndChunks => None,
             Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => None,
             Self::ComeAndGo => None,
         }

@@ -1,0 +1,91 @@
+//! Datagrams that nobody reads, or that the socket does not take.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use wsmux::{
+    Config,
+    proto::{Connection, Frame, MessageBuf, Wire},
+};
+
+use super::{
+    PATTERNS, Sizes,
+    heap::Heap,
+    support::{SERVER, encode, scripted_peer::generous},
+};
+
+const BUFFER: usize = 256 * 1024;
+/// Room for the queue's first places.
+const SLACK: i64 = 1024;
+
+fn connection(heap: &mut Heap) -> Connection {
+    let mut config = Config::default();
+    config.datagram_receive_buffer(BUFFER).datagram_send_buffer(BUFFER);
+    let mut conn = heap.of(|| Connection::new(config, SERVER, Wire::QMux, Duration::ZERO));
+    let message = encode(Wire::QMux, &Frame::TransportParameters(generous()), false);
+    let mut out = MessageBuf::new();
+    heap.of(|| {
+        conn.handle_message(Duration::ZERO, Bytes::copy_from_slice(&message));
+        while conn.poll_transmit(Duration::ZERO, &mut out).is_some() {}
+        while conn.poll().is_some() {}
+    });
+    conn
+}
+
+/// [C-71] What a datagram in a queue costs in memory MUST count against the queue's limit: its bytes, its place and its
+/// block; and nothing of what it came in MUST stay allocated for it.
+#[test]
+fn datagrams_hold_no_more_memory_than_their_buffers() {
+    for pattern in PATTERNS {
+        for message_is_larger_by in [0, 900, 4_000] {
+            let (mut heap, mut sizes) = (Heap::default(), Sizes::new(pattern));
+            let mut conn = connection(&mut heap);
+            let idle = heap.held();
+            let mut most = 0;
+            for round in 0..3_000 {
+                // As much as one is, so that it is half of its message, and less.
+                let len = sizes.next() % 16_000;
+                let frame = Frame::Datagram(vec![7; len].into());
+                let mut message = encode(Wire::QMux, &frame, false);
+                message.resize(message.len() + message_is_larger_by.min(len), 0);
+                heap.of(|| {
+                    let mut block = BytesMut::with_capacity(2 * message.len());
+                    block.extend_from_slice(&message);
+                    conn.handle_message(Duration::ZERO, block.split().freeze());
+                    while conn.poll().is_some() {}
+                });
+                let data = vec![7; len];
+                let _ = heap.of(|| conn.send_datagram(Bytes::copy_from_slice(&data)));
+                if round % 1_000 == 999 {
+                    heap.of(|| while conn.read_datagram().is_some() {});
+                }
+                most = most.max(heap.held() - idle);
+            }
+            assert!(most <= 2 * BUFFER as i64 + SLACK, "{pattern:?}: {most}");
+        }
+    }
+}
+
+/// An echo hands on what it was given.
+#[test]
+fn a_datagram_that_is_sent_back_keeps_nothing_but_itself() {
+    let mut heap = Heap::default();
+    let mut conn = connection(&mut heap);
+    let idle = heap.held();
+    for _ in 0..2_000 {
+        let frame = Frame::Datagram(vec![7; 1_000].into());
+        let mut message = encode(Wire::QMux, &frame, false);
+        message.resize(message.len() + 900, 0);
+        heap.of(|| {
+            let mut block = BytesMut::with_capacity(2 * message.len());
+            block.extend_from_slice(&message);
+            conn.handle_message(Duration::ZERO, block.split().freeze());
+            while conn.poll().is_some() {}
+            let datagram = conn.read_datagram().expect("it came");
+            conn.send_datagram(datagram).expect("it fits");
+        });
+    }
+    let held = heap.held() - idle;
+    println!("datagrams that wait to be sent back: {held} bytes of {BUFFER}");
+    assert!(held <= BUFFER as i64 + SLACK, "{held}");
+}

@@ -1,0 +1,77 @@
+//! What a connection holds of the heap, against the formula of SPEC.md §10: the patterns that cost most, and sizes at
+//! random.
+
+#[path = "../fuzz/targets/heap.rs"]
+#[allow(dead_code, reason = "what only the fuzz targets need")]
+mod heap;
+#[path = "../engine/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "what only the engine's tests need")]
+mod support;
+
+mod datagrams;
+mod receive;
+mod send;
+mod sockets;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+/// Sizes that come one after the other.
+#[derive(Debug, Clone, Copy)]
+enum Pattern {
+    /// These, over and over.
+    Cycle(&'static [usize]),
+    /// One of 32 KiB, and then these over and over.
+    Behind32KiB(&'static [usize]),
+    /// At every scale, as often where a rule changes, from this seed.
+    Random(u64),
+}
+
+/// Each has made some queue hold a multiple of what it had to.
+const PATTERNS: [Pattern; 14] = [
+    Pattern::Behind32KiB(&[1, 4096]),
+    Pattern::Cycle(&[1, 4096]),
+    Pattern::Cycle(&[1, 1, 4096]),
+    Pattern::Cycle(&[1, 511, 4096]),
+    Pattern::Cycle(&[5, 4096]),
+    Pattern::Cycle(&[1]),
+    Pattern::Cycle(&[300]),
+    Pattern::Cycle(&[4095, 4096]),
+    Pattern::Cycle(&[1, 16_000]),
+    Pattern::Cycle(&[16_000]),
+    Pattern::Cycle(&[3_000, 1, 8_000]),
+    Pattern::Random(1),
+    Pattern::Random(2),
+    Pattern::Random(3),
+];
+
+/// The sizes of one pattern, without end.
+struct Sizes {
+    pattern: Pattern,
+    nth: usize,
+    random: StdRng,
+}
+
+impl Sizes {
+    fn new(pattern: Pattern) -> Self {
+        let seed = if let Pattern::Random(seed) = pattern { seed } else { 0 };
+        Self { pattern, nth: 0, random: StdRng::seed_from_u64(seed) }
+    }
+
+    fn next(&mut self) -> usize {
+        self.nth += 1;
+        let cycle = |sizes: &[usize], nth: usize| sizes[nth % sizes.len()];
+        match self.pattern {
+            Pattern::Cycle(sizes) => cycle(sizes, self.nth - 1),
+            Pattern::Behind32KiB(_) if self.nth <= 2 => 16 * 1024,
+            Pattern::Behind32KiB(sizes) => cycle(sizes, self.nth - 3),
+            Pattern::Random(_) => match self.random.random_range(0..3) {
+                0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.random.random_range(0..8)],
+                _ => 1 + (self.random.random_range(0..16_000) >> self.random.random_range(0..14)),
+            },
+        }
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.random.random_range(0..end.max(1))
+    }
+}
