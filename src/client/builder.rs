@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::{
+    HeaderMap, HeaderName, HeaderValue, header, uri::Authority,
+};
 
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
@@ -94,8 +96,8 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` takes the place of that of
-    /// the URL.
+    /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host`, of which there may be one, takes
+    /// the place of that of the URL.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -103,6 +105,9 @@ impl WebSocketClientBuilder {
     {
         if let Err(error) = add_header(&mut self.headers, name, value) {
             self.error.get_or_insert(error);
+        }
+        if !has_sound_host(&self.headers) {
+            self.error.get_or_insert(BuildError::InvalidHeader(header::HOST.to_string()));
         }
         self
     }
@@ -165,6 +170,8 @@ impl WebSocketClientBuilder {
         }
         let offered = self.subprotocols.offered(self.wire)?;
         #[cfg(feature = "tls")]
+        crate::tls::check_client(&self.trust, self.identity.as_ref())?;
+        #[cfg(feature = "tls")]
         let proxy_trust = match (self.proxy_tls_config, &self.trust) {
             (Some(config), _) => crate::tls::Trust::Config(config),
             (None, trust @ (crate::tls::Trust::Roots(_) | crate::tls::Trust::Any)) => trust.clone(),
@@ -193,12 +200,28 @@ impl WebSocketClientBuilder {
     }
 }
 
+/// Whether there is no `Host`, or one that a server can take (RFC 9112 §3.2): a host, and perhaps a port.
+fn has_sound_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return true };
+    let is_sound = |given: Authority| {
+        let (host, given) = (given.host(), given.as_str());
+        // What does not begin with the host has a user before it.
+        let is_port = |rest: &str| match rest.strip_prefix(':') {
+            Some(port) => port.is_empty() || port.parse::<u16>().is_ok(),
+            None => rest.is_empty(),
+        };
+        !host.is_empty() && given.strip_prefix(host).is_some_and(is_port)
+    };
+    hosts.next().is_none() && Authority::try_from(host.as_bytes()).is_ok_and(is_sound)
+}
+
 /// Whom to trust under `wss://`. By default it is the platform's own verifier and its roots. Of roots,
 /// pinned certificates and the others the last that was set holds; several of one kind add up.
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
     /// Trusts this root certificate, in DER, besides those of the platform. One that cannot be parsed is a
-    /// [`ConnectError::Tls`](crate::ConnectError::Tls). Android takes no further roots.
+    /// [`BuildError::Tls`](crate::BuildError::Tls), and so is any on Android, which takes no further roots.
     pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Roots(roots) => roots.push(der.into()),
@@ -209,7 +232,7 @@ impl WebSocketClientBuilder {
 
     /// Trusts exactly this certificate of a server, in DER, whoever signed it: the pin of a self-signed one.
     /// Neither its names nor its dates are looked at, only that the server holds its key. Nothing else is
-    /// trusted, the platform's roots included.
+    /// trusted, the platform's roots included. One that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),
@@ -230,7 +253,8 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Shows this certificate, with the chain behind it, to a server that asks for one.
+    /// Shows this certificate, with the chain behind it, to a server that asks for one. A key that is none, or is not
+    /// the certificate's, is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn client_certificate(
         mut self,
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
