@@ -8,6 +8,9 @@ use crate::proto::{VarInt, params::TransportParameters};
 /// no longer a window.
 const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
+/// A tenth of the pings that a peer's budget takes in a second (SPEC §8.6).
+const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
 /// The limits and times of one connection; the same for a client and a server.
 ///
 /// Memory per connection is bounded by these settings: to receive, by the number of streams times the stream
@@ -138,7 +141,8 @@ impl Config {
     }
 
     /// How long the connection may be silent before it is given up; `None`, zero, and more than a clock can tell for
-    /// ever. Rounded up to whole milliseconds, in which the peer is told. Default 30 s.
+    /// ever. Rounded up to whole milliseconds, in which the peer is told; one that is shorter than what lies between two
+    /// messages ends every connection. Default 30 s.
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
@@ -147,12 +151,15 @@ impl Config {
         self
     }
 
-    /// How long the peer may be silent before it is sent a ping; `None`, zero, and more than a clock can tell never.
-    /// Default 10 s.
+    /// How long the peer may be silent before it is sent a ping; `None`, zero, and more than a clock can tell never. At
+    /// least 100 ms: more pings than that would be useless work for the peer, which ends connections for it. Default
+    /// 10 s.
     ///
-    /// Where a third of the idle timeout is shorter, that is taken.
+    /// Where a third of the idle timeout is shorter, that is taken. Where there is no idle timeout, a peer that has
+    /// answered none for three intervals is given up.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
-        self.keep_alive_interval = interval.filter(|interval| !interval.is_zero());
+        let interval = interval.filter(|interval| !interval.is_zero());
+        self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
     }
 

@@ -13,7 +13,7 @@ use crate::{
         StreamId, VarInt, Wire,
     },
     runtime::Instant,
-    shared::{ConnectionRef, Shared, State},
+    shared::{ConnectionRef, Shared, State, wake},
     socket::Socket,
     sync, trace,
 };
@@ -423,7 +423,7 @@ impl Drop for Place<'_> {
         state.wake_driver();
         drop(state);
         drop(own);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wake(wakers.into_iter());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -9,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    proto::{MessageBuf, SocketError, Transmit},
+    proto::{DriverLost, MessageBuf, SocketError, Transmit},
     runtime::{Instant, Sleep, sleep, yield_now},
-    shared::{Shared, State},
+    shared::{Shared, State, wake},
     socket::{Incoming, Outgoing, Socket},
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    /// It is being polled. When it is dropped then, something in it has panicked.
+    polled: bool,
     #[cfg(feature = "tracing")]
     refused: crate::trace::Refused,
     /// Before the last: the log says how the connection ended before others are told.
@@ -94,6 +97,7 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            polled: false,
             #[cfg(feature = "tracing")]
             refused: Default::default(),
             #[cfg(feature = "qlog")]
@@ -169,7 +173,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         self.wants = state.engine.wants_transmit();
         drop(state);
-        self.wakers.drain(..).for_each(Waker::wake);
+        wake(self.wakers.drain(..));
         progress
     }
 
@@ -192,7 +196,7 @@ impl<S: Socket + Unpin> Driver<S> {
             self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
             self.wants = state.engine.wants_transmit();
             drop(state);
-            self.wakers.drain(..).for_each(Waker::wake);
+            wake(self.wakers.drain(..));
             messages += 1;
             bytes += self.message.len();
             #[cfg(feature = "qlog")]
@@ -259,6 +263,22 @@ impl<S: Socket + Unpin> Driver<S> {
         state.engine.is_closed()
     }
 
+    /// Round after round, until the socket has to wake it or others have to have their turn.
+    fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            match self.round(cx) {
+                Next::End => return Poll::Ready(()),
+                Next::Sleep => return Poll::Pending,
+                Next::Round if self.woken == 0 => {}
+                Next::Round => break,
+            }
+        }
+        // Behind those whom it has just woken, and on the same core: a task that wakes itself has the runtime
+        // wake another worker for it, which costs more than a message.
+        let _ = pin!(yield_now()).poll(cx);
+        Poll::Pending
+    }
+
     /// Lets both directions go on, and everything else that is due. Whom it woke is in `woken`.
     fn round(&mut self, cx: &mut Context<'_>) -> Next {
         let wrote_in_vain = self.write_end.is_some();
@@ -296,7 +316,7 @@ impl<S: Socket + Unpin> Driver<S> {
             Next::Round
         };
         drop(state);
-        self.wakers.drain(..).for_each(Waker::wake);
+        wake(self.wakers.drain(..));
         if due {
             // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
             self.socket.rest();
@@ -311,18 +331,21 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..ROUNDS {
-            match this.round(cx) {
-                Next::End => return Poll::Ready(()),
-                Next::Sleep => return Poll::Pending,
-                Next::Round if this.woken == 0 => {}
-                Next::Round => break,
-            }
-        }
-        // Behind those whom it has just woken, and on the same core: a task that wakes itself has the runtime
-        // wake another worker for it, which costs more than a message.
-        let _ = pin!(yield_now()).poll(cx);
-        Poll::Pending
+        this.polled = true;
+        let polled = this.rounds(cx);
+        this.polled = false;
+        polled
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        // Not whether the thread panics: a runtime may be dropped while its owner does.
+        let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
+        let mut state = self.shared.lock();
+        let now = state.time(self.shared.now());
+        // Nothing, if the connection has ended. Those who wait are told by `Finish`.
+        unless_it_panics(|| state.engine.abandon(now, lost));
     }
 }
 
@@ -371,22 +394,27 @@ impl Alarm {
     }
 }
 
-/// However the driver ends, even with its runtime, nobody waits for it in vain.
+/// However the driver ends, even by a panic or with its runtime, nobody waits for it in vain.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
     fn drop(&mut self) {
         let mut wakers = Vec::new();
         let mut state = self.0.lock();
-        // If it has not ended, its runtime has.
-        let now = state.time(self.0.now());
-        state.engine.abandon(now);
-        self.0.dispatch(&mut state, &mut wakers);
+        unless_it_panics(|| self.0.dispatch(&mut state, &mut wakers));
+        // Some may be left where a waker has panicked.
+        unless_it_panics(|| self.0.wake_all(&mut state, &mut wakers));
         state.finished = true;
         let kept = state.kept.take();
         drop(state);
-        drop(kept);
-        self.0.finished.notify_waiters();
-        wakers.into_iter().for_each(Waker::wake);
+        unless_it_panics(|| drop(kept));
+        unless_it_panics(|| self.0.finished.notify_waiters());
+        unless_it_panics(|| wake(wakers.into_iter()));
     }
+}
+
+/// Wakers, and what is kept for the application, are the application's. This may run because something has panicked
+/// already, and then a second panic that left it would abort the process.
+fn unless_it_panics<T>(step: impl FnOnce() -> T) {
+    let _ = catch_unwind(AssertUnwindSafe(step));
 }

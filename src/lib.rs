@@ -184,9 +184,9 @@ pub use {
 
 pub use proto::{
     ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, InFlight, OpenError, ReadError, RecvStreamStats, ResetAtError, SendDatagramError,
-    SendStreamStats, Side, SocketError, StreamId, Timeout, TransportError, TransportErrorCode,
-    VarInt, VarIntBoundsExceeded, Wire, WriteError,
+    Dir, DriverLost, InFlight, OpenError, ReadError, RecvStreamStats, ResetAtError,
+    SendDatagramError, SendStreamStats, Side, SocketError, StreamId, Timeout, TransportError,
+    TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The attribute for implementations of [`VerifyServer`].

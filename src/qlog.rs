@@ -342,7 +342,8 @@ impl Log {
 
     fn closed(&mut self) -> schema::ConnectionClosed {
         let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
-            let reason = "its runtime has ended".to_owned();
+            // There never was a driver that would have ended it.
+            let reason = "never began".to_owned();
             return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
         };
         let owner = match &error {

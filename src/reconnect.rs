@@ -316,7 +316,8 @@ impl ReconnectingClientBuilder {
     }
 
     /// Whether to dial again after a connection has ended like this. Default always: also after this end's own
-    /// [`close`](WebSocketConnection::close), which is the way to have a new one.
+    /// [`close`](WebSocketConnection::close), which is the way to have a new one, and after a
+    /// [panic](crate::DriverLost::Panicked) of its driver, which ends that connection alone.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,

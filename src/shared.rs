@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
     task::Waker,
     time::Duration,
@@ -166,7 +167,7 @@ impl Shared {
     }
 
     /// The connection has ended, which everybody learns at once.
-    fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
+    pub(crate) fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
         wakers.extend(state.readers.drain().map(|(_, waker)| waker));
         wakers.extend(state.writers.drain().map(|(_, waker)| waker));
         let ends: Vec<_> = state.ends.keys().copied().collect();
@@ -194,7 +195,7 @@ impl Shared {
         self.dispatch(&mut state, &mut wakers);
         wakers.extend(state.driver.take());
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake(wakers.into_iter());
     }
 
     /// Keeps this for as long as the connection lives, which may be over already.
@@ -219,7 +220,25 @@ impl Shared {
         self.dispatch(&mut state, &mut wakers);
         wakers.extend(state.driver.take());
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake(wakers.into_iter());
+    }
+}
+
+/// Wakes all of them, even when that of one panics: those after it would wait in vain.
+pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
+    struct Rest<I: Iterator<Item = Waker>>(I);
+
+    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+        fn drop(&mut self) {
+            for waker in &mut self.0 {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+
+    let mut rest = Rest(wakers);
+    while let Some(waker) = rest.0.next() {
+        waker.wake();
     }
 }
 

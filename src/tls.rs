@@ -10,13 +10,16 @@ use rustls::{
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
 };
 
 use crate::BuildError;
 
 /// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
 const ALPN: &[u8] = b"http/1.1";
+
+const NO_ROOTS_ON_ANDROID: &str = "Android takes no further roots";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -77,6 +80,32 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
+/// Whether a client's settings can be used, as far as can be said without the platform's roots: what is wrong with
+/// them is to be said when they are made, and not by each connect.
+pub(crate) fn check_client(trust: &Trust, identity: Option<&Identity>) -> Result<(), BuildError> {
+    let failed = |error: rustls::Error| BuildError::Tls(error.to_string());
+    match trust {
+        Trust::Config(_) => return Ok(()),
+        Trust::Roots(roots) => {
+            if cfg!(target_os = "android") && !roots.is_empty() {
+                return Err(BuildError::Tls(NO_ROOTS_ON_ANDROID.into()));
+            }
+            let mut store = RootCertStore::empty();
+            roots.iter().try_for_each(|root| store.add(root.clone())).map_err(failed)?;
+        }
+        Trust::Pinned(certificates) => {
+            for certificate in certificates {
+                ParsedCertificate::try_from(certificate).map_err(failed)?;
+            }
+        }
+        Trust::Any => {}
+    }
+    if let Some(Identity { chain, key }) = identity {
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()).map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn platform(
     roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
@@ -86,7 +115,7 @@ fn platform(
     #[cfg(target_os = "android")]
     match roots.is_empty() {
         true => rustls_platform_verifier::Verifier::new(provider),
-        false => Err(rustls::Error::General("Android takes no further roots".into())),
+        false => Err(rustls::Error::General(NO_ROOTS_ON_ANDROID.into())),
     }
 }
 

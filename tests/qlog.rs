@@ -8,10 +8,15 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll},
 };
 
 use serde_json::Value;
-use wsmux::{Config, QlogConfig, Side, VarInt, WebSocketClient, WebSocketServer, Wire};
+use wsmux::{
+    Config, ConnectionInfo, QlogConfig, Side, SocketError, VarInt, WebSocketClient,
+    WebSocketConnection, WebSocketServer, Wire,
+    socket::{Incoming, Outgoing, Socket, memory_pair},
+};
 
 /// A directory that is gone with the test.
 struct Directory(PathBuf);
@@ -352,4 +357,56 @@ fn a_log_that_cannot_be_written_leaves_the_connection_alone() {
 fn the_js_ws_wire_is_not_logged() {
     let config = config(QlogConfig::new(|_| panic!("nothing to write")));
     tokio::runtime::Runtime::new().unwrap().block_on(transfer(&config, &config, Wire::JsWs));
+}
+
+/// A socket of the application's, with a bug.
+struct Bug;
+
+impl Socket for Bug {
+    fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
+        panic!("a bug of the application's socket");
+    }
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        Poll::Pending
+    }
+
+    fn start_send(&mut self, _: Outgoing<'_>) -> Result<(), SocketError> {
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_log_says_when_its_driver_panicked_or_its_runtime_ended() {
+    fn ends(socket: impl Socket + Unpin, expected: &str) {
+        let (sender, logs) = mpsc::channel();
+        let config = config(QlogConfig::new(move |_| {
+            Some(Box::new(Collect(Vec::new(), sender.clone())) as Box<dyn Write + Send>)
+        }));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(async {
+            let info = ConnectionInfo::default();
+            let (side, wire) = (Side::Client, Wire::QMux);
+            let connection =
+                WebSocketConnection::from_socket(socket, side, wire, config.clone(), info);
+            tokio::task::yield_now().await;
+            connection
+        });
+        drop(runtime);
+        let records = records(&logs.recv().unwrap());
+        let closed = records.last().unwrap();
+        assert_eq!(closed["name"], "connectivity:connection_closed");
+        check_event(closed);
+        assert_eq!(closed["data"]["owner"], "local");
+        assert_eq!(closed["data"]["trigger"], "error");
+        assert_eq!(closed["data"]["reason"], expected);
+        assert_eq!(connection.close_reason().unwrap().to_string(), expected);
+    }
+    ends(Bug, "the connection's driver panicked");
+    let (socket, _far) = memory_pair(1 << 20);
+    ends(socket, "the connection's driver was dropped: its runtime has ended");
 }

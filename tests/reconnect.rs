@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,12 +18,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 use wsmux::{
-    Config, ConnectError, ConnectionError, ConnectionInfo, ReadError, ReadToEndError,
+    Config, ConnectError, ConnectionError, ConnectionInfo, DriverLost, ReadError, ReadToEndError,
     ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient, ReconnectingClientBuilder,
-    Side, WebSocketClient, WebSocketConnection, WebSocketServer, Wire,
+    Side, SocketError, WebSocketClient, WebSocketConnection, WebSocketServer, Wire,
     http::{HeaderMap, StatusCode},
     rustls,
-    socket::memory_pair,
+    socket::{Incoming, MemorySocket, Outgoing, Socket, memory_pair},
 };
 
 /// Room for a machine that others use too.
@@ -404,6 +405,54 @@ async fn a_connection_that_this_end_closes_is_replaced() {
     assert!(matches!(lost(&mut events).await, ConnectionError::LocallyClosed));
     servers.recv().await.unwrap();
     servers.recv().await.unwrap();
+}
+
+/// Panics on a WebSocket ping, which wsmux does not send on the QMux wire.
+struct Panics(MemorySocket);
+
+impl Socket for Panics {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
+        let came = self.0.poll_recv(cx);
+        assert!(!matches!(came, Poll::Ready(Ok(Incoming::Ping))), "a bug of the socket");
+        came
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
+        self.0.start_send(item)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.0.poll_flush(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_driver_panicked_is_replaced() {
+    let (tell, mut far_ends) = mpsc::unbounded_channel();
+    let dial = move || {
+        let (left, right) = memory_pair(256 * 1024);
+        let _ = tell.send(right);
+        let (config, info) = (Config::default(), ConnectionInfo::default());
+        let (side, wire) = (Side::Client, Wire::JsWs);
+        let client = WebSocketConnection::from_socket(Panics(left), side, wire, config, info);
+        std::future::ready(Ok(client))
+    };
+    let (client, mut events) = ReconnectingClient::with_dialer(dial).start();
+    for _ in 0..2 {
+        connected(&mut events, 1).await;
+        let mut far = far_ends.recv().await.unwrap();
+        std::future::poll_fn(|cx| far.poll_ready(cx)).await.unwrap();
+        far.start_send(Outgoing::Ping([0; 8])).unwrap();
+        std::future::poll_fn(|cx| far.poll_flush(cx)).await.unwrap();
+        let error = lost(&mut events).await;
+        assert!(matches!(error, ConnectionError::DriverLost(DriverLost::Panicked)), "{error}");
+        waiting(&mut events, 1).await;
+    }
+    assert!(client.connection().await.unwrap().close_reason().is_none());
 }
 
 #[tokio::test(start_paused = true)]

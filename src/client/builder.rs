@@ -202,6 +202,8 @@ impl WebSocketClientBuilder {
         }
         let offered = self.subprotocols.offered(self.wire)?;
         #[cfg(feature = "tls")]
+        crate::tls::check_client(&self.trust, self.identity.as_ref())?;
+        #[cfg(feature = "tls")]
         let proxy_trust = match (self.proxy_tls_config, &self.trust) {
             (Some(config), _) => crate::tls::Trust::Config(config),
             (None, trust @ (crate::tls::Trust::Roots(_) | crate::tls::Trust::Any)) => trust.clone(),
@@ -235,7 +237,7 @@ impl WebSocketClientBuilder {
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
     /// Trusts this root certificate, in DER, besides those of the platform. One that cannot be parsed is a
-    /// [`ConnectError::Tls`](crate::ConnectError::Tls). Android takes no further roots.
+    /// [`BuildError::Tls`](crate::BuildError::Tls), and so is any on Android, which takes no further roots.
     pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Roots(roots) => roots.push(der.into()),
@@ -246,7 +248,7 @@ impl WebSocketClientBuilder {
 
     /// Trusts exactly this certificate of a server, in DER, whoever signed it: the pin of a self-signed one.
     /// Neither its names nor its dates are looked at, only that the server holds its key. Nothing else is
-    /// trusted, the platform's roots included.
+    /// trusted, the platform's roots included. One that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),
@@ -267,7 +269,8 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Shows this certificate, with the chain behind it, to a server that asks for one.
+    /// Shows this certificate, with the chain behind it, to a server that asks for one. A key that is none, or is not
+    /// the certificate's, is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn client_certificate(
         mut self,
         chain: impl IntoIterator<Item = CertificateDer<'static>>,

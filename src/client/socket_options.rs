@@ -1,11 +1,12 @@
 //! What the operating system is asked to do for a client's TCP connection.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Options of the TCP socket below a client's connections, set before it connects.
+/// Options of the TCP socket below a client's connections, set before it connects. What no system takes is rounded
+/// to what all take, as each setting says: none of them makes a connect fail.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,6 +26,13 @@ pub struct SocketOptions {
     send_buffer: Option<u32>,
     recv_buffer: Option<u32>,
 }
+
+/// What Linux takes of `TCP_KEEPIDLE`, which is less than others do: whole seconds in 15 bits (`MAX_TCP_KEEPIDLE` of
+/// its `net/tcp.h`).
+const KEEPALIVE_SECONDS: RangeInclusive<u64> = 1..=32_767;
+
+/// The sizes of a socket's buffers are numbers of C with a sign, and BSD takes no 0.
+const BUFFER_BYTES: RangeInclusive<u32> = 1..=i32::MAX as u32;
 
 impl Default for SocketOptions {
     fn default() -> Self {
@@ -49,23 +57,29 @@ impl SocketOptions {
     }
 
     /// `SO_KEEPALIVE`: the system probes a connection that has been silent for so long, by its own count and
-    /// interval. Default `None`, because [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) sees
+    /// interval. Rounded up to whole seconds, and at most 32,767 of them, some nine hours, for Linux takes no more; zero
+    /// is `None`. Default `None`, because [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) sees
     /// further; useful where that is off, to keep a NAT's entry alive.
     pub fn keepalive(&mut self, idle: Option<Duration>) -> &mut Self {
-        self.keepalive = idle.filter(|idle| !idle.is_zero());
+        let (least, most) = KEEPALIVE_SECONDS.into_inner();
+        self.keepalive = idle.filter(|idle| !idle.is_zero()).map(|idle| {
+            let seconds = idle.as_secs().saturating_add(u64::from(idle.subsec_nanos() > 0));
+            Duration::from_secs(seconds.clamp(least, most))
+        });
         self
     }
 
-    /// `SO_SNDBUF` in bytes; the system may round it, and Linux doubles it. Default `None`: the system's own size,
-    /// which grows as the path needs it.
+    /// `SO_SNDBUF` in bytes, at least 1 and at most 2^31 - 1. The system may round it: Linux doubles it, and takes its
+    /// own maximum for more than that. BSD and macOS refuse more than theirs; there it is halved until they take it.
+    /// Default `None`: the system's own size, which grows as the path needs it.
     pub fn send_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
-        self.send_buffer = bytes;
+        self.send_buffer = bytes.map(buffer_bytes);
         self
     }
 
     /// `SO_RCVBUF` in bytes; otherwise as [`send_buffer`](Self::send_buffer).
     pub fn recv_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
-        self.recv_buffer = bytes;
+        self.recv_buffer = bytes.map(buffer_bytes);
         self
     }
 
@@ -76,21 +90,38 @@ impl SocketOptions {
         }?;
         socket.set_nodelay(self.nodelay)?;
         if let Some(idle) = self.keepalive {
-            SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+            let keepalive = TcpKeepalive::new().with_time(idle);
+            // Windows sets both at once. This is its default.
+            #[cfg(windows)]
+            let keepalive = keepalive.with_interval(Duration::from_secs(1));
+            SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
         }
         if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
+            set_largest(bytes, |bytes| socket.set_send_buffer_size(bytes));
         }
         // Before the connection, for the window's scale is agreed on in its first packets (RFC 7323 §2).
         if let Some(bytes) = self.recv_buffer {
-            socket.set_recv_buffer_size(bytes)?;
+            set_largest(bytes, |bytes| socket.set_recv_buffer_size(bytes));
         }
         socket.connect(address).await
     }
 }
 
+fn buffer_bytes(bytes: u32) -> u32 {
+    bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end())
+}
+
+/// Sets a size, or half of it, or half of that: what the system takes. Where it takes none, its own size stays.
+fn set_largest(bytes: u32, set: impl Fn(u32) -> io::Result<()>) {
+    let sizes = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
+    // A size cannot be halved more often than it has bits.
+    let _ = sizes.take_while(|&bytes| bytes > 0).find(|&bytes| set(bytes).is_ok());
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use tokio::net::TcpListener;
 
     use super::*;
@@ -121,5 +152,57 @@ mod tests {
         let set = (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap());
         assert!(set.0 < usual.0 && (20_000..=40_000).contains(&set.0), "{set:?}, not {usual:?}");
         assert!(set.1 < usual.1 && (10_000..=20_000).contains(&set.1), "{set:?}, not {usual:?}");
+    }
+
+    /// What Linux and others refuse with EINVAL, at the moment of connecting.
+    #[tokio::test]
+    async fn every_keepalive_connects_and_is_rounded_as_documented() {
+        for (idle, expected) in [
+            (Duration::ZERO, None),
+            (Duration::from_nanos(1), Some(1)),
+            (Duration::from_millis(500), Some(1)),
+            (Duration::from_secs(1), Some(1)),
+            (Duration::from_millis(1_001), Some(2)),
+            (Duration::from_secs(32_767), Some(32_767)),
+            (Duration::from_secs(32_768), Some(32_767)),
+            (Duration::from_secs(24 * 60 * 60), Some(32_767)),
+            (Duration::from_secs(u64::from(u32::MAX)), Some(32_767)),
+            (Duration::MAX, Some(32_767)),
+        ] {
+            let mut options = SocketOptions::default();
+            options.keepalive(Some(idle));
+            let stream = connected(&options).await;
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.keepalive().unwrap(), expected.is_some(), "{idle:?}");
+            #[cfg(target_os = "linux")]
+            if let Some(expected) = expected {
+                let found = socket.tcp_keepalive_time().unwrap();
+                assert_eq!(found, Duration::from_secs(expected), "{idle:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_size_of_a_buffer_connects() {
+        for bytes in [0, 1, 4_096, 1 << 20, i32::MAX as u32, 1 << 31, u32::MAX] {
+            let mut options = SocketOptions::default();
+            options.send_buffer(Some(bytes)).recv_buffer(Some(bytes));
+            connected(&options).await;
+        }
+    }
+
+    #[test]
+    fn a_size_that_the_system_refuses_is_halved_until_it_takes_it() {
+        let tried = RefCell::new(Vec::new());
+        let set = |bytes| {
+            tried.borrow_mut().push(bytes);
+            let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
+            (bytes <= 1 << 20).then_some(()).ok_or_else(refused)
+        };
+        set_largest(7 << 20, set);
+        assert_eq!(tried.take(), [7 << 20, 7 << 19, 7 << 18, 7 << 17]);
+        set_largest(1, set);
+        assert_eq!(tried.take(), [1]);
+        set_largest(u32::MAX, |_| Err(io::ErrorKind::Unsupported.into()));
     }
 }

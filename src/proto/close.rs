@@ -102,7 +102,7 @@ impl Farewell {
                 Self::silent(status::NORMAL)
             }
             ConnectionError::LocallyClosed => Self::application(VarInt::default(), Bytes::new()),
-            ConnectionError::Reset(_) => return None,
+            ConnectionError::Reset(_) | ConnectionError::DriverLost(_) => return None,
         })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    ConnectionError, ConnectionStats, Event, Frame, MessageBuf, Side, SocketCapabilities,
-    SocketError, TransportError, VarInt, Wire,
+    ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, Side,
+    SocketCapabilities, SocketError, TransportError, VarInt, Wire,
     abuse::Load,
     close::{self, Farewell},
     code::violation,
@@ -574,10 +574,10 @@ impl Connection {
         self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
     }
 
-    /// Ends the connection without a word: whoever drove it is gone.
-    pub fn abandon(&mut self, now: Duration) {
+    /// Ends the connection without a word, if it has not ended: its driver is gone.
+    pub fn abandon(&mut self, now: Duration, lost: DriverLost) {
         self.now = now;
-        self.finish_with(ConnectionError::LocallyClosed, None);
+        self.finish(ConnectionError::DriverLost(lost));
         self.state = State::Closed;
     }
 

@@ -41,12 +41,35 @@ pub enum ConnectionError {
     /// This end closed the connection.
     #[error("closed by this end")]
     LocallyClosed,
+    /// The task that drives the connection has ended before the connection had: nobody closed it, and the peer was
+    /// told nothing.
+    #[error("{0}")]
+    DriverLost(DriverLost),
+}
+
+/// How the task that drives a connection ended before the connection had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DriverLost {
+    /// It panicked: within wsmux, the application's own [`Socket`](crate::socket::Socket), or a waker.
+    Panicked,
+    /// It was dropped: its runtime has ended.
+    Dropped,
+}
+
+impl fmt::Display for DriverLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Panicked => "the connection's driver panicked",
+            Self::Dropped => "the connection's driver was dropped: its runtime has ended",
+        })
+    }
 }
 
 /// Who brought a connection to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Culprit {
-    /// This end's application.
+    /// This end: its application, or what runs it.
     Local,
     /// The peer.
     Peer,
@@ -60,7 +83,7 @@ impl ConnectionError {
     /// Who brought the connection to its end.
     pub fn culprit(&self) -> Culprit {
         match self {
-            Self::LocallyClosed => Culprit::Local,
+            Self::LocallyClosed | Self::DriverLost(_) => Culprit::Local,
             Self::Reset(_) => Culprit::Network,
             Self::TimedOut(_) => Culprit::Timeout,
             _ => Culprit::Peer,
@@ -232,6 +255,7 @@ impl From<ConnectionError> for io::Error {
             ConnectionError::Reset(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
             ConnectionError::Reset(SocketError::Io(error)) => error.kind(),
             ConnectionError::LocallyClosed => io::ErrorKind::NotConnected,
+            ConnectionError::DriverLost(_) => io::ErrorKind::Other,
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 io::ErrorKind::ConnectionAborted
             }

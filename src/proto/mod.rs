@@ -25,8 +25,8 @@ pub use self::{
     code::{TransportError, TransportErrorCode},
     connection::{Connection, Transmit},
     error::{
-        ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, OpenError,
-        ReadError, ResetAtError, SendDatagramError, SocketError, Timeout, WriteError,
+        ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, DriverLost,
+        OpenError, ReadError, ResetAtError, SendDatagramError, SocketError, Timeout, WriteError,
     },
     event::Event,
     frame::{Close, Credit, Frame},

@@ -53,7 +53,7 @@ fn a_connection_of_the_longest_times_closes_and_drops_as_any_other() {
 /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
 /// clock reaches the deadline, there is none.
 #[test]
-fn a_close_that_nobody_answers_holds_up_neither_its_caller_nor_the_runtime() {
+fn an_unanswered_close_holds_up_neither_its_caller_nor_the_runtime() {
     for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
         in_fresh_runtimes(async || {
             // A peer that says nothing.

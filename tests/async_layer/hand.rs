@@ -45,8 +45,12 @@ impl<'a, T> Hand<'a, T> {
     }
 
     pub(crate) fn poll(&mut self) -> Poll<T> {
-        let waker = Waker::from(self.wakes.clone());
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+        self.poll_with(&Waker::from(self.wakes.clone()))
+    }
+
+    /// With a waker that is not counted.
+    pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
+        self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
 
     pub(crate) fn wakes(&self) -> usize {

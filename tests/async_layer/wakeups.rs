@@ -10,8 +10,8 @@ use std::{
 };
 
 use wsmux::{
-    Config, ConnectionError, OpenError, ReadError, ResetError, SendDatagramError, SocketError,
-    StoppedError, Wire, WriteError,
+    Config, ConnectionError, DriverLost, OpenError, ReadError, ResetError, SendDatagramError,
+    SocketError, StoppedError, Wire, WriteError,
     socket::{Incoming, Outgoing, Socket, memory_pair},
 };
 
@@ -219,13 +219,14 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// The driver has gone with its runtime, which is this end's own doing.
-fn lost(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::LocallyClosed)
-}
-
-/// Lets everything wait that can, ends the driver with `end`, and looks whether all were woken.
-fn everybody_is_woken(wire: Wire, end: impl FnOnce(tokio::runtime::Runtime, &AtomicBool)) {
+/// Lets everything wait that can, ends the driver with `end`, and looks whether all were woken, and learn why.
+fn everybody_is_woken(
+    wire: Wire,
+    cause: DriverLost,
+    end: impl FnOnce(tokio::runtime::Runtime, &AtomicBool),
+) {
+    let lost =
+        |end: &ConnectionError| matches!(end, ConnectionError::DriverLost(lost) if *lost == cause);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let runtime = runtime.unwrap();
@@ -282,17 +283,21 @@ fn everybody_is_woken(wire: Wire, end: impl FnOnce(tokio::runtime::Runtime, &Ato
     }
 }
 
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
+/// every handle, and never as a close by this end.
 #[test]
 fn the_end_of_the_runtime_wakes_everybody() {
     for wire in WIRES {
-        everybody_is_woken(wire, |runtime, _| drop(runtime));
+        everybody_is_woken(wire, DriverLost::Dropped, |runtime, _| drop(runtime));
     }
 }
 
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
+/// every handle, and never as a close by this end.
 #[test]
 fn a_socket_that_panics_ends_its_connection_and_wakes_everybody() {
     for wire in WIRES {
-        everybody_is_woken(wire, |runtime, panics| {
+        everybody_is_woken(wire, DriverLost::Panicked, |runtime, panics| {
             panics.store(true, Ordering::Relaxed);
             runtime.block_on(async { tokio::time::sleep(Duration::from_secs(20)).await });
         });

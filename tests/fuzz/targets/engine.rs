@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use wsmux::{
     Config,
     proto::{
-        Close, Connection, Credit, Dir, Frame, MessageBuf, Side, SocketError, StreamId, Transmit,
-        TransportErrorCode, TransportParameters, VarInt, Wire,
+        Close, Connection, Credit, Dir, DriverLost, Frame, MessageBuf, Side, SocketError, StreamId,
+        Transmit, TransportErrorCode, TransportParameters, VarInt, Wire,
     },
 };
 
@@ -408,7 +408,7 @@ impl Case {
             25 => conn.close(now, varint(number), "enough".into()),
             26 => conn.shutdown(now, Some(now + ms(number))),
             27 => conn.shutdown(now, None),
-            28 => conn.abandon(now),
+            28 => conn.abandon(now, DriverLost::Dropped),
             _ => {}
         });
     }
