@@ -222,16 +222,19 @@ impl WebSocketClientBuilder {
     }
 }
 
-/// What the browser throws instead of a WebSocket.
+/// What the browser throws instead of a WebSocket: by its name alone, for Chromium's words repeat the URL where a
+/// page's policy forbids it.
 pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
-    let kind = match name(error).as_deref() {
+    let name = name(error);
+    let kind = match name.as_deref() {
         // What else there may be in a URL that can be read.
         Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
         // A page that came by https may not open ws.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     };
-    ConnectError::Connect(Arc::new(io::Error::new(kind, words(error))))
+    let name = name.unwrap_or_else(|| "no reason".to_owned());
+    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser gives {name}"))))
 }
 
 /// The name of a JavaScript error, such as `SyntaxError`.

@@ -105,6 +105,9 @@
 //! # }
 //! ```
 //!
+//! [`ConnectError::Refused`](crate::ConnectError::Refused) has the response's headers, such as the challenge in
+//! `WWW-Authenticate`; a hook adds its own with [`Refuse::header`](crate::authorize::Refuse::header).
+//!
 //! **Only over TLS.** Passwords and tokens cross the wire as they are.
 //!
 //! **Browsers.** A page cannot set headers on a WebSocket. It has cookies, which come along by themselves, for pages of

@@ -137,7 +137,7 @@ async fn own_server() -> std::net::SocketAddr {
     let address = server.local_addr().unwrap();
     tokio::spawn(async move {
         while let Some(connecting) = server.accept().await {
-            tokio::spawn(async move { connecting.await.map(|connection| drop(connection)) });
+            tokio::spawn(async move { connecting.await.map(drop) });
         }
     });
     address
