@@ -84,8 +84,8 @@
 //! peer takes. 16,382 saves memory where connections are many.
 //!
 //! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
-//! and [`ConnectionStats`] counts them. Each counts for 128 bytes besides its own, which is what it costs. Larger only where bursts matter
-//! more than freshness.
+//! and [`ConnectionStats`] counts them. Each counts for 128 bytes besides its own, which is what it costs. Larger only
+//! where bursts matter more than freshness.
 //!
 //! # Times
 //!
