@@ -23,6 +23,12 @@ use crate::{
 ///
 /// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an error, never
 /// an end that looks complete.
+///
+/// # As an `AsyncWrite`
+/// A shutdown finishes the stream. Of a stream that the peer has stopped it is `Ok`, as with quinn: there is
+/// nothing left to end, and a relay of both directions, such as `tokio::io::copy_bidirectional`, would otherwise
+/// give up the other one too. A write to it fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe),
+/// [`finish`](Self::finish) with [`WriteError::Stopped`], and [`stopped`](Self::stopped) gives the code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
@@ -160,10 +166,16 @@ impl SendStream {
         Ok(())
     }
 
-    /// Whether [`finish`](Self::finish) has been called.
-    #[cfg(feature = "futures-io")]
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+    /// Finishes the stream, unless it is finished or the peer has stopped it: for the faces that shut a
+    /// writer down and do not ask what became of it.
+    pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
+        if self.finished {
+            return Ok(());
+        }
+        match self.finish() {
+            Err(WriteError::Stopped(_)) => Ok(()),
+            finished => finished,
+        }
     }
 
     /// Whether both are halves of one stream.
@@ -323,10 +335,10 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream; once more does no harm.
+    /// Finishes the stream. Once more does no harm, nor does it after the peer has stopped the stream: see
+    /// [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        Poll::Ready(if this.finished { Ok(()) } else { this.finish().map_err(Into::into) })
+        Poll::Ready(self.get_mut().shut_down().map_err(Into::into))
     }
 }
 

@@ -16,5 +16,6 @@ mod nothing_lost;
 mod opening;
 mod shutdown;
 mod stopped;
+mod stopped_upload;
 mod tokio_io;
 mod wakeups;
