@@ -51,7 +51,9 @@ impl SendStream {
     }
 
     /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one. When
-    /// the buffer was full it waits until half of it is free.
+    /// the buffer was full it waits until half of it is free. Where the
+    /// [send window](crate::Config::send_window) of the connection is what is full, it waits until the stream
+    /// itself has sent, or has got credit.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -79,7 +81,9 @@ impl SendStream {
     }
 
     /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may so hold
-    /// more than its limit, by less than this chunk.
+    /// more than its limit, by less than this chunk. Where the
+    /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
+    /// order.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -147,13 +151,14 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        let room = state.engine.send_stream(self.id).room();
+        // How long the chunk will be is not known yet.
+        let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection, self.id, &mut self.told, error);
         })?;
         match room {
-            0 => self.wait_for_room(state, cx),
-            _ => Poll::Ready(Ok(())),
+            false => self.wait_for_room(state, cx),
+            true => Poll::Ready(Ok(())),
         }
     }
 
@@ -185,6 +190,8 @@ impl SendStream {
 
     fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
         let before = state.writers.insert(self.id, cx.waker().clone());
+        // A peer that grants nothing yet is shown the stream.
+        state.wake_driver();
         drop(state);
         drop(before);
         Poll::Pending
