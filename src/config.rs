@@ -11,10 +11,21 @@ const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 /// A tenth of the pings that a peer's budget takes in a second (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
+/// The largest message that is sent, however large the peer takes them.
+const MAX_MESSAGE_SENT: usize = 64 * 1024;
+
+/// QUIC's own least (RFC 9000 §14.1): the transport parameters fit, every control frame, and a close with the
+/// longest reason.
+const MIN_MESSAGE_SENT: usize = 1_200;
+
+/// One turn of the scheduler: less would cut every stream short although nothing else is held.
+const MIN_SEND_WINDOW: usize = 16 * 1024;
+
 /// The limits and times of one connection; the same for a client and a server.
 ///
 /// Memory per connection is bounded by these settings: to receive, by the number of streams times the stream
-/// window, plus the growth of windows; to send, by the send buffers of the open streams.
+/// window, plus the growth of windows; to send, by the send buffers of the open streams,
+/// or the send window where that is less.
 /// [`memory_bound`](Self::memory_bound) computes it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -24,10 +35,14 @@ pub struct Config {
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
     pub(crate) cancelled_streams_per_second: Option<u64>,
+    pub(crate) max_local_streams: u64,
     pub(crate) send_buffer: usize,
+    pub(crate) send_window: usize,
+    pub(crate) max_message_sent: usize,
     pub(crate) max_record_size: u64,
     pub(crate) max_idle_timeout: Option<Duration>,
     pub(crate) keep_alive_interval: Option<Duration>,
+    pub(crate) write_stall_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) datagram_receive_buffer: usize,
@@ -50,14 +65,24 @@ impl Default for Config {
             max_concurrent_uni_streams: 100,
             // More than people cancel, and no load to speak of for an application that begins each in vain.
             cancelled_streams_per_second: Some(100),
+            // A stream costs up to 1 KB of state, so 64 MiB of each kind at worst; more calls than most programs
+            // have at once, and a peer may allow 2^60.
+            max_local_streams: 65_536,
             // Enough to keep the socket busy while the writer is woken, and half a window of promise.
             send_buffer: 512 * 1024,
+            // The whole buffer for each of 100 streams that send at once, with something left for the next.
+            send_window: 64 * 1024 * 1024,
+            // Four turns of the scheduler: larger gains nothing in throughput, and a message once begun delays all
+            // that is urgent.
+            max_message_sent: MAX_MESSAGE_SENT,
             // Four turns of the scheduler: larger gains nothing in throughput, and costs latency.
             max_record_size: 64 * 1024,
             // QUIC's custom; shorter than the minute after which proxies drop a silent connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
             // Two may be lost to a stalled machine before the idle timeout strikes.
             keep_alive_interval: Some(Duration::from_secs(10)),
+            // One message a minute is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` are the same.
+            write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
             // Some round trips of a bad path; whoever has not answered by then will not.
             close_timeout: Duration::from_secs(3),
@@ -127,9 +152,43 @@ impl Config {
         self
     }
 
+    /// Streams of each kind that this end may have open, whatever the peer allows. At least 1; default 65,536.
+    ///
+    /// At this limit [`open_bi`](crate::WebSocketConnection::open_bi) and
+    /// [`open_uni`](crate::WebSocketConnection::open_uni) wait as at the peer's, for the end of another. A stream
+    /// counts until both its halves have ended, the application has let go of them, and all that there is to
+    /// say of it has been handed to the socket: so a peer that allows streams without end, and does not read,
+    /// makes this end hold no more state than for these.
+    pub fn max_local_streams(&mut self, count: u64) -> &mut Self {
+        self.max_local_streams = count.max(1);
+        self
+    }
+
     /// Bytes that a stream takes from the application before they can be sent. At least 1; default 512 KiB.
     pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer = bytes.max(1);
+        self
+    }
+
+    /// Bytes that all streams of a connection together take from the application before they can be sent; those
+    /// of streams that are finished, and wait to leave, included. At least 16 KiB; default 64 MiB.
+    ///
+    /// A stream holds at most half of what the others have left, and bytes that its own credit does not cover
+    /// count against others for half of the window at most. So streams whose readers stand still, however many,
+    /// keep no other from going on. What may be held besides: 1 KiB of each stream, so that short messages
+    /// always leave, and what one [`write_chunk`](crate::SendStream::write_chunk) hands over, twice.
+    pub fn send_window(&mut self, bytes: usize) -> &mut Self {
+        self.send_window = bytes.max(MIN_SEND_WINDOW);
+        self
+    }
+
+    /// The largest message that this end sends, in bytes. 1,200 to 65,536; default 64 KiB. The peer's own limit
+    /// holds besides.
+    ///
+    /// Less for a gateway on the way that takes no message of more than 32 KiB, say, and closes with 1009. It
+    /// bounds [datagrams](crate::WebSocketConnection::max_datagram_size) as well.
+    pub fn max_message_sent(&mut self, bytes: usize) -> &mut Self {
+        self.max_message_sent = bytes.clamp(MIN_MESSAGE_SENT, MAX_MESSAGE_SENT);
         self
     }
 
@@ -160,6 +219,19 @@ impl Config {
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
         let interval = interval.filter(|interval| !interval.is_zero());
         self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
+        self
+    }
+
+    /// For how long the socket may take nothing while there is something to send, before the connection is given up
+    /// with [`Timeout::WriteStall`](crate::Timeout::WriteStall); `None` for ever. Default 60 s.
+    ///
+    /// The idle timeout ends a connection whose peer says nothing. This one ends a connection whose peer says
+    /// something, by pings or padding, and reads nothing. It begins anew with each message that the
+    /// socket takes, so a link that carries one message of 64 KiB in that time, which is 9 kbit/s, is slow enough
+    /// for it. Shorter than the idle timeout it would end connections that a silent network interrupts, which may
+    /// come back.
+    pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
+        self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
     }
 

@@ -70,7 +70,8 @@ impl WebSocketConnection {
         wait_for(&self.0, &self.0.established, check).await
     }
 
-    /// Opens a bidirectional stream. At the peer's limit it waits for its turn, first come first served.
+    /// Opens a bidirectional stream. At the peer's limit, and at
+    /// [this end's own](Config::max_local_streams), it waits for its turn, first come first served.
     ///
     /// On the QMux wire the peer sees the stream with its first frame, so before something is written,
     /// finished or [announced](SendStream::announce); on the js-ws wire at once.
@@ -120,7 +121,7 @@ impl WebSocketConnection {
         .await
     }
 
-    /// [`open_bi`](Self::open_bi) without waiting: `None` at the peer's limit, or when others wait there.
+    /// [`open_bi`](Self::open_bi) without waiting: `None` at either limit, or when others wait there.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -128,7 +129,7 @@ impl WebSocketConnection {
         Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
     }
 
-    /// [`open_uni`](Self::open_uni) without waiting: `None` at the peer's limit, or when others wait there.
+    /// [`open_uni`](Self::open_uni) without waiting: `None` at either limit, or when others wait there.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -234,7 +235,8 @@ impl WebSocketConnection {
         wait_for(&self.0, &self.0.datagram_received, check).await
     }
 
-    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    /// The largest datagram that the peer takes and this end [sends](Config::max_message_sent), in bytes; `None`
+    /// when the peer takes none.
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.0.lock().engine.max_datagram_size()
     }

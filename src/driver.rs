@@ -291,6 +291,11 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
+        // What the application's own calls have made known.
+        self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+        if sent == Progress::Blocked {
+            state.engine.handle_socket_full(now);
+        }
         // After the socket was read: a peer is not silent while its message waits.
         let next = state.engine.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
@@ -310,7 +315,7 @@ impl<S: Socket + Unpin> Driver<S> {
             company || rang || failed_now || received == Progress::More || sent == Progress::More;
         let next = if done {
             Next::End
-        } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked, now) {
+        } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
             Next::Sleep
         } else {
             Next::Round

@@ -72,7 +72,8 @@ impl Stream for RecvStream {
     }
 }
 
-/// Chunks without a copy. Closing it finishes the stream.
+/// Chunks without a copy. Closing it finishes the stream; of one that the peer has stopped it does nothing, as a
+/// shutdown of the [`AsyncWrite`].
 impl Sink<Bytes> for SendStream {
     type Error = WriteError;
 
@@ -90,7 +91,6 @@ impl Sink<Bytes> for SendStream {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        let this = self.get_mut();
-        Poll::Ready(if this.is_finished() { Ok(()) } else { this.finish() })
+        Poll::Ready(self.get_mut().shut_down())
     }
 }

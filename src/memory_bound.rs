@@ -12,6 +12,9 @@ const RECEIVE_FACTOR: u64 = 4;
 /// larger than what is in it, and a chunk of the application's may be half sent when the next is written.
 const SEND_HALVES: u64 = 3;
 
+/// What each stream may hold when the send window is full (C-76).
+const SEND_FLOOR: u64 = KIB;
+
 /// Blocks to read into: the one in use, and two that are kept for when what was in them has been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
@@ -82,7 +85,9 @@ impl Config {
     ///
     /// ```text
     /// receive   ((P bidi + P uni + O bidi) * stream_window + window_growth_budget) * 4 + datagram_receive_buffer
-    /// send      (P bidi + O bidi + O uni) * (send_buffer + largest chunk) * 3 / 2 + datagram_send_buffer
+    /// send      the smaller of (P bidi + O bidi + O uni) * (send_buffer + largest chunk)
+    ///           and send_window + (P bidi + O bidi + O uni) * (1 KiB + largest chunk),
+    ///           * 3 / 2 + datagram_send_buffer
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB
@@ -114,15 +119,18 @@ impl Config {
         let (receiving, sending) =
             (both.saturating_add(peers_uni), both.saturating_add(uni(open_uni)));
         let message = wire.max_inbound_message(self.max_record_size, self.stream_window);
-        let each = (self.send_buffer as u64).saturating_add(largest_chunk);
+        let by_streams = (self.send_buffer as u64).saturating_add(largest_chunk);
+        let by_window = SEND_FLOOR.saturating_add(largest_chunk);
+        let unsent = sending
+            .saturating_mul(by_streams)
+            .min(sending.saturating_mul(by_window).saturating_add(self.send_window as u64));
         MemoryBound {
             receive: receiving
                 .saturating_mul(self.stream_window)
                 .saturating_add(growth)
                 .saturating_mul(RECEIVE_FACTOR)
                 .saturating_add(datagrams(self.datagram_receive_buffer)),
-            send: sending
-                .saturating_mul(each)
+            send: unsent
                 .saturating_mul(SEND_HALVES)
                 .div_euclid(2)
                 .saturating_add(datagrams(self.datagram_send_buffer)),

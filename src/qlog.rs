@@ -357,7 +357,7 @@ impl Log {
         };
         let trigger = match &error {
             ConnectionError::TimedOut(Timeout::Handshake) => "handshake_timeout",
-            ConnectionError::TimedOut(_) => "idle_timeout",
+            ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive) => "idle_timeout",
             ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => "application",
             ConnectionError::ConnectionClosed(close) if close.error_code.into_inner() == 0 => {
                 "clean"

@@ -23,6 +23,12 @@ use crate::{
 ///
 /// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an error, never
 /// an end that looks complete.
+///
+/// # As an `AsyncWrite`
+/// A shutdown finishes the stream. Of a stream that the peer has stopped it is `Ok`, as with quinn: there is
+/// nothing left to end, and a relay of both directions, such as `tokio::io::copy_bidirectional`, would otherwise
+/// give up the other one too. A write to it fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe),
+/// [`finish`](Self::finish) with [`WriteError::Stopped`], and [`stopped`](Self::stopped) gives the code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
@@ -45,7 +51,9 @@ impl SendStream {
     }
 
     /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one. When
-    /// the buffer was full it waits until half of it is free.
+    /// the buffer was full it waits until half of it is free. Where the
+    /// [send window](crate::Config::send_window) of the connection is what is full, it waits until the stream
+    /// itself has sent, or has got credit.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -73,7 +81,9 @@ impl SendStream {
     }
 
     /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may so hold
-    /// more than its limit, by less than this chunk.
+    /// more than its limit, by less than this chunk. Where the
+    /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
+    /// order.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -141,13 +151,14 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        let room = state.engine.send_stream(self.id).room();
+        // How long the chunk will be is not known yet.
+        let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection, self.id, &mut self.told, error);
         })?;
         match room {
-            0 => self.wait_for_room(state, cx),
-            _ => Poll::Ready(Ok(())),
+            false => self.wait_for_room(state, cx),
+            true => Poll::Ready(Ok(())),
         }
     }
 
@@ -160,10 +171,16 @@ impl SendStream {
         Ok(())
     }
 
-    /// Whether [`finish`](Self::finish) has been called.
-    #[cfg(feature = "futures-io")]
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+    /// Finishes the stream, unless it is finished or the peer has stopped it: for the faces that shut a
+    /// writer down and do not ask what became of it.
+    pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
+        if self.finished {
+            return Ok(());
+        }
+        match self.finish() {
+            Err(WriteError::Stopped(_)) => Ok(()),
+            finished => finished,
+        }
     }
 
     /// Whether both are halves of one stream.
@@ -173,6 +190,8 @@ impl SendStream {
 
     fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
         let before = state.writers.insert(self.id, cx.waker().clone());
+        // A peer that grants nothing yet is shown the stream.
+        state.wake_driver();
         drop(state);
         drop(before);
         Poll::Pending
@@ -323,10 +342,10 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream; once more does no harm.
+    /// Finishes the stream. Once more does no harm, nor does it after the peer has stopped the stream: see
+    /// [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        Poll::Ready(if this.finished { Ok(()) } else { this.finish().map_err(Into::into) })
+        Poll::Ready(self.get_mut().shut_down().map_err(Into::into))
     }
 }
 

@@ -252,8 +252,12 @@ impl State {
 
     /// Lets the driver send what there is to send, and pass on what there is to say.
     pub(crate) fn wake_driver(&mut self) {
-        if !self.socket_is_full
-            && self.engine.wants_transmit()
+        let wanted = match self.socket_is_full {
+            false => self.engine.wants_transmit(),
+            // Only to see for how long that lasts.
+            true => self.engine.wants_socket_full(),
+        };
+        if (wanted || self.engine.has_events())
             && let Some(driver) = self.driver.take()
         {
             driver.wake();
@@ -261,19 +265,11 @@ impl State {
     }
 
     /// The driver goes to sleep, unless there is something that it could send.
-    pub(crate) fn driver_sleeps(
-        &mut self,
-        waker: &Waker,
-        socket_is_full: bool,
-        now: Duration,
-    ) -> bool {
+    pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
         if self.engine.wants_transmit() && !socket_is_full {
             return false;
         }
         self.socket_is_full = socket_is_full;
-        if socket_is_full {
-            self.engine.handle_socket_full(now);
-        }
         self.driver = Some(waker.clone());
         true
     }

@@ -12,8 +12,9 @@ use crate::{RecvStream, SendStream, StreamId, shared::ConnectionRef};
 
 /// A bidirectional stream: tokio's [`AsyncRead`] and [`AsyncWrite`], and two halves to use on their own.
 ///
-/// Shutting the writer down finishes the sending half. Dropping the stream resets the sending half unless it
-/// was finished, and stops the receiving half unless it was read to its end, both with code 0.
+/// Shutting the writer down finishes the sending half, and does nothing to one that the peer has stopped. Dropping
+/// the stream resets the sending half unless it was finished, and stops the receiving half unless it was read to
+/// its end, both with code 0.
 #[derive(Debug)]
 pub struct WebSocketStream {
     send: SendStream,

@@ -193,8 +193,12 @@ impl generic::SendStream for SendStream {
         let _ = SendStream::set_priority(self, order);
     }
 
+    /// As with quinn, no error when the peer has stopped the stream: `closed` has its code.
     fn finish(&mut self) -> Result<(), WebTransportError> {
-        Ok(SendStream::finish(self)?)
+        match SendStream::finish(self) {
+            Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn reset(&mut self, code: u32) {

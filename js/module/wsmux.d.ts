@@ -24,13 +24,21 @@ export interface WebSocketTransportOptions {
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
   cancelledStreamsPerSecond?: number;
+  /** Streams of each kind that this end may have open, whatever the server allows. */
+  maxLocalStreams?: number;
   /** What a stream takes from its writer before it can be sent. */
   sendBuffer?: number;
+  /** What all streams together take from their writers before it can be sent. */
+  sendWindow?: number;
+  /** The largest message that is sent. */
+  maxMessageSent?: number;
   maxRecordSize?: number;
   /** `Infinity` for ever. */
   maxIdleTimeout?: number;
   /** `Infinity` for never. */
   keepAliveInterval?: number;
+  /** For how long the server may read nothing of what there is to send; `Infinity` for ever. */
+  writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
   connectTimeout?: number;
   handshakeTimeout?: number;

@@ -18,7 +18,7 @@ fn milliseconds(ms: f64) -> Option<Duration> {
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
     // A float becomes the nearest number of a narrower kind.
-    let sets: [(&str, Set); 14] = [
+    let sets: [(&str, Set); 18] = [
         ("streamWindow", |config, n| _ = config.stream_window(n as u64)),
         ("maxStreamWindow", |config, n| _ = config.max_stream_window(n as u64)),
         ("windowGrowthBudget", |config, n| _ = config.window_growth_budget(n as u64)),
@@ -31,10 +31,14 @@ fn config(settings: &Object) -> Config {
         ("cancelledStreamsPerSecond", |config, n| {
             config.cancelled_streams_per_second(n.is_finite().then_some(n as u64));
         }),
+        ("maxLocalStreams", |config, n| _ = config.max_local_streams(n as u64)),
         ("sendBuffer", |config, n| _ = config.send_buffer(n as usize)),
+        ("sendWindow", |config, n| _ = config.send_window(n as usize)),
+        ("maxMessageSent", |config, n| _ = config.max_message_sent(n as usize)),
         ("maxRecordSize", |config, n| _ = config.max_record_size(n as u64)),
         ("maxIdleTimeout", |config, ms| _ = config.max_idle_timeout(milliseconds(ms))),
         ("keepAliveInterval", |config, ms| _ = config.keep_alive_interval(milliseconds(ms))),
+        ("writeStallTimeout", |config, ms| _ = config.write_stall_timeout(milliseconds(ms))),
         ("handshakeTimeout", |config, ms| {
             config.handshake_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),

@@ -49,7 +49,8 @@ impl WebSocketConnection {
         wait(self.0.established())
     }
 
-    /// Opens a bidirectional stream. At the peer's limit it waits for its turn, first come first served.
+    /// Opens a bidirectional stream. At the peer's limit, and at
+    /// [this end's own](crate::Config::max_local_streams), it waits for its turn, first come first served.
     ///
     /// On the QMux wire the peer sees the stream with its first frame, so before something is written,
     /// finished or [announced](SendStream::announce); on the js-ws wire at once.
@@ -87,7 +88,7 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.open_uni()).map(SendStream::from_async)
     }
 
-    /// [`open_bi`](Self::open_bi) without waiting: `None` at the peer's limit, or when others wait there.
+    /// [`open_bi`](Self::open_bi) without waiting: `None` at either limit, or when others wait there.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -95,7 +96,7 @@ impl WebSocketConnection {
         Ok(self.0.try_open_bi()?.map(WebSocketStream::from_async))
     }
 
-    /// [`open_uni`](Self::open_uni) without waiting: `None` at the peer's limit, or when others wait there.
+    /// [`open_uni`](Self::open_uni) without waiting: `None` at either limit, or when others wait there.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -53,6 +53,12 @@
 //! whose reader has stopped has its window on the way at most, and the others pass it.
 //! [`rtt`] is measured from end to end, [`socket_rtt`] only as far as the proxy.
 //!
+//! **Gateways that limit messages.** nginx and HAProxy look into no message. A gateway that does may take no more than 32
+//! KiB, or 128 KiB, of one, and closes with 1009 on a longer one: the connection ends with
+//! [`ConnectionError::ConnectionClosed`], and `WebSocket close 1009` in its reason. wsmux sends up to 64 KiB in a
+//! message: set [`max_message_sent`] on both ends to what the gateway takes, and [`max_record_size`] for peers that
+//! are not wsmux. On js-ws a peer may put all its credit in one message, so there it is the [`stream_window`].
+//!
 //! # Who the client is
 //!
 //! [`remote_address`] is the proxy's. The client's is in a header, of which only the last element is the proxy's own
@@ -126,6 +132,7 @@
 //! the calls under way are lost, each says so, and some of them had been executed.
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
+//! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed
 //! [`ConnectionError::Reset`]: crate::ConnectionError::Reset
 //! [`ConnectionError::TimedOut`]: crate::ConnectionError::TimedOut
 //! [`OpenError`]: crate::OpenError
@@ -140,9 +147,12 @@
 //! [`closed`]: crate::WebSocketConnection::closed
 //! [`keep_alive_interval`]: crate::Config::keep_alive_interval
 //! [`max_idle_timeout`]: crate::Config::max_idle_timeout
+//! [`max_message_sent`]: crate::Config::max_message_sent
+//! [`max_record_size`]: crate::Config::max_record_size
 //! [`peer_identity`]: crate::WebSocketConnection::peer_identity
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`shutdown`]: crate::WebSocketConnection::shutdown
+//! [`stream_window`]: crate::Config::stream_window
 //! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
 //! [`socket_rtt`]: crate::WebSocketConnection::socket_rtt

@@ -177,7 +177,7 @@
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed; it says what it found wrong with us |
 //! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the rules, as found here |
 //! | `Reset` | `Network` | the socket ended or failed without a closing handshake |
-//! | `TimedOut` | `Timeout` | silence: in the handshake, when idle, or after a ping |
+//! | `TimedOut` | `Timeout` | silence: in the handshake, when idle, or after a ping; or a peer that reads nothing |
 //!
 //! The errors of connecting, accepting, opening, reading and writing turn into [`std::io::Error`] with a fitting
 //! kind, and the original inside.

@@ -55,7 +55,7 @@
 //! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
 //! | `stream_receive_window` | `stream_window` | it grows here, up to `max_stream_window` |
 //! | `receive_window` | | always without end |
-//! | `send_window`, of a connection | `send_buffer`, of a stream | a stalled stream fills no one else's |
+//! | `send_window` | the same, and `send_buffer` of a stream | 64 MiB here; streams that stand still fill half of it at most |
 //! | `max_idle_timeout` | the same | 30 s in both |
 //! | `keep_alive_interval` | the same | 10 s here, off in quinn |
 //! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |

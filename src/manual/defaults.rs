@@ -36,6 +36,8 @@
 //! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
 //! | [`cancelled_streams_per_second`] | 100 | 0 and above, or `None` |
 //! | [`send_buffer`] | 512 KiB | 1 and above |
+//! | [`send_window`] | 64 MiB | 16 KiB and above |
+//! | [`max_local_streams`] | 65,536 | 1 and above |
 //!
 //! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds both the memory
 //! of a stream and its speed: no stream is faster than its window per round trip. 1 MiB is a gigabit a second
@@ -68,6 +70,15 @@
 //! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
 //! is free. Smaller where streams are many, or where what has been written must not be old when it leaves.
 //!
+//! **[`send_window`]** is what all streams of a connection take together, those included that are finished and have not
+//! left: the bound where an application opens stream after stream for a peer that does not read. 64 MiB are the whole
+//! buffers of a hundred streams that send at once, and something for the next. Smaller where connections are many; larger
+//! where hundreds of streams send at once and their writers should be woken less often.
+//!
+//! **[`max_local_streams`]** is how many streams of each kind *this end* may have open, beside the peer's limit: a peer
+//! may allow 2^60, and a js-ws peer allows any number. 65,536 are 64 MiB of state at worst. Higher for a program that
+//! keeps more idle streams than that, and it may be as high as one likes.
+//!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!
 //! # Messages and datagrams
@@ -75,13 +86,17 @@
 //! | setting | default | range |
 //! |---|---|---|
 //! | [`max_record_size`] | 64 KiB | 16,382 to 2^30 |
+//! | [`max_message_sent`] | 64 KiB | 1,200 to 65,536 |
 //! | [`datagram_receive_buffer`] | 256 KiB | 0 and above; 0 refuses datagrams |
 //! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB is four turns
 //! of the scheduler: more gains no throughput, and a message once begun holds up all that is behind it. It also
-//! bounds the datagrams that can be received. What this end *sends* is never longer than 64 KiB, whatever the
-//! peer takes. 16,382 saves memory where connections are many.
+//! bounds the datagrams that can be received. 16,382 saves memory where connections are many.
+//!
+//! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever the peer takes.
+//! Less for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the datagrams
+//! that can be sent as well. The least is QUIC's own (RFC 9000 §14.1), into which every frame but data fits.
 //!
 //! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
 //! and [`ConnectionStats`] counts them. Each counts for 128 bytes besides its own, which is what it costs. Larger only
@@ -93,6 +108,7 @@
 //! |---|---|
 //! | [`max_idle_timeout`] | 30 s |
 //! | [`keep_alive_interval`] | 10 s |
+//! | [`write_stall_timeout`] | 60 s |
 //! | [`handshake_timeout`] | 10 s |
 //! | [`close_timeout`] | 3 s |
 //! | [`connect_timeout`] of a client | 10 s |
@@ -107,6 +123,12 @@
 //! intervals where there is none. It is also what [`rtt`] is measured with, besides the first ping of a connection
 //! and the few that growing windows ask for. `None` where a sleeping device must
 //! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
+//!
+//! **[`write_stall_timeout`]** is for how long the socket may take nothing while there is something to send. The two
+//! above do not see a peer that says something now and then and reads nothing. It begins anew with each
+//! message that the socket takes: one of 64 KiB in 60 s is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` have
+//! the same value for the same purpose. It is longer than the idle timeout, which is what ends a connection over a
+//! network that has gone silent, or with a peer that is suspended. `None`, or zero, turns it off.
 //!
 //! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first
 //! stream: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A server counts from the TCP
@@ -155,8 +177,8 @@
 //! # What is not a setting
 //!
 //! The connection's credit (without end, see [`flow_control`](super::flow_control)), a stream's turn
-//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB), the longest
-//! message sent (64 KiB), and the code of a refused stream (0).
+//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB), and the code of
+//! a refused stream (0).
 //!
 //! [`Config`]: crate::Config
 //! [`Connecting`]: crate::Connecting
@@ -174,11 +196,15 @@
 //! [`max_concurrent_bidi_streams`]: crate::Config::max_concurrent_bidi_streams
 //! [`max_concurrent_uni_streams`]: crate::Config::max_concurrent_uni_streams
 //! [`max_idle_timeout`]: crate::Config::max_idle_timeout
+//! [`max_local_streams`]: crate::Config::max_local_streams
+//! [`max_message_sent`]: crate::Config::max_message_sent
 //! [`max_record_size`]: crate::Config::max_record_size
 //! [`max_stream_window`]: crate::Config::max_stream_window
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
+//! [`send_window`]: crate::Config::send_window
 //! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams
 //! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
 //! [`stream_window`]: crate::Config::stream_window
 //! [`window_growth_budget`]: crate::Config::window_growth_budget
+//! [`write_stall_timeout`]: crate::Config::write_stall_timeout

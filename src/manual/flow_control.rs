@@ -92,6 +92,36 @@
 //! room, so with it the buffer may hold more than its limit, by less than one chunk. Keep chunks small against the
 //! buffer, or the bound is the chunk's.
 //!
+//! # The send window
+//!
+//! All streams of a connection together take up to [`Config::send_window`] bytes, which is 64 MiB. A stream that is
+//! finished, or whose handle is dropped after that, counts until its bytes have left: so a program that opens a stream for
+//! each event, writes, finishes and forgets it waits for a peer that does not read, as it would on one stream.
+//!
+//! No stream holds more than half of what the others have left, so a hundred streams that send at once still have
+//! their whole buffers, and later ones get less. Bytes that a stream has no credit for count against the others
+//! for half of the window at most: streams whose readers stand still, however many, leave the other half to those that
+//! can send. And each stream may hold 1 KiB in any case, so short messages never wait for others.
+//!
+//! A write that waits because the window is full goes on when its own stream has sent what it held, or gets credit; a
+//! chunk of a stream that holds nothing, in the order of asking, when others have sent. A chunk is taken whole or not at
+//! all, so one on a stream with credit for a part of it is taken although the rest may wait for long: where a
+//! peer is not to be trusted, keep chunks small, or use `write_all`.
+//!
+//! # Streams of one's own
+//!
+//! How many streams this end may open is the peer's decision, and some peers allow 2^60; a js-ws peer allows any
+//! number. Each costs up to 1 KB of state until it is freed, and one that is opened and dropped is freed only when the
+//! peer has been told. [`Config::max_local_streams`] bounds that: 65,536 of each kind. At that limit `open_bi`
+//! and `open_uni` wait as at the peer's.
+//!
+//! # A peer that reads nothing
+//!
+//! Windows and limits bound what such a peer makes this end hold, and [`Config::write_stall_timeout`] for how long: when
+//! the socket has taken nothing for 60 s although there is something to send, the connection ends with
+//! [`Timeout::WriteStall`](crate::Timeout::WriteStall), whatever the peer says meanwhile. A link that takes a message
+//! now and then is slow and stays.
+//!
 //! # Memory of a connection
 //!
 //! [`Config::memory_bound`] computes the most that a connection holds, in bytes asked of the allocator, whatever its
@@ -100,7 +130,8 @@
 //! ```text
 //! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget, times 4
 //!           + datagram_receive_buffer
-//! send      (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk), times 3 / 2
+//! send      the smaller of (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk)
+//!           and send_window + (peer's bidi + own bidi + own uni) * (1 KiB + largest chunk), times 3 / 2
 //!           + datagram_send_buffer
 //! socket    three blocks to read into, a buffer to write, and twice the largest message
 //! head      the handshake's request or response
@@ -206,6 +237,9 @@
 //! [`Config::memory_bound`]: crate::Config::memory_bound
 //! [`Config::max_record_size`]: crate::Config::max_record_size
 //! [`Config::max_stream_window`]: crate::Config::max_stream_window
+//! [`Config::max_local_streams`]: crate::Config::max_local_streams
 //! [`Config::send_buffer`]: crate::Config::send_buffer
+//! [`Config::send_window`]: crate::Config::send_window
 //! [`Config::stream_window`]: crate::Config::stream_window
 //! [`Config::window_growth_budget`]: crate::Config::window_growth_budget
+//! [`Config::write_stall_timeout`]: crate::Config::write_stall_timeout

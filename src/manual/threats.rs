@@ -61,6 +61,7 @@
 //! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
 //! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
 //! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
+//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_the_peer_has_been_told`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
 //!
@@ -75,7 +76,8 @@
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
-//! | a Close that is never answered | the close wait (C-50) | `engine/close.rs` |
+//! | saying something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
+//! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
 //! | a cut stream that looks whole | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
 //!
 //! # The handshake

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, Side,
-    SocketCapabilities, SocketError, TransportError, VarInt, Wire,
+    SocketCapabilities, SocketError, Timeout, TransportError, VarInt, Wire,
     abuse::Load,
     close::{self, Farewell},
     code::violation,
@@ -18,12 +18,9 @@ use super::{
     streams::Streams,
     timer::{Due, Timers},
     wire::Capabilities,
+    write_stall::WriteStall,
 };
 use crate::Config;
-
-/// The largest message that is sent, however large the peer takes them: more gains no throughput, and a
-/// message once begun delays all that is urgent.
-const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Where a connection is in its life.
 #[derive(Debug)]
@@ -103,6 +100,7 @@ pub struct Connection {
     stats: ConnectionStats,
     /// There is something to send and the socket does not take it.
     blocked_by_socket: Stopwatch,
+    write_stall: WriteStall,
     now: Duration,
 }
 
@@ -127,8 +125,8 @@ impl Connection {
             parameters_sent: !caps.parameters,
             established: !caps.parameters,
             max_message: match caps.parameters {
-                true => super::MIN_MAX_RECORD_SIZE as usize,
-                false => MAX_MESSAGE,
+                true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
+                false => config.max_message_sent,
             },
             max_datagram_frame: 0,
             streams: Streams::new(&config, side, wire, now),
@@ -142,6 +140,7 @@ impl Connection {
             events,
             stats: ConnectionStats::default(),
             blocked_by_socket: Stopwatch::default(),
+            write_stall: WriteStall::new(config.write_stall_timeout),
             config,
             now,
         }
@@ -300,6 +299,13 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
         }
+        // C-78. What there was to send may be gone: a stream was reset whose reset has left before.
+        if self.write_stall.is_over(now) && self.is_open() {
+            match self.wants_transmit() {
+                true => self.fail(ConnectionError::TimedOut(Timeout::WriteStall)),
+                false => self.write_stall.on_taken(),
+            }
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes with
@@ -307,7 +313,8 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Duration> {
         match &self.state {
             State::Handshake | State::Established => {
-                [self.timers.next(), self.drain_deadline].into_iter().flatten().min()
+                let stall = self.write_stall.deadline();
+                [self.timers.next(), self.drain_deadline, stall].into_iter().flatten().min()
             }
             State::Closing(_) => self.close_deadline,
             State::Closed => None,
@@ -329,8 +336,8 @@ impl Connection {
         match frame {
             Frame::TransportParameters(peer) => {
                 self.timers.established(peer.max_idle_timeout);
-                self.max_message =
-                    usize::try_from(peer.max_record_size).unwrap_or(usize::MAX).min(MAX_MESSAGE);
+                let max_record = usize::try_from(peer.max_record_size).unwrap_or(usize::MAX);
+                self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
                 self.state = State::Established;
@@ -405,6 +412,7 @@ impl Connection {
         self.now = now;
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
+        self.write_stall.on_taken();
         out.clear();
         if !self.parameters_sent && !matches!(self.state, State::Closed) {
             // They come first, whatever happens.
@@ -524,12 +532,20 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until it does:
-    /// for the statistics.
+    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until it does: for
+    /// the statistics, and for the [write-stall timeout](crate::Config::write_stall_timeout). To be called
+    /// before [`poll_timeout`](Self::poll_timeout) is asked.
     pub fn handle_socket_full(&mut self, now: Duration) {
         if self.wants_transmit() {
             self.blocked_by_socket.start(now);
+            self.write_stall.on_full(now);
         }
+    }
+
+    /// Whether [`handle_socket_full`](Self::handle_socket_full) is to be called, if the socket takes nothing:
+    /// there has come to be something to send since it was called last.
+    pub fn wants_socket_full(&self) -> bool {
+        self.write_stall.stands() && self.is_open() && self.wants_transmit()
     }
 
     // ---- the end ----

@@ -35,7 +35,8 @@ pub enum ConnectionError {
     /// The network, or whatever carries the WebSocket, went away without a word from the peer.
     #[error("connection lost: {0}")]
     Reset(SocketError),
-    /// The peer was silent for longer than the idle timeout, or never began.
+    /// The peer was silent for longer than the idle timeout, never began, or read nothing for longer than the
+    /// write-stall timeout.
     #[error("timed out: {0}")]
     TimedOut(Timeout),
     /// This end closed the connection.
@@ -100,6 +101,9 @@ pub enum Timeout {
     Idle,
     /// A ping stayed unanswered, and nothing else came, for the idle timeout.
     KeepAlive,
+    /// There was something to send, and the socket took none of it for the
+    /// [write-stall timeout](crate::Config::write_stall_timeout).
+    WriteStall,
 }
 
 impl fmt::Display for Timeout {
@@ -108,6 +112,7 @@ impl fmt::Display for Timeout {
             Self::Handshake => "the peer never sent its transport parameters",
             Self::Idle => "the connection was idle",
             Self::KeepAlive => "the peer answers no ping",
+            Self::WriteStall => "the peer reads nothing of what there is to send",
         })
     }
 }
@@ -240,8 +245,9 @@ pub enum SendDatagramError {
     /// The wire has no datagrams, or the peer takes none.
     #[error("the peer takes no datagrams")]
     UnsupportedByPeer,
-    /// The datagram is longer than the peer takes.
-    #[error("datagram is longer than the peer takes")]
+    /// The datagram is longer than the peer takes, or than one of this end's messages may be
+    /// ([`Config::max_message_sent`](crate::Config::max_message_sent)).
+    #[error("datagram is too large")]
     TooLarge,
     /// The connection has ended.
     #[error("connection lost: {0}")]

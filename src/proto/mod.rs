@@ -20,6 +20,7 @@ mod streams;
 mod timer;
 mod varint;
 mod wire;
+mod write_stall;
 
 pub use self::{
     code::{TransportError, TransportErrorCode},

@@ -205,7 +205,7 @@ async fn errors_have_the_kinds_that_io_knows() {
         assert_eq!(right.send().stopped().await.unwrap(), Some(VarInt::from_u32(4)));
         let error = right.write_u8(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{wire:?}");
-        assert_eq!(right.shutdown().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        right.shutdown().await.expect("it does no harm");
 
         let (mut left, mut right) = stream(&pair).await;
         pair.0.close(VarInt::from_u32(1), b"");

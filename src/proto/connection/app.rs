@@ -13,11 +13,18 @@ use crate::proto::{
 impl Connection {
     /// The next news for the application.
     pub fn poll(&mut self) -> Option<Event> {
-        self.events.pop()
+        let available = || self.streams.take_available().map(|dir| Event::Available { dir });
+        self.events.pop().or_else(available)
     }
 
-    /// Opens a stream; `Ok(None)` when the peer allows no more for now, and then [`Event::Available`]
-    /// follows.
+    /// Whether [`poll`](Self::poll) would return something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty() || self.streams.has_available()
+    }
+
+    /// Opens a stream; `Ok(None)` when the peer, or this end's own limit
+    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)), allows no more for now, and then
+    /// [`Event::Available`] follows.
     ///
     /// On the QMux wire the peer sees the stream with its first frame; on the js-ws wire at once.
     ///
@@ -41,8 +48,8 @@ impl Connection {
         }
     }
 
-    /// An application waits for the peer to allow more streams: the peer is told, once for each limit. Says
-    /// whether there is something to send now.
+    /// An application waits for the peer to allow more streams: the peer is told, once for each limit; nothing
+    /// where it waits at this end's own limit. Says whether there is something to send now.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
@@ -80,7 +87,8 @@ impl Connection {
         self.streams.recv_stream(id, self.end.as_ref())
     }
 
-    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    /// The largest datagram that the peer takes and this end [sends](crate::Config::max_message_sent), in bytes;
+    /// `None` when the peer takes none.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
@@ -158,7 +166,7 @@ impl Connection {
             blocked_by_stream_credit: self.streams.blocked_by_stream.total(now),
             blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
             blocked_by_socket: self.blocked_by_socket.total(now),
-            send_buffered: self.streams.send_buffered as u64,
+            send_buffered: self.streams.send_budget.bytes() as u64,
             window_growth: self.streams.window_growth(),
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,

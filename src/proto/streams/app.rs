@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
-use super::{Streams, send::ResetBy};
+use super::{
+    Streams,
+    held::{Held, Piece},
+    send::ResetBy,
+};
 use crate::proto::{
     ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, ResetAtError,
     SendStreamStats, StreamId, VarInt, WriteError,
 };
 
 impl Streams {
-    /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told.
+    /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told, or at this end's own.
     pub(in crate::proto) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
@@ -24,7 +28,7 @@ impl Streams {
         Ok(Some(id))
     }
 
-    /// How many more streams the peer lets this end open.
+    /// How many more streams the peer, and this end's own limit, let this end open.
     pub(in crate::proto) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional {
             return Err(OpenError::Unsupported);
@@ -32,9 +36,21 @@ impl Streams {
         if self.draining {
             return Err(OpenError::ShuttingDown);
         }
-        let side = self.side;
+        let (side, max_local) = (self.side, self.max_local);
         let count = self.counts.of(side, dir);
-        Ok(count.limit - count.opened)
+        let own = max_local.saturating_sub(count.live);
+        count.capped |= own == 0;
+        Ok(own.min(count.limit - count.opened))
+    }
+
+    /// Own streams have ended where this end's own limit had kept others from being opened.
+    pub(in crate::proto) fn has_available(&self) -> bool {
+        self.available.contains(&true)
+    }
+
+    /// The next kind of which that is so, once.
+    pub(in crate::proto) fn take_available(&mut self) -> Option<Dir> {
+        Dir::ALL.into_iter().find(|&dir| std::mem::take(&mut self.available[dir as usize]))
     }
 
     /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
@@ -42,7 +58,8 @@ impl Streams {
         let side = self.side;
         let count = self.counts.of(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        if !self.caps.blocked_frames || !news {
+        // Where the peer allows more, it is this end's own limit that is waited at: none of the peer's business.
+        if !self.caps.blocked_frames || !news || count.opened < limit {
             return false;
         }
         count.reported = Some(limit);
@@ -101,16 +118,64 @@ impl SendStream<'_> {
     /// # Errors
     /// Those of [`write`](Self::write).
     pub fn room(&mut self) -> Result<usize, WriteError> {
+        let (_, room) = self.room_for(Piece::Bytes)?;
+        Ok(room)
+    }
+
+    /// Whether [`write_chunk`](Self::write_chunk) would take a chunk of `len` bytes now. If not,
+    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is room.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn takes_chunk(&mut self, len: usize) -> Result<bool, WriteError> {
+        let (key, room) = self.room_for(Piece::Whole(len))?;
+        if room == 0 {
+            self.wait_for_budget(key, len);
+        }
+        Ok(room > 0)
+    }
+
+    /// The half's key, if it can be written to.
+    fn writable(&mut self) -> Result<usize, WriteError> {
         if let Some(end) = self.end {
             return Err(WriteError::ConnectionLost(end.clone()));
         }
-        let limit = self.streams.send_buffer;
-        let Some(send) = self.streams.get(self.id).and_then(|stream| stream.send.as_mut()) else {
-            return Err(WriteError::ClosedStream);
-        };
-        let room = send.room(limit)?;
+        let &key = self.streams.keys.get(&self.id).ok_or(WriteError::ClosedStream)?;
+        let send = self.streams.slab[key].send.as_ref().ok_or(WriteError::ClosedStream)?;
+        send.check_writable()?;
+        Ok(key)
+    }
+
+    /// How many bytes of this there is room for, by the stream's own buffer and by the connection's budget.
+    fn room_for(&mut self, piece: Piece) -> Result<(usize, usize), WriteError> {
+        let key = self.writable()?;
+        let Streams { slab, send_budget, .. } = &mut *self.streams;
+        let send = slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
+        let held = send.held();
+        let limit = send_budget.limit(held, send.credit.left(), piece);
+        let room = limit.saturating_sub(held.bytes);
         send.waiting_for_room = room == 0;
-        Ok(room)
+        Ok((key, room))
+    }
+
+    /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one without
+    /// credit when it gets some: the others have to be let in as there is room.
+    fn wait_for_budget(&mut self, key: usize, len: usize) {
+        let streams = &mut *self.streams;
+        let stream = &mut streams.slab[key];
+        let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
+        if send.credit.left() == 0 {
+            // A peer that grants nothing before it has seen the stream would never see it.
+            let unseen = send.is_unseen() && self.id.initiator() == streams.side;
+            if unseen && !streams.caps.opens_with_credit {
+                streams.pend(key, |pending| pending.announce = true);
+            }
+        } else if !std::mem::replace(&mut send.queued_for_room, true)
+            && streams.send_budget.wait(self.id, len, streams.slab.len())
+        {
+            let Streams { slab, keys, send_budget, .. } = streams;
+            send_budget.forget_waiting(|id| keys.get(&id).is_some_and(|&key| slab.contains(key)));
+        }
     }
 
     /// Takes a copy of as many bytes as there is room for; 0 when there is none.
@@ -118,18 +183,20 @@ impl SendStream<'_> {
     /// # Errors
     /// [`WriteError`], with nothing taken.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        let taken = self.room()?.min(data.len());
-        self.add(taken, |send| send.push_slice(&data[..taken]));
+        let (key, room) = self.room_for(Piece::Bytes)?;
+        let taken = room.min(data.len());
+        self.add(key, taken, |send| send.push_slice(&data[..taken]));
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0. The buffer may
-    /// so hold more than its limit, by less than one chunk.
+    /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0, and
+    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is. The buffer may so hold more than
+    /// its limit, by less than one chunk.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
     pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        if self.room()? == 0 {
+        if !self.takes_chunk(data.len())? {
             return Ok(0);
         }
         let taken = data.len();
@@ -143,19 +210,20 @@ impl SendStream<'_> {
     /// # Errors
     /// [`WriteError`], and `data` is dropped.
     pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
-        self.room()?;
-        self.add(data.len(), |send| send.push_chunk(data));
+        let key = self.writable()?;
+        self.add(key, data.len(), |send| send.push_chunk(data));
         Ok(())
     }
 
-    fn add(&mut self, len: usize, push: impl FnOnce(&mut super::Send)) {
+    fn add(&mut self, key: usize, len: usize, push: impl FnOnce(&mut super::Send)) {
         if len == 0 {
             return;
         }
-        let Some(&key) = self.streams.keys.get(&self.id) else { return };
         let Some(send) = self.streams.slab[key].send.as_mut() else { return };
+        let before = send.held();
         push(send);
-        self.streams.send_buffered += len;
+        let after = send.held();
+        self.streams.send_budget.change(before, after);
         self.streams.schedule(key);
     }
 
@@ -186,12 +254,12 @@ impl SendStream<'_> {
         let Some(&key) = self.streams.keys.get(&self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.slab[key];
         let Some(send) = &mut stream.send else { return Err(ClosedStream) };
-        let dropped = send.buffered();
+        let before = send.held();
         send.reset(code, ResetBy::Application)?;
-        send.waiting_for_end = false;
+        (send.waiting_for_end, send.waiting_for_room) = (false, false);
         stream.ticket = None;
         stream.send_released = true;
-        self.streams.send_buffered -= dropped;
+        self.streams.send_budget.change(before, Held::default());
         self.streams.unblock(key);
         if !self.streams.ended {
             self.streams.pend(key, |pending| pending.reset = true);
@@ -217,11 +285,13 @@ impl SendStream<'_> {
         };
         let stream = &mut self.streams.slab[key];
         let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
-        let dropped = send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
-        send.waiting_for_end = false;
+        let before = send.held();
+        send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
+        (send.waiting_for_end, send.waiting_for_room) = (false, false);
         stream.send_released = true;
         let told = send.reset_if_sent();
-        self.streams.send_buffered -= dropped;
+        let after = send.held();
+        self.streams.send_budget.change(before, after);
         if told {
             stream.ticket = None;
             self.streams.unblock(key);

@@ -1,6 +1,8 @@
 //! Frames to the peer: what is pending first, then data in turns.
 
-use super::{Refusal, Send, Streams, limits::MaxStreamsDue, recv::RecvState, send::SendState};
+use super::{
+    Refusal, Send, Streams, held::Piece, limits::MaxStreamsDue, recv::RecvState, send::SendState,
+};
 use crate::proto::{Dir, Event, Frame, MessageBuf, VarInt, event::Events, wire::StreamHeader};
 
 /// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
@@ -41,7 +43,9 @@ impl Streams {
                 continue;
             }
             let Some(&key) = self.with_pending.front() else { break };
-            if !self.write_pending(key, out) {
+            self.write_pending(key, out);
+            // At once, and not when it is looked at next: what is over is not something to send.
+            if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
                 self.with_pending.pop_front();
                 if let Some(stream) = self.slab.get_mut(key) {
                     stream.pending.queued = false;
@@ -90,9 +94,9 @@ impl Streams {
         self.wire.encode(&frame, out);
     }
 
-    /// Writes one pending frame of a stream; `false` when there is none left.
-    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) -> bool {
-        let Some(stream) = self.slab.get_mut(key) else { return false };
+    /// Writes the next pending frame of a stream, if it is still to be said.
+    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) {
+        let Some(stream) = self.slab.get_mut(key) else { return };
         let id = stream.id;
         let pending = &mut stream.pending;
         let frame = if std::mem::take(&mut pending.credit) {
@@ -151,13 +155,12 @@ impl Streams {
                 .filter(|_| self.caps.blocked_frames)
                 .map(|limit| Frame::StreamDataBlocked { id, limit })
         } else {
-            return false;
+            None
         };
         if let Some(frame) = frame {
             self.abuse.control_sent();
             self.wire.encode(&frame, out);
         }
-        true
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
@@ -201,6 +204,7 @@ impl Streams {
                 break;
             }
         }
+        self.wake_waiting_for_budget(events);
         // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.
         if out.is_empty()
@@ -248,7 +252,7 @@ impl Streams {
         self.abuse.data_sent(len, send.buffered() > 0 && credit == len as u64);
         send.credit.take(len as u64);
         self.connection.take(len as u64);
-        self.send_buffered -= len;
+        self.send_budget.sent(len);
         self.unflushed |= self.caps.fin_after_flush && len > 0;
         if fin {
             send.fin_sent();
@@ -259,16 +263,32 @@ impl Streams {
         last
     }
 
-    /// Tells a waiting writer of room: not for each byte, but when half the buffer is free.
-    fn note_room(&mut self, key: usize, events: &mut Events) {
-        let Some(Some(send)) = self.slab.get_mut(key).map(|stream| stream.send.as_mut()) else {
-            return;
-        };
-        if send.waiting_for_room && send.buffered() <= self.send_buffer / 2 {
+    /// Tells a waiting writer of room: not for each byte, but when half of what the stream may hold is free.
+    pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
+        let Some(stream) = self.slab.get_mut(key) else { return };
+        let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
+        let held = send.held();
+        let limit = self.send_budget.limit(held, send.credit.left(), Piece::Bytes);
+        if held.bytes <= limit / 2 {
             send.waiting_for_room = false;
-            let id = self.slab[key].id;
-            events.push(Event::Writable { id });
+            events.push(Event::Writable { id: stream.id });
         }
+    }
+
+    /// Tells writers that wait for others to have sent. Each time that the others hold less, a message leaves:
+    /// their bytes, or a reset.
+    fn wake_waiting_for_budget(&mut self, events: &mut Events) {
+        let Self { send_budget, slab, keys, .. } = self;
+        send_budget.wake(|id| {
+            let send = keys.get(&id).and_then(|&key| slab.get_mut(key)?.send.as_mut());
+            let Some(send) = send else { return false };
+            send.queued_for_room = false;
+            let waits = std::mem::take(&mut send.waiting_for_room);
+            if waits {
+                events.push(Event::Writable { id });
+            }
+            waits
+        });
     }
 
     /// Tells whoever waits that the end of the stream, or its reset, has left.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Streams, recv::Ended, send::ResetBy};
+use super::{Refusal, Streams, held::Held, recv::Ended, send::ResetBy};
 use crate::proto::{
     Dir, Event, StreamId, TransportError, VarInt,
     abuse::{Load, MAX_REFUSALS},
@@ -223,7 +223,7 @@ impl Streams {
         let stream = &mut self.slab[key];
         let id = stream.id;
         let Some(send) = &mut stream.send else { return Ok(()) };
-        let dropped = send.buffered();
+        let before = send.held();
         let of_use = send.was_of_use();
         // What has ended already needs no answer: none would come to an end.
         if send.reset(code, ResetBy::Peer).is_err() {
@@ -235,7 +235,7 @@ impl Streams {
         if std::mem::take(&mut send.waiting_for_end) {
             events.push(Event::Ended { id });
         }
-        self.send_buffered -= dropped;
+        self.send_budget.change(before, Held::default());
         stream.given_up |= !of_use;
         stream.ticket = None;
         self.unblock(key);
@@ -252,9 +252,13 @@ impl Streams {
         let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
         self.charge(Load::Grant)?;
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
+        let before = send.held();
         if send.credit.add(credit)? {
+            let after = send.held();
+            self.send_budget.change(before, after);
             self.unblock(key);
             self.schedule(key);
+            self.note_room(key, events);
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ pub(super) struct Count {
     pub(super) closed: u64,
     /// The limit that the peer was last told of as too low.
     pub(super) reported: Option<u64>,
+    /// This end's own limit on its streams has been reached once: from then on the end of each is told.
+    pub(super) capped: bool,
 }
 
 /// A count's place: by who opens, and by direction.
@@ -59,7 +61,9 @@ impl Streams {
         let count = self.counts.of(id.initiator(), id.dir());
         count.live -= 1;
         count.closed += 1;
-        if !own && !self.draining {
+        if own {
+            self.available[id.dir() as usize] |= count.capped;
+        } else if !self.draining {
             self.grant_streams(id.dir());
         }
     }

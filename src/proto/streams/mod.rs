@@ -2,7 +2,7 @@
 //!
 //! - `send`, `recv`: the two halves' states
 //! - `credit`: how much may be sent; `tuning`: how much that is on a long path; `limits`: how many may be open
-//! - `buffer`: what waits
+//! - `buffer`: what waits; `held`: how much of it all streams together may hold to be sent
 //! - `schedule`: whose turn it is
 //! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
 
@@ -10,6 +10,7 @@ mod app;
 mod buffer;
 mod credit;
 mod egress;
+mod held;
 mod ingress;
 mod limits;
 mod recv;
@@ -26,6 +27,7 @@ pub use app::{RecvStream, SendEnd, SendStream};
 
 use self::{
     credit::{RecvCredit, SendCredit},
+    held::{Held, SendBudget},
     limits::Counts,
     recv::{Recv, WasRead},
     schedule::{Schedule, Ticket},
@@ -57,6 +59,16 @@ struct Pending {
     announce: bool,
 }
 
+impl Pending {
+    /// Whether all has been said.
+    fn is_empty(&self) -> bool {
+        let Self { queued: _, reset, stop, credit, fin_received, blocked, reset_answer, announce } =
+            self;
+        let flags = [reset, stop, credit, fin_received, blocked, announce];
+        reset_answer.is_none() && !flags.into_iter().any(|&flag| flag)
+    }
+}
+
 #[derive(Debug)]
 struct Stream {
     id: StreamId,
@@ -82,7 +94,8 @@ pub(super) struct Streams {
     peer: TransportParameters,
     stream_window: u64,
     max_concurrent: [u64; 2],
-    send_buffer: usize,
+    /// Streams of each kind that this end may have open, whatever the peer allows.
+    max_local: u64,
     slab: Slab<Stream>,
     keys: FxHashMap<StreamId, usize>,
     counts: Counts,
@@ -120,7 +133,9 @@ pub(super) struct Streams {
     /// Streams wait for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
-    pub(super) send_buffered: usize,
+    pub(super) send_budget: SendBudget,
+    /// An own stream has ended, of each kind, and this end's own limit had kept others from being opened.
+    available: [bool; 2],
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
 }
@@ -153,7 +168,7 @@ impl Streams {
             peer: TransportParameters::default(),
             stream_window: config.stream_window,
             max_concurrent,
-            send_buffer: config.send_buffer,
+            max_local: config.max_local_streams,
             slab: Slab::new(),
             keys: FxHashMap::default(),
             counts: Counts::default(),
@@ -175,7 +190,8 @@ impl Streams {
             now,
             blocked_by_stream: StopwatchSum::default(),
             blocked_by_connection: Stopwatch::default(),
-            send_buffered: 0,
+            send_budget: SendBudget::new(config.send_window, config.send_buffer),
+            available: [false; 2],
             in_flight: InFlight::default(),
         };
         for dir in Dir::ALL {
@@ -386,7 +402,8 @@ impl Streams {
                 self.abuse.stream_cancelled();
             }
         }
-        self.send_buffered -= stream.send.as_ref().map_or(0, Send::buffered);
+        let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
+        self.send_budget.change(held, Held::default());
         self.slab.remove(key);
         self.keys.remove(&id);
         self.count_closed(id);
@@ -417,7 +434,7 @@ impl Streams {
             self.slab.iter().map(|(_, stream)| stream).filter(|&stream| is_in_flight(stream));
         let mut streams: Vec<_> = streams.map(|stream| stream.id).collect();
         streams.sort_unstable();
-        InFlight { streams, unsent_bytes: self.send_buffered as u64 }
+        InFlight { streams, unsent_bytes: self.send_budget.bytes() as u64 }
     }
 
     /// The connection has ended: nothing more is sent, and what had come stays to be read.
@@ -431,7 +448,7 @@ impl Streams {
                 send.forget_unsent();
             }
         }
-        self.send_buffered = 0;
+        self.send_budget.clear();
         self.schedule.clear();
         self.starved.clear();
         self.with_pending.clear();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, credit::SendCredit};
+use super::{buffer::Buffer, credit::SendCredit, held::Held};
 use crate::proto::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is. What the socket has taken counts as acknowledged
@@ -40,6 +40,8 @@ pub(super) struct Send {
     pub(super) credit: SendCredit,
     /// The application found no room and waits to be told.
     pub(super) waiting_for_room: bool,
+    /// The stream stands in the queue of the send budget.
+    pub(super) queued_for_room: bool,
     /// The application waits to be told of the end.
     pub(super) waiting_for_end: bool,
     pub(super) priority: i32,
@@ -54,6 +56,7 @@ impl Send {
             buffer: Buffer::default(),
             credit: SendCredit::new(limit),
             waiting_for_room: false,
+            queued_for_room: false,
             waiting_for_end: false,
             priority: 0,
             blocked: Stopwatch::default(),
@@ -66,6 +69,13 @@ impl Send {
 
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// What the connection's budget counts.
+    pub(super) fn held(&self) -> Held {
+        let bytes = self.buffer.len();
+        let credit = usize::try_from(self.credit.left()).unwrap_or(usize::MAX);
+        Held { bytes, uncovered: bytes.saturating_sub(credit) }
     }
 
     pub(super) fn stats(&self, now: Duration) -> SendStreamStats {
@@ -98,10 +108,10 @@ impl Send {
         self.credit.used() == 0 && !self.is_done()
     }
 
-    /// How many bytes the application may add to a buffer of `limit`.
-    pub(super) fn room(&mut self, limit: usize) -> Result<usize, WriteError> {
+    /// Whether the application may still write.
+    pub(super) fn check_writable(&self) -> Result<(), WriteError> {
         match self.state {
-            SendState::Ready => Ok(limit.saturating_sub(self.buffer.len())),
+            SendState::Ready => Ok(()),
             SendState::Reset { code, by: ResetBy::Peer, .. } => Err(WriteError::Stopped(code)),
             _ => Err(WriteError::ClosedStream),
         }
@@ -160,22 +170,22 @@ impl Send {
     }
 
     /// Gives the stream up behind its first `reliable_size` bytes, or behind all that were written if they are
-    /// fewer. Returns how many bytes will not be sent.
+    /// fewer.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,
         reliable_size: u64,
-    ) -> Result<usize, ClosedStream> {
+    ) -> Result<(), ClosedStream> {
         if !matches!(self.state, SendState::Ready | SendState::Finishing) {
             return Err(ClosedStream);
         }
-        let (sent, before) = (self.credit.used(), self.buffer.len());
+        let sent = self.credit.used();
         let keep = reliable_size.saturating_sub(sent);
         self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
         let reliable_size = reliable_size.min(sent + self.buffer.len() as u64);
         self.state = SendState::ResettingAt { code, reliable_size };
         self.reset_if_sent();
-        Ok(before - self.buffer.len())
+        Ok(())
     }
 
     /// Whether all that was to be sent before a reset has been sent now, so that the peer is to be told.

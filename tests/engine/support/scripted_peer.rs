@@ -96,6 +96,11 @@ impl ScriptedPeer {
         })
     }
 
+    /// How long the message was that was said last.
+    pub(crate) fn last_len(&self) -> usize {
+        self.out.len()
+    }
+
     /// All that the engine has to say.
     pub(crate) fn said(&mut self) -> Vec<Said> {
         std::iter::from_fn(|| self.said_next()).collect()

@@ -1,0 +1,56 @@
+//! How long the socket may take nothing while there is something to send (SPEC.md C-78).
+
+use std::time::Duration;
+
+/// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine, a
+/// page in the background): the socket may have had room that nobody looked for.
+const OWN_STALL: Duration = Duration::from_secs(1);
+
+/// The clock of one connection. It runs while the socket is full and there is something to send.
+#[derive(Debug)]
+pub(super) struct WriteStall {
+    timeout: Option<Duration>,
+    /// Since when the socket has taken nothing.
+    since: Option<Duration>,
+    /// This end has slept through the deadline once in this stall. A node that is late for good would otherwise
+    /// never get rid of such a peer.
+    forgiven: bool,
+}
+
+impl WriteStall {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, since: None, forgiven: false }
+    }
+
+    /// Whether the clock is to run and does not.
+    pub(super) fn stands(&self) -> bool {
+        self.timeout.is_some() && self.since.is_none()
+    }
+
+    /// The socket takes nothing.
+    pub(super) fn on_full(&mut self, now: Duration) {
+        self.since.get_or_insert(now);
+    }
+
+    /// The socket takes a message, or there is none to take.
+    pub(super) fn on_taken(&mut self) {
+        (self.since, self.forgiven) = (None, false);
+    }
+
+    /// When the peer has had its time; `None` while the clock stands, or where no clock can tell.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.since?.checked_add(self.timeout?)
+    }
+
+    /// Whether the peer has had its time. The first deadline that this end missed itself begins anew.
+    pub(super) fn is_over(&mut self, now: Duration) -> bool {
+        let Some(late) = self.deadline().and_then(|deadline| now.checked_sub(deadline)) else {
+            return false;
+        };
+        if late < OWN_STALL || self.forgiven {
+            return true;
+        }
+        (self.since, self.forgiven) = (Some(now), true);
+        false
+    }
+}
