@@ -109,6 +109,8 @@ pub mod hyper;
 mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
+#[cfg(feature = "tokio")]
+mod openers;
 pub mod proto;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;

@@ -16,6 +16,7 @@ mod parameters;
 mod properties;
 mod reset_at;
 mod scheduling;
+mod starving;
 mod streams;
 mod timers;
 mod violations;

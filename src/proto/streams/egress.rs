@@ -21,7 +21,7 @@ impl Streams {
     pub(in crate::proto) fn has_something_to_send(&self) -> bool {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
-            || !self.schedule.is_empty()
+            || self.next_priority().is_some()
             || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
             || self.streams_blocked.iter().any(Option::is_some)
             || self.data_blocked.is_some()
@@ -64,7 +64,7 @@ impl Streams {
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
         let due = self.max_streams_due(dir);
-        let company = !out.is_empty() || !self.schedule.is_empty();
+        let company = !out.is_empty() || self.next_priority().is_some();
         if due == MaxStreamsDue::Now || (due == MaxStreamsDue::WithOthers && company) {
             let count = self.counts.of(!self.side, dir);
             (count.told, count.wanted) = (count.limit, false);
@@ -169,19 +169,16 @@ impl Streams {
     ) {
         let one = !self.caps.many_frames_per_message;
         while out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
-            let Some((key, ticket)) = self.schedule.pop() else { break };
+            let Some((key, ticket)) = self.next_turn() else { break };
+            let next = self.next_priority();
             let Some(stream) = self.slab.get_mut(key) else { continue };
             if stream.ticket != Some(ticket) {
                 continue;
             }
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
-                self.starved.push((key, ticket));
-                self.blocked_by_connection.start(self.now);
+                self.starved.push(key, ticket, send.priority);
                 self.forget_void_tickets();
-                if self.caps.blocked_frames {
-                    self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
-                }
                 continue;
             }
             stream.ticket = None;
@@ -190,7 +187,7 @@ impl Streams {
                 self.schedule(key);
                 break;
             }
-            let alone = self.schedule.next_priority() != Some(send.priority);
+            let alone = next != Some(send.priority);
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
             self.note_room(key, events);
@@ -201,6 +198,7 @@ impl Streams {
                 break;
             }
         }
+        self.note_starved();
         // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.
         if out.is_empty()
@@ -230,7 +228,9 @@ impl Streams {
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
-        let last = self.schedule.is_empty() || wanted >= room.saturating_sub(short + 8);
+        let others = !self.schedule.is_empty()
+            || (!self.starved.is_empty() && self.connection.left() > wanted as u64);
+        let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
         let finishing = send.state() == SendState::Finishing && len == send.buffered();

@@ -278,15 +278,8 @@ impl Streams {
     pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         self.charge(Load::Grant)?;
         if self.connection.add(Credit::Total(total))? {
+            // Who waits for it stays where it is, and takes it in its turn (C-85).
             self.blocked_by_connection.stop(self.now);
-            for (key, ticket) in std::mem::take(&mut self.starved) {
-                if let Some(stream) = self.slab.get_mut(key)
-                    && stream.ticket == Some(ticket)
-                {
-                    stream.ticket = None;
-                    self.schedule(key);
-                }
-            }
         }
         Ok(())
     }

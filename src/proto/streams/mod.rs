@@ -19,7 +19,6 @@ mod tuning;
 
 use std::{collections::VecDeque, time::Duration};
 
-use rustc_hash::FxHashMap;
 use slab::Slab;
 
 pub use app::{RecvStream, SendEnd, SendStream};
@@ -28,7 +27,7 @@ use self::{
     credit::{RecvCredit, SendCredit},
     limits::Counts,
     recv::{Recv, WasRead},
-    schedule::{Schedule, Ticket},
+    schedule::{Schedule, Ticket, Tickets},
     send::Send,
     tuning::Tuning,
 };
@@ -38,6 +37,7 @@ use super::{
     event::Events,
     params::TransportParameters,
     stats::{InFlight, Stopwatch, StopwatchSum},
+    stream_map::StreamMap,
 };
 use crate::Config;
 
@@ -84,17 +84,19 @@ pub(super) struct Streams {
     max_concurrent: [u64; 2],
     send_buffer: usize,
     slab: Slab<Stream>,
-    keys: FxHashMap<StreamId, usize>,
+    keys: StreamMap<usize>,
     counts: Counts,
     tuning: Tuning,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
     /// Streams with something in `pending`; each at most once.
     with_pending: VecDeque<usize>,
+    tickets: Tickets,
+    /// Streams that have something to send and may, as far as they know.
     schedule: Schedule,
-    /// Streams with data and credit of their own that wait for credit of the connection; bounded as
-    /// `schedule` is.
-    starved: Vec<(usize, Ticket)>,
+    /// Streams with data and credit of their own that were found to need credit of the connection when there was
+    /// none. They stay until it is their turn and there is some.
+    starved: Schedule,
     /// What the peer lets all streams send together.
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
@@ -136,6 +138,11 @@ struct Refusal {
 /// Room for so many streams is kept when there are none.
 const SPARE_STREAMS: usize = 64;
 
+/// Whether an entry of a queue is still its stream's.
+fn is_live(slab: &Slab<Stream>, key: usize, ticket: Ticket) -> bool {
+    slab.get(key).is_some_and(|stream| stream.ticket == Some(ticket))
+}
+
 /// So many void entries are not worth a look through the queues.
 const SPARE_TICKETS: usize = 64;
 
@@ -155,13 +162,14 @@ impl Streams {
             max_concurrent,
             send_buffer: config.send_buffer,
             slab: Slab::new(),
-            keys: FxHashMap::default(),
+            keys: StreamMap::default(),
             counts: Counts::default(),
             tuning: Tuning::new(config, &caps),
             unaccepted: Default::default(),
             with_pending: VecDeque::new(),
+            tickets: Tickets::default(),
             schedule: Schedule::default(),
-            starved: Vec::new(),
+            starved: Schedule::default(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
@@ -321,7 +329,9 @@ impl Streams {
             return;
         }
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
-            stream.ticket = Some(self.schedule.push(key, send.priority));
+            let ticket = self.tickets.next();
+            stream.ticket = Some(ticket);
+            self.schedule.push(key, ticket, send.priority);
             self.forget_void_tickets();
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
@@ -340,14 +350,44 @@ impl Streams {
     fn forget_void_tickets(&mut self) {
         let most = 2 * self.slab.len() + SPARE_TICKETS;
         let slab = &self.slab;
-        let live = |key, ticket| {
-            slab.get(key).is_some_and(|stream: &Stream| stream.ticket == Some(ticket))
-        };
-        if self.schedule.len() > most {
-            self.schedule.retain(live);
+        for queue in [&mut self.schedule, &mut self.starved] {
+            if queue.len() > most {
+                queue.retain(|key, ticket| is_live(slab, key, ticket));
+            }
         }
-        if self.starved.len() > most {
-            self.starved.retain(|&(key, ticket)| live(key, ticket));
+    }
+
+    /// Takes the stream whose turn it is. One that starves has waited longer than another of its priority.
+    fn next_turn(&mut self) -> Option<(usize, Ticket)> {
+        match self.connection.left() > 0
+            && self.starved.next_priority() >= self.schedule.next_priority()
+        {
+            true => self.starved.pop(),
+            false => self.schedule.pop(),
+        }
+    }
+
+    /// The priority of the stream whose turn comes next; `None` when nothing can be sent.
+    fn next_priority(&self) -> Option<i32> {
+        let starved = self.starved.next_priority().filter(|_| self.connection.left() > 0);
+        self.schedule.next_priority().max(starved)
+    }
+
+    /// Whether a stream keeps its turn only for want of the connection's credit. If so, the peer is told, once for
+    /// each limit.
+    fn note_starved(&mut self) {
+        if self.connection.left() > 0 {
+            return;
+        }
+        let slab = &self.slab;
+        self.starved.forget_void_first(|key, ticket| is_live(slab, key, ticket));
+        if self.starved.is_empty() {
+            self.blocked_by_connection.stop(self.now);
+            return;
+        }
+        self.blocked_by_connection.start(self.now);
+        if self.caps.blocked_frames {
+            self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
         }
     }
 
@@ -393,7 +433,6 @@ impl Streams {
         if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
             // After a burst of streams their memory goes back.
             self.slab.shrink_to_fit();
-            self.keys.shrink_to_fit();
         }
     }
 
@@ -441,3 +480,6 @@ impl Streams {
         keys.into_iter().for_each(|key| self.reap(key));
     }
 }
+
+#[cfg(test)]
+mod work;
