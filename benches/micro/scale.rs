@@ -167,7 +167,7 @@ fn starved(streams: u64) -> Hand {
 
 /// A server with streams whose readers have found nothing, and wait.
 fn with_readers(streams: u64) -> Hand {
-    let mut hand = Hand::new(Wire::QMux, Side::Server, 1);
+    let mut hand = Hand::new(Wire::QMux, Side::Server, streams);
     bytes_of(0..streams, 0).into_iter().for_each(|message| hand.send(message));
     while let Some(id) = hand.engine.accept(Dir::Bi) {
         crate::engines::read(&mut hand.engine, id);

@@ -8,6 +8,7 @@ mod codec;
 mod datagrams;
 mod faults;
 mod flow_control;
+mod honest;
 mod jsws_wire;
 mod limits;
 mod no_pause;

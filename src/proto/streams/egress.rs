@@ -115,12 +115,9 @@ impl Streams {
             })
             .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
-            let fresh = stream.send.as_ref().is_some_and(|send| send.is_unseen());
-            fresh.then(|| Frame::Stream {
-                id,
-                offset: Some(0),
-                data: Default::default(),
-                fin: false,
+            stream.send.as_mut().filter(|send| send.is_unseen()).map(|send| {
+                send.announced = true;
+                Frame::Stream { id, offset: Some(0), data: Default::default(), fin: false }
             })
         } else if std::mem::take(&mut pending.stop) {
             match stream.recv.as_ref().map(|recv| recv.state()) {
@@ -245,7 +242,7 @@ impl Streams {
             left -= chunk.len();
             out.put_chunk(chunk);
         }
-        self.abuse.data_sent(len, send.buffered() > 0 && credit == len as u64);
+        let cut = send.buffered() > 0 && credit == len as u64;
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_buffered -= len;
@@ -256,6 +253,7 @@ impl Streams {
         if send.reset_if_sent() {
             self.pend(key, |pending| pending.reset = true);
         }
+        self.abuse.data_sent(len, cut, self.declared_window(id));
         last
     }
 

@@ -302,6 +302,15 @@ impl Streams {
         }
     }
 
+    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0 where it declares
+    /// none, as one that begins with grants.
+    fn declared_window(&self, id: StreamId) -> u64 {
+        match (self.initial_send_limit(id), self.peer.initial_max_data) {
+            (stream, 0) => stream,
+            (stream, all) => stream.min(all),
+        }
+    }
+
     /// The credit that our parameters gave to a new stream.
     fn initial_recv_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
@@ -422,7 +431,7 @@ impl Streams {
             let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
             if answered || read == WasRead::Whole {
                 self.abuse.stream_served();
-            } else if stream.given_up && read == WasRead::Nothing {
+            } else if id.dir() == Dir::Bi && stream.given_up && read == WasRead::Nothing {
                 self.abuse.stream_cancelled();
             }
         }
