@@ -138,8 +138,8 @@ impl Config {
         self
     }
 
-    /// Streams of the peer's that it may reset or stop in a second before it was sent anything on them and before
-    /// anything of them was read; `None` for any number. Default 100.
+    /// Bidirectional streams of the peer's that it may reset or stop in a second before it was sent anything on them and
+    /// before anything of them was read; `None` for any number. Default 100.
     ///
     /// Past it the connection closes with
     /// [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody

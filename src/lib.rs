@@ -110,6 +110,8 @@ mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
 mod memory_bound;
+#[cfg(feature = "tokio")]
+mod openers;
 pub mod proto;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;

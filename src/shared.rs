@@ -1,7 +1,6 @@
 //! What the handles and the driver of one connection share: the engine, and who waits for what.
 
 use std::{
-    collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
@@ -10,12 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
-    proto::{Connection, ConnectionError, Event, SendEnd},
+    openers::Openers,
+    proto::{Connection, ConnectionError, Event, SendEnd, stream_map::StreamMap},
     runtime::Instant,
     sync::{AtomicUsize, Mutex, MutexGuard},
     trace,
@@ -67,9 +66,9 @@ pub(crate) struct State {
     socket_is_full: bool,
     /// The latest time that the engine was told.
     latest: Duration,
-    pub(crate) readers: FxHashMap<StreamId, Waker>,
-    pub(crate) writers: FxHashMap<StreamId, Waker>,
-    pub(crate) ends: FxHashMap<StreamId, Arc<EndWatch>>,
+    pub(crate) readers: StreamMap<Waker>,
+    pub(crate) writers: StreamMap<Waker>,
+    pub(crate) ends: StreamMap<Arc<EndWatch>>,
     pub(crate) openers: [Openers; 2],
     pub(crate) finished: bool,
     /// What the socket last said of its path.
@@ -95,9 +94,9 @@ impl Shared {
                 driver: None,
                 socket_is_full: false,
                 latest: Duration::ZERO,
-                readers: FxHashMap::default(),
-                writers: FxHashMap::default(),
-                ends: FxHashMap::default(),
+                readers: StreamMap::default(),
+                writers: StreamMap::default(),
+                ends: StreamMap::default(),
                 openers: Default::default(),
                 finished: false,
                 socket_rtt: None,
@@ -168,12 +167,12 @@ impl Shared {
 
     /// The connection has ended, which everybody learns at once.
     pub(crate) fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
-        wakers.extend(state.readers.drain().map(|(_, waker)| waker));
-        wakers.extend(state.writers.drain().map(|(_, waker)| waker));
-        let ends: Vec<_> = state.ends.keys().copied().collect();
+        wakers.extend(state.readers.drain());
+        wakers.extend(state.writers.drain());
+        let ends: Vec<_> = state.ends.ids().collect();
         ends.into_iter().for_each(|id| state.tell_end(id));
         for openers in &mut state.openers {
-            wakers.extend(openers.wakers());
+            openers.wake(u64::MAX, wakers);
         }
         let everybody = [&self.established, &self.datagram_received, &self.datagrams_unblocked];
         everybody.into_iter().chain(&self.opened).for_each(Notify::notify_waiters);
@@ -190,7 +189,7 @@ impl Shared {
         trace::event!(self, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
         for openers in &mut state.openers {
-            wakers.extend(openers.wakers());
+            openers.wake(u64::MAX, &mut wakers);
         }
         self.dispatch(&mut state, &mut wakers);
         wakers.extend(state.driver.take());
@@ -278,7 +277,11 @@ impl State {
     pub(crate) fn watch_end(&mut self, id: StreamId) -> Arc<EndWatch> {
         match self.poll_end(id) {
             Some(outcome) => Arc::new(EndWatch { outcome: outcome.into(), ..EndWatch::default() }),
-            None => self.ends.entry(id).or_default().clone(),
+            None => {
+                let end = self.ends.get(&id).cloned().unwrap_or_default();
+                self.ends.insert(id, end.clone());
+                end
+            }
         }
     }
 
@@ -312,13 +315,11 @@ impl State {
     /// the driver for it is the caller's.
     pub(crate) fn wake_openers(&mut self, dir: Dir, wakers: &mut Vec<Waker>) {
         let openable = self.engine.openable(dir).unwrap_or(u64::MAX);
-        let openable = usize::try_from(openable).unwrap_or(usize::MAX);
-        let openers = &mut self.openers[dir as usize].0;
+        let openers = &mut self.openers[dir as usize];
+        openers.wake(openable, wakers);
         if openable == 0 && !openers.is_empty() {
             self.engine.report_streams_blocked(dir);
         }
-        let waiting = openers.iter_mut().take(openable);
-        wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
     }
 
     pub(crate) fn end_of(&self) -> Option<ConnectionError> {
@@ -346,43 +347,6 @@ impl EndWatch {
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         self.outcome.get().cloned()
-    }
-}
-
-/// Those who wait to open a stream of one kind, in the order in which they came.
-#[derive(Debug, Default)]
-pub(crate) struct Openers(VecDeque<(u64, Option<Waker>)>);
-
-impl Openers {
-    /// Whether `ticket`, or a newcomer without one, is among the first `openable`.
-    pub(crate) fn may_open(&self, ticket: Option<u64>, openable: u64) -> bool {
-        let ahead = match ticket {
-            Some(ticket) => self.0.iter().take_while(|(other, _)| *other != ticket).count(),
-            None => self.0.len(),
-        };
-        (ahead as u64) < openable
-    }
-
-    /// Waits at the end of the queue, or stays where `ticket` is. Returns the waker that it waited with before.
-    pub(crate) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
-        if let Some(place) = self.0.iter_mut().find(|(other, _)| Some(*other) == *ticket) {
-            return place.1.replace(waker.clone());
-        }
-        let next = self.0.back().map_or(0, |(last, _)| last + 1);
-        *ticket = Some(next);
-        self.0.push_back((next, Some(waker.clone())));
-        None
-    }
-
-    /// Everybody.
-    fn wakers(&mut self) -> impl Iterator<Item = Waker> {
-        self.0.iter_mut().filter_map(|(_, waker)| waker.take())
-    }
-
-    /// Gives the place up, and the waker that it waited with.
-    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
-        let at = self.0.iter().position(|(other, _)| *other == ticket)?;
-        self.0.remove(at)?.1
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn benches(c: &mut Criterion) {
 }
 
 /// A stream for one question of 64 bytes and its answer.
-fn ask(engines: &mut Engines) {
+pub(crate) fn ask(engines: &mut Engines) {
     const BYTES: [u8; 64] = [7; 64];
     let Engines { client, .. } = engines;
     let id = client.open(Dir::Bi).expect("it lives").expect("the limit permits");

@@ -1,4 +1,4 @@
-//! What the parts cost on their own: `cargo bench`, in two minutes.
+//! What the parts cost on their own: `cargo bench`, in four minutes.
 //!
 //! Absolute figures are of one machine and one day. `cargo bench -- --save-baseline before` keeps them, and
 //! `cargo bench -- --baseline before` compares.
@@ -8,6 +8,7 @@ mod driver;
 mod engine;
 mod engines;
 mod framing;
+mod scale;
 mod scheduler;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ fn config() -> Criterion {
 criterion_group! {
     name = parts;
     config = config();
-    targets = codec::benches, scheduler::benches, engine::benches, framing::benches, driver::benches
+    targets = codec::benches, scheduler::benches, engine::benches, framing::benches, driver::benches,
+        scale::benches
 }
 criterion_main!(parts);

@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 #[allow(dead_code, reason = "what only the engine needs")]
 mod schedule;
 
-use schedule::Schedule;
+use schedule::{Schedule, Tickets};
 
 const STREAMS: [usize; 3] = [1, 100, 10_000];
 const PRIORITIES: i32 = 8;
@@ -15,29 +15,40 @@ const PRIORITIES: i32 = 8;
 pub(crate) fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("scheduler");
     for streams in STREAMS {
-        let filled = |priority: fn(usize) -> i32| {
+        let mut tickets = Tickets::default();
+        let mut filled = |priority: fn(usize) -> i32| {
             let mut schedule = Schedule::default();
             for key in 0..streams {
-                schedule.push(key, priority(key));
+                schedule.push(key, tickets.next(), priority(key));
             }
             schedule
         };
         // A turn is over, and the stream has more to send.
         group.throughput(Throughput::Elements(1));
         let mut schedule = filled(|_| 0);
+        let mut each = filled(|key| key as i32);
+        let mut eight = filled(|key| key as i32 % PRIORITIES);
         group.bench_function(BenchmarkId::new("pop and push", streams), |b| {
             b.iter(|| {
                 let (key, _) = schedule.pop().expect("a stream");
-                schedule.push(key, 0)
+                schedule.push(key, tickets.next(), 0);
             });
         });
-        let mut schedule = filled(|key| key as i32 % PRIORITIES);
         let mut turn = 0;
         group.bench_function(BenchmarkId::new("pop and push, 8 priorities", streams), |b| {
             b.iter(|| {
-                let (key, _) = schedule.pop().expect("a stream");
+                let (key, _) = eight.pop().expect("a stream");
                 turn = (turn + 1) % PRIORITIES;
-                schedule.push(key, turn)
+                eight.push(key, tickets.next(), turn);
+            });
+        });
+        // A turn is over, and the stream goes behind all others: as a deadline would have it.
+        let mut last = 0;
+        group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
+            b.iter(|| {
+                let (key, _) = each.pop().expect("a stream");
+                last -= 1;
+                each.push(key, tickets.next(), last);
             });
         });
         // From nothing to nothing: all streams have a message's worth.
@@ -46,7 +57,7 @@ pub(crate) fn benches(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("push all, pop all", streams), |b| {
             b.iter(|| {
                 for key in 0..streams {
-                    schedule.push(key, 0);
+                    schedule.push(key, tickets.next(), 0);
                 }
                 while schedule.pop().is_some() {}
             });

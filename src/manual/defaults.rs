@@ -60,10 +60,10 @@
 //! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
 //! that is not used. [`set_max_concurrent_bi_streams`] and its sibling change them on a live connection.
 //!
-//! **[`cancelled_streams_per_second`]** is how many streams the *peer* may open and give up before anything of them was
-//! read or answered, beside a burst and beside what it lets be served: past that the connection closes, for it would have
-//! the application run as fast as it can ask. Calls that were read and then run into a deadline do not count; people
-//! stay far below it. Higher or `None` between servers of one's own that ask several and take the first answer. The other
+//! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and give up before anything of them
+//! was read or answered, beside a burst and beside what it lets be served: past that the connection closes, for it would have
+//! the application run as fast as it can ask. Calls that were read and then run into a deadline do not count, nor do
+//! unidirectional streams, which senders of media give up as stale; people stay far below it. Higher or `None` between servers of one's own that ask several and take the first answer. The other
 //! budgets for abuse are no settings; [`threats`](super::threats) has them all.
 //!
 //! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.

@@ -13,18 +13,20 @@
 //!
 //! | budget | at once | each second | and with useful work |
 //! |---|---|---|---|
-//! | streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
+//! | bidirectional streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
 //! | streams refused at our limit (js-ws) | 10000 | 1000 | 1 a frame |
-//! | grants | 10000, and 2 a stream | 10000 | as stream data was sent |
+//! | grants | 10000, and 2 a stream | 10000 | as stream data was sent, and for a peer whose windows are small as often as it must grant |
 //! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
 //! | pings of both kinds, and pongs that nobody asked for | 1000 | 100 | 1 a frame |
-//! | frames without effect | 1000 | 100 | 1 a frame |
+//! | frames without effect | 1000, and 2 a stream | 100 | 1 a frame |
 //! | frames of ended streams | 10000, and 2 a stream | 1000 | 1 a frame, 2 for each of ours |
 //! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
 //!
 //! So a peer that does something useful meets none of them at any speed, and a peer that is slow meets none
 //! in any time: a client that cancels four of five calls, or runs into its deadlines on all of them, one that writes or reads
-//! single bytes, traffic that is shaped by padding, a ping beside each message. The budgets are far from what each costs: what comes back in a second is about a
+//! single bytes, windows of one byte, a sender of media that gives up nearly all of its streams as stale, a page that gives
+//! up ten thousand streams as it closes, traffic that is shaped by padding, a ping beside each message
+//! (`engine/honest.rs`). The budgets are far from what each costs: what comes back in a second is about a
 //! hundredth of a core at most, so a peer that stays within all of them is a peer that one can have thousands of.
 //!
 //! Past a budget the connection closes with
@@ -43,10 +45,12 @@
 //! | streams that nobody accepts | they count against the limit (C-9, J-31) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR, refusal (J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
 //! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
-//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection` |
+//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use` |
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
 //! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
+//! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `proto/stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
+//! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `proto/streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
 //! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
 //!
 //! # Frames and messages

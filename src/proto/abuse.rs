@@ -19,7 +19,7 @@ pub(super) const MAX_REFUSALS: usize = 1_024;
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Load {
-    /// A stream that the peer opened and gave up, and of which nothing was read or answered.
+    /// A stream of both directions that the peer opened and gave up, and of which nothing was read or answered.
     Cancelled,
     /// A stream that the peer opened past a limit that it cannot know, and that had to be refused.
     Refused,
@@ -66,7 +66,8 @@ const ANSWERS: u64 = 2;
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
 /// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
-/// that a tick of the application's has used up its credit, that it is stopped. A stream costs more memory than this.
+/// that a tick of the application's has used up its credit, that it is stopped, or reset behind its end as a page closes. A
+/// stream costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
 /// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
@@ -87,6 +88,14 @@ const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 /// read, read by read, a grant for each byte is the wire's own way.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
+/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So where
+/// the window that the peer has declared is small, its grants have to be small too, and no choice of ours makes them
+/// larger. It gains nothing by declaring one: what it may have on the way is then as little, each part of it costs the
+/// peer a frame as it costs us one, and neither has to look at any other stream for it (C-85). Whoever sends us streams in
+/// frames of single bytes, which no budget counts, has us do as much for the same frames. A frame that is longer than
+/// the declared window shows that the true one is larger, and counts by its bytes.
+const PARTS_OF_A_WINDOW: u64 = 8;
+
 /// A reader of single bytes grants as often as it reads; more than this each second it cannot do by mistake. It
 /// costs a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
@@ -97,7 +106,7 @@ impl Load {
     fn budget(self) -> Budget {
         let budget = |name, (burst, per_second), earned| {
             let for_each_stream = match self {
-                Self::Grant | Self::Blocked | Self::Late => FOR_EACH_STREAM,
+                Self::Grant | Self::Blocked | Self::Empty | Self::Late => FOR_EACH_STREAM,
                 _ => 0,
             };
             Budget { name, burst, for_each_stream, per_second, earned }
@@ -110,7 +119,7 @@ impl Load {
             // A refusal makes us send, so what we sent does not count here.
             Self::Refused => budget("refused streams", IN_FLIGHT, |work| work.received),
             Self::Grant => {
-                budget("grants", GRANTS, |work| work.grants + work.bytes_sent / BYTES_FOR_A_GRANT)
+                budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
             // One for each limit reached: each limit was a frame of ours, and is used up by frames of the peer's.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
@@ -138,8 +147,8 @@ struct Work {
     served: u64,
     /// How many grants the streams and frames were worth.
     grants: u64,
-    /// Bytes of stream data that left.
-    bytes_sent: u64,
+    /// Bytes of stream data that left, each as often as grants must be smaller than usual.
+    grant_bytes: u64,
 }
 
 /// What has been spent of one budget.
@@ -208,7 +217,8 @@ impl Abuse {
     }
 
     /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether there were too
-    /// many is looked at when it opens the next.
+    /// many is looked at when it opens the next. Of one direction there are none: nothing is to be answered on it, so
+    /// that nothing but its accept can have begun when nothing was read, which an empty stream costs as well.
     pub(super) fn stream_cancelled(&mut self) {
         self.spend(Load::Cancelled, 1);
     }
@@ -218,15 +228,19 @@ impl Abuse {
         self.work.sent += 1;
     }
 
-    /// A frame of data left, `cut` short by the stream's credit or not: a peer that grants single bytes has made
-    /// it send single bytes, and that earns nothing.
-    pub(super) fn data_sent(&mut self, bytes: usize, cut: bool) {
+    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this window, or none (0).
+    pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
+        let bytes = bytes as u64;
         self.work.sent += 1;
-        self.work.bytes_sent += bytes as u64;
         self.work.grants += match self.grants_by_read {
-            true => bytes as u64,
+            true => bytes,
             false => u64::from(!cut),
         };
+        let part = match (1..BYTES_FOR_A_GRANT * PARTS_OF_A_WINDOW).contains(&window) {
+            true if bytes <= window => (window / PARTS_OF_A_WINDOW).max(1),
+            _ => BYTES_FOR_A_GRANT,
+        };
+        self.work.grant_bytes += bytes * BYTES_FOR_A_GRANT / part;
     }
 
     fn spend(&mut self, load: Load, amount: u64) {
@@ -349,7 +363,7 @@ mod tests {
         let mut abuse = Abuse::new(None, false, Duration::ZERO);
         (1..=100_000).for_each(|open| abuse.stream_opened(open));
         (0..100_000).for_each(|_| abuse.useful_frame());
-        for load in [Load::Grant, Load::Blocked, Load::Late] {
+        for load in [Load::Grant, Load::Blocked, Load::Empty, Load::Late] {
             // More than twice, even: what was done before counts once.
             let said = burst(&mut abuse, load, Duration::ZERO);
             assert!(said >= 200_000, "{load:?}: {said}");
@@ -361,9 +375,30 @@ mod tests {
     fn grants_come_back_for_each_64_bytes_however_they_were_cut() {
         let mut abuse = Abuse::new(None, false, Duration::ZERO);
         assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
-        (0..128).for_each(|_| abuse.data_sent(63, true));
+        (0..128).for_each(|_| abuse.data_sent(63, true, 0));
         let again = burst(&mut abuse, Load::Grant, Duration::ZERO);
         assert!((125..=126).contains(&again), "{again}");
+    }
+
+    #[test]
+    fn grants_come_back_for_each_eighth_of_a_window_that_is_declared_small() {
+        let back = |window, bytes, frames| {
+            let mut abuse = Abuse::new(None, false, Duration::ZERO);
+            assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
+            (0..frames).for_each(|_| abuse.data_sent(bytes, true, window));
+            burst(&mut abuse, Load::Grant, Duration::ZERO)
+        };
+        for (window, bytes, expected) in [(1, 1, 640), (7, 1, 640), (16, 4, 1280), (100, 12, 640)] {
+            let back = back(window, bytes, 640);
+            assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
+        }
+        // Parts that are smaller than need be, a window that is none, and one that is usual.
+        for window in [511, 0, 512, 1 << 20] {
+            assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
+        }
+        assert!(back(100, 1, 640) <= 50);
+        // A frame longer than the window was declared to be.
+        assert!(back(1, 64, 640) <= 640);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) mod params;
 mod socket;
 mod stats;
 mod stream_id;
+pub(crate) mod stream_map;
 mod streams;
 mod timer;
 mod varint;

@@ -52,6 +52,11 @@ impl StreamId {
         Self(index << 2 | (dir as u64) << 1 | initiator as u64)
     }
 
+    /// The `index`th stream of the kind that the two low bits of an id are.
+    pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
+        Self(index << 2 | kind & 3)
+    }
+
     /// The id that QUIC writes as `value`, which a varint has already bounded.
     pub(crate) const fn from_wire(value: super::VarInt) -> Self {
         Self(value.into_inner())

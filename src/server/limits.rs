@@ -1,11 +1,11 @@
 //! How many clients a server takes, and what happens to those beyond.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustc_hash::FxHashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What the builder was told; `None` for no limit.
@@ -89,7 +89,8 @@ impl Places {
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
-    counts: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+    /// With the standard library's hash and its secret: whoever has a /32 of IPv6 can choose among 2^32 networks.
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 /// The address has its share.
@@ -122,7 +123,7 @@ impl Addresses {
 #[derive(Debug)]
 struct AddressPlace {
     network: IpAddr,
-    counts: Arc<Mutex<FxHashMap<IpAddr, usize>>>,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Drop for AddressPlace {

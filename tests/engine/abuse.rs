@@ -122,9 +122,10 @@ fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -137,9 +138,10 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     }
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_request_that_is_reset_is_cancelled_although_an_application_answers_it() {
     for wire in WIRES {
@@ -164,9 +166,10 @@ fn a_request_that_is_reset_is_cancelled_although_an_application_answers_it() {
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -183,9 +186,10 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_ever() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -194,9 +198,10 @@ fn a_client_that_cancels_a_hundred_calls_a_second_and_nothing_else_goes_on_for_e
     });
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -221,9 +226,10 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 
 /// On js-ws there is no other way to use a stream in one direction only.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -247,9 +253,10 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 
 /// A backend stands still, and every call on it runs into its deadline.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -266,9 +273,10 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 
 /// Each is taken from what it was to be worth: four more that are cancelled at once.
 ///
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -295,9 +303,10 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     assert_eq!(most, 3_003);
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -310,9 +319,10 @@ fn streams_of_our_own_may_be_stopped_unserved() {
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }
 
-/// [C-62] A stream that the peer opened MUST count as cancelled when it is over, the peer reset it or stopped ours
-/// before anything was sent on it, and nothing of it was read; it MUST count as served when something was sent on
-/// it before that, or it was read to its end; else as neither. A stream that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
 #[test]
 fn the_limit_on_cancelled_streams_is_a_setting_and_its_burst_follows_the_stream_limit() {
@@ -569,8 +579,9 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
-/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a credit,
+/// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
+/// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used() {
     let (peer, id) = with_waiting_data();
@@ -581,8 +592,9 @@ fn a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used() {
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
-/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a credit,
+/// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
+/// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
 /// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
@@ -606,8 +618,9 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
-/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a credit,
+/// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
+/// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
@@ -623,8 +636,9 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a
-/// credit, and 1 for each 64 bytes; on js-ws 1 for each byte; and 1 for each stream that is opened.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a credit,
+/// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
+/// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
 fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);

@@ -23,7 +23,7 @@ impl Streams {
     pub(in crate::proto) fn has_something_to_send(&self) -> bool {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
-            || !self.schedule.is_empty()
+            || self.next_priority().is_some()
             || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
             || self.streams_blocked.iter().any(Option::is_some)
             || self.data_blocked.is_some()
@@ -68,7 +68,7 @@ impl Streams {
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
         let due = self.max_streams_due(dir);
-        let company = !out.is_empty() || !self.schedule.is_empty();
+        let company = !out.is_empty() || self.next_priority().is_some();
         if due == MaxStreamsDue::Now || (due == MaxStreamsDue::WithOthers && company) {
             let count = self.counts.of(!self.side, dir);
             (count.told, count.wanted) = (count.limit, false);
@@ -119,12 +119,9 @@ impl Streams {
             })
             .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {
-            let fresh = stream.send.as_ref().is_some_and(|send| send.is_unseen());
-            fresh.then(|| Frame::Stream {
-                id,
-                offset: Some(0),
-                data: Default::default(),
-                fin: false,
+            stream.send.as_mut().filter(|send| send.is_unseen()).map(|send| {
+                send.announced = true;
+                Frame::Stream { id, offset: Some(0), data: Default::default(), fin: false }
             })
         } else if std::mem::take(&mut pending.stop) {
             match stream.recv.as_ref().map(|recv| recv.state()) {
@@ -172,19 +169,16 @@ impl Streams {
     ) {
         let one = !self.caps.many_frames_per_message;
         while out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
-            let Some((key, ticket)) = self.schedule.pop() else { break };
+            let Some((key, ticket)) = self.next_turn() else { break };
+            let next = self.next_priority();
             let Some(stream) = self.slab.get_mut(key) else { continue };
             if stream.ticket != Some(ticket) {
                 continue;
             }
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
-                self.starved.push((key, ticket));
-                self.blocked_by_connection.start(self.now);
+                self.starved.push(key, ticket, send.priority);
                 self.forget_void_tickets();
-                if self.caps.blocked_frames {
-                    self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
-                }
                 continue;
             }
             stream.ticket = None;
@@ -193,7 +187,7 @@ impl Streams {
                 self.schedule(key);
                 break;
             }
-            let alone = self.schedule.next_priority() != Some(send.priority);
+            let alone = next != Some(send.priority);
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
             self.note_room(key, events);
@@ -205,6 +199,7 @@ impl Streams {
             }
         }
         self.wake_waiting_for_budget(events);
+        self.note_starved();
         // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.
         if out.is_empty()
@@ -234,7 +229,9 @@ impl Streams {
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
-        let last = self.schedule.is_empty() || wanted >= room.saturating_sub(short + 8);
+        let others = !self.schedule.is_empty()
+            || (!self.starved.is_empty() && self.connection.left() > wanted as u64);
+        let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
         let finishing = send.state() == SendState::Finishing && len == send.buffered();
@@ -249,7 +246,7 @@ impl Streams {
             left -= chunk.len();
             out.put_chunk(chunk);
         }
-        self.abuse.data_sent(len, send.buffered() > 0 && credit == len as u64);
+        let cut = send.buffered() > 0 && credit == len as u64;
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_budget.sent(len);
@@ -260,6 +257,7 @@ impl Streams {
         if send.reset_if_sent() {
             self.pend(key, |pending| pending.reset = true);
         }
+        self.abuse.data_sent(len, cut, self.declared_window(id));
         last
     }
 

@@ -127,6 +127,7 @@ impl Streams {
         whole: usize,
         events: &mut Events,
     ) -> Result<(), TransportError> {
+        let opens = id.index() >= self.counts.get(id.initiator(), id.dir()).opened;
         let Found::Stream(key) = self.find(id, Half::Recv, self.any_frame_opens(), events)? else {
             return Ok(());
         };
@@ -140,7 +141,7 @@ impl Streams {
         self.tuning.on_received(&mut recv.credit, before, self.now);
         if grew || ended == Ended::Now {
             self.abuse.useful_frame();
-        } else {
+        } else if !opens {
             self.abuse.charge(if news { Load::Late } else { Load::Empty }, 1, self.now)?;
         }
         if (news || ended == Ended::Now) && recv.take_waiting() {
@@ -282,15 +283,8 @@ impl Streams {
     pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         self.charge(Load::Grant)?;
         if self.connection.add(Credit::Total(total))? {
+            // Who waits for it stays where it is, and takes it in its turn (C-85).
             self.blocked_by_connection.stop(self.now);
-            for (key, ticket) in std::mem::take(&mut self.starved) {
-                if let Some(stream) = self.slab.get_mut(key)
-                    && stream.ticket == Some(ticket)
-                {
-                    stream.ticket = None;
-                    self.schedule(key);
-                }
-            }
         }
         Ok(())
     }

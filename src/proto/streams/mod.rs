@@ -20,7 +20,6 @@ mod tuning;
 
 use std::{collections::VecDeque, time::Duration};
 
-use rustc_hash::FxHashMap;
 use slab::Slab;
 
 pub use app::{RecvStream, SendEnd, SendStream};
@@ -30,7 +29,7 @@ use self::{
     held::{Held, SendBudget},
     limits::Counts,
     recv::{Recv, WasRead},
-    schedule::{Schedule, Ticket},
+    schedule::{Schedule, Ticket, Tickets},
     send::Send,
     tuning::Tuning,
 };
@@ -40,6 +39,7 @@ use super::{
     event::Events,
     params::TransportParameters,
     stats::{InFlight, Stopwatch, StopwatchSum},
+    stream_map::StreamMap,
 };
 use crate::Config;
 
@@ -97,17 +97,19 @@ pub(super) struct Streams {
     /// Streams of each kind that this end may have open, whatever the peer allows.
     max_local: u64,
     slab: Slab<Stream>,
-    keys: FxHashMap<StreamId, usize>,
+    keys: StreamMap<usize>,
     counts: Counts,
     tuning: Tuning,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
     /// Streams with something in `pending`; each at most once.
     with_pending: VecDeque<usize>,
+    tickets: Tickets,
+    /// Streams that have something to send and may, as far as they know.
     schedule: Schedule,
-    /// Streams with data and credit of their own that wait for credit of the connection; bounded as
-    /// `schedule` is.
-    starved: Vec<(usize, Ticket)>,
+    /// Streams with data and credit of their own that were found to need credit of the connection when there was
+    /// none. They stay until it is their turn and there is some.
+    starved: Schedule,
     /// What the peer lets all streams send together.
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
@@ -151,6 +153,11 @@ struct Refusal {
 /// Room for so many streams is kept when there are none.
 const SPARE_STREAMS: usize = 64;
 
+/// Whether an entry of a queue is still its stream's.
+fn is_live(slab: &Slab<Stream>, key: usize, ticket: Ticket) -> bool {
+    slab.get(key).is_some_and(|stream| stream.ticket == Some(ticket))
+}
+
 /// So many void entries are not worth a look through the queues.
 const SPARE_TICKETS: usize = 64;
 
@@ -170,13 +177,14 @@ impl Streams {
             max_concurrent,
             max_local: config.max_local_streams,
             slab: Slab::new(),
-            keys: FxHashMap::default(),
+            keys: StreamMap::default(),
             counts: Counts::default(),
             tuning: Tuning::new(config, &caps),
             unaccepted: Default::default(),
             with_pending: VecDeque::new(),
+            tickets: Tickets::default(),
             schedule: Schedule::default(),
-            starved: Vec::new(),
+            starved: Schedule::default(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
@@ -310,6 +318,15 @@ impl Streams {
         }
     }
 
+    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0 where it declares
+    /// none, as one that begins with grants.
+    fn declared_window(&self, id: StreamId) -> u64 {
+        match (self.initial_send_limit(id), self.peer.initial_max_data) {
+            (stream, 0) => stream,
+            (stream, all) => stream.min(all),
+        }
+    }
+
     /// The credit that our parameters gave to a new stream.
     fn initial_recv_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
@@ -337,7 +354,9 @@ impl Streams {
             return;
         }
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
-            stream.ticket = Some(self.schedule.push(key, send.priority));
+            let ticket = self.tickets.next();
+            stream.ticket = Some(ticket);
+            self.schedule.push(key, ticket, send.priority);
             self.forget_void_tickets();
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
@@ -356,14 +375,44 @@ impl Streams {
     fn forget_void_tickets(&mut self) {
         let most = 2 * self.slab.len() + SPARE_TICKETS;
         let slab = &self.slab;
-        let live = |key, ticket| {
-            slab.get(key).is_some_and(|stream: &Stream| stream.ticket == Some(ticket))
-        };
-        if self.schedule.len() > most {
-            self.schedule.retain(live);
+        for queue in [&mut self.schedule, &mut self.starved] {
+            if queue.len() > most {
+                queue.retain(|key, ticket| is_live(slab, key, ticket));
+            }
         }
-        if self.starved.len() > most {
-            self.starved.retain(|&(key, ticket)| live(key, ticket));
+    }
+
+    /// Takes the stream whose turn it is. One that starves has waited longer than another of its priority.
+    fn next_turn(&mut self) -> Option<(usize, Ticket)> {
+        match self.connection.left() > 0
+            && self.starved.next_priority() >= self.schedule.next_priority()
+        {
+            true => self.starved.pop(),
+            false => self.schedule.pop(),
+        }
+    }
+
+    /// The priority of the stream whose turn comes next; `None` when nothing can be sent.
+    fn next_priority(&self) -> Option<i32> {
+        let starved = self.starved.next_priority().filter(|_| self.connection.left() > 0);
+        self.schedule.next_priority().max(starved)
+    }
+
+    /// Whether a stream keeps its turn only for want of the connection's credit. If so, the peer is told, once for
+    /// each limit.
+    fn note_starved(&mut self) {
+        if self.connection.left() > 0 {
+            return;
+        }
+        let slab = &self.slab;
+        self.starved.forget_void_first(|key, ticket| is_live(slab, key, ticket));
+        if self.starved.is_empty() {
+            self.blocked_by_connection.stop(self.now);
+            return;
+        }
+        self.blocked_by_connection.start(self.now);
+        if self.caps.blocked_frames {
+            self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
         }
     }
 
@@ -398,7 +447,7 @@ impl Streams {
             let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
             if answered || read == WasRead::Whole {
                 self.abuse.stream_served();
-            } else if stream.given_up && read == WasRead::Nothing {
+            } else if id.dir() == Dir::Bi && stream.given_up && read == WasRead::Nothing {
                 self.abuse.stream_cancelled();
             }
         }
@@ -410,7 +459,6 @@ impl Streams {
         if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
             // After a burst of streams their memory goes back.
             self.slab.shrink_to_fit();
-            self.keys.shrink_to_fit();
         }
     }
 
@@ -458,3 +506,6 @@ impl Streams {
         keys.into_iter().for_each(|key| self.reap(key));
     }
 }
+
+#[cfg(test)]
+mod work;

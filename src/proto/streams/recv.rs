@@ -39,6 +39,7 @@ pub(super) struct Recv {
 pub(super) enum WasRead {
     #[default]
     Nothing,
+    /// Some bytes, or the end of a stream without any.
     Some,
     /// At least one byte, and all of them, up to the end.
     Whole,
@@ -242,9 +243,10 @@ impl Recv {
         match self.state {
             RecvState::Complete => {
                 // The end may have come behind the last byte, by itself.
-                if self.was_read == WasRead::Some {
-                    self.was_read = WasRead::Whole;
-                }
+                self.was_read = match self.was_read {
+                    WasRead::Nothing => WasRead::Some,
+                    WasRead::Some | WasRead::Whole => WasRead::Whole,
+                };
                 self.state = RecvState::Done;
                 Ok(None)
             }

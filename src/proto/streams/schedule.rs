@@ -1,66 +1,103 @@
 //! Whose turn it is: strictly by priority, in turns among equals.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
+/// Gives out tickets; no two are the same.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(u64);
+
+impl Tickets {
+    pub(super) fn next(&mut self) -> Ticket {
+        self.0 += 1;
+        Ticket(self.0)
+    }
+}
+
 /// Entries for which an empty queue keeps memory: as many streams as usually send at once.
 const MAX_SPARE: usize = 64;
+
+type Queue = VecDeque<(usize, Ticket)>;
 
 #[derive(Debug)]
 struct Level {
     priority: i32,
-    queue: VecDeque<(usize, Ticket)>,
+    queue: Queue,
 }
 
-/// The streams that have something to send and may.
+/// Streams that wait for their turn.
 ///
-/// Holds one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn comes,
-/// or when there are more of them than streams: whoever owns the queue sees to that with
+/// Holds at most one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn
+/// comes, or when there are more of them than streams: whoever owns the queue sees to that with
 /// [`Schedule::len`] and [`Schedule::retain`].
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// Highest priority first; none is empty.
-    levels: Vec<Level>,
+    /// The highest priority of all. As long as all streams have the same, nothing else is touched.
+    top: Option<Level>,
+    /// The others; none is empty. An application may give each stream a priority of its own.
+    lower: BTreeMap<i32, Queue>,
     /// A queue that ran empty, for the next level: with one stream at a time there is one for each message.
-    spare: VecDeque<(usize, Ticket)>,
+    spare: Queue,
     /// How many entries the levels hold together.
     len: usize,
-    last_ticket: u64,
+    /// Entries that were added, taken, or looked at to see whether they are void.
+    #[cfg(test)]
+    pub(super) visited: u64,
 }
 
 impl Schedule {
     /// Puts a stream at the end of its level's queue.
-    pub(super) fn push(&mut self, key: usize, priority: i32) -> Ticket {
-        self.last_ticket += 1;
+    pub(super) fn push(&mut self, key: usize, ticket: Ticket, priority: i32) {
+        self.visit(1);
         self.len += 1;
-        let ticket = Ticket(self.last_ticket);
-        let at = self.levels.partition_point(|level| level.priority > priority);
-        match self.levels.get_mut(at) {
-            Some(level) if level.priority == priority => level.queue.push_back((key, ticket)),
-            _ => {
+        match &mut self.top {
+            Some(top) if top.priority == priority => top.queue.push_back((key, ticket)),
+            Some(top) if top.priority > priority => {
+                self.lower.entry(priority).or_default().push_back((key, ticket));
+            }
+            top => {
                 let mut queue = std::mem::take(&mut self.spare);
                 queue.push_back((key, ticket));
-                self.levels.insert(at, Level { priority, queue });
+                if let Some(Level { priority, queue }) = top.replace(Level { priority, queue }) {
+                    self.lower.insert(priority, queue);
+                }
             }
         }
-        ticket
     }
 
     /// Takes the stream whose turn it is.
     pub(super) fn pop(&mut self) -> Option<(usize, Ticket)> {
-        let level = self.levels.first_mut()?;
-        let entry = level.queue.pop_front();
+        let top = self.top.as_mut()?;
+        let entry = top.queue.pop_front();
+        let is_empty = top.queue.is_empty();
         self.len -= usize::from(entry.is_some());
-        if level.queue.is_empty() {
-            let level = self.levels.remove(0);
-            if level.queue.capacity() <= MAX_SPARE {
-                self.spare = level.queue;
-            }
+        if is_empty {
+            self.next_level();
         }
+        self.visit(1);
         entry
+    }
+
+    /// The highest level is empty.
+    fn next_level(&mut self) {
+        if let Some(Level { queue, .. }) = self.top.take()
+            && queue.capacity() <= MAX_SPARE
+        {
+            self.spare = queue;
+        }
+        self.top = self.lower.pop_last().map(|(priority, queue)| Level { priority, queue });
+    }
+
+    /// Forgets void entries until the next one is live, or there is none.
+    pub(super) fn forget_void_first(&mut self, live: impl Fn(usize, Ticket) -> bool) {
+        while let Some(&(key, ticket)) = self.top.as_ref().and_then(|top| top.queue.front())
+            && !live(key, ticket)
+        {
+            self.pop();
+        }
     }
 
     /// How many entries there are, void ones included.
@@ -70,25 +107,39 @@ impl Schedule {
 
     /// Forgets the entries that are void.
     pub(super) fn retain(&mut self, mut live: impl FnMut(usize, Ticket) -> bool) {
-        for level in &mut self.levels {
-            level.queue.retain(|&(key, ticket)| live(key, ticket));
+        self.visit(self.len as u64);
+        for queue in self.lower.values_mut().chain(self.top.as_mut().map(|top| &mut top.queue)) {
+            queue.retain(|&(key, ticket)| live(key, ticket));
         }
-        self.levels.retain(|level| !level.queue.is_empty());
-        self.len = self.levels.iter().map(|level| level.queue.len()).sum();
+        self.lower.retain(|_, queue| !queue.is_empty());
+        if self.top.as_ref().is_some_and(|top| top.queue.is_empty()) {
+            self.next_level();
+        }
+        let lower: usize = self.lower.values().map(VecDeque::len).sum();
+        self.len = lower + self.top.as_ref().map_or(0, |top| top.queue.len());
     }
 
     /// Whether no other stream waits for its turn.
     pub(super) fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.top.is_none()
     }
 
     /// The priority of the stream whose turn comes next.
     pub(super) fn next_priority(&self) -> Option<i32> {
-        self.levels.first().map(|level| level.priority)
+        self.top.as_ref().map(|top| top.priority)
     }
 
     pub(super) fn clear(&mut self) {
-        self.levels.clear();
+        self.top = None;
+        self.lower.clear();
         self.len = 0;
+    }
+
+    #[inline]
+    fn visit(&mut self, _entries: u64) {
+        #[cfg(test)]
+        {
+            self.visited += _entries;
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// The application waits to be told of the end.
     pub(super) waiting_for_end: bool,
+    /// An empty STREAM frame has shown the stream to the peer.
+    pub(super) announced: bool,
     pub(super) priority: i32,
     /// Data and no credit.
     pub(super) blocked: Stopwatch,
@@ -58,6 +60,7 @@ impl Send {
             waiting_for_room: false,
             queued_for_room: false,
             waiting_for_end: false,
+            announced: false,
             priority: 0,
             blocked: Stopwatch::default(),
         }
@@ -105,7 +108,7 @@ impl Send {
 
     /// Whether the peer has been told nothing of the half.
     pub(super) fn is_unseen(&self) -> bool {
-        self.credit.used() == 0 && !self.is_done()
+        !self.announced && self.credit.used() == 0 && !self.is_done()
     }
 
     /// Whether the application may still write.

@@ -1,0 +1,295 @@
+//! A map by stream id without a hash.
+//!
+//! A peer chooses ids where the wire lets it (js-ws), and can choose those that collide in any hash that is fast and
+//! has no secret. The engine is pure and has none. But ids of one kind are given out in order, so that a window that
+//! moves along with them holds nearly all that live, each at its own place; the few that it has left behind are
+//! kept in a tree. Neither depends on what the ids are.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::StreamId;
+
+/// A window has at most this many places for each that is taken, and `SPARE` more: what an insertion or a removal
+/// does is so bounded by a constant, on average, whatever the order.
+const PLACES_FOR_EACH: usize = 4;
+
+/// As many streams as usually live at once: their ids stay in the window whatever becomes of those between them.
+const SPARE: usize = 64;
+
+/// Values by stream id: O(1) for those of the newest ids, O(log n) for what older ones are left.
+///
+/// Its memory is bounded by what it holds: [`PLACES_FOR_EACH`] places for each value, and a constant.
+#[derive(Debug)]
+pub(crate) struct StreamMap<V> {
+    /// By the kind: the two low bits of an id. Most connections use one or two of four.
+    lanes: [Option<Box<Lane<V>>>; 4],
+}
+
+impl<V> Default for StreamMap<V> {
+    fn default() -> Self {
+        Self { lanes: [const { None }; 4] }
+    }
+}
+
+/// The ids of one kind, by their index.
+#[derive(Debug)]
+struct Lane<V> {
+    /// The index of the window's first place.
+    base: u64,
+    window: VecDeque<Option<V>>,
+    /// How many places of the window are taken.
+    taken: usize,
+    /// All that are below `base`.
+    older: BTreeMap<u64, V>,
+    /// Places that were made, given up or moved from.
+    #[cfg(test)]
+    steps: u64,
+}
+
+fn lane(id: StreamId) -> usize {
+    (id.into_inner() & 3) as usize
+}
+
+impl<V> StreamMap<V> {
+    pub(crate) fn get(&self, id: &StreamId) -> Option<&V> {
+        self.lanes[lane(*id)].as_ref()?.get(id.index())
+    }
+
+    /// Returns what was there before.
+    pub(crate) fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
+        self.lanes[lane(id)].get_or_insert_default().insert(id.index(), value)
+    }
+
+    pub(crate) fn remove(&mut self, id: &StreamId) -> Option<V> {
+        self.lanes[lane(*id)].as_mut()?.remove(id.index())
+    }
+}
+
+/// What only the async layer needs.
+#[cfg(feature = "tokio")]
+impl<V> StreamMap<V> {
+    /// Takes everything out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> {
+        let lanes = std::mem::take(&mut self.lanes).into_iter().flatten();
+        lanes.flat_map(|lane| lane.older.into_values().chain(lane.window.into_iter().flatten()))
+    }
+
+    /// The ids that are there.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = StreamId> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes.flat_map(|(kind, lane)| {
+            let id = move |index| StreamId::of_kind(kind as u64, index);
+            lane.iter().flat_map(|lane| lane.indices()).map(id)
+        })
+    }
+}
+
+impl<V> Default for Lane<V> {
+    fn default() -> Self {
+        Self {
+            base: 0,
+            window: VecDeque::new(),
+            taken: 0,
+            older: BTreeMap::new(),
+            #[cfg(test)]
+            steps: 0,
+        }
+    }
+}
+
+impl<V> Lane<V> {
+    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for one
+    /// that the window has left behind.
+    fn place(&self, index: u64) -> Option<usize> {
+        usize::try_from(index.checked_sub(self.base)?).ok()
+    }
+
+    fn get(&self, index: u64) -> Option<&V> {
+        match index >= self.base {
+            true => self.window.get(self.place(index)?)?.as_ref(),
+            false => self.older.get(&index),
+        }
+    }
+
+    fn insert(&mut self, index: u64, value: V) -> Option<V> {
+        if self.taken == 0 && self.older.is_empty() {
+            self.window.clear();
+        } else if index < self.base {
+            return self.older.insert(index, value);
+        }
+        self.reach(index);
+        // It reaches there now.
+        let place = self.place(index).and_then(|place| self.window.get_mut(place))?;
+        let before = place.replace(value);
+        self.taken += usize::from(before.is_none());
+        before
+    }
+
+    /// Makes the window long enough for an index, or moves it there.
+    fn reach(&mut self, index: u64) {
+        let most = |taken: usize| ((taken + 1) * PLACES_FOR_EACH + SPARE) as u64;
+        while !self.window.is_empty() && index.saturating_sub(self.base) >= most(self.taken) {
+            self.leave_first();
+        }
+        if self.window.is_empty() {
+            self.base = index;
+        }
+        while index >= self.base + self.window.len() as u64 {
+            self.window.push_back(None);
+            self.step();
+        }
+    }
+
+    /// The window loses its first place.
+    fn leave_first(&mut self) {
+        if let Some(Some(value)) = self.window.pop_front() {
+            self.taken -= 1;
+            self.older.insert(self.base, value);
+        }
+        self.base += 1;
+        self.step();
+    }
+
+    fn remove(&mut self, index: u64) -> Option<V> {
+        if index < self.base {
+            return self.older.remove(&index);
+        }
+        let place = self.place(index)?;
+        let value = self.window.get_mut(place)?.take()?;
+        self.taken -= 1;
+        while self.window.len() > self.taken * PLACES_FOR_EACH + SPARE {
+            self.leave_first();
+        }
+        if self.taken == 0 && self.window.capacity() > 2 * SPARE {
+            // After a burst of streams their memory goes back.
+            self.base += self.window.len() as u64;
+            self.window = VecDeque::new();
+        }
+        Some(value)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn indices(&self) -> impl Iterator<Item = u64> {
+        let window = self.window.iter().zip(self.base..);
+        let window = window.filter_map(|(value, index)| value.as_ref().map(|_| index));
+        self.older.keys().copied().chain(window)
+    }
+
+    fn step(&mut self) {
+        #[cfg(test)]
+        {
+            self.steps += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Dir, Side};
+
+    /// Streams for a measurement, and rounds of a comparison; Miri is a thousand times slower.
+    const COUNT: u64 = if cfg!(miri) { 400 } else { 20_000 };
+    const ROUNDS: usize = if cfg!(miri) { 4 } else { 400 };
+
+    fn id(index: u64) -> StreamId {
+        StreamId::new(Side::Client, Dir::Bi, index)
+    }
+
+    impl<V> StreamMap<V> {
+        fn steps(&self) -> u64 {
+            self.lanes.iter().flatten().map(|lane| lane.steps).sum()
+        }
+
+        fn len(&self) -> usize {
+            self.lanes.iter().flatten().map(|lane| lane.taken + lane.older.len()).sum()
+        }
+
+        fn places(&self) -> usize {
+            self.lanes.iter().flatten().map(|lane| lane.window.len()).sum()
+        }
+    }
+
+    /// Ids in the order in which a peer opens streams; what each costs on average, and all of them at most.
+    fn steps_for_each(gap: impl Fn(u64) -> u64, ends: impl Fn(u64) -> Option<u64>) -> u64 {
+        let (mut map, mut index, mut ids) = (StreamMap::default(), 0, Vec::new());
+        for nth in 0..COUNT {
+            index += 1 + gap(nth);
+            ids.push(index);
+            assert_eq!(map.insert(id(index), nth), None);
+            if let Some(nth) = ends(nth) {
+                map.remove(&id(ids[nth as usize]));
+            }
+            assert!(map.places() <= map.len() * PLACES_FOR_EACH + SPARE + PLACES_FOR_EACH);
+        }
+        map.steps() / COUNT
+    }
+
+    /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait,
+    /// nor depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is
+    /// exempt, such as the connection's end.
+    #[test]
+    fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {
+        let never = |_| None;
+        assert_eq!(steps_for_each(|_| 0, never), 1, "in order");
+        for shift in 0..46 {
+            let steps = steps_for_each(|_| (1 << shift) - 1, never);
+            assert!(steps <= 2 * (SPARE + PLACES_FOR_EACH) as u64, "2^{shift} apart: {steps}");
+        }
+        let far = |nth| if nth % 2 == 0 { 0 } else { 3 * nth };
+        assert!(steps_for_each(far, never) <= 20, "ever further apart");
+        // Of many that stay one that is the farthest comes and goes.
+        let comes_and_goes = |nth: u64| nth.checked_sub(COUNT / 2).map(|_| nth);
+        assert!(steps_for_each(far, comes_and_goes) <= 20, "one that comes and goes");
+        let oldest = |nth: u64| nth.checked_sub(COUNT / 4);
+        assert!(steps_for_each(|nth| nth % 7, oldest) <= 20, "a queue");
+        assert!(steps_for_each(|nth| nth % 200, |nth| Some(nth / 2)) <= 200, "half of them");
+    }
+
+    #[test]
+    fn many_streams_that_end_leave_no_memory() {
+        let mut map = StreamMap::default();
+        (0..COUNT).for_each(|index| assert_eq!(map.insert(id(index), index), None));
+        (0..COUNT).for_each(|index| assert_eq!(map.remove(&id(index)), Some(index)));
+        let lane = map.lanes[0].as_ref().unwrap();
+        assert!(lane.window.capacity() <= 2 * SPARE && lane.older.is_empty());
+    }
+
+    /// Whatever is done, it is a map.
+    #[test]
+    fn it_holds_what_a_tree_holds() {
+        let mut seed = 1_u64;
+        // The high bits of these are as good as random (Knuth's MMIX).
+        let mut random = |below: u64| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..ROUNDS {
+            let (mut map, mut tree) = (StreamMap::default(), BTreeMap::new());
+            let (span, stride) = (1 + random(400), 1 + random(100));
+            for nth in 0..400 {
+                let id = StreamId::of_kind(random(4), (nth / 4 + random(span)) * stride);
+                match random(4) {
+                    0 => assert_eq!(map.remove(&id), tree.remove(&id)),
+                    1 => assert_eq!(map.get(&id), tree.get(&id)),
+                    _ => assert_eq!(map.insert(id, nth), tree.insert(id, nth)),
+                }
+                assert_eq!(map.len(), tree.len());
+            }
+            assert!(tree.iter().all(|(id, nth)| map.get(id) == Some(nth)));
+            #[cfg(feature = "tokio")]
+            {
+                let mut ids: Vec<_> = map.ids().collect();
+                ids.sort_unstable();
+                assert!(ids.iter().eq(tree.keys()));
+                let mut values: Vec<_> = map.drain().collect();
+                values.sort_unstable();
+                let mut expected: Vec<_> = tree.into_values().collect();
+                expected.sort_unstable();
+                assert_eq!(values, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What is counted here is work, not time: how many entries of its queues a connection looks at.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    Config,
+    proto::{Event, MessageBuf},
+};
+
+const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
+
+/// Streams of a client that each have data to send, to a peer that has given the connection no credit.
+struct Starved {
+    streams: Streams,
+    ids: Vec<StreamId>,
+    events: Events,
+    out: MessageBuf,
+    credit: u64,
+}
+
+impl Starved {
+    fn new() -> Self {
+        let parameters = TransportParameters {
+            initial_max_stream_data_uni: 1 << 30,
+            initial_max_streams_uni: STREAMS,
+            ..TransportParameters::default()
+        };
+        let config = Config::default();
+        let mut streams = Streams::new(&config, Side::Client, Wire::QMux, Duration::ZERO);
+        let mut events = Events::default();
+        streams.set_peer_parameters(parameters, &mut events);
+        let open = |_| streams.open(Dir::Uni).expect("it lives").expect("the limit permits");
+        let ids: Vec<_> = (0..STREAMS).map(open).collect();
+        for id in &ids {
+            streams.send_stream(*id, None).write(&[7; 100]).expect("it is open");
+        }
+        let mut starved = Self { streams, ids, events, out: MessageBuf::new(), credit: 0 };
+        starved.transmit();
+        starved
+    }
+
+    /// Says how many bytes left.
+    fn transmit(&mut self) -> usize {
+        let mut sent = 0;
+        while self.streams.has_something_to_send() {
+            self.out.clear();
+            self.streams.write_control(&mut self.out, 65_536, &mut self.events);
+            self.streams.write_data(&mut self.out, 65_536, &mut self.events);
+            if self.out.is_empty() {
+                break;
+            }
+            sent += self.out.len();
+        }
+        sent
+    }
+
+    fn raise(&mut self, bytes: u64) {
+        self.credit += bytes;
+        self.streams.on_max_data(self.credit).expect("it is within the budget");
+    }
+
+    fn visited(&self) -> u64 {
+        self.streams.schedule.visited + self.streams.starved.visited
+    }
+}
+
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
+/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
+/// such as the connection's end.
+#[test]
+fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
+    let mut starved = Starved::new();
+    let before = starved.visited();
+    for _ in 0..STREAMS {
+        starved.raise(1);
+        assert!(starved.transmit() > 1, "a byte and a header");
+    }
+    let visited = starved.visited() - before;
+    assert!(visited <= 8 * STREAMS, "{visited} entries for {STREAMS} bytes");
+}
+
+#[test]
+fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
+    let mut starved = Starved::new();
+    for id in std::mem::take(&mut starved.ids) {
+        starved.streams.send_stream(id, None).reset(VarInt::default()).expect("it is open");
+    }
+    starved.raise(1);
+    starved.transmit();
+    assert!(starved.streams.starved.is_empty() && starved.streams.schedule.is_empty());
+    assert_eq!(starved.streams.len(), 0);
+}
+
+/// Each change of priority leaves a void entry.
+#[test]
+fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
+    let mut starved = Starved::new();
+    for round in 1..20 {
+        for &id in &starved.ids {
+            starved.streams.send_stream(id, None).set_priority(round).expect("it is open");
+        }
+        starved.transmit();
+        let entries = starved.streams.starved.len() + starved.streams.schedule.len();
+        assert!(entries as u64 <= 4 * STREAMS + 2 * 64, "{entries}");
+    }
+}
+
+/// An application that gives each stream a priority of its own: none is looked at but those that have their turn.
+///
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
+/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
+/// such as the connection's end.
+#[test]
+fn thousands_of_priorities_cost_as_much_as_one() {
+    let mut schedule = Schedule::default();
+    let mut tickets = Tickets::default();
+    // Up and down, so that the highest comes last as often as first.
+    let priority = |nth: u64| if nth % 2 == 0 { nth as i32 } else { -(nth as i32) };
+    for nth in 0..STREAMS {
+        schedule.push(nth as usize, tickets.next(), priority(nth));
+    }
+    let mut order = Vec::new();
+    while let Some((key, _)) = schedule.pop() {
+        order.push(priority(key as u64));
+    }
+    assert_eq!(order.len() as u64, STREAMS);
+    assert!(order.is_sorted_by(|before, after| before > after), "the highest first");
+    assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
+}
+
+/// A message that wakes very many readers, and repeats what is of no stream between them. A look at all that is in the
+/// queue, for each, would take hours here.
+///
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
+/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
+/// such as the connection's end.
+#[test]
+fn an_event_that_repeats_is_not_looked_for_among_all_others() {
+    const READERS: u64 = if cfg!(miri) { 100 } else { 1_000_000 };
+    let mut events = Events::default();
+    for index in 0..READERS {
+        events.push(Event::Readable { id: StreamId::new(Side::Server, Dir::Bi, index) });
+        // The first is the first in the queue, the second is behind all readers that were there.
+        events.push(Event::Opened { dir: Dir::Bi });
+        if index >= READERS / 2 {
+            events.push(Event::Available { dir: Dir::Bi });
+        }
+    }
+    assert_eq!(std::iter::from_fn(|| events.pop()).count() as u64, READERS + 2);
+}
