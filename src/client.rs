@@ -5,6 +5,7 @@ mod dial;
 #[cfg(feature = "http2")]
 mod http2;
 mod proxy;
+mod resolve;
 mod socket_options;
 #[cfg(feature = "tls")]
 mod tls;
@@ -114,6 +115,10 @@ impl WebSocketClient {
     /// punycode in the host. One with a user, a password or a fragment is refused; credentials belong in a
     /// [header](WebSocketClientBuilder::header). Unlike a browser's, an IPv6 address may have a zone, as in
     /// `ws://[fe80::1%25eth0]:80/`.
+    ///
+    /// The system resolves the name, in a thread of its own; at most 128 of them live at once in a process, and further
+    /// names wait for their turn. A thread whose name servers are dead may outlast the attempt, which neither the caller
+    /// nor the end of the runtime waits for.
     ///
     /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
     /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake

@@ -30,6 +30,23 @@ const CHUNK: usize = 32 * 1024;
 /// Records are not gathered for longer than this, so that a log can be looked at while it grows.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
+/// The least bytes that a log may be bounded to: its beginning, its end, and something between.
+const MIN_SIZE: u64 = 64 * 1024;
+
+/// What [`QlogConfig::max_size`] is by default: some 400,000 messages, as many as a full link of a gigabit carries in
+/// three minutes, and little enough for a browser that runs qvis. Whoever sends small messages in a flood could else
+/// fill the disk, for a message of two bytes is a record of 200.
+const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+/// What is kept free of a log for its end: two warnings, and the event that says how the connection ended.
+const END: u64 = 2 * 256 + 512 + 6 * MAX_REASON as u64;
+
+/// Bytes of a reason in the last event; each may take six in JSON.
+const MAX_REASON: usize = 1024;
+
+/// Entries for the frames of one message. One of 64 KiB may hold tens of thousands of frames.
+const MAX_FRAMES: usize = 1_000;
+
 /// Whether and where connections are logged, in QUIC's qlog: for
 /// [`Config::qlog`](crate::Config::qlog). Cheap to clone.
 ///
@@ -51,7 +68,11 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 /// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages of its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how it ended; always the last |
-/// | `generic:warning` | events are missing here, for the writer was too slow |
+/// | `generic:warning` | events are missing here, for the writer was too slow, or for the log has reached its [largest size](Self::max_size) |
+///
+/// Equal frames that follow each other in one message have one entry, whose `count` says how many they are, and whose
+/// `frame_size` is that of all of them. Of a message with very many frames those after the first 1,000 entries have
+/// one entry together, of type `unknown`.
 ///
 /// Frames are shown without their data: neither what streams carry nor headers are in the log, but the peers'
 /// addresses, the reasons of closes, and who sent how much when.
@@ -67,6 +88,7 @@ pub struct QlogConfig {
     open: Arc<Open>,
     title: Option<Arc<str>>,
     description: Option<Arc<str>>,
+    max_size: u64,
 }
 
 type Open = dyn Fn(&QlogConnection<'_>) -> Option<Writer> + Send + Sync;
@@ -90,7 +112,8 @@ impl QlogConfig {
     where
         F: Fn(&QlogConnection<'_>) -> Option<Box<dyn Write + Send>> + Send + Sync + 'static,
     {
-        Self { open: Arc::new(open), title: None, description: None }
+        let open = Arc::new(open);
+        Self { open, title: None, description: None, max_size: DEFAULT_MAX_SIZE }
     }
 
     /// Logs each connection to a file of its own in this directory, which is made where it is missing. The
@@ -118,6 +141,13 @@ impl QlogConfig {
         self
     }
 
+    /// Bytes that the log of one connection may have. At them it says so, and leaves out all that follows but how the
+    /// connection ended and how many events are missing; the connection goes on. At least 64 KiB; default 64 MiB.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes.max(MIN_SIZE);
+        self
+    }
+
     /// The log of a new connection, if it is to have one. Within a runtime.
     pub(crate) fn start(&self, shared: &Arc<Shared>) -> Option<Log> {
         let (side, wire) = {
@@ -135,6 +165,8 @@ impl QlogConfig {
             wire,
             chunk: Vec::new(),
             handed_over: shared.now(),
+            room: self.max_size - END,
+            is_full: false,
             lost: 0,
             sent: 0,
             received: 0,
@@ -151,6 +183,7 @@ impl fmt::Debug for QlogConfig {
         f.debug_struct("QlogConfig")
             .field("title", &self.title)
             .field("description", &self.description)
+            .field("max_size", &self.max_size)
             .finish_non_exhaustive()
     }
 }
@@ -195,6 +228,10 @@ pub(crate) struct Log {
     chunk: Vec<u8>,
     /// When records were last handed to the output.
     handed_over: Duration,
+    /// Bytes that events may still have; for the end there is room besides.
+    room: u64,
+    /// There was an event that had no room.
+    is_full: bool,
     /// Events left out since the last that was not.
     lost: u64,
     /// Messages, and so the number of the next.
@@ -227,6 +264,7 @@ impl Log {
             },
         };
         self.record(&header);
+        self.room = self.room.saturating_sub(self.chunk.len() as u64);
         let info = &self.shared.info;
         if let (Some(local), Some(remote)) = (info.local_address(), info.remote_address()) {
             let (from, to) = match side {
@@ -267,19 +305,37 @@ impl Log {
         if self.output.has_failed() {
             return;
         }
+        if self.is_full {
+            self.lost += 1;
+            // What this end says last is told with the end.
+            if let (Owner::Local, Ok(Some(Frame::ConnectionClose(close)))) =
+                (sender, self.wire.decode(&mut message))
+            {
+                self.farewell = Some(close);
+            }
+            return;
+        }
         let raw = schema::RawInfo { length: message.len() };
-        let mut frames = Vec::new();
+        let mut frames: Vec<schema::SizedFrame> = Vec::new();
         let mut before = message.len();
         // What cannot be decoded ends the connection, which the last event says.
-        while let Ok(Some(frame)) = self.wire.decode(&mut message) {
+        loop {
+            let kind = self.wire.frame_type(&message).unwrap_or_default();
+            let Ok(Some(frame)) = self.wire.decode(&mut message) else { break };
             let frame_size = before - message.len();
+            let frames_are_full = frames.len() > MAX_FRAMES;
             before = message.len();
             if let Frame::TransportParameters(parameters) = &frame {
                 let parameters = schema::ParametersSet::new(sender, parameters);
                 self.event(now, "transport:parameters_set", parameters);
             }
             if let Some(frame) = schema::Frame::new(&frame) {
-                frames.push(schema::SizedFrame { frame, frame_size });
+                let entry = schema::SizedFrame { frame, frame_size, count: 1 };
+                match frames.last_mut() {
+                    Some(last) if last.frame == entry.frame => last.add(&entry),
+                    Some(last) if frames_are_full => last.add_other(&entry, kind),
+                    _ => frames.push(entry),
+                }
             }
             if let (Owner::Local, Frame::ConnectionClose(close)) = (sender, frame) {
                 self.farewell = Some(close);
@@ -307,11 +363,22 @@ impl Log {
         if self.output.has_failed() {
             return;
         }
-        if self.output.is_full() {
+        if self.is_full || self.output.is_full() {
             self.lost += 1;
             return;
         }
+        let (before, lost) = (self.chunk.len(), self.lost);
         self.append(now, name, data);
+        let written = (self.chunk.len() - before) as u64;
+        match self.room.checked_sub(written) {
+            Some(room) => self.room = room,
+            None => {
+                self.chunk.truncate(before);
+                self.is_full = true;
+                self.lost = lost + 1;
+                self.warn(now, "the log has reached its largest size: what follows is missing");
+            }
+        }
         if self.chunk.len() >= CHUNK || now.saturating_sub(self.handed_over) >= MAX_DELAY {
             self.handed_over = now;
             self.output.push(std::mem::take(&mut self.chunk));
@@ -319,14 +386,17 @@ impl Log {
     }
 
     fn append(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
-        let time = milliseconds(now);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            let message = format!("the writer is slow: {lost} events are missing here");
-            let data = schema::Warning { message };
-            self.record(&schema::Event { time, name: "generic:warning", data });
+            let why = if self.is_full { "no room in the log" } else { "the writer is slow" };
+            self.warn(now, &format!("{why}: {lost} events are missing here"));
         }
-        self.record(&schema::Event { time, name, data });
+        self.record(&schema::Event { time: milliseconds(now), name, data });
+    }
+
+    fn warn(&mut self, now: Duration, message: &str) {
+        let data = schema::Warning { message };
+        self.record(&schema::Event { time: milliseconds(now), name: "generic:warning", data });
     }
 
     /// Appends a record of RFC 7464.
@@ -387,6 +457,7 @@ impl Log {
             }
             (_, None) => {}
         }
+        closed.reason.truncate(closed.reason.floor_char_boundary(MAX_REASON));
         closed
     }
 }
@@ -477,5 +548,98 @@ mod tests {
         assert_eq!(count(&format!("the writer is slow: {lost} events are missing here")), 1);
         let last = text.rsplit('\u{1e}').next().unwrap();
         assert!(last.contains("connectivity:connection_closed"), "{last}");
+    }
+
+    /// What a log of these messages says when it is written without haste, and how long they are together.
+    fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (String, u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (done, logs) = mpsc::channel();
+        let config = QlogConfig::new(move |_| {
+            // Nothing holds it up.
+            let (_, permits) = mpsc::channel();
+            Some(Box::new(Stuck(permits, Vec::new(), done.clone())))
+        });
+        let config = match max_size {
+            Some(bytes) => config.max_size(bytes),
+            None => config,
+        };
+        let engine = Connection::new(Config::default(), Side::Server, Wire::QMux, Duration::ZERO);
+        let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+        let _entered = runtime.enter();
+        let mut log = config.start(&shared).unwrap();
+        let mut traffic = 0;
+        for message in messages {
+            traffic += message.len() as u64;
+            while log.output.is_full() {
+                std::thread::yield_now();
+            }
+            log.received(Duration::ZERO, &[Incoming::Message(message.into())]);
+        }
+        let close = [0x1d, 0x07, 0x03, b'b', b'y', b'e'];
+        log.sent(Duration::ZERO, Bytes::copy_from_slice(&close));
+        shared.lock().engine.close(Duration::ZERO, 7u32.into(), Bytes::from_static(b"bye"));
+        drop(log);
+        (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
+    }
+
+    /// Each of these had an entry of 42 bytes: 10 MB made 210 MB, and are 35 kB now.
+    #[test]
+    fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
+        let message = [0x31, 0].repeat(32 * 1024);
+        let (text, traffic) = logged(None, std::iter::repeat_n(message, 16));
+        assert_eq!(traffic, 1024 * 1024);
+        assert!((text.len() as u64) < traffic / 100, "{} bytes", text.len());
+        let entry = r#"{"frame_type":"datagram","length":0,"frame_size":65536,"count":32768}"#;
+        assert_eq!(text.matches(entry).count(), 16);
+        assert!(!text.contains("generic:warning"));
+    }
+
+    #[test]
+    fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
+        // One datagram to a message is the most that can be made of a byte; some fold and some do not.
+        let flood = |count| (0..count).map(|i| vec![0x31, 1, i as u8]);
+        let (text, _) = logged(Some(0), flood(2_000));
+        assert!(text.len() as u64 <= MIN_SIZE, "{} bytes", text.len());
+        assert!(text.len() as u64 > MIN_SIZE - END - 1_024, "{} bytes", text.len());
+        let written = text.matches("transport:packet_received").count();
+        let last: Vec<_> = text.rsplit('\u{1e}').take(3).collect();
+        // This end's Close is missing, too, and still told of.
+        let missing = 2_000 - written + 1;
+        let closed = r#""application_code":7,"reason":"bye","trigger":"application""#;
+        assert!(last[0].contains("connectivity:connection_closed"), "{}", last[0]);
+        assert!(last[0].contains(closed), "{}", last[0]);
+        assert!(last[1].contains(&format!("{missing} events are missing here")), "{}", last[1]);
+        assert!(last[2].contains("the log has reached its largest size"), "{}", last[2]);
+    }
+
+    #[test]
+    fn a_message_of_very_many_frames_has_no_more_entries_than_fit() {
+        // Two kinds in turn, which do not fold.
+        let message = [0x31, 0, 0x31, 1, 0].repeat(10_000);
+        let length = message.len();
+        let (text, _) = logged(None, std::iter::once(message));
+        assert_eq!(text.matches(r#""frame_type":"datagram""#).count(), MAX_FRAMES);
+        let size = length - MAX_FRAMES / 2 * 5;
+        let count = 20_000 - MAX_FRAMES;
+        let rest = format!(
+            r#"{{"frame_type":"unknown","raw_frame_type":49,"frame_size":{size},"count":{count}}}"#
+        );
+        assert!(text.contains(&rest), "{rest}");
+    }
+
+    /// A control character takes six bytes in JSON.
+    #[test]
+    fn the_end_has_room_for_the_longest_reason() {
+        let (reason, code) = (Bytes::from(vec![0x06; 60_000]), 7u32.into());
+        let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Duration::ZERO);
+        let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let config = QlogConfig::new(|_| Some(Box::new(io::sink())));
+        let mut log = config.start(&shared).unwrap();
+        shared.lock().engine.handle_message(Duration::ZERO, vec![0; 3].into());
+        log.farewell = Some(Close::Application { code, reason });
+        let closed = serde_json::to_vec(&log.closed()).unwrap();
+        assert!((closed.len() as u64) < END - 512, "{}", closed.len());
     }
 }

@@ -221,6 +221,9 @@ fn check_frame(frame: &Value) {
         other => panic!("no such frame: {other}"),
     };
     uints.iter().for_each(|field| require(frame, field, is_uint));
+    if frame.get("count").is_some() {
+        require(frame, "count", |count| uint(count) > 1);
+    }
 }
 
 /// Of the packets of one direction: their numbers in order, their frames, and per stream the bytes.
@@ -409,4 +412,37 @@ fn a_log_says_when_its_driver_panicked_or_its_runtime_ended() {
     ends(Bug, "the connection's driver panicked");
     let (socket, _far) = memory_pair(1 << 20);
     ends(socket, "the connection's driver was dropped: its runtime has ended");
+}
+
+#[test]
+fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
+    const DATAGRAMS: u64 = 2_000;
+    let (sender, logs) = mpsc::channel();
+    let config = config(QlogConfig::new(move |_| {
+        Some(Box::new(Collect(Vec::new(), sender.clone())) as Box<dyn Write + Send>)
+    }));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (left, right) = memory_pair(1 << 20);
+        let end = |socket, side, config| {
+            let info = ConnectionInfo::default();
+            WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info)
+        };
+        let client = end(left, Side::Client, config.clone());
+        let server = end(right, Side::Server, Config::default());
+        client.established().await.unwrap();
+        for _ in 0..DATAGRAMS {
+            client.send_datagram_wait(Default::default()).await.unwrap();
+        }
+        client.shutdown().await;
+        server.closed().await;
+    });
+    drop(runtime);
+    let records = records(&logs.recv().unwrap());
+    records[1..].iter().for_each(check_event);
+    let (frames, _) = check_packets(&records, "transport:packet_sent");
+    let datagrams = frames.iter().filter(|frame| frame["frame_type"] == "datagram");
+    let counts: Vec<_> = datagrams.map(|frame| frame.get("count").map_or(1, uint)).collect();
+    assert_eq!(counts.iter().sum::<u64>(), DATAGRAMS);
+    assert!((counts.len() as u64) < DATAGRAMS / 10, "{} entries", counts.len());
 }

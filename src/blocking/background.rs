@@ -75,7 +75,7 @@ fn run(started: SyncSender<io::Result<Background>>) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     });
-    // A name that is still being resolved is nothing to wait for.
+    // Roots that are still being read are nothing to wait for.
     runtime.shutdown_background();
 }
 

@@ -8,12 +8,12 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     pin, select,
     time::{Instant, sleep, timeout},
 };
 
-use super::{ConnectError, SocketOptions};
+use super::{ConnectError, SocketOptions, resolve::resolve};
 
 /// How long an address is alone before the next one is tried beside it: what RFC 8305 §5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -29,11 +29,11 @@ pub(super) async fn dial(
     options: &SocketOptions,
 ) -> Result<TcpStream, ConnectError> {
     let start = Instant::now();
-    let addresses = timeout(limit, lookup_host((host, port)))
+    let addresses = timeout(limit, resolve(host, port))
         .await
         .map_err(|_| ConnectError::ConnectTimeout)?
         .map_err(|error| ConnectError::Resolve(error.into()))?;
-    let addresses = interleave(addresses.collect());
+    let addresses = interleave(addresses);
     let left = limit.saturating_sub(start.elapsed());
     race(&addresses, left, |address| options.connect(address)).await
 }

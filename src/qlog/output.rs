@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -121,7 +122,10 @@ impl Drain {
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        if let Err(error) = self.run() {
+        // A writer that panics has failed: what waits for it would wait for ever.
+        let run = catch_unwind(AssertUnwindSafe(|| self.run()));
+        let run = run.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        if let Err(error) = run {
             self.queue.failed.store(true, Ordering::Relaxed);
             let mut state = self.queue.lock();
             state.waiting.clear();
@@ -186,6 +190,31 @@ mod tests {
         drop(runtime);
         assert!(output.has_failed());
         output.push(vec![2]);
+        output.end();
+    }
+
+    /// A writer with a bug.
+    struct Panics;
+
+    impl Write for Panics {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("a bug of the writer");
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_that_panics_ends_the_log_and_keeps_nothing() {
+        let runtime = runtime();
+        let output = Output::new(Box::new(Panics), runtime.handle().clone());
+        output.push(vec![1]);
+        output.push(vec![2]);
+        drop(runtime);
+        assert!(output.has_failed());
+        assert_eq!(output.queue.lock().bytes, 0);
         output.end();
     }
 

@@ -103,7 +103,7 @@ pub(super) enum Owner {
 }
 
 /// An error's name in the schema, or its number.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(super) enum ErrorCode {
     Name(String),
@@ -195,8 +195,8 @@ pub(super) struct MetricsUpdated {
 
 /// `generic:warning`.
 #[derive(Debug, Serialize)]
-pub(super) struct Warning {
-    pub(super) message: String,
+pub(super) struct Warning<'a> {
+    pub(super) message: &'a str,
 }
 
 /// A frame, and how many bytes it had. The schema dropped that field after draft-02; qvis still draws by it.
@@ -205,9 +205,32 @@ pub(super) struct SizedFrame {
     #[serde(flatten)]
     pub(super) frame: Frame,
     pub(super) frame_size: usize,
+    /// How many equal ones this is. The schema folds PADDING alone, into its length; it lets fields be added.
+    #[serde(skip_serializing_if = "is_one")]
+    pub(super) count: u64,
 }
 
-#[derive(Debug, Serialize)]
+impl SizedFrame {
+    /// An equal one follows.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.frame_size += other.frame_size;
+        self.count += other.count;
+    }
+
+    /// Another one of this type follows, for which there is no entry left.
+    pub(super) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
+        self.add(other);
+        if !matches!(self.frame, Frame::Unknown { .. }) {
+            self.frame = Frame::Unknown { raw_frame_type: Uint(kind.into_inner()) };
+        }
+    }
+}
+
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum StreamType {
     Bidirectional,
@@ -223,7 +246,7 @@ impl From<Dir> for StreamType {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ErrorSpace {
     Transport,
@@ -231,7 +254,7 @@ pub(super) enum ErrorSpace {
 }
 
 /// A frame of QUIC's, or of QMux's in the place where the schema lets others extend it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "frame_type", rename_all = "snake_case")]
 pub(super) enum Frame {
     Padding {
@@ -292,6 +315,10 @@ pub(super) enum Frame {
     /// RFC 9221's, which 0.3 has not.
     Datagram {
         length: usize,
+    },
+    /// Several, beginning with one of this type.
+    Unknown {
+        raw_frame_type: Uint,
     },
     QxTransportParameters,
     QxPing {

@@ -53,6 +53,8 @@ impl Listener {
     /// OpenBSD, there are two sockets instead; where it has no IPv6, one for IPv4. The addresses of IPv4 clients are
     /// given as such, and not as `::ffff:192.0.2.1`.
     ///
+    /// A name is resolved on the runtime's threads for blocking work, and a runtime that is dropped meanwhile waits for it.
+    ///
     /// # Errors
     /// What the operating system says, of the first address that it does not give.
     ///

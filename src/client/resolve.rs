@@ -1,0 +1,134 @@
+//! From a name to addresses: by the system's resolver, which blocks, in a thread of its own.
+//!
+//! Not in tokio's pool of threads for what blocks: a runtime that is dropped waits for those, and a resolver whose
+//! name servers are dead takes its ten seconds or more, whatever timeout its caller had.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    thread,
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+/// Threads of this process that resolve at once. Each stands for a name that is being dialled, so as many as a busy
+/// program dials at once; with dead name servers it bounds what is left behind. More names wait for their turn, within
+/// their timeouts.
+const MAX_THREADS: usize = 128;
+
+static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
+
+/// The addresses of a host.
+///
+/// Cancel safe: a thread that resolves for nobody ends when the system's resolver has, and nothing waits for it.
+pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let host = host.to_owned();
+    let lookup = move || Ok((&*host, port).to_socket_addrs()?.collect());
+    in_a_thread(&THREADS, lookup).await
+}
+
+/// What `lookup` finds, in a thread of its own, once there is one left.
+async fn in_a_thread(
+    threads: &'static Semaphore,
+    lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
+    let place = threads.acquire().await.map_err(io::Error::other)?;
+    let (tell, found) = oneshot::channel();
+    // At most 15 characters are shown by Linux.
+    thread::Builder::new().name("wsmux-resolve".into()).spawn(move || {
+        let addresses = lookup();
+        // Before the caller goes on: it may be the next to want a place.
+        drop(place);
+        // Perhaps nobody waits any more.
+        let _ = tell.send(addresses);
+    })?;
+    // Without an answer it has panicked.
+    found.await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longer than anything here takes on any machine.
+    const WATCHDOG: Duration = Duration::from_secs(30);
+
+    fn some() -> Vec<SocketAddr> {
+        vec!["192.0.2.1:1".parse().unwrap()]
+    }
+
+    fn threads(count: usize) -> &'static Semaphore {
+        Box::leak(Box::new(Semaphore::new(count)))
+    }
+
+    /// A resolver that answers when its other end says so, or is gone.
+    fn stuck() -> (mpsc::Sender<()>, impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send) {
+        let (answer, wait) = mpsc::channel::<()>();
+        let lookup = move || {
+            let _ = wait.recv();
+            Ok(some())
+        };
+        (answer, lookup)
+    }
+
+    #[test]
+    fn a_dead_resolver_does_not_hold_up_the_end_of_the_runtime() {
+        let (dropped, news) = mpsc::channel();
+        let (answer, lookup) = stuck();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.unwrap();
+            let limit = Duration::from_millis(1);
+            let outcome =
+                runtime.block_on(async { timeout(limit, in_a_thread(&THREADS, lookup)).await });
+            outcome.expect_err("nobody has answered");
+            drop(runtime);
+            dropped.send(()).unwrap();
+        });
+        news.recv_timeout(WATCHDOG).expect("the runtime waits for the resolver");
+        // Until here it had no answer.
+        drop(answer);
+    }
+
+    #[tokio::test]
+    async fn a_dead_resolver_holds_its_place_and_no_more_threads_come() {
+        let threads = threads(2);
+        let ((first, one), (_second, two)) = (stuck(), stuck());
+        let limit = Duration::from_millis(1);
+        for lookup in [Box::new(one) as Box<dyn FnOnce() -> _ + Send>, Box::new(two)] {
+            timeout(limit, in_a_thread(threads, lookup)).await.expect_err("it is stuck");
+        }
+        let never = || panic!("there is no place");
+        timeout(limit, in_a_thread(threads, never)).await.expect_err("it waits");
+        drop(first);
+        let found = timeout(WATCHDOG, in_a_thread(threads, || Ok(some()))).await;
+        assert_eq!(found.unwrap().unwrap(), some());
+    }
+
+    #[tokio::test]
+    async fn a_place_comes_back_however_the_resolver_ends() {
+        let threads = threads(1);
+        let refused = || Err(io::ErrorKind::NotFound.into());
+        let error = in_a_thread(threads, refused).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        in_a_thread(threads, || panic!("a bug of the resolver")).await.unwrap_err();
+        assert_eq!(in_a_thread(threads, || Ok(some())).await.unwrap(), some());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_nothing_to_resolve() {
+        for (host, expected) in [("192.0.2.1", "192.0.2.1:80"), ("::1", "[::1]:80")] {
+            assert_eq!(resolve(host, 80).await.unwrap(), [expected.parse().unwrap()]);
+        }
+        // Of an address with a zone the system knows the number.
+        let zoned = resolve("fe80::1%1", 80).await.unwrap();
+        assert!(matches!(zoned[..], [SocketAddr::V6(address)] if address.scope_id() == 1));
+    }
+}
