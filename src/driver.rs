@@ -62,6 +62,8 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    /// The connection has ended: what is left is to end the socket's stream.
+    ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::trace::Refused,
     /// Before the last: the log says how the connection ended before others are told.
@@ -94,6 +96,7 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            ending: false,
             #[cfg(feature = "tracing")]
             refused: Default::default(),
             #[cfg(feature = "qlog")]
@@ -304,14 +307,70 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 }
 
+impl<S: Socket + Unpin> Driver<S> {
+    /// Ends the stream below (W-55), for which there is what is left of the close timeout: who has waited so long for
+    /// the peer's Close waits no longer for its FIN.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_late = self.is_late(cx);
+        if !is_late && self.poll_read_out(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match self.socket.poll_shutdown(cx) {
+            Poll::Pending if !is_late => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the close timeout is over.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.shared.lock().engine.close_deadline();
+        loop {
+            if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
+                return true;
+            }
+            // It may ring early, for what it was set to before.
+            if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
+                return false;
+            }
+        }
+    }
+
+    /// Lets our Close out, and throws away what comes until the peer has ended its stream, too.
+    fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.write_end.is_none()
+            && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
+        {
+            self.write_end = Some(error);
+        }
+        for _ in 0..BATCH {
+            if self.read_end.is_some() || self.write_end.is_some() {
+                return Poll::Ready(());
+            }
+            match self.socket.poll_recv(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.read_end = Some(error),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
 impl<S: Socket + Unpin> Future for Driver<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.ending {
+            return this.poll_end(cx);
+        }
         for _ in 0..ROUNDS {
             match this.round(cx) {
-                Next::End => return Poll::Ready(()),
+                Next::End => {
+                    this.ending = true;
+                    return this.poll_end(cx);
+                }
                 Next::Sleep => return Poll::Pending,
                 Next::Round if this.woken == 0 => {}
                 Next::Round => break,

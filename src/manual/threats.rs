@@ -75,6 +75,7 @@
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
 //! | a Close that is never answered | the close wait (C-50) | `engine/close.rs` |
+//! | a Close that is answered, and a stream that is never ended | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
 //! | a cut stream that looks whole | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
 //!
 //! # The handshake
