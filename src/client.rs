@@ -253,7 +253,7 @@ impl WebSocketClient {
             async { verdict.await.map_err(|error| ConnectError::Rejected(rejected(error))) };
         let verdict = self.in_time(start, verdict).await;
         if verdict.is_err() {
-            let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
+            say_goodbye(io).await;
         }
         verdict
     }
@@ -272,9 +272,16 @@ impl WebSocketClient {
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
-        let upgrade = exchange(&mut io, &bytes, is_upgrade);
-        let (response, rest) = self.in_time(start, upgrade).await?;
-        let subprotocol = handshake::check(&request, response.headers(), *wire, offered)?;
+        let upgrade = async {
+            let (response, rest) = exchange(&mut io, &bytes, is_upgrade).await?;
+            let selected = handshake::check(&request, response.headers(), *wire, offered)?;
+            Ok((response, rest, selected))
+        };
+        let upgraded = self.in_time(start, upgrade).await;
+        if upgraded.as_ref().is_err_and(is_an_answer) {
+            say_goodbye(&mut io).await;
+        }
+        let (response, rest, subprotocol) = upgraded?;
         info.subprotocol = subprotocol.map(Into::into);
         info.request = Some(request.into());
         self.establish(start, response, io, &rest, info).await
@@ -309,6 +316,18 @@ impl WebSocketClient {
         connection.established().await?;
         Ok(connection)
     }
+}
+
+/// Whether the server has said that there is no WebSocket, or nothing that makes sense: its stream is there, and can
+/// be ended in order (W-59).
+fn is_an_answer(error: &ConnectError) -> bool {
+    use ConnectError::{InvalidResponse, Refused, Subprotocol};
+    matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
+}
+
+/// Ends the stream to a server that serves for nothing.
+async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
+    let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
 /// Sends a request and reads its response, up to one that is `wanted`; with it what came behind it.

@@ -244,8 +244,9 @@ impl Config {
         self
     }
 
-    /// How long a close waits for the peer to answer it before the socket is dropped. One that is longer than a clock
-    /// can tell is none, and leaves the socket to a peer that never answers. Default 3 s.
+    /// How long the end of a connection may take: until the peer has answered the close, and then until it has ended
+    /// the TCP, TLS or HTTP/2 stream. After that the socket is dropped. One that is longer than a clock can tell is
+    /// none, and leaves the socket to a peer that never answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self

@@ -313,8 +313,8 @@ impl WebSocketConnection {
     }
 
     /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on
-    /// either side that is when the closing handshake is done, or has taken too long
-    /// ([`Config::close_timeout`]).
+    /// either side that is when the closing handshake is done and both ends have ended the stream below (a client waits
+    /// for its server to do so first), or when that has taken too long ([`Config::close_timeout`]).
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.

@@ -65,6 +65,8 @@ pub(crate) struct Driver<S> {
     write_end: Option<SocketError>,
     /// It is being polled. When it is dropped then, something in it has panicked.
     polled: bool,
+    /// The connection has ended: what is left is to end the socket's stream.
+    ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::trace::Refused,
     /// Before the last: the log says how the connection ended before others are told.
@@ -98,6 +100,7 @@ impl<S: Socket + Unpin> Driver<S> {
             read_end: None,
             write_end: None,
             polled: false,
+            ending: false,
             #[cfg(feature = "tracing")]
             refused: Default::default(),
             #[cfg(feature = "qlog")]
@@ -265,9 +268,15 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Round after round, until the socket has to wake it or others have to have their turn.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ending {
+            return self.poll_end(cx);
+        }
         for _ in 0..ROUNDS {
             match self.round(cx) {
-                Next::End => return Poll::Ready(()),
+                Next::End => {
+                    self.ending = true;
+                    return self.poll_end(cx);
+                }
                 Next::Sleep => return Poll::Pending,
                 Next::Round if self.woken == 0 => {}
                 Next::Round => break,
@@ -328,6 +337,56 @@ impl<S: Socket + Unpin> Driver<S> {
             (self.message, self.batch) = Default::default();
         }
         next
+    }
+}
+
+impl<S: Socket + Unpin> Driver<S> {
+    /// Ends the stream below (W-55), for which there is what is left of the close timeout: who has waited so long for
+    /// the peer's Close waits no longer for its FIN.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_late = self.is_late(cx);
+        if !is_late && self.poll_read_out(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match self.socket.poll_shutdown(cx) {
+            Poll::Pending if !is_late => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the close timeout is over.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.shared.lock().engine.close_deadline();
+        loop {
+            if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
+                return true;
+            }
+            // It may ring early, for what it was set to before.
+            if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
+                return false;
+            }
+        }
+    }
+
+    /// Lets our Close out, and throws away what comes until the peer has ended its stream, too.
+    fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.write_end.is_none()
+            && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
+        {
+            self.write_end = Some(error);
+        }
+        for _ in 0..BATCH {
+            if self.read_end.is_some() || self.write_end.is_some() {
+                return Poll::Ready(());
+            }
+            match self.socket.poll_recv(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.read_end = Some(error),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ConnectError, SocketOptions, dial::dial, exchange};
+use super::{ConnectError, SocketOptions, dial::dial, exchange, is_an_answer, say_goodbye};
 use crate::handshake::{client::Target, proxy::Proxy};
 
 /// A stream of bytes that leads to the server.
@@ -65,12 +65,16 @@ impl Via {
         target: &Target,
     ) -> Result<(), ConnectError> {
         let request = self.proxy.request(target);
-        let (_, rest) = exchange(io, &request, |status| status.is_success()).await?;
-        match rest.is_empty() {
+        let answer = exchange(io, &request, |status| status.is_success()).await;
+        let tunnel = answer.and_then(|(_, rest)| match rest.is_empty() {
             true => Ok(()),
             // A server speaks when it is spoken to, so these are not the server's.
             false => Err(ConnectError::InvalidResponse("bytes behind a tunnel's response".into())),
+        });
+        if tunnel.as_ref().is_err_and(is_an_answer) {
+            say_goodbye(io).await;
         }
+        tunnel
     }
 }
 

@@ -66,7 +66,8 @@
 //! begins with the call; the future may be dropped, as long as another handle stays.
 //!
 //! **[`closed()`]** waits until the socket is gone, and tells why the connection ended. After a close that is when
-//! the peer has answered, or [`close_timeout`](crate::Config::close_timeout) has passed.
+//! the peer has answered and both ends have ended the stream below, or when
+//! [`close_timeout`](crate::Config::close_timeout) has passed.
 //! **[`close_reason()`]** tells the same without waiting, as soon as the end has begun. The first cause is the one that
 //! is told, on every handle; later ones change nothing.
 //!
@@ -163,6 +164,13 @@
 //! [`ConnectionError::ConnectionClosed`]. On the js-ws wire it is all there is: 1000 and 4000 come back as 0, 4001 to
 //! 4999 less 4000, 3000 to 3999 as they are, and any other as [`ConnectionError::ConnectionClosed`].
 //! A reason has room for 123 bytes there, and for 1,024 on the QMux wire.
+//!
+//! # What carries the WebSocket
+//!
+//! The stream below is ended, and not dropped: under TLS by a close_notify, over HTTP/2 by END_STREAM, on TCP by a FIN,
+//! so that no server, proxy or log takes the end for one that was cut off. The server ends its direction first and the
+//! client after it (RFC 6455 §7.1.1); then neither's last bytes are destroyed by a reset. What has not ended so was cut
+//! off: a process that was killed, a runtime that was dropped, a Close that could not be sent in time.
 //!
 //! # Errors say who
 //!

@@ -135,8 +135,9 @@
 //! connection, even if nobody awaits its [`Connecting`]. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
 //!
-//! **[`close_timeout`]** is how long a close waits for the peer's answer before the socket is dropped; see
-//! [`closing`](super::closing). Longer only where round trips take seconds.
+//! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped: the peer's answer
+//! to the close, and the end of its stream after that; see [`closing`](super::closing). Longer only where round trips
+//! take seconds.
 //!
 //! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, all addresses together. They are
 //! tried as RFC 8305 has it, IPv6 and IPv4 in turn and 250 ms apart, or closer where they are many for the time there

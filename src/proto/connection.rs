@@ -625,6 +625,11 @@ impl Connection {
         self.end.as_ref()
     }
 
+    /// When a close stops waiting for the peer; `None` while there is none.
+    pub fn close_deadline(&self) -> Option<Duration> {
+        self.close_deadline
+    }
+
     /// Whether all has been said on both sides, or the wait for the peer is over: the socket can go.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

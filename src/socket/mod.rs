@@ -32,14 +32,21 @@ use crate::{
 ///
 /// The two directions are independent: a socket that cannot write still reads. Control frames are the
 /// socket's: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's Close.
+///
+/// # The end
+/// When both Closes have been said, the connection goes on with [`poll_flush`](Self::poll_flush) and
+/// [`poll_recv`](Self::poll_recv) until that gives an error, for the rest of the [close
+/// timeout](crate::Config::close_timeout) at most. Then it calls [`poll_shutdown`](Self::poll_shutdown) until that is
+/// ready or the time is up, at least once, and drops the socket.
 pub trait Socket: MaybeSend + 'static {
     /// What it can do besides messages; asked once, before all else. Everything, unless it says otherwise.
     fn capabilities(&self) -> SocketCapabilities {
         SocketCapabilities::default()
     }
 
-    /// What has come. After an error, or after the peer's Close and the end of the stream, it is not called
-    /// again.
+    /// What has come. After an error it is not called again. What comes after the peer's Close is thrown away, by
+    /// the socket or by its caller; the end of the stream is still waited for. A server's socket ends its own
+    /// direction here once both Closes have been said, for the client waits for that (RFC 6455 §7.1.1).
     ///
     /// A message's `Bytes` may share the memory of others that came with it, but keep alive no more than twice
     /// their own length: what a peer makes a connection hold is counted in their bytes.
@@ -66,6 +73,20 @@ pub trait Socket: MaybeSend + 'static {
     /// # Errors
     /// [`SocketError`] when writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
+
+    /// Ends the outgoing direction of the stream below, for a peer to see that nothing was cut off: by a `close_notify`
+    /// under TLS (RFC 8446 §6.1), by END_STREAM on HTTP/2 (RFC 8441 §5), by a FIN on TCP. A socket whose Close has not
+    /// left in full does nothing: that its stream was cut off has to be seen. It is called last, and again after it was
+    /// ready.
+    ///
+    /// The default does nothing, for a socket that has no such end, or that ends its stream by itself.
+    ///
+    /// # Errors
+    /// [`SocketError`] when the stream could not be ended.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
 
     /// The connection has been quiet for a while: memory that waits for more to read or write can go.
     fn rest(&mut self) {}

@@ -57,7 +57,8 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// After something that is not WebSocket, or a message too large, nothing more is understood; `poll_recv`
 /// throws away what comes until the stream ends, so that the peer can read our Close before the operating
 /// system resets the connection. Sending goes on. After both Closes a server ends the stream below for
-/// writing and a client waits for that (RFC 6455 §7.1.1); the stream is then read to its end.
+/// writing and a client waits for that, as long as its connection does, before it ends it too (RFC 6455 §7.1.1);
+/// the stream is then read to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
@@ -174,17 +175,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
     }
 
+    /// Ends the stream below for writing, once our Close has left.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        if self.writing != Writing::Closed {
+            return Poll::Ready(Ok(()));
+        }
+        let ended = match ready!(self.poll_flush_all(cx)) {
+            Ok(()) => {
+                ready!(Pin::new(self.websocket.get_mut()).poll_shutdown(cx)).map_err(socket_error)
+            }
+            failed => failed,
+        };
+        self.writing = Writing::ShutDown;
+        Poll::Ready(ended)
+    }
+
     /// Throws away what comes, until the stream ends. Once our Close has left, the stream is ended for
     /// writing: a peer that has nothing to say then ends it too, and nobody waits for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
-        if self.writing == Writing::Closed
-            && let Poll::Ready(flushed) = self.poll_flush_all(cx)
-            && let Poll::Ready(_) = Pin::new(self.websocket.get_mut()).poll_shutdown(cx)
-        {
-            // If either has failed, reading will tell.
-            drop(flushed);
-            self.writing = Writing::ShutDown;
-        }
+        // If it fails, reading will tell.
+        let _ = self.poll_end(cx);
         let mut discarded = 0;
         while discarded < DISCARD_AT_ONCE {
             let mut buf = [0; 4096];
@@ -255,6 +265,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         self.poll_flush_all(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.poll_end(cx)
     }
 }
 

@@ -255,7 +255,7 @@ fn a_shutdown_waits_for_credit_and_for_every_byte() {
 }
 
 /// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
-/// over; then the socket is dropped.
+/// over; then the stream below ends by §3.4.
 #[test]
 fn what_comes_behind_our_close_is_discarded() {
     for wire in WIRES {

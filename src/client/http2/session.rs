@@ -171,7 +171,7 @@ impl Lease {
             OpenError::NotSent(lost(error))
         };
         let mut ready = self.0.send.clone().ready().await.map_err(not_sent)?;
-        let (response, send) = ready.send_request(request, false).map_err(not_sent)?;
+        let (response, mut send) = ready.send_request(request, false).map_err(not_sent)?;
         let response = response.await.map_err(|error| {
             let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
             match refused || (error.is_go_away() && error.is_remote()) {
@@ -182,6 +182,8 @@ impl Lease {
         let (head, mut recv) = response.into_parts();
         if !head.status.is_success() {
             let body = excerpt(&mut recv).await;
+            // Nothing is cancelled: the server has answered, and there is no more to say (RFC 9113 §8.1).
+            let _ = send.send_data(Bytes::new(), true);
             let headers = kept_headers(&head.headers);
             let refused = ConnectError::Refused { status: head.status, headers, body };
             return Err(OpenError::Failed(refused));

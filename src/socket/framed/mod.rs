@@ -31,7 +31,7 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 /// takes the place of the one that waits. After something that is not WebSocket, or a message too large,
 /// what comes is thrown away until the stream ends, so that the peer can read our Close before the operating
 /// system resets the connection; sending goes on. After both Closes a server ends the stream for writing and
-/// a client waits for that (RFC 6455 §7.1.1).
+/// a client waits for that, as long as its connection does, before it ends it too (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
@@ -41,7 +41,7 @@ pub(crate) struct FramedSocket<S> {
     reading: Reading,
     /// The peer's Close has come.
     peer_closed: bool,
-    /// The stream has been ended for writing.
+    /// The stream has been ended for writing, or cannot be.
     shut_down: bool,
 }
 
@@ -94,18 +94,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         incoming
     }
 
+    /// Ends the stream for writing, once our Close has left.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shut_down || !self.writer.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        let ended = match ready!(self.writer.poll_write_out(&mut self.io, cx, 0)) {
+            Ok(()) => ready!(poll_once(self.io.shutdown(), cx)),
+            failed => failed,
+        };
+        self.shut_down = true;
+        Poll::Ready(ended)
+    }
+
     /// Throws away what comes, until the stream ends. Once our Close has left, whoever is to end the stream
     /// first does.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
-        if self.writer.is_closed()
-            && ours_to_end
-            && !self.shut_down
-            && self.writer.poll_write_out(&mut self.io, cx, 0).is_ready()
-            && pin!(self.io.shutdown()).poll(cx).is_ready()
-        {
-            // If either has failed, reading will tell.
-            self.shut_down = true;
+        if ours_to_end {
+            // If it fails, reading will tell.
+            let _ = self.poll_end(cx);
         }
         let mut discarded = 0;
         while discarded < DISCARD_AT_ONCE {
@@ -163,6 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         ready!(self.writer.poll_write_out(&mut self.io, cx, 0)).map_err(socket_error)?;
         self.writer.poll_flush(&mut self.io, cx).map_err(socket_error)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        self.poll_end(cx).map_err(socket_error)
     }
 }
 
