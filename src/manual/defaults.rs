@@ -106,12 +106,16 @@
 //! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
 //! intervals where there is none. It is also what [`rtt`] is measured with, besides the first ping of a connection
 //! and the few that growing windows ask for. `None` where a sleeping device must
-//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
+//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings. Less than 100 ms
+//! becomes 100 ms.
 //!
 //! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first
 //! stream: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A server counts from the TCP
 //! connection, even if nobody awaits its [`Connecting`]. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
+//!
+//! Of each of these times one that is longer than a clock can tell, such as
+//! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long a close waits for the peer's answer before the socket is dropped; see
 //! [`closing`](super::closing). Longer only where round trips take seconds.
@@ -150,7 +154,7 @@
 //!
 //! **Compression** is neither offered nor accepted, and that is no setting. With the
 //! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
-//! disk, and shows who did what when.
+//! disk, and shows who did what when. One has at most 64 MiB, by `QlogConfig::max_size`.
 //!
 //! # What is not a setting
 //!

@@ -114,8 +114,8 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // Once for what is due, and once for a close that waits for nothing. Else the driver would turn in circles.
-    for _ in 0..2 {
+    // For a ping, a timeout after it, and a close that waits for nothing. With more the driver would turn in circles.
+    for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });
         pings.extend(peer.said().into_iter().filter(pinged));
