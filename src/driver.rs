@@ -458,7 +458,7 @@ impl Alarm {
     }
 }
 
-/// However the driver ends, even by a panic or with its runtime, nobody waits for it in vain.
+/// Wakes everybody when the driver ends, even by a panic or with its runtime.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {

@@ -34,8 +34,8 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 const MIN_SIZE: u64 = 64 * 1024;
 
 /// What [`QlogConfig::max_size`] is by default: some 400,000 messages, as many as a full link of a gigabit carries in
-/// three minutes, and little enough for a browser that runs qvis. Whoever sends small messages in a flood could else
-/// fill the disk, for a message of two bytes is a record of 200.
+/// three minutes, and little enough for a browser that runs qvis. Without a bound a flood of small messages fills the
+/// disk, because a message of two bytes makes a record of 200.
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// What is kept free of a log for its end: two warnings, and the event that says how the connection ended.
@@ -68,7 +68,7 @@ const MAX_FRAMES: usize = 1_000;
 /// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages of its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how it ended; always the last |
-/// | `generic:warning` | events are missing here, for the writer was too slow, or for the log has reached its [largest size](Self::max_size) |
+/// | `generic:warning` | events are missing here, because the writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
 /// Equal frames that follow each other in one message have one entry, whose `count` says how many they are, and whose
 /// `frame_size` is that of all of them. Of a message with very many frames those after the first 1,000 entries have
@@ -307,7 +307,7 @@ impl Log {
         }
         if self.is_full {
             self.lost += 1;
-            // What this end says last is told with the end.
+            // The last event repeats what this end said when it closed.
             if let (Owner::Local, Ok(Some(Frame::ConnectionClose(close)))) =
                 (sender, self.wire.decode(&mut message))
             {
@@ -603,7 +603,7 @@ mod tests {
         assert!(text.len() as u64 > MIN_SIZE - END - 1_024, "{} bytes", text.len());
         let written = text.matches("transport:packet_received").count();
         let last: Vec<_> = text.rsplit('\u{1e}').take(3).collect();
-        // This end's Close is missing, too, and still told of.
+        // This end's Close is among the missing ones, and the last event has what it said.
         let missing = 2_000 - written + 1;
         let closed = r#""application_code":7,"reason":"bye","trigger":"application""#;
         assert!(last[0].contains("connectivity:connection_closed"), "{}", last[0]);

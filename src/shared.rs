@@ -236,7 +236,7 @@ pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
     }
 
     let mut rest = Rest(wakers);
-    while let Some(waker) = rest.0.next() {
+    for waker in &mut rest.0 {
         waker.wake();
     }
 }

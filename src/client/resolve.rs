@@ -11,9 +11,8 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// Threads of this process that resolve at once. Each stands for a name that is being dialled, so as many as a busy
-/// program dials at once; with dead name servers it bounds what is left behind. More names wait for their turn, within
-/// their timeouts.
+/// Threads of this process that resolve at once: as many names as a busy program dials at once. With dead name servers
+/// it bounds the threads that outlast their callers. Further names wait for their turn, within their timeouts.
 const MAX_THREADS: usize = 128;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);

@@ -57,9 +57,10 @@ impl SocketOptions {
     }
 
     /// `SO_KEEPALIVE`: the system probes a connection that has been silent for so long, by its own count and
-    /// interval. Rounded up to whole seconds, and at most 32,767 of them, some nine hours, for Linux takes no more; zero
-    /// is `None`. Default `None`, because [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) sees
-    /// further; useful where that is off, to keep a NAT's entry alive.
+    /// interval. Rounded up to whole seconds, and at most 32,767 of them, some nine hours, because Linux takes no
+    /// more; zero is `None`. Default `None`, because
+    /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) sees further; useful where that is off, to
+    /// keep a NAT's entry alive.
     pub fn keepalive(&mut self, idle: Option<Duration>) -> &mut Self {
         let (least, most) = KEEPALIVE_SECONDS.into_inner();
         self.keepalive = idle.filter(|idle| !idle.is_zero()).map(|idle| {

@@ -180,7 +180,7 @@
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|
 //! | `LocallyClosed` | `Local` | `close`, `shutdown` or drop, here |
-//! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; the peer was told nothing |
+//! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; nothing was said to the peer |
 //! | `ApplicationClosed` | `Peer` | the peer's application closed, with code and reason |
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed; it says what it found wrong with us |
 //! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the rules, as found here |

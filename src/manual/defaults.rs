@@ -122,7 +122,8 @@
 //! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
 //! intervals where there is none. It is also what [`rtt`] is measured with, besides the first ping of a connection
 //! and the few that growing windows ask for. `None` where a sleeping device must
-//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings.
+//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings. Less than 100 ms
+//! becomes 100 ms.
 //!
 //! **[`write_stall_timeout`]** is for how long the socket may take nothing while there is something to send. The two
 //! above do not see a peer that says something now and then and reads nothing. It begins anew with each
@@ -134,6 +135,9 @@
 //! stream: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A server counts from the TCP
 //! connection, even if nobody awaits its [`Connecting`]. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
+//!
+//! Of each of these times one that is longer than a clock can tell, such as
+//! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped: the peer's answer
 //! to the close, and the end of its stream after that; see [`closing`](super::closing). Longer only where round trips
@@ -173,7 +177,7 @@
 //!
 //! **Compression** is neither offered nor accepted, and that is no setting. With the
 //! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
-//! disk, and shows who did what when.
+//! disk, and shows who did what when. One has at most 64 MiB, by `QlogConfig::max_size`.
 //!
 //! # What is not a setting
 //!

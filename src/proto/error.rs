@@ -42,8 +42,8 @@ pub enum ConnectionError {
     /// This end closed the connection.
     #[error("closed by this end")]
     LocallyClosed,
-    /// The task that drives the connection has ended before the connection had: nobody closed it, and the peer was
-    /// told nothing.
+    /// The task that drives the connection ended before the connection had. Nobody closed it, and the peer learns only
+    /// that its socket has ended.
     #[error("{0}")]
     DriverLost(DriverLost),
 }

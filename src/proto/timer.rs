@@ -120,7 +120,7 @@ impl Timers {
     }
 
     /// Something came that proves life but is no message of the wire. It does not end the silence that the idle
-    /// timeout counts, so it earns no further delay either: else a proxy's pings would, for a peer that is gone.
+    /// timeout counts, so it earns no further delay either: a proxy sends pings for a peer that is gone.
     pub(super) fn on_heard(&mut self, now: Duration) {
         self.last_heard = now;
     }

@@ -217,7 +217,7 @@ impl SizedFrame {
         self.count += other.count;
     }
 
-    /// Another one of this type follows, for which there is no entry left.
+    /// Another one follows, of this type, and there is no entry left for it.
     pub(super) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
         self.add(other);
         if !matches!(self.frame, Frame::Unknown { .. }) {

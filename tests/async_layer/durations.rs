@@ -9,7 +9,7 @@ use crate::pair::{WIRES, config, connection, memory};
 
 /// A runtime that nobody has used, for each case.
 fn in_fresh_runtimes(case: impl AsyncFn()) {
-    // Who waits for this waits in vain.
+    // What takes this long never ends.
     const WATCHDOG: Duration = Duration::from_secs(30);
     let run = |runtime: Runtime| {
         let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
