@@ -81,7 +81,8 @@ impl Default for Config {
             max_idle_timeout: Some(Duration::from_secs(30)),
             // Two may be lost to a stalled machine before the idle timeout strikes.
             keep_alive_interval: Some(Duration::from_secs(10)),
-            // One message a minute is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` are the same.
+            // One message of 64 KiB a minute is 9 kbit/s: a slow link is not a dead peer. A silent peer is given up
+            // before, by the idle timeout. nginx's `send_timeout` and `proxy_send_timeout` are the same.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
             // Some round trips of a bad path; whoever has not answered by then will not.
@@ -176,7 +177,8 @@ impl Config {
     /// A stream holds at most half of what the others have left, and bytes that its own credit does not cover
     /// count against others for half of the window at most. So streams whose readers stand still, however many,
     /// keep no other from going on. What may be held besides: 1 KiB of each stream, so that short messages
-    /// always leave, and what one [`write_chunk`](crate::SendStream::write_chunk) hands over, twice.
+    /// always leave; two chunks of [`write_chunk`](crate::SendStream::write_chunk), which are taken whole; and one
+    /// for each stream that has credit for a part of its chunk only.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
         self
@@ -185,7 +187,7 @@ impl Config {
     /// The largest message that this end sends, in bytes. 1,200 to 65,536; default 64 KiB. The peer's own limit
     /// holds besides.
     ///
-    /// Less for a gateway on the way that takes no message of more than 32 KiB, say, and closes with 1009. It
+    /// Set it to less for a gateway on the way that takes no message of more than 32 KiB, say, and closes with 1009. It
     /// bounds [datagrams](crate::WebSocketConnection::max_datagram_size) as well.
     pub fn max_message_sent(&mut self, bytes: usize) -> &mut Self {
         self.max_message_sent = bytes.clamp(MIN_MESSAGE_SENT, MAX_MESSAGE_SENT);
@@ -227,9 +229,9 @@ impl Config {
     ///
     /// The idle timeout ends a connection whose peer says nothing. This one ends a connection whose peer says
     /// something, by pings or padding, and reads nothing. It begins anew with each message that the
-    /// socket takes, so a link that carries one message of 64 KiB in that time, which is 9 kbit/s, is slow enough
-    /// for it. Shorter than the idle timeout it would end connections that a silent network interrupts, which may
-    /// come back.
+    /// socket takes, so a link that carries one message of 64 KiB in that time, which is 9 kbit/s, is fast enough.
+    /// It is twice the idle timeout, for a full socket alone shows less than silence does: a network that is
+    /// interrupted, or a peer that is suspended, is silent too, and that is what ends the connection then.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self

@@ -71,7 +71,10 @@ async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
                         error => panic!("{error}"),
                     })?;
                     match stream.send().write_all(&[7; 10_000]).await {
-                        Ok(()) => Ok(stream.send().finish().unwrap()),
+                        Ok(()) => {
+                            stream.send().finish().unwrap();
+                            Ok(())
+                        }
                         Err(WriteError::ConnectionLost(error)) => Err(error),
                         Err(error) => panic!("{error}"),
                     }

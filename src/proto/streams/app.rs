@@ -50,7 +50,9 @@ impl Streams {
 
     /// The next kind of which that is so, once.
     pub(in crate::proto) fn take_available(&mut self) -> Option<Dir> {
-        Dir::ALL.into_iter().find(|&dir| std::mem::take(&mut self.available[dir as usize]))
+        let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
+        self.available[dir as usize] = false;
+        Some(dir)
     }
 
     /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
@@ -58,7 +60,7 @@ impl Streams {
         let side = self.side;
         let count = self.counts.of(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // Where the peer allows more, it is this end's own limit that is waited at: none of the peer's business.
+        // Where the peer allows more, it is this end's own limit that is waited at, which the peer cannot raise (C-77).
         if !self.caps.blocked_frames || !news || count.opened < limit {
             return false;
         }
@@ -173,8 +175,8 @@ impl SendStream<'_> {
         } else if !std::mem::replace(&mut send.queued_for_room, true)
             && streams.send_budget.wait(self.id, len, streams.slab.len())
         {
-            let Streams { slab, keys, send_budget, .. } = streams;
-            send_budget.forget_waiting(|id| keys.get(&id).is_some_and(|&key| slab.contains(key)));
+            let Streams { keys, send_budget, .. } = streams;
+            send_budget.forget_waiting(|id| keys.contains_key(&id));
         }
     }
 
@@ -220,10 +222,10 @@ impl SendStream<'_> {
             return;
         }
         let Some(send) = self.streams.slab[key].send.as_mut() else { return };
-        let before = send.held();
+        let before = send.held().uncovered;
         push(send);
-        let after = send.held();
-        self.streams.send_budget.change(before, after);
+        let uncovered = send.held().uncovered - before;
+        self.streams.send_budget.taken(len, uncovered);
         self.streams.schedule(key);
     }
 

@@ -51,6 +51,8 @@ pub(in crate::proto) struct SendBudget {
     window: usize,
     /// What one stream may hold at most.
     buffer: usize,
+    /// While no more than this is held, every stream may fill its buffer: no need to look closer.
+    plenty: Option<usize>,
     held: Held,
     /// Streams that hold nothing, have credit, and wait to take a chunk of so many bytes, in order. Each stands in
     /// it at most once; those of streams that are no more go when there are more of them than streams.
@@ -59,7 +61,8 @@ pub(in crate::proto) struct SendBudget {
 
 impl SendBudget {
     pub(super) fn new(window: usize, buffer: usize) -> Self {
-        Self { window, buffer, held: Held::default(), waiting: VecDeque::new() }
+        let plenty = (window / 2).checked_sub(buffer.saturating_mul(2));
+        Self { window, buffer, plenty, held: Held::default(), waiting: VecDeque::new() }
     }
 
     /// What all streams hold.
@@ -74,6 +77,12 @@ impl SendBudget {
             bytes: others.bytes + after.bytes,
             uncovered: others.uncovered + after.uncovered,
         };
+    }
+
+    /// A stream has taken bytes, which left this many more uncovered.
+    pub(super) fn taken(&mut self, bytes: usize, uncovered: usize) {
+        self.held.bytes += bytes;
+        self.held.uncovered += uncovered;
     }
 
     /// A stream has sent bytes. They were covered, and used up as much credit, so the others are as before.
@@ -96,6 +105,9 @@ impl SendBudget {
 
     /// How much a stream that holds `own` may hold in all, with so much credit left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
+        if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
+            return self.buffer;
+        }
         let others = self.held.without(own);
         let uncovered = (self.window / 2).saturating_sub(others.uncovered) / 2;
         let credit = usize::try_from(credit).unwrap_or(usize::MAX);
@@ -123,6 +135,9 @@ impl SendBudget {
     /// once nothing is held that could leave, for then nothing would come to let them go on later. `wake` says
     /// whether the stream waited still.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let idle = self.held.covered() == 0;
         let mut left = self.left(self.held);
         while (idle || left > 0)
