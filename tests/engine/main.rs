@@ -19,4 +19,5 @@ mod scheduling;
 mod streams;
 mod timers;
 mod violations;
+mod waiting;
 mod windows;
