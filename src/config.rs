@@ -34,6 +34,7 @@ pub struct Config {
     pub(crate) window_growth_budget: u64,
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
+    pub(crate) max_waiting_streams: u64,
     pub(crate) cancelled_streams_per_second: Option<u64>,
     pub(crate) max_local_streams: u64,
     pub(crate) send_buffer: usize,
@@ -63,6 +64,8 @@ impl Default for Config {
             // quinn's default: with both kinds 200 MiB of data at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
+            // Any burst of calls that one program makes at once; at some 100 bytes each a megabyte at worst.
+            max_waiting_streams: 10_000,
             // More than people cancel, and no load to speak of for an application that begins each in vain.
             cancelled_streams_per_second: Some(100),
             // A stream costs up to 1 KB of state, so 64 MiB of each kind at worst; more calls than most programs
@@ -127,7 +130,9 @@ impl Config {
 
     /// Bidirectional streams that the peer may have open at once. Default 100.
     ///
-    /// A stream counts until both its halves have ended and the application has let go of them.
+    /// A stream counts until both its halves have ended and the application has let go of them. Past the limit the peer's
+    /// next stream waits: at the peer on the QMux wire, and here on the js-ws wire, see
+    /// [`max_waiting_streams`](Self::max_waiting_streams).
     pub fn max_concurrent_bidi_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_bidi_streams = count.min(1 << 32);
         self
@@ -136,6 +141,19 @@ impl Config {
     /// Unidirectional streams that the peer may have open at once. Default 100; the js-ws wire has none.
     pub fn max_concurrent_uni_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_uni_streams = count.min(1 << 32);
+        self
+    }
+
+    /// Streams of the peer's past [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) that may wait for a
+    /// place, on the js-ws wire. At most 2^32; default 10,000, which a peer can make this end spend a megabyte on: some 100
+    /// bytes for each.
+    ///
+    /// On that wire a peer cannot know of a limit. A stream that waits has no credit, so that its peer sends nothing on
+    /// it, and is not seen by the application; when a place is free, the one that has waited longest is opened. Past
+    /// this many a new stream is refused: both its halves fail at the peer with code 0. 0 refuses each past the limit.
+    /// On the QMux wire, where a peer waits by itself, it has no effect.
+    pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
+        self.max_waiting_streams = count.min(1 << 32);
         self
     }
 

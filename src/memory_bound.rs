@@ -31,6 +31,9 @@ const HEAD: u64 = 64 * KIB;
 /// direction that is gathered in.
 const STREAM: u64 = 4 * KIB;
 
+/// What a stream of the peer's costs that waits for a place (SPEC J-43).
+const WAITING_STREAM: u64 = 128;
+
 /// What a connection holds besides all that: its state, its tables and queues, the message that is being made, and one
 /// datagram's cost in each direction.
 const CONNECTION: u64 = 256 * KIB;
@@ -90,7 +93,7 @@ impl Config {
     ///           * 3 / 2 + datagram_send_buffer
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
-    /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB
+    /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
     /// ```
     ///
     /// The largest inbound message is [`max_record_size`](Self::max_record_size) on the QMux wire, and the stream
@@ -116,6 +119,7 @@ impl Config {
             (self.max_concurrent_bidi_streams, uni(self.max_concurrent_uni_streams));
         let MemoryUse { open_bidi, open_uni, largest_chunk } = *application;
         let both = bidi.saturating_add(open_bidi);
+        let waiting = if caps.stream_limits { 0 } else { self.max_waiting_streams };
         let (receiving, sending) =
             (both.saturating_add(peers_uni), both.saturating_add(uni(open_uni)));
         let message = wire.max_inbound_message(self.max_record_size, self.stream_window);
@@ -142,6 +146,7 @@ impl Config {
                 .saturating_add(peers_uni)
                 .saturating_add(uni(open_uni))
                 .saturating_mul(STREAM)
+                .saturating_add(waiting.saturating_mul(WAITING_STREAM))
                 .saturating_add(CONNECTION),
         }
     }

@@ -204,3 +204,45 @@ fn two_connections_allocate_little_for_a_chunk() {
         assert!(two <= ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES, "{wire:?}: {two}");
     }
 }
+
+/// [J-43] The number of streams that wait, those of J-42 and J-44 included whose answer has not left, MUST NOT
+/// exceed a setting; a new stream past it is refused by J-31.
+#[test]
+fn a_stream_that_waits_takes_less_than_128_bytes() {
+    const WAITING: u32 = 10_000;
+    let message = |index: u32, kind: u16, payload: &[u8]| {
+        let id = (1 << 31 | index << 1).to_be_bytes();
+        Bytes::from([&id[..], &kind.to_be_bytes(), payload].concat())
+    };
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(0).max_waiting_streams(WAITING.into());
+    let (mut server, mut out) =
+        (wsmux::proto::Connection::new(config, Side::Server, Wire::JsWs, NOW), MessageBuf::new());
+    let opened = measure(|| {
+        for index in 0..WAITING {
+            server.handle_message(NOW, message(index, 1, &[0, 16, 0, 0]));
+        }
+    });
+    assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
+    assert!(opened.bytes_current < 128 * i64::from(WAITING), "{}", opened.bytes_current);
+    // Every second one is given up while nothing is read, and keeps its place by its answer.
+    let cancelled = measure(|| {
+        for index in (0..WAITING).step_by(2) {
+            server.handle_message(NOW, message(index, 2, &[0, 7]));
+            server.handle_message(NOW, message(index, 2, &[1, 7]));
+        }
+    });
+    let held = opened.bytes_current + cancelled.bytes_current;
+    assert!(held < 128 * i64::from(WAITING), "{held}");
+    let told = measure(|| {
+        while server.poll_transmit(NOW, &mut out).is_some() {}
+        for index in (1..WAITING).step_by(2) {
+            server.handle_message(NOW, message(index, 2, &[0, 7]));
+            server.handle_message(NOW, message(index, 2, &[1, 7]));
+        }
+        while server.poll_transmit(NOW, &mut out).is_some() {}
+    });
+    assert_eq!(server.stats(NOW).waiting_streams, 0);
+    let left = held + told.bytes_current;
+    assert!(left < 8 * 1024, "{left}");
+}

@@ -16,6 +16,7 @@ const SETTINGS = {
   windowGrowthBudget: [isCount, "a number of bytes"],
   maxConcurrentBidirectionalStreams: [isCount, "a number of streams"],
   maxConcurrentUnidirectionalStreams: [isCount, "a number of streams"],
+  maxWaitingStreams: [isCount, "a number of streams"],
   cancelledStreamsPerSecond: [(value) => isCount(value) || value === Infinity, "a number of streams, or Infinity"],
   maxLocalStreams: [isCount, "a number of streams"],
   sendBuffer: [isCount, "a number of bytes"],

@@ -23,6 +23,8 @@ export interface WebSocketTransportOptions {
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
+  /** On js-ws: streams of the server's past the limit that may wait for a place. */
+  maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
   /** Streams of each kind that this end may have open, whatever the server allows. */
   maxLocalStreams?: number;

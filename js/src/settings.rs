@@ -18,7 +18,7 @@ fn milliseconds(ms: f64) -> Option<Duration> {
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
     // A float becomes the nearest number of a narrower kind.
-    let sets: [(&str, Set); 18] = [
+    let sets: [(&str, Set); 19] = [
         ("streamWindow", |config, n| _ = config.stream_window(n as u64)),
         ("maxStreamWindow", |config, n| _ = config.max_stream_window(n as u64)),
         ("windowGrowthBudget", |config, n| _ = config.window_growth_budget(n as u64)),
@@ -28,6 +28,7 @@ fn config(settings: &Object) -> Config {
         ("maxConcurrentUnidirectionalStreams", |config, n| {
             config.max_concurrent_uni_streams(n as u64);
         }),
+        ("maxWaitingStreams", |config, n| _ = config.max_waiting_streams(n as u64)),
         ("cancelledStreamsPerSecond", |config, n| {
             config.cancelled_streams_per_second(n.is_finite().then_some(n as u64));
         }),

@@ -53,7 +53,7 @@
 //! | | new streams | open streams | bytes not sent yet | the peer is told |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`shutdown()`] | fail here, are refused from the peer | go on to their ends | sent | code 0, when all have ended |
+//! | [`shutdown()`] | fail here, are refused from the peer, those included that wait (js-ws) | go on to their ends | sent | code 0, when all have ended |
 //! | [`shutdown_timeout(t)`] | the same | go on, for `t` at most; then fail | sent, within `t` | code 0; past `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!

@@ -105,10 +105,13 @@
 //! when it is opened, so [`announce`](crate::SendStream::announce) does nothing; its data waits a round trip for
 //! credit.
 //!
-//! **Stream limit.** It is not told to the peer. A stream past the limit is refused: both its halves fail at the peer
-//! with code 0, and the connection goes on.
-//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts them.
-//! For a peer that holds many streams, raise it.
+//! **Stream limit.** It is not told to the peer. A stream past the limit waits until a place is free: its first Ack is
+//! held back, without which js-ws sends nothing on it. So 1,000 calls at once are all answered, a hundred at a time.
+//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) is how many wait. Past
+//! [`max_waiting_streams`](crate::Config::max_waiting_streams), 10,000, a stream is refused: both its halves fail at the
+//! peer with code 0, and the connection goes on.
+//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those. For a peer that holds many
+//! streams open for long, raise the limit.
 //!
 //! **Keep-alive.** Each end has its own times; nothing is negotiated. wsmux pings by itself, and js-ws answers.
 //!

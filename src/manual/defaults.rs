@@ -34,6 +34,7 @@
 //! | [`window_growth_budget`] | 64 MiB | 0 and above; 0: no window grows |
 //! | [`max_concurrent_bidi_streams`] | 100 | 0 to 2^32 |
 //! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
+//! | [`max_waiting_streams`] | 10,000 | 0 to 2^32 |
 //! | [`cancelled_streams_per_second`] | 100 | 0 and above, or `None` |
 //! | [`send_buffer`] | 512 KiB | 1 and above |
 //! | [`send_window`] | 64 MiB | 16 KiB and above |
@@ -59,6 +60,10 @@
 //! application has let go of them, so an application that does not accept or does not read lets in no more
 //! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
 //! that is not used. [`set_max_concurrent_bi_streams`] and its sibling change them on a live connection.
+//!
+//! **[`max_waiting_streams`]** is how many streams of the peer's past the limit may wait for a place on the js-ws wire,
+//! where a peer cannot know of the limit and so cannot wait by itself. Each costs some 100 bytes, and a peer that opens
+//! more is refused the rest. Lower where connections are many and their peers are not trusted.
 //!
 //! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and give up before anything of them
 //! was read or answered, beside a burst and beside what it lets be served: past that the connection closes, for it would have
@@ -207,6 +212,7 @@
 //! [`max_stream_window`]: crate::Config::max_stream_window
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
+//! [`max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`send_window`]: crate::Config::send_window
 //! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams
 //! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window

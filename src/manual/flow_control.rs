@@ -195,8 +195,9 @@
 //!
 //! - **Stream credit** used up: writes fill the send buffer and wait. Others go on.
 //! - **Stream limit** reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, first come first served;
-//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) says `None`. The js-ws wire tells no limit: there wsmux
-//!   stops and resets a stream too many, with code 0.
+//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) says `None`. The js-ws wire tells no limit: there a
+//!   peer's stream past it waits here, and costs some 100 bytes ([`Config::max_waiting_streams`]); what does not fit
+//!   there is stopped and reset, with code 0.
 //! - **Connection credit** used up: no stream can send data, whatever its own credit. This is the pause that wsmux
 //!   never imposes, but a QMux peer may: with 1 MiB for the connection and 256 KiB for a stream, defaults that are
 //!   in use, four streams that its application does not read are enough. Resets, ends of streams whose data has
@@ -238,6 +239,7 @@
 //! [`Config::max_record_size`]: crate::Config::max_record_size
 //! [`Config::max_stream_window`]: crate::Config::max_stream_window
 //! [`Config::max_local_streams`]: crate::Config::max_local_streams
+//! [`Config::max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`Config::send_buffer`]: crate::Config::send_buffer
 //! [`Config::send_window`]: crate::Config::send_window
 //! [`Config::stream_window`]: crate::Config::stream_window

@@ -14,7 +14,7 @@
 //! | budget | at once | each second | and with useful work |
 //! |---|---|---|---|
 //! | bidirectional streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
-//! | streams refused at our limit (js-ws) | 10000 | 1000 | 1 a frame |
+//! | streams refused at our limit, or given up while they waited there (js-ws) | 10000, or as many as may wait | 1000 | 1 a frame |
 //! | grants | 10000, and 2 a stream | 10000 | as stream data was sent, and for a peer whose windows are small as often as it must grant |
 //! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
 //! | pings of both kinds, and pongs that nobody asked for | 1000 | 100 | 1 a frame |
@@ -42,8 +42,9 @@
 //! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
 //! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
 //! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse.rs` `a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
-//! | streams that nobody accepts | they count against the limit (C-9, J-31) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
-//! | more streams than allowed | STREAM_LIMIT_ERROR, refusal (J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
+//! | streams that wait at our limit (js-ws), opened and given up without end | they wait in a queue with a bound (J-43); budget; the budget of cancelled streams holds for them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
+//! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
+//! | more streams than allowed | STREAM_LIMIT_ERROR; a queue with a bound, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
 //! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
 //! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use` |
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |

@@ -21,7 +21,8 @@ pub(super) const MAX_REFUSALS: usize = 1_024;
 pub(super) enum Load {
     /// A stream of both directions that the peer opened and gave up, and of which nothing was read or answered.
     Cancelled,
-    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused.
+    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused, or that the peer gave
+    /// up while it waited.
     Refused,
     /// A grant: of credit to one stream or all, or of streams.
     Grant,
@@ -168,6 +169,7 @@ pub(super) struct Abuse {
     work: Work,
     most_streams: u64,
     cancelled_burst: u64,
+    waiting: u64,
     /// `None` lets the peer cancel as it likes.
     cancelled_per_second: Option<u64>,
     /// Bytes are granted as they are read.
@@ -187,6 +189,7 @@ impl Abuse {
             work: Work::default(),
             most_streams: 0,
             cancelled_burst: MIN_CANCELLED_BURST,
+            waiting: 0,
             cancelled_per_second,
             grants_by_read,
             useless: 0,
@@ -197,6 +200,11 @@ impl Abuse {
     pub(super) fn allow_streams(&mut self, count: u64) {
         let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
         self.cancelled_burst = self.cancelled_burst.max(burst);
+    }
+
+    /// So many streams of the peer's may wait for a place: it may give all of them up at once.
+    pub(super) fn allow_waiting(&mut self, count: u64) {
+        self.waiting = count;
     }
 
     /// A frame brought something new.
@@ -268,6 +276,7 @@ impl Abuse {
                 Some(per_second) => (self.cancelled_burst, per_second),
                 None => return Ok(()),
             },
+            Load::Refused => (budget.burst.max(self.waiting), budget.per_second),
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[load as usize];

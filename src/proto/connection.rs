@@ -459,6 +459,10 @@ impl Connection {
         {
             return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
         }
+        if let Err(error) = self.streams.admit(&mut self.events) {
+            self.fail(error.into());
+            return self.poll_transmit(self.now, out);
+        }
         if let Some(number) = self.timers.ping.answer.take() {
             self.wire.encode(&Frame::Pong(number), out);
         }
@@ -475,6 +479,10 @@ impl Connection {
         }
         if self.streams.take_flush() {
             return Some(Transmit::Flush);
+        }
+        if self.streams.can_admit() {
+            // A stream went just now without a word, and another has its place.
+            return self.transmit_established(out);
         }
         if self.is_drained() {
             self.close(self.now, VarInt::default(), Bytes::new());

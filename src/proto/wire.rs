@@ -33,7 +33,7 @@ pub struct Capabilities {
     /// Datagrams exist.
     pub datagrams: bool,
     /// The number of streams is granted, and opening one opens all before it. Without this a stream too
-    /// many is refused on its own.
+    /// many waits for its place, or is refused, on its own.
     pub stream_limits: bool,
     /// Data needs credit of the connection besides its stream's.
     pub connection_credit: bool,

@@ -184,12 +184,12 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);
 }
 
-/// [J-33] The number of refusals waiting to be sent MUST be bounded; above it the connection closes with
-/// EXCESSIVE_LOAD.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
+/// connection closes with EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();
-    config.max_concurrent_bidi_streams(1);
+    config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     // One that reads is refused as often as it asks.
     for index in 0..10_000 {

@@ -351,12 +351,12 @@ fn the_limit_on_cancelled_streams_is_a_setting_and_its_burst_follows_the_stream_
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [J-31] A new stream above our stream limit MUST be refused by Error(Read, code) and Error(Write, code), both,
-/// without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
 #[test]
 fn a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads() {
     let mut config = Config::default();
-    config.max_concurrent_bidi_streams(0);
+    config.max_concurrent_bidi_streams(0).max_waiting_streams(0);
     let most =
         flood(ScriptedPeer::new(Wire::JsWs, SERVER, &config), "refused streams", |peer, index| {
             peer.send(&[ack(bidi(CLIENT, index), 1)])
@@ -366,13 +366,13 @@ fn a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer
 
 /// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
 /// long it goes on: by time alone, or by useful work alone at any speed.
-/// [J-31] A new stream above our stream limit MUST be refused by Error(Read, code) and Error(Write, code), both,
-/// without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     let mut config = Config::default();
-    config.max_concurrent_bidi_streams(1);
+    config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
     honest(ScriptedPeer::new(Wire::JsWs, SERVER, &config), |peer, index| {
         let (served, refused) = (bidi(CLIENT, 2 * index), bidi(CLIENT, 2 * index + 1));
         peer.send(&[ack(served, 1 << 16), ack(refused, 1 << 16)]);

@@ -216,12 +216,14 @@ fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
     assert!(matches!(peer.conn.open(Dir::Bi), Ok(Some(_))));
 }
 
-/// [J-31] A new stream above our stream limit MUST be refused by Error(Read, code) and Error(Write, code), both,
-/// without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_lives() {
-    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(2, 0));
+    let mut config = config(2, 0);
+    config.max_waiting_streams(0);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     for index in 0..3 {
         peer.send(&[ack(bidi(CLIENT, index), 1 << 16)]);
     }
@@ -252,11 +254,13 @@ fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_li
 
 /// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
 /// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
-/// [J-33] The number of refusals waiting to be sent MUST be bounded; above it the connection closes with
-/// EXCESSIVE_LOAD.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
+/// connection closes with EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
-    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(1, 0));
+    let mut config = config(1, 0);
+    config.max_waiting_streams(1_000);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     let mut sent = 0;
     while peer.conn.close_reason().is_none() {
         peer.send(&[ack(bidi(CLIENT, sent), 1)]);

@@ -25,5 +25,6 @@ mod starving;
 mod streams;
 mod timers;
 mod violations;
+mod waiting;
 mod windows;
 mod write_stall;

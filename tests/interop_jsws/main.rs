@@ -12,6 +12,7 @@ mod interop;
 #[path = "../interop/node.rs"]
 mod node;
 mod pair;
+mod waiting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +34,7 @@ in_both_roles! {
     a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more,
     a_short_stream_is_not_lost_on_a_peer_that_reads_late,
     no_credit_is_sent_for_a_stream_that_has_ended,
-    a_stream_above_our_limit_is_refused_and_the_others_go_on,
+    a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on,
 }
 
 /// 64 MiB each way through one stream.
@@ -234,9 +235,10 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-async fn a_stream_above_our_limit_is_refused_and_the_others_go_on(role: Role) {
+async fn a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on(role: Role) {
     let refusals = AtomicU64::new(0);
-    let pair = Pair::new(role, config(|c| _ = c.max_concurrent_bidi_streams(2)), &[]).await;
+    let config = config(|c| _ = c.max_concurrent_bidi_streams(2).max_waiting_streams(0));
+    let pair = Pair::new(role, config, &[]).await;
     let refuse = async || {
         let refused = pair.node.open("bi").await;
         let write = pair.node.call("waitWriteError", json!({ "stream": refused }));

@@ -158,6 +158,7 @@ impl Connection {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
             live_streams: self.streams.len() as u64,
+            waiting_streams: self.streams.waiting() as u64,
             streams_refused: self.streams.refused,
             useless_received: self.streams.abuse.useless,
             streams_opened: opened,

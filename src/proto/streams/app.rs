@@ -176,7 +176,7 @@ impl SendStream<'_> {
             && streams.send_budget.wait(self.id, len, streams.slab.len())
         {
             let Streams { keys, send_budget, .. } = streams;
-            send_budget.forget_waiting(|id| keys.contains_key(&id));
+            send_budget.forget_waiting(|id| keys.get(&id).is_some());
         }
     }
 

@@ -1,9 +1,10 @@
 //! Frames to the peer: what is pending first, then data in turns.
 
 use super::{
-    Refusal, Send, Streams, held::Piece, limits::MaxStreamsDue, recv::RecvState, send::SendState,
+    SPARE_STREAMS, Send, Streams, held::Piece, limits::MaxStreamsDue, recv::RecvState,
+    send::SendState, waiting::Refusal,
 };
-use crate::proto::{Dir, Event, Frame, MessageBuf, VarInt, event::Events, wire::StreamHeader};
+use crate::proto::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
 /// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
 /// headers, longer ones latency.
@@ -15,14 +16,12 @@ const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
 /// A message with less room than this left is full: a header and a few bytes are not worth a frame.
 const MIN_ROOM: usize = 64;
 
-/// The code of a refused stream: the application never saw it.
-const REFUSED: VarInt = VarInt::from_u32(0);
-
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
     pub(in crate::proto) fn has_something_to_send(&self) -> bool {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
+            || self.can_admit()
             || self.next_priority().is_some()
             || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
             || self.streams_blocked.iter().any(Option::is_some)
@@ -80,16 +79,23 @@ impl Streams {
     }
 
     /// One of the two frames that refuse a stream: neither half will be served.
-    fn write_refusal(&mut self, Refusal { id, stop_told }: Refusal, out: &mut MessageBuf) {
+    fn write_refusal(&mut self, refusal: Refusal, out: &mut MessageBuf) {
+        let Refusal { id, stop, reset, stop_told, waited } = refusal;
         let frame = if stop_told {
-            Frame::ResetStream { id, code: REFUSED, final_size: None, reliable_size: 0 }
+            Frame::ResetStream { id, code: reset, final_size: None, reliable_size: 0 }
         } else {
-            // On a unidirectional one there is no half of ours to reset.
-            if id.dir() == Dir::Bi {
-                self.refusals.push_front(Refusal { id, stop_told: true });
-            }
-            Frame::StopSending { id, code: REFUSED }
+            Frame::StopSending { id, code: stop }
         };
+        // On a unidirectional one there is no half of ours to reset.
+        if !stop_told && id.dir() == Dir::Bi {
+            self.refusals.push_front(Refusal { stop_told: true, ..refusal });
+        } else if waited {
+            self.waiting.answered();
+        }
+        if self.refusals.is_empty() && self.refusals.capacity() > SPARE_STREAMS {
+            // After a burst of refusals their memory goes back.
+            self.refusals.shrink_to_fit();
+        }
         self.abuse.control_sent();
         self.wire.encode(&frame, out);
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Streams, held::Held, recv::Ended, send::ResetBy};
+use super::{Streams, held::Held, recv::Ended, send::ResetBy, waiting::Refusal};
 use crate::proto::{
     Dir, Event, StreamId, TransportError, VarInt,
     abuse::{Load, MAX_REFUSALS},
@@ -21,6 +21,8 @@ enum Half {
 /// The stream that a frame names.
 enum Found {
     Stream(usize),
+    /// It waits for a place.
+    Waiting,
     /// It has ended and is forgotten, or was refused: the frame is late.
     Gone,
 }
@@ -49,6 +51,9 @@ impl Streams {
         }
         let count = *self.counts.of(id.initiator(), id.dir());
         if id.index() < count.opened {
+            if self.waiting.contains(id) {
+                return Ok(Found::Waiting);
+            }
             self.charge(Load::Late)?;
             return Ok(Found::Gone);
         }
@@ -65,6 +70,8 @@ impl Streams {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.draining;
         self.abuse.check(Load::Cancelled, self.now)?;
+        // Those that wait come first.
+        self.admit(events)?;
         let count = self.counts.of(side, dir);
         let first = if self.caps.stream_limits {
             if id.index() >= count.told {
@@ -79,7 +86,11 @@ impl Streams {
             id.index()
         };
         count.opened = id.index() + 1;
-        if draining || (!self.caps.stream_limits && count.live >= count.limit) {
+        let must_wait = !self.caps.stream_limits && self.must_wait(dir);
+        if must_wait && !draining && self.let_wait(id) {
+            return Ok(Found::Waiting);
+        }
+        if must_wait || draining {
             for index in first..id.index() {
                 self.refuse(StreamId::new(side, dir, index))?;
             }
@@ -98,18 +109,19 @@ impl Streams {
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
         // Where streams are granted, the grant bounds the refusals.
         if !self.caps.stream_limits {
-            if self.refusals.len() >= MAX_REFUSALS {
+            let waited = usize::try_from(self.waiting.unanswered()).unwrap_or(usize::MAX);
+            if self.refusals.len().saturating_sub(waited) >= MAX_REFUSALS {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
             }
             self.charge(Load::Refused)?;
         }
-        self.refusals.push_back(Refusal { id, stop_told: false });
+        self.refusals.push_back(Refusal::new(id));
         self.refused += 1;
         Ok(Found::Gone)
     }
 
-    fn charge(&mut self, load: Load) -> Result<(), TransportError> {
+    pub(super) fn charge(&mut self, load: Load) -> Result<(), TransportError> {
         self.abuse.charge(load, 1, self.now)
     }
 
@@ -128,8 +140,10 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         let opens = id.index() >= self.counts.get(id.initiator(), id.dir()).opened;
-        let Found::Stream(key) = self.find(id, Half::Recv, self.any_frame_opens(), events)? else {
-            return Ok(());
+        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+            Found::Stream(key) => key,
+            Found::Waiting => return self.on_data_of_waiting(id, data.len(), fin),
+            Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         let news = !data.is_empty();
@@ -162,8 +176,10 @@ impl Streams {
         reliable_size: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let Found::Stream(key) = self.find(id, Half::Recv, self.any_frame_opens(), events)? else {
-            return Ok(());
+        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+            Found::Stream(key) => key,
+            Found::Waiting => return self.on_reset_of_waiting(id, code),
+            Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
         // Whoever stopped the stream himself is being answered, and does not answer in turn.
@@ -191,10 +207,11 @@ impl Streams {
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let Found::Stream(key) = self.find(id, Half::Send, self.any_frame_opens(), events)? else {
-            return Ok(());
-        };
-        self.stopped_by_peer(key, code, events)
+        match self.find(id, Half::Send, self.any_frame_opens(), events)? {
+            Found::Stream(key) => self.stopped_by_peer(key, code, events),
+            Found::Waiting => self.on_stop_of_waiting(id, code),
+            Found::Gone => Ok(()),
+        }
     }
 
     /// The peer says that it has seen the end; if there was none, it has stopped reading.
@@ -203,10 +220,11 @@ impl Streams {
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        if let Found::Stream(key) = self.find(id, Half::Send, false, events)? {
-            self.stopped_by_peer(key, VarInt::default(), events)?;
+        match self.find(id, Half::Send, false, events)? {
+            Found::Stream(key) => self.stopped_by_peer(key, VarInt::default(), events),
+            Found::Waiting => self.on_stop_of_waiting(id, VarInt::default()),
+            Found::Gone => Ok(()),
         }
-        Ok(())
     }
 
     /// Whatever the application makes of it: who answers after that answers nobody.
@@ -250,7 +268,11 @@ impl Streams {
         credit: Credit,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let Found::Stream(key) = self.find(id, Half::Send, true, events)? else { return Ok(()) };
+        let key = match self.find(id, Half::Send, true, events)? {
+            Found::Stream(key) => key,
+            Found::Waiting => return self.on_grant_to_waiting(id, credit),
+            Found::Gone => return Ok(()),
+        };
         self.charge(Load::Grant)?;
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
         let before = send.held();
@@ -271,7 +293,7 @@ impl Streams {
     ) -> Result<(), TransportError> {
         // Credit goes out when it is due, whatever the peer says; but the stream must be one.
         match self.find(id, Half::Recv, true, events)? {
-            Found::Stream(_) => self.charge(Load::Blocked),
+            Found::Stream(_) | Found::Waiting => self.charge(Load::Blocked),
             Found::Gone => Ok(()),
         }
     }

@@ -99,7 +99,7 @@ impl Streams {
         let count = self.counts.of(side, dir);
         count.limit = match limits {
             true => count.limit.max((count.closed + max).min(StreamId::MAX_COUNT)),
-            // Kept by refusals alone, so it can fall as well.
+            // Kept by this end alone, so it can fall as well.
             false => max,
         };
     }

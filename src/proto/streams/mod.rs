@@ -2,6 +2,7 @@
 //!
 //! - `send`, `recv`: the two halves' states
 //! - `credit`: how much may be sent; `tuning`: how much that is on a long path; `limits`: how many may be open
+//! - `waiting`: streams of the peer's for which there is no place yet, on a wire without stream limits
 //! - `buffer`: what waits; `held`: how much of it all streams together may hold to be sent
 //! - `schedule`: whose turn it is
 //! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
@@ -17,6 +18,7 @@ mod recv;
 mod schedule;
 mod send;
 mod tuning;
+mod waiting;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -32,6 +34,7 @@ use self::{
     schedule::{Schedule, Ticket, Tickets},
     send::Send,
     tuning::Tuning,
+    waiting::{Refusal, WaitingRoom},
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
@@ -120,7 +123,10 @@ pub(super) struct Streams {
     streams_blocked: [Option<u64>; 2],
     /// Where the connection's credit keeps streams waiting, if the peer is to be told.
     data_blocked: Option<u64>,
-    /// Streams of the peer that were refused and that it has not been told of.
+    /// Streams of the peer's for which there is no place yet.
+    waiting: WaitingRoom,
+    /// Streams of the peer that were refused and that it has not been told of; at most `MAX_REFUSALS`, besides those
+    /// that waited before, which keep their place in the waiting room until then.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
     pub(super) abuse: Abuse,
@@ -140,14 +146,6 @@ pub(super) struct Streams {
     available: [bool; 2],
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
-}
-
-/// A stream that the peer opened past the limit.
-#[derive(Debug, Clone, Copy)]
-struct Refusal {
-    id: StreamId,
-    /// STOP_SENDING has left, RESET_STREAM has not.
-    stop_told: bool,
 }
 
 /// Room for so many streams is kept when there are none.
@@ -190,6 +188,7 @@ impl Streams {
             draining: false,
             streams_blocked: [None; 2],
             data_blocked: None,
+            waiting: WaitingRoom::new(config.max_waiting_streams),
             refusals: VecDeque::new(),
             refused: 0,
             abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit, now),
@@ -202,6 +201,7 @@ impl Streams {
             available: [false; 2],
             in_flight: InFlight::default(),
         };
+        streams.abuse.allow_waiting(config.max_waiting_streams);
         for dir in Dir::ALL {
             streams.abuse.allow_streams(max_concurrent[dir as usize]);
             let count = streams.counts.of(!side, dir);
@@ -253,6 +253,11 @@ impl Streams {
     /// How many streams are open; those that nobody has let go of yet included.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// How many of the peer's wait for a place.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
@@ -462,9 +467,10 @@ impl Streams {
         }
     }
 
-    /// From now on neither end opens streams; those of the peer that come all the same are refused.
+    /// From now on neither end opens streams; those of the peer that wait, or come all the same, are refused.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        self.refuse_waiting();
     }
 
     /// Whether every stream has ended, and the peer has been told all there is to tell.
@@ -500,7 +506,8 @@ impl Streams {
         self.schedule.clear();
         self.starved.clear();
         self.with_pending.clear();
-        self.refusals.clear();
+        self.waiting.clear();
+        self.refusals = VecDeque::new();
         // Those that only waited for the peer to be told wait no longer.
         let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.reap(key));

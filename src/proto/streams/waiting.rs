@@ -1,0 +1,244 @@
+//! Streams of the peer's that wait for a place, on a wire that cannot tell the peer of a limit (SPEC.md §7.5).
+//!
+//! There a stream begins with a grant of the peer's and has no credit until ours, so that one that waits costs no
+//! more than what is kept here. It becomes a stream when a place is free: as if it had been opened only then, and
+//! what the peer has said of it since had come with it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{Streams, credit::SendCredit};
+use crate::proto::{
+    Dir, Event, StreamId, TransportError, VarInt, abuse::Load, code::violation, event::Events,
+    frame::Credit,
+};
+
+/// The code of a stream that is refused: the application never saw it.
+const REFUSED: VarInt = VarInt::from_u32(0);
+
+/// What the peer has said of a stream that waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The credit that it granted, in all; `None` before its first grant.
+    credit: Option<u64>,
+    end: PeerEnd,
+    /// It has stopped our half.
+    stop: Option<VarInt>,
+}
+
+/// Whether the peer has ended its half of a stream that waits. No byte came before that, for lack of credit.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum PeerEnd {
+    #[default]
+    No,
+    Fin,
+    Reset(VarInt),
+}
+
+/// The streams that wait, and the places that they take: at most `max`, those counted that were given up and whose
+/// answer has not left. In the order of ids, which is the order of arrival, for the ids of one kind only rise. A tree
+/// and no hash table: its entries go one by one and give their memory back, and no choice of ids makes it slow.
+#[derive(Debug)]
+pub(super) struct WaitingRoom {
+    max: u64,
+    streams: [BTreeMap<StreamId, Waiting>; 2],
+    /// Refusals of streams that waited, which have not left.
+    unanswered: u64,
+}
+
+impl WaitingRoom {
+    pub(super) fn new(max: u64) -> Self {
+        Self { max, streams: Default::default(), unanswered: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.streams.iter().map(BTreeMap::len).sum()
+    }
+
+    /// Refusals in the queue for them that are of streams that waited.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    pub(super) fn contains(&self, id: StreamId) -> bool {
+        self.streams[id.dir() as usize].contains_key(&id)
+    }
+
+    fn get_mut(&mut self, id: StreamId) -> Option<&mut Waiting> {
+        self.streams[id.dir() as usize].get_mut(&id)
+    }
+
+    fn has_room(&self) -> bool {
+        (self.len() as u64).saturating_add(self.unanswered) < self.max
+    }
+
+    /// An answer has left.
+    pub(super) fn answered(&mut self) {
+        self.unanswered -= 1;
+    }
+
+    /// The connection has ended.
+    pub(super) fn clear(&mut self) {
+        (self.streams, self.unanswered) = Default::default();
+    }
+}
+
+/// A stream of the peer's that this end does not serve, and of which the peer has not been told so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) id: StreamId,
+    /// For STOP_SENDING.
+    pub(super) stop: VarInt,
+    /// For RESET_STREAM.
+    pub(super) reset: VarInt,
+    /// STOP_SENDING has left, RESET_STREAM has not.
+    pub(super) stop_told: bool,
+    /// It holds a place in the waiting room.
+    pub(super) waited: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(id: StreamId) -> Self {
+        Self { id, stop: REFUSED, reset: REFUSED, stop_told: false, waited: false }
+    }
+}
+
+impl Streams {
+    /// The kind of which a stream waits for which there is a place.
+    fn admissible(&self) -> Option<Dir> {
+        Dir::ALL.into_iter().find(|&dir| {
+            let count = self.counts.get(!self.side, dir);
+            !self.waiting.streams[dir as usize].is_empty() && count.live < count.limit
+        })
+    }
+
+    /// Whether `admit` would make a stream of one that waits.
+    pub(in crate::proto) fn can_admit(&self) -> bool {
+        self.admissible().is_some()
+    }
+
+    /// Opens streams that wait, while there are places (J-40).
+    pub(in crate::proto) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
+        while let Some(dir) = self.admissible() {
+            // As when the peer opens one: that it had opened them before is no way around the budget.
+            self.abuse.check(Load::Cancelled, self.now)?;
+            let Some((id, waited)) = self.waiting.streams[dir as usize].pop_first() else { break };
+            let key = self.insert(id);
+            self.unaccepted[dir as usize].push_back(id);
+            events.push(Event::Opened { dir });
+            if let Some(credit) = waited.credit
+                && let Some(send) = self.slab[key].send.as_mut()
+            {
+                send.credit.add(Credit::Total(credit))?;
+            }
+            match waited.end {
+                PeerEnd::No => {}
+                PeerEnd::Fin => self.on_stream_frame(id, None, Bytes::new(), true, 0, events)?,
+                PeerEnd::Reset(code) => self.on_reset(id, code, None, 0, events)?,
+            }
+            if let Some(code) = waited.stop {
+                self.on_stop_sending(id, code, events)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a new stream has to wait: there is no place, or others wait already.
+    pub(super) fn must_wait(&self, dir: Dir) -> bool {
+        let count = self.counts.get(!self.side, dir);
+        count.live >= count.limit || !self.waiting.streams[dir as usize].is_empty()
+    }
+
+    /// Lets a new stream wait, if there is room for one more (J-43).
+    pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
+        let has_room = self.waiting.has_room();
+        if has_room {
+            self.waiting.streams[id.dir() as usize].insert(id, Waiting::default());
+        }
+        has_room
+    }
+
+    pub(super) fn on_grant_to_waiting(
+        &mut self,
+        id: StreamId,
+        credit: Credit,
+    ) -> Result<(), TransportError> {
+        let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
+        let mut granted = SendCredit::new(waiting.credit.unwrap_or(0));
+        granted.add(credit)?;
+        // The first is the opening itself.
+        match waiting.credit.replace(granted.left()) {
+            None => Ok(()),
+            Some(_) => self.charge(Load::Grant),
+        }
+    }
+
+    pub(super) fn on_data_of_waiting(
+        &mut self,
+        id: StreamId,
+        bytes: usize,
+        fin: bool,
+    ) -> Result<(), TransportError> {
+        let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
+        match (waiting.end, bytes) {
+            (PeerEnd::No, 0) if fin => {
+                waiting.end = PeerEnd::Fin;
+                Ok(())
+            }
+            (_, 0) => self.charge(Load::Empty),
+            (PeerEnd::No, _) => Err(violation::flow_control("bytes on a stream without credit")),
+            _ => Err(violation::final_size("data behind the end of a stream")),
+        }
+    }
+
+    pub(super) fn on_reset_of_waiting(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+    ) -> Result<(), TransportError> {
+        let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
+        if waiting.end != PeerEnd::No {
+            return self.charge(Load::Empty);
+        }
+        waiting.end = PeerEnd::Reset(code);
+        self.forget_given_up(id)
+    }
+
+    pub(super) fn on_stop_of_waiting(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+    ) -> Result<(), TransportError> {
+        let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
+        if waiting.stop.is_some() {
+            return self.charge(Load::Late);
+        }
+        waiting.stop = Some(code);
+        self.forget_given_up(id)
+    }
+
+    /// One of which the peer wants neither half any more never becomes a stream (J-42): it costs what a refused one
+    /// does, and counts as one.
+    fn forget_given_up(&mut self, id: StreamId) -> Result<(), TransportError> {
+        let Some(&mut Waiting { end: PeerEnd::Reset(stop), stop: Some(reset), .. }) =
+            self.waiting.get_mut(id)
+        else {
+            return Ok(());
+        };
+        self.waiting.streams[id.dir() as usize].remove(&id);
+        self.waiting.unanswered += 1;
+        self.refusals.push_back(Refusal { stop, reset, waited: true, ..Refusal::new(id) });
+        self.charge(Load::Refused)
+    }
+
+    /// Streams that wait are refused, all of them (J-44).
+    pub(super) fn refuse_waiting(&mut self) {
+        for streams in std::mem::take(&mut self.waiting.streams) {
+            self.waiting.unanswered += streams.len() as u64;
+            self.refused += streams.len() as u64;
+            let refusals = streams.into_keys().map(Refusal::new);
+            self.refusals.extend(refusals.map(|refusal| Refusal { waited: true, ..refusal }));
+        }
+    }
+}
