@@ -7,6 +7,7 @@ mod close;
 mod codec;
 mod datagrams;
 mod faults;
+mod findings;
 mod flow_control;
 mod jsws_wire;
 mod limits;

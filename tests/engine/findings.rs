@@ -1,0 +1,251 @@
+//! What a hostile reading found: each of these fails on the code that it was written against.
+
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+use bytes::Bytes;
+use wsmux::{
+    Config,
+    proto::{Dir, Event, Frame, SendEnd, TransportParameters, Wire},
+};
+
+/// js-ws: the end of one stream leaves although another always has data.
+#[test]
+fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
+    let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
+    let (small, bulk) = (bidi(CLIENT, 0), bidi(CLIENT, 1));
+    assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(small));
+    assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(bulk));
+    peer.said();
+    peer.send(&[ack(small, 1_024), ack(bulk, 1 << 31)]);
+    peer.conn.send_stream(small).write(b"hello").unwrap();
+    peer.conn.send_stream(small).finish().unwrap();
+    let mut out = wsmux::proto::MessageBuf::new();
+    let (mut bytes, mut flushes, mut messages) = (0u64, 0, 0);
+    while bytes < 64 << 20 {
+        peer.conn.send_stream(bulk).write(&[7; 64 * 1024]).unwrap();
+        match peer.conn.poll_transmit(peer.now, &mut out) {
+            Some(wsmux::proto::Transmit::Message) => {
+                messages += 1;
+                bytes += out.len() as u64;
+                if scripted_peer::decode(Wire::JsWs, out.to_bytes()) == [close_read(small)] {
+                    eprintln!("the end left after {bytes} bytes of the other");
+                    return;
+                }
+            }
+            Some(_) => flushes += 1,
+            None => panic!("there is always something"),
+        }
+    }
+    panic!("{messages} messages of {bytes} bytes, {flushes} flushes, and never the end");
+}
+
+/// Q-34: an own stream's first frame is a STREAM frame, also after the window was raised.
+#[test]
+fn a_raised_window_is_not_told_before_the_streams_first_frame() {
+    let mut config = Config::default();
+    config.stream_window(64 * 1024);
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
+    peer.conn.set_stream_window(1 << 20);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"request").unwrap();
+    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    let frames = peer.frames();
+    assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
+}
+
+/// And what follows, with a peer that forgets a grant for a stream that it has not seen (SPEC.md Q-34 names the public
+/// peers): it waits for credit that this end takes for granted.
+#[test]
+fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
+    let mut config = Config::default();
+    config.stream_window(64 * 1024);
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
+    peer.conn.set_stream_window(1 << 20);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"request").unwrap();
+    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    peer.frames();
+    // The peer uses up what it knows of.
+    for part in 0..4 {
+        peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
+    }
+    let mut read = 0;
+    while let Some(Some(data)) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
+        read += data.len();
+    }
+    assert_eq!(read, 64 * 1024);
+    peer.send(&[Frame::StreamDataBlocked { id, limit: 64 * 1024 }]);
+    let frames = peer.frames();
+    assert!(
+        frames.iter().any(|frame| matches!(frame, Frame::MaxStreamData { .. })),
+        "all is read, the peer says that it waits, and is told nothing: {frames:?}"
+    );
+}
+
+/// A stop and the connection's end in one batch: the first tells what became of the stream.
+#[test]
+fn a_stop_just_before_the_end_is_not_reported_as_finished() {
+    for wire in WIRES {
+        let mut peer = ScriptedPeer::new(wire, CLIENT, &Config::default());
+        let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+        peer.said();
+        // js-ws: an open is answered; no credit to speak of.
+        match wire {
+            Wire::QMux => {}
+            _ => peer.send(&[ack(id, 1)]),
+        }
+        peer.conn.send_stream(id).write(&[0; 100_000]).unwrap();
+        peer.conn.send_stream(id).finish().unwrap();
+        assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Open);
+        // Both handles go; who waits for the end still does.
+        peer.conn.send_stream(id).release();
+        peer.conn.recv_stream(id).release();
+        peer.events();
+        peer.send(&[stop(id, 7)]);
+        match wire {
+            Wire::QMux => peer.send(&[application_close(1, "")]),
+            _ => peer.conn.handle_close(peer.now, Some(1000), ""),
+        }
+        assert!(peer.events().contains(&Event::Ended { id }));
+        let end = peer.conn.send_stream(id).poll_end();
+        assert_ne!(end, SendEnd::Finished, "{wire:?}: not one byte left");
+    }
+}
+
+/// The same without the connection's end, for who calls in the order that `Connection` documents.
+#[test]
+fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &Config::default());
+    let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+    peer.conn.send_stream(id).write(&[0; 100_000]).unwrap();
+    peer.conn.send_stream(id).finish().unwrap();
+    assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Open);
+    peer.conn.send_stream(id).release();
+    peer.send(&[stop(id, 7)]);
+    peer.said();
+    assert!(peer.events().contains(&Event::Ended { id }));
+    assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(7)));
+}
+
+/// An honest peer cannot know that this end drains: what it sends on a stream that is being refused is within its
+/// window.
+#[test]
+fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let busy = bidi(CLIENT, 0);
+    peer.send(&[stream(busy, 0, b"request", true)]);
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(busy));
+    peer.conn.send_stream(busy).write(b"the first half").unwrap();
+    peer.conn.shutdown(peer.now, None);
+    peer.said();
+    // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
+    let log = uni(CLIENT, 0);
+    for line in 0..20_000u64 {
+        peer.now = ms(line / 200);
+        peer.send(&[stream(log, line * 32, &[b'x'; 32], false)]);
+        if !peer.conn.is_established() {
+            panic!("after {line} lines: {:?}", peer.conn.close_reason());
+        }
+    }
+}
+
+/// SPEC.md §8.6: each kind of useless work has a budget.
+#[test]
+fn empty_datagrams_without_end_are_useless_work() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let message = Bytes::from([0x31, 0].repeat(32 * 1024));
+    let begun = Instant::now();
+    let mut frames = 0u64;
+    for _ in 0..400 {
+        peer.send_bytes(message.clone());
+        frames += 32 * 1024;
+        if !peer.conn.is_established() {
+            return;
+        }
+    }
+    let took = begun.elapsed();
+    let stats = peer.conn.stats(Duration::ZERO);
+    panic!(
+        "{frames} empty datagrams in {took:?} ({} ns each), all in one instant of the engine, and it goes on; \
+         useless {}, dropped {}",
+        took.as_nanos() as u64 / frames,
+        stats.useless_received,
+        stats.datagrams_dropped_incoming
+    );
+}
+
+/// Q-52.
+#[test]
+fn no_datagram_frame_is_longer_than_the_peer_takes() {
+    for max in 1..10 {
+        let parameters = TransportParameters {
+            max_datagram_frame_size: max,
+            ..scripted_peer::generous()
+        };
+        let mut peer =
+            ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+        let Some(len) = peer.conn.max_datagram_size() else { continue };
+        peer.conn.send_datagram(vec![0; len].into()).unwrap();
+        let sent = peer.said_bytes().unwrap();
+        assert!(sent.len() as u64 <= max, "{} bytes of {max}", sent.len());
+    }
+}
+
+/// Nobody waits for the connection's credit any more.
+#[test]
+fn a_reset_ends_the_wait_for_credit_of_the_connection() {
+    let parameters =
+        TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.said();
+    peer.now = secs(1);
+    peer.conn.send_stream(id).reset(code(0)).unwrap();
+    peer.said();
+    assert_eq!(peer.conn.stats(secs(100)).blocked_by_connection_credit, secs(1));
+}
+
+/// js-ws: the window bounds Data; the other messages are up to 19 bytes long.
+#[test]
+fn a_small_window_leaves_room_for_messages_that_are_no_data() {
+    let mut config = Config::default();
+    config.stream_window(4);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
+    let id = bidi(CLIENT, 1 << 20);
+    peer.send(&[ack(id, 4), error_read(id, 1 << 40)]);
+    peer.assert_open("an honest reset");
+}
+
+/// An honest client that uploads over a slow link with a deep buffer below it: 64 kbit/s.
+#[test]
+fn a_slow_upload_through_a_deep_buffer_is_not_taken_for_a_dead_peer() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, &Config::default());
+        pair.latency = ms(100);
+        let id = pair.open_bi(CLIENT);
+        pair.client.rate = Some(8_000);
+        pair.client.capacity = Some(256 * 1024);
+        pair.client.record = false;
+        let mut read = 0;
+        let end = pair.now + secs(120);
+        while pair.now < end {
+            let _ = pair.client.conn.send_stream(id).write(&[1; 64 * 1024]);
+            let until = pair.now + ms(100);
+            while pair.step_until(until) {}
+            while pair.next_timeout().is_some_and(|at| at <= pair.now) {
+                pair.advance();
+            }
+            read += pair.server.read(id).0.len();
+            assert!(
+                pair.client.conn.is_established() && pair.server.conn.is_established(),
+                "{wire:?} after {:?}, {read} bytes arrived: client {:?}, server {:?}",
+                pair.now,
+                pair.client.conn.close_reason(),
+                pair.server.conn.close_reason()
+            );
+        }
+    }
+}
