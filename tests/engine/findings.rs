@@ -249,3 +249,31 @@ fn a_slow_upload_through_a_deep_buffer_is_not_taken_for_a_dead_peer() {
         }
     }
 }
+
+/// The same between two ends with their defaults, on a link of 100 MB/s and 2 ms: a small answer beside a large one.
+#[test]
+fn a_small_answer_ends_beside_a_large_one() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, &Config::default());
+        pair.latency = ms(1);
+        let (small, bulk) = (pair.open_bi(CLIENT), pair.open_bi(CLIENT));
+        pair.server.rate = Some(100_000_000);
+        pair.server.capacity = Some(128 * 1024);
+        pair.server.record = false;
+        pair.server.write(small, b"answer");
+        pair.server.finish(small);
+        let begun = pair.now;
+        let mut read = 0;
+        loop {
+            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            pair.step();
+            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            read += pair.client.read(bulk).0.len();
+            if pair.client.read(small).1 == End::Fin {
+                eprintln!("{wire:?}: after {:?}, {read} bytes", pair.now - begun);
+                break;
+            }
+            assert!(read < 200_000_000, "{wire:?}: no end after {:?}", pair.now - begun);
+        }
+    }
+}
