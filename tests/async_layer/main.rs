@@ -10,6 +10,7 @@ mod raw;
 mod afterlife;
 mod bad_input;
 mod cancel_safety;
+mod findings;
 mod no_deadlock;
 mod no_pause;
 mod nothing_lost;
