@@ -64,3 +64,54 @@ async fn a_stream_stopped_just_before_the_end_was_not_finished() {
     let outcome = stopped.await;
     assert!(!matches!(outcome, Ok(None)), "{outcome:?}, and {:?}", client.in_flight());
 }
+
+/// A shutdown sends every byte that writes accepted (C-49), also where the link needs longer for them than a close
+/// waits for its answer.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_over_a_slow_link_loses_nothing_or_says_so() {
+    use tokio::io::AsyncReadExt;
+    for wire in [Wire::QMux, Wire::JsWs] {
+        let config = Config::default();
+        let (mut peer, stream) = tokio::io::duplex(1024);
+        let socket = websocket(stream, Side::Client, wire, &config).await;
+        let client = connection(socket, Side::Client, wire, &config);
+        let frame = |payload: &[u8]| [&[0x82, payload.len() as u8][..], payload].concat();
+        if let Some(hello) = crate::raw::hello(Side::Server, wire) {
+            peer.write_all(&frame(&hello)).await.unwrap();
+        }
+        client.established().await.unwrap();
+        let (mut send, mut recv) = client.open_bi().await.unwrap().into_split();
+        match wire {
+            Wire::QMux => {
+                // An end without bytes on the peer's half.
+                send.announce();
+                peer.write_all(&frame(&[0x0b, 0, 0])).await.unwrap();
+            }
+            _ => {
+                peer.write_all(&frame(&[0, 0, 1, 0, 16, 0, 0])).await.unwrap();
+                peer.write_all(&frame(&[0, 0, 3, 0])).await.unwrap();
+            }
+        }
+        assert!(recv.read(&mut [0; 1]).await.unwrap().is_none());
+        send.write_all(&[7; 100_000]).await.unwrap();
+        send.finish().unwrap();
+        let stopped = send.stopped();
+        drop((send, recv));
+        let ended = tokio::spawn(client.shutdown());
+        // 10,000 bytes a second.
+        let begun = tokio::time::Instant::now();
+        let (mut arrived, mut buf) = (0, [0; 1_000]);
+        while let Ok(len @ 1..) = peer.read(&mut buf).await {
+            arrived += len;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(
+            arrived > 100_000,
+            "{wire:?}: {arrived} bytes in {:?}; this end says {:?} and {:?}, in flight {:?}",
+            begun.elapsed(),
+            stopped.await,
+            ended.await.unwrap(),
+            client.in_flight()
+        );
+    }
+}
