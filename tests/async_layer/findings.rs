@@ -115,3 +115,50 @@ async fn a_shutdown_over_a_slow_link_loses_nothing_or_says_so() {
         );
     }
 }
+
+/// The same between a client and a server of ours, with the socket that they use by themselves.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_over_a_slow_link_between_two_of_ours_loses_nothing() {
+    use tokio::io::AsyncReadExt;
+    let (near, left) = tokio::io::duplex(1024);
+    let (right, far) = tokio::io::duplex(1024);
+    let (mut left_in, mut left_out) = tokio::io::split(left);
+    let (mut right_in, mut right_out) = tokio::io::split(right);
+    // Up at 10,000 bytes a second, down at once.
+    tokio::spawn(async move {
+        let mut buf = [0; 1_000];
+        while let Ok(len @ 1..) = left_in.read(&mut buf).await {
+            tokio::time::sleep(Duration::from_millis(len as u64 / 10)).await;
+            if right_out.write_all(&buf[..len]).await.is_err() {
+                break;
+            }
+        }
+        let _ = right_out.shutdown().await;
+    });
+    tokio::spawn(async move { tokio::io::copy(&mut right_in, &mut left_out).await });
+    let server = wsmux::WebSocketServer::builder().build().unwrap();
+    let client = wsmux::WebSocketClient::builder().build().unwrap();
+    let (client, server) =
+        tokio::join!(client.from_io("ws://localhost/", near), server.from_io(far));
+    let (client, server) = (client.unwrap(), server.unwrap());
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(&[7; 100_000]).await.unwrap();
+    send.finish().unwrap();
+    let stopped = send.stopped();
+    drop(send);
+    let ended = tokio::spawn(client.shutdown());
+    let accepted = server.accept_uni().await;
+    let read = match accepted {
+        Ok(mut recv) => {
+            recv.read_to_end(1 << 20).await.map(|all| all.len()).map_err(|e| e.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    assert!(
+        read == Ok(100_000),
+        "the server: {read:?}; the client: {:?} and {:?}, in flight {:?}",
+        stopped.await,
+        ended.await.unwrap(),
+        client.in_flight()
+    );
+}

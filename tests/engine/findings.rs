@@ -179,10 +179,8 @@ fn empty_datagrams_without_end_are_useless_work() {
 #[test]
 fn no_datagram_frame_is_longer_than_the_peer_takes() {
     for max in 1..10 {
-        let parameters = TransportParameters {
-            max_datagram_frame_size: max,
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            TransportParameters { max_datagram_frame_size: max, ..scripted_peer::generous() };
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
         let Some(len) = peer.conn.max_datagram_size() else { continue };
@@ -195,8 +193,7 @@ fn no_datagram_frame_is_longer_than_the_peer_takes() {
 /// Nobody waits for the connection's credit any more.
 #[test]
 fn a_reset_ends_the_wait_for_credit_of_the_connection() {
-    let parameters =
-        TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
@@ -281,8 +278,7 @@ fn a_small_answer_ends_beside_a_large_one() {
 /// The peer's idle timeout sets how often this end pings, and answers to pings are in no budget.
 #[test]
 fn a_peer_does_not_set_this_end_to_work_by_an_idle_timeout_of_a_millisecond() {
-    let parameters =
-        TransportParameters { max_idle_timeout: ms(1), ..scripted_peer::generous() };
+    let parameters = TransportParameters { max_idle_timeout: ms(1), ..scripted_peer::generous() };
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     // The ping beside our parameters.
