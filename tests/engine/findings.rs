@@ -157,7 +157,7 @@ fn empty_datagrams_without_end_are_useless_work() {
     let message = Bytes::from([0x31, 0].repeat(32 * 1024));
     let begun = Instant::now();
     let mut frames = 0u64;
-    for _ in 0..400 {
+    for _ in 0..40 {
         peer.send_bytes(message.clone());
         frames += 32 * 1024;
         if !peer.conn.is_established() {
@@ -312,4 +312,64 @@ fn two_ends_with_a_short_idle_timeout_do_not_ping_each_other_to_death() {
     for end in [&pair.client, &pair.server] {
         assert!(end.conn.is_established(), "at {:?}: {:?}", pair.now, end.conn.close_reason());
     }
+}
+
+/// What the connection's end cut off: a reset that had not left, and a half that was stopped and not ended.
+#[test]
+fn what_the_peer_was_never_told_is_in_flight() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let (sent, got) = (uni(SERVER, 0), uni(CLIENT, 0));
+    assert_eq!(peer.conn.open(Dir::Uni).unwrap(), Some(sent));
+    peer.conn.send_stream(sent).write(b"x").unwrap();
+    peer.send(&[stream(got, 0, b"x", false)]);
+    peer.said();
+    peer.conn.send_stream(sent).reset(code(1)).unwrap();
+    peer.conn.recv_stream(got).stop(code(1)).unwrap();
+    peer.conn.handle_socket_end(peer.now, wsmux::proto::SocketError::Eof);
+    assert_eq!(peer.conn.in_flight().streams, [got, sent]);
+}
+
+/// A write whose stream the peer stopped, and then closed: the stop was first.
+#[test]
+fn a_write_learns_of_the_stop_that_came_before_the_end() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.said();
+    peer.send(&[stop(id, 7), application_close(0, "")]);
+    let error = peer.conn.send_stream(id).write(b"x").unwrap_err();
+    assert!(matches!(error, wsmux::proto::WriteError::Stopped(_)), "{error}");
+}
+
+/// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000 §3.5 wants.
+#[test]
+fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let id = bidi(CLIENT, 0);
+    peer.send(&[stream(id, 0, b"x", false)]);
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+    peer.said();
+    peer.conn.shutdown(peer.now, None);
+    peer.said();
+    // It says that it lives, for an hour.
+    let mut pongs = 0;
+    peer.send(&[Frame::Pong(code(0))]);
+    while peer.now < secs(3_600) && peer.conn.is_established() {
+        peer.now = peer.conn.poll_timeout().unwrap().max(peer.now);
+        peer.conn.handle_timeout(peer.now);
+        for said in peer.said() {
+            if let Said::Frames(frames) = said {
+                for frame in frames {
+                    if let Frame::Ping(number) = frame {
+                        pongs += 1;
+                        peer.send(&[Frame::Pong(number)]);
+                    }
+                }
+            }
+        }
+    }
+    assert!(!peer.conn.is_established(), "after {:?} and {pongs} pongs", peer.now);
 }
