@@ -63,6 +63,8 @@ pub(crate) struct Driver<S> {
     read_end: Option<SocketError>,
     /// Writing has failed. What can still be read is, before the connection ends for it.
     write_end: Option<SocketError>,
+    /// What the socket last said of the bytes that have come.
+    bytes_received: u64,
     /// It is being polled. When it is dropped then, something in it has panicked.
     polled: bool,
     /// The connection has ended: what is left is to end the socket's stream.
@@ -99,6 +101,7 @@ impl<S: Socket + Unpin> Driver<S> {
             flushing: false,
             read_end: None,
             write_end: None,
+            bytes_received: 0,
             polled: false,
             ending: false,
             #[cfg(feature = "tracing")]
@@ -140,7 +143,14 @@ impl<S: Socket + Unpin> Driver<S> {
                 }
             }
         }
+        let received = self.socket.bytes_received();
+        let more_came = std::mem::replace(&mut self.bytes_received, received) != received;
         if self.batch.is_empty() && self.read_end.is_none() {
+            if more_came {
+                let mut state = self.shared.lock();
+                let now = state.time(self.now);
+                state.engine.handle_progress(now);
+            }
             return progress;
         }
         #[cfg(feature = "qlog")]

@@ -87,6 +87,8 @@ pub struct Connection {
     close_deadline: Option<Duration>,
     /// When a shutdown stops waiting for the streams.
     drain_deadline: Option<Duration>,
+    /// Nothing has been sent since the flush that precedes the close of a shutdown.
+    drain_flushed: bool,
     parameters_sent: bool,
     /// The peer's parameters have come, where the wire has them.
     established: bool,
@@ -122,6 +124,7 @@ impl Connection {
             end: None,
             close_deadline: None,
             drain_deadline: None,
+            drain_flushed: false,
             parameters_sent: !caps.parameters,
             established: !caps.parameters,
             max_message: match caps.parameters {
@@ -198,6 +201,12 @@ impl Connection {
                 self.fail(TransportError { frame, ..error }.into());
             }
         }
+    }
+
+    /// Bytes of a message have come that is not complete: the peer lives, and what it says next may have to wait for the
+    /// rest of a long message.
+    pub fn handle_progress(&mut self, now: Duration) {
+        self.heard_control(now);
     }
 
     /// A text message has come, which neither wire has.
@@ -401,7 +410,10 @@ impl Connection {
         if self.datagrams.receive(data, &mut self.events) && says_something {
             self.streams.abuse.useful_frame();
         }
-        Ok(())
+        match says_something {
+            true => Ok(()),
+            false => self.charge(Load::Empty, 1),
+        }
     }
 
     // ---- what the socket takes ----
@@ -485,6 +497,10 @@ impl Connection {
             return self.transmit_established(out);
         }
         if self.is_drained() {
+            // C-49: what the socket still holds leaves before the close wait begins.
+            if !std::mem::replace(&mut self.drain_flushed, true) {
+                return Some(Transmit::Flush);
+            }
             self.close(self.now, VarInt::default(), Bytes::new());
             return self.poll_transmit(self.now, out);
         }
@@ -517,6 +533,7 @@ impl Connection {
 
     fn message_leaves(&mut self, out: &MessageBuf) -> Transmit {
         self.timers.on_sent(self.now);
+        self.drain_flushed = false;
         self.stats.messages_sent += 1;
         self.stats.bytes_sent += out.len() as u64;
         self.stats.frames_sent += out.frames();
@@ -662,3 +679,6 @@ const MAX_PING: usize = 8 + 8;
 
 /// A DATAGRAM frame's type and length, at most, in a message of at most 64 KiB.
 const DATAGRAM_OVERHEAD: usize = 1 + 4;
+
+/// An empty datagram, with its type and its length.
+const MIN_DATAGRAM_FRAME: u64 = 2;

@@ -8,6 +8,11 @@ use super::{TransportError, VarInt, code::violation, error::Timeout};
 /// the peer's silence proves nothing then.
 const OWN_STALL: Duration = Duration::from_secs(1);
 
+/// The least idle timeout that is observed, whatever either end declares (RFC 9000 §10.1 asks for three times what a
+/// lost packet takes to be noticed). Three pings a timeout are then twenty a second, of which the peer's budget takes
+/// a hundred.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
+
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
@@ -73,7 +78,7 @@ impl Timers {
                 Some(timeout) => Handshake::Awaited(now.checked_add(timeout)),
                 None => Handshake::Done,
             },
-            idle_timeout,
+            idle_timeout: idle_timeout.map(|timeout| timeout.max(MIN_IDLE_TIMEOUT)),
             keep_alive,
             last_activity: now,
             last_received: now,
@@ -93,7 +98,7 @@ impl Timers {
         self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
             let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
-            self.idle_timeout = Some(own.min(peer_idle_timeout));
+            self.idle_timeout = Some(own.min(peer_idle_timeout).max(MIN_IDLE_TIMEOUT));
         }
     }
 

@@ -133,7 +133,8 @@ impl Wire {
         match self {
             Self::QMux => max_record_size,
             // One Data message may spend all the credit there is; id and type come before it.
-            Self::JsWs => stream_window.saturating_add(jsws::MAX_HEADER),
+            // The others may be longer than a small window.
+            Self::JsWs => stream_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL),
         }
     }
 }

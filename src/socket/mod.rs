@@ -91,6 +91,12 @@ pub trait Socket: MaybeSend + 'static {
     /// The connection has been quiet for a while: memory that waits for more to read or write can go.
     fn rest(&mut self) {}
 
+    /// How many bytes have come in all, those of messages that are not complete included: a peer that sends a long
+    /// message over a slow link is not silent. 0 where the socket does not know, and then only whole messages count.
+    fn bytes_received(&self) -> u64 {
+        0
+    }
+
     /// The round-trip time of the path as the operating system has measured it; `None` where it does not tell.
     fn rtt(&self) -> Option<Duration> {
         None

@@ -13,6 +13,7 @@ mod cancel_safety;
 mod deaf_peer;
 mod driver_lost;
 mod durations;
+mod findings;
 mod no_deadlock;
 mod no_pause;
 mod nothing_lost;

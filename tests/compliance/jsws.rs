@@ -166,7 +166,7 @@ fn a_window_has_32_bits() {
     }
 }
 
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, from
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19, from
 /// the start.
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {

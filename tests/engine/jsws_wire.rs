@@ -29,7 +29,7 @@ fn server() -> ScriptedPeer {
 /// or Close, MUST close with FRAME_ENCODING_ERROR.
 /// [J-3] An empty message MUST close with PROTOCOL_VIOLATION.
 /// [J-8] An id of 2^61 or above MUST close with PROTOCOL_VIOLATION: its counter has no neutral id.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes,
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19,
 /// from the start.
 /// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
 #[test]

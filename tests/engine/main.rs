@@ -8,6 +8,7 @@ mod codec;
 mod datagrams;
 mod durations;
 mod faults;
+mod findings;
 mod flow_control;
 mod honest;
 mod jsws_wire;

@@ -461,7 +461,7 @@ fn without_a_budget_no_window_grows_and_nobody_asks() {
 
 /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the stream's
 /// window.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes,
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19,
 /// from the start.
 /// [J-39] A window MUST NOT grow past what the configuration permits a stream to begin with: C-56 does not hold on
 /// this wire.

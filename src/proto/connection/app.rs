@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Connection, DATAGRAM_OVERHEAD};
+use super::{Connection, DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME};
 use crate::proto::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
     Side, StreamId, Wire,
@@ -92,7 +92,7 @@ impl Connection {
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
-        (self.caps.datagrams && self.max_datagram_frame > 0)
+        (self.caps.datagrams && self.max_datagram_frame >= MIN_DATAGRAM_FRAME)
             .then(|| frame.saturating_sub(DATAGRAM_OVERHEAD))
     }
 

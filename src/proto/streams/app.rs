@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use super::{
     Streams,
     held::{Held, Piece},
-    send::ResetBy,
+    send::{EndWatch, ResetBy},
 };
 use crate::proto::{
     ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, ResetAtError,
@@ -139,13 +139,17 @@ impl SendStream<'_> {
 
     /// The half's key, if it can be written to.
     fn writable(&mut self) -> Result<usize, WriteError> {
-        if let Some(end) = self.end {
-            return Err(WriteError::ConnectionLost(end.clone()));
+        let key = self.streams.keys.get(&self.id).copied();
+        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+        let writable = send.map_or(Err(WriteError::ClosedStream), super::Send::check_writable);
+        match (key, writable, self.end) {
+            // A stop that came before the connection's end was first.
+            (_, Err(WriteError::Stopped(code)), _) => Err(WriteError::Stopped(code)),
+            (_, _, Some(end)) => Err(WriteError::ConnectionLost(end.clone())),
+            (Some(key), Ok(()), None) => Ok(key),
+            (_, Err(error), None) => Err(error),
+            (None, Ok(()), None) => Err(WriteError::ClosedStream),
         }
-        let &key = self.streams.keys.get(&self.id).ok_or(WriteError::ClosedStream)?;
-        let send = self.streams.slab[key].send.as_ref().ok_or(WriteError::ClosedStream)?;
-        send.check_writable()?;
-        Ok(key)
     }
 
     /// How many bytes of this there is room for, by the stream's own buffer and by the connection's budget.
@@ -234,15 +238,8 @@ impl SendStream<'_> {
     /// # Errors
     /// [`WriteError`] when the stream had ended already, and how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
-        if let Some(end) = self.end {
-            return Err(WriteError::ConnectionLost(end.clone()));
-        }
-        let Some(&key) = self.streams.keys.get(&self.id) else {
-            return Err(WriteError::ClosedStream);
-        };
-        let Some(send) = self.streams.slab[key].send.as_mut() else {
-            return Err(WriteError::ClosedStream);
-        };
+        let key = self.writable()?;
+        let send = self.streams.slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
         send.finish()?;
         self.streams.schedule(key);
         Ok(())
@@ -258,7 +255,7 @@ impl SendStream<'_> {
         let Some(send) = &mut stream.send else { return Err(ClosedStream) };
         let before = send.held();
         send.reset(code, ResetBy::Application)?;
-        (send.waiting_for_end, send.waiting_for_room) = (false, false);
+        (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
         stream.ticket = None;
         stream.send_released = true;
         self.streams.send_budget.change(before, Held::default());
@@ -289,7 +286,7 @@ impl SendStream<'_> {
         let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
         let before = send.held();
         send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
-        (send.waiting_for_end, send.waiting_for_room) = (false, false);
+        (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
         stream.send_released = true;
         let told = send.reset_if_sent();
         let after = send.held();
@@ -316,8 +313,11 @@ impl SendStream<'_> {
             SendState::Ready | SendState::Finishing => SendEnd::Open,
         };
         // Nothing follows the connection's end: whoever asks now has heard of it.
-        send.waiting_for_end = end == SendEnd::Open && !self.streams.ended;
-        if self.streams.ended {
+        send.end_watch = match end == SendEnd::Open && !self.streams.ended {
+            true => EndWatch::Waiting,
+            false => EndWatch::Nobody,
+        };
+        if end != SendEnd::Open || self.streams.ended {
             self.streams.reap(key);
         }
         end
@@ -411,7 +411,13 @@ impl RecvStream<'_> {
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let tuning = &self.streams.tuning;
+        // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
+        let is_seen = self.id.initiator() != self.streams.side
+            || recv.credit.received() > 0
+            || self.streams.caps.opens_with_credit
+            || stream.send.as_ref().is_none_or(|send| !send.is_unseen());
         let due = recv.wants_credit()
+            && is_seen
             && (recv.credit.grant_is_due()
                 || tuning.growth_due(&recv.credit, self.streams.now).is_some());
         if recv.is_done() {

@@ -174,7 +174,9 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.many_frames_per_message;
-        while out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
+        // Until the flush is done no other stream's data goes first: it would put off the end again each time.
+        let flush_first = self.flush_wanted;
+        while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.next_turn() else { break };
             let next = self.next_priority();
             let Some(stream) = self.slab.get_mut(key) else { continue };
@@ -188,7 +190,7 @@ impl Streams {
                 continue;
             }
             stream.ticket = None;
-            if self.unflushed && send.only_fin_left() {
+            if send.data_flush == self.flushes && send.only_fin_left() {
                 self.flush_wanted = true;
                 self.schedule(key);
                 break;
@@ -218,7 +220,7 @@ impl Streams {
     /// Whether the socket is to be flushed before there is more to send.
     pub(in crate::proto) fn take_flush(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.flush_wanted);
-        self.unflushed &= !wanted;
+        self.flushes += u64::from(wanted);
         wanted
     }
 
@@ -256,7 +258,9 @@ impl Streams {
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_budget.sent(len);
-        self.unflushed |= self.caps.fin_after_flush && len > 0;
+        if self.caps.fin_after_flush && len > 0 {
+            send.data_flush = self.flushes;
+        }
         if fin {
             send.fin_sent();
         }
@@ -304,7 +308,7 @@ impl Streams {
         if send.state() == SendState::Finished {
             stream.send_released = true;
         }
-        if std::mem::take(&mut send.waiting_for_end) {
+        if send.end_watch.tell() {
             events.push(Event::Ended { id: stream.id });
         }
     }

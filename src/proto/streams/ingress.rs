@@ -2,7 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{Streams, held::Held, recv::Ended, send::ResetBy, waiting::Refusal};
+use super::{
+    Streams,
+    held::Held,
+    recv::Ended,
+    send::ResetBy,
+    waiting::{REFUSED, Refusal},
+};
 use crate::proto::{
     Dir, Event, StreamId, TransportError, VarInt,
     abuse::{Load, MAX_REFUSALS},
@@ -90,6 +96,9 @@ impl Streams {
         if must_wait && !draining && self.let_wait(id) {
             return Ok(Found::Waiting);
         }
+        if draining && self.caps.stream_limits {
+            return Ok(Found::Stream(self.insert_refused(first, id)));
+        }
         if must_wait || draining {
             for index in first..id.index() {
                 self.refuse(StreamId::new(side, dir, index))?;
@@ -104,6 +113,26 @@ impl Streams {
         }
         events.push(Event::Opened { dir });
         Ok(Found::Stream(key))
+    }
+
+    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know yet that this end
+    /// drains may send on them what their windows allow. So they are streams, whose halves nobody holds. Returns the
+    /// key of the last.
+    fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
+        let mut key = 0;
+        for index in first..=last.index() {
+            key = self.insert(StreamId::new(last.initiator(), last.dir(), index));
+            self.refused += 1;
+            let stream = &mut self.slab[key];
+            (stream.send_released, stream.recv_released) = (true, true);
+            let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
+            let resets = stream
+                .send
+                .as_mut()
+                .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
+            self.pend(key, |pending| (pending.stop, pending.reset) = (stops, resets));
+        }
+        key
     }
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
@@ -251,7 +280,7 @@ impl Streams {
         if std::mem::take(&mut send.waiting_for_room) {
             events.push(Event::Writable { id });
         }
-        if std::mem::take(&mut send.waiting_for_end) {
+        if send.end_watch.tell() {
             events.push(Event::Ended { id });
         }
         self.send_budget.change(before, Held::default());

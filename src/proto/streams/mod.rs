@@ -32,7 +32,7 @@ use self::{
     limits::Counts,
     recv::{Recv, WasRead},
     schedule::{Schedule, Ticket, Tickets},
-    send::Send,
+    send::{EndWatch, Send},
     tuning::Tuning,
     waiting::{Refusal, WaitingRoom},
 };
@@ -84,6 +84,8 @@ struct Stream {
     recv_released: bool,
     /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
     given_up: bool,
+    /// The application has let go of it, the peer has been told all there is to tell, and has not ended its half.
+    lingers: bool,
 }
 
 #[derive(Debug)]
@@ -130,8 +132,10 @@ pub(super) struct Streams {
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
     pub(super) abuse: Abuse,
-    /// Where the wire asks for it: data has been written since the last flush.
-    unflushed: bool,
+    /// How many flushes were asked for, and one: data of a stream that left since the last is not flushed.
+    flushes: u64,
+    /// How many streams linger.
+    lingering: usize,
     /// The end of a stream waits for a flush.
     flush_wanted: bool,
     /// The time of the call that is being served, or the last one that told it.
@@ -192,7 +196,8 @@ impl Streams {
             refusals: VecDeque::new(),
             refused: 0,
             abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit, now),
-            unflushed: false,
+            flushes: 1,
+            lingering: 0,
             flush_wanted: false,
             now,
             blocked_by_stream: StopwatchSum::default(),
@@ -286,6 +291,7 @@ impl Streams {
             send_released: !sends,
             recv_released: !receives,
             given_up: false,
+            lingers: false,
         };
         let key = self.slab.insert(stream);
         self.keys.insert(id, key);
@@ -441,11 +447,24 @@ impl Streams {
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
         // Of one whose end somebody waits for, how it ended has to be told first.
-        let watched = stream.send.as_ref().is_some_and(|send| send.waiting_for_end);
-        let over = told || (self.ended && !watched);
-        if !(stream.send_released && stream.recv_released && over) {
+        let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
+        let over = match watch {
+            EndWatch::Nobody => told || self.ended,
+            EndWatch::Waiting => told,
+            EndWatch::Told => false,
+        };
+        let released = stream.send_released && stream.recv_released;
+        if !(released && over) {
+            // What is left of it is the peer's to say.
+            let is_ours_to_end = !released
+                || stream.pending.queued
+                || stream.send.as_ref().is_some_and(|send| !send.is_done());
+            if !is_ours_to_end && !std::mem::replace(&mut stream.lingers, true) {
+                self.lingering += 1;
+            }
             return;
         }
+        self.lingering -= usize::from(stream.lingers);
         let id = stream.id;
         if id.initiator() != self.side {
             let answered = !stream.given_up && stream.send.as_ref().is_some_and(Send::was_of_use);
@@ -473,16 +492,20 @@ impl Streams {
         self.refuse_waiting();
     }
 
-    /// Whether every stream has ended, and the peer has been told all there is to tell.
+    /// Whether every stream has ended, or was stopped and only the peer's answer is missing, and the peer has been told
+    /// all there is to tell.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining && self.slab.is_empty() && self.refusals.is_empty()
+        self.draining
+            && self.slab.len() == self.lingering
+            && self.with_pending.is_empty()
+            && self.refusals.is_empty()
     }
 
     /// What ends with the connection and not by itself.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
-                || stream.recv.as_ref().is_some_and(Recv::wants_credit)
+                || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
         let streams =
             self.slab.iter().map(|(_, stream)| stream).filter(|&stream| is_in_flight(stream));

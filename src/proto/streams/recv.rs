@@ -91,6 +91,11 @@ impl Recv {
         matches!(self.state, RecvState::Done | RecvState::GivenUp)
     }
 
+    /// Whether the peer has not ended it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, RecvState::Receiving | RecvState::Stopped { .. })
+    }
+
     /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws wire such
     /// a grant would bring a dead stream back.
     pub(super) fn wants_credit(&self) -> bool {

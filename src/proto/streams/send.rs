@@ -33,6 +33,27 @@ pub(super) enum ResetBy {
     Peer,
 }
 
+/// Whether somebody waits for the end of the half.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndWatch {
+    #[default]
+    Nobody,
+    Waiting,
+    /// The event is out. The half stays until somebody has looked at how it ended.
+    Told,
+}
+
+impl EndWatch {
+    /// The half has ended. Says whether somebody waits to be told.
+    pub(super) fn tell(&mut self) -> bool {
+        let waits = *self == Self::Waiting;
+        if waits {
+            *self = Self::Told;
+        }
+        waits
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Send {
     state: SendState,
@@ -43,7 +64,9 @@ pub(super) struct Send {
     /// The stream stands in the queue of the send budget.
     pub(super) queued_for_room: bool,
     /// The application waits to be told of the end.
-    pub(super) waiting_for_end: bool,
+    pub(super) end_watch: EndWatch,
+    /// Where the end must follow a flush: how many were asked for when data last left, and one. 0 before that.
+    pub(super) data_flush: u64,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
     pub(super) priority: i32,
@@ -59,7 +82,8 @@ impl Send {
             credit: SendCredit::new(limit),
             waiting_for_room: false,
             queued_for_room: false,
-            waiting_for_end: false,
+            end_watch: EndWatch::Nobody,
+            data_flush: 0,
             announced: false,
             priority: 0,
             blocked: Stopwatch::default(),
@@ -95,10 +119,9 @@ impl Send {
         matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
     }
 
-    /// Whether the application had more to send, or to see sent.
+    /// Whether there was more to send, or to tell the peer.
     pub(super) fn is_in_flight(&self) -> bool {
-        use SendState::{Finishing, Ready, ResettingAt};
-        matches!(self.state, Ready | Finishing | ResettingAt { .. })
+        !self.is_done()
     }
 
     /// Whether the peer got something by it: bytes, or an end that says that there are none.

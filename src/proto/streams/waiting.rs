@@ -15,7 +15,7 @@ use crate::proto::{
 };
 
 /// The code of a stream that is refused: the application never saw it.
-const REFUSED: VarInt = VarInt::from_u32(0);
+pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 /// What the peer has said of a stream that waits.
 #[derive(Debug, Default)]

@@ -27,6 +27,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 /// An id of at most 8 bytes and a type of 2.
 pub(super) const MAX_HEADER: u64 = 10;
 
+/// An Error: a header, a byte, and a code of at most 8.
+pub(super) const MAX_CONTROL: u64 = MAX_HEADER + 1 + 8;
+
 const DATA: u16 = 0;
 const ACK: u16 = 1;
 const ERROR: u16 = 2;

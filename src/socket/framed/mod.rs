@@ -159,6 +159,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
         Ok(())
     }
 
+    fn bytes_received(&self) -> u64 {
+        self.reader.bytes_received()
+    }
+
     fn rtt(&self) -> Option<Duration> {
         super::tcp::rtt(&self.io)
     }

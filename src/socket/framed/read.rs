@@ -73,6 +73,8 @@ pub(super) struct Reader {
     pieces: Option<BytesMut>,
     /// How many of them were empty.
     empty: u32,
+    /// Bytes that have come, in all.
+    received: u64,
 }
 
 impl Reader {
@@ -87,6 +89,7 @@ impl Reader {
             frame: None,
             pieces: None,
             empty: 0,
+            received: 0,
         }
     }
 
@@ -94,6 +97,11 @@ impl Reader {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffer.capacity()
+    }
+
+    /// How many bytes have come, in all.
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.received
     }
 
     /// Forgets what was read and not understood.
@@ -120,6 +128,9 @@ impl Reader {
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let polled = poll_once(io.read_buf(&mut self.buffer), cx);
+        if let Poll::Ready(Ok(len)) = &polled {
+            self.received += *len as u64;
+        }
         match &polled {
             Poll::Ready(Ok(len)) if *len == room => {
                 self.read_size = (self.read_size * 2).min(MAX_READ);
