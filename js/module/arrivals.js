@@ -1,4 +1,4 @@
-import { BYTES, NOTHING_AHEAD } from "./streams.js";
+import { BYTES, NOTHING_AHEAD, hasUnread } from "./streams.js";
 import { errorOf } from "./error.js";
 
 /** Whether a connection ended because either application wanted it to. */
@@ -85,6 +85,8 @@ class Arrivals {
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
+    // It came for a read whose reader has gone, and is for the next one; the end is for the one after that.
+    if (hasUnread(this.#controller)) return;
     this.#cancelled = true;
     if (isClean(this.#end)) {
       this.#controller.close();

@@ -20,6 +20,9 @@ const ONE_CHUNK = { highWaterMark: 1 };
 /** Nothing is read before somebody asks: what has come stays where credit counts it. */
 export const NOTHING_AHEAD = { highWaterMark: 0 };
 
+/** Whether a stream with nothing ahead holds what an error would throw away. */
+export const hasUnread = (controller) => controller.desiredSize < 0;
+
 const SEND_STATS = ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"];
 const RECEIVE_STATS = ["bytesReceived", "bytesRead", "buffered", "credit", "window"];
 
@@ -136,23 +139,35 @@ export class WebSocketTransportSendStream extends WritableStream {
 class Source {
   type = BYTES.type;
   #half;
+  /** A read is with the core: what it brings comes before any end. */
+  #reading = false;
+  /** How the stream or its connection has ended, before all was read. */
+  #fault;
 
   constructor(half) {
     this.#half = half;
   }
 
   start(controller) {
+    const ended = (fault) => {
+      this.#fault = fault;
+      this.#failUnread(controller);
+    };
     // Also when nobody reads just now.
     this.#half.core.reset().then(
-      (code) => this.#fail(controller, { kind: "stream", message: `reset by the peer with code ${code}`, code }),
-      (fault) => {
-        // What has come before the connection's end can still be read.
-        if (fault.kind === "session" && this.#half.stats().buffered === 0) this.#fail(controller, fault);
-      },
+      (code) => ended({ kind: "stream", message: `reset by the peer with code ${code}`, code }),
+      (fault) => fault.kind === "session" && ended(fault),
     );
   }
 
   async pull(controller) {
+    this.#reading = true;
+    await this.#read(controller);
+    this.#reading = false;
+    this.#failUnread(controller);
+  }
+
+  async #read(controller) {
     const { core } = this.#half;
     const request = controller.byobRequest;
     try {
@@ -184,6 +199,16 @@ class Source {
     controller.close();
     // Also of a reader that came after this read had begun for another.
     controller.byobRequest?.respond(0);
+  }
+
+  /**
+   * Fails the stream if it has a fault and nothing is left to read: neither with the core, nor on its way from there,
+   * nor here, for a read whose reader has gone. Else the next read comes to it.
+   */
+  #failUnread(controller) {
+    if (!this.#fault || this.#reading || !this.#half.core) return;
+    if (this.#half.stats().buffered > 0 || hasUnread(controller)) return;
+    this.#fail(controller, this.#fault);
   }
 
   #fail(controller, fault) {

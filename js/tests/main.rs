@@ -6,6 +6,7 @@ mod browser;
 mod journal;
 mod peer;
 mod relay;
+mod scripted;
 mod site;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ use peer::Kind;
 use site::Site;
 
 /// Of all that there are, so that no test is lost unseen.
-const TESTS: usize = 146;
+const TESTS: usize = 158;
 
 /// The longest moves 64 MiB there and back in a debug build: a bound on failures only.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -8,17 +8,20 @@ use tokio::{net::TcpListener, task::JoinSet};
 use web_transport_trait::{Error as _, RecvStream, SendStream, Session};
 use wsmux::{WebSocketServer, Wire};
 
-use crate::journal::Journal;
+use crate::{journal::Journal, scripted};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Qmux,
     Wsmux(Wire),
+    /// Of which a test says what its messages hold.
+    Scripted,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Wsmux(Wire::QMux), Self::Wsmux(Wire::JsWs), Self::Qmux];
+    const ALL: [Self; 4] =
+        [Self::Wsmux(Wire::QMux), Self::Wsmux(Wire::JsWs), Self::Qmux, Self::Scripted];
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -29,6 +32,7 @@ impl Kind {
             Self::Wsmux(Wire::QMux) => "wsmux",
             Self::Wsmux(_) => "wsmux-js-ws",
             Self::Qmux => "qmux",
+            Self::Scripted => "scripted",
         }
     }
 
@@ -85,6 +89,22 @@ impl Peer {
                             if let Ok(session) = server.accept(tcp).await {
                                 serve(session, journal).await;
                             }
+                        });
+                    }
+                });
+                address
+            }
+            Kind::Scripted => {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let address = listener.local_addr()?;
+                let journal = journal.clone();
+                tasks.spawn(async move {
+                    let mut sessions = JoinSet::new();
+                    while let Ok((tcp, _)) = listener.accept().await {
+                        let journal = journal.clone();
+                        sessions.spawn(async move {
+                            let ended = scripted::serve(tcp).await;
+                            journal.end(format!("{ended:?}"));
                         });
                     }
                 });
@@ -214,7 +234,7 @@ async fn read_line(recv: &mut impl RecvStream) -> anyhow::Result<String> {
 }
 
 /// Byte `at` of the stream with this seed.
-fn pattern(seed: u8, at: u64) -> u8 {
+pub(crate) fn pattern(seed: u8, at: u64) -> u8 {
     (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8).wrapping_add(seed)
 }
 

@@ -6,6 +6,8 @@ export const MIB = 1024 * KIB;
 export const ALL = ["wsmux", "wsmux-js-ws", "qmux"];
 export const QMUX = ["wsmux", "qmux"];
 export const ONE = ["wsmux"];
+/** A server whose messages hold what a stream's first line says. */
+export const SCRIPTED = ["scripted"];
 
 // ---- what holds -------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import "./incoming.js";
 import "./braking.js";
 import "./ends.js";
 import "./closing.js";
+import "./last.js";
 import "./datagrams.js";
 import "./objects.js";
 
