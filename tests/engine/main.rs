@@ -18,6 +18,7 @@ mod reset_at;
 mod scheduling;
 mod streams;
 mod timers;
+mod versions;
 mod violations;
 mod waiting;
 mod windows;
