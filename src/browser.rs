@@ -13,7 +13,7 @@ use crate::{
         Socket,
         browser::{EventSocket, StreamSocket},
     },
-    subprotocols::{Subprotocols, agreed},
+    subprotocols::{Protocol, Subprotocols, agreed},
     trace,
 };
 
@@ -171,7 +171,21 @@ impl WebSocketClientBuilder {
     /// Offers the application protocol `name`, as subprotocol `qmux-02.<name>`. Several are offered in the
     /// order of the calls, the most wanted first. Default none.
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(name.into());
+        self.subprotocols.protocols.push(Protocol::OfVersion(name.into()));
+        self
+    }
+
+    /// Offers the application protocol `name` by that name alone, such as `moqt-18`, as
+    /// draft-lcurley-qmux-websocket-00 has it; [`protocol`](Self::protocol) offers the other form, in the order of the calls. Default none.
+    pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.protocols.push(Protocol::Bare(name.into()));
+        self
+    }
+
+    /// Whether the names of older versions of QMux with the same wire are offered besides `qmux-02`, each after
+    /// it: `qmux-01`, and `qmux-01.<name>` for each [`protocol`](Self::protocol). Default `false`.
+    pub fn older_versions(mut self, offered: bool) -> Self {
+        self.subprotocols.older_versions = offered;
         self
     }
 

@@ -9,8 +9,8 @@ use crate::{
     Config, ConnectionInfo, RecvStream, SendStream, WebSocketStream,
     driver::Driver,
     proto::{
-        self, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, SendDatagramError, Side,
-        StreamId, VarInt, Wire,
+        self, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, QMuxVersion,
+        SendDatagramError, Side, StreamId, VarInt, Wire,
     },
     runtime::Instant,
     shared::{ConnectionRef, Shared, State, wake},
@@ -40,6 +40,9 @@ impl WebSocketConnection {
         let qlog = config.qlog.clone();
         let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
         engine.set_socket_capabilities(socket.capabilities());
+        if let Some(subprotocol) = info.subprotocol() {
+            engine.set_qmux_version(QMuxVersion::of_subprotocol(subprotocol));
+        }
         let shared = Shared::new(engine, Instant::now(), info);
         let handle = ConnectionRef::new(shared.clone());
         #[cfg(feature = "qlog")]
@@ -389,6 +392,11 @@ impl WebSocketConnection {
     /// The WebSocket subprotocol that was agreed on, such as `qmux-02.app`; `None` on the js-ws wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol()
+    }
+
+    /// The application protocol that was agreed on; see [`ConnectionInfo::protocol`].
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.info.protocol()
     }
 
     /// The peer's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it

@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::http::{Extensions, HeaderMap, Request};
+use crate::{
+    http::{Extensions, HeaderMap, Request},
+    proto::split,
+};
 
 /// What the handshake of a connection said. Cheap to clone.
 ///
@@ -80,6 +83,12 @@ impl ConnectionInfo {
     /// The WebSocket subprotocol that was agreed on, `qmux-02.app` for example; `None` on the js-ws wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// The application protocol that was agreed on: `app` of the subprotocol `qmux-02.app`, all of one that does not
+    /// begin with the name of a version of QMux, such as `moqt-18`; `None` for `qmux-02` alone, and on the js-ws wire.
+    pub fn protocol(&self) -> Option<&str> {
+        split(self.subprotocol()?).1
     }
 
     /// The chain of certificates that the peer showed, in DER, its own first; `None` without TLS, and where

@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, fmt};
 
-use crate::{ConnectError, Wire};
-
-/// The subprotocol of the QMux wire, and what the names of those for one application begin with.
-const QMUX: &str = "qmux-02";
+use crate::{
+    ConnectError, Wire,
+    proto::{VERSIONS, is_foreign},
+};
 
 /// What a builder was given cannot be: always this end's mistake.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum BuildError {
     /// which and where, and does not repeat the name, which may be a token.
     #[error("no name for a subprotocol: {0}")]
     InvalidProtocol(String),
+    /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
+    #[error("{0:?} means a wire that is not spoken here")]
+    ForeignProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]
     NoSubprotocol,
@@ -38,11 +41,22 @@ pub enum BuildError {
     Tls(String),
 }
 
+/// An application's protocol, by how its subprotocol is made from its name.
+#[derive(Debug, Clone)]
+pub(crate) enum Protocol {
+    /// Behind that of each version of QMux, and a dot.
+    OfVersion(String),
+    /// As it is (draft-lcurley-qmux-websocket-00 §Subprotocol Identifier).
+    Bare(String),
+}
+
 /// Which subprotocols mean the QMux wire, in order of preference.
 #[derive(Clone, Default)]
 pub(crate) struct Subprotocols {
-    pub(crate) protocols: Vec<String>,
+    pub(crate) protocols: Vec<Protocol>,
     pub(crate) protocol_required: bool,
+    /// The names of older versions of QMux as well as that of the newest.
+    pub(crate) older_versions: bool,
     /// Instead of what follows from the above.
     pub(crate) names: Option<Vec<String>>,
 }
@@ -59,22 +73,40 @@ impl fmt::Debug for Subprotocols {
 }
 
 impl Subprotocols {
-    /// The names themselves: each application protocol's (W-12), then the bare one.
+    /// The names themselves: each application protocol's (W-12), then those of QMux alone.
     pub(crate) fn names(&self) -> Result<Vec<String>, BuildError> {
-        for protocol in &self.protocols {
-            valid_token(protocol)?;
+        for Protocol::OfVersion(name) | Protocol::Bare(name) in &self.protocols {
+            valid_token(name)?;
         }
-        let mut names = self.names.clone().unwrap_or_else(|| {
-            let bare = (!self.protocol_required).then(|| QMUX.to_owned());
-            self.protocols.iter().map(|app| format!("{QMUX}.{app}")).chain(bare).collect()
-        });
+        let mut names = self.names.clone().unwrap_or_else(|| self.names_of_protocols());
         for name in &names {
             valid_token(name)?;
+            if is_foreign(name) {
+                return Err(BuildError::ForeignProtocol(name.clone()));
+            }
         }
         // RFC 6455 §4.1: no name is offered twice.
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         if names.is_empty() { Err(BuildError::NoSubprotocol) } else { Ok(names) }
+    }
+
+    fn names_of_protocols(&self) -> Vec<String> {
+        let count = if self.older_versions { VERSIONS.len() } else { 1 };
+        let versions = || VERSIONS.iter().take(count).map(|version| version.name);
+        let mut names = Vec::new();
+        for protocol in &self.protocols {
+            match protocol {
+                Protocol::OfVersion(app) => {
+                    names.extend(versions().map(|version| format!("{version}.{app}")));
+                }
+                Protocol::Bare(name) => names.push(name.clone()),
+            }
+        }
+        if !self.protocol_required {
+            names.extend(versions().map(str::to_owned));
+        }
+        names
     }
 
     /// What a client offers on `wire` (W-12, W-13). Names are looked at even where they are not offered.
@@ -123,9 +155,17 @@ fn is_token_char(letter: char) -> bool {
 mod tests {
     use super::*;
 
+    fn of(protocols: &[&str], protocol_required: bool) -> Subprotocols {
+        let named = |&name: &&str| match name.strip_prefix('=') {
+            Some(bare) => Protocol::Bare(bare.to_owned()),
+            None => Protocol::OfVersion(name.to_owned()),
+        };
+        let protocols = protocols.iter().map(named).collect();
+        Subprotocols { protocols, protocol_required, ..Subprotocols::default() }
+    }
+
     fn names(protocols: &[&str], protocol_required: bool) -> Result<Vec<String>, BuildError> {
-        let protocols = protocols.iter().map(|&protocol| protocol.to_owned()).collect();
-        Subprotocols { protocols, protocol_required, names: None }.names()
+        of(protocols, protocol_required).names()
     }
 
     /// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers `qmux-02.<app>`
@@ -138,16 +178,73 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
+    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with `qmux-02`, the
+    /// latter first; a setting turns that off, and has a client offer them.
+    /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted, as exactly
+    /// that name.
+    #[test]
+    fn each_protocol_has_its_names_in_its_place() {
+        let mut older = of(&["b", "=moqt-18", "a"], false);
+        let newest = ["qmux-02.b", "moqt-18", "qmux-02.a", "qmux-02"];
+        assert_eq!(older.names().unwrap(), newest);
+        older.older_versions = true;
+        let all =
+            ["qmux-02.b", "qmux-01.b", "moqt-18", "qmux-02.a", "qmux-01.a", "qmux-02", "qmux-01"];
+        assert_eq!(older.names().unwrap(), all);
+        assert_eq!(names(&["=com.example.rpc"], true).unwrap(), ["com.example.rpc"]);
+    }
+
     /// [W-22] An application protocol's name that is empty, or that is not an HTTP token, MUST be refused when it
     /// is configured.
     #[test]
     fn a_protocol_that_is_no_token_is_refused() {
         for name in ["", "a b", "a,b", "é", "a\r\n", "a/b"] {
-            assert!(
-                matches!(names(&[name], false), Err(BuildError::InvalidProtocol(_))),
-                "{name:?}"
-            );
+            for name in [name.to_owned(), format!("={name}")] {
+                assert!(
+                    matches!(names(&[&name], false), Err(BuildError::InvalidProtocol(_))),
+                    "{name:?}"
+                );
+            }
         }
         assert!(matches!(names(&[], true), Err(BuildError::NoSubprotocol)));
+    }
+
+    /// [W-42] `webtransport`, and `qmux-` with two digits of a version that is not spoken, alone or before a dot, MUST
+    /// be refused when they are configured as a subprotocol.
+    #[test]
+    fn the_name_of_a_wire_that_is_not_spoken_is_refused() {
+        for name in ["webtransport", "qmux-00", "qmux-00.moqt-18", "qmux-03", "qmux-99.a"] {
+            let exact =
+                Subprotocols { names: Some(vec![name.to_owned()]), ..Subprotocols::default() };
+            for refused in [names(&[&format!("={name}")], false), exact.names()] {
+                assert!(matches!(refused, Err(BuildError::ForeignProtocol(_))), "{name}");
+            }
+        }
+        for name in ["webtransport-1", "qmux", "qmux-1", "qmux-001", "qmux-02.qmux-00", "qmux-0x.a"]
+        {
+            assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
+        }
+        // Behind our own it is an application's.
+        assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
+    }
+
+    /// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken
+    /// and a dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
+    #[test]
+    fn the_applications_part_of_a_subprotocol_is_told_from_ours() {
+        for (subprotocol, application) in [
+            ("moqt-18", Some("moqt-18")),
+            ("com.example.rpc", Some("com.example.rpc")),
+            ("qmux-02.moq-lite-04", Some("moq-lite-04")),
+            ("qmux-01.com.example.rpc", Some("com.example.rpc")),
+            ("qmux-02", None),
+            ("qmux-01", None),
+            ("qmux-02.", None),
+            ("qmux-020", Some("qmux-020")),
+            ("qmux-02x.a", Some("qmux-02x.a")),
+            ("QMUX-02.a", Some("QMUX-02.a")),
+        ] {
+            assert_eq!(crate::proto::split(subprotocol).1, application, "{subprotocol}");
+        }
     }
 }

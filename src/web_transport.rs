@@ -159,9 +159,9 @@ impl generic::Session for WebSocketConnection {
         WebSocketConnection::max_datagram_size(self).unwrap_or(0)
     }
 
-    /// The application's part of the subprotocol.
+    /// The application's part of the subprotocol, or all of a subprotocol that is the application's alone.
     fn protocol(&self) -> Option<&str> {
-        self.subprotocol()?.split_once('.').map(|(_, application)| application)
+        WebSocketConnection::protocol(self)
     }
 
     fn close(&self, code: u32, reason: &str) {

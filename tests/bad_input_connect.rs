@@ -117,7 +117,7 @@ async fn every_bad_request_gets_its_status_and_the_next_client_is_served() {
         ("Version: 13", "Version: 13, 12", 426),
         ("Key: dGhlIHNhbXBsZSBub25jZQ==", "Key: dGhl", 400),
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
-        ("Protocol: qmux-02", "Protocol: qmux-01, other", 400),
+        ("Protocol: qmux-02", "Protocol: qmux-00, other", 400),
         ("Protocol: qmux-02", "Protocol: ", 400),
         ("Sec-WebSocket-Protocol: qmux-02\r\n", "", 400),
     ] {
@@ -444,12 +444,12 @@ async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // What is in order ends with a message without a frame, which is not.
+        // What is in order ends with a text message, which is not.
         (
             "1000 empty fragments",
-            [empty(999), frame(0x80, b"")].concat(),
+            [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),
             1002,
-            "PROTOCOL_VIOLATION: message without",
+            "PROTOCOL_VIOLATION: text message",
         ),
     ] {
         let (told, reason) = close_for(&mut server, &frames).await;

@@ -56,18 +56,24 @@ export function parseUrl(url) {
   return parsed.href;
 }
 
+/** Names of application protocols. */
+function parseNames(names, what) {
+  if (typeof names !== "object" || !(Symbol.iterator in Object(names))) throw new TypeError(`${what}: not a sequence`);
+  const array = Array.from(names);
+  for (const name of array) {
+    if (typeof name !== "string" || !TOKEN.test(name)) throw new TypeError(`protocol: ${String(name)} is no token`);
+  }
+  return array;
+}
+
 /** The settings of a connection, for the core. */
 export function parseOptions(options) {
   options = dictionary(options, "options");
   const { wire = "qmux", protocol, protocols = protocol === undefined ? [] : [protocol] } = options;
   if (!WIRES.includes(wire)) throw new TypeError(`wire: ${String(wire)} is not one of ${WIRES}`);
-  if (typeof protocols !== "object" || !(Symbol.iterator in Object(protocols))) {
-    throw new TypeError("protocols: not a sequence");
-  }
-  const names = Array.from(protocols);
-  for (const name of names) {
-    if (typeof name !== "string" || !TOKEN.test(name)) throw new TypeError(`protocol: ${String(name)} is no token`);
-  }
+  const { bareProtocols = [] } = options;
+  const names = parseNames(protocols, "protocols");
+  const bareNames = parseNames(bareProtocols, "bareProtocols");
   // What WebTransport's programs may ask for, and a WebSocket cannot give.
   if (options.requireUnreliable) throw new DOMException("a WebSocket is reliable", "NotSupportedError");
   if (options.serverCertificateHashes?.length) {
@@ -78,7 +84,7 @@ export function parseOptions(options) {
     if (!BROWSER_APIS.includes(browserApi)) throw new TypeError(`browserApi: ${String(browserApi)} is not one of ${BROWSER_APIS}`);
     if (!(browserApi in globalThis)) throw new DOMException(`this browser has no ${browserApi}`, "NotSupportedError");
   }
-  const settings = { wire, protocols: names, browserApi };
+  const settings = { wire, protocols: names, bareProtocols: bareNames, browserApi };
   for (const [name, [isValid, what]] of Object.entries(SETTINGS)) {
     const value = options[name];
     if (value === undefined) continue;

@@ -10,6 +10,8 @@ export interface WebSocketTransportOptions {
   protocols?: Iterable<string>;
   /** The same for one alone. */
   protocol?: string;
+  /** Application protocols that are offered by their names alone (draft-lcurley-qmux-websocket-00), after the others. */
+  bareProtocols?: Iterable<string>;
   /**
    * Which of the browser's own to use; default `WebSocket`. Chromium's `WebSocketStream` reads no more from the network
    * than is taken from it; but Chromium 156 crashes when the network is lost while a message waits to be sent.

@@ -115,8 +115,7 @@ impl Connection {
 
     /// The application's part of the subprotocol, if any.
     pub fn protocol(&self) -> Option<String> {
-        let subprotocol = self.connection.subprotocol()?;
-        subprotocol.split_once('.').map(|(_, application)| application.to_owned())
+        self.connection.protocol().map(str::to_owned)
     }
 
     /// Closes it now.

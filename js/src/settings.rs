@@ -65,6 +65,9 @@ pub(crate) fn client(settings: &Object) -> Result<WebSocketClient, BuildError> {
     for name in Array::from(&get("protocols")).iter().filter_map(|name| name.as_string()) {
         builder = builder.protocol(name);
     }
+    for name in Array::from(&get("bareProtocols")).iter().filter_map(|name| name.as_string()) {
+        builder = builder.bare_protocol(name);
+    }
     if let Some(timeout) = number(settings, "connectTimeout").and_then(milliseconds) {
         builder = builder.connect_timeout(timeout);
     }

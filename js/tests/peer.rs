@@ -58,7 +58,10 @@ impl Peer {
         let mut tasks = JoinSet::new();
         let address = match kind {
             Kind::Wsmux(wire) => {
-                let builder = WebSocketServer::builder().wires([wire]).protocol("chat");
+                let builder = WebSocketServer::builder()
+                    .wires([wire])
+                    .protocol("chat")
+                    .bare_protocol("com.example.bare");
                 let server = builder.bind("127.0.0.1:0").await?;
                 let address = server.local_addr()?;
                 let journal = journal.clone();

@@ -288,6 +288,11 @@ impl WebSocketConnection {
         self.0.subprotocol()
     }
 
+    /// The application protocol that was agreed on; see [`ConnectionInfo::protocol`].
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.protocol()
+    }
+
     /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
     pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
         self.0.peer_identity()

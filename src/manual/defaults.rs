@@ -157,7 +157,7 @@
 //! | setting | client | server |
 //! |---|---|---|
 //! | wire | [`Wire::QMux`] | QMux alone; [`wires`](crate::WebSocketServerBuilder::wires) |
-//! | subprotocols | offers `qmux-02` | accepts `qmux-02` |
+//! | subprotocols | offers `qmux-02` | accepts `qmux-02` and `qmux-01` |
 //! | application protocols | none | none |
 //! | TLS | by the URL; the platform's verifier and roots | none, until it has a certificate |
 //! | who may connect | | everyone; [authentication](super::authentication) |
@@ -170,6 +170,10 @@
 //! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) is worth a name: two programs
 //! that speak different things then fail in the handshake and not in the middle of a stream, where either end
 //! [requires](crate::WebSocketClientBuilder::require_protocol) it. Otherwise the bare `qmux-02` stays acceptable.
+//! Where the peer knows the application's own name alone, such as `moqt-18`, that is
+//! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol); where it knows the name of the draft before, `qmux-01`,
+//! a client offers it by [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both are one wire, and
+//! [`protocol()`](crate::WebSocketConnection::protocol) says what was agreed on.
 //!
 //! **A server that trusts cookies must look at `Origin`**, by
 //! [`AllowedOrigins`](crate::authorize::AllowedOrigins): a web page of any origin can open a

@@ -58,7 +58,7 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60); an empty message is an error (Q-4, J-3) | `engine/abuse.rs` `a_flood_of_frames_without_effect_ends_the_connection` |
+//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
 //! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
 //! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, all of a message but one byte read | blocks that fit what is in them, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
 //! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |

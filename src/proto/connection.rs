@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, Side,
+    ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, QMuxVersion, Side,
     SocketCapabilities, SocketError, Timeout, TransportError, VarInt, Wire,
     abuse::Load,
     close::{self, Farewell},
@@ -77,6 +77,7 @@ pub enum Transmit {
 pub struct Connection {
     side: Side,
     wire: Wire,
+    version: QMuxVersion,
     caps: Capabilities,
     socket: SocketCapabilities,
     config: Config,
@@ -118,6 +119,7 @@ impl Connection {
         Self {
             side,
             wire,
+            version: QMuxVersion::NEWEST,
             caps,
             socket: SocketCapabilities::default(),
             state: if caps.parameters { State::Handshake } else { State::Established },
@@ -147,6 +149,12 @@ impl Connection {
             config,
             now,
         }
+    }
+
+    /// Which version of QMux is spoken, where that is not the newest; without effect on another wire. To be told
+    /// before anything else.
+    pub fn set_qmux_version(&mut self, version: QMuxVersion) {
+        self.version = version;
     }
 
     /// What the socket can do, where that is not everything. To be told before anything else.
@@ -183,12 +191,20 @@ impl Connection {
             return self.handle_oversized(now);
         }
         if message.is_empty() {
-            return self.fail(violation::protocol("message without a frame").into());
+            let handled = match self.caps.empty_messages {
+                true => self.charge(Load::Empty, 1),
+                false => Err(violation::protocol("message without a frame")),
+            };
+            return handled.unwrap_or_else(|error| self.fail(error.into()));
         }
         while self.is_open() {
             let (kind, before) = (self.wire.frame_type(&message), message.len());
             let handled = match self.wire.decode(&mut message) {
                 Ok(None) => return,
+                Ok(Some(Frame::TransportParameters(_))) if !self.is_of_version(kind) => {
+                    let reason = "transport parameters of another version of QMux";
+                    Err(violation::protocol(reason))
+                }
                 Ok(Some(frame)) => {
                     self.stats.frames_received += 1;
                     self.handle_frame(frame, before - message.len(), whole)
@@ -207,6 +223,11 @@ impl Connection {
     /// rest of a long message.
     pub fn handle_progress(&mut self, now: Duration) {
         self.heard_control(now);
+    }
+
+    /// Whether this is the type of the transport parameters.
+    fn is_of_version(&self, kind: Option<VarInt>) -> bool {
+        kind.is_some_and(|kind| kind.into_inner() == self.version.parameters)
     }
 
     /// A text message has come, which neither wire has.
@@ -356,7 +377,7 @@ impl Connection {
             }
             Frame::Padding(bytes) => self.charge(Load::Padding, bytes as u64),
             Frame::Ping(number) => {
-                self.timers.ping.on_ping(number)?;
+                self.timers.ping.on_ping(number, self.version.equal_pings)?;
                 self.charge(Load::Ping, 1)
             }
             Frame::Pong(number) => match self.on_pong(number)? {
@@ -429,8 +450,7 @@ impl Connection {
         if !self.parameters_sent && !matches!(self.state, State::Closed) {
             // They come first, whatever happens.
             self.parameters_sent = true;
-            let parameters = Frame::TransportParameters(self.config.parameters());
-            self.wire.encode(&parameters, out);
+            self.wire.encode_parameters(&self.config.parameters(), self.version, out);
             // Never again is the path as empty as now.
             if self.is_open() && self.streams.windows_may_grow() {
                 self.timers.ping.request();

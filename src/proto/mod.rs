@@ -39,6 +39,8 @@ pub use self::{
     stream_id::{Dir, Side, StreamId},
     streams::{RecvStream, SendEnd, SendStream},
     varint::{VarInt, VarIntBoundsExceeded},
-    wire::{Capabilities, Wire},
+    wire::{Capabilities, QMuxVersion, Wire},
 };
 pub(crate) use wire::MIN_MAX_RECORD_SIZE;
+#[cfg(feature = "tokio")]
+pub(crate) use wire::{VERSIONS, is_foreign, split};

@@ -210,8 +210,13 @@ impl Ping {
         Some(VarInt::saturating(number))
     }
 
-    pub(super) fn on_ping(&mut self, number: VarInt) -> Result<(), TransportError> {
-        if self.last_received.is_some_and(|last| number <= last) {
+    pub(super) fn on_ping(
+        &mut self,
+        number: VarInt,
+        equal_is_valid: bool,
+    ) -> Result<(), TransportError> {
+        let last = self.last_received;
+        if last.is_some_and(|last| number < last || (number == last && !equal_is_valid)) {
             return Err(violation::protocol("ping numbers must rise"));
         }
         self.last_received = Some(number);

@@ -2,11 +2,18 @@
 
 mod jsws;
 mod qmux;
+mod version;
 
 use bytes::Bytes;
 
+pub use self::version::QMuxVersion;
+pub(crate) use self::version::VERSIONS;
+#[cfg(feature = "tokio")]
+pub(crate) use self::version::{is_foreign, split};
+
 use super::{
     Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, code::violation, frame::Close,
+    params::TransportParameters,
 };
 
 /// The largest record that a peer may send before it has said what it takes itself, and the least that
@@ -56,6 +63,8 @@ pub struct Capabilities {
     pub grants_revive: bool,
     /// Whoever is told of the end of a stream says that he heard.
     pub answers_ends: bool,
+    /// A message without a frame is none that means something, and no error.
+    pub empty_messages: bool,
     /// A message can hold more than one frame.
     pub many_frames_per_message: bool,
     /// The connection's end is told in a frame; without this only in the WebSocket's Close.
@@ -90,6 +99,17 @@ impl Wire {
             Self::QMux => qmux::encode(frame, out),
             Self::JsWs => jsws::encode(frame, out),
         }
+    }
+
+    /// Appends our transport parameters, on a wire that has them.
+    pub(crate) fn encode_parameters(
+        self,
+        parameters: &TransportParameters,
+        version: QMuxVersion,
+        out: &mut MessageBuf,
+    ) {
+        out.begin_frame();
+        qmux::encode_parameters(parameters, version, out);
     }
 
     /// How many bytes the header of a stream frame takes, its length field included.

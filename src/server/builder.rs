@@ -19,8 +19,10 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, server_config};
 use crate::{
-    BuildError, Config, ConnectionInfo, handshake::add_header, proto::Wire,
-    subprotocols::Subprotocols,
+    BuildError, Config, ConnectionInfo,
+    handshake::add_header,
+    proto::Wire,
+    subprotocols::{Protocol, Subprotocols},
 };
 
 /// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].
@@ -66,7 +68,7 @@ impl WebSocketServerBuilder {
             // A client that offers nothing may well mean neither wire, so js-ws has to be asked for.
             qmux: true,
             jsws: false,
-            subprotocols: Subprotocols::default(),
+            subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
             config: Config::default(),
             hooks: Vec::new(),
@@ -96,7 +98,21 @@ impl WebSocketServerBuilder {
     /// Accepts the application protocol `name`, as subprotocol `qmux-02.<name>`. Of several that a client
     /// offers the first of these calls is selected. Default none.
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(name.into());
+        self.subprotocols.protocols.push(Protocol::OfVersion(name.into()));
+        self
+    }
+
+    /// Accepts the application protocol `name` by that name alone, such as `moqt-18`, as
+    /// draft-lcurley-qmux-websocket-00 has it; [`protocol`](Self::protocol) accepts the other form, in the order of the calls. Default none.
+    pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.protocols.push(Protocol::Bare(name.into()));
+        self
+    }
+
+    /// Whether the names of older versions of QMux with the same wire are accepted besides `qmux-02`, each after
+    /// it: `qmux-01`, and `qmux-01.<name>` for each [`protocol`](Self::protocol). Default `true`.
+    pub fn older_versions(mut self, accepted: bool) -> Self {
+        self.subprotocols.older_versions = accepted;
         self
     }
 

@@ -46,7 +46,15 @@ fn each_end_has_its_code_and_each_transport_error_its_name() {
             1002,
             "PROTOCOL_VIOLATION",
         ),
-        ("empty", |peer| peer.send_bytes(vec![]), 1002, "PROTOCOL_VIOLATION"),
+        (
+            "out of turn",
+            |peer| match peer.wire {
+                Wire::QMux => peer.send(&[Frame::TransportParameters(scripted_peer::generous())]),
+                _ => peer.send_bytes(vec![]),
+            },
+            1002,
+            "PROTOCOL_VIOLATION",
+        ),
         ("no frame", |peer| peer.send_bytes(vec![0x1f, 0xff]), 1002, "FRAME_ENCODING_ERROR"),
         (
             "not ours",
@@ -288,7 +296,7 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
                 Wire::QMux => peer.send(&[application_close(4, "theirs")]),
                 _ => peer.conn.handle_close(peer.now, Some(4004), "theirs"),
             }),
-            (Culprit::Peer, |peer| peer.send_bytes(vec![])),
+            (Culprit::Peer, |peer| peer.send_bytes(vec![0xff])),
             (Culprit::Network, |peer| peer.conn.handle_socket_end(peer.now, SocketError::Eof)),
             (Culprit::Timeout, |peer| drop(wait(peer))),
         ];

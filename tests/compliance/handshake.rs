@@ -50,6 +50,11 @@ async fn a_client_offers_its_names_and_no_extension_and_waits() {
         (client().protocol("b").protocol("a"), vec!["qmux-02.b", "qmux-02.a", "qmux-02"]),
         (client().protocol("a").require_protocol(true), vec!["qmux-02.a"]),
         (client().subprotocols(["x", "y"]), vec!["x", "y"]),
+        (client().bare_protocol("moqt-18").protocol("a"), vec!["moqt-18", "qmux-02.a", "qmux-02"]),
+        (
+            client().protocol("a").older_versions(true),
+            vec!["qmux-02.a", "qmux-01.a", "qmux-02", "qmux-01"],
+        ),
         (client().wire(Wire::JsWs), vec![]),
         (client().wire(Wire::JsWs).protocol("a"), vec![]),
     ] {
@@ -190,5 +195,66 @@ async fn a_server_answers_each_offer_as_the_table_says() {
         let (status, head) = asked(server, "").await;
         assert_eq!(status, expected);
         assert!(header(&head, "Sec-WebSocket-Protocol").is_empty(), "{head}");
+    }
+}
+
+/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with `qmux-02`, the latter
+/// first; a setting turns that off, and has a client offer them.
+/// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted, as exactly that
+/// name.
+/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
+/// exactly that name; its own order of preference decides between several.
+#[tokio::test(start_paused = true)]
+async fn a_server_takes_the_older_name_and_a_bare_one() {
+    let server = || WebSocketServer::builder().protocol("a").bare_protocol("com.example.rpc");
+    let newest = || server().older_versions(false);
+    for (server, offer, selected) in [
+        (server(), "qmux-01", Some("qmux-01")),
+        (server(), "qmux-01.a, webtransport", Some("qmux-01.a")),
+        (server(), "qmux-01.a, qmux-02.a", Some("qmux-02.a")),
+        (server(), "qmux-01, com.example.rpc", Some("com.example.rpc")),
+        (server(), "qmux-00, qmux-00.a, webtransport, a, rpc", None),
+        (server(), "qmux-02.com.example.rpc", None),
+        (newest(), "qmux-01, qmux-01.a", None),
+        (newest(), "qmux-02", Some("qmux-02")),
+    ] {
+        let (status, head) = asked(server, &format!("Sec-WebSocket-Protocol: {offer}\r\n")).await;
+        assert_eq!(status, if selected.is_some() { 101 } else { 400 }, "{offer}");
+        let echoed = header(&head, "Sec-WebSocket-Protocol");
+        assert_eq!(echoed, selected.into_iter().collect::<Vec<_>>(), "{offer}");
+    }
+}
+
+/// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken and a
+/// dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
+#[tokio::test]
+async fn both_ends_are_told_the_application_protocol() {
+    for (offered, application) in [
+        ("moqt-18", Some("moqt-18")),
+        ("com.example.rpc", Some("com.example.rpc")),
+        ("qmux-02.moq-lite-04", Some("moq-lite-04")),
+        ("qmux-01.moq-lite-04", Some("moq-lite-04")),
+        ("qmux-01.com.example.rpc", Some("com.example.rpc")),
+        ("qmux-02", None),
+        ("qmux-01", None),
+    ] {
+        let server = WebSocketServer::builder()
+            .protocol("moq-lite-04")
+            .protocol("com.example.rpc")
+            .bare_protocol("moqt-18")
+            .bare_protocol("com.example.rpc")
+            .build()
+            .unwrap();
+        let client = WebSocketClient::builder().subprotocols([offered]).build().unwrap();
+        let (ours, theirs) = duplex(1 << 16);
+        let (client, server) =
+            tokio::join!(client.from_io("ws://example.com/", ours), server.from_io(theirs));
+        for connection in [client.unwrap(), server.unwrap()] {
+            assert_eq!(connection.subprotocol(), Some(offered));
+            assert_eq!(connection.protocol(), application, "{offered}");
+            assert_eq!(connection.info().protocol(), application, "{offered}");
+            #[cfg(feature = "web-transport")]
+            assert_eq!(web_transport_trait::Session::protocol(&connection), application);
+        }
     }
 }

@@ -469,7 +469,7 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
 
 /// A request MUST be answered by a response with its number; of several that wait, only the largest is
 /// answered.
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION.
+/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION, except for Q-73.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     let mut peer = server();

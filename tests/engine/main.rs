@@ -25,6 +25,7 @@ mod send_window;
 mod starving;
 mod streams;
 mod timers;
+mod versions;
 mod violations;
 mod waiting;
 mod windows;

@@ -18,7 +18,7 @@ use crate::server::{Kind, Server, exchange, within};
 /// What ends a stream, or the whole connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    EndStream,
+    LastFrame,
     Reset(u32),
     /// Of TLS.
     CloseNotify,
@@ -72,7 +72,7 @@ async fn pass(
             }
             let (kind, flags, payload) = (head[3], head[4], &head[9..9 + len]);
             match kind {
-                0x0 | 0x1 if flags & 0x1 != 0 => heard.of(who, End::EndStream),
+                0x0 | 0x1 if flags & 0x1 != 0 => heard.of(who, End::LastFrame),
                 0x3 => {
                     let code = u32::from_be_bytes(payload.try_into().unwrap());
                     heard.of(who, End::Reset(code));
@@ -157,7 +157,7 @@ async fn whoever_ends_a_connection_over_http2_both_end_their_stream_and_reset_no
         }
         // The last connection over it has gone, and the TCP connection with it, in order as well.
         within("the relay's end", relaying).await.unwrap();
-        let in_order = vec![End::EndStream, End::CloseNotify];
+        let in_order = vec![End::LastFrame, End::CloseNotify];
         assert_eq!(heard.ends(), [in_order.clone(), in_order], "way {number}");
     }
 }
@@ -180,7 +180,7 @@ fn a_client_that_is_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let end = theirs.block_on(async { within("the end", server.accepted().await.closed()).await });
     assert!(matches!(end, ConnectionError::Reset(_)), "{end:?}");
     let of_client = &heard.ends()[CLIENT];
-    assert!(!of_client.contains(&End::EndStream), "{of_client:?}");
+    assert!(!of_client.contains(&End::LastFrame), "{of_client:?}");
     drop(connection);
     // Within its runtime, as it was started.
     let _guard = theirs.enter();

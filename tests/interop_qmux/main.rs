@@ -34,6 +34,7 @@ in_both_roles! {
     their_close_reaches_us_with_code_and_reason,
     datagrams_go_both_ways,
     an_application_protocol_is_agreed_on,
+    a_peer_that_knows_the_older_draft_alone_is_understood,
     everything_works_over_tls,
 }
 
@@ -303,6 +304,31 @@ async fn an_application_protocol_is_agreed_on(role: Role) {
     assert_eq!(pair.ours.subprotocol(), Some("qmux-02.chat"));
     assert_eq!(pair.theirs.protocol(), Some("chat"));
     pair.exchange(Opener::Us, 1_000).await;
+}
+
+async fn a_peer_that_knows_the_older_draft_alone_is_understood(role: Role) {
+    const OLDER: &[qmux::Version] = &[qmux::Version::QMux01];
+    let pair = match role {
+        Role::WeServe => {
+            let server = WebSocketServer::builder().protocol("moqt-18").bind("127.0.0.1:0").await;
+            let client = qmux::ws::Client::new().with_protocol("moqt-18", OLDER).require_protocol();
+            Pair::we_serve(server.unwrap(), "ws", client).await
+        }
+        Role::WeConnect => {
+            let client = WebSocketClient::builder().protocol("moqt-18").older_versions(true);
+            let client = client.require_protocol(true).build().unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("ws://{}/", listener.local_addr().unwrap());
+            let server = qmux::ws::Server::new().with_protocol("moqt-18", OLDER).require_protocol();
+            let accepted = async { server.accept(tcp(&listener).await).await.unwrap() };
+            Pair::we_connect(client, &url, accepted).await
+        }
+    };
+    assert_eq!(pair.ours.subprotocol(), Some("qmux-01.moqt-18"));
+    assert_eq!(pair.ours.protocol(), Some("moqt-18"));
+    assert_eq!(pair.theirs.protocol(), Some("moqt-18"));
+    pair.exchange(Opener::Us, 1_000_000).await;
+    pair.exchange(Opener::Them, 1_000_000).await;
 }
 
 async fn everything_works_over_tls(role: Role) {

@@ -1,14 +1,16 @@
-//! Our end and the crate `zmux-websocket`, connected by the QMux wire, and what the crate's end does.
+//! Our end and the crate `zmux`, connected by the QMux wire, and what the crate's end does.
 
 use std::sync::Arc;
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use wsmux::{
-    Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream,
+    Config, WebSocketClient, WebSocketClientBuilder, WebSocketConnection, WebSocketServer,
+    WebSocketServerBuilder, WebSocketStream,
     rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs},
 };
-use zmux::{Listener, ListenerConfig, VarInt};
+use zmux::{Listener, ListenerConfig, Session, StreamError};
 use zmux_websocket::Options;
 
 use crate::interop::{
@@ -29,71 +31,103 @@ impl Opener {
     pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Them];
 }
 
+/// Both ends of one connection.
 pub(crate) struct Pair {
     pub(crate) ours: WebSocketConnection,
-    pub(crate) theirs: zmux::Session,
+    pub(crate) theirs: Session,
     _server: Option<WebSocketServer>,
-    _their_server: Option<TheirServer>,
+    _listener: Option<TheirServer>,
 }
 
-/// A code of the crate's.
-pub(crate) fn their_code(code: u64) -> VarInt {
-    VarInt::from_u64(code).expect("a code of 62 bits")
-}
-
-/// The crate's settings, its defaults changed. It leaves datagrams off unless they are asked for.
-pub(crate) fn their_config(change: impl FnOnce(&mut zmux::Config)) -> zmux::Config {
-    let mut config = zmux::Config::default();
-    config.enable_datagrams = true;
-    change(&mut config);
-    config
-}
-
-/// The crate's server, which listens until this is dropped.
+/// A server of the crate's.
 struct TheirServer {
     listener: Listener,
-    url: String,
-    task: JoinHandle<()>,
-}
-
-impl TheirServer {
-    async fn start(config: zmux::Config, options: Options, tls: Option<ServerConfig>) -> Self {
-        let listener = Listener::new(config, ListenerConfig::default());
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let url = format!("{scheme}://{}/", tcp.local_addr().expect("an address"));
-        let serving = listener.clone();
-        let task = tokio::spawn(async move {
-            match tls {
-                None => zmux_websocket::serve(serving, tcp, options).await,
-                Some(tls) => {
-                    let tls = TlsAcceptor::from(Arc::new(tls));
-                    zmux_websocket::serve_tls(serving, tcp, tls, options).await;
-                }
-            }
-        });
-        Self { listener, url, task }
-    }
+    serves: JoinHandle<()>,
 }
 
 impl Drop for TheirServer {
     fn drop(&mut self) {
-        self.listener.close();
-        self.task.abort();
+        self.serves.abort();
     }
+}
+
+impl TheirServer {
+    async fn accept(&self) -> Session {
+        within("their session", self.listener.accept()).await.expect("a session")
+    }
+}
+
+/// The crate's settings, its defaults changed.
+pub(crate) fn their_config(change: impl FnOnce(&mut zmux::Config)) -> zmux::Config {
+    let mut config = zmux::Config::default();
+    change(&mut config);
+    config
+}
+
+/// With this window on each of the crate's streams, which does not grow, and four times as much for all of them
+/// together: it takes no less.
+pub(crate) fn their_window(window: u64) -> zmux::Config {
+    their_config(|config| {
+        config.initial_stream_receive_window = window;
+        config.max_stream_receive_window = zmux::Cap::Fixed(window);
+        config.initial_connection_receive_window = 4 * window;
+        config.max_connection_receive_window = zmux::Cap::Fixed(4 * window);
+    })
 }
 
 impl Pair {
     pub(crate) async fn new(role: Role, ours: Config, theirs: zmux::Config) -> Self {
-        let server = WebSocketServer::builder().config(ours.clone());
-        let client = WebSocketClient::builder().config(ours).build().expect("a client");
         match role {
             Role::WeServe => {
-                let server = server.bind("127.0.0.1:0").await.expect("a port");
-                Self::we_serve(server, Options::default(), theirs).await
+                let server = WebSocketServer::builder().config(ours);
+                Self::we_serve(server, "", &Options::default(), theirs).await
             }
-            Role::WeConnect => Self::we_connect(client, Options::default(), theirs).await,
+            Role::WeConnect => {
+                let client = WebSocketClient::builder().config(ours);
+                Self::we_connect(client, Options::default(), theirs).await
+            }
         }
+    }
+
+    /// With these subprotocols instead of what their options say, where there are any.
+    pub(crate) async fn we_serve(
+        server: WebSocketServerBuilder,
+        offered: &str,
+        options: &Options,
+        theirs: zmux::Config,
+    ) -> Self {
+        let server = server.bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("ws://{}/", server.local_addr().expect("an address"));
+        let mut request = url.into_client_request().expect("a URL");
+        if !offered.is_empty() {
+            let name = "sec-websocket-protocol";
+            request.headers_mut().insert(name, offered.parse().expect("a header's value"));
+        }
+        let connect = zmux_websocket::connect(request, options, theirs);
+        let (ours, theirs) =
+            within("both handshakes", async { tokio::join!(accept(&server), connect) }).await;
+        let theirs = theirs.expect("their connection");
+        Self { ours, theirs, _server: Some(server), _listener: None }
+    }
+
+    pub(crate) async fn we_connect(
+        client: WebSocketClientBuilder,
+        options: Options,
+        theirs: zmux::Config,
+    ) -> Self {
+        let client = client.build().expect("a client");
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("ws://{}/", tcp.local_addr().expect("an address"));
+        let listener = Listener::new(theirs, ListenerConfig::default());
+        let serves = tokio::spawn(zmux_websocket::serve(listener.clone(), tcp, options));
+        Self::connected_to(TheirServer { listener, serves }, client, &url).await
+    }
+
+    async fn connected_to(listener: TheirServer, client: WebSocketClient, url: &str) -> Self {
+        let handshakes = async { tokio::join!(client.connect(url), listener.accept()) };
+        let (ours, theirs) = within("both handshakes", handshakes).await;
+        let ours = ours.expect("our connection");
+        Self { ours, theirs, _server: None, _listener: Some(listener) }
     }
 
     /// The same over TLS, with everything at its default.
@@ -115,11 +149,15 @@ impl Pair {
                     .await
                     .expect("a port");
                 let url = format!("wss://{}/", server.local_addr().expect("an address"));
-                let (tls, options) = (TlsConnector::from(Arc::new(tls)), Options::default());
-                let connected =
-                    zmux_websocket::connect_tls(&url, &tls, &options, their_config(|_| {}));
-                let (ours, theirs) = tokio::join!(accept(&server), connected);
-                Self::of(ours, theirs.expect("their connection"), Some(server), None)
+                let tls = TlsConnector::from(Arc::new(tls));
+                let options = Options::default();
+                let connect =
+                    zmux_websocket::connect_tls(url, &tls, &options, zmux::Config::default());
+                let (ours, theirs) =
+                    within("both handshakes", async { tokio::join!(accept(&server), connect) })
+                        .await;
+                let theirs = theirs.expect("their connection");
+                Self { ours, theirs, _server: Some(server), _listener: None }
             }
             Role::WeConnect => {
                 let client = WebSocketClient::builder()
@@ -132,47 +170,16 @@ impl Pair {
                     .with_no_client_auth()
                     .with_single_cert(certificate.chain, certificate.key)
                     .expect("a certificate");
-                let config = their_config(|_| {});
-                let server = TheirServer::start(config, Options::default(), Some(tls)).await;
-                Self::to_their_server(client, server).await
+                let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let url = format!("wss://{}/", tcp.local_addr().expect("an address"));
+                let listener = Listener::new(zmux::Config::default(), ListenerConfig::default());
+                let tls = TlsAcceptor::from(Arc::new(tls));
+                let serve =
+                    zmux_websocket::serve_tls(listener.clone(), tcp, tls, Options::default());
+                let listener = TheirServer { listener, serves: tokio::spawn(serve) };
+                Self::connected_to(listener, client, &url).await
             }
         }
-    }
-
-    pub(crate) async fn we_serve(
-        server: WebSocketServer,
-        options: Options,
-        theirs: zmux::Config,
-    ) -> Self {
-        let url = format!("ws://{}/", server.local_addr().expect("an address"));
-        let connected = zmux_websocket::connect(&url, &options, theirs);
-        let (ours, theirs) = tokio::join!(accept(&server), connected);
-        Self::of(ours, theirs.expect("their connection"), Some(server), None)
-    }
-
-    pub(crate) async fn we_connect(
-        client: WebSocketClient,
-        options: Options,
-        theirs: zmux::Config,
-    ) -> Self {
-        let server = TheirServer::start(theirs, options, None).await;
-        Self::to_their_server(client, server).await
-    }
-
-    async fn to_their_server(client: WebSocketClient, server: TheirServer) -> Self {
-        let both = async { tokio::join!(client.connect(&server.url), server.listener.accept()) };
-        let (ours, theirs) = within("both handshakes", both).await;
-        let ours = ours.expect("our connection");
-        Self::of(ours, theirs.expect("their connection"), None, Some(server))
-    }
-
-    fn of(
-        ours: WebSocketConnection,
-        theirs: zmux::Session,
-        server: Option<WebSocketServer>,
-        their_server: Option<TheirServer>,
-    ) -> Self {
-        Self { ours, theirs, _server: server, _their_server: their_server }
     }
 
     /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt with.
@@ -209,7 +216,7 @@ impl Pair {
         );
     }
 
-    /// Both ends send back what comes; theirs until it is aborted.
+    /// Both ends send back whatever comes; theirs until it is aborted.
     pub(crate) fn start_echoes(&self) -> (Echo, JoinHandle<()>) {
         (Echo::start(&self.ours), tokio::spawn(they_echo(self.theirs.clone())))
     }
@@ -246,19 +253,22 @@ pub(crate) async fn they_receive_pattern(recv: &mut zmux::RecvStream, seed: u8, 
     assert_eq!(at, bytes, "bytes until the end of their stream");
 }
 
-/// Reads until the end or an error of their stream, throwing the bytes away.
-pub(crate) async fn they_read_to_error(recv: &mut zmux::RecvStream) -> Option<zmux::StreamError> {
+/// Reads until the end or an error of their stream, and gives what came before.
+pub(crate) async fn they_read_to_error(
+    recv: &mut zmux::RecvStream,
+) -> (Vec<u8>, Option<StreamError>) {
+    let mut all = Vec::new();
     loop {
         match within("their end of the stream", recv.read_chunk(usize::MAX)).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return None,
-            Err(error) => return Some(error),
+            Ok(Some(chunk)) => all.extend_from_slice(&chunk),
+            Ok(None) => return (all, None),
+            Err(error) => return (all, Some(error)),
         }
     }
 }
 
-/// Sends back bidirectional streams on themselves, and unidirectional ones on new ones.
-async fn they_echo(session: zmux::Session) {
+/// Sends back streams, and datagrams, as they come.
+async fn they_echo(session: Session) {
     let bi = async {
         while let Ok((mut send, mut recv)) = session.accept_bi().await {
             tokio::spawn(async move {
@@ -276,11 +286,16 @@ async fn they_echo(session: zmux::Session) {
                 let Ok(all) = recv.read_to_end(1 << 20).await else { return };
                 drop(recv);
                 let Ok(mut send) = session.open_uni().await else { return };
-                if send.write_all(&all).await.is_ok() {
+                if send.write_chunk(all.into()).await.is_ok() {
                     let _ = send.finish();
                 }
             });
         }
     };
-    tokio::join!(bi, uni);
+    let datagrams = async {
+        while let Ok(datagram) = session.read_datagram().await {
+            let _ = session.send_datagram(datagram);
+        }
+    };
+    tokio::join!(bi, uni, datagrams);
 }

@@ -21,6 +21,11 @@ test("an application protocol is agreed on", QMUX, async (stage) => {
   equal((await stage.open({ protocols: ["other", "chat"] })).protocol, "chat");
 });
 
+test("an application protocol is agreed on by its name alone", ONE, async (stage) => {
+  const bareProtocols = ["com.example.other", "com.example.bare"];
+  equal((await stage.open({ bareProtocols })).protocol, "com.example.bare");
+});
+
 test("where nobody listens, ready and closed are rejected", ALL, async (stage) => {
   await stage.network("cut");
   const transport = stage.connect();
@@ -58,6 +63,8 @@ test("wrong arguments are TypeErrors", ONE, async (stage) => {
     { protocol: "two words" },
     { protocols: [""] },
     { protocols: 7 },
+    { bareProtocols: 7 },
+    { bareProtocols: ["two words"] },
     { protocols: "chat" },
     { protocols: null },
     { streamWindow: -1 },

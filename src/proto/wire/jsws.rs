@@ -19,6 +19,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     fin_after_flush: true,
     grants_revive: true,
     answers_ends: true,
+    empty_messages: false,
     many_frames_per_message: false,
     close_frame: false,
     ping_frames: false,

@@ -3,8 +3,8 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{
-    Capabilities, Close, Dir, Frame, MessageBuf, StreamHeader, StreamId, TransportError, VarInt,
-    take_bytes, take_varint, violation,
+    Capabilities, Close, Dir, Frame, MessageBuf, QMuxVersion, StreamHeader, StreamId,
+    TransportError, VERSIONS, VarInt, take_bytes, take_varint, violation,
 };
 use crate::proto::{TransportErrorCode, frame::Credit, params::TransportParameters};
 
@@ -22,6 +22,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     fin_after_flush: false,
     grants_revive: false,
     answers_ends: false,
+    empty_messages: true,
     many_frames_per_message: true,
     close_frame: true,
     ping_frames: true,
@@ -50,7 +51,6 @@ const DATAGRAM: u64 = 0x30;
 const DATAGRAM_LEN: u64 = 0x31;
 const QX_PING_REQUEST: u64 = 0x348c_6752_9ef8_c7bd;
 const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;
-const QX_TRANSPORT_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 
 fn put(out: &mut MessageBuf, kind: u64, fields: &[u64]) {
     out.put(|out| {
@@ -76,12 +76,7 @@ pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
         Frame::Padding(count) => {
             out.put(|out| out.put_bytes(PADDING as u8, *count));
         }
-        Frame::TransportParameters(params) => {
-            let mut body = Vec::new();
-            params.encode(&mut body);
-            put(out, QX_TRANSPORT_PARAMETERS, &[]);
-            put_with_length(out, &body.into());
-        }
+        Frame::TransportParameters(params) => encode_parameters(params, QMuxVersion::NEWEST, out),
         Frame::Ping(sequence) => put(out, QX_PING_REQUEST, &[sequence.into_inner()]),
         Frame::Pong(sequence) => put(out, QX_PING_RESPONSE, &[sequence.into_inner()]),
         Frame::Stream { id, offset, data, fin } => {
@@ -131,6 +126,17 @@ pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
             debug_assert!(false, "the QMux wire cannot say {frame:?}");
         }
     }
+}
+
+pub(super) fn encode_parameters(
+    parameters: &TransportParameters,
+    version: QMuxVersion,
+    out: &mut MessageBuf,
+) {
+    let mut body = Vec::new();
+    parameters.encode(&mut body);
+    put(out, version.parameters, &[]);
+    put_with_length(out, &body.into());
 }
 
 pub(super) fn stream_header_size(id: StreamId, offset: u64, len: usize) -> usize {
@@ -235,7 +241,8 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         }
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
-        QX_TRANSPORT_PARAMETERS => {
+        // Whether it is that of the version which was agreed on, the engine knows.
+        kind if VERSIONS.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
             Frame::TransportParameters(TransportParameters::decode(take_bytes(input, len)?)?)
         }

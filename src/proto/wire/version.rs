@@ -1,0 +1,141 @@
+//! The versions of QMux that are spoken: what differs from one to the next on the wire, and their names.
+
+/// A version of QMux, as the subprotocol that the two ends agree on names or implies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QMuxVersion {
+    /// Alone, or before a dot and the application's protocol, the subprotocol.
+    pub(crate) name: &'static str,
+    /// The type of QX_TRANSPORT_PARAMETERS, the first frame of each end.
+    pub(crate) parameters: u64,
+    /// Whether a ping may have the number of the one before.
+    pub(crate) equal_pings: bool,
+}
+
+/// On the wire `\xffQS0\r\n\r\n`, and at least up to quicwg/qmux's pull request 69.
+const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
+
+/// All of them, the most wanted first: that is the one which is offered where nothing else is asked for. Another
+/// version is another line here.
+pub(crate) const VERSIONS: [QMuxVersion; 2] = [
+    QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
+    // "Monotonically increasing", where -02 has "strictly".
+    QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
+];
+
+impl QMuxVersion {
+    /// The most wanted.
+    pub(crate) const NEWEST: Self = VERSIONS[0];
+
+    /// What the bare name of an application's protocol stands for: the version that draft-lcurley-qmux-websocket-00
+    /// builds on ("QMux Version").
+    const IMPLIED: Self = VERSIONS[VERSIONS.len() - 1];
+
+    /// The version that follows from the subprotocol that was agreed on.
+    pub fn of_subprotocol(subprotocol: &str) -> Self {
+        split(subprotocol).0.unwrap_or(Self::IMPLIED)
+    }
+
+    /// The name of its subprotocol, such as `qmux-02`.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+/// A subprotocol's version, where it names one that is spoken, and the application's protocol: all of it where it
+/// names none.
+pub(crate) fn split(subprotocol: &str) -> (Option<QMuxVersion>, Option<&str>) {
+    for version in VERSIONS {
+        match subprotocol.strip_prefix(version.name).map(|rest| rest.strip_prefix('.').ok_or(rest))
+        {
+            Some(Ok(application)) => {
+                return (Some(version), (!application.is_empty()).then_some(application));
+            }
+            Some(Err("")) => return (Some(version), None),
+            _ => {}
+        }
+    }
+    (None, Some(subprotocol))
+}
+
+/// Whether a subprotocol means a language that is not spoken: a version of QMux, or the wire that moq's packages had
+/// before QMux.
+#[cfg(feature = "tokio")]
+pub(crate) fn is_foreign(subprotocol: &str) -> bool {
+    let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
+    let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    subprotocol == "webtransport"
+        || (version.strip_prefix("qmux-").is_some_and(is_number) && split(subprotocol).0.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        Config,
+        proto::{
+            Connection, ConnectionError, MessageBuf, Side, Transmit, TransportErrorCode, Wire,
+        },
+    };
+
+    fn engine(version: QMuxVersion, side: Side) -> Connection {
+        let mut engine = Connection::new(Config::default(), side, Wire::QMux, Duration::ZERO);
+        engine.set_qmux_version(version);
+        engine
+    }
+
+    /// The first message.
+    fn hello(engine: &mut Connection) -> Bytes {
+        let mut out = MessageBuf::new();
+        assert_eq!(engine.poll_transmit(Duration::ZERO, &mut out), Some(Transmit::Message));
+        out.to_bytes()
+    }
+
+    /// The type of QX_TRANSPORT_PARAMETERS MUST be that of the version which the subprotocol means; on that of
+    /// another version we MUST close with PROTOCOL_VIOLATION.
+    #[test]
+    fn the_first_frame_has_the_type_of_its_version() {
+        // quicwg/qmux's pull request 69, as it stands.
+        let next =
+            QMuxVersion { name: "qmux-03", parameters: 0x3f51_4d58_0d0a_0d0a, ..VERSIONS[0] };
+        let mut client = engine(next, Side::Client);
+        let first = hello(&mut client);
+        assert!(first.starts_with(b"\xffQMX\r\n\r\n"), "{first:?}");
+        for version in VERSIONS {
+            let mut server = engine(version, Side::Server);
+            let ours = hello(&mut server);
+            assert!(ours.starts_with(b"\xffQS0\r\n\r\n"), "{ours:?}");
+            client = engine(version, Side::Client);
+            client.handle_message(Duration::ZERO, ours.clone());
+            assert!(client.is_established());
+
+            client = engine(next, Side::Client);
+            client.handle_message(Duration::ZERO, ours);
+            match client.close_reason() {
+                Some(ConnectionError::TransportError(error)) => {
+                    assert_eq!(error.code, TransportErrorCode::PROTOCOL_VIOLATION, "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// [W-44] The version of QMux MUST be the one whose name the subprotocol is, or begins with before a dot; any
+    /// other subprotocol means `qmux-01`.
+    #[test]
+    fn the_subprotocol_names_or_implies_the_version() {
+        for (subprotocol, version) in [
+            ("qmux-02", "qmux-02"),
+            ("qmux-02.a", "qmux-02"),
+            ("qmux-01", "qmux-01"),
+            ("qmux-01.qmux-02", "qmux-01"),
+            ("moqt-18", "qmux-01"),
+            ("qmux-020", "qmux-01"),
+        ] {
+            assert_eq!(QMuxVersion::of_subprotocol(subprotocol).name(), version, "{subprotocol}");
+        }
+    }
+}
