@@ -116,7 +116,7 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     let mut schedule = Schedule::default();
     let mut tickets = Tickets::default();
     // Up and down, so that the highest comes last as often as first.
-    let priority = |nth: u64| if nth % 2 == 0 { nth as i32 } else { -(nth as i32) };
+    let priority = |nth: u64| if nth.is_multiple_of(2) { nth as i32 } else { -(nth as i32) };
     for nth in 0..STREAMS {
         schedule.push(nth as usize, tickets.next(), priority(nth));
     }
