@@ -56,8 +56,28 @@ pub struct Http2Client(Arc<Pool>);
 struct Pool {
     client: WebSocketClient,
     prior_knowledge: bool,
-    /// Bounded by what the application connects to, and pruned as it grows.
-    origins: Mutex<HashMap<Key, Arc<Origin>>>,
+    origins: Mutex<Origins>,
+}
+
+/// Where connections lead to. Bounded by what the application connects to, and pruned each time that it has doubled:
+/// those who are still of use are so looked at once for each that is new, on average.
+#[derive(Debug, Default)]
+struct Origins {
+    known: HashMap<Key, Arc<Origin>>,
+    /// How many were left by the last pruning.
+    kept: usize,
+}
+
+impl Origins {
+    fn get(&mut self, key: Key) -> Arc<Origin> {
+        let is_full = self.known.len() >= (2 * self.kept).max(MIN_PRUNED);
+        if is_full && !self.known.contains_key(&key) {
+            let now = Instant::now();
+            self.known.retain(|_, origin| origin.is_of_use(now));
+            self.kept = self.known.len();
+        }
+        self.known.entry(key).or_default().clone()
+    }
 }
 
 /// Whom a TCP connection leads to.
@@ -88,6 +108,14 @@ struct Known {
 impl Origin {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has it, or it says something that is worth a look at the next dial.
+    fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
+        let known = self.known();
+        Arc::strong_count(self) > 1
+            || known.sessions.iter().any(|session| session.strong_count() > 0)
+            || known.http1_until.is_some_and(|until| now < until)
     }
 
     fn http1(&self) {
@@ -193,16 +221,7 @@ impl Pool {
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         let host = target.host_in_zone().to_ascii_lowercase();
         let key = Key { tls: target.tls, host, port: target.port };
-        if origins.len() >= MIN_PRUNED && !origins.contains_key(&key) {
-            let now = Instant::now();
-            origins.retain(|_, origin| {
-                let known = origin.known();
-                Arc::strong_count(origin) > 1
-                    || known.sessions.iter().any(|session| session.strong_count() > 0)
-                    || known.http1_until.is_some_and(|until| now < until)
-            });
-        }
-        origins.entry(key).or_default().clone()
+        origins.get(key)
     }
 
     async fn way(
@@ -291,5 +310,34 @@ impl Pool {
         // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
         let established = self.client.establish(start, response, stream, &[], info);
         established.await.map_err(OpenError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(port: u16) -> Key {
+        Key { tls: true, host: "example.com".into(), port }
+    }
+
+    #[test]
+    fn servers_are_looked_through_only_when_they_have_doubled() {
+        let (mut origins, mut prunings, mut kept) = (Origins::default(), 0, 0);
+        // An application that stays connected to all.
+        let held: Vec<_> = (0..10_000)
+            .map(|port| {
+                let origin = origins.get(key(port));
+                prunings += u32::from(std::mem::replace(&mut kept, origins.kept) != origins.kept);
+                origin
+            })
+            .collect();
+        assert!(prunings <= 8, "{prunings} times");
+        // And one that lets go of all.
+        drop(held);
+        for port in 10_000..30_000 {
+            origins.get(key(port));
+        }
+        assert!(origins.known.len() <= 2 * MIN_PRUNED, "{}", origins.known.len());
     }
 }

@@ -275,6 +275,25 @@ fn a_page_that_gives_up_ten_thousand_streams_as_it_closes_may_do_so_again() {
     }
 }
 
+/// Some peers show each stream by an empty frame, which is then no frame without effect; this end shows it once.
+///
+/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+#[test]
+fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
+    let mut pair = pair(Wire::QMux, &config(1 << 16, 1_000));
+    let id = pair.open_bi(CLIENT);
+    assert_eq!(pair.server.conn.stats(pair.now).useless_received, 0);
+    pair.client.record = true;
+    pair.release_both(id);
+    let sent = pair.client.take_sent().into_iter().flat_map(|item| match item {
+        Item::Message(message) => scripted_peer::decode(Wire::QMux, message),
+        other => panic!("{other:?}"),
+    });
+    let frames: Vec<_> = sent.collect();
+    assert!(!frames.iter().any(|frame| matches!(frame, Frame::Stream { .. })), "{frames:?}");
+    assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
+}
+
 /// As by an implementation that resets whatever it lets go of, and repeats itself.
 #[test]
 fn a_reset_behind_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {

@@ -56,7 +56,9 @@ impl Schedule {
         match &mut self.top {
             Some(top) if top.priority == priority => top.queue.push_back((key, ticket)),
             Some(top) if top.priority > priority => {
-                self.lower.entry(priority).or_default().push_back((key, ticket));
+                let spare = &mut self.spare;
+                let level = self.lower.entry(priority).or_insert_with(|| std::mem::take(spare));
+                level.push_back((key, ticket));
             }
             top => {
                 let mut queue = std::mem::take(&mut self.spare);
