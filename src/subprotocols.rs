@@ -44,7 +44,7 @@ pub enum BuildError {
 /// An application's protocol, by how its subprotocol is made from its name.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
-    /// Behind that of each version of QMux, and a dot.
+    /// After the name of each version of QMux, and a dot.
     OfVersion(String),
     /// As it is (draft-lcurley-qmux-websocket-00 §Subprotocol Identifier).
     Bare(String),
@@ -224,14 +224,14 @@ mod tests {
         {
             assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
         }
-        // Behind our own it is an application's.
+        // After our own name and a dot it is an application's.
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 
     /// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken
     /// and a dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
     #[test]
-    fn the_applications_part_of_a_subprotocol_is_told_from_ours() {
+    fn the_application_protocol_is_what_is_not_our_version() {
         for (subprotocol, application) in [
             ("moqt-18", Some("moqt-18")),
             ("com.example.rpc", Some("com.example.rpc")),

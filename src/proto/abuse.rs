@@ -202,7 +202,7 @@ impl Abuse {
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// So many streams of the peer's may wait for a place: it may give all of them up at once.
+    /// This many streams of the peer's may wait for a place, and the peer may give up all of them at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }

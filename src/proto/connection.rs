@@ -513,7 +513,7 @@ impl Connection {
             return Some(Transmit::Flush);
         }
         if self.streams.can_admit() {
-            // A stream went just now without a word, and another has its place.
+            // A stream was freed above without a frame of its own, and one that waits can take its place.
             return self.transmit_established(out);
         }
         if self.is_drained() {

@@ -22,7 +22,7 @@ pub struct ConnectionStats {
     pub frames_received: u64,
     /// Streams that this end has opened.
     pub streams_opened: u64,
-    /// Streams that the peer has opened, refused ones included.
+    /// Streams that the peer has opened, those included that were refused or wait for a place.
     pub streams_accepted: u64,
     /// Streams of either that are no more.
     pub streams_closed: u64,

@@ -63,7 +63,7 @@ pub struct Capabilities {
     pub grants_revive: bool,
     /// Whoever is told of the end of a stream says that he heard.
     pub answers_ends: bool,
-    /// A message without a frame is none that means something, and no error.
+    /// An empty message is valid and has no effect.
     pub empty_messages: bool,
     /// A message can hold more than one frame.
     pub many_frames_per_message: bool,

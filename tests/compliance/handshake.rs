@@ -228,7 +228,7 @@ async fn a_server_takes_the_older_name_and_a_bare_one() {
 /// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken and a
 /// dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
 #[tokio::test]
-async fn both_ends_are_told_the_application_protocol() {
+async fn both_ends_report_the_application_protocol() {
     for (offered, application) in [
         ("moqt-18", Some("moqt-18")),
         ("com.example.rpc", Some("com.example.rpc")),

@@ -23,7 +23,7 @@ fn hello(peer: &mut ScriptedPeer) {
 /// An empty message MUST be accepted without effect, also before the transport parameters; it is charged to
 /// the budget of frames without effect (§8.6).
 #[test]
-fn an_empty_message_is_none() {
+fn an_empty_message_has_no_effect() {
     let mut peer = server("qmux-02");
     peer.send_bytes(Bytes::new());
     hello(&mut peer);

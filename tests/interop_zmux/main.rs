@@ -24,9 +24,9 @@ in_both_roles! {
     sixty_four_mib_come_back_through_small_windows_of_theirs,
     several_streams_run_at_once_in_each_direction,
     unidirectional_streams_go_both_ways,
-    a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind,
+    a_thousand_streams_in_a_row_leave_nothing_behind,
     our_reset_and_our_stop_reach_them_with_their_codes,
-    our_reset_behind_a_part_of_a_stream_keeps_that_part,
+    our_reset_after_a_part_of_a_stream_keeps_that_part,
     their_reset_and_stop_reach_us_with_their_codes,
     streams_given_up_in_the_middle_of_data_leave_the_connection_whole,
     readers_of_ours_that_stall_cost_another_stream_nothing,
@@ -34,7 +34,7 @@ in_both_roles! {
     their_close_reaches_us_with_code_and_reason,
     a_shutdown_of_either_end_loses_nothing,
     datagrams_go_both_ways,
-    an_application_protocol_is_agreed_on_by_each_of_its_names,
+    an_application_protocol_is_agreed_on_by_each_name,
     everything_works_over_tls,
 }
 
@@ -91,9 +91,7 @@ async fn unidirectional_streams_go_both_ways(role: Role) {
     }
 }
 
-async fn a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind(
-    role: Role,
-) {
+async fn a_thousand_streams_in_a_row_leave_nothing_behind(role: Role) {
     let ours = config(|config| {
         config.max_concurrent_bidi_streams(10).max_concurrent_uni_streams(10);
     });
@@ -146,7 +144,7 @@ async fn our_reset_and_our_stop_reach_them_with_their_codes(role: Role) {
 }
 
 /// The crate delivers what was promised of a stream that is reset (RESET_STREAM_AT), which crate `qmux` drops.
-async fn our_reset_behind_a_part_of_a_stream_keeps_that_part(role: Role) {
+async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     let pair = Pair::new(role, Config::default(), zmux::Config::default()).await;
     for opener in Opener::BOTH {
         let (mut stream, (_their_send, mut their_recv)) = pair.open(opener).await;
@@ -330,8 +328,8 @@ async fn datagrams_go_both_ways(role: Role) {
     assert!(matches!(refused, Err(DatagramError::NotNegotiated)), "{refused:?}");
 }
 
-/// Behind the version's, behind the older version's, and alone.
-async fn an_application_protocol_is_agreed_on_by_each_of_its_names(role: Role) {
+/// After the version's name and a dot, after the older version's, and alone.
+async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
     let chat = || Options::for_application("chat");
     for (name, options, application) in [
         ("qmux-02.chat", chat(), "chat"),

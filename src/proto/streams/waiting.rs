@@ -1,8 +1,8 @@
 //! Streams of the peer's that wait for a place, on a wire that cannot tell the peer of a limit (SPEC.md §7.5).
 //!
-//! There a stream begins with a grant of the peer's and has no credit until ours, so that one that waits costs no
-//! more than what is kept here. It becomes a stream when a place is free: as if it had been opened only then, and
-//! what the peer has said of it since had come with it.
+//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a stream that waits
+//! costs no more than what is kept here. It is opened when a place is free, as if the peer had opened it only then,
+//! and had said at once what it has said of it meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -218,8 +218,8 @@ impl Streams {
         self.forget_given_up(id)
     }
 
-    /// One of which the peer wants neither half any more never becomes a stream (J-42): it costs what a refused one
-    /// does, and counts as one.
+    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much as a refused one, and
+    /// is charged as one.
     fn forget_given_up(&mut self, id: StreamId) -> Result<(), TransportError> {
         let Some(&mut Waiting { end: PeerEnd::Reset(stop), stop: Some(reset), .. }) =
             self.waiting.get_mut(id)
