@@ -6,22 +6,17 @@
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use axum::{
-    Extension, Router,
+    Router,
     extract::State,
     response::Response,
     routing::{any, get},
 };
 use clap::Parser;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
 use wsmux::{
-    ConnectionInfo, WebSocketAcceptor, WebSocketConnection, WebSocketServer,
+    WebSocketAcceptor, WebSocketConnection, WebSocketServer,
     axum::WsMuxUpgrade,
+    hyper::HttpServer,
     rustls::{ServerConfig, crypto::aws_lc_rs},
 };
 
@@ -35,36 +30,20 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let acceptor = WebSocketServer::builder().build()?;
-    let routes = Router::new()
-        .route("/", get(|| async { "a page\n" }))
-        .route("/mux", any(mux))
-        .with_state(acceptor);
-    let tls = TlsAcceptor::from(Arc::new(tls_config()?));
+    // It holds silence, half a request and a lack of file descriptors; `axum::serve` does not.
+    let server = HttpServer::new().tls_config(Arc::new(tls_config()?));
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on https://{0}/ and wss://{0}/mux", listener.local_addr()?);
-    loop {
-        let (tcp, address) = listener.accept().await?;
-        let (tls, routes) = (tls.clone(), routes.clone());
-        tokio::spawn(async move {
-            if let Err(error) = serve(tcp, tls, routes).await {
-                eprintln!("{address}: {error}");
-            }
-        });
-    }
+    server.serve_routes(listener, routes()?).await;
+    Ok(())
 }
 
-/// The one connection, over which there may be many WebSockets.
-async fn serve(
-    tcp: TcpStream,
-    tls: TlsAcceptor,
-    routes: Router,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let tls = tls.accept(tcp).await?;
-    let routes = routes.layer(Extension(ConnectionInfo::of_tls(&tls)));
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    wsmux::hyper::allow_http2(&mut server);
-    server.serve_connection_with_upgrades(TokioIo::new(tls), TowerToHyperService::new(routes)).await
+pub fn routes() -> Result<Router, Box<dyn Error>> {
+    let acceptor = WebSocketServer::builder().build()?;
+    Ok(Router::new()
+        .route("/", get(|| async { "a page\n" }))
+        .route("/mux", any(mux))
+        .with_state(acceptor))
 }
 
 async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
@@ -87,7 +66,7 @@ async fn echo(connection: WebSocketConnection) {
 }
 
 /// With a certificate made on the spot.
-fn tls_config() -> Result<ServerConfig, Box<dyn Error>> {
+pub fn tls_config() -> Result<ServerConfig, Box<dyn Error>> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?

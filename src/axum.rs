@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! use axum::{Router, extract::State, response::Response, routing::{any, get}};
-//! use wsmux::{WebSocketAcceptor, WebSocketServer, axum::WsMuxUpgrade};
+//! use wsmux::{WebSocketAcceptor, WebSocketServer, axum::WsMuxUpgrade, hyper::HttpServer};
 //!
 //! async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
 //!     upgrade
@@ -21,25 +21,31 @@
 //!     .route("/", get(|| async { "a page\n" }))
 //!     .route("/mux", any(mux))
 //!     .with_state(acceptor);
-//! axum::serve(tokio::net::TcpListener::bind("[::]:8080").await?, routes).await?;
+//! let listener = tokio::net::TcpListener::bind("[::]:8080").await?;
+//! HttpServer::new().serve_routes(listener, routes).await;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`HttpServer`] stands in for `axum::serve`, which has no limit on the time that a client takes for its first request,
+//! and none that ends an idle one: a few silent clients hold all its file descriptors.
 //!
 //! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
 
 use std::{convert::Infallible, fmt, future::Future, net::SocketAddr};
 
 use ::axum::{
+    Router,
     body::Body,
     extract::{ConnectInfo, FromRequestParts},
     response::{IntoResponse, Response},
 };
+use hyper_util::service::TowerToHyperService;
 use tokio_tungstenite::tungstenite::http::{Request, request::Parts};
 
 use crate::{
-    AcceptError, ConnectionInfo, WebSocketAcceptor, WebSocketConnection,
-    hyper::Refused,
+    AcceptError, ConnectionInfo, Listener, WebSocketAcceptor, WebSocketConnection,
+    hyper::{HttpServer, Refused},
     info::RequestLine,
     server::upgrade::{Handle, upgrade},
 };
@@ -127,6 +133,17 @@ impl WsMuxUpgrade {
             }
         });
         response.map(Body::new)
+    }
+}
+
+impl HttpServer {
+    /// Serves these routes; else as [`serve`](Self::serve). Their requests have a [`ConnectionInfo`] among their
+    /// extensions, of which [`WsMuxUpgrade`] takes the client's address and certificates, and no `ConnectInfo`.
+    ///
+    /// # Cancel safety
+    /// As [`serve`](Self::serve).
+    pub async fn serve_routes(self, listener: impl Into<Listener>, routes: Router) -> Infallible {
+        self.serve(listener, TowerToHyperService::new(routes)).await
     }
 }
 

@@ -5,8 +5,7 @@
 //! use bytes::Bytes;
 //! use http_body_util::Full;
 //! use hyper::{Request, Response, body::Incoming, service::service_fn};
-//! use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto};
-//! use wsmux::{WebSocketAcceptor, WebSocketServer};
+//! use wsmux::{WebSocketAcceptor, WebSocketServer, hyper::HttpServer};
 //!
 //! async fn route(
 //!     acceptor: WebSocketAcceptor,
@@ -31,18 +30,14 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let acceptor = WebSocketServer::builder().protocol("chat").build()?;
 //! let listener = tokio::net::TcpListener::bind("[::]:8080").await?;
-//! loop {
-//!     let (tcp, _) = listener.accept().await?;
-//!     let acceptor = acceptor.clone();
-//!     tokio::spawn(async move {
-//!         let mut server = auto::Builder::new(TokioExecutor::new());
-//!         wsmux::hyper::allow_http2(&mut server);
-//!         let service = service_fn(move |request| route(acceptor.clone(), request));
-//!         server.serve_connection_with_upgrades(TokioIo::new(tcp), service).await
-//!     });
-//! }
+//! let service = service_fn(move |request| route(acceptor.clone(), request));
+//! HttpServer::new().serve(listener, service).await;
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a port needs which
+//! strangers reach; one of your own does as well, with [`allow_http2`], and with limits of your own.
 //!
 //! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
 
@@ -52,7 +47,10 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-pub use crate::server::upgrade::{Refused, Upgrading};
+pub use crate::server::{
+    http::HttpServer,
+    upgrade::{Refused, Upgrading},
+};
 use crate::{
     ConnectionInfo, WebSocketAcceptor,
     server::{listener::canonical, upgrade::Handle},

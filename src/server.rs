@@ -4,6 +4,8 @@ mod accept;
 pub mod authorize;
 mod builder;
 mod error;
+#[cfg(feature = "hyper")]
+pub(crate) mod http;
 mod limits;
 pub(crate) mod listener;
 mod login;
@@ -197,10 +199,8 @@ impl WebSocketServer {
         loop {
             let incoming = match self.incoming().await {
                 Ok(incoming) => incoming,
-                Err(error) if is_of_one_client(&error) => continue,
                 Err(error) => {
-                    trace::accept_paused(&error);
-                    sleep(ACCEPT_PAUSE).await;
+                    get_over(&error).await;
                     continue;
                 }
             };
@@ -290,6 +290,14 @@ impl WebSocketServer {
         self.close();
         let reason = Bytes::copy_from_slice(reason);
         self.registry.shut_down(timeout, code, reason).await
+    }
+}
+
+/// Waits after accepting has failed, where that is the system's want and not one client's.
+async fn get_over(error: &io::Error) {
+    if !is_of_one_client(error) {
+        trace::accept_paused(error);
+        sleep(ACCEPT_PAUSE).await;
     }
 }
 

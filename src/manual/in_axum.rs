@@ -15,16 +15,48 @@
 //! router's state. Wires, protocols, response headers and [hooks](crate::authorize) are its settings, and the request
 //! is checked by the same code as a server's own. What stands before the route is the framework's: TLS and its
 //! certificates, layers that ask for a login (a `401` from a layer reaches the client as
-//! [`ConnectError::Refused`](crate::ConnectError::Refused)), limits on connections and on the time that a request's
-//! head may take. [`Config::handshake_timeout`](crate::Config::handshake_timeout) counts from the request.
+//! [`ConnectError::Refused`](crate::ConnectError::Refused)), limits on connections.
+//! [`Config::handshake_timeout`](crate::Config::handshake_timeout) counts from the request.
+//!
+//! # What stands before the route
+//!
+//! A port that strangers reach needs more than `serve_connection` in a loop. By their defaults neither hyper nor
+//! `axum::serve` limits the time that a client takes for TLS, for HTTP/2's preface or for the head of its first request,
+//! so that a few hundred silent clients hold all file descriptors; and a loop that leaves `main` by `accept().await?` ends
+//! when there are none. [`HttpServer`](crate::hyper::HttpServer) is such a loop with limits:
+//!
+//! | what a client does | what ends it | default |
+//! |---|---|---|
+//! | nothing, a part of TLS, of HTTP/2's preface or of its first request's head | [`head_timeout`](crate::hyper::HttpServer::head_timeout), one for all of it | 10 s |
+//! | no further request, or a part of one | [`idle_timeout`](crate::hyper::HttpServer::idle_timeout); what is open goes on | 75 s |
+//! | a head above 64 KiB | status 431 | |
+//! | it vanishes from HTTP/2 | a ping every 20 s, with 20 s for its answer | |
+//!
+//! When the system is out of file descriptors or memory, clients wait in its queue, and every 100 ms it is tried again.
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn example(
+//! #     routes: axum::Router,
+//! #     tls: std::sync::Arc<wsmux::rustls::ServerConfig>,
+//! # ) -> std::io::Result<()> {
+//! use wsmux::hyper::HttpServer;
+//!
+//! let listener = tokio::net::TcpListener::bind("[::]:8443").await?;
+//! HttpServer::new().tls_config(tls).serve_routes(listener, routes).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the route knows
 //!
 //! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) know the client if a
 //! [`ConnectionInfo`](crate::ConnectionInfo) is among the request's extensions
 //! ([`of_tcp`](crate::ConnectionInfo::of_tcp), [`of_tls`](crate::ConnectionInfo::of_tls) with the client's
 //! certificates), or axum's `ConnectInfo<SocketAddr>`.
 //!
-//! A connection outlives its request, and a graceful shutdown of the HTTP server does not wait for an upgraded
-//! stream over HTTP/1.1. Keep the connections, and [`shutdown`](crate::WebSocketConnection::shutdown) them.
+//! A connection outlives its request, and the end of the HTTP server does not wait for an upgraded stream over
+//! HTTP/1.1. Keep the connections, and [`shutdown`](crate::WebSocketConnection::shutdown) them.
 //!
 //! Over HTTP/1.1 hyper hands back the very socket it was given, where that is tokio's `TcpStream` or a rustls
 //! stream over one: from then on a connection is as fast as one of our own server. Of any other stream it works
@@ -33,8 +65,8 @@
 //! # Over HTTP/2
 //!
 //! RFC 8441 makes a WebSocket of one HTTP/2 stream, by a CONNECT with `:protocol = websocket`. The server says that
-//! it can by SETTINGS_ENABLE_CONNECT_PROTOCOL: `axum::serve` does with axum's feature `http2`, and
-//! [`hyper::allow_http2`](crate::hyper::allow_http2) has a hyper server do so. The subprotocol and its rules are the
+//! it can by SETTINGS_ENABLE_CONNECT_PROTOCOL: [`HttpServer`](crate::hyper::HttpServer) does, `axum::serve` with axum's
+//! feature `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) has a hyper server do so. The subprotocol and its rules are the
 //! same, and so is every frame: a client still masks (RFC 8441 §5.1).
 //!
 //! Browsers use it by themselves, for a page that came over HTTP/2 from that server. Our client does as
@@ -60,7 +92,7 @@
 //!   whatever the application does, and the credit is given back as it reads. A reader that stands still holds up its
 //!   own stream, by our credit, and no byte of it waits in HTTP/2. But a window also limits what is under way in a
 //!   round trip. hyper's own are 1 MiB for a stream and 1 MiB for all; `axum::serve` leaves them so, which is 80
-//!   Mbit/s at 100 ms for all connections together. `allow_http2` sets 8 MiB and
+//!   Mbit/s at 100 ms for all connections together. `HttpServer` and `allow_http2` set 8 MiB and
 //!   [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW), our client 8 MiB and the most there is. Of the two ends' settings
 //!   each holds for what that end receives. A window per connection far above a stream's is also what keeps another
 //!   route, which reads its request's body late, from holding all of it.

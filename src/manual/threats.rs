@@ -98,6 +98,7 @@
 //! | headers without end | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
 //! | silence, or a part of TLS | the same timeout | `bad_input_connect.rs` `a_client_that_says_nothing_times_out`, `a_client_that_stalls_within_tls_times_out` |
 //! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`, `a_client_without_tls_does_no_harm_to_a_server_with_it` |
+//! | the same before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the first request's head, one on idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
 //! | half-open handshakes | none waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
 //! | very many of them | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |

@@ -17,8 +17,8 @@ use crate::server::{Kind, Server, exchange, within};
 
 /// What ends a stream, or the whole connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    LastFrame,
+enum Sign {
+    EndStream,
     Reset(u32),
     /// Of TLS.
     CloseNotify,
@@ -27,14 +27,14 @@ enum End {
 
 /// What client and server have said of their ends, in order.
 #[derive(Debug, Clone, Default)]
-struct Heard(Arc<Mutex<[Vec<End>; 2]>>);
+struct Heard(Arc<Mutex<[Vec<Sign>; 2]>>);
 
 impl Heard {
-    fn of(&self, who: usize, end: End) {
+    fn of(&self, who: usize, end: Sign) {
         self.0.lock().unwrap()[who].push(end);
     }
 
-    fn ends(&self) -> [Vec<End>; 2] {
+    fn ends(&self) -> [Vec<Sign>; 2] {
         self.0.lock().unwrap().clone()
     }
 }
@@ -56,12 +56,12 @@ async fn pass(
         let start = buf.len();
         match from.read_buf(&mut buf).await {
             Ok(0) => {
-                heard.of(who, End::CloseNotify);
+                heard.of(who, Sign::CloseNotify);
                 let _ = to.shutdown().await;
                 return;
             }
             Ok(_) => drop(to.write_all(&buf[start..]).await.and(to.flush().await)),
-            Err(_) => return heard.of(who, End::Cut),
+            Err(_) => return heard.of(who, Sign::Cut),
         }
         // RFC 9113 §4.1.
         while buf.len() >= skip + 9 {
@@ -72,10 +72,10 @@ async fn pass(
             }
             let (kind, flags, payload) = (head[3], head[4], &head[9..9 + len]);
             match kind {
-                0x0 | 0x1 if flags & 0x1 != 0 => heard.of(who, End::LastFrame),
+                0x0 | 0x1 if flags & 0x1 != 0 => heard.of(who, Sign::EndStream),
                 0x3 => {
                     let code = u32::from_be_bytes(payload.try_into().unwrap());
-                    heard.of(who, End::Reset(code));
+                    heard.of(who, Sign::Reset(code));
                 }
                 _ => {}
             }
@@ -157,7 +157,7 @@ async fn whoever_ends_a_connection_over_http2_both_end_their_stream_and_reset_no
         }
         // The last connection over it has gone, and the TCP connection with it, in order as well.
         within("the relay's end", relaying).await.unwrap();
-        let in_order = vec![End::LastFrame, End::CloseNotify];
+        let in_order = vec![Sign::EndStream, Sign::CloseNotify];
         assert_eq!(heard.ends(), [in_order.clone(), in_order], "way {number}");
     }
 }
@@ -180,7 +180,7 @@ fn a_client_that_is_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let end = theirs.block_on(async { within("the end", server.accepted().await.closed()).await });
     assert!(matches!(end, ConnectionError::Reset(_)), "{end:?}");
     let of_client = &heard.ends()[CLIENT];
-    assert!(!of_client.contains(&End::LastFrame), "{of_client:?}");
+    assert!(!of_client.contains(&Sign::EndStream), "{of_client:?}");
     drop(connection);
     // Within its runtime, as it was started.
     let _guard = theirs.enter();

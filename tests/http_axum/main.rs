@@ -1,6 +1,7 @@
 //! Connections on the routes of somebody else's HTTP server, over HTTP/1.1 and HTTP/2, and clients that share a
 //! TCP connection.
 
+mod crowd;
 mod ending;
 mod foreign;
 mod heads;

@@ -9,6 +9,7 @@ use std::{
 
 use clap::Parser;
 use tokio::net::TcpListener;
+use wsmux::hyper::HttpServer;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -33,6 +34,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let routes = wsmux_browser_page::routes(&args.package, args.rate)?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("open http://{}/", listener.local_addr()?);
-    axum::serve(listener, routes).await?;
+    HttpServer::new().serve_routes(listener, routes).await;
     Ok(())
 }
