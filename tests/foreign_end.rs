@@ -86,7 +86,7 @@ fn close(by: Side, client: &WebSocketConnection, server: &WebSocketConnection) {
 /// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
 /// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
 #[tokio::test]
-async fn openssl_hears_close_notify_of_a_client_whoever_closes() {
+async fn openssl_hears_close_notify_of_a_client_in_every_close() {
     for by in BY {
         let (folder, tls) = (Folder::new(), Tls::new("localhost"));
         std::fs::write(folder.path("cert.pem"), &tls.pem).unwrap();
@@ -125,7 +125,7 @@ async fn openssl_hears_close_notify_of_a_client_whoever_closes() {
 /// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
 /// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
 #[tokio::test]
-async fn openssl_hears_close_notify_of_a_server_whoever_closes() {
+async fn openssl_hears_close_notify_of_a_server_in_every_close() {
     for by in BY {
         let (folder, tls) = (Folder::new(), Tls::new("localhost"));
         let (address, accepted) = one_client(tls.server()).await;
@@ -197,7 +197,7 @@ impl Node {
 
 /// RFC 8441 §5: END_STREAM, where RST_STREAM with CANCEL would be a TCP reset.
 #[tokio::test]
-async fn nodes_http2_sees_a_stream_that_ends_whoever_closes() {
+async fn nodes_http2_sees_a_stream_that_ends_in_every_close() {
     let mut node = Node::start().await;
     for by in BY {
         let (client, server) = node.connect().await;

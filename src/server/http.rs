@@ -98,7 +98,7 @@ impl HttpServer {
     }
 
     /// How long after its last request a client may take for another one, its head included. Then an HTTP/1.1 connection
-    /// is closed, and one of HTTP/2 is told GOAWAY: it takes no more requests, and closes when its streams have ended.
+    /// is closed, and one of HTTP/2 gets a GOAWAY: it takes no more requests, and closes when its streams have ended.
     /// Default 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -112,7 +112,7 @@ impl HttpServer {
         self
     }
 
-    /// Serves whoever connects. Each request has a [`ConnectionInfo`] among its extensions, with the addresses and, under
+    /// Serves every client that connects. Each request has a [`ConnectionInfo`] among its extensions, with the addresses and, under
     /// TLS, the client's certificates.
     ///
     /// # Cancel safety

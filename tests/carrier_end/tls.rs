@@ -157,7 +157,7 @@ const WAYS: [fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnec
 /// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
 /// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
 #[tokio::test]
-async fn whoever_ends_a_connection_tls_ends_with_close_notify_both_ways() {
+async fn either_end_closes_and_tls_ends_with_close_notify_both_ways() {
     for wire in [Wire::QMux, Wire::JsWs] {
         for (number, end) in WAYS.into_iter().enumerate() {
             let (client, server, seen) = ours(wire).await;

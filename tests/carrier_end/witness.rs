@@ -250,7 +250,7 @@ async fn a_violation_is_answered_by_a_close_and_then_by_the_end() {
     }
 }
 
-/// A socket that is not driven to its end would keep whoever waits for it.
+/// A socket that is not driven to its end would keep those who wait for it.
 #[test]
 fn a_runtime_that_ends_meanwhile_keeps_nobody_who_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -97,12 +97,12 @@ async fn a_process_with_few_descriptors() {
 
 fn client() -> WebSocketClient {
     let mut config = Config::default();
-    // It waits behind all the others.
+    // It waits until all the others are gone.
     config.handshake_timeout(Duration::from_secs(100));
     WebSocketClient::builder().danger_accept_any_certificate().config(config).build().unwrap()
 }
 
-/// TLS with whoever is there.
+/// TLS with any server.
 fn connector(alpn: &[u8]) -> tokio_rustls::TlsConnector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

@@ -117,7 +117,7 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
 /// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
 #[tokio::test]
-async fn whoever_ends_a_connection_over_http2_both_end_their_stream_and_reset_none() {
+async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
     let ways: [fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnection>; 6] = [
         |client, server| {
             client.close(5u32.into(), b"bye");

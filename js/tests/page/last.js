@@ -1,5 +1,5 @@
-// What comes in one message with the end of the connection, or of the stream: it is read before the end is told, whoever
-// reads, and however.
+// What comes in one message with the end of the connection, or of the stream: it is read before the end is reported, by every
+// kind of reader.
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";
 
@@ -114,14 +114,14 @@ test("bytes below a reset's reliable size are read before it", SCRIPTED, async (
   }
 });
 
-test("a reset is told to a reader that does not read", SCRIPTED, async (stage) => {
+test("a reader that does not read learns of a reset", SCRIPTED, async (stage) => {
   const transport = await stage.open();
   const reader = (await streamOf(transport)).getReader();
   await command(transport, "on 0 data 1000 reset-at 0");
   equal((await failure(reader.closed)).streamErrorCode, 7);
 });
 
-test("the connection's end is told to a reader that has read all and reads no more", SCRIPTED, async (stage) => {
+test("a reader that has read all and reads no more learns of the end", SCRIPTED, async (stage) => {
   const transport = await stage.open();
   const reader = (await streamOf(transport)).getReader();
   const last = reader.read();
