@@ -37,7 +37,7 @@ use std::{convert::Infallible, fmt, future::Future, net::SocketAddr};
 use ::axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, FromRequestParts},
+    extract::{ConnectInfo, FromRequestParts, OriginalUri},
     response::{IntoResponse, Response},
 };
 use hyper_util::service::TowerToHyperService;
@@ -86,7 +86,9 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         });
         let mut request = Request::new(());
         *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.clone();
+        // A nested router shortens the path, and a hook that guards a prefix must see it.
+        let original = parts.extensions.get::<OriginalUri>();
+        *request.uri_mut() = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
         *request.version_mut() = parts.version;
         *request.headers_mut() = parts.headers.clone();
         Ok(Self { request, handle, info, on_failed: None })

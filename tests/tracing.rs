@@ -266,7 +266,7 @@ fn an_end_that_is_no_close_is_a_warning() {
 fn streams_too_many_on_the_js_ws_wire_and_a_shutdown_are_recorded() {
     let collector = Collector::collect(async {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(1);
+        config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
         let (client, server) = pair(Wire::JsWs, config).await;
         let first = client.open_bi().await.unwrap();
         let mut second = client.open_bi().await.unwrap();

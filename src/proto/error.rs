@@ -159,7 +159,12 @@ fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
     if reason.is_empty() {
         return Ok(());
     }
-    write!(f, ": {}", String::from_utf8_lossy(reason))
+    f.write_str(": ")?;
+    // A control character of the peer's would begin a line of a log, or steer a terminal.
+    String::from_utf8_lossy(reason).chars().try_for_each(|letter| match letter.is_control() {
+        true => write!(f, "{}", letter.escape_default()),
+        false => write!(f, "{letter}"),
+    })
 }
 
 impl fmt::Display for ConnectionClose {
@@ -304,5 +309,21 @@ impl From<SendDatagramError> for io::Error {
 impl From<ClosedStream> for io::Error {
     fn from(error: ClosedStream) -> Self {
         Self::new(io::ErrorKind::NotConnected, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_peer_cannot_forge_a_line_of_a_log() {
+        let close = ApplicationClose {
+            error_code: VarInt::from_u32(7),
+            reason: Bytes::from_static(b"bye\n2026-01-01 INFO admin logged in\x1b[2J"),
+        };
+        let words = ConnectionError::ApplicationClosed(close).to_string();
+        assert!(!words.chars().any(char::is_control), "{words:?}");
+        assert!(words.contains("bye\\n2026"), "{words:?}");
     }
 }

@@ -231,3 +231,40 @@ async fn a_hook_on_a_route_sees_the_clients_certificate_and_its_ipv4_address_as_
     assert!(info.remote_address().unwrap().is_ipv4(), "{info:?}");
     assert!(info.local_address().unwrap().is_ipv4(), "{info:?}");
 }
+
+/// One acceptor for all routes; its hook wants more of those that ask for a path below `/admin`.
+#[tokio::test]
+async fn a_hook_sees_the_path_that_was_asked_for_in_a_nested_router() {
+    use axum::{Router, extract::State, response::Response, routing::any};
+    use wsmux::{WebSocketAcceptor, axum::WsMuxUpgrade};
+
+    async fn route(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
+        let serve = |connection: wsmux::WebSocketConnection| async move {
+            connection.closed().await;
+        };
+        upgrade.on_connection(&acceptor, serve).await
+    }
+
+    let acceptor = wsmux::WebSocketServer::builder()
+        .authorizer(|request: wsmux::authorize::UpgradeRequest| {
+            let is_free = !request.path().starts_with("/admin/");
+            async move {
+                match is_free {
+                    true => Ok(wsmux::authorize::Accept::new()),
+                    false => Err(wsmux::authorize::Refuse::unauthorized("Basic")),
+                }
+            }
+        })
+        .build()
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/admin/mux", listener.local_addr().unwrap());
+    let admin = Router::new().route("/mux", any(route));
+    let router = Router::new().nest("/admin", admin).with_state(acceptor);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let connected = wsmux::WebSocketClient::builder().build().unwrap().connect(&url).await;
+    assert!(
+        matches!(&connected, Err(wsmux::ConnectError::Refused { status, .. }) if *status == 401),
+        "{connected:?}"
+    );
+}
