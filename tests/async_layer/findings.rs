@@ -1,4 +1,4 @@
-//! What a hostile reading of the engine found, where it shows in the async layer: each fails.
+//! What a hostile reading of the engine found, where it shows in the async layer.
 
 use std::time::Duration;
 
