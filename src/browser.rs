@@ -6,8 +6,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::Url;
 
 use crate::{
-    BuildError, Config, ConnectError, ConnectionInfo, Side, WebSocketConnection, Wire,
+    BuildError, ConnectError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
     connect_error::{CREDENTIALS, FRAGMENT},
+    proto::{Config, Side, Wire},
     runtime::{Instant, timeout},
     socket::{
         Socket,
@@ -46,7 +47,7 @@ pub struct WebSocketClient(Arc<Settings>);
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
-    config: Config,
+    connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     api: BrowserApi,
 }
@@ -56,7 +57,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("wire", &self.wire)
-            .field("config", &self.config)
+            .field("config", &self.connection.config)
             .field("connect_timeout", &self.connect_timeout)
             .field("api", &self.api)
             .finish_non_exhaustive()
@@ -69,7 +70,7 @@ impl WebSocketClient {
         WebSocketClientBuilder {
             wire: Wire::QMux,
             subprotocols: Subprotocols::default(),
-            config: Config::default(),
+            connection: WebSocketConnection::builder(),
             // As without a browser.
             connect_timeout: Duration::from_secs(10),
             api: BrowserApi::WebSocket,
@@ -106,11 +107,11 @@ impl WebSocketClient {
     }
 
     async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { offered, config, connect_timeout, api, .. } = &*self.0;
+        let Settings { offered, connection, connect_timeout, api, .. } = &*self.0;
         let start = Instant::now();
-        let limit = connect_timeout.saturating_add(config.handshake_timeout);
+        let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let late = |_| ConnectError::HandshakeTimeout;
-        let limit_of_message = config.max_inbound_message(self.0.wire);
+        let limit_of_message = connection.config.max_inbound_message(self.0.wire);
         let left = || limit.saturating_sub(start.elapsed());
         match *api {
             BrowserApi::WebSocket => {
@@ -132,15 +133,14 @@ impl WebSocketClient {
         selected: Option<String>,
         left: Duration,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { wire, offered, config, .. } = &*self.0;
+        let Settings { wire, offered, connection, .. } = &*self.0;
         let subprotocol = agreed(selected, *wire, offered)?.map(Into::into);
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
         trace::handshake_completed(Side::Client, *wire, &info);
 
-        let mut config = config.clone();
-        config.handshake_timeout = config.handshake_timeout.min(left);
-        let connection =
-            WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
+        let left = connection.config.get_handshake_timeout().min(left);
+        let connection = connection.clone().info(info).time_left(left);
+        let connection = connection.build(socket, Side::Client, *wire);
         connection.established().await?;
         Ok(connection)
     }
@@ -152,7 +152,7 @@ impl WebSocketClient {
 pub struct WebSocketClientBuilder {
     wire: Wire,
     subprotocols: Subprotocols,
-    config: Config,
+    connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     api: BrowserApi,
 }
@@ -205,7 +205,7 @@ impl WebSocketClientBuilder {
 
     /// The limits and times of the connections. Default [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.connection = self.connection.config(config);
         self
     }
 
@@ -229,7 +229,7 @@ impl WebSocketClientBuilder {
         Ok(WebSocketClient(Arc::new(Settings {
             offered: self.subprotocols.offered(self.wire)?,
             wire: self.wire,
-            config: self.config,
+            connection: self.connection,
             connect_timeout: self.connect_timeout,
             api: self.api,
         })))

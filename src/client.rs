@@ -32,7 +32,8 @@ use self::{
     verify::Verifier,
 };
 use crate::{
-    Config, ConnectError, ConnectionInfo, Rejection, VerifyServerError, WebSocketConnection,
+    ConnectError, ConnectionInfo, Rejection, VerifyServerError, WebSocketConnection,
+    WebSocketConnectionBuilder,
     handshake::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},
@@ -40,7 +41,6 @@ use crate::{
     },
     info::HeaderNames,
     proto::{Side, Wire},
-    socket::FramedSocket,
     trace,
 };
 
@@ -72,7 +72,7 @@ struct Settings {
     wire: Wire,
     offered: Vec<String>,
     headers: HeaderMap,
-    config: Config,
+    connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     socket_options: SocketOptions,
     proxy: Option<Via>,
@@ -90,7 +90,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("wire", &self.wire)
             .field("headers", &HeaderNames(&self.headers))
-            .field("config", &self.config)
+            .field("config", &self.connection.config)
             .field("connect_timeout", &self.connect_timeout)
             .field("socket_options", &self.socket_options)
             .field("proxy", &self.proxy.as_ref().map(|via| &via.proxy))
@@ -235,7 +235,7 @@ impl WebSocketClient {
         start: Instant,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
-        let left = self.0.config.handshake_timeout.saturating_sub(start.elapsed());
+        let left = self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
     }
 
@@ -299,7 +299,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, config, .. } = &*self.0;
+        let Settings { wire, connection, .. } = &*self.0;
         if let Some(Verifier(verifier)) = &self.0.verifier {
             let verdict = verifier.verify_response(&response, &info);
             self.verdict(start, &mut io, Some(response.headers()), verdict).await?;
@@ -308,11 +308,9 @@ impl WebSocketClient {
 
         trace::handshake_completed(Side::Client, *wire, &info);
 
-        let mut config = config.clone();
-        config.handshake_timeout = config.handshake_timeout.saturating_sub(start.elapsed());
-        let socket = FramedSocket::new(io, rest, Side::Client, config.max_inbound_message(*wire));
-        let connection =
-            WebSocketConnection::from_socket(socket, Side::Client, *wire, config, info);
+        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
+        let connection = connection.clone().info(info).time_left(left);
+        let connection = connection.build_upgraded(io, rest, Side::Client, *wire);
         connection.established().await?;
         Ok(connection)
     }

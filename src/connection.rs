@@ -6,10 +6,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    Config, ConnectionInfo, RecvStream, SendStream, WebSocketStream,
+    ConnectionInfo, RecvStream, SendStream, WebSocketConnectionBuilder, WebSocketStream,
     driver::Driver,
     proto::{
-        self, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, QMuxVersion,
+        self, Config, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, QMuxVersion,
         SendDatagramError, Side, StreamId, VarInt, Wire,
     },
     runtime::Instant,
@@ -36,8 +36,22 @@ impl WebSocketConnection {
         config: Config,
         info: ConnectionInfo,
     ) -> Self {
-        #[cfg(feature = "qlog")]
-        let qlog = config.qlog.clone();
+        Self::builder().config(config).info(info).build(socket, side, wire)
+    }
+
+    /// What to set before a connection is made of a WebSocket whose handshake is done; a client and a server do this
+    /// themselves.
+    pub fn builder() -> WebSocketConnectionBuilder {
+        WebSocketConnectionBuilder::default()
+    }
+
+    pub(crate) fn start(
+        socket: impl Socket + Unpin,
+        side: Side,
+        wire: Wire,
+        settings: WebSocketConnectionBuilder,
+    ) -> Self {
+        let (config, info) = (settings.config, settings.info);
         let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
         engine.set_socket_capabilities(socket.capabilities());
         if let Some(subprotocol) = info.subprotocol() {
@@ -46,7 +60,7 @@ impl WebSocketConnection {
         let shared = Shared::new(engine, Instant::now(), info);
         let handle = ConnectionRef::new(shared.clone());
         #[cfg(feature = "qlog")]
-        let qlog = qlog.and_then(|qlog| qlog.start(&shared));
+        let qlog = settings.qlog.and_then(|qlog| qlog.start(&shared));
         let driver = Driver::new(shared, socket);
         #[cfg(feature = "qlog")]
         let driver = driver.with_qlog(qlog);

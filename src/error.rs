@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{ConnectionError, OpenError, ReadError, VarInt};
+use crate::{ConnectionError, ReadError, VarInt};
 
 /// Reading exactly so many bytes failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -56,17 +56,8 @@ impl From<ReadError> for ResetError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
-            ReadError::Reset(_) | ReadError::ClosedStream => Self::ClosedStream,
-        }
-    }
-}
-
-impl From<OpenError> for io::Error {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::ConnectionLost(error) => error.into(),
-            OpenError::ShuttingDown => Self::new(io::ErrorKind::NotConnected, error),
-            _ => Self::new(io::ErrorKind::Unsupported, error),
+            // A stream that can't be read any more is never reset.
+            _ => Self::ClosedStream,
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     http::{Extensions, HeaderMap, Request},
-    proto::split,
+    proto::QMuxVersion,
 };
 
 /// What the handshake of a connection said. Cheap to clone.
@@ -88,7 +88,7 @@ impl ConnectionInfo {
     /// The application protocol that was agreed on: `app` of the subprotocol `qmux-02.app`, all of one that does not
     /// begin with the name of a version of QMux, such as `moqt-18`; `None` for `qmux-02` alone, and on the js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
-        split(self.subprotocol()?).1
+        QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 
     /// The chain of certificates that the peer showed, in DER, its own first; `None` without TLS, and where

@@ -90,11 +90,12 @@ pub mod blocking;
 mod browser;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod client;
-mod config;
 #[cfg(feature = "tokio")]
 mod connect_error;
 #[cfg(feature = "tokio")]
 mod connection;
+#[cfg(feature = "tokio")]
+mod connection_builder;
 #[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
@@ -109,10 +110,8 @@ pub mod hyper;
 mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
-mod memory_bound;
 #[cfg(feature = "tokio")]
 mod openers;
-pub mod proto;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;
 #[cfg(feature = "tokio")]
@@ -146,8 +145,6 @@ mod web_transport;
 
 #[cfg(all(feature = "http2", not(target_family = "wasm")))]
 pub use client::Http2Client;
-pub use config::Config;
-pub use memory_bound::{MemoryBound, MemoryUse};
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 pub use qlog::{QlogConfig, QlogConnection};
 #[cfg(feature = "web-transport")]
@@ -171,6 +168,7 @@ pub use {
 pub use {
     connect_error::{ConnectError, Rejection, VerifyServerError},
     connection::WebSocketConnection,
+    connection_builder::WebSocketConnectionBuilder,
     error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
     info::ConnectionInfo,
     reconnect::{
@@ -184,9 +182,13 @@ pub use {
     subprotocols::BuildError,
 };
 
+/// The engine alone: a state machine without a socket, a clock or a task.
+#[doc(inline)]
+pub use wsmux_proto as proto;
+
 pub use proto::{
-    ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, DriverLost, InFlight, OpenError, ReadError, RecvStreamStats, ResetAtError,
+    ApplicationClose, ClosedStream, Config, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
+    Dir, DriverLost, InFlight, MemoryBound, MemoryUse, OpenError, ReadError, RecvStreamStats, ResetAtError,
     SendDatagramError, SendStreamStats, Side, SocketError, StreamId, Timeout, TransportError,
     TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
 };

@@ -195,7 +195,7 @@ impl fmt::Display for ReconnectEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
-            Self::Lost { error, in_flight: InFlight { streams, unsent_bytes } } => write!(
+            Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
                 f,
                 "{error}; {} streams cut off, {unsent_bytes} bytes not sent",
                 streams.len()

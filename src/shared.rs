@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
     openers::Openers,
-    proto::{Connection, ConnectionError, Event, SendEnd, stream_map::StreamMap},
+    proto::{Connection, ConnectionError, Event, SendEnd, StreamMap},
     runtime::Instant,
     sync::{AtomicUsize, Mutex, MutexGuard},
     trace,
@@ -160,6 +160,8 @@ impl Shared {
                     }
                     self.wake_all(state, wakers);
                 }
+                // The engine and this layer are released together: there is no other event.
+                _ => {}
             }
         }
         wakers.len() - before + others
@@ -291,7 +293,7 @@ impl State {
             (SendEnd::Stopped(code), _) => Some(Ok(Some(code))),
             (SendEnd::Reset, _) => Some(Err(StoppedError::ClosedStream)),
             (SendEnd::Open, Some(end)) => Some(Err(end.into())),
-            (SendEnd::Open, None) => None,
+            _ => None,
         }
     }
 

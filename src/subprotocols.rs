@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt};
 
 use crate::{
     ConnectError, Wire,
-    proto::{VERSIONS, is_foreign},
+    proto::QMuxVersion,
 };
 
 /// What a builder was given cannot be: always this end's mistake.
@@ -92,8 +92,8 @@ impl Subprotocols {
     }
 
     fn names_of_protocols(&self) -> Vec<String> {
-        let count = if self.older_versions { VERSIONS.len() } else { 1 };
-        let versions = || VERSIONS.iter().take(count).map(|version| version.name);
+        let count = if self.older_versions { QMuxVersion::ALL.len() } else { 1 };
+        let versions = || QMuxVersion::ALL.iter().take(count).map(|version| version.name());
         let mut names = Vec::new();
         for protocol in &self.protocols {
             match protocol {
@@ -144,6 +144,15 @@ fn valid_token(name: &str) -> Result<(), BuildError> {
         None if name.is_empty() => Err(BuildError::InvalidProtocol("it is empty".into())),
         None => Ok(()),
     }
+}
+
+/// Whether a subprotocol means a language that is not spoken: a version of QMux, or the wire that moq's packages had
+/// before QMux.
+fn is_foreign(subprotocol: &str) -> bool {
+    let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
+    let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    subprotocol == "webtransport"
+        || (version.strip_prefix("qmux-").is_some_and(is_number) && QMuxVersion::split_subprotocol(subprotocol).0.is_none())
 }
 
 /// Whether a `token` of RFC 9110 §5.6.2 may hold it.
@@ -244,7 +253,7 @@ mod tests {
             ("qmux-02x.a", Some("qmux-02x.a")),
             ("QMUX-02.a", Some("QMUX-02.a")),
         ] {
-            assert_eq!(crate::proto::split(subprotocol).1, application, "{subprotocol}");
+            assert_eq!(QMuxVersion::split_subprotocol(subprotocol).1, application, "{subprotocol}");
         }
     }
 }

@@ -46,12 +46,11 @@ impl WebSocketConnection {
         connection.established().await?;
         Ok(connection)
     }
-}
 
-impl Config {
-    /// The settings of tungstenite that go with this configuration, for
-    /// [`WebSocketConnection::from_websocket`].
-    pub fn websocket_config(&self, wire: Wire) -> WebSocketConfig {
-        TungsteniteSocket::config(self.max_inbound_message(wire))
+    /// The settings of tungstenite for a WebSocket that goes to [`from_websocket`](Self::from_websocket) with `config`
+    /// and `wire`.
+    pub fn websocket_config(config: &Config, wire: Wire) -> WebSocketConfig {
+        TungsteniteSocket::config(config.max_inbound_message(wire))
     }
 }
+

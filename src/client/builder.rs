@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, h
 use super::tls::LazyConfig;
 use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClient};
 use crate::{
-    BuildError, Config,
+    BuildError, WebSocketConnection, WebSocketConnectionBuilder,
     handshake::{add_header, host::is_host, proxy::Proxy},
     info::HeaderNames,
-    proto::Wire,
+    proto::{Config, Wire},
     subprotocols::{Protocol, Subprotocols},
 };
 
@@ -23,7 +23,7 @@ pub struct WebSocketClientBuilder {
     wire: Wire,
     subprotocols: Subprotocols,
     headers: HeaderMap,
-    config: Config,
+    connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     socket_options: SocketOptions,
     proxy: Option<Proxy>,
@@ -46,7 +46,7 @@ impl fmt::Debug for WebSocketClientBuilder {
         f.debug_struct("WebSocketClientBuilder")
             .field("wire", &self.wire)
             .field("headers", &HeaderNames(&self.headers))
-            .field("config", &self.config)
+            .field("config", &self.connection.config)
             .field("connect_timeout", &self.connect_timeout)
             .field("socket_options", &self.socket_options)
             .field("proxy", &self.proxy)
@@ -62,7 +62,7 @@ impl WebSocketClientBuilder {
             wire: Wire::QMux,
             subprotocols: Subprotocols::default(),
             headers: HeaderMap::new(),
-            config: Config::default(),
+            connection: WebSocketConnection::builder(),
             // Three of TCP's SYN packets, which go out after 0, 1 and 3 s; with the fourth at 7 s an address
             // is as good as dead.
             connect_timeout: Duration::from_secs(10),
@@ -161,7 +161,15 @@ impl WebSocketClientBuilder {
     /// The limits and times of the connections. Its [handshake timeout](Config::handshake_timeout) covers TLS,
     /// the upgrade and the server's transport parameters together. Default [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.connection = self.connection.config(config);
+        self
+    }
+
+    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
+    /// Default `None`: a log costs time and disk space, and shows who did what when.
+    #[cfg(feature = "qlog")]
+    pub fn qlog(mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> Self {
+        self.connection = self.connection.qlog(qlog);
         self
     }
 
@@ -233,7 +241,7 @@ impl WebSocketClientBuilder {
             wire: self.wire,
             offered,
             headers: self.headers,
-            config: self.config,
+            connection: self.connection,
             connect_timeout: self.connect_timeout,
             socket_options: self.socket_options,
             proxy,

@@ -238,8 +238,8 @@ impl Pool {
             known.failures
         };
         // Whoever dials may not be polled any more: no attempt is waited for that has had its time.
-        let Settings { connect_timeout, config, .. } = &*self.client.0;
-        let limit = connect_timeout.saturating_add(config.handshake_timeout);
+        let Settings { connect_timeout, connection, .. } = &*self.client.0;
+        let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
         {
             let mut known = origin.known();
@@ -287,12 +287,12 @@ impl Pool {
         target: &Target,
         lease: Lease,
     ) -> Result<WebSocketConnection, OpenError> {
-        let Settings { wire, offered, headers, config, .. } = &*self.client.0;
+        let Settings { wire, offered, headers, connection, .. } = &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
         let request = target.request(offered, headers).map_err(OpenError::Failed)?;
         let request =
             handshake::extended_connect(&request, target.tls).map_err(OpenError::Failed)?;
-        let left = config.handshake_timeout.saturating_sub(start.elapsed());
+        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         let session = lease.session().clone();
         let opened = timeout(left, lease.open(request.clone())).await;
         let (mut response, stream) = opened.unwrap_or_else(|_| {

@@ -18,13 +18,12 @@ use super::{
     shutdown::Registry,
 };
 use crate::{
-    Config, ConnectionInfo, WebSocketConnection,
+    ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
     handshake::{
         head::{HeadError, read_head},
         server::{self as handshake, Refusal},
     },
     proto::{Side, Wire},
-    socket::FramedSocket,
     trace,
 };
 
@@ -40,7 +39,7 @@ pub struct WebSocketAcceptor(pub(super) Arc<Settings>);
 
 impl WebSocketAcceptor {
     /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
-    /// client's transport parameters. The [handshake timeout](Config::handshake_timeout) covers all of it.
+    /// client's transport parameters. The [handshake timeout](crate::Config::handshake_timeout) covers all of it.
     ///
     /// No limit of the builder's counts these connections, and no server's
     /// [`shutdown`](crate::WebSocketServer::shutdown) ends them.
@@ -165,7 +164,7 @@ pub(super) struct Settings {
     pub(super) accepted: Vec<String>,
     pub(super) jsws: bool,
     pub(super) headers: HeaderMap,
-    pub(super) config: Config,
+    pub(super) connection: WebSocketConnectionBuilder,
     /// All must accept.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
@@ -179,7 +178,7 @@ impl fmt::Debug for Settings {
             .field("accepted", &self.accepted)
             .field("jsws", &self.jsws)
             .field("limits", &self.limits)
-            .field("config", &self.config)
+            .field("config", &self.connection.config)
             .finish_non_exhaustive()
     }
 }
@@ -216,7 +215,7 @@ impl Settings {
 
     /// W-23: all steps share one timeout.
     pub(super) fn left(&self, start: Instant) -> Duration {
-        self.config.handshake_timeout.saturating_sub(start.elapsed())
+        self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
     /// A step of the handshake, unless there is no more time for it.
@@ -285,11 +284,9 @@ impl Settings {
 
         trace::handshake_completed(Side::Server, wire, &info);
 
-        let mut config = self.config.clone();
-        config.handshake_timeout = self.left(start);
+        let connection = self.connection.clone().info(info).time_left(self.left(start));
         // A client may send its parameters right behind its request.
-        let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
-        let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
+        let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
         if let Some(Guest { registry, place }) = guest {
             registry.add(&connection, place);
         }

@@ -19,9 +19,9 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, server_config};
 use crate::{
-    BuildError, Config, ConnectionInfo,
+    BuildError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
     handshake::add_header,
-    proto::Wire,
+    proto::{Config, Wire},
     subprotocols::{Protocol, Subprotocols},
 };
 
@@ -32,7 +32,7 @@ pub struct WebSocketServerBuilder {
     jsws: bool,
     subprotocols: Subprotocols,
     headers: HeaderMap,
-    config: Config,
+    connection: WebSocketConnectionBuilder,
     hooks: Vec<Box<dyn Authorize>>,
     limits: Limits,
     #[cfg(feature = "tls")]
@@ -57,7 +57,7 @@ impl std::fmt::Debug for WebSocketServerBuilder {
             .field("jsws", &self.jsws)
             .field("subprotocols", &self.subprotocols)
             .field("limits", &self.limits)
-            .field("config", &self.config)
+            .field("config", &self.connection.config)
             .finish_non_exhaustive()
     }
 }
@@ -70,7 +70,7 @@ impl WebSocketServerBuilder {
             jsws: false,
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
-            config: Config::default(),
+            connection: WebSocketConnection::builder(),
             hooks: Vec::new(),
             limits: Limits::default(),
             #[cfg(feature = "tls")]
@@ -88,8 +88,8 @@ impl WebSocketServerBuilder {
         (self.qmux, self.jsws) = (false, false);
         for wire in wires {
             match wire {
-                Wire::QMux => self.qmux = true,
                 Wire::JsWs => self.jsws = true,
+                _ => self.qmux = true,
             }
         }
         self
@@ -145,7 +145,15 @@ impl WebSocketServerBuilder {
     /// The limits and times of the connections. Its [handshake timeout](Config::handshake_timeout) covers TLS,
     /// the upgrade and the client's transport parameters together. Default [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.connection = self.connection.config(config);
+        self
+    }
+
+    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
+    /// Default `None`: a log costs time and disk space, and shows who did what when.
+    #[cfg(feature = "qlog")]
+    pub fn qlog(mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> Self {
+        self.connection = self.connection.qlog(qlog);
         self
     }
 
@@ -239,7 +247,7 @@ impl WebSocketServerBuilder {
             accepted,
             jsws: self.jsws,
             headers: self.headers,
-            config: self.config,
+            connection: self.connection,
             hooks: self.hooks,
             limits: self.limits,
             #[cfg(feature = "tls")]

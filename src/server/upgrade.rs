@@ -34,7 +34,6 @@ use crate::{
     ConnectionInfo, WebSocketConnection,
     handshake::{exact_request, server::Refusal},
     proto::{Side, Wire},
-    socket::FramedSocket,
     trace,
 };
 
@@ -207,10 +206,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     trace::handshake_completed(Side::Server, wire, &info);
-    let mut config = settings.config.clone();
-    config.handshake_timeout = settings.left(start);
-    let socket = FramedSocket::new(io, rest, Side::Server, config.max_inbound_message(wire));
-    let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
+    let connection = settings.connection.clone().info(info).time_left(settings.left(start));
+    let connection = connection.build_upgraded(io, rest, Side::Server, wire);
     connection.established().await?;
     Ok(connection)
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{buffer::Buffer, credit::RecvCredit};
-use crate::proto::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
+use crate::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
 
 /// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -90,7 +90,7 @@ fn bit(event: Event) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Side;
+    use crate::Side;
 
     #[test]
     fn what_is_of_no_stream_is_there_once_and_again_after_it_was_taken() {

@@ -276,6 +276,16 @@ impl From<ConnectionError> for io::Error {
     }
 }
 
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::ConnectionLost(error) => error.into(),
+            OpenError::ShuttingDown => Self::new(io::ErrorKind::NotConnected, error),
+            _ => Self::new(io::ErrorKind::Unsupported, error),
+        }
+    }
+}
+
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> Self {
         match error {

@@ -1,7 +1,7 @@
 //! How many streams may be open, in each direction and on each side (RFC 9000 §4.6).
 
 use super::Streams;
-use crate::proto::{Dir, Event, Side, StreamId, event::Events};
+use crate::{Dir, Event, Side, StreamId, event::Events};
 
 /// How many streams one side may open in one direction, and has.
 #[derive(Debug, Default, Clone, Copy)]
@@ -85,7 +85,7 @@ impl Streams {
 
     /// The peer may have so many streams of a kind open at once. Fewer than before takes effect as streams
     /// end: what was granted is not taken back.
-    pub(in crate::proto) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
+    pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
         self.abuse.allow_streams(max);
         self.grant_streams(dir);
@@ -105,7 +105,7 @@ impl Streams {
     }
 
     /// How many streams this end has opened, how many the peer, and how many of them are no more.
-    pub(in crate::proto) fn totals(&self) -> (u64, u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
         let sum = |side, of: fn(&Count) -> u64| -> u64 {
             Dir::ALL.iter().map(|&dir| of(self.counts.get(side, dir))).sum()
         };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{Streams, credit::SendCredit};
-use crate::proto::{
+use crate::{
     Dir, Event, StreamId, TransportError, VarInt, abuse::Load, code::violation, event::Events,
     frame::Credit,
 };
@@ -114,12 +114,12 @@ impl Streams {
     }
 
     /// Whether `admit` would make a stream of one that waits.
-    pub(in crate::proto) fn can_admit(&self) -> bool {
+    pub(crate) fn can_admit(&self) -> bool {
         self.admissible().is_some()
     }
 
     /// Opens streams that wait, while there are places (J-40).
-    pub(in crate::proto) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
+    pub(crate) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
             // As when the peer opens one: that it had opened them before is no way around the budget.
             self.abuse.check(Load::Cancelled, self.now)?;

@@ -4,9 +4,9 @@ use bytes::{Buf, BufMut, Bytes};
 
 use super::{
     Capabilities, Close, Dir, Frame, MessageBuf, QMuxVersion, StreamHeader, StreamId,
-    TransportError, VERSIONS, VarInt, take_bytes, take_varint, violation,
+    TransportError, VarInt, take_bytes, take_varint, violation,
 };
-use crate::proto::{TransportErrorCode, frame::Credit, params::TransportParameters};
+use crate::{TransportErrorCode, frame::Credit, params::TransportParameters};
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     parameters: true,
@@ -242,7 +242,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
         // Whether it is that of the version which was agreed on, the engine knows.
-        kind if VERSIONS.iter().any(|version| version.parameters == kind) => {
+        kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
             Frame::TransportParameters(TransportParameters::decode(take_bytes(input, len)?)?)
         }

@@ -21,7 +21,7 @@ const SPARE: usize = 64;
 /// Its memory is bounded by what it holds: [`PLACES_FOR_EACH`] places for each value, and a constant, and that four times
 /// where there were more before.
 #[derive(Debug)]
-pub(crate) struct StreamMap<V> {
+pub struct StreamMap<V> {
     /// By the kind: the two low bits of an id. Most connections use one or two of four.
     lanes: [Option<Box<Lane<V>>>; 4],
 }
@@ -52,31 +52,32 @@ fn lane(id: StreamId) -> usize {
 }
 
 impl<V> StreamMap<V> {
-    pub(crate) fn get(&self, id: &StreamId) -> Option<&V> {
+    /// The value of the stream `id`.
+    pub fn get(&self, id: &StreamId) -> Option<&V> {
         self.lanes[lane(*id)].as_ref()?.get(id.index())
     }
 
     /// Returns what was there before.
-    pub(crate) fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
+    pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
         self.lanes[lane(id)].get_or_insert_default().insert(id.index(), value)
     }
 
-    pub(crate) fn remove(&mut self, id: &StreamId) -> Option<V> {
+    /// Takes the value of the stream `id` out.
+    pub fn remove(&mut self, id: &StreamId) -> Option<V> {
         self.lanes[lane(*id)].as_mut()?.remove(id.index())
     }
 }
 
 /// What only the async layer needs.
-#[cfg(feature = "tokio")]
 impl<V> StreamMap<V> {
     /// Takes everything out.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> {
+    pub fn drain(&mut self) -> impl Iterator<Item = V> {
         let lanes = std::mem::take(&mut self.lanes).into_iter().flatten();
         lanes.flat_map(|lane| lane.older.into_values().chain(lane.window.into_iter().flatten()))
     }
 
     /// The ids that are there.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = StreamId> {
+    pub fn ids(&self) -> impl Iterator<Item = StreamId> {
         let lanes = self.lanes.iter().enumerate();
         lanes.flat_map(|(kind, lane)| {
             let id = move |index| StreamId::of_kind(kind as u64, index);
@@ -170,7 +171,6 @@ impl<V> Lane<V> {
         Some(value)
     }
 
-    #[cfg(feature = "tokio")]
     fn indices(&self) -> impl Iterator<Item = u64> {
         let window = self.window.iter().zip(self.base..);
         let window = window.filter_map(|(value, index)| value.as_ref().map(|_| index));
@@ -188,7 +188,7 @@ impl<V> Lane<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Dir, Side};
+    use crate::{Dir, Side};
 
     /// Streams for a measurement, and rounds of a comparison; Miri is a thousand times slower.
     const COUNT: u64 = if cfg!(miri) { 400 } else { 20_000 };
@@ -283,7 +283,6 @@ mod tests {
                 assert_eq!(map.len(), tree.len());
             }
             assert!(tree.iter().all(|(id, nth)| map.get(id) == Some(nth)));
-            #[cfg(feature = "tokio")]
             {
                 let mut ids: Vec<_> = map.ids().collect();
                 ids.sort_unstable();

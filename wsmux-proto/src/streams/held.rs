@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::proto::StreamId;
+use crate::StreamId;
 
 /// What a stream may hold whatever the others do: a request, or the head of a message, leaves at once although
 /// others have filled the window. It is about the size of a stream's own state, so what it adds to the bound is
@@ -47,7 +47,7 @@ pub(super) enum Piece {
 
 /// The account of one connection.
 #[derive(Debug)]
-pub(in crate::proto) struct SendBudget {
+pub(crate) struct SendBudget {
     window: usize,
     /// What one stream may hold at most.
     buffer: usize,
@@ -66,7 +66,7 @@ impl SendBudget {
     }
 
     /// What all streams hold.
-    pub(in crate::proto) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.held.bytes
     }
 

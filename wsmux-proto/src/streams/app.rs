@@ -9,14 +9,14 @@ use super::{
     held::{Held, Piece},
     send::{EndWatch, ResetBy},
 };
-use crate::proto::{
+use crate::{
     ClosedStream, ConnectionError, Dir, OpenError, ReadError, RecvStreamStats, ResetAtError,
     SendStreamStats, StreamId, VarInt, WriteError,
 };
 
 impl Streams {
     /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told, or at this end's own.
-    pub(in crate::proto) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
+    pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
         }
@@ -29,7 +29,7 @@ impl Streams {
     }
 
     /// How many more streams the peer, and this end's own limit, let this end open.
-    pub(in crate::proto) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+    pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional {
             return Err(OpenError::Unsupported);
         }
@@ -44,19 +44,19 @@ impl Streams {
     }
 
     /// Own streams have ended where this end's own limit had kept others from being opened.
-    pub(in crate::proto) fn has_available(&self) -> bool {
+    pub(crate) fn has_available(&self) -> bool {
         self.available.contains(&true)
     }
 
     /// The next kind of which that is so, once.
-    pub(in crate::proto) fn take_available(&mut self) -> Option<Dir> {
+    pub(crate) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
         self.available[dir as usize] = false;
         Some(dir)
     }
 
     /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
-    pub(in crate::proto) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
+    pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         let side = self.side;
         let count = self.counts.of(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
@@ -70,11 +70,11 @@ impl Streams {
     }
 
     /// The oldest stream of the peer's that the application has not taken.
-    pub(in crate::proto) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+    pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }
 
-    pub(in crate::proto) fn send_stream<'a>(
+    pub(crate) fn send_stream<'a>(
         &'a mut self,
         id: StreamId,
         end: Option<&'a ConnectionError>,
@@ -82,7 +82,7 @@ impl Streams {
         SendStream { streams: self, id, end }
     }
 
-    pub(in crate::proto) fn recv_stream<'a>(
+    pub(crate) fn recv_stream<'a>(
         &'a mut self,
         id: StreamId,
         end: Option<&'a ConnectionError>,
@@ -105,7 +105,7 @@ pub enum SendEnd {
     Reset,
 }
 
-/// A stream's sending half, borrowed from its [`Connection`](crate::proto::Connection).
+/// A stream's sending half, borrowed from its [`Connection`](crate::Connection).
 #[derive(Debug)]
 pub struct SendStream<'a> {
     streams: &'a mut Streams,
@@ -115,7 +115,7 @@ pub struct SendStream<'a> {
 
 impl SendStream<'_> {
     /// How many bytes the send buffer takes now. With 0,
-    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is room.
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -125,7 +125,7 @@ impl SendStream<'_> {
     }
 
     /// Whether [`write_chunk`](Self::write_chunk) would take a chunk of `len` bytes now. If not,
-    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is room.
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -196,7 +196,7 @@ impl SendStream<'_> {
     }
 
     /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0, and
-    /// [`Event::Writable`](crate::proto::Event::Writable) follows once there is. The buffer may so hold more than
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is. The buffer may so hold more than
     /// its limit, by less than one chunk.
     ///
     /// # Errors
@@ -300,7 +300,7 @@ impl SendStream<'_> {
     }
 
     /// What became of the half. With [`SendEnd::Open`],
-    /// [`Event::Ended`](crate::proto::Event::Ended) follows once it is something else.
+    /// [`Event::Ended`](crate::Event::Ended) follows once it is something else.
     pub fn poll_end(&mut self) -> SendEnd {
         use super::send::SendState;
         // A half that nobody stopped is forgotten only after its end has left.
@@ -389,7 +389,7 @@ impl SendStream<'_> {
     }
 }
 
-/// A stream's receiving half, borrowed from its [`Connection`](crate::proto::Connection).
+/// A stream's receiving half, borrowed from its [`Connection`](crate::Connection).
 #[derive(Debug)]
 pub struct RecvStream<'a> {
     streams: &'a mut Streams,
@@ -399,7 +399,7 @@ pub struct RecvStream<'a> {
 
 impl RecvStream<'_> {
     /// Up to `max` bytes in one piece, as they came; `None` when nothing has come, and then
-    /// [`Event::Readable`](crate::proto::Event::Readable) follows; `Some(None)` at the end of the stream.
+    /// [`Event::Readable`](crate::Event::Readable) follows; `Some(None)` at the end of the stream.
     ///
     /// # Errors
     /// [`ReadError`]. What came before the connection's end is read first.
@@ -489,7 +489,7 @@ impl RecvStream<'_> {
     }
 
     /// The code with which the peer reset the stream; `Ok(None)` when it has not, and then
-    /// [`Event::Readable`](crate::proto::Event::Readable) follows.
+    /// [`Event::Readable`](crate::Event::Readable) follows.
     ///
     /// # Errors
     /// [`ReadError::ClosedStream`] when the stream has ended otherwise,

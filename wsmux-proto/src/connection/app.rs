@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Connection, DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME};
-use crate::proto::{
+use crate::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
     Side, StreamId, Wire,
 };

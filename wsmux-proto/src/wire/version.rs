@@ -14,17 +14,19 @@ pub struct QMuxVersion {
 /// On the wire `\xffQS0\r\n\r\n`, and at least up to quicwg/qmux's pull request 69.
 const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 
-/// All of them, the most wanted first: that is the one which is offered where nothing else is asked for. Another
-/// version is another line here.
-pub(crate) const VERSIONS: [QMuxVersion; 2] = [
+/// One line for each version, in order of preference.
+const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
     // "Monotonically increasing", where -02 has "strictly".
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
 impl QMuxVersion {
-    /// The most wanted.
-    pub(crate) const NEWEST: Self = VERSIONS[0];
+    /// All versions that wsmux speaks, in order of preference: a client offers the first by default.
+    pub const ALL: &[Self] = &VERSIONS;
+
+    /// The version that both ends prefer.
+    pub const NEWEST: Self = VERSIONS[0];
 
     /// What the bare name of an application's protocol stands for: the version that draft-lcurley-qmux-websocket-00
     /// builds on ("QMux Version").
@@ -32,39 +34,28 @@ impl QMuxVersion {
 
     /// The version that follows from the subprotocol that was agreed on.
     pub fn of_subprotocol(subprotocol: &str) -> Self {
-        split(subprotocol).0.unwrap_or(Self::IMPLIED)
+        Self::split_subprotocol(subprotocol).0.unwrap_or(Self::IMPLIED)
+    }
+
+    /// The version that a subprotocol names, and the application's protocol after it. A subprotocol that names no
+    /// version of [`ALL`](Self::ALL) is an application's protocol as a whole.
+    pub fn split_subprotocol(subprotocol: &str) -> (Option<Self>, Option<&str>) {
+        for version in VERSIONS {
+            let Some(rest) = subprotocol.strip_prefix(version.name) else { continue };
+            if rest.is_empty() {
+                return (Some(version), None);
+            }
+            if let Some(application) = rest.strip_prefix('.') {
+                return (Some(version), (!application.is_empty()).then_some(application));
+            }
+        }
+        (None, Some(subprotocol))
     }
 
     /// The name of its subprotocol, such as `qmux-02`.
     pub fn name(self) -> &'static str {
         self.name
     }
-}
-
-/// A subprotocol's version, where it names one that is spoken, and the application's protocol: all of it where it
-/// names none.
-pub(crate) fn split(subprotocol: &str) -> (Option<QMuxVersion>, Option<&str>) {
-    for version in VERSIONS {
-        match subprotocol.strip_prefix(version.name).map(|rest| rest.strip_prefix('.').ok_or(rest))
-        {
-            Some(Ok(application)) => {
-                return (Some(version), (!application.is_empty()).then_some(application));
-            }
-            Some(Err("")) => return (Some(version), None),
-            _ => {}
-        }
-    }
-    (None, Some(subprotocol))
-}
-
-/// Whether a subprotocol means a language that is not spoken: a version of QMux, or the wire that moq's packages had
-/// before QMux.
-#[cfg(feature = "tokio")]
-pub(crate) fn is_foreign(subprotocol: &str) -> bool {
-    let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
-    let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
-    subprotocol == "webtransport"
-        || (version.strip_prefix("qmux-").is_some_and(is_number) && split(subprotocol).0.is_none())
 }
 
 #[cfg(test)]
@@ -75,10 +66,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Config,
-        proto::{
-            Connection, ConnectionError, MessageBuf, Side, Transmit, TransportErrorCode, Wire,
-        },
+        Config, Connection, ConnectionError, MessageBuf, Side, Transmit, TransportErrorCode, Wire,
     };
 
     fn engine(version: QMuxVersion, side: Side) -> Connection {

@@ -1,7 +1,7 @@
 //! Credit: how much a peer may send, and how much it lets this end send (RFC 9000 §4).
 
 use super::tuning::Measure;
-use crate::proto::{TransportError, code::violation, frame::Credit};
+use crate::{TransportError, code::violation, frame::Credit};
 
 /// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames, later
 /// stalls the sender on a long path.

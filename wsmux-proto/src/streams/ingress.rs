@@ -9,7 +9,7 @@ use super::{
     send::ResetBy,
     waiting::{REFUSED, Refusal},
 };
-use crate::proto::{
+use crate::{
     Dir, Event, StreamId, TransportError, VarInt,
     abuse::{Load, MAX_REFUSALS},
     code::violation,
@@ -159,7 +159,7 @@ impl Streams {
         !self.caps.opens_with_credit
     }
 
-    pub(in crate::proto) fn on_stream_frame(
+    pub(crate) fn on_stream_frame(
         &mut self,
         id: StreamId,
         offset: Option<u64>,
@@ -197,7 +197,7 @@ impl Streams {
         Ok(())
     }
 
-    pub(in crate::proto) fn on_reset(
+    pub(crate) fn on_reset(
         &mut self,
         id: StreamId,
         code: VarInt,
@@ -230,7 +230,7 @@ impl Streams {
         Ok(())
     }
 
-    pub(in crate::proto) fn on_stop_sending(
+    pub(crate) fn on_stop_sending(
         &mut self,
         id: StreamId,
         code: VarInt,
@@ -244,7 +244,7 @@ impl Streams {
     }
 
     /// The peer says that it has seen the end; if there was none, it has stopped reading.
-    pub(in crate::proto) fn on_fin_received(
+    pub(crate) fn on_fin_received(
         &mut self,
         id: StreamId,
         events: &mut Events,
@@ -291,7 +291,7 @@ impl Streams {
         Ok(())
     }
 
-    pub(in crate::proto) fn on_max_stream_data(
+    pub(crate) fn on_max_stream_data(
         &mut self,
         id: StreamId,
         credit: Credit,
@@ -315,7 +315,7 @@ impl Streams {
         Ok(())
     }
 
-    pub(in crate::proto) fn on_stream_data_blocked(
+    pub(crate) fn on_stream_data_blocked(
         &mut self,
         id: StreamId,
         events: &mut Events,
@@ -327,11 +327,11 @@ impl Streams {
         }
     }
 
-    pub(in crate::proto) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
+    pub(crate) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
         self.charge(Load::Blocked)
     }
 
-    pub(in crate::proto) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
+    pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         self.charge(Load::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             // Who waits for it stays where it is, and takes it in its turn (C-85).
@@ -342,7 +342,7 @@ impl Streams {
 
     /// The peer waits for more streams than `limit`. What it may know by now goes out without waiting for
     /// company, and so does the next place that comes free.
-    pub(in crate::proto) fn on_streams_blocked(
+    pub(crate) fn on_streams_blocked(
         &mut self,
         dir: Dir,
         limit: u64,
@@ -353,7 +353,7 @@ impl Streams {
         self.charge(Load::Blocked)
     }
 
-    pub(in crate::proto) fn on_max_streams(
+    pub(crate) fn on_max_streams(
         &mut self,
         dir: Dir,
         count: u64,

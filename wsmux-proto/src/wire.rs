@@ -7,10 +7,6 @@ mod version;
 use bytes::Bytes;
 
 pub use self::version::QMuxVersion;
-pub(crate) use self::version::VERSIONS;
-#[cfg(feature = "tokio")]
-pub(crate) use self::version::{is_foreign, split};
-
 use super::{
     Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, code::violation, frame::Close,
     params::TransportParameters,
@@ -130,7 +126,7 @@ impl Wire {
     }
 
     /// The type of the frame that a message begins with, on a wire whose close names it.
-    pub(crate) fn frame_type(self, message: &[u8]) -> Option<VarInt> {
+    pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
         match self {
             Self::QMux => VarInt::decode(&mut &message[..]),
             Self::JsWs => None,
@@ -171,6 +167,3 @@ fn take_bytes(input: &mut Bytes, len: VarInt) -> Result<Bytes, TransportError> {
         _ => Err(violation::frame_encoding("frame is cut short")),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     Config,
-    proto::{Event, MessageBuf},
+    {Event, MessageBuf},
 };
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };

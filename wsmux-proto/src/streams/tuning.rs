@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::credit::RecvCredit;
-use crate::{Config, proto::Capabilities};
+use crate::{Capabilities, Config};
 
 /// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that its window
 /// holds back so doubles it in each round trip; one that its link holds back keeps a round trip to spare for

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::proto::{VarInt, params::TransportParameters};
+use crate::{VarInt, params::TransportParameters};
 
 /// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
 /// no longer a window.
@@ -48,8 +48,6 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) datagram_receive_buffer: usize,
     pub(crate) datagram_send_buffer: usize,
-    #[cfg(feature = "qlog")]
-    pub(crate) qlog: Option<crate::QlogConfig>,
 }
 
 impl Default for Config {
@@ -93,9 +91,6 @@ impl Default for Config {
             // Two hundred datagrams of a usual size; what waits behind more is stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
-            // A log costs time and disk, and shows who did what when.
-            #[cfg(feature = "qlog")]
-            qlog: None,
         }
     }
 }
@@ -161,7 +156,7 @@ impl Config {
     /// before anything of them was read; `None` for any number. Default 100.
     ///
     /// Past it the connection closes with
-    /// [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody
+    /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody
     /// waits for does more work than its peer (CVE-2023-44487). A burst of ten times the streams that may be open at
     /// once, and of at least 1000, is let pass; and each stream that was answered, or read to its end, makes good for
     /// four that were cancelled. So more is wanted only of a peer that cancels nearly all that it asks for, as one may that
@@ -215,7 +210,7 @@ impl Config {
     /// The largest message that the peer may send on the QMux wire, in bytes. At least 16,382
     /// (draft-ietf-quic-qmux-02 §max_record_size); default 64 KiB.
     pub fn max_record_size(&mut self, bytes: u64) -> &mut Self {
-        self.max_record_size = bytes.clamp(crate::proto::MIN_MAX_RECORD_SIZE, 1 << 30);
+        self.max_record_size = bytes.clamp(crate::MIN_MAX_RECORD_SIZE, 1 << 30);
         self
     }
 
@@ -286,17 +281,13 @@ impl Config {
         self
     }
 
-    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
-    /// Default `None`.
-    #[cfg(feature = "qlog")]
-    pub fn qlog(&mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> &mut Self {
-        self.qlog = qlog.into();
-        self
+    /// The [`handshake_timeout`](Self::handshake_timeout) that is set.
+    pub fn get_handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
     }
 
-    /// The largest message that the peer may send on `wire`, in bytes.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
+    /// The largest message that the peer may send on `wire`, in bytes: what a socket has to take, and no more.
+    pub fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
         wire.max_inbound_message(self.max_record_size, self.stream_window)
     }
 

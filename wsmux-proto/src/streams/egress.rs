@@ -4,7 +4,7 @@ use super::{
     SPARE_STREAMS, Send, Streams, held::Piece, limits::MaxStreamsDue, recv::RecvState,
     send::SendState, waiting::Refusal,
 };
-use crate::proto::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
+use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
 /// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
 /// headers, longer ones latency.
@@ -18,7 +18,7 @@ const MIN_ROOM: usize = 64;
 
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
-    pub(in crate::proto) fn has_something_to_send(&self) -> bool {
+    pub(crate) fn has_something_to_send(&self) -> bool {
         !self.with_pending.is_empty()
             || !self.refusals.is_empty()
             || self.can_admit()
@@ -29,7 +29,7 @@ impl Streams {
     }
 
     /// Appends control frames while the message stays within `max` bytes.
-    pub(in crate::proto) fn write_control(
+    pub(crate) fn write_control(
         &mut self,
         out: &mut MessageBuf,
         max: usize,
@@ -167,7 +167,7 @@ impl Streams {
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
-    pub(in crate::proto) fn write_data(
+    pub(crate) fn write_data(
         &mut self,
         out: &mut MessageBuf,
         max: usize,
@@ -218,7 +218,7 @@ impl Streams {
     }
 
     /// Whether the socket is to be flushed before there is more to send.
-    pub(in crate::proto) fn take_flush(&mut self) -> bool {
+    pub(crate) fn take_flush(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.flush_wanted);
         self.flushes += u64::from(wanted);
         wanted

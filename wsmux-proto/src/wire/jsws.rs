@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{Capabilities, Dir, Frame, MessageBuf, StreamHeader, TransportError, VarInt};
-use crate::proto::{Side, StreamId, code::violation, frame::Credit};
+use crate::{Side, StreamId, code::violation, frame::Credit};
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     parameters: false,

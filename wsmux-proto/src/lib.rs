@@ -3,20 +3,26 @@
 //! [`Connection`] takes messages and time, and gives messages and [`Event`]s. It is the same for a client and
 //! a server, in a process and in a browser, and on either [`Wire`].
 
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![warn(unreachable_pub)]
+
 mod abuse;
 mod close;
 mod code;
+mod config;
 mod connection;
 mod datagrams;
 mod error;
 mod event;
 mod frame;
+mod memory_bound;
 mod message;
-pub(crate) mod params;
+mod params;
 mod socket;
 mod stats;
 mod stream_id;
-pub(crate) mod stream_map;
+mod stream_map;
 mod streams;
 mod timer;
 mod varint;
@@ -25,6 +31,7 @@ mod write_stall;
 
 pub use self::{
     code::{TransportError, TransportErrorCode},
+    config::Config,
     connection::{Connection, Transmit},
     error::{
         ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, DriverLost,
@@ -32,15 +39,15 @@ pub use self::{
     },
     event::Event,
     frame::{Close, Credit, Frame},
+    memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
     params::TransportParameters,
     socket::SocketCapabilities,
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
+    stream_map::StreamMap,
     streams::{RecvStream, SendEnd, SendStream},
     varint::{VarInt, VarIntBoundsExceeded},
     wire::{Capabilities, QMuxVersion, Wire},
 };
 pub(crate) use wire::MIN_MAX_RECORD_SIZE;
-#[cfg(feature = "tokio")]
-pub(crate) use wire::{VERSIONS, is_foreign, split};

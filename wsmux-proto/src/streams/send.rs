@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{buffer::Buffer, credit::SendCredit, held::Held};
-use crate::proto::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
+use crate::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is. What the socket has taken counts as acknowledged
 /// (draft-ietf-quic-qmux-02 §QUIC Frames), so "Data Recvd" and "Reset Recvd" need no waiting.
