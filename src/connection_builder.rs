@@ -9,7 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::QlogConfig;
 #[cfg(not(target_family = "wasm"))]
 use crate::socket::FramedSocket;
-use crate::{ConnectionInfo, WebSocketConnection, proto::{Config, Side, Wire}, socket::Socket};
+use crate::{
+    ConnectionInfo, WebSocketConnection,
+    proto::{Config, Side, Wire},
+    socket::Socket,
+};
 
 /// Makes a [`WebSocketConnection`] of a WebSocket whose handshake is done: from [`WebSocketConnection::builder`].
 ///

@@ -187,10 +187,10 @@ pub use {
 pub use wsmux_proto as proto;
 
 pub use proto::{
-    ApplicationClose, ClosedStream, Config, ConnectionClose, ConnectionError, ConnectionStats, Culprit,
-    Dir, DriverLost, InFlight, MemoryBound, MemoryUse, OpenError, ReadError, RecvStreamStats, ResetAtError,
-    SendDatagramError, SendStreamStats, Side, SocketError, StreamId, Timeout, TransportError,
-    TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
+    ApplicationClose, ClosedStream, Config, ConnectionClose, ConnectionError, ConnectionStats,
+    Culprit, Dir, DriverLost, InFlight, MemoryBound, MemoryUse, OpenError, ReadError,
+    RecvStreamStats, ResetAtError, SendDatagramError, SendStreamStats, Side, SocketError, StreamId,
+    Timeout, TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The attribute for implementations of [`VerifyServer`].

@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use crate::{
-    ConnectError, Wire,
-    proto::QMuxVersion,
-};
+use crate::{ConnectError, Wire, proto::QMuxVersion};
 
 /// What a builder was given cannot be: always this end's mistake.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -152,7 +149,8 @@ fn is_foreign(subprotocol: &str) -> bool {
     let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
     let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
     subprotocol == "webtransport"
-        || (version.strip_prefix("qmux-").is_some_and(is_number) && QMuxVersion::split_subprotocol(subprotocol).0.is_none())
+        || (version.strip_prefix("qmux-").is_some_and(is_number)
+            && QMuxVersion::split_subprotocol(subprotocol).0.is_none())
 }
 
 /// Whether a `token` of RFC 9110 §5.6.2 may hold it.

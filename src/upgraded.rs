@@ -53,4 +53,3 @@ impl WebSocketConnection {
         TungsteniteSocket::config(config.max_inbound_message(wire))
     }
 }
-

@@ -1,8 +1,7 @@
 //! How often memory is allocated for a message once everything is warm.
 #![cfg(feature = "tokio")]
 
-#[path = "../benches/micro/engines.rs"]
-mod engines;
+use wsmux_testing::engines;
 #[path = "memory/mod.rs"]
 mod memory;
 

@@ -2,8 +2,7 @@
 
 #![cfg(feature = "tls")]
 
-#[path = "support/server.rs"]
-mod support;
+use wsmux_testing::server as support;
 
 use std::{
     sync::{Arc, Mutex},

@@ -2,8 +2,7 @@
 
 #![cfg(feature = "tokio")]
 
-#[path = "support/urls.rs"]
-mod urls;
+use wsmux_testing::urls;
 
 use tokio::io::{AsyncReadExt, duplex};
 use wsmux::{BuildError, ConnectError, WebSocketClient, WebSocketClientBuilder};

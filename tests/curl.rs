@@ -4,8 +4,7 @@
 
 #![cfg(feature = "tls")]
 
-#[path = "support/server.rs"]
-mod support;
+use wsmux_testing::server as support;
 
 use std::time::Duration;
 

@@ -3,8 +3,7 @@
 //!
 //! Needs OpenSSL's program and Node 20, without its packages; `./test` runs this.
 
-#[path = "support/server.rs"]
-mod support;
+use wsmux_testing::server as support;
 
 use std::{
     path::{Path, PathBuf},
@@ -186,7 +185,7 @@ impl Node {
         let accept = async {
             let (tcp, _) = self.upstream.accept().await.unwrap();
             let config = Config::default();
-            let settings = Some(config.websocket_config(Wire::QMux));
+            let settings = Some(WebSocketConnection::websocket_config(&config, Wire::QMux));
             let websocket = WebSocketStream::from_raw_socket(tcp, Role::Server, settings).await;
             WebSocketConnection::from_websocket(websocket, Side::Server, Wire::QMux, config).await
         };

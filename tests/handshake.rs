@@ -168,7 +168,7 @@ async fn a_websocket_that_is_open_will_do_in_either_role() {
         let (near, far) = duplex(1 << 16);
         let open = |io, role, side| async move {
             let config = Config::default();
-            let settings = Some(config.websocket_config(wire));
+            let settings = Some(WebSocketConnection::websocket_config(&config, wire));
             let websocket = WebSocketStream::from_raw_socket(io, role, settings).await;
             WebSocketConnection::from_websocket(websocket, side, wire, config).await.unwrap()
         };

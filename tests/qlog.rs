@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 use wsmux::{
-    Config, ConnectionInfo, QlogConfig, Side, SocketError, VarInt, WebSocketClient,
+    QlogConfig, Side, SocketError, VarInt, WebSocketClient,
     WebSocketConnection, WebSocketServer, Wire,
     socket::{Incoming, Outgoing, Socket, memory_pair},
 };
@@ -35,10 +35,10 @@ impl Drop for Directory {
     }
 }
 
-fn config(qlog: impl Into<Option<QlogConfig>>) -> Config {
-    let mut config = Config::default();
-    config.qlog(qlog);
-    config
+type Qlog = Option<QlogConfig>;
+
+fn config(qlog: impl Into<Qlog>) -> Qlog {
+    qlog.into()
 }
 
 /// What each of the transfer's streams carries; not a multiple of anything.
@@ -46,8 +46,8 @@ const SIZES: [usize; 3] = [1_000_003, 70_001, 0];
 
 /// The client sends on bidirectional streams, which the server echoes, a unidirectional one and a datagram; then
 /// it closes.
-async fn transfer(client: &Config, server: &Config, wire: Wire) {
-    let builder = WebSocketServer::builder().wires([wire]).config(server.clone());
+async fn transfer(client: &Qlog, server: &Qlog, wire: Wire) {
+    let builder = WebSocketServer::builder().wires([wire]).qlog(server.clone());
     let server = builder.bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
     let serve = async {
@@ -66,7 +66,7 @@ async fn transfer(client: &Config, server: &Config, wire: Wire) {
         connection.closed().await
     };
     let dial = async {
-        let client = WebSocketClient::builder().wire(wire).config(client.clone()).build().unwrap();
+        let client = WebSocketClient::builder().wire(wire).qlog(client.clone()).build().unwrap();
         let connection = client.connect(&url).await.unwrap();
         for size in SIZES {
             let (mut send, mut recv) = connection.open_bi().await.unwrap().into_split();
@@ -392,10 +392,8 @@ fn a_log_says_when_its_driver_panicked_or_its_runtime_ended() {
         }));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let connection = runtime.block_on(async {
-            let info = ConnectionInfo::default();
-            let (side, wire) = (Side::Client, Wire::QMux);
-            let connection =
-                WebSocketConnection::from_socket(socket, side, wire, config.clone(), info);
+            let builder = WebSocketConnection::builder().qlog(config.clone());
+            let connection = builder.build(socket, Side::Client, Wire::QMux);
             tokio::task::yield_now().await;
             connection
         });
@@ -425,11 +423,10 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
     runtime.block_on(async {
         let (left, right) = memory_pair(1 << 20);
         let end = |socket, side, config| {
-            let info = ConnectionInfo::default();
-            WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info)
+            WebSocketConnection::builder().qlog(config).build(socket, side, Wire::QMux)
         };
         let client = end(left, Side::Client, config.clone());
-        let server = end(right, Side::Server, Config::default());
+        let server = end(right, Side::Server, None);
         client.established().await.unwrap();
         for _ in 0..DATAGRAMS {
             client.send_datagram_wait(Default::default()).await.unwrap();

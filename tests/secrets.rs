@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::{Event, Metadata, Subscriber, field::Field, span};
 use wsmux::{
-    Config, ConnectError, ConnectionInfo, Http2Client, QlogConfig, ReconnectingClient,
+    ConnectError, ConnectionInfo, Http2Client, QlogConfig, ReconnectingClient,
     VerifyServer, VerifyServerError, WebSocketAcceptor, WebSocketClient, WebSocketClientBuilder,
     WebSocketServer, WebSocketServerBuilder, async_trait,
     authorize::{Accept, AllowedOrigins, Authorize, Basic, Bearer, Refuse, UpgradeRequest},
@@ -309,17 +309,16 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     let (said, identity) = (Said::default(), Identity::new());
     let _recording = tracing::subscriber::set_default(said.clone());
     let log = said.clone();
-    let mut config = Config::default();
-    config.qlog(QlogConfig::new(move |connection| {
+    let qlog = QlogConfig::new(move |connection| {
         log.debug("QlogConnection", connection);
         Some(Box::new(Lines(log.clone())))
-    }));
+    });
     let server = builder(&said, &identity)
         .require_client_certificates([identity.certificate.clone()])
-        .config(config.clone());
+        .qlog(qlog.clone());
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("wss://{}", server.local_addr().unwrap());
-    let client = secretive(&identity).config(config).build().unwrap();
+    let client = secretive(&identity).qlog(qlog).build().unwrap();
 
     let url = format!("{base}{PATH}");
     let (client_end, server_end) =

@@ -6,7 +6,6 @@
 mod codec;
 mod driver;
 mod engine;
-mod engines;
 mod framing;
 mod scale;
 mod scheduler;
@@ -14,6 +13,7 @@ mod scheduler;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use wsmux_testing::engines;
 // Where the files of the crate that are compiled in here look for it.
 use wsmux::proto;
 

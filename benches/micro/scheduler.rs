@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 /// The scheduler itself, which is no part of the API.
-#[path = "../../src/proto/streams/schedule.rs"]
+#[path = "../../wsmux-proto/src/streams/schedule.rs"]
 #[allow(dead_code, reason = "what only the engine needs")]
 mod schedule;
 

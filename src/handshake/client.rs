@@ -253,9 +253,7 @@ pub(crate) fn selected(
 mod tests {
     use super::*;
 
-    mod urls {
-        include!("../../tests/support/urls.rs");
-    }
+    use wsmux_testing::urls;
 
     #[test]
     fn urls_are_taken_apart_as_a_browser_does() {
@@ -309,7 +307,7 @@ mod tests {
     fn outcome(wire: Wire, from: &str, to: &str) -> Result<Option<String>, ConnectError> {
         let offered: &[String] = match wire {
             Wire::QMux => &["qmux-02.a".into(), "qmux-02".into()],
-            Wire::JsWs => &[],
+            _ => &[],
         };
         let target = Target::parse("ws://a").unwrap();
         let request = target.request(offered, &HeaderMap::new()).unwrap();

@@ -279,7 +279,7 @@ mod tests {
 
     fn message(len: usize) -> MessageBuf {
         let mut message = MessageBuf::new();
-        message.put(|out| out.resize(len, 7));
+        message.put_chunk(vec![7; len].into());
         message
     }
 

@@ -104,14 +104,14 @@ async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection
     let accept = async {
         let (tcp, _) = listener.accept().await.unwrap();
         let io = TlsAcceptor::from(tls.server_config()).accept(tcp).await.unwrap();
-        let settings = Some(config.websocket_config(wire));
+        let settings = Some(WebSocketConnection::websocket_config(&config, wire));
         let websocket = WebSocketStream::from_raw_socket(io, Role::Server, settings).await;
         WebSocketConnection::from_websocket(websocket, Side::Server, wire, config.clone()).await
     };
     let connect = async {
         let tcp = TcpStream::connect(address).await.unwrap();
         let io = connector(&tls).connect(ServerName::try_from(NAME).unwrap(), tcp).await.unwrap();
-        let settings = Some(config.websocket_config(wire));
+        let settings = Some(WebSocketConnection::websocket_config(&config, wire));
         let websocket = WebSocketStream::from_raw_socket(io, Role::Client, settings).await;
         WebSocketConnection::from_websocket(websocket, Side::Client, wire, config.clone()).await
     };

@@ -106,7 +106,7 @@ async fn of_tungstenite(side: Side, capacity: usize) -> (WebSocketConnection, Pe
         Side::Server => [Role::Server, Role::Client],
     };
     let config = Config::default();
-    let settings = Some(config.websocket_config(Wire::JsWs));
+    let settings = Some(WebSocketConnection::websocket_config(&config, Wire::JsWs));
     let websocket = WebSocketStream::from_raw_socket(io, ours, settings).await;
     let ours = WebSocketConnection::from_websocket(websocket, side, Wire::JsWs, config).await;
     let theirs = WebSocketStream::from_raw_socket(theirs, peers, None).await;

@@ -5,7 +5,7 @@ use wsmux::{
     proto::{ConnectionError, Culprit, Dir, Frame, SocketError, Timeout, TransportErrorCode, Wire},
 };
 
-use crate::{support::*, *};
+use crate::*;
 
 fn config() -> Config {
     let mut config = Config::default();

@@ -5,7 +5,7 @@ use wsmux::{
     proto::{Dir, Frame, TransportErrorCode, TransportParameters, Wire},
 };
 
-use crate::{support::*, *};
+use crate::*;
 
 /// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
 /// the socket.

@@ -5,7 +5,7 @@ use wsmux::{
     proto::{ConnectionError, Credit, Dir, Frame, MessageBuf, Transmit, TransportErrorCode, Wire},
 };
 
-use crate::{support::*, *};
+use crate::*;
 
 /// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side counts up by 2 from
 /// 0 or 1. Id n is the neutral stream with counter n >> 1.

@@ -9,17 +9,13 @@ mod jsws;
 mod qmux;
 mod streams;
 
-#[path = "../engine/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the engine's own tests use the rest")]
-mod support;
-
 use std::time::Duration;
 
-use support::*;
 use wsmux::{
     Config,
     proto::{Dir, Frame, StreamId, TransportParameters, Wire},
 };
+use wsmux_testing::engine::*;
 
 /// A connection of its own making, with the peer's stream 0 open and accepted, and nothing to say.
 fn with_stream(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {

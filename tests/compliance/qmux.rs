@@ -8,7 +8,7 @@ use wsmux::{
     },
 };
 
-use crate::{support::*, *};
+use crate::*;
 
 const MAX: u64 = (1 << 62) - 1;
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;

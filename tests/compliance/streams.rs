@@ -7,7 +7,7 @@ use wsmux::{
     },
 };
 
-use crate::{support::*, *};
+use crate::*;
 
 /// [C-1] Ids of one type MUST be given out in order, without a gap.
 /// [C-2] An id MUST NOT be used twice in one connection.

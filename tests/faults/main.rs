@@ -4,8 +4,7 @@
 //! Needs Linux, root, iproute2, iptables and /dev/net/tun, which `./test` looks for. Where the kernel has no netem or tbf,
 //! a test of them says MISSING, to be seen with `--nocapture`.
 
-#[path = "../interop/interop.rs"]
-mod interop;
+use wsmux_testing::interop;
 mod network;
 
 use std::{

@@ -1,15 +1,10 @@
 //! The targets of `fuzz/` without a fuzzer: what it has found to be of interest, and bytes at random.
 
-#[path = "../engine/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "what only the engine's tests need")]
-mod support;
-mod targets;
-
 use std::{fs, panic, path::Path};
 
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
-use targets::{codec, engine, pair};
 use wsmux::proto::Wire;
+use wsmux_testing::fuzz::{codec, engine, pair};
 
 /// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
 fn cases() -> ProptestConfig {

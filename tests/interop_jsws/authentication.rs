@@ -1,7 +1,6 @@
 //! Certificates, logins and headers between us and the package, and what each end hears of a refusal.
 
-#[path = "../support/server.rs"]
-mod support;
+use wsmux_testing::server as support;
 
 use std::{
     path::{Path, PathBuf},

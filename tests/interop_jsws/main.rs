@@ -7,10 +7,8 @@
 mod authentication;
 mod cancel;
 mod close;
-#[path = "../interop/interop.rs"]
-mod interop;
-#[path = "../interop/node.rs"]
-mod node;
+use wsmux_testing::interop;
+use wsmux_testing::node;
 mod pair;
 mod waiting;
 

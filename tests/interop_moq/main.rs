@@ -4,10 +4,8 @@
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
-#[path = "../interop/interop.rs"]
-mod interop;
-#[path = "../interop/node.rs"]
-mod node;
+use wsmux_testing::interop;
+use wsmux_testing::node;
 mod pair;
 
 use serde_json::json;

@@ -1,8 +1,7 @@
 //! The QMux wire against another implementation of it, the crate `qmux`, over ws and wss. Each story is told
 //! twice, with our server and with our client.
 
-#[path = "../interop/interop.rs"]
-mod interop;
+use wsmux_testing::interop;
 mod pair;
 #[cfg(feature = "web-transport")]
 mod web_transport;

@@ -1,8 +1,7 @@
 //! The QMux wire against a third implementation of it, the crates `zmux` and `zmux-websocket`, over ws and wss: the
 //! stories of tests/interop_qmux. Each is told twice, with our server and with our client.
 
-#[path = "../interop/interop.rs"]
-mod interop;
+use wsmux_testing::interop;
 mod pair;
 
 use std::sync::Arc;

@@ -3,8 +3,7 @@
 //!
 //! Needs both programs; `./test` installs them and runs this.
 
-#[path = "../interop/interop.rs"]
-mod interop;
+use wsmux_testing::interop;
 mod pair;
 mod proxy;
 mod rolling;

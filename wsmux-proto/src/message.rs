@@ -70,8 +70,8 @@ impl MessageBuf {
         added
     }
 
-    /// Appends a payload.
-    pub(crate) fn put_chunk(&mut self, chunk: Bytes) {
+    /// Appends bytes, without a copy where there are many.
+    pub fn put_chunk(&mut self, chunk: Bytes) {
         if chunk.len() < INLINE_BELOW {
             self.put(|out| out.put_slice(&chunk));
         } else {

@@ -53,7 +53,7 @@ impl StreamId {
     }
 
     /// The `index`th stream of the kind that the two low bits of an id are.
-        pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
+    pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
         Self(index << 2 | kind & 3)
     }
 

@@ -53,7 +53,7 @@ async fn flush(socket: &mut TungsteniteSocket<DuplexStream>) {
 
 fn message(len: usize) -> MessageBuf {
     let mut message = MessageBuf::new();
-    message.put(|out| out.resize(len, 7));
+    message.put_chunk(vec![7; len].into());
     message
 }
 

@@ -4,6 +4,7 @@
 //! Steps are those between two uses of the locks of src/sync.rs: the connection's state and the memory socket.
 //! What tokio's `Notify` does inside of itself is one step here, and tokio's own tests look into it. Time stands
 //! still, so that no timer makes good for a wake-up that was forgotten.
+#![cfg(shuttle)]
 
 use std::{
     future::{Future, poll_fn},
@@ -18,7 +19,7 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler, Scheduler},
     thread,
 };
-use wsmux_interleavings::{
+use wsmux::{
     Config, ConnectionInfo, ReadError, Side, VarInt, WebSocketConnection, Wire, WriteError,
     socket::memory_pair,
 };

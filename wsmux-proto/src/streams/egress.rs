@@ -29,12 +29,7 @@ impl Streams {
     }
 
     /// Appends control frames while the message stays within `max` bytes.
-    pub(crate) fn write_control(
-        &mut self,
-        out: &mut MessageBuf,
-        max: usize,
-        events: &mut Events,
-    ) {
+    pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
         while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
             if let Some(refusal) = self.refusals.pop_front() {
@@ -167,12 +162,7 @@ impl Streams {
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
-    pub(crate) fn write_data(
-        &mut self,
-        out: &mut MessageBuf,
-        max: usize,
-        events: &mut Events,
-    ) {
+    pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
         // Until the flush is done no other stream's data goes first: it would put off the end again each time.
         let flush_first = self.flush_wanted;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Config,
-    {Event, MessageBuf},
+    Config, {Event, MessageBuf},
 };
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };

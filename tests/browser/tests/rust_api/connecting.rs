@@ -1,7 +1,6 @@
 //! What a page learns of a server that it cannot reach, or that does not speak with it.
 
-#[path = "../../../support/urls.rs"]
-mod urls;
+use wsmux_testing::urls;
 
 use std::time::Duration;
 

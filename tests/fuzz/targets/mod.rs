@@ -1,8 +1,0 @@
-//! What is fuzzed: one function for each target, of any bytes. libFuzzer calls them from `fuzz/`, and the tests
-//! beside this directory call them wherever there is no nightly compiler.
-
-pub(crate) mod codec;
-pub(crate) mod engine;
-mod heap;
-mod input;
-pub(crate) mod pair;

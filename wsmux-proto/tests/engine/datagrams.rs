@@ -1,0 +1,151 @@
+//! Datagrams: whole or not at all, the oldest go first when there are too many.
+
+use crate::support::*;
+use bytes::Bytes;
+use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, TransportParameters, Wire};
+
+/// What a queued datagram may cost besides its bytes.
+const OVERHEAD: usize = 128;
+
+#[test]
+fn a_datagram_arrives_whole_and_in_order() {
+    let mut pair = Pair::new(Wire::QMux, &Config::default());
+    assert_eq!(pair.server.conn.read_datagram(), None);
+    pair.server.take_events();
+    let max = pair.client.conn.max_datagram_size().unwrap();
+    let sizes = [0, 1, 63, 64, 1_000, 16_383, 16_384, max];
+    for size in sizes {
+        pair.client.conn.send_datagram(pattern(size as u64, 0, size).into()).unwrap();
+    }
+    pair.drive();
+    assert_eq!(pair.server.take_events(), [Event::DatagramReceived], "told once");
+    for size in sizes {
+        assert_eq!(pair.server.conn.read_datagram().unwrap(), pattern(size as u64, 0, size));
+    }
+    assert_eq!(pair.server.conn.read_datagram(), None);
+}
+
+/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
+/// A DATAGRAM frame MUST NOT be sent to a peer that did not advertise `max_datagram_frame_size`, nor one
+/// longer than the smaller of that value and its `max_record_size`.
+#[test]
+fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
+    for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {
+        let parameters = TransportParameters {
+            max_datagram_frame_size: frame,
+            max_record_size: record,
+            ..scripted_peer::generous()
+        };
+        let mut peer =
+            ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+        let max = peer.conn.max_datagram_size().unwrap();
+        assert!(max as u64 <= frame.min(record), "{max}");
+        assert!(matches!(
+            peer.conn.send_datagram(vec![0; max + 1].into()),
+            Err(SendDatagramError::TooLarge)
+        ));
+        peer.conn.send_datagram(vec![0; max].into()).unwrap();
+        let message = peer.said_bytes();
+        let len = message.map_or(0, |message| message.len()) as u64;
+        assert!(len <= frame.min(record), "the frame of {len} is what counts");
+    }
+    let parameters =
+        TransportParameters { max_datagram_frame_size: 0, ..scripted_peer::generous() };
+    let none = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    let js_ws = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
+    for mut peer in [none, js_ws] {
+        assert_eq!(peer.conn.max_datagram_size(), None);
+        assert!(matches!(
+            peer.conn.send_datagram(Bytes::new()),
+            Err(SendDatagramError::UnsupportedByPeer)
+        ));
+        assert!(peer.conn.datagram_fits(&Bytes::new()).is_err());
+        assert_eq!(peer.said(), []);
+    }
+}
+
+/// When the queue of received datagrams is full the oldest MUST be dropped; the connection goes on.
+#[test]
+fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
+    let mut config = Config::default();
+    config.datagram_receive_buffer(10_000);
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
+    for nth in 0..100u8 {
+        peer.send(&[Frame::Datagram(vec![nth; 1_000].into())]);
+    }
+    peer.assert_open("a full queue");
+    let kept: Vec<_> = std::iter::from_fn(|| peer.conn.read_datagram()).collect();
+    let bytes: usize = kept.iter().map(Bytes::len).sum();
+    assert!((8_000..=10_000).contains(&bytes), "{bytes}");
+    assert_eq!(kept.last().unwrap()[0], 99);
+    assert!(kept.is_sorted_by_key(|datagram| datagram[0]));
+    assert_eq!(
+        peer.conn.stats(std::time::Duration::ZERO).datagrams_dropped_incoming,
+        100 - kept.len() as u64
+    );
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+#[test]
+fn empty_datagrams_are_bounded_too() {
+    let mut config = Config::default();
+    config.datagram_receive_buffer(10_000);
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
+    for _ in 0..10_000 {
+        peer.send(&[Frame::Datagram(Bytes::new())]);
+    }
+    let kept = std::iter::from_fn(|| peer.conn.read_datagram()).count();
+    assert!(kept <= 10_000 / 16, "{kept} of no bytes are not free");
+}
+
+#[test]
+fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_room() {
+    let mut config = Config::default();
+    config.datagram_send_buffer(10 * (1_000 + OVERHEAD));
+    let mut pair = Pair::new(Wire::QMux, &config);
+    pair.client.stalled = true;
+    let datagram = |nth: u8| Bytes::from(vec![nth; 1_000]);
+    let mut queued = 0;
+    while pair.client.conn.datagram_fits(&datagram(queued)).unwrap() {
+        pair.client.conn.send_datagram(datagram(queued)).unwrap();
+        queued += 1;
+    }
+    assert!((9..=10).contains(&queued), "{queued}");
+    assert_eq!(pair.client.conn.stats(std::time::Duration::ZERO).datagrams_dropped_outgoing, 0);
+    pair.client.conn.send_datagram(datagram(200)).unwrap();
+    assert_eq!(pair.client.conn.stats(std::time::Duration::ZERO).datagrams_dropped_outgoing, 1);
+    pair.client.take_events();
+    pair.client.stalled = false;
+    pair.drive();
+    assert_eq!(pair.client.take_events(), [Event::DatagramsUnblocked]);
+    assert_eq!(pair.server.conn.read_datagram().unwrap()[0], 1, "the oldest went");
+}
+
+/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+#[test]
+fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
+    let parameters = TransportParameters { initial_max_data: 10, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(&[0; 100]).unwrap();
+    peer.conn.send_datagram("urgent".into()).unwrap();
+    let frames = peer.frames();
+    assert_eq!(frames[..2], [Frame::Datagram("urgent".into()), stream(id, 0, &[0; 10], false),]);
+    peer.conn.send_datagram("no credit".into()).unwrap();
+    assert_eq!(peer.frames(), [Frame::Datagram("no credit".into())]);
+}
+
+#[test]
+fn what_had_come_can_be_read_after_the_end() {
+    let mut pair = Pair::new(Wire::QMux, &Config::default());
+    pair.client.conn.send_datagram("last".into()).unwrap();
+    pair.drive();
+    pair.cut();
+    assert_eq!(pair.server.conn.read_datagram().unwrap(), "last");
+    assert!(matches!(
+        pair.client.conn.send_datagram("more".into()),
+        Err(SendDatagramError::ConnectionLost(_))
+    ));
+}

@@ -1,0 +1,426 @@
+//! Honest ends at the extremes of what settings and applications ask for: none spends a budget of the other.
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Frame, Side, StreamId, TransportParameters, Wire};
+
+/// Past every budget's burst, so that what comes back has to be enough.
+const MANY: usize = 12_000;
+
+fn config(window: u64, streams: u64) -> Config {
+    let mut config = Config::default();
+    config
+        .stream_window(window)
+        .max_stream_window(window)
+        .window_growth_budget(0)
+        .max_concurrent_bidi_streams(streams)
+        .max_concurrent_uni_streams(streams);
+    config
+}
+
+/// Two ends of which nothing is kept that passed between them.
+fn pair(wire: Wire, config: &Config) -> Pair {
+    let mut pair = Pair::new(wire, config);
+    (pair.client.record, pair.server.record) = (false, false);
+    pair
+}
+
+#[track_caller]
+fn assert_open(pair: &Pair, what: &str) {
+    for end in [&pair.client, &pair.server] {
+        assert!(end.conn.close_reason().is_none(), "{what}: {:?}", end.conn.close_reason());
+    }
+}
+
+/// Takes all streams of a kind that have come to `side`.
+fn accept(pair: &mut Pair, side: Side, dir: Dir) -> Vec<StreamId> {
+    std::iter::from_fn(|| pair.end(side).conn.accept(dir)).collect()
+}
+
+/// Lets time pass at two ends that are awake, and forgets what they were told.
+fn pass(pair: &mut Pair, time: std::time::Duration) {
+    pair.pass(time);
+    pair.client.take_events();
+    pair.server.take_events();
+}
+
+/// The same for no longer than this, at two ends that always have something to say to each other.
+fn run(pair: &mut Pair, time: std::time::Duration) {
+    let until = pair.now + time;
+    while pair.step_until(until) {}
+    pair.client.take_events();
+    pair.server.take_events();
+}
+
+// ---- windows ----
+
+/// In no time at all: whatever time comes back only helps.
+///
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
+/// whatever windows and limits they declare, and however fast they are.
+#[test]
+fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
+    for wire in WIRES {
+        for window in [1, 2, 7, 16, 100, 500] {
+            let mut pair = pair(wire, &config(window, 10));
+            let id = pair.open_bi(CLIENT);
+            // In grants of a quarter.
+            let len = MANY * (window as usize / 4).max(1);
+            for from in [CLIENT, SERVER] {
+                let data = pattern(window, 0, len);
+                assert_eq!(pair.transfer(from, id, &data), data, "{wire:?} {window} {from:?}");
+            }
+            assert_open(&pair, "at rest");
+        }
+    }
+}
+
+/// A reader of single bytes, whose grants come as soon as they may: more of them than time alone gives back.
+///
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
+/// whatever windows and limits they declare, and however fast they are.
+#[test]
+fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
+    for wire in WIRES {
+        let mut pair = pair(wire, &config(5, 50));
+        pair.latency = ms(10);
+        let ids: Vec<_> = (0..50).map(|_| pair.open_bi(CLIENT)).collect();
+        let mut read = 0;
+        let until = pair.now + secs(60);
+        while pair.now < until {
+            for id in &ids {
+                pair.client.write(*id, &[7; 20]);
+                while let (data, End::Open) = pair.server.read_up_to(*id, 1)
+                    && !data.is_empty()
+                {
+                    read += 1;
+                    pair.transmit();
+                }
+            }
+            run(&mut pair, ms(20));
+            assert_open(&pair, "windows of five bytes");
+        }
+        assert!(read > 500_000, "{wire:?}: {read} bytes");
+    }
+}
+
+/// A peer whose account for all streams together is small.
+#[test]
+fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
+    let parameters = TransportParameters { initial_max_data: 100, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    let grants = 2 * MANY;
+    let mut left = 25 * grants;
+    for grant in 1..grants as u64 {
+        let taken = peer.conn.send_stream(id).write(&vec![0; left]).unwrap();
+        left -= taken;
+        peer.said();
+        peer.send(&[Frame::MaxData(100 + 25 * grant)]);
+        peer.assert_open(&format!("after {grant} grants"));
+    }
+}
+
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [C-63] Grants MUST come back by the stream data that we sent: 1 for each frame that was not cut short by a credit,
+/// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
+/// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
+#[test]
+fn a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use() {
+    let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
+        let parameters = TransportParameters {
+            initial_max_stream_data_uni: window,
+            ..scripted_peer::generous()
+        };
+        let mut peer =
+            ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
+        let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+        peer.conn.send_stream(id).append_chunk(vec![0; 4 << 20].into()).unwrap();
+        peer.said();
+        for count in 1..10 * MANY as u64 {
+            peer.send(&[grant(window, id, count)]);
+            if peer.conn.close_reason().is_some() {
+                return count;
+            }
+            peer.said();
+        }
+        panic!("a window of {window}: nothing stops it");
+    };
+    let single: fn(u64, StreamId, u64) -> Frame =
+        |window, id, count| max_stream_data(id, window + count);
+    // A sixty-fourth of all bytes comes back, those of the window included; of a small one a twelfth.
+    for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
+        let most = most(window, single);
+        assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
+    }
+    let unused: fn(u64, StreamId, u64) -> Frame = |_, _, count| Frame::MaxData((1 << 41) + count);
+    assert!((10_000..10_100).contains(&most(1, unused)));
+}
+
+// ---- limits ----
+
+/// Each call needs a raise of the limit, and the one after it waits and says so.
+///
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
+/// whatever windows and limits they declare, and however fast they are.
+#[test]
+fn a_limit_of_one_stream_serves_one_call_after_the_other() {
+    for wire in WIRES {
+        let mut pair = pair(wire, &config(1 << 16, 1));
+        for call in 0..MANY {
+            let id = pair.client.open(Dir::Bi);
+            pair.client.write(id, b"?");
+            pair.client.finish(id);
+            if wire == Wire::QMux {
+                assert_eq!(pair.client.conn.open(Dir::Bi).unwrap(), None);
+                pair.client.conn.report_streams_blocked(Dir::Bi);
+            }
+            pair.drive();
+            assert_eq!(pair.server.accept(Dir::Bi), id);
+            assert_eq!(pair.server.read(id), (b"?".to_vec(), End::Fin));
+            pair.server.write(id, b"!");
+            pair.server.finish(id);
+            pair.drive();
+            assert_eq!(pair.client.read(id), (b"!".to_vec(), End::Fin));
+            pair.drive();
+            assert_open(&pair, &format!("after {call} calls"));
+        }
+    }
+}
+
+// ---- streams that are given up ----
+
+/// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are read.
+///
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else as
+/// neither. A stream that we opened MUST NOT count.
+#[test]
+fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
+    let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
+    pair.latency = ms(5);
+    let (mut delivered, mut given_up) = (0, 0);
+    for frame in 0..300 * 180 {
+        let id = pair.client.open(Dir::Uni);
+        pair.client.write(id, &[7; 100]);
+        pair.client.conn.send_stream(id).announce();
+        let stale = frame % 10 != 0;
+        // The first bytes are on their way when the sender knows better, which is before the reader looks.
+        pair.transmit();
+        if stale {
+            pair.client.conn.send_stream(id).reset(code(1)).unwrap();
+        } else {
+            pair.client.finish(id);
+        }
+        run(&mut pair, std::time::Duration::from_micros(3_333));
+        for id in accept(&mut pair, SERVER, Dir::Uni) {
+            match pair.server.read(id) {
+                (data, End::Fin) => {
+                    assert_eq!(data.len(), 100);
+                    delivered += 1;
+                }
+                (_, end) => {
+                    assert_eq!(end, End::Reset(1));
+                    given_up += 1;
+                }
+            }
+            pair.server.conn.recv_stream(id).release();
+        }
+        assert_open(&pair, &format!("after {frame} frames"));
+    }
+    assert!(delivered >= 5_000 && given_up >= 48_000, "{delivered} and {given_up}");
+}
+
+/// A page has ten thousand streams, has read of some and not of others, and goes; and comes again.
+#[test]
+fn a_page_that_gives_up_ten_thousand_streams_as_it_closes_may_do_so_again() {
+    for wire in WIRES {
+        let mut pair = pair(wire, &config(1 << 16, 10_000));
+        for visit in 0..3 {
+            let ids: Vec<_> = (0..10_000).map(|_| pair.client.open(Dir::Bi)).collect();
+            for id in &ids {
+                pair.client.conn.send_stream(*id).announce();
+                match id.index() % 4 {
+                    0 => assert_eq!(pair.client.write(*id, b"?"), 1),
+                    1 => pair.client.finish(*id),
+                    _ => {}
+                }
+            }
+            pair.drive();
+            assert_eq!(accept(&mut pair, SERVER, Dir::Bi), ids);
+            for id in ids.iter().filter(|id| id.index() % 3 == 0) {
+                pair.server.write(*id, b"an event");
+            }
+            pair.drive();
+            // Something is on its way on each when the page goes.
+            for id in &ids {
+                pair.server.write(*id, b"another");
+                pair.client.release(*id);
+            }
+            pair.drive();
+            for id in &ids {
+                pair.server.release(*id);
+            }
+            pass(&mut pair, secs(40));
+            assert_open(&pair, &format!("{wire:?}, visit {visit}"));
+            assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
+        }
+    }
+}
+
+/// Some peers show each stream by an empty frame, which is then no frame without effect; this end shows it once.
+///
+/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+#[test]
+fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
+    let mut pair = pair(Wire::QMux, &config(1 << 16, 1_000));
+    let id = pair.open_bi(CLIENT);
+    assert_eq!(pair.server.conn.stats(pair.now).useless_received, 0);
+    pair.client.record = true;
+    pair.release_both(id);
+    let sent = pair.client.take_sent().into_iter().flat_map(|item| match item {
+        Item::Message(message) => scripted_peer::decode(Wire::QMux, message),
+        other => panic!("{other:?}"),
+    });
+    let frames: Vec<_> = sent.collect();
+    assert!(!frames.iter().any(|frame| matches!(frame, Frame::Stream { .. })), "{frames:?}");
+    assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
+}
+
+/// As by an implementation that resets whatever it lets go of, and repeats itself.
+#[test]
+fn a_reset_behind_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
+    let ids: Vec<_> = (0..10_000).map(|index| bidi(CLIENT, index)).collect();
+    ids.iter().for_each(|&id| peer.send(&[stream(id, 0, b"?", true)]));
+    for id in &ids {
+        peer.send(&[reset(*id, 8, 1)]);
+        peer.send(&[stop(*id, 8)]);
+    }
+    peer.said();
+    peer.assert_open("after a reset of each");
+}
+
+/// A poll says nothing but that it is one: it has an end and no byte. The client gives it up after two seconds without
+/// news, and asks again.
+///
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else as
+/// neither. A stream that we opened MUST NOT count.
+#[test]
+fn long_polls_that_end_without_news_go_on_for_minutes() {
+    for wire in WIRES {
+        let mut pair = pair(wire, &config(1 << 16, 500));
+        pair.latency = ms(20);
+        for round in 0..90 {
+            let polls: Vec<_> = (0..500).map(|_| pair.client.open(Dir::Bi)).collect();
+            polls.iter().for_each(|&id| pair.client.finish(id));
+            pass(&mut pair, ms(1_000));
+            let accepted = accept(&mut pair, SERVER, Dir::Bi);
+            assert_eq!(accepted, polls);
+            for id in &accepted {
+                assert_eq!(pair.server.read(*id), (vec![], End::Fin));
+            }
+            pass(&mut pair, ms(1_000));
+            polls.iter().for_each(|&id| pair.client.release(id));
+            pass(&mut pair, ms(100));
+            accepted.iter().for_each(|&id| pair.server.release(id));
+            pass(&mut pair, ms(100));
+            assert_open(&pair, &format!("{wire:?}, round {round}"));
+        }
+    }
+}
+
+// ---- small messages ----
+
+/// A room of a thousand subscribers behind one gateway: each second a line for each, which is read at once.
+#[test]
+fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
+    for wire in WIRES {
+        let mut pair = pair(wire, &config(1 << 16, 1_000));
+        pair.latency = ms(20);
+        let ids: Vec<_> = (0..1_000).map(|_| pair.client.open(Dir::Bi)).collect();
+        ids.iter().for_each(|&id| pair.client.conn.send_stream(id).announce());
+        pair.drive();
+        assert_eq!(accept(&mut pair, SERVER, Dir::Bi), ids);
+        for second in 0..120 {
+            for id in &ids {
+                assert_eq!(pair.server.write(*id, &[7; 40]), 40);
+            }
+            pass(&mut pair, ms(1_000));
+            for id in &ids {
+                assert_eq!(pair.client.read(*id).0.len(), 40);
+            }
+            assert_open(&pair, &format!("{wire:?}, second {second}"));
+        }
+    }
+}
+
+/// As `@matrixai/ws` has it: a small `streamBufferSize`, and an Ack for each read.
+#[test]
+fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
+    for buffer in [1, 10, 100] {
+        let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
+        let ids: Vec<_> = (0..100).map(|index| bidi(CLIENT, index)).collect();
+        for id in &ids {
+            peer.send(&[ack(*id, buffer)]);
+        }
+        // 20,000 Acks.
+        let rounds = 20 * buffer.min(10);
+        for round in 0..rounds {
+            for id in &ids {
+                peer.conn.send_stream(*id).write(&[7; 10]).unwrap();
+            }
+            let mut taken = peer.frames();
+            while !taken.is_empty() {
+                for frame in std::mem::take(&mut taken) {
+                    if let Frame::Stream { id, data, .. } = frame {
+                        peer.send(&[ack(id, data.len() as u64)]);
+                    }
+                }
+                peer.events();
+                taken = peer.frames();
+            }
+            peer.assert_open(&format!("a buffer of {buffer}, round {round}"));
+        }
+    }
+}
+
+/// Many streams, each written byte by byte, and each byte sent and read by itself.
+#[test]
+fn a_scraper_that_writes_single_bytes_on_many_streams_goes_on_for_minutes() {
+    for wire in WIRES {
+        for window in [64, 1 << 20] {
+            let mut pair = pair(wire, &config(window, 200));
+            pair.latency = ms(20);
+            for round in 0..6 {
+                let ids: Vec<_> = (0..200).map(|_| pair.client.open(Dir::Bi)).collect();
+                for byte in 0..40 {
+                    for id in &ids {
+                        assert_eq!(pair.client.write(*id, b"x"), 1);
+                        pair.transmit();
+                    }
+                    pass(&mut pair, ms(500));
+                    if byte == 0 {
+                        assert_eq!(accept(&mut pair, SERVER, Dir::Bi), ids);
+                    }
+                    for id in &ids {
+                        assert_eq!(pair.server.read(*id), (b"x".to_vec(), End::Open));
+                        pair.transmit();
+                    }
+                    assert_open(&pair, &format!("{wire:?}, a window of {window}, round {round}"));
+                }
+                for id in ids {
+                    pair.client.release(id);
+                    pair.server.release(id);
+                }
+                pass(&mut pair, ms(500));
+            }
+        }
+    }
+}

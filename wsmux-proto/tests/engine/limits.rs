@@ -1,0 +1,351 @@
+//! How many streams: the peer's limit is obeyed, ours is enforced on every type of frame, and places come back.
+
+use crate::support::*;
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Event, Frame, OpenError, Side, StreamId, TransportErrorCode,
+    TransportParameters, Wire,
+};
+
+fn config(bidi: u64, uni: u64) -> Config {
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(bidi).max_concurrent_uni_streams(uni);
+    config
+}
+
+/// All types of frame that open a stream of the peer's.
+fn openers(id: StreamId) -> Vec<Frame> {
+    let mut frames = vec![
+        stream(id, 0, b"x", false),
+        stream(id, 0, b"", false),
+        reset(id, 0, 0),
+        reset_at(id, 0, 1, 1),
+        Frame::StreamDataBlocked { id, limit: 0 },
+    ];
+    if id.dir() == Dir::Bi {
+        frames.extend([stop(id, 0), max_stream_data(id, 1)]);
+    }
+    frames
+}
+
+/// A frame of any type on a peer's stream above the limit that we have sent MUST close with
+/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
+#[test]
+fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
+    for make in [bidi as fn(Side, u64) -> StreamId, uni] {
+        for frame in openers(make(CLIENT, 3)) {
+            let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(3, 3));
+            peer.send(std::slice::from_ref(&frame));
+            let what = format!("{frame:?}");
+            peer.assert_violation(&what, TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
+            assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
+        }
+    }
+}
+
+/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+#[test]
+fn every_frame_that_may_opens_a_stream_below_the_limit() {
+    for make in [bidi as fn(Side, u64) -> StreamId, uni] {
+        let id = make(CLIENT, 2);
+        for frame in openers(id) {
+            if matches!(frame, Frame::ResetStream { reliable_size: 1.., .. }) {
+                continue; // it speaks of bytes that have not come
+            }
+            let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(3, 3));
+            peer.events();
+            peer.send(std::slice::from_ref(&frame));
+            peer.assert_open(&format!("{frame:?}"));
+            assert_eq!(peer.events(), [Event::Opened { dir: id.dir() }], "{frame:?}");
+            assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 3, "{frame:?}");
+        }
+    }
+}
+
+/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+#[test]
+fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
+    let parameters =
+        TransportParameters { initial_max_stream_data_bidi_local: 0, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
+    peer.send(&[max_stream_data(bidi(CLIENT, 0), 5), stop(bidi(CLIENT, 1), 8)]);
+    peer.conn.send_stream(bidi(CLIENT, 0)).write(b"hello").unwrap();
+    let frames = peer.frames();
+    assert!(frames.contains(&stream(bidi(CLIENT, 0), 0, b"hello", false)), "{frames:?}");
+    assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
+}
+
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
+/// unaccepted streams keep theirs.
+/// We MUST NOT open a stream above the peer's limit.
+/// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
+#[test]
+fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
+    // The server sees one of the ten: only STREAMS_BLOCKED tells it that a place is waited for.
+    let mut pair = Pair::new(Wire::QMux, &config(10, 1));
+    pair.client.take_events();
+    let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();
+    assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)));
+    assert!(pair.client.conn.open(Dir::Uni).unwrap().is_some(), "each kind has its own limit");
+    assert!(pair.client.conn.report_streams_blocked(Dir::Bi));
+    assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "once for each limit");
+    pair.drive();
+    assert_eq!(pair.client.take_events(), []);
+    // The client's handles go; the stream is over only when the server's application has let go of it too.
+    pair.client.release(ids[0]);
+    pair.drive();
+    assert!(
+        matches!(pair.client.conn.open(Dir::Bi), Ok(None)),
+        "unaccepted streams keep their place"
+    );
+    assert_eq!(pair.server.accept(Dir::Bi), ids[0]);
+    pair.release_both(ids[0]);
+    assert!(pair.client.take_events().contains(&Event::Available { dir: Dir::Bi }));
+    assert_eq!(pair.client.open(Dir::Bi).index(), 10);
+    assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
+}
+
+/// [C-39] A raised stream limit MUST ride along with other frames, and be sent by itself once the peer has less
+/// than half of its streams left to open.
+/// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
+#[test]
+fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_is_said() {
+    // Half of the places come back early, when the peer has more than half left and needs no message for
+    // it; then it opens all it knows of. Nothing but the raised limit is left to say.
+    let mut pair = Pair::new(Wire::QMux, &config(100, 0));
+    let open = |pair: &mut Pair, count: usize| {
+        let ids: Vec<_> = (0..count).map(|_| pair.client.open(Dir::Bi)).collect();
+        ids.iter().for_each(|&id| pair.client.conn.send_stream(id).announce());
+        pair.drive();
+        ids.iter().for_each(|&id| assert_eq!(pair.server.accept(Dir::Bi), id));
+        ids
+    };
+    let first = open(&mut pair, 40);
+    // Quiet ends on both sides, so that no frame of the server's gives the limit company.
+    for &id in &first {
+        pair.client.conn.send_stream(id).reset(code(0)).unwrap();
+        pair.client.conn.recv_stream(id).stop(code(0)).unwrap();
+        pair.drive();
+        pair.server.release(id);
+        pair.drive();
+    }
+    let mut opened = 40;
+    while opened < 140 {
+        assert!(
+            pair.client.conn.open(Dir::Bi).unwrap().is_some_and(|id| {
+                pair.client.conn.send_stream(id).announce();
+                true
+            }),
+            "stuck after {opened}: 40 places are free, and the client does not know"
+        );
+        pair.drive();
+        opened += 1;
+    }
+}
+
+/// [C-39] A raised stream limit MUST ride along with other frames, and be sent by itself once the peer has less
+/// than half of its streams left to open.
+#[test]
+fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
+    let mut pair = Pair::new(Wire::QMux, &config(100, 0));
+    pair.server.take_sent();
+    for _ in 0..30 {
+        let id = pair.open_bi(CLIENT);
+        pair.client.finish(id);
+        pair.drive();
+        pair.server.read(id);
+        pair.server.finish(id);
+        pair.drive();
+        pair.client.read(id);
+    }
+    let alone = pair.server.take_sent().into_iter().filter(|item| match item {
+        Item::Message(message) => matches!(
+            scripted_peer::decode(Wire::QMux, message.clone())[..],
+            [Frame::MaxStreams { .. }]
+        ),
+        _ => false,
+    });
+    assert_eq!(alone.count(), 0, "no message for it alone");
+}
+
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
+/// unaccepted streams keep theirs.
+/// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
+#[test]
+fn the_limit_grows_with_each_stream_that_is_freed_and_never_past_what_is_live() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(4, 0));
+    let mut limit = 4;
+    for index in 0..50 {
+        let id = bidi(CLIENT, index);
+        peer.send(&[stream(id, 0, b"", true)]);
+        peer.assert_open("below the limit");
+        assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+        peer.conn.recv_stream(id).read(1).unwrap();
+        peer.conn.send_stream(id).finish().unwrap();
+        for frame in peer.frames() {
+            if let Frame::MaxStreams { dir: Dir::Bi, count } = frame {
+                assert!(count > limit && count <= index + 1 + 4, "{count} at {index}");
+                limit = count;
+            }
+        }
+    }
+    assert!(limit >= 52, "{limit}");
+    peer.send(&[stream(bidi(CLIENT, 54), 0, b"", false)]);
+    peer.assert_violation("five at once", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
+}
+
+/// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
+#[test]
+fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
+    let parameters =
+        TransportParameters { initial_max_streams_bidi: 1, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.events();
+    for count in [0, 1] {
+        peer.send(&[Frame::MaxStreams { dir: Dir::Bi, count }]);
+        assert_eq!(peer.events(), []);
+        assert!(matches!(peer.conn.open(Dir::Bi), Ok(None)));
+    }
+    peer.send(&[Frame::MaxStreams { dir: Dir::Bi, count: 2 }]);
+    assert_eq!(peer.events(), [Event::Available { dir: Dir::Bi }]);
+    assert!(matches!(peer.conn.open(Dir::Bi), Ok(Some(_))));
+}
+
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-32] The peer's answers to a refusal MUST be dropped.
+#[test]
+fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_lives() {
+    let mut config = config(2, 0);
+    config.max_waiting_streams(0);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
+    for index in 0..3 {
+        peer.send(&[ack(bidi(CLIENT, index), 1 << 16)]);
+    }
+    peer.assert_open("one too many");
+    let refused = bidi(CLIENT, 2);
+    let said = peer.frames();
+    assert!(said.contains(&error_read(refused, 0)) && said.contains(&stop(refused, 0)), "{said:?}");
+    assert!(
+        !said
+            .iter()
+            .any(|frame| matches!(frame, Frame::MaxStreamData { id, .. } if *id == refused))
+    );
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 2);
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).streams_refused, 1);
+    // Its answers, and what it had sent before it heard, are dropped.
+    peer.send(&[data(refused, b"x"), stop(refused, 0), error_read(refused, 0), ack(refused, 5)]);
+    peer.assert_open("answers to the refusal");
+    assert_eq!(peer.frames(), []);
+    // A place that is free again is given to the next.
+    peer.send(&[close_read(bidi(CLIENT, 0))]);
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(CLIENT, 0)));
+    peer.conn.recv_stream(bidi(CLIENT, 0)).read(1).unwrap();
+    peer.conn.send_stream(bidi(CLIENT, 0)).reset(code(0)).unwrap();
+    peer.frames();
+    peer.send(&[ack(bidi(CLIENT, 3), 1)]);
+    assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
+/// connection closes with EXCESSIVE_LOAD.
+#[test]
+fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
+    let mut config = config(1, 0);
+    config.max_waiting_streams(1_000);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
+    let mut sent = 0;
+    while peer.conn.close_reason().is_none() {
+        peer.send(&[ack(bidi(CLIENT, sent), 1)]);
+        sent += 1;
+        assert!(sent < 10_000, "the queue of refusals has no bound");
+    }
+    assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::TransportError(_))));
+    assert!(matches!(peer.said()[..], [Said::Close { code: 1002, .. }]));
+}
+
+#[test]
+fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
+    for count in [0, 1, 8] {
+        let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config(3, 3));
+        for dir in [Dir::Bi, Dir::Uni] {
+            peer.conn.set_max_concurrent(dir, count);
+        }
+        assert!(!peer.conn.wants_transmit());
+        assert_eq!(peer.said(), []);
+        for index in 0..10 {
+            peer.send(&[ack(bidi(CLIENT, index), 100)]);
+        }
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, count);
+    }
+}
+
+/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
+#[test]
+fn js_ws_has_no_unidirectional_streams() {
+    let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
+    assert!(matches!(peer.conn.open(Dir::Uni), Err(OpenError::Unsupported)));
+    assert_eq!(peer.conn.accept(Dir::Uni), None);
+}
+
+/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting application, and
+/// holds its place in the stream limit until then.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
+/// unaccepted streams keep theirs.
+#[test]
+fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
+    // CVE-2023-44487: a reset stream that nobody has accepted still counts.
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(10, 0));
+    for index in 0..10 {
+        let id = bidi(CLIENT, index);
+        peer.send(&[stream(id, 0, b"x", false), reset(id, 0, 1), stop(id, 0)]);
+    }
+    peer.assert_open("ten are allowed");
+    peer.said();
+    peer.send(&[stream(bidi(CLIENT, 10), 0, b"", false)]);
+    peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
+#[test]
+fn streams_that_come_and_go_while_the_connection_has_no_credit_leave_nothing_behind() {
+    // The peer grants no connection credit, has us answer, and takes the stream away, again and again.
+    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let mut config = Config::default();
+    config.cancelled_streams_per_second(None);
+    let mut peer = ScriptedPeer::with_parameters(Wire::QMux, SERVER, &config, parameters);
+    let fresh = format!("{:?}", peer.conn).len();
+    for index in 0..5_000 {
+        let id = bidi(CLIENT, index);
+        peer.send(&[stream(id, 0, b"?", false)]);
+        assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+        peer.conn.send_stream(id).write(b"answer").unwrap();
+        peer.said();
+        peer.send(&[stop(id, 0), reset(id, 0, 1)]);
+        peer.conn.send_stream(id).release();
+        peer.conn.recv_stream(id).release();
+        peer.said();
+        peer.events();
+    }
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
+    assert!(format!("{:?}", peer.conn).len() < fresh + 20_000, "something grows with each stream");
+}
+
+#[test]
+fn a_stream_that_changes_its_priority_while_nothing_leaves_costs_no_more() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"waits for the socket").unwrap();
+    let fresh = format!("{:?}", peer.conn).len();
+    for priority in 1..5_000 {
+        peer.conn.send_stream(id).set_priority(priority).unwrap();
+    }
+    assert!(format!("{:?}", peer.conn).len() < fresh + 20_000, "an entry for each change");
+    assert_eq!(peer.frames(), [stream(id, 0, b"waits for the socket", false)]);
+}

@@ -1,0 +1,122 @@
+//! The limit that an end sets itself on the streams that it opens, beside its peer's.
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Event, Frame, TransportParameters, Wire};
+
+fn config(most: u64) -> Config {
+    Config::default().max_local_streams(most).window_growth_budget(0).clone()
+}
+
+/// A peer that allows streams without end.
+fn boundless() -> TransportParameters {
+    TransportParameters {
+        initial_max_streams_bidi: 1 << 60,
+        initial_max_streams_uni: 1 << 60,
+        ..scripted_peer::generous()
+    }
+}
+
+/// [C-77] Of the streams of a kind that we opened, no more MUST be open at once than our own limit; at it, opening
+/// waits until one is freed, and the peer is not told.
+#[test]
+fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, &config(3));
+        let mut open: Vec<_> = (0..3).map(|_| pair.open_bi(CLIENT)).collect();
+        for round in 0..20 {
+            assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "{wire:?}");
+            assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 0);
+            assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "{wire:?}");
+            pair.client.take_events();
+            // Half of a stream is a stream.
+            let oldest = open.remove(0);
+            pair.client.finish(oldest);
+            pair.drive();
+            assert_eq!(pair.client.take_events(), [], "{wire:?} {round}");
+            pair.release_both(oldest);
+            // On QMux a second time, for the peer raises its limit as well.
+            let events = pair.client.take_events();
+            assert!(events.contains(&Event::Available { dir: Dir::Bi }), "{wire:?}: {events:?}");
+            assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 1);
+            open.push(pair.open_bi(CLIENT));
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_streams_has_a_limit_of_its_own() {
+    let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(2), boundless());
+    for dir in [Dir::Bi, Dir::Uni] {
+        for expected in [true, true, false] {
+            assert_eq!(peer.conn.open(dir).unwrap().is_some(), expected, "{dir:?}");
+        }
+    }
+}
+
+/// An application that reads the last byte of a stream frees it: nothing is sent and nothing comes.
+#[test]
+fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
+    let mut pair = Pair::new(Wire::QMux, &config(1));
+    let id = pair.open_bi(CLIENT);
+    pair.client.finish(id);
+    pair.server.finish(id);
+    pair.drive();
+    assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)));
+    pair.client.take_events();
+    assert!(!pair.client.conn.has_events());
+    pair.client.read(id);
+    assert!(pair.client.conn.has_events());
+    assert_eq!(pair.client.take_events(), [Event::Available { dir: Dir::Bi }]);
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-77] Of the streams of a kind that we opened, no more MUST be open at once than our own limit; at it, opening
+/// waits until one is freed, and the peer is not told.
+#[test]
+fn calls_that_are_dropped_hold_their_places_until_the_peer_has_been_told() {
+    for wire in WIRES {
+        let mut peer = ScriptedPeer::with_parameters(wire, CLIENT, &config(100), boundless());
+        for nth in 0..1_000 {
+            let Some(id) = peer.conn.open(Dir::Bi).unwrap() else {
+                assert!(nth >= 100, "{wire:?} {nth}");
+                continue;
+            };
+            peer.conn.send_stream(id).write(b"a call").unwrap();
+            peer.conn.send_stream(id).release();
+            peer.conn.recv_stream(id).release();
+        }
+        assert_eq!(peer.conn.stats(peer.now).live_streams, 100, "{wire:?}");
+        peer.events();
+        let frames = peer.frames();
+        let blocked = |frame: &&Frame| matches!(frame, Frame::StreamsBlocked { .. });
+        assert_eq!(frames.iter().find(blocked), None, "{wire:?}");
+        // The peer answers, and they are gone.
+        for index in 0..100 {
+            let id = bidi(CLIENT, index);
+            peer.send(&[match wire {
+                Wire::QMux => reset(id, 0, 0),
+                _ => error_read(id, 0),
+            }]);
+        }
+        assert_eq!(peer.conn.stats(peer.now).live_streams, 0, "{wire:?}");
+        assert!(peer.events().contains(&Event::Available { dir: Dir::Bi }), "{wire:?}");
+        assert!(peer.conn.open(Dir::Bi).unwrap().is_some());
+    }
+}
+
+/// The peer's limit is told as before, when that is the one that is reached.
+#[test]
+fn the_peer_is_told_of_its_own_limit_alone() {
+    let parameters =
+        TransportParameters { initial_max_streams_bidi: 2, ..scripted_peer::generous() };
+    for (most, told) in [(1, false), (2, false), (3, true)] {
+        let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(most), parameters);
+        while peer.conn.open(Dir::Bi).unwrap().is_some() {}
+        // At both limits at once the peer's is the one to raise, but it would help nobody yet.
+        let reported = peer.conn.report_streams_blocked(Dir::Bi);
+        assert_eq!(reported, told || most == 2, "{most}");
+        let blocked = Frame::StreamsBlocked { dir: Dir::Bi, limit: 2 };
+        assert_eq!(peer.frames().contains(&blocked), reported, "{most}");
+    }
+}

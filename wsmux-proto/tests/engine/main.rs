@@ -1,0 +1,32 @@
+//! The engine: two of them on a pipe, or one against frames written by hand, in virtual time.
+
+mod abuse;
+mod close;
+mod codec;
+mod datagrams;
+mod durations;
+mod faults;
+mod findings;
+mod flow_control;
+mod honest;
+mod jsws_wire;
+mod limits;
+mod local_streams;
+mod message_sizes;
+mod no_pause;
+mod nothing_lost;
+mod parameters;
+mod properties;
+mod reset_at;
+mod scheduling;
+mod send_window;
+mod starving;
+mod streams;
+mod timers;
+mod versions;
+mod violations;
+mod waiting;
+mod windows;
+mod write_stall;
+
+use wsmux_testing::engine as support;

@@ -1,0 +1,99 @@
+//! The largest message that an end sends, whatever there is to say.
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Frame, SendDatagramError, Wire};
+
+/// Sends a bit of everything, and gives the lengths of all messages.
+fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
+    let mut config = Config::default();
+    config.max_message_sent(most).keep_alive_interval(Some(secs(1)));
+    let mut peer = ScriptedPeer::fresh(wire, CLIENT, &config);
+    let mut lengths = Vec::new();
+    if wire == Wire::QMux {
+        lengths.push(peer.said_bytes().expect("the parameters").len());
+        peer.send(&[Frame::TransportParameters(scripted_peer::generous())]);
+    }
+    let ids: Vec<_> = (0..60).map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();
+    if wire == Wire::JsWs {
+        ids.iter().for_each(|&id| peer.send(&[ack(id, 1 << 30)]));
+    }
+    for round in 0..40 {
+        for (nth, &id) in ids.iter().enumerate() {
+            let mut send = peer.conn.send_stream(id);
+            match (nth + round) % 7 {
+                0 => drop(send.write(&vec![1; 3_000 * nth])),
+                1 => drop(send.write_chunk(&mut vec![2; 70_000].into())),
+                2 => drop(send.set_priority(nth as i32 % 3)),
+                3 if round > 30 => drop(send.finish()),
+                4 if round > 35 => drop(send.reset(code(1 << 61))),
+                5 if round > 20 => drop(peer.conn.recv_stream(id).stop(code(1 << 61))),
+                _ => drop(send.write(b"a few bytes")),
+            }
+        }
+        if wire == Wire::QMux {
+            let largest = peer.conn.max_datagram_size().unwrap();
+            for len in [largest, 10, largest - 1] {
+                peer.conn.send_datagram(vec![3; len].into()).unwrap();
+            }
+            let larger = peer.conn.send_datagram(vec![3; largest + 1].into());
+            assert!(matches!(larger, Err(SendDatagramError::TooLarge)), "{larger:?}");
+            peer.send(&[Frame::Ping(code(round as u64))]);
+        }
+        peer.now += secs(1);
+        peer.conn.handle_timeout(peer.now);
+        for _ in 0..=round * 100 {
+            match peer.said_next() {
+                Some(Said::Frames(_)) => lengths.push(peer.last_len()),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        // It lives.
+        match wire {
+            Wire::QMux => peer.send(&[Frame::Padding(1)]),
+            _ => peer.conn.handle_ping(peer.now),
+        }
+    }
+    peer.assert_open("all the while");
+    peer.conn.close(peer.now, code(1 << 61), vec![b'x'; 5_000].into());
+    while let Some(said) = peer.said_next() {
+        if let Said::Frames(_) = said {
+            lengths.push(peer.last_len());
+        }
+    }
+    lengths
+}
+
+/// [W-31] A message that we send MUST NOT be longer than our limit on messages sent, whatever is in it.
+#[test]
+fn no_message_is_longer_than_this_end_is_set_to_send() {
+    for wire in WIRES {
+        for most in [1_200, 10_000, 16_382, 32 * 1024, 64 * 1024] {
+            let lengths = lengths_of_everything(wire, most);
+            let longest = lengths.iter().copied().max().unwrap_or_default();
+            assert!(longest <= most, "{wire:?} {most}: {longest}");
+            assert!(longest > most * 9 / 10, "{wire:?} {most}: {longest}, messages are filled");
+        }
+        // Out of its range it is the nearest that is in it.
+        for (set, most) in [(0, 1_200), (usize::MAX, 65_536)] {
+            let longest = lengths_of_everything(wire, set).into_iter().max().unwrap_or_default();
+            assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {set}: {longest}");
+        }
+    }
+}
+
+#[test]
+fn a_datagram_fits_what_the_peer_takes_and_this_end_sends() {
+    let most = |set, takes| {
+        let parameters = wsmux_proto::TransportParameters {
+            max_record_size: takes,
+            ..scripted_peer::generous()
+        };
+        let config = Config::default().max_message_sent(set).clone();
+        let peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config, parameters);
+        peer.conn.max_datagram_size().expect("the peer takes some")
+    };
+    assert_eq!(most(32 * 1024, 20_000), most(64 * 1024, 20_000));
+    assert_eq!(most(20_000, 32 * 1024), most(20_000, 64 * 1024));
+    assert!(most(20_000, 64 * 1024) < most(64 * 1024, 64 * 1024));
+}

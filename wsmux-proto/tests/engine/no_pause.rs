@@ -1,0 +1,210 @@
+//! Streams whose readers stand still stop no other, and two ends that only write do not lock each other up.
+
+use crate::support::*;
+use bytes::Bytes;
+use wsmux_proto::{Config, Connection, Dir, StreamId, Wire};
+
+/// What the one stream moves past the others that stand still. Unoptimised builds move less, by the same way.
+const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
+
+const STALLED: usize = 32;
+const WINDOW: u64 = 64 * 1024;
+
+fn write_all_of(conn: &mut Connection, id: StreamId, chunk: &mut Bytes) -> usize {
+    conn.send_stream(id).write_chunk(chunk).expect("the stream is open")
+}
+
+/// Moves `total` bytes over `id` from the client to a server that reads; nobody keeps a copy.
+fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
+    let block = Bytes::from(pattern(3, 0, 64 * 1024));
+    let mut left = block.clone();
+    let (mut written, mut read) = (0, 0);
+    while read < total {
+        while written < total {
+            if left.is_empty() {
+                left = block.clone();
+            }
+            match write_all_of(&mut pair.client.conn, id, &mut left) {
+                0 => break,
+                taken => written += taken,
+            }
+        }
+        pair.drive();
+        let before = read;
+        while let Some(Some(bytes)) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
+            let at = read % block.len();
+            let same = bytes.len().min(block.len() - at);
+            assert!(bytes[..same] == block[at..at + same], "at {read}");
+            read += bytes.len();
+        }
+        assert!(read > before, "stuck after {read} of {total}");
+        pair.drive();
+        pair.client.take_events();
+        pair.server.take_events();
+    }
+}
+
+/// [C-28] Data that lies unread in one stream MUST NOT reduce what another stream may still receive.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+#[test]
+fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
+    for wire in WIRES {
+        let mut config = Config::default();
+        config.stream_window(WINDOW).send_buffer(WINDOW as usize);
+        let mut pair = Pair::new(wire, &config);
+        pair.client.record = false;
+        pair.server.record = false;
+        let mut stalled = Vec::new();
+        for _ in 0..STALLED {
+            let id = pair.open_bi(CLIENT);
+            // Once into the window, and once more into the send buffer.
+            for fill in 0..2 {
+                let taken = pair.client.write(id, &pattern(fill, 0, WINDOW as usize));
+                assert_eq!(taken, WINDOW as usize);
+                pair.drive();
+            }
+            assert_eq!(pair.client.write(id, b"x"), 0, "it stands still");
+            stalled.push(id);
+        }
+        let id = pair.open_bi(CLIENT);
+        move_bulk(&mut pair, id, BULK);
+        assert_eq!(
+            pair.client.conn.stats(std::time::Duration::ZERO).send_buffered,
+            STALLED as u64 * WINDOW
+        );
+        for id in stalled {
+            assert_eq!(pair.server.read(id).0, pattern(0, 0, WINDOW as usize), "{wire:?}");
+        }
+    }
+}
+
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+#[test]
+fn streams_that_nobody_accepts_do_not_stop_another() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, Config::default().stream_window(WINDOW));
+        pair.client.record = false;
+        let id = pair.open_bi(CLIENT);
+        for _ in 0..99 {
+            let ignored = pair.client.open(Dir::Bi);
+            pair.client.write(ignored, &pattern(0, 0, WINDOW as usize));
+        }
+        pair.drive();
+        move_bulk(&mut pair, id, 1 << 20);
+    }
+}
+
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+#[test]
+fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, Config::default().stream_window(WINDOW));
+        pair.client.record = false;
+        let id = pair.open_bi(CLIENT);
+        for _ in 0..50 {
+            let other = pair.open_bi(CLIENT);
+            pair.client.write(other, &pattern(0, 0, 2 * WINDOW as usize));
+            pair.drive();
+            pair.server.conn.recv_stream(other).stop(code(1)).unwrap();
+            pair.drive();
+            pair.release_both(other);
+        }
+        move_bulk(&mut pair, id, 1 << 20);
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (1, 1));
+    }
+}
+
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
+/// the socket.
+#[test]
+fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
+    for wire in WIRES {
+        let mut config = Config::default();
+        config.stream_window(20_000).send_buffer(50_000);
+        let mut pair = Pair::new(wire, &config);
+        pair.latency = ms(1);
+        pair.client.capacity = Some(1_024);
+        pair.server.capacity = Some(1_024);
+        let mut streams = Vec::new();
+        for nth in 0..20 {
+            let side = if nth % 2 == 0 { CLIENT } else { SERVER };
+            streams.push(pair.open_bi(side));
+        }
+        // Both ends write all they can, on every stream, and read nothing.
+        let mut written = vec![[0; 2]; streams.len()];
+        for (&id, written) in streams.iter().zip(&mut written) {
+            for side in [CLIENT, SERVER] {
+                let data = pattern(id.into_inner() + side as u64, 0, 50_000);
+                written[side as usize] = pair.end(side).write(id, &data);
+                pair.end(side).finish(id);
+            }
+        }
+        pair.drive();
+        // Then they read, a little at a time; all of it comes.
+        let mut read = vec![[vec![], vec![]]; streams.len()];
+        let mut open = 2 * streams.len();
+        while open > 0 {
+            let before = pair.client.sent.len() + pair.server.sent.len();
+            let mut bytes = 0;
+            for (&id, read) in streams.iter().zip(&mut read) {
+                for side in [CLIENT, SERVER] {
+                    let (data, end) = pair.end(side).read_up_to(id, 7_000);
+                    bytes += data.len();
+                    read[side as usize].extend(data);
+                    open -= usize::from(end == End::Fin);
+                }
+            }
+            pair.drive();
+            let after = pair.client.sent.len() + pair.server.sent.len();
+            assert!(open == 0 || bytes > 0 || after > before, "{wire:?}: {open} never end");
+        }
+        for ((&id, read), written) in streams.iter().zip(&read).zip(&written) {
+            for side in [CLIENT, SERVER] {
+                let data = pattern(id.into_inner() + (!side) as u64, 0, written[!side as usize]);
+                assert!(read[side as usize] == data, "{wire:?} {id}");
+            }
+        }
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
+    }
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+#[test]
+fn a_peer_that_does_not_read_makes_nothing_grow() {
+    // Everything that a peer can demand an answer to, while the socket takes nothing.
+    for wire in WIRES {
+        let mut peer = ScriptedPeer::new(wire, SERVER, &Config::default());
+        let id = bidi(CLIENT, 0);
+        match wire {
+            Wire::QMux => peer.send(&[stream(id, 0, b"", false)]),
+            _ => peer.send(&[ack(id, 1 << 20)]),
+        }
+        peer.said();
+        let fresh = format!("{:?}", peer.conn).len();
+        for nth in 0..10_000 {
+            // Slowly enough for no budget (C-61).
+            peer.now = ms(50 * nth);
+            match wire {
+                Wire::QMux => {
+                    peer.send(&[
+                        wsmux_proto::Frame::Ping(code(nth)),
+                        stream(id, nth, b"x", false),
+                        max_stream_data(id, nth),
+                        wsmux_proto::Frame::MaxData(nth),
+                        stop(id, nth),
+                        wsmux_proto::Frame::StreamDataBlocked { id, limit: nth },
+                        wsmux_proto::Frame::StreamsBlocked { dir: Dir::Bi, limit: nth },
+                    ]);
+                }
+                _ => peer.send(&[data(id, b"x"), stop(id, nth), ack(id, 1)]),
+            }
+            peer.conn.recv_stream(id).read(1).unwrap();
+            peer.conn.handle_ping(peer.now);
+            peer.conn.handle_pong(peer.now, &nth.to_be_bytes());
+            peer.events();
+        }
+        peer.assert_open("none of it is against the rules");
+        assert!(format!("{:?}", peer.conn).len() < fresh + 2_000, "{wire:?}");
+    }
+}

@@ -1,0 +1,301 @@
+//! What all streams of a connection may hold to be sent together, and that none can keep it from the others.
+
+use crate::support::*;
+use bytes::Bytes;
+use wsmux_proto::{Config, Dir, Event, Frame, StreamId, TransportParameters, Wire};
+
+/// What a stream may hold whatever the others do (C-75).
+const ALWAYS: usize = 1024;
+
+const WINDOW: usize = 256 * 1024;
+
+fn config(window: usize) -> Config {
+    Config::default().send_window(window).keep_alive_interval(None).clone()
+}
+
+/// A client whose peer allows streams without end, and on each this much.
+fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
+    let parameters = TransportParameters {
+        initial_max_stream_data_bidi_remote: credit,
+        initial_max_stream_data_uni: credit,
+        initial_max_streams_bidi: 1 << 60,
+        initial_max_streams_uni: 1 << 60,
+        max_idle_timeout: secs(0),
+        ..scripted_peer::generous()
+    };
+    ScriptedPeer::with_parameters(wire, CLIENT, config, parameters)
+}
+
+/// A stream with this much credit, where the wire does not give it by itself.
+fn open(peer: &mut ScriptedPeer, credit: u64) -> StreamId {
+    let id = peer.conn.open(Dir::Bi).unwrap().expect("the limits permit");
+    if peer.wire == Wire::JsWs {
+        peer.send(&[ack(id, credit)]);
+    }
+    id
+}
+
+fn held(peer: &ScriptedPeer) -> usize {
+    peer.conn.stats(peer.now).send_buffered as usize
+}
+
+fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) -> usize {
+    peer.conn.send_stream(id).write(&vec![7; len]).expect("it is open")
+}
+
+fn write_chunk(peer: &mut ScriptedPeer, id: StreamId, len: usize) -> usize {
+    peer.conn.send_stream(id).write_chunk(&mut vec![7; len].into()).expect("it is open")
+}
+
+fn writable(peer: &mut ScriptedPeer) -> Vec<StreamId> {
+    let events = peer.events().into_iter();
+    events
+        .filter_map(|event| if let Event::Writable { id } = event { Some(id) } else { None })
+        .collect()
+}
+
+/// [C-75] What all streams of a connection hold to be sent, those included that are finished or dropped, MUST NOT
+/// exceed the send window by more than 1 KiB a stream and two chunks, and a chunk for each stream that has credit for a
+/// part of it only; and no stream takes more than half of what the others leave.
+#[test]
+fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
+    const EVENT: usize = 10_000;
+    for wire in WIRES {
+        for credit in [0, 100, 1 << 20] {
+            for whole in [false, true] {
+                let mut peer = client(wire, &config(WINDOW), credit);
+                let mut waiting = 0;
+                for _ in 0..2_000 {
+                    let id = open(&mut peer, credit);
+                    let taken = match whole {
+                        true => write_chunk(&mut peer, id, EVENT),
+                        false => write(&mut peer, id, EVENT),
+                    };
+                    match taken {
+                        EVENT => {
+                            peer.conn.send_stream(id).finish().unwrap();
+                            peer.conn.recv_stream(id).release();
+                            peer.conn.send_stream(id).release();
+                        }
+                        _ => waiting += 1,
+                    }
+                }
+                let what = format!("{wire:?}, credit {credit}, whole {whole}: {}", held(&peer));
+                let beside = match (whole, credit) {
+                    (false, _) => 2_000 * ALWAYS,
+                    // It has to be taken, or the credit could not be used.
+                    (true, 100) => continue,
+                    (true, _) => 2 * EVENT,
+                };
+                assert!(held(&peer) <= WINDOW + beside, "{what}");
+                assert!(waiting > 1_900, "calls wait: {waiting}, {what}");
+            }
+        }
+    }
+}
+
+/// [C-75] What all streams of a connection hold to be sent, those included that are finished or dropped, MUST NOT
+/// exceed the send window by more than 1 KiB a stream and two chunks, and a chunk for each stream that has credit for a
+/// part of it only; and no stream takes more than half of what the others leave.
+#[test]
+fn no_stream_takes_more_than_half_of_what_the_others_leave() {
+    for wire in WIRES {
+        let mut peer = client(wire, config(WINDOW).send_buffer(1 << 30), 1 << 20);
+        let mut left = WINDOW;
+        for _ in 0..6 {
+            let id = open(&mut peer, 1 << 20);
+            let taken = write(&mut peer, id, 1 << 20);
+            assert_eq!(taken, left / 2, "{wire:?}");
+            assert_eq!(write(&mut peer, id, 1), 0);
+            left -= taken;
+        }
+    }
+}
+
+/// With the defaults each of a hundred streams has its whole buffer, as if there were no window.
+#[test]
+fn a_hundred_streams_that_send_at_once_have_their_whole_buffers() {
+    const BUFFER: usize = 512 * 1024;
+    for wire in WIRES {
+        let mut peer = client(wire, &Config::default(), 1 << 20);
+        for nth in 0..100 {
+            let id = open(&mut peer, 1 << 20);
+            assert_eq!(write(&mut peer, id, 1 << 20), BUFFER, "{wire:?} {nth}");
+        }
+    }
+}
+
+/// How many messages it takes to move a bulk over one stream, past others that stand still.
+fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
+    const BULK: usize = 4 << 20;
+    const STREAM_WINDOW: u64 = 64 * 1024;
+    let mut config = config(1 << 20);
+    config.stream_window(STREAM_WINDOW).max_concurrent_bidi_streams(10_000).window_growth_budget(0);
+    let mut pair = Pair::new(wire, &config);
+    (pair.client.record, pair.server.record) = (false, false);
+    for nth in 0..stalled {
+        let id = pair.open_bi(CLIENT);
+        while pair.client.write(id, &[7; 50_000]) > 0 {
+            pair.drive();
+        }
+        if nth == 0 {
+            // One of them has handed over more than the whole window at once.
+            let other = pair.open_bi(CLIENT);
+            let mut chunk = Bytes::from(vec![7; 3 << 20]);
+            assert!(pair.client.conn.send_stream(other).write_chunk(&mut chunk).unwrap() > 0);
+            pair.drive();
+        }
+    }
+    let id = pair.open_bi(CLIENT);
+    let before = pair.client.conn.stats(pair.now).messages_sent;
+    let (mut written, mut read) = (0, 0);
+    while read < BULK {
+        while written < BULK {
+            match pair.client.write(id, &vec![7; (BULK - written).min(100_000)]) {
+                0 => break,
+                taken => written += taken,
+            }
+        }
+        pair.drive();
+        let (bytes, _) = pair.server.read(id);
+        assert!(!bytes.is_empty(), "{wire:?}: stuck after {read}");
+        read += bytes.len();
+        pair.drive();
+    }
+    pair.client.conn.stats(pair.now).messages_sent - before
+}
+
+/// [C-76] Bytes that their stream's credit does not cover MUST NOT count against other streams for more than half of
+/// the send window.
+/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+#[test]
+fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
+    for wire in WIRES {
+        let (alone, past) = (messages_for_bulk(wire, 0), messages_for_bulk(wire, 300));
+        assert!(past <= alone + alone / 10, "{wire:?}: {past} messages, and {alone} alone");
+    }
+}
+
+/// A stream of 100 kB and credit for it, so that nobody else finds room for a chunk until the socket takes some of it.
+fn full(wire: Wire) -> (ScriptedPeer, StreamId) {
+    let mut peer = client(wire, &config(16 * 1024), 1 << 20);
+    let first = open(&mut peer, 1 << 20);
+    assert_eq!(write_chunk(&mut peer, first, 100_000), 100_000);
+    (peer, first)
+}
+
+#[test]
+fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
+    for wire in WIRES {
+        let (mut peer, _) = full(wire);
+        let ids: Vec<_> = (0..6).map(|_| open(&mut peer, 1 << 20)).collect();
+        for &id in &ids {
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+            // Asking again is no second place.
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+        }
+        // A short message leaves all the same.
+        let short = open(&mut peer, 1 << 20);
+        assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
+        // One gives up, and leaves no trace.
+        peer.conn.send_stream(ids[2]).release();
+        let mut order = Vec::new();
+        while let Some(said) = peer.said_next() {
+            let Said::Frames(_) = said else { panic!("{said:?}") };
+            for id in writable(&mut peer) {
+                if write_chunk(&mut peer, id, 8_000) > 0 {
+                    order.push(id);
+                }
+            }
+            assert!(held(&peer) <= 100_000 + ALWAYS, "{wire:?}");
+        }
+        assert_eq!(order, [ids[0], ids[1], ids[3], ids[4], ids[5]], "{wire:?}");
+        assert_eq!(held(&peer), 0);
+    }
+}
+
+/// Some of those that were let in never come back: nobody is forgotten for it.
+#[test]
+fn writers_that_were_woken_and_do_not_write_hold_up_nobody() {
+    for wire in WIRES {
+        let (mut peer, _) = full(wire);
+        let ids: Vec<_> = (0..50).map(|_| open(&mut peer, 1 << 20)).collect();
+        for &id in &ids {
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+        }
+        peer.said();
+        assert_eq!(writable(&mut peer), ids, "{wire:?}");
+    }
+}
+
+#[test]
+fn what_a_reset_frees_goes_to_those_that_wait() {
+    for wire in WIRES {
+        for by_peer in [false, true] {
+            let (mut peer, first) = full(wire);
+            let id = open(&mut peer, 1 << 20);
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+            match by_peer {
+                true => peer.send(&[stop(first, 1)]),
+                false => peer.conn.send_stream(first).reset(code(1)).unwrap(),
+            }
+            assert!(peer.conn.wants_transmit());
+            peer.said();
+            assert_eq!(writable(&mut peer), [id], "{wire:?} {by_peer}");
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 8_000);
+        }
+    }
+}
+
+/// The uncovered half is full, so a stream without credit can hand over no chunk: its peer sees it all the same, and
+/// its grant lets the writer in.
+#[test]
+fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
+    for wire in WIRES {
+        let mut peer = client(wire, &config(16 * 1024), 0);
+        let opened = |peer: &mut ScriptedPeer| peer.conn.open(Dir::Bi).unwrap().unwrap();
+        let first = opened(&mut peer);
+        assert_eq!(write_chunk(&mut peer, first, 100_000), 100_000);
+        peer.said();
+        let id = opened(&mut peer);
+        assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+        let frames = peer.frames();
+        let seen = match wire {
+            Wire::QMux => frames == [stream(id, 0, b"", false)],
+            _ => matches!(frames[..], [Frame::MaxStreamData { id: shown, .. }] if shown == id),
+        };
+        assert!(seen, "{wire:?}: {frames:?}");
+        assert_eq!(writable(&mut peer), []);
+        peer.send(&[match wire {
+            Wire::QMux => max_stream_data(id, 20_000),
+            _ => ack(id, 20_000),
+        }]);
+        assert_eq!(writable(&mut peer), [id], "{wire:?}");
+        assert_eq!(write_chunk(&mut peer, id, 8_000), 8_000, "{wire:?}");
+        assert!(!peer.frames().is_empty(), "and it leaves");
+    }
+}
+
+/// Streams that come, wait and go while the window stays full leave nothing in the queue.
+#[test]
+fn writers_that_give_up_by_the_thousand_leave_no_trace() {
+    for wire in WIRES {
+        let (mut peer, first) = full(wire);
+        for _ in 0..20_000 {
+            let id = open(&mut peer, 1 << 20);
+            assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
+            peer.conn.send_stream(id).release();
+            peer.conn.recv_stream(id).release();
+            peer.send(&[match wire {
+                Wire::QMux => reset(id, 0, 0),
+                _ => error_read(id, 0),
+            }]);
+            // The resets leave, the data of the first waits for its turn.
+            peer.conn.send_stream(first).set_priority(-1).unwrap();
+        }
+        assert_eq!(writable(&mut peer), [], "{wire:?}");
+        peer.said();
+        assert_eq!(writable(&mut peer), [], "{wire:?}");
+        assert_eq!(held(&peer), 0);
+    }
+}

@@ -1,0 +1,100 @@
+//! Streams that wait for the credit of the connection keep their order, and each raise goes to whose turn it is.
+
+use std::time::Duration;
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Frame, StreamId, TransportParameters, Wire};
+
+/// A client with streams that each have so much to send, and credit of the connection for nothing.
+struct Starving {
+    peer: ScriptedPeer,
+    ids: Vec<StreamId>,
+    credit: u64,
+}
+
+impl Starving {
+    fn new(lens: &[usize]) -> Self {
+        let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+        let mut peer =
+            ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+        let ids: Vec<_> = lens.iter().map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();
+        for (&id, &len) in ids.iter().zip(lens) {
+            peer.conn.send_stream(id).write(&vec![7; len]).unwrap();
+        }
+        assert_eq!(peer.frames(), [Frame::DataBlocked(0)]);
+        Self { peer, ids, credit: 0 }
+    }
+
+    /// More credit, and whose data it lets through: the stream's place, and how many bytes.
+    fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
+        self.credit += bytes;
+        self.peer.send(&[Frame::MaxData(self.credit)]);
+        self.data()
+    }
+
+    fn data(&mut self) -> Vec<(u64, usize)> {
+        let data = |frame| match frame {
+            Frame::Stream { id, data, .. } => Some((id.index(), data.len())),
+            _ => None,
+        };
+        self.peer.frames().into_iter().filter_map(data).collect()
+    }
+}
+
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
+/// turn of about 16 KiB while others of that priority wait.
+#[test]
+fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
+    let mut starving = Starving::new(&[100; 3]);
+    let order: Vec<_> = (0..6).flat_map(|_| starving.raise(10)).collect();
+    assert_eq!(order, [(0, 10), (1, 10), (2, 10), (0, 10), (1, 10), (2, 10)]);
+    // A longer raise is shared in one message, each part in its turn.
+    let mut starving = Starving::new(&[40_000; 3]);
+    assert_eq!(starving.raise(40_000), [(0, 16_384), (1, 16_384), (2, 7_232)]);
+    assert_eq!(starving.raise(20_000), [(0, 16_384), (1, 3_616)]);
+}
+
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
+/// turn of about 16 KiB while others of that priority wait.
+#[test]
+fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
+    let mut starving = Starving::new(&[100; 4]);
+    starving.peer.conn.send_stream(starving.ids[2]).set_priority(5).unwrap();
+    assert_eq!(starving.raise(60), [(2, 60)]);
+    // One that comes only now and is more urgent goes before those that wait; one that is less waits.
+    let late = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
+    starving.peer.conn.send_stream(late).set_priority(9).unwrap();
+    starving.peer.conn.send_stream(late).write(&[7; 30]).unwrap();
+    starving.peer.conn.send_stream(starving.ids[0]).set_priority(-1).unwrap();
+    assert_eq!(starving.raise(50), [(4, 30), (2, 20)]);
+    assert_eq!(starving.raise(350), [(2, 20), (1, 100), (3, 100), (0, 100)]);
+}
+
+#[test]
+fn an_end_without_data_leaves_while_data_wait_for_credit() {
+    let mut starving = Starving::new(&[100; 2]);
+    let empty = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
+    starving.peer.conn.send_stream(empty).finish().unwrap();
+    assert_eq!(starving.data(), [(2, 0)]);
+    assert_eq!(starving.raise(150), [(0, 100), (1, 50)]);
+}
+
+/// What is left of the starved is reported again at each limit, and the time counts.
+#[test]
+fn the_peer_is_told_at_each_limit_and_the_time_of_waiting_counts() {
+    let mut starving = Starving::new(&[10; 2]);
+    starving.peer.now = ms(100);
+    starving.peer.send(&[Frame::MaxData(10)]);
+    let frames = starving.peer.frames();
+    assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
+    assert_eq!(frames[1..], [Frame::DataBlocked(10)]);
+    starving.peer.now = ms(300);
+    let blocked = |peer: &ScriptedPeer| peer.conn.stats(peer.now).blocked_by_connection_credit;
+    assert_eq!(blocked(&starving.peer), ms(300));
+    // Who waits is reset: nobody waits any more.
+    starving.peer.conn.send_stream(starving.ids[1]).reset(code(0)).unwrap();
+    starving.peer.said();
+    starving.peer.now = ms(900);
+    assert!(!starving.peer.conn.wants_transmit());
+    assert!(blocked(&starving.peer) <= ms(300) + Duration::ZERO);
+}

@@ -1,0 +1,384 @@
+//! The life of a stream: how it opens, how its halves end, and that nothing stays behind.
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Event, Frame, ReadError, SendEnd, Wire, WriteError};
+
+fn pair(wire: Wire) -> Pair {
+    Pair::new(wire, &Config::default())
+}
+
+/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or
+/// discarded by our own stop.
+/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
+/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
+#[test]
+fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        assert_eq!(pair.client.write(id, b"hello"), 5);
+        pair.client.finish(id);
+        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
+        pair.drive();
+        assert_eq!(pair.server.read(id), (b"hello".to_vec(), End::Fin));
+        assert_eq!(pair.server.read(id), (vec![], End::Closed), "the end is told once");
+        assert!(pair.client.take_events().contains(&Event::Ended { id }));
+        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Finished);
+        assert!(matches!(
+            pair.client.conn.send_stream(id).write(b"more"),
+            Err(WriteError::ClosedStream)
+        ));
+        // The way back is another half.
+        assert_eq!(pair.transfer(SERVER, id, b"answer"), b"answer");
+    }
+}
+
+/// [C-14] A reset in state Recv MUST discard what has not been read and tell the reader the code.
+/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
+#[test]
+fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        pair.client.write(id, b"never read");
+        pair.drive();
+        pair.client.conn.send_stream(id).reset(code(77)).unwrap();
+        pair.drive();
+        assert_eq!(pair.server.read(id), (vec![], End::Reset(77)));
+        assert_eq!(pair.client.conn.close_reason().map(|_| ()), None);
+        // js-ws answers a reset; the answer must not hurt the half that goes the other way.
+        assert_eq!(pair.transfer(SERVER, id, b"still here"), b"still here");
+    }
+}
+
+#[test]
+fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
+    for wire in WIRES {
+        for what in ["data", "the end", "a reset", "a reset, and nothing else was asked for"] {
+            let mut pair = pair(wire);
+            let id = pair.open_bi(CLIENT);
+            // Nobody has asked yet, and of what nobody waits for there is no news.
+            pair.client.write(id, b"first");
+            pair.drive();
+            assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
+            assert_eq!(pair.server.read(id), (b"first".to_vec(), End::Open));
+            if what.ends_with("asked for") {
+                assert_eq!(pair.server.conn.recv_stream(id).received_reset().unwrap(), None);
+            }
+            match what {
+                "data" => {
+                    pair.client.write(id, b"second");
+                    pair.drive();
+                    pair.client.write(id, b"third");
+                }
+                "the end" => pair.client.finish(id),
+                _ => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
+            }
+            pair.drive();
+            let events = pair.server.take_events().into_iter();
+            let told = events.filter(|event| *event == Event::Readable { id }).count();
+            assert_eq!(told, 1, "{wire:?}: {what}");
+        }
+    }
+}
+
+/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a reset with the same
+/// code.
+#[test]
+fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        pair.client.write(id, &pattern(1, 0, 100_000));
+        pair.server.conn.recv_stream(id).stop(code(9)).unwrap();
+        pair.drive();
+        assert!(matches!(
+            pair.client.conn.send_stream(id).write(b"more"),
+            Err(WriteError::Stopped(stopped)) if stopped == code(9)
+        ));
+        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(9)));
+        assert!(matches!(pair.server.conn.recv_stream(id).read(1), Err(ReadError::ClosedStream)));
+        let resets = pair.client.take_sent();
+        let answered = resets.iter().any(|item| match item {
+            Item::Message(message) => scripted_peer::decode(wire, message.clone()).iter().any(
+                |frame| matches!(frame, Frame::ResetStream { code: answer, .. } if *answer == code(9)),
+            ),
+            _ => false,
+        });
+        assert!(answered, "RESET_STREAM with the code of the STOP_SENDING (RFC 9000 §3.5)");
+        pair.client.release(id);
+        pair.server.release(id);
+        pair.drive();
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
+    }
+}
+
+/// What an application can do to end a stream's halves, one call each.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Act {
+    Finish,
+    Reset,
+    Stop,
+    Drop,
+}
+
+const ACTS: [Act; 4] = [Act::Finish, Act::Reset, Act::Stop, Act::Drop];
+
+fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
+    match act {
+        Act::Finish => drop(end.conn.send_stream(id).finish()),
+        Act::Reset => drop(end.conn.send_stream(id).reset(code(1))),
+        Act::Stop => drop(end.conn.recv_stream(id).stop(code(2))),
+        Act::Drop => end.release(id),
+    }
+}
+
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
+/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
+#[test]
+fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
+    // Each of the two does two things, before or after the other has heard of the first.
+    for (wire, data) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
+        for script in 0..4usize.pow(4) * 4 {
+            let acts: Vec<_> = (0..4).map(|nth| ACTS[script / 4usize.pow(nth) % 4]).collect();
+            let (drive_between, seen) = (script / 256 % 2 == 0, script / 512 == 0);
+            let mut pair = pair(wire);
+            let what = format!("{wire:?} {acts:?} data {data} driven {drive_between} seen {seen}");
+            let id = pair.client.open(Dir::Bi);
+            if data {
+                pair.client.write(id, &pattern(0, 0, 2_000));
+            }
+            if seen {
+                pair.client.conn.send_stream(id).announce();
+                pair.drive();
+                assert_eq!(pair.server.accept(Dir::Bi), id);
+                if data {
+                    pair.server.write(id, &pattern(1, 0, 2_000));
+                }
+            }
+            act(&mut pair.client, id, acts[0]);
+            if drive_between {
+                pair.drive();
+            }
+            if seen {
+                act(&mut pair.server, id, acts[1]);
+            }
+            act(&mut pair.client, id, acts[2]);
+            pair.drive();
+            if !seen {
+                assert_eq!(pair.server.conn.accept(Dir::Bi), Some(id), "{what}");
+                act(&mut pair.server, id, acts[1]);
+            }
+            act(&mut pair.server, id, acts[3]);
+            pair.drive();
+            pair.client.release(id);
+            pair.server.release(id);
+            pair.drive();
+            for end in [&pair.client, &pair.server] {
+                assert!(end.conn.close_reason().is_none(), "{what}: {:?}", end.conn.close_reason());
+                assert_eq!(end.live_streams(), 0, "{what}: {:?}", end.conn.side());
+                assert_eq!(end.conn.stats(std::time::Duration::ZERO).send_buffered, 0, "{what}");
+            }
+        }
+    }
+}
+
+/// [C-10] A sending half that the application drops unfinished MUST be reset, never finished.
+#[test]
+fn dropping_a_sender_resets_and_never_finishes() {
+    for wire in WIRES {
+        for len in [0, 1, 5_000] {
+            let mut pair = pair(wire);
+            let id = pair.open_bi(CLIENT);
+            pair.client.write(id, &pattern(0, 0, len));
+            pair.client.conn.send_stream(id).release();
+            pair.drive();
+            assert_eq!(pair.server.read(id).1, End::Reset(0), "{wire:?} after {len} bytes");
+        }
+    }
+}
+
+/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
+#[test]
+fn dropping_a_finished_sender_changes_nothing() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        pair.client.write(id, b"all of it");
+        pair.client.finish(id);
+        pair.client.conn.send_stream(id).release();
+        pair.drive();
+        assert_eq!(pair.server.read(id), (b"all of it".to_vec(), End::Fin));
+    }
+}
+
+/// [C-11] A receiving half that the application drops before its end is known MUST be stopped.
+#[test]
+fn dropping_a_receiver_stops() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        pair.server.conn.recv_stream(id).release();
+        pair.drive();
+        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(0)));
+    }
+}
+
+/// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST still be told to
+/// the peer by a reset, so that the peer's count of it ends.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
+#[test]
+fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.client.open(Dir::Bi);
+        pair.client.release(id);
+        pair.drive();
+        assert!(pair.server.conn.close_reason().is_none(), "{:?}", pair.server.conn.close_reason());
+        assert_eq!(pair.server.accept(Dir::Bi), id);
+        assert_eq!(pair.server.read(id), (vec![], End::Reset(0)));
+    }
+}
+
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
+#[test]
+fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, Config::default().stream_window(100));
+        let id = pair.open_bi(CLIENT);
+        pair.client.write(id, &pattern(0, 0, 1_000));
+        pair.client.finish(id);
+        pair.client.release(id);
+        pair.drive();
+        assert_eq!(pair.client.live_streams(), 1, "900 bytes wait for credit");
+        pair.server.release(id);
+        pair.drive();
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0), "{wire:?}");
+    }
+}
+
+/// [C-5] Opening a peer's stream MUST open every lower stream of that type that is not open yet, and they are
+/// accepted in the order of their ids; js-ws is exempt (J-10).
+/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+#[test]
+fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    for (dir, make) in [(Dir::Bi, bidi as fn(_, _) -> _), (Dir::Uni, uni)] {
+        peer.send(&[stream(make(CLIENT, 3), 0, b"x", false)]);
+        let accepted: Vec<_> = std::iter::from_fn(|| peer.conn.accept(dir)).collect();
+        assert_eq!(accepted, (0..4).map(|index| make(CLIENT, index)).collect::<Vec<_>>());
+    }
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 8);
+}
+
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
+/// streams, never by a set that grows.
+/// [J-10] Ids that the peer skips MUST NOT be opened; they count as ended.
+/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
+#[test]
+fn ids_that_a_js_ws_peer_skips_are_never_opened() {
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
+    peer.send(&[ack(bidi(CLIENT, 3), 1_000), ack(bidi(CLIENT, 1), 1_000)]);
+    peer.assert_open("a message for a skipped id is late");
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(CLIENT, 3)));
+    assert_eq!(peer.conn.accept(Dir::Bi), None);
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 1);
+}
+
+/// [C-2] An id MUST NOT be used twice in one connection.
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
+/// streams, never by a set that grows.
+/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
+/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
+#[test]
+fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() {
+    let id = bidi(CLIENT, 0);
+    let late = [
+        (Wire::QMux, stream(id, 0, b"data", true)),
+        (Wire::QMux, stream(id, 4, b"far", false)),
+        (Wire::QMux, reset(id, 1, 5)),
+        (Wire::QMux, stop(id, 1)),
+        (Wire::QMux, max_stream_data(id, 1 << 20)),
+        (Wire::QMux, Frame::StreamDataBlocked { id, limit: 1 }),
+        (Wire::JsWs, ack(id, 1_024)),
+        (Wire::JsWs, data(id, b"data")),
+        (Wire::JsWs, close_read(id)),
+        (Wire::JsWs, Frame::FinReceived { id }),
+        (Wire::JsWs, error_read(id, 1)),
+        (Wire::JsWs, stop(id, 1)),
+    ];
+    for (wire, frame) in late {
+        let mut peer = ScriptedPeer::new(wire, SERVER, &Config::default());
+        match wire {
+            Wire::QMux => peer.send(&[stream(id, 0, b"", true)]),
+            _ => peer.send(&[ack(id, 1_024), close_read(id)]),
+        }
+        assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Some(None));
+        peer.conn.send_stream(id).finish().unwrap();
+        peer.said();
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
+        peer.events();
+        peer.send(std::slice::from_ref(&frame));
+        peer.assert_open(&format!("{frame:?}"));
+        assert_eq!(peer.said(), [], "{frame:?}");
+        assert_eq!(peer.events(), [], "{frame:?}");
+        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0, "{frame:?}");
+        assert_eq!(peer.conn.accept(Dir::Bi), None, "{frame:?}");
+    }
+}
+
+/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting application, and
+/// holds its place in the stream limit until then.
+#[test]
+fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        let id = pair.open_bi(CLIENT);
+        let second = pair.client.open(Dir::Bi);
+        pair.client.conn.send_stream(second).reset(code(3)).unwrap();
+        pair.client.conn.recv_stream(second).stop(code(4)).unwrap();
+        pair.drive();
+        assert_eq!(pair.server.live_streams(), 2, "it holds its place until it is taken");
+        assert_eq!(pair.server.accept(Dir::Bi), second);
+        assert_eq!(pair.server.read(second).1, End::Reset(3));
+        pair.release_both(id);
+        pair.release_both(second);
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
+    }
+}
+
+/// [C-1] Ids of one type MUST be given out in order, without a gap.
+/// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
+/// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
+#[test]
+fn ten_thousand_streams_in_turn_leave_nothing_behind() {
+    for wire in WIRES {
+        let mut pair = pair(wire);
+        pair.client.record = false;
+        pair.server.record = false;
+        let size = |end: &Endpoint| format!("{:?}", end.conn).len();
+        let (client, server) = (size(&pair.client), size(&pair.server));
+        for nth in 0..10_000 {
+            let id = pair.client.open(Dir::Bi);
+            assert_eq!(id, bidi(CLIENT, nth), "in order, without a gap");
+            pair.client.write(id, b"question");
+            pair.client.finish(id);
+            pair.drive();
+            assert_eq!(pair.server.accept(Dir::Bi), id);
+            assert_eq!(pair.server.read(id), (b"question".to_vec(), End::Fin));
+            pair.server.write(id, b"answer");
+            pair.server.finish(id);
+            pair.drive();
+            assert_eq!(pair.client.read(id), (b"answer".to_vec(), End::Fin), "{nth}");
+            pair.client.take_events();
+            pair.server.take_events();
+        }
+        pair.drive();
+        assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
+        // Whatever table or queue kept an entry for each stream would show in the engine's whole state.
+        assert!(size(&pair.client) < client + 500, "{:?}", pair.client.conn);
+        assert!(size(&pair.server) < server + 500, "{:?}", pair.server.conn);
+    }
+}

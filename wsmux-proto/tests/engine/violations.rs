@@ -1,0 +1,455 @@
+//! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's code.
+
+use crate::support::*;
+use bytes::Bytes;
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, Side, StreamId, TransportErrorCode, Wire};
+
+const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
+const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
+const STATE: TransportErrorCode = TransportErrorCode::STREAM_STATE_ERROR;
+const LIMIT: TransportErrorCode = TransportErrorCode::STREAM_LIMIT_ERROR;
+const FINAL_SIZE: TransportErrorCode = TransportErrorCode::FINAL_SIZE_ERROR;
+const FLOW_CONTROL: TransportErrorCode = TransportErrorCode::FLOW_CONTROL_ERROR;
+
+const MAX: u64 = (1 << 62) - 1;
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.stream_window(1_000).max_concurrent_bidi_streams(4).max_concurrent_uni_streams(4);
+    config
+}
+
+/// A server that has opened its bidirectional stream 0 and its unidirectional stream 0.
+fn server() -> ScriptedPeer {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config());
+    for dir in [Dir::Bi, Dir::Uni] {
+        let id = peer.conn.open(dir).unwrap().unwrap();
+        peer.conn.send_stream(id).announce();
+    }
+    peer.said();
+    peer
+}
+
+fn bytes(frame: Frame) -> Vec<u8> {
+    encode(Wire::QMux, &frame, false)
+}
+
+const fn id(initiator: Side, dir: Dir, index: u64) -> u64 {
+    StreamId::new(initiator, dir, index).into_inner()
+}
+
+/// Each message, sent to `server()`, is this violation; a frame before it in the same message is not.
+fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
+    for (what, message) in messages {
+        let mut peer = server();
+        peer.send_bytes(message.clone());
+        peer.assert_violation(what, code, 1002);
+        let mut peer = server();
+        let before = bytes(stream(uni(CLIENT, 0), 0, b"before", false));
+        peer.send_bytes([&before[..], message].concat());
+        let what = format!("{what}, behind a good frame");
+        peer.assert_violation(&what, code, 1002);
+        let read = peer.conn.recv_stream(uni(CLIENT, 0)).read(10).unwrap();
+        assert_eq!(read.unwrap().unwrap(), "before", "{what}: it has taken effect (Q-12)");
+    }
+}
+
+/// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR, whatever its
+/// type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING
+/// and MAX_STREAM_DATA where only the peer sends.
+#[test]
+fn a_frame_in_a_direction_that_the_stream_lacks() {
+    let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
+    let above = id(CLIENT, Dir::Uni, 1_000);
+    assert_each_is(
+        STATE,
+        &[
+            ("STREAM", varints(&[0x0a, own, 0])),
+            ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
+            ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
+            ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
+            ("STOP_SENDING", varints(&[0x05, other, 0])),
+            ("MAX_STREAM_DATA", varints(&[0x11, other, 5])),
+            ("STOP_SENDING, and above the limit", varints(&[0x05, above, 0])),
+            ("MAX_STREAM_DATA, and above the limit", varints(&[0x11, above, 5])),
+        ],
+    );
+}
+
+/// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with STREAM_STATE_ERROR.
+#[test]
+fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
+    for dir in [Dir::Bi, Dir::Uni] {
+        let own = id(SERVER, dir, 1);
+        assert_each_is(
+            STATE,
+            &[
+                ("STREAM", varints(&[0x0a, own, 0])),
+                ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
+                ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
+                ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
+                ("STOP_SENDING", varints(&[0x05, own, 0])),
+                ("MAX_STREAM_DATA", varints(&[0x11, own, 5])),
+            ],
+        );
+    }
+}
+
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+/// A frame of any type on a peer's stream above the limit that we have sent MUST close with
+/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
+#[test]
+fn a_frame_on_a_stream_above_our_limit() {
+    for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
+        let above = id(CLIENT, dir, index);
+        assert_each_is(
+            LIMIT,
+            &[
+                ("STREAM", varints(&[0x0a, above, 0])),
+                ("RESET_STREAM", varints(&[0x04, above, 0, 0])),
+                ("RESET_STREAM_AT", varints(&[0x24, above, 0, 0, 0])),
+                ("STREAM_DATA_BLOCKED", varints(&[0x15, above, 0])),
+                // Of several faults the limit counts before the credit.
+                ("RESET_STREAM past the credit", varints(&[0x04, above, 0, MAX])),
+            ],
+        );
+    }
+}
+
+/// A STREAM frame with data that starts at another offset than the one after the last byte received MUST
+/// close with PROTOCOL_VIOLATION.
+/// An empty STREAM frame MUST obey the same rule on its offset.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+#[test]
+fn stream_data_with_a_gap_or_an_overlap() {
+    let id = bidi(CLIENT, 0);
+    let first = stream(id, 0, &[0; 100], false);
+    for (what, then) in [
+        ("gap", stream(id, 101, b"x", false)),
+        ("overlap", stream(id, 99, b"x", false)),
+        ("again", stream(id, 0, &[0; 100], false)),
+        ("empty, ahead", stream(id, 101, b"", false)),
+        ("empty, behind", stream(id, 99, b"", false)),
+        ("gap and end", stream(id, 200, b"", true)),
+    ] {
+        assert_each_is(PROTOCOL, &[(what, [bytes(first.clone()), bytes(then)].concat())]);
+    }
+    assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
+}
+
+/// A STREAM frame or reset that changes a final size already known, data past it, or a final size below the
+/// bytes received, MUST close with FINAL_SIZE_ERROR, as long as the stream is live, except for C-55.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+#[test]
+fn a_final_size_that_does_not_hold() {
+    let id = bidi(CLIENT, 0);
+    for (what, frames) in [
+        ("data behind FIN", [stream(id, 0, b"hello", true), stream(id, 5, b"x", false)]),
+        ("a later FIN", [stream(id, 0, b"hello", true), stream(id, 5, b"x", true)]),
+        ("FIN below what came", [stream(id, 0, b"hello", false), stream(id, 4, b"", true)]),
+        ("an earlier FIN", [stream(id, 0, b"hello", true), stream(id, 4, b"", true)]),
+        ("reset below what came", [stream(id, 0, b"hello", false), reset(id, 0, 4)]),
+        ("reset above FIN", [stream(id, 0, b"hello", true), reset(id, 0, 6)]),
+        ("reset below FIN", [stream(id, 0, b"hello", true), reset(id, 0, 4)]),
+        ("another reset", [reset(id, 0, 7), reset(id, 0, 8)]),
+        ("a smaller reset", [reset(id, 0, 7), reset(id, 0, 6)]),
+        ("data behind a reset", [reset(id, 0, 0), stream(id, 0, b"x", false)]),
+        // Past the credit as well: the final size counts first.
+        ("far behind FIN", [stream(id, 0, b"hello", true), stream(id, 5_000, b"x", false)]),
+    ] {
+        let message = frames.map(bytes).concat();
+        assert_each_is(FINAL_SIZE, &[(what, message)]);
+    }
+}
+
+/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted against stream credit,
+/// connection credit and final size.
+/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
+#[test]
+fn the_final_size_of_a_stopped_stream_still_counts() {
+    let id = bidi(CLIENT, 0);
+    for (what, frame, code) in [
+        ("below what came", reset(id, 0, 4), FINAL_SIZE),
+        ("past the credit", reset(id, 0, 1_001), FLOW_CONTROL),
+        ("gap", stream(id, 6, b"x", false), PROTOCOL),
+    ] {
+        let mut peer = server();
+        peer.send(&[stream(id, 0, b"hello", false)]);
+        peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+        peer.said();
+        peer.send(&[frame]);
+        peer.assert_violation(what, code, 1002);
+    }
+}
+
+/// [C-55] Once the peer has reset a half that we stopped, what else it says of that half MUST be ignored, as it is
+/// for a freed stream (C-8), even while the other half lives.
+#[test]
+fn what_follows_a_reset_in_answer_to_a_stop_is_ignored_while_the_other_half_goes_on() {
+    let id = bidi(CLIENT, 0);
+    let mut peer = server();
+    peer.send(&[stream(id, 0, b"hello", false)]);
+    let before = peer.conn.stats(std::time::Duration::ZERO).live_streams;
+    peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+    peer.said();
+    // As `@moq/qmux` does: the rest of its write comes behind the reset, with its end.
+    peer.send(&[reset(id, 7, 5), stream(id, 5, b" world", false), stream(id, 11, b"", true)]);
+    peer.send(&[reset(id, 7, 11), stream(id, 5_000, b"far past the credit", false)]);
+    peer.assert_open("the half is over at both ends");
+    assert_eq!(peer.frames(), []);
+    peer.conn.send_stream(id).write(b"still here").unwrap();
+    peer.conn.send_stream(id).finish().unwrap();
+    assert_eq!(peer.frames(), [stream(id, 0, b"still here", true)]);
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, before - 1);
+}
+
+fn code_of(value: u64) -> wsmux_proto::VarInt {
+    code(value)
+}
+
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is dropped in
+/// silence.
+/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
+/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
+///
+/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close with
+/// FLOW_CONTROL_ERROR.
+#[test]
+fn data_or_a_final_size_past_the_credit() {
+    let id = bidi(CLIENT, 0);
+    let own = bidi(SERVER, 0);
+    assert_each_is(
+        FLOW_CONTROL,
+        &[
+            ("STREAM", bytes(stream(id, 0, &[0; 1_001], false))),
+            ("STREAM with FIN", bytes(stream(id, 0, &[0; 1_001], true))),
+            ("STREAM on ours", bytes(stream(own, 0, &[0; 1_001], false))),
+            // Behind a gap too: the credit counts before the order.
+            ("STREAM far ahead", bytes(stream(id, 1_000, b"x", false))),
+            ("RESET_STREAM", bytes(reset(id, 0, 1_001))),
+            ("RESET_STREAM_AT", bytes(reset_at(id, 0, 1_001, 0))),
+            ("RESET_STREAM, as far as it goes", bytes(reset(id, 0, MAX))),
+        ],
+    );
+}
+
+/// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two is a
+/// RESET_STREAM_AT.
+#[test]
+fn another_code_or_more_bytes_in_a_later_reset() {
+    let id = bidi(CLIENT, 0);
+    let data = stream(id, 0, b"hello", false);
+    for (what, first, second) in [
+        ("at, at", reset_at(id, 1, 5, 3), reset_at(id, 2, 5, 3)),
+        ("at, plain", reset_at(id, 1, 5, 3), reset(id, 2, 5)),
+        ("plain, at", reset(id, 1, 5), reset_at(id, 2, 5, 3)),
+    ] {
+        let message = [data.clone(), first, second].map(bytes).concat();
+        assert_each_is(STATE, &[(what, message)]);
+    }
+    let mut peer = server();
+    peer.send(&[data, reset(id, 1, 5), reset(id, 2, 5)]);
+    peer.assert_open("two plain resets: RFC 9000 §3.2 leaves it open, the first holds");
+}
+
+/// On a message that ends within a frame we MUST close with FRAME_ENCODING_ERROR.
+/// On a frame type that this page does not list we MUST close with FRAME_ENCODING_ERROR.
+/// On a prohibited frame type (0x01-0x03, 0x06, 0x07, 0x18-0x1b, 0x1e) we MUST close with
+/// FRAME_ENCODING_ERROR.
+/// A STREAM frame whose offset plus length passes 2^62-1 MUST close with FRAME_ENCODING_ERROR.
+/// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
+/// A reliable size above the final size MUST close with FRAME_ENCODING_ERROR.
+#[test]
+fn malformed_unknown_and_forbidden_frames() {
+    for kind in [
+        0x01,
+        0x02,
+        0x03,
+        0x06,
+        0x07,
+        0x18,
+        0x19,
+        0x1a,
+        0x1b,
+        0x1e,
+        0x1f,
+        0x20,
+        0x23,
+        0x25,
+        0x2f,
+        0x32,
+        0x3f,
+        0x40,
+        0x4000,
+        0x3f51_5330_0d0a_0d0b,
+        QX_PING - 1,
+        QX_PING + 2,
+        MAX,
+    ] {
+        let mut message = varints(&[kind]);
+        message.extend_from_slice(&[0; 16]);
+        let what = format!("type {kind:#x}");
+        assert_each_is(ENCODING, &[(&what, message.clone())]);
+        let mut peer = server();
+        peer.send_bytes(message);
+        assert_eq!(peer.assert_violation(&what, ENCODING, 1002), kind, "the frame at fault (Q-61)");
+    }
+    let id = id(CLIENT, Dir::Bi, 0);
+    assert_each_is(
+        ENCODING,
+        &[
+            ("data past 2^62-1", [varints(&[0x0e, id, MAX, 1]), vec![0]].concat()),
+            ("MAX_STREAMS past 2^60", varints(&[0x12, (1 << 60) + 1])),
+            ("MAX_STREAMS uni past 2^60", varints(&[0x13, MAX])),
+            ("STREAMS_BLOCKED past 2^60", varints(&[0x16, (1 << 60) + 1])),
+            ("STREAMS_BLOCKED uni past 2^60", varints(&[0x17, MAX])),
+            ("reliable past final size", varints(&[0x24, id, 0, 5, 6])),
+            ("STREAM shorter than it says", varints(&[0x0a, id, 3, 0, 0])),
+            ("DATAGRAM shorter than it says", varints(&[0x31, 3, 0, 0])),
+            ("a close shorter than it says", varints(&[0x1d, 0, 3, 0, 0])),
+            ("a length past all memory", varints(&[0x0a, id, MAX])),
+        ],
+    );
+}
+
+/// Every frame MUST lie within one message.
+/// On a message that ends within a frame we MUST close with FRAME_ENCODING_ERROR.
+#[test]
+fn a_message_that_ends_in_the_middle_of_a_frame() {
+    let bi = bidi(CLIENT, 0);
+    for frame in [
+        stream(bi, 5, b"hello", false),
+        reset(bi, 1 << 20, 1 << 20),
+        reset_at(bi, 1, 1, 1),
+        stop(bi, 1 << 40),
+        Frame::MaxData(1 << 40),
+        max_stream_data(bi, 1 << 40),
+        Frame::MaxStreams { dir: Dir::Bi, count: 1 << 40 },
+        Frame::MaxStreams { dir: Dir::Uni, count: 1 << 40 },
+        Frame::DataBlocked(1 << 40),
+        Frame::StreamDataBlocked { id: bi, limit: 9 },
+        Frame::StreamsBlocked { dir: Dir::Uni, limit: 1 << 40 },
+        Frame::Datagram(Bytes::from_static(b"datagram")),
+        Frame::Ping(code(0)),
+        application_close(1, "reason"),
+        transport_close(PROTOCOL, "reason"),
+    ] {
+        let whole = bytes(frame);
+        for cut in 1..whole.len() {
+            let mut peer = server();
+            peer.send_bytes(whole[..cut].to_vec());
+            peer.assert_violation(&format!("{:x?}", &whole[..cut]), ENCODING, 1002);
+        }
+    }
+}
+
+/// On a frame type in a longer encoding than it needs we MUST close with PROTOCOL_VIOLATION.
+/// Varints other than the frame type MUST be accepted in every length.
+#[test]
+fn a_frame_type_that_is_longer_than_it_needs_to_be() {
+    assert_each_is(
+        PROTOCOL,
+        &[
+            ("PADDING in 2", vec![0x40, 0x00]),
+            ("MAX_DATA in 2", vec![0x40, 0x10, 0]),
+            ("MAX_DATA in 4", vec![0x80, 0, 0, 0x10, 0]),
+            ("MAX_DATA in 8", vec![0xc0, 0, 0, 0, 0, 0, 0, 0x10, 0]),
+            ("unknown in 2", vec![0x40, 0x3e]),
+        ],
+    );
+    let mut peer = server();
+    peer.send_bytes(vec![0x10, 0xc0, 0, 0, 0, 0, 0, 0, 5, 0x05, 0x40, 0x00, 0x80, 0, 0, 1]);
+    peer.assert_open("other integers may be of any length");
+}
+
+/// A DATAGRAM frame longer than we advertised, or any when we advertised none, MUST close with
+/// PROTOCOL_VIOLATION.
+/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION, except for Q-73.
+/// A response above the largest number that we sent, or any when we sent none, MUST close with
+/// PROTOCOL_VIOLATION.
+#[test]
+fn datagrams_and_pings_against_the_rules() {
+    let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
+    let limit = 1_000;
+    for (kind, over) in [(0x30, 1), (0x31, 3)] {
+        let mut config = config();
+        config.datagram_receive_buffer(limit);
+        for excess in [0, 1] {
+            let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
+            let payload = vec![0; limit - over + excess];
+            let frame = Frame::Datagram(payload.into());
+            peer.send_bytes(encode(Wire::QMux, &frame, kind == 0x30));
+            match excess {
+                0 => peer.assert_open("a frame as long as was allowed"),
+                _ => drop(peer.assert_violation("a byte more", PROTOCOL, 1002)),
+            }
+        }
+    }
+    let mut none = config();
+    none.datagram_receive_buffer(0);
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &none);
+    peer.send_bytes(datagram(0));
+    peer.assert_violation("none are wanted", PROTOCOL, 1002);
+    let ping = |number| varints(&[QX_PING, number]);
+    assert_each_is(
+        PROTOCOL,
+        &[
+            ("the same ping twice", [ping(3), ping(3)].concat()),
+            ("a ping that falls", [ping(3), ping(2)].concat()),
+            ("an answer to nothing", varints(&[QX_PING + 1, 1])),
+            ("an answer to nothing, far off", varints(&[QX_PING + 1, MAX])),
+        ],
+    );
+}
+
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in §1.
+#[test]
+fn messages_that_are_none() {
+    let mut peer = server();
+    peer.conn.handle_text(peer.now);
+    assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::TextMessage)));
+    peer.assert_violation("a text message", PROTOCOL, 1002);
+
+    let limit = server().conn.max_inbound_message() as usize;
+    let mut peer = server();
+    peer.send_bytes(vec![0; limit]);
+    peer.assert_open("as large as was allowed");
+    peer.send_bytes(vec![0; limit + 1]);
+    peer.assert_violation("a byte more", ENCODING, 1009);
+    let mut peer = server();
+    peer.conn.handle_oversized(peer.now);
+    peer.assert_violation("as the socket finds it", ENCODING, 1009);
+}
+
+/// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
+#[test]
+fn the_close_names_the_type_of_the_frame_at_fault() {
+    let bi = bidi(CLIENT, 0);
+    for (message, kind) in [
+        (bytes(stream(bi, 0, &[0; 1_001], true)), 0x0b),
+        (encode(Wire::QMux, &stream(bi, 5, b"", false), true), 0x0c),
+        (bytes(reset(bi, 0, 2_000)), 0x04),
+        (varints(&[0x24, bi.into_inner(), 0, 2_000, 0]), 0x24),
+        (bytes(stop(bidi(SERVER, 9), 0)), 0x05),
+        (varints(&[QX_PING + 1, 7]), QX_PING + 1),
+        (parameters_frame(&[]), QX_PARAMETERS),
+    ] {
+        let mut peer = server();
+        peer.send_bytes([vec![0; 3], message].concat());
+        let code = match peer.conn.close_reason() {
+            Some(ConnectionError::TransportError(error)) => error.code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(peer.assert_violation(&format!("{kind:#x}"), code, 1002), kind);
+    }
+}

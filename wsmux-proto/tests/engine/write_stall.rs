@@ -1,0 +1,166 @@
+//! A peer that reads nothing, and says something now and then so that it looks alive.
+
+use std::time::Duration;
+
+use crate::support::*;
+use wsmux_proto::{Config, Connection, ConnectionError, Dir, Frame, StreamId, Timeout, Wire};
+
+fn config(stall: Option<u64>) -> Config {
+    let mut config = Config::default();
+    config.window_growth_budget(0).write_stall_timeout(stall.map(secs));
+    config
+}
+
+/// A client with a stream that has something to send.
+fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
+    let mut peer = ScriptedPeer::new(wire, CLIENT, config);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    if wire == Wire::JsWs {
+        peer.send(&[ack(id, 1 << 30)]);
+    }
+    peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+    (peer, id)
+}
+
+/// A second goes by in which the socket takes nothing, and the peer says something that wants no answer.
+fn deaf_second(peer: &mut ScriptedPeer) {
+    let until = peer.now + secs(1);
+    peer.conn.handle_socket_full(peer.now);
+    while let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) {
+        peer.now = timeout.max(peer.now);
+        peer.conn.handle_timeout(peer.now);
+        if peer.conn.close_reason().is_some() {
+            return;
+        }
+    }
+    peer.now = until;
+    match peer.wire {
+        Wire::QMux => peer.send(&[Frame::Padding(1)]),
+        _ => peer.conn.handle_ping(peer.now),
+    }
+}
+
+/// How many seconds it takes until the connection ends, `None` for more than so many.
+fn deaf_until_end(peer: &mut ScriptedPeer, most: u64) -> Option<Duration> {
+    let start = peer.now;
+    for _ in 0..most {
+        deaf_second(peer);
+        if peer.conn.close_reason().is_some() {
+            return Some(peer.now - start);
+        }
+    }
+    None
+}
+
+fn stalled(conn: &Connection) -> bool {
+    match conn.close_reason() {
+        None => false,
+        Some(ConnectionError::TimedOut(Timeout::WriteStall)) => true,
+        Some(other) => panic!("{other}"),
+    }
+}
+
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was something to send, the
+/// connection MUST time out, whatever arrives meanwhile.
+/// [W-24] The code of our Close frame MUST be that of the table.
+#[test]
+fn a_peer_that_pads_and_reads_nothing_is_given_up() {
+    for wire in WIRES {
+        for (setting, seconds) in [(Some(5), 5), (Some(90), 90)] {
+            let (mut peer, _) = with_data(wire, &config(setting));
+            assert_eq!(deaf_until_end(&mut peer, 1_000), Some(secs(seconds)), "{wire:?}");
+            assert!(stalled(&peer.conn));
+            // Should the socket take something now, it is the WebSocket's Close.
+            assert!(matches!(peer.said()[..], [Said::Close { code: 1001, .. }]), "{wire:?}");
+        }
+        let (mut peer, _) = with_data(wire, &Config::default());
+        assert_eq!(deaf_until_end(&mut peer, 1_000), Some(secs(60)), "{wire:?}: the default");
+        let (mut peer, _) = with_data(wire, &config(None));
+        assert_eq!(deaf_until_end(&mut peer, 10_000), None, "{wire:?}: for ever");
+    }
+}
+
+#[test]
+fn a_link_that_carries_a_message_now_and_then_is_slow_and_not_dead() {
+    for wire in WIRES {
+        let (mut peer, id) = with_data(wire, &config(Some(60)));
+        for _ in 0..20 {
+            assert_eq!(deaf_until_end(&mut peer, 59), None, "{wire:?}");
+            peer.said_next().expect("there is always more");
+            peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+        }
+        assert_eq!(deaf_until_end(&mut peer, 100), Some(secs(60)), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
+    for wire in WIRES {
+        let mut config = config(Some(60));
+        // Else there are pings to send.
+        config.keep_alive_interval(None);
+        let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
+        assert_eq!(deaf_until_end(&mut peer, 600), None, "{wire:?}");
+        assert!(!peer.conn.wants_socket_full());
+        // From here on there is, and the driver is to say that it cannot send it.
+        let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+        peer.conn.send_stream(id).write(b"x").unwrap();
+        assert!(peer.conn.wants_socket_full());
+        peer.conn.handle_socket_full(peer.now);
+        assert!(!peer.conn.wants_socket_full());
+        assert_eq!(deaf_until_end(&mut peer, 600), Some(secs(60)), "{wire:?}");
+        assert!(stalled(&peer.conn));
+    }
+}
+
+/// The machine sleeps for an hour: perhaps the socket has room, and nobody has looked. That holds once: a node that is
+/// always late would else keep all its dead.
+#[test]
+fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
+    for wire in WIRES {
+        let (mut peer, id) = with_data(wire, &config(Some(60)));
+        let late = |peer: &mut ScriptedPeer| {
+            peer.conn.handle_socket_full(peer.now);
+            peer.now += secs(3_600);
+            // The peer is heard before, so it is not silence that ends it.
+            match peer.wire {
+                Wire::QMux => peer.send(&[Frame::Padding(1)]),
+                _ => peer.conn.handle_ping(peer.now),
+            }
+            peer.conn.handle_timeout(peer.now);
+            stalled(&peer.conn)
+        };
+        for _ in 0..3 {
+            assert!(!late(&mut peer), "{wire:?}: we slept");
+            // And indeed there was room.
+            peer.said_next().expect("there is more");
+            peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+        }
+        assert!(!late(&mut peer), "{wire:?}: we slept");
+        assert!(late(&mut peer), "{wire:?}: again, and nothing has left");
+    }
+}
+
+/// [C-79] A connection that is closing MUST let the socket go when the close wait is over, whether or not the socket
+/// has taken our Close.
+#[test]
+fn a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait() {
+    for wire in WIRES {
+        for by_stall in [false, true] {
+            let mut config = config(by_stall.then_some(60));
+            config.close_timeout(secs(3));
+            let (mut peer, _) = with_data(wire, &config);
+            match by_stall {
+                true => assert!(deaf_until_end(&mut peer, 100).is_some()),
+                false => peer.conn.close(peer.now, code(1), "enough".into()),
+            }
+            let closed = peer.now;
+            while !peer.conn.is_closed() {
+                peer.conn.handle_socket_full(peer.now);
+                peer.now = peer.conn.poll_timeout().expect("the close wait");
+                peer.conn.handle_timeout(peer.now);
+            }
+            assert_eq!(peer.now, closed + secs(3), "{wire:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the engine's tests stand on: two engines on a pipe, or one engine against bytes by hand.
+
+pub mod bulk;
+pub mod encode;
+pub mod pair;
+pub mod scripted_peer;
+pub mod world;
+
+pub use bulk::{Bulk, Path, Reader};
+pub use encode::*;
+pub use pair::{End, Endpoint, Item, Loss, Pair};
+pub use scripted_peer::{Said, ScriptedPeer};
+
+use std::time::Duration;
+
+use wsmux_proto::{Side, VarInt, Wire};
+
+/// Every test that is about streams runs on both.
+pub const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
+
+pub const CLIENT: Side = Side::Client;
+pub const SERVER: Side = Side::Server;
+
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub fn code(value: u64) -> VarInt {
+    VarInt::from_u64(value).expect("a code of 62 bits")
+}
+
+/// Bytes that no two places of a stream share by accident.
+pub fn pattern(seed: u64, from: u64, len: usize) -> Vec<u8> {
+    (from..from + len as u64)
+        .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seed * 0x51) >> 29) as u8)
+        .collect()
+}

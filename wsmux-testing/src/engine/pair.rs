@@ -1,0 +1,497 @@
+//! Two engines on a lossless ordered pipe, in virtual time.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use wsmux_proto::{
+    Config, Connection, Dir, Event, MessageBuf, ReadError, Side, SocketError, StreamId, Transmit,
+    Wire,
+};
+
+/// What a WebSocket carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    Message(Bytes),
+    Ping([u8; 8]),
+    Pong(Vec<u8>),
+    Close { code: u16, reason: String },
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            // RFC 6455 §5.5 answers control frames ahead of everything: they wait for no room.
+            Self::Ping(_) | Self::Pong(_) | Self::Close { .. } => 0,
+        }
+    }
+}
+
+/// How a receiving half ends, as its application sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Not yet.
+    Open,
+    Fin,
+    Reset(u64),
+    /// With its connection.
+    Lost,
+    /// Stopped here, or told before.
+    Closed,
+}
+
+/// Lost segments as whoever is above TCP sees them: nothing is missing, but what was lost comes a round trip late, or
+/// several, and all that is behind it waits.
+#[derive(Debug)]
+pub struct Loss {
+    /// Of 1,000 segments.
+    pub per_mille: u64,
+    pub rtt: Duration,
+    pub seed: u64,
+    /// How many were lost.
+    pub lost: u64,
+}
+
+impl Loss {
+    /// Of Ethernet, under TCP and its timestamps.
+    const SEGMENT: usize = 1448;
+
+    /// By how much what has so many bytes is late.
+    fn delay(&mut self, bytes: usize) -> Duration {
+        let mut worst = Duration::ZERO;
+        for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
+            let mut delay = Duration::ZERO;
+            // Each retransmission takes a round trip and may be lost itself; then it is a timer that finds out.
+            let mut again = self.rtt;
+            while self.next() % 1_000 < self.per_mille {
+                self.lost += 1;
+                delay += again;
+                again *= 2;
+            }
+            worst = worst.max(delay);
+        }
+        worst
+    }
+
+    /// Numbers that look random (splitmix64).
+    fn next(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.seed ^ self.seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
+/// One engine, and the pipe that leads away from it.
+pub struct Endpoint {
+    pub conn: Connection,
+    pub events: Vec<Event>,
+    /// All that left, in order.
+    pub sent: Vec<Item>,
+    /// The most bytes that may be on their way, or with a `rate` may wait for the link; a message that begins
+    /// below it goes whole.
+    pub capacity: Option<usize>,
+    /// What the link carries, in bytes a second; without it a message leaves in no time.
+    pub rate: Option<u64>,
+    /// When the link has carried all that it was given.
+    idle_at: Duration,
+    /// The socket takes nothing.
+    pub stalled: bool,
+    /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
+    pub black_hole: bool,
+    pub loss: Option<Loss>,
+    /// Keep `sent`: off where a test moves much.
+    pub record: bool,
+    in_flight: VecDeque<(Duration, Item)>,
+    bytes_in_flight: usize,
+    has_closed: bool,
+    out: MessageBuf,
+}
+
+impl Endpoint {
+    fn new(config: Config, side: Side, wire: Wire) -> Self {
+        Self {
+            conn: Connection::new(config, side, wire, Duration::ZERO),
+            events: Vec::new(),
+            sent: Vec::new(),
+            capacity: None,
+            rate: None,
+            idle_at: Duration::ZERO,
+            stalled: false,
+            black_hole: false,
+            loss: None,
+            record: true,
+            in_flight: VecDeque::new(),
+            bytes_in_flight: 0,
+            has_closed: false,
+            out: MessageBuf::new(),
+        }
+    }
+
+    /// How long the link needs for so many bytes.
+    fn serialisation(&self, bytes: usize) -> Duration {
+        let nanos = |rate| (bytes as u128 * 1_000_000_000 / u128::from(rate)) as u64;
+        self.rate.map(nanos).map(Duration::from_nanos).unwrap_or_default()
+    }
+
+    /// When a message is taken; `None` for not before something else has happened.
+    fn room_at(&self, now: Duration) -> Option<Duration> {
+        let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
+            return (!self.stalled).then_some(now);
+        };
+        match self.rate {
+            None => (self.bytes_in_flight < capacity).then_some(now),
+            Some(_) => Some(self.idle_at.saturating_sub(self.serialisation(capacity)).max(now)),
+        }
+    }
+
+    fn push(&mut self, now: Duration, latency: Duration, item: Item) {
+        self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
+        let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
+        // What was sent before is delivered before.
+        let arrival = self.idle_at + latency + late;
+        self.bytes_in_flight += item.size();
+        if self.record {
+            self.sent.push(item.clone());
+        }
+        self.in_flight.push_back((arrival, item));
+    }
+
+    /// Lets out one item, if the engine has one and the pipe takes it.
+    fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
+        if self.room_at(now) != Some(now) {
+            return false;
+        }
+        let wanted = self.conn.wants_transmit();
+        let transmit = self.conn.poll_transmit(now, &mut self.out);
+        assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
+        #[allow(
+            unreachable_patterns,
+            reason = "what is no item (a flush) matters to sockets alone"
+        )]
+        let item = match transmit {
+            None => return false,
+            Some(Transmit::Message) => Item::Message(self.out.to_bytes()),
+            Some(Transmit::Ping(payload)) => Item::Ping(payload),
+            Some(Transmit::Close { code, reason }) => {
+                assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
+                Item::Close { code, reason }
+            }
+            Some(_) => return true,
+        };
+        assert!(!self.has_closed, "{item:?} behind the Close");
+        self.has_closed = matches!(item, Item::Close { .. });
+        if let Item::Message(message) = &item {
+            assert!(!message.is_empty() && message.len() as u64 <= max, "{} bytes", message.len());
+        }
+        self.push(now, latency, item);
+        true
+    }
+
+    fn next_arrival(&self) -> Option<Duration> {
+        self.in_flight.front().map(|(arrival, _)| *arrival)
+    }
+
+    fn take_arrived(&mut self, now: Duration) -> Option<Item> {
+        self.in_flight.front().filter(|(arrival, _)| *arrival <= now)?;
+        let (_, item) = self.in_flight.pop_front()?;
+        self.bytes_in_flight -= item.size();
+        Some(item)
+    }
+
+    fn collect_events(&mut self) {
+        while let Some(event) = self.conn.poll() {
+            self.events.push(event);
+        }
+    }
+
+    /// The events since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.collect_events();
+        std::mem::take(&mut self.events)
+    }
+
+    /// The messages that left since the last call.
+    pub fn take_sent(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.sent)
+    }
+
+    // ---- the application ----
+
+    pub fn open(&mut self, dir: Dir) -> StreamId {
+        self.conn.open(dir).expect("the connection lives").expect("the limit permits")
+    }
+
+    pub fn accept(&mut self, dir: Dir) -> StreamId {
+        self.conn.accept(dir).expect("a stream has come")
+    }
+
+    /// Says how many bytes the send buffer took.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> usize {
+        self.conn.send_stream(id).write(data).expect("the stream is open")
+    }
+
+    pub fn finish(&mut self, id: StreamId) {
+        self.conn.send_stream(id).finish().expect("the stream is open");
+    }
+
+    /// At most `max` bytes of what has come.
+    pub fn read_up_to(&mut self, id: StreamId, max: usize) -> (Vec<u8>, End) {
+        let mut data = Vec::new();
+        while data.len() < max {
+            match self.conn.recv_stream(id).read(max - data.len()) {
+                Ok(Some(Some(bytes))) => {
+                    assert!(!bytes.is_empty(), "no bytes are no news");
+                    data.extend_from_slice(&bytes);
+                }
+                Ok(Some(None)) => return (data, End::Fin),
+                Ok(None) => return (data, End::Open),
+                Err(ReadError::Reset(code)) => return (data, End::Reset(code.into_inner())),
+                Err(ReadError::ConnectionLost(_)) => return (data, End::Lost),
+                Err(_) => return (data, End::Closed),
+            }
+        }
+        (data, End::Open)
+    }
+
+    /// All that has come.
+    pub fn read(&mut self, id: StreamId) -> (Vec<u8>, End) {
+        self.read_up_to(id, usize::MAX)
+    }
+
+    /// What an application does that drops both its handles.
+    pub fn release(&mut self, id: StreamId) {
+        self.conn.send_stream(id).release();
+        self.conn.recv_stream(id).release();
+    }
+
+    pub fn live_streams(&self) -> u64 {
+        self.conn.stats(Duration::ZERO).live_streams
+    }
+}
+
+/// A client and a server.
+pub struct Pair {
+    pub client: Endpoint,
+    pub server: Endpoint,
+    pub now: Duration,
+    /// One way.
+    pub latency: Duration,
+    pub wire: Wire,
+}
+
+impl Pair {
+    /// Both ends with the same settings, and the handshake behind them.
+    pub fn new(wire: Wire, config: &Config) -> Self {
+        let mut pair = Self::unconnected(wire, config.clone(), config.clone());
+        pair.drive();
+        assert!(pair.client.conn.is_established() && pair.server.conn.is_established());
+        pair
+    }
+
+    pub fn unconnected(wire: Wire, client: Config, server: Config) -> Self {
+        Self {
+            client: Endpoint::new(client, Side::Client, wire),
+            server: Endpoint::new(server, Side::Server, wire),
+            now: Duration::ZERO,
+            latency: Duration::ZERO,
+            wire,
+        }
+    }
+
+    pub fn end(&mut self, side: Side) -> &mut Endpoint {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Lets both engines send all they can.
+    pub fn transmit(&mut self) -> bool {
+        let mut sent = false;
+        let limits =
+            [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
+        for (end, max) in [&mut self.client, &mut self.server].into_iter().zip(limits) {
+            while end.transmit(self.now, self.latency, max) {
+                sent = true;
+            }
+            end.collect_events();
+        }
+        sent
+    }
+
+    /// Hands over what has arrived by now.
+    pub fn deliver(&mut self) -> bool {
+        let (now, mut delivered) = (self.now, false);
+        for to in [Side::Server, Side::Client] {
+            while let Some(item) = self.end(!to).take_arrived(now) {
+                delivered = true;
+                if !self.end(!to).black_hole {
+                    self.hand_over(to, item);
+                }
+            }
+            self.end(to).collect_events();
+        }
+        delivered
+    }
+
+    fn hand_over(&mut self, to: Side, item: Item) {
+        let (now, latency) = (self.now, self.latency);
+        let end = self.end(to);
+        match item {
+            Item::Message(message) => end.conn.handle_message(now, message),
+            Item::Ping(payload) => {
+                end.conn.handle_ping(now);
+                end.push(now, latency, Item::Pong(payload.to_vec()));
+            }
+            Item::Pong(payload) => end.conn.handle_pong(now, &payload),
+            Item::Close { code, reason } => end.conn.handle_close(now, Some(code), &reason),
+        }
+    }
+
+    fn next_arrival(&self) -> Option<Duration> {
+        [&self.client, &self.server].into_iter().filter_map(Endpoint::next_arrival).min()
+    }
+
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let timeouts = [self.client.conn.poll_timeout(), self.server.conn.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Timers that are due, after what has arrived by the same time.
+    fn fire(&mut self) {
+        for end in [&mut self.client, &mut self.server] {
+            if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
+                end.conn.handle_timeout(self.now);
+                end.collect_events();
+            }
+        }
+    }
+
+    /// When something arrives, or a link takes a message that waits for it.
+    fn next_event(&self) -> Option<Duration> {
+        let ends = [&self.client, &self.server].into_iter();
+        // Where there is room now, all that could be sent has been.
+        let later = |end: &Endpoint| end.room_at(self.now).filter(|&room| room > self.now);
+        let room = |end: &Endpoint| later(end).filter(|_| end.conn.wants_transmit());
+        ends.filter_map(room).chain(self.next_arrival()).min()
+    }
+
+    /// Sends, and hands over what arrives next. Says whether anything moved.
+    pub fn step(&mut self) -> bool {
+        self.step_until(Duration::MAX)
+    }
+
+    /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to there, and
+    /// nothing has moved.
+    pub fn step_until(&mut self, until: Duration) -> bool {
+        let sent = self.transmit();
+        let Some(event) = self.next_event() else {
+            if until < Duration::MAX {
+                self.now = self.now.max(until);
+            }
+            return sent && until == Duration::MAX;
+        };
+        if event > until {
+            self.now = self.now.max(until);
+            return false;
+        }
+        if event > self.now {
+            match self.next_timeout() {
+                Some(timeout) if timeout < event => self.now = self.now.max(timeout),
+                _ => self.now = event,
+            }
+        }
+        self.deliver();
+        self.fire();
+        true
+    }
+
+    /// Until nothing moves any more; waits for no timer.
+    pub fn drive(&mut self) {
+        for _ in 0..1_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the two never come to rest");
+    }
+
+    /// To the next timer, which fires. Says whether there is one.
+    pub fn advance(&mut self) -> bool {
+        let Some(timeout) = self.next_timeout() else { return false };
+        self.now = self.now.max(timeout);
+        self.fire();
+        true
+    }
+
+    /// Lets time pass, as two ends see it that are awake all the while.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.drive();
+        for fired in 0.. {
+            if self.next_timeout().is_none_or(|timeout| timeout > until) {
+                break;
+            }
+            assert!(fired < 100_000, "a timer that is due again as soon as it was handled");
+            self.advance();
+            self.drive();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// The transport goes away under both; what is on its way still arrives.
+    pub fn cut(&mut self) {
+        while self.next_arrival().is_some() {
+            self.now = self.next_arrival().unwrap_or_default().max(self.now);
+            self.deliver();
+        }
+        for end in [&mut self.client, &mut self.server] {
+            end.conn.handle_socket_end(self.now, SocketError::Eof);
+            end.collect_events();
+        }
+    }
+
+    /// An RST each way: what is on its way is gone.
+    pub fn reset(&mut self) {
+        for end in [&mut self.client, &mut self.server] {
+            end.in_flight.clear();
+            let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+            end.conn.handle_socket_end(self.now, error.into());
+            end.collect_events();
+        }
+    }
+
+    // ---- stories in one line ----
+
+    /// A stream that both ends have, from `side`.
+    pub fn open_bi(&mut self, side: Side) -> StreamId {
+        let id = self.end(side).open(Dir::Bi);
+        self.end(side).conn.send_stream(id).announce();
+        self.drive();
+        assert_eq!(self.end(!side).accept(Dir::Bi), id);
+        id
+    }
+
+    /// Both applications let go of a stream, and the two ends learn of it.
+    pub fn release_both(&mut self, id: StreamId) {
+        self.client.release(id);
+        self.server.release(id);
+        self.drive();
+    }
+
+    /// Writes everything, while the other end reads everything; gives what was read.
+    pub fn transfer(&mut self, from: Side, id: StreamId, data: &[u8]) -> Vec<u8> {
+        let mut read = Vec::with_capacity(data.len());
+        let mut written = 0;
+        while read.len() < data.len() {
+            written += self.end(from).write(id, &data[written..]);
+            self.drive();
+            let (bytes, _) = self.end(!from).read(id);
+            assert!(!bytes.is_empty(), "stuck after {} of {}", read.len(), data.len());
+            read.extend_from_slice(&bytes);
+            self.drive();
+        }
+        read
+    }
+}

@@ -1,0 +1,180 @@
+//! One engine against frames that a test writes by hand.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wsmux_proto::{
+    Close, Config, Connection, ConnectionError, Event, Frame, MessageBuf, Side, Transmit,
+    TransportErrorCode, TransportParameters, Wire,
+};
+
+use super::encode::encode;
+
+/// What the engine said: a message's frames, or what is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Frames(Vec<Frame>),
+    Ping([u8; 8]),
+    Close { code: u16, reason: String },
+}
+
+/// The engine, and the hand that plays its peer.
+pub struct ScriptedPeer {
+    pub conn: Connection,
+    pub now: Duration,
+    pub wire: Wire,
+    out: MessageBuf,
+}
+
+impl ScriptedPeer {
+    /// An engine that has just been started, as the given side.
+    pub fn fresh(wire: Wire, side: Side, config: &Config) -> Self {
+        let conn = Connection::new(config.clone(), side, wire, Duration::ZERO);
+        Self { conn, now: Duration::ZERO, wire, out: MessageBuf::new() }
+    }
+
+    /// An engine whose handshake is over; the hand allows it much.
+    pub fn new(wire: Wire, side: Side, config: &Config) -> Self {
+        Self::with_parameters(wire, side, config, generous())
+    }
+
+    pub fn with_parameters(
+        wire: Wire,
+        side: Side,
+        config: &Config,
+        parameters: TransportParameters,
+    ) -> Self {
+        let mut peer = Self::fresh(wire, side, config);
+        if wire == Wire::QMux {
+            peer.send(&[Frame::TransportParameters(parameters)]);
+            assert!(matches!(peer.said()[..], [Said::Frames(_)]), "our parameters");
+        }
+        assert!(peer.conn.is_established());
+        peer
+    }
+
+    /// One message of these bytes.
+    pub fn send_bytes(&mut self, message: impl Into<Bytes>) {
+        self.conn.handle_message(self.now, message.into());
+    }
+
+    /// These frames: in one message where the wire permits it.
+    pub fn send(&mut self, frames: &[Frame]) {
+        let frames = frames.iter().map(|frame| encode(self.wire, frame, false));
+        if self.wire.capabilities().many_frames_per_message {
+            let message: Vec<_> = frames.flatten().collect();
+            self.conn.handle_message(self.now, message.into());
+        } else {
+            frames.for_each(|frame| self.conn.handle_message(self.now, frame.into()));
+        }
+    }
+
+    /// The next thing that the engine says.
+    pub fn said_next(&mut self) -> Option<Said> {
+        loop {
+            #[allow(
+                unreachable_patterns,
+                reason = "what is no item (a flush) matters to sockets alone"
+            )]
+            return Some(match self.conn.poll_transmit(self.now, &mut self.out)? {
+                Transmit::Message => Said::Frames(decode(self.wire, self.out.to_bytes())),
+                Transmit::Ping(payload) => Said::Ping(payload),
+                Transmit::Close { code, reason } => Said::Close { code, reason },
+                _ => continue,
+            });
+        }
+    }
+
+    /// The bytes of the next message.
+    pub fn said_bytes(&mut self) -> Option<Bytes> {
+        self.said_next().map(|said| match said {
+            Said::Frames(_) => self.out.to_bytes(),
+            other => panic!("{other:?} is no message"),
+        })
+    }
+
+    /// How long the message was that was said last.
+    pub fn last_len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// All that the engine has to say.
+    pub fn said(&mut self) -> Vec<Said> {
+        std::iter::from_fn(|| self.said_next()).collect()
+    }
+
+    /// The frames of all messages; anything else is a surprise.
+    pub fn frames(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for said in self.said() {
+            match said {
+                Said::Frames(more) => frames.extend(more),
+                other => panic!("{other:?} is no frame"),
+            }
+        }
+        frames
+    }
+
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.conn.poll()).collect()
+    }
+
+    /// The connection lives, and says nothing that it would not say to a peer without fault.
+    pub fn assert_open(&self, what: &str) {
+        assert!(self.conn.is_established(), "{what}: {:?}", self.conn.close_reason());
+    }
+
+    /// The engine closed with this error, and said so to the peer in the frame (where the wire has one) and in
+    /// the WebSocket's Close. Gives the type of the frame that it blamed.
+    pub fn assert_violation(
+        &mut self,
+        what: &str,
+        code: TransportErrorCode,
+        websocket: u16,
+    ) -> u64 {
+        let mut blamed = 0;
+        let reason = self.conn.close_reason().cloned();
+        let Some(reason) = reason else { panic!("{what}: the connection lives") };
+        if let ConnectionError::TransportError(error) = &reason {
+            assert_eq!(error.code, code, "{what}: {error}");
+        }
+        let mut said = self.said();
+        let Some(Said::Close { code: sent, reason }) = said.pop() else {
+            panic!("{what}: no Close")
+        };
+        assert_eq!(sent, websocket, "{what}: {reason}");
+        assert!(reason.starts_with(&code.to_string()), "{what}: {reason}");
+        if self.wire.capabilities().close_frame {
+            let Some(Said::Frames(frames)) = said.pop() else { panic!("{what}: no frame") };
+            match &frames[..] {
+                [Frame::ConnectionClose(Close::Transport { code: sent, frame, .. })] => {
+                    assert_eq!(*sent, code, "{what}");
+                    blamed = frame.into_inner();
+                }
+                frames => panic!("{what}: {frames:?}"),
+            }
+        }
+        assert_eq!(self.said(), [], "{what}: the Close is the last");
+        blamed
+    }
+}
+
+/// All frames of a message; what the engine sends must be readable.
+pub fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
+    std::iter::from_fn(|| wire.decode(&mut message).expect("the engine speaks its wire")).collect()
+}
+
+/// Limits that stop nothing.
+pub fn generous() -> TransportParameters {
+    TransportParameters {
+        initial_max_data: 1 << 40,
+        initial_max_stream_data_bidi_local: 1 << 30,
+        initial_max_stream_data_bidi_remote: 1 << 30,
+        initial_max_stream_data_uni: 1 << 30,
+        initial_max_streams_bidi: 1 << 20,
+        initial_max_streams_uni: 1 << 20,
+        max_datagram_frame_size: 65_536,
+        max_record_size: 65_536,
+        ..TransportParameters::default()
+    }
+}

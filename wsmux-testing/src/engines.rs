@@ -1,0 +1,73 @@
+//! Two engines, and a hand that carries messages between them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wsmux_proto::{Config, Connection, Dir, MessageBuf, Side, StreamId, Transmit, Wire};
+
+/// No timer matters here.
+pub const NOW: Duration = Duration::ZERO;
+
+pub struct Engines {
+    pub client: Connection,
+    pub server: Connection,
+    out: MessageBuf,
+}
+
+impl Engines {
+    /// A client and a server whose handshake is done.
+    pub fn new(wire: Wire, config: &Config) -> Self {
+        let new = |side| Connection::new(config.clone(), side, wire, NOW);
+        let mut engines =
+            Self { client: new(Side::Client), server: new(Side::Server), out: MessageBuf::new() };
+        engines.carry();
+        assert!(engines.client.is_established() && engines.server.is_established());
+        engines
+    }
+
+    /// Until neither has anything to say.
+    pub fn carry(&mut self) {
+        let Self { client, server, out } = self;
+        while carry(client, server, out) | carry(server, client, out) {}
+    }
+
+    /// A stream from the client to the server that both know.
+    pub fn open(&mut self) -> StreamId {
+        let id = self.client.open(Dir::Bi).expect("it lives").expect("the limit permits");
+        self.client.send_stream(id).announce();
+        self.carry();
+        assert_eq!(self.server.accept(Dir::Bi), Some(id));
+        id
+    }
+}
+
+/// All that `from` has to say. Each message is copied into one piece, as a socket does.
+fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bool {
+    let mut carried = false;
+    while let Some(transmit) = from.poll_transmit(NOW, out) {
+        match transmit {
+            Transmit::Message => to.handle_message(NOW, out.to_bytes()),
+            Transmit::Flush => {}
+            other => panic!("{other:?} is not of a connection that lives"),
+        }
+        carried = true;
+    }
+    for end in [from, to] {
+        while end.poll().is_some() {}
+    }
+    carried
+}
+
+/// Reads all that has come on a stream; says how much that was.
+pub fn read(connection: &mut Connection, id: StreamId) -> usize {
+    let mut len = 0;
+    while let Ok(Some(Some(bytes))) = connection.recv_stream(id).read(usize::MAX) {
+        len += bytes.len();
+    }
+    len
+}
+
+/// Bytes that are shared from the start: cloning and cutting them allocates nothing.
+pub fn shared(len: usize) -> Bytes {
+    Bytes::from_owner(vec![7; len])
+}

@@ -1,0 +1,41 @@
+//! Any bytes as a message: frames or an error, and what the documents' encoder makes of the frames says the same.
+
+use bytes::Bytes;
+use wsmux_proto::{Frame, Wire};
+
+use crate::engine::encode;
+
+/// Demands C-33, Q-5, Q-11, J-4.
+pub fn run(wire: Wire, data: &[u8]) {
+    let mut message = Bytes::copy_from_slice(data);
+    loop {
+        let before = message.len();
+        match wire.decode(&mut message) {
+            Ok(Some(frame)) => {
+                assert!(message.len() < before, "{frame:?} out of nothing");
+                again(wire, &frame, before - message.len());
+            }
+            Ok(None) => return assert!(message.is_empty(), "the end before the end"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// A frame that came out of `len` bytes.
+fn again(wire: Wire, frame: &Frame, len: usize) {
+    for last in [false, true] {
+        let shortest = encode(wire, frame, last);
+        assert!(!last || shortest.len() <= len, "{frame:?} out of {len} bytes");
+        let mut message = Bytes::from(shortest);
+        let decoded = wire.decode(&mut message);
+        assert_eq!(decoded.as_ref().ok().and_then(Option::as_ref), Some(frame));
+        assert!(message.is_empty(), "{frame:?} and then {message:?}");
+    }
+    // Where its length is told, or follows from its fields, nothing less is a frame.
+    let open = matches!(frame, Frame::Padding(_))
+        || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
+    let mut cut = Bytes::from(encode(wire, frame, false));
+    cut.truncate(cut.len() - 1);
+    let decoded = wire.decode(&mut cut);
+    assert!(open || decoded.is_err(), "{frame:?} cut short is {decoded:?}");
+}
