@@ -122,7 +122,7 @@ impl WebSocketClient {
     ///
     /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
     /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake
-    /// timeout](Config::handshake_timeout).
+    /// timeout](crate::Config::handshake_timeout).
     ///
     /// # Errors
     /// [`ConnectError`].

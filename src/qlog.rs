@@ -48,7 +48,7 @@ const MAX_REASON: usize = 1024;
 const MAX_FRAMES: usize = 1_000;
 
 /// Whether and where connections are logged, in QUIC's qlog: for
-/// [`Config::qlog`](crate::Config::qlog). Cheap to clone.
+/// [`Config::qlog`](crate::WebSocketConnectionBuilder::qlog). Cheap to clone.
 ///
 /// ```
 /// use wsmux::{Config, QlogConfig};

@@ -17,7 +17,7 @@ impl WebSocketConnection {
     /// subprotocol `qmux-02` or `qmux-02.<app>`, without any extension. Of what was read before, nothing may be
     /// missing.
     ///
-    /// The WebSocket should have been made with [`Config::websocket_config`]. By its own defaults tungstenite
+    /// The WebSocket should have been made with [`websocket_config`](Self::websocket_config). By its own defaults tungstenite
     /// takes messages of 64 MiB, and queues without a limit for a peer that does not read. A limit on messages
     /// below that of the configuration fails connections whose peer does nothing wrong; a
     /// `max_write_buffer_size` below 193 KiB may fail them when a message does not fit.

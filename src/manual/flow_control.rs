@@ -145,7 +145,7 @@
 //! empty, the socket's once nothing has come for a keep-alive interval or an idle timeout (never, without either); an
 //! idle connection keeps some KiB. The socket's line is for connections of a client or a server; with
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
-//! [`Config::websocket_config`](crate::Config::websocket_config) sets it.
+//! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets it.
 //!
 //! The factors are for what a byte keeps alive besides itself. What has come is shared with its message, and a message
 //! with the block that it was read into, only where it is at least half of it, and copied otherwise: unread bytes keep

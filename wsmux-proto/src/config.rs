@@ -168,8 +168,8 @@ impl Config {
 
     /// Streams of each kind that this end may have open, whatever the peer allows. At least 1; default 65,536.
     ///
-    /// At this limit [`open_bi`](crate::WebSocketConnection::open_bi) and
-    /// [`open_uni`](crate::WebSocketConnection::open_uni) wait as at the peer's, for the end of another. A stream
+    /// At this limit `open_bi` and
+    /// `open_uni` wait as at the peer's, for the end of another. A stream
     /// counts until both its halves have ended, the application has let go of them, and all that there is to
     /// say of it has been handed to the socket: so a peer that allows streams without end, and does not read,
     /// makes this end hold no more state than for these.
@@ -190,7 +190,7 @@ impl Config {
     /// A stream holds at most half of what the others have left, and bytes that its own credit does not cover
     /// count against others for half of the window at most. So streams whose readers stand still, however many,
     /// keep no other from going on. What may be held besides: 1 KiB of each stream, so that short messages
-    /// always leave; two chunks of [`write_chunk`](crate::SendStream::write_chunk), which are taken whole; and one
+    /// always leave; two chunks of `write_chunk`, which are taken whole; and one
     /// for each stream that has credit for a part of its chunk only.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
@@ -201,7 +201,7 @@ impl Config {
     /// holds besides.
     ///
     /// Set it to less for a gateway on the way that takes no message of more than 32 KiB, say, and closes with 1009. It
-    /// bounds [datagrams](crate::WebSocketConnection::max_datagram_size) as well.
+    /// bounds datagrams as well.
     pub fn max_message_sent(&mut self, bytes: usize) -> &mut Self {
         self.max_message_sent = bytes.clamp(MIN_MESSAGE_SENT, MAX_MESSAGE_SENT);
         self

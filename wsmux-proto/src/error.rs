@@ -52,7 +52,7 @@ pub enum ConnectionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverLost {
-    /// It panicked: within wsmux, the application's own [`Socket`](crate::socket::Socket), or a waker.
+    /// It panicked: within wsmux, the application's own `Socket`, or a waker.
     Panicked,
     /// It was dropped: its runtime has ended.
     Dropped,

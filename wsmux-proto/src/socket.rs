@@ -4,7 +4,7 @@
 /// of these.
 ///
 /// ```
-/// use wsmux::socket::SocketCapabilities;
+/// use wsmux_proto::SocketCapabilities;
 ///
 /// const OF_A_PAGE: SocketCapabilities =
 ///     SocketCapabilities::new().pings(false).all_close_codes(false);

@@ -18,7 +18,7 @@ const SPARE: usize = 64;
 
 /// Values by stream id: O(1) for those of the newest ids, O(log n) for what older ones are left.
 ///
-/// Its memory is bounded by what it holds: [`PLACES_FOR_EACH`] places for each value, and a constant, and that four times
+/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each value, and a constant, and that four times
 /// where there were more before.
 #[derive(Debug)]
 pub struct StreamMap<V> {
