@@ -48,13 +48,13 @@ const MAX_REASON: usize = 1024;
 const MAX_FRAMES: usize = 1_000;
 
 /// Whether and where connections are logged, in QUIC's qlog: for
-/// [`Config::qlog`](crate::WebSocketConnectionBuilder::qlog). Cheap to clone.
+/// [`WebSocketClientBuilder::qlog`](crate::WebSocketClientBuilder::qlog) and its kin. Cheap to clone.
 ///
 /// ```
-/// use wsmux::{Config, QlogConfig};
+/// use wsmux::{QlogConfig, WebSocketClient};
 ///
-/// let mut config = Config::default();
-/// config.qlog(QlogConfig::directory("qlogs").title("nightly load"));
+/// let qlog = QlogConfig::directory("qlogs").title("nightly load");
+/// let client = WebSocketClient::builder().qlog(qlog);
 /// ```
 ///
 /// **What is written.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, a sequence of JSON

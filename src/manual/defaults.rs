@@ -185,7 +185,7 @@
 //! another [name](crate::WebSocketClientBuilder::server_name) where one is set.
 //!
 //! **Compression** is neither offered nor accepted, and that is no setting. With the
-//! feature `qlog`, `Config::qlog` writes a log of each connection; by default there is none, for it costs time and
+//! feature `qlog`, the builders' `qlog` writes a log of each connection; by default there is none, for it costs time and
 //! disk, and shows who did what when. One has at most 64 MiB, by `QlogConfig::max_size`.
 //!
 //! # What is not a setting

@@ -57,7 +57,7 @@
 //!
 //! # `qlog`
 //!
-//! `Config::qlog` has each connection on the QMux wire write a log in QUIC's qlog (JSON-SEQ, version 0.3), which
+//! The builders' `qlog` has each connection on the QMux wire write a log in QUIC's qlog (JSON-SEQ, version 0.3), which
 //! qvis reads: a message is a packet, with its frames. The js-ws wire has no frames that qlog knows, and is not
 //! logged. Writing happens on the runtime's blocking threads; a writer that is too slow misses events, and the log
 //! says how many. The log of one connection has at most 64 MiB, or what `QlogConfig::max_size` says; past that it

@@ -65,7 +65,7 @@ pub struct MemoryBound {
     /// What was written and has not left: streams' send buffers, and datagrams.
     pub send: u64,
     /// The WebSocket: blocks to read into, a message that is not complete, and what is written together. Those of a
-    /// connection of a client or a server; `Config::websocket_config` has those of tungstenite.
+    /// connection of a client or a server; `WebSocketConnection::websocket_config` has those of tungstenite.
     pub socket: u64,
     /// The head of the handshake's request or response, which the connection keeps.
     pub head: u64,
