@@ -51,3 +51,8 @@ pub use self::{
     wire::{Capabilities, QMuxVersion, Wire},
 };
 pub(crate) use wire::MIN_MAX_RECORD_SIZE;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

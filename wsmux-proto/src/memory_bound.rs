@@ -102,7 +102,7 @@ impl Config {
     /// the reasons.
     ///
     /// ```
-    /// use wsmux::{Config, MemoryUse, Wire};
+    /// use wsmux_proto::{Config, MemoryUse, Wire};
     ///
     /// // A server that opens no streams, and writes chunks of up to 64 KiB.
     /// let application = MemoryUse { largest_chunk: 64 * 1024, ..MemoryUse::default() };
