@@ -194,6 +194,9 @@ impl WebSocketConnection {
 
     /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5).
     ///
+    /// An empty datagram is useless work to a peer that is wsmux: it closes the connection with `EXCESSIVE_LOAD` for
+    /// more than 1,000 of them at once, or 100 each second.
+    ///
     /// # Errors
     /// [`SendDatagramError`]; the js-ws wire has no datagrams.
     pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
@@ -254,10 +257,10 @@ impl WebSocketConnection {
         self.0.close(code, Bytes::copy_from_slice(reason));
     }
 
-    /// Ends the connection once its streams have ended: every byte that a write accepted is sent, every stream
-    /// that is open can be read and written to its end, those that the peer opened before can be accepted; then
-    /// the connection is closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those
-    /// of the peer are refused.
+    /// Ends the connection once its streams have ended: every byte that a write accepted and every datagram that is
+    /// queued is sent, every stream that is open can be read and written to its end, those that the peer opened
+    /// before can be accepted; then the connection is closed with code 0. New streams fail here with
+    /// [`OpenError::ShuttingDown`], and those of the peer are refused.
     ///
     /// It starts with the call; the future waits for the end as [`closed`](Self::closed) does, and can be dropped.
     /// But keep it, or another handle, until then: with the last handle the connection is closed at once, and what
