@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use wsmux::{
     WebSocketClient, WebSocketConnection, WebSocketServer, Wire,
     socket::{Incoming, Outgoing, Socket, memory_pair},
 };
+
+/// Longer than anything here takes on any machine.
+const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A directory that is gone with the test.
 struct Directory(PathBuf);
@@ -451,4 +455,71 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
     let datagrams = frames.iter().filter(|frame| frame["frame_type"] == "datagram");
     let counts: Vec<_> = datagrams.map(|frame| frame.get("count").map_or(1, uint)).collect();
     assert_eq!(counts, [DATAGRAMS]);
+}
+
+/// A writer that hangs until the sender of its permits is gone, and tells then what was written.
+struct Hangs(Arc<Mutex<mpsc::Receiver<()>>>, Collect);
+
+impl Write for Hangs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.lock().unwrap().recv();
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
+    // More than tokio has threads for blocking work.
+    const CONNECTIONS: usize = 600;
+    let ((permit, permits), (sender, logs)) = (mpsc::channel(), mpsc::channel());
+    let permits = Arc::new(Mutex::new(permits));
+    let hangs = config(QlogConfig::new(move |_| {
+        let writer = Hangs(permits.clone(), Collect(Vec::new(), sender.clone()));
+        Some(Box::new(writer) as Box<dyn Write + Send>)
+    }));
+    let (sender, others) = mpsc::channel();
+    let other = config(QlogConfig::new(move |_| {
+        Some(Box::new(Collect(Vec::new(), sender.clone())) as Box<dyn Write + Send>)
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let transfer = async {
+        for _ in 0..CONNECTIONS {
+            let (left, right) = memory_pair(1 << 16);
+            let end = |socket, side, config: &Config| {
+                let (config, info) = (config.clone(), ConnectionInfo::default());
+                WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info)
+            };
+            let client = end(left, Side::Client, &hangs);
+            let server = end(right, Side::Server, &Config::default());
+            client.established().await.unwrap();
+            tokio::join!(client.shutdown(), server.closed());
+        }
+        let (left, _right) = memory_pair(1 << 16);
+        let (side, wire, info) = (Side::Client, Wire::QMux, ConnectionInfo::default());
+        let connection = WebSocketConnection::from_socket(left, side, wire, other, info);
+        connection.close(VarInt::from_u32(7), b"bye");
+        drop(connection);
+        tokio::task::spawn_blocking(|| "blocking work is done").await
+    };
+    let done = runtime.block_on(async { tokio::time::timeout(WATCHDOG, transfer).await });
+    if done.is_err() {
+        // Else the runtime would never end.
+        drop(permit);
+        panic!("blocking work waits for the writers");
+    }
+    // The writers hang still, and that holds up neither this nor the other log.
+    drop(runtime);
+    assert!(logs.try_recv().is_err());
+    let other = records(&others.recv().unwrap());
+    assert_eq!(other.last().unwrap()["data"]["reason"], "bye");
+
+    drop((permit, hangs));
+    let logs: Vec<_> = logs.iter().map(|log| records(&log)).collect();
+    assert_eq!(logs.len(), CONNECTIONS, "the thread writes what was left to it");
+    let closed = |log: &Vec<Value>| log.last().unwrap()["name"] == "connectivity:connection_closed";
+    assert!(logs.iter().all(closed));
 }

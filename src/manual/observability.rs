@@ -57,8 +57,11 @@
 //!
 //! # `qlog`
 //!
-//! `Config::qlog` has each connection on the QMux wire write a log in QUIC's qlog (JSON-SEQ, version 0.3), which
+//! With `Config::qlog` each connection on the QMux wire writes a log in QUIC's qlog (JSON-SEQ, version 0.3), which
 //! qvis reads: a message is a packet, with its frames. The js-ws wire has no frames that qlog knows, and is not
-//! logged. Writing happens on the runtime's blocking threads; a writer that is too slow misses events, and the log
-//! says how many. The log of one connection has at most 64 MiB, or what `QlogConfig::max_size` says; past that it
-//! tells only how the connection ended.
+//! logged. Each `QlogConfig` has one thread of its own, which writes the logs of its connections; a connection never
+//! waits for it. When a writer is too slow, events are left out, and the log says how many. A writer that hangs holds
+//! up the other logs of its `QlogConfig`, and nothing else; a runtime that shuts down gives it up after two seconds.
+//!
+//! For one log at most 4 MiB are allocated. It has at most 64 MiB in all, or what `QlogConfig::max_size` says; after
+//! that it says only how many events are missing and how the connection ended.
