@@ -69,8 +69,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// Each handshake under way holds up to 64 KiB, and what TLS needs, for at most the
-/// [handshake timeout](crate::Config::handshake_timeout). The builder's
+/// Each handshake under way holds up to 110 kB (a head of 64 KiB, the tables of its lines, and the handshake's own
+/// state), and what TLS needs, for at most the [handshake timeout](crate::Config::handshake_timeout); and 64 KiB more
+/// for the moment in which its head is parsed. The builder's
 /// [`max_handshakes`](WebSocketServerBuilder::max_handshakes) limits their number,
 /// [`max_connections`](WebSocketServerBuilder::max_connections) and
 /// [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) that of the connections.

@@ -289,6 +289,8 @@ impl Settings {
         config.handshake_timeout = self.left(start);
         // A client may send its parameters right behind its request.
         let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
+        // The client may be long in coming with them.
+        drop((buf, answer));
         let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
         if let Some(Guest { registry, place }) = guest {
             registry.add(&connection, place);
