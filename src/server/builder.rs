@@ -237,6 +237,7 @@ impl WebSocketServerBuilder {
         };
         Ok(WebSocketAcceptor(Arc::new(Settings {
             accepted,
+            accepts_protocols: self.subprotocols.are_protocols(),
             jsws: self.jsws,
             headers: self.headers,
             config: self.config,
