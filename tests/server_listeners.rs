@@ -7,7 +7,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     pin::{Pin, pin},
-    sync::Barrier,
+    sync::{Arc, Barrier},
     task::Poll,
     thread,
     time::Duration,
@@ -16,6 +16,7 @@ use std::{
 use tokio::{
     net::TcpStream,
     runtime::{Handle, Runtime},
+    sync::oneshot,
     time::timeout,
 };
 use wsmux::{Connecting, Listener, WebSocketServer};
@@ -153,13 +154,22 @@ async fn close_frees_the_addresses_while_an_accept_is_kept_unpolled() {
 
 #[tokio::test]
 async fn an_accept_that_nobody_polls_takes_no_client_from_others() {
-    let server = WebSocketServer::builder().bind("127.0.0.1:0").await.unwrap();
-    let mut other = pin!(server.accept());
+    let server = Arc::new(WebSocketServer::builder().bind("127.0.0.1:0").await.unwrap());
+    let (waits, waiting) = oneshot::channel();
+    let task = tokio::spawn({
+        let server = server.clone();
+        async move {
+            let mut other = pin!(server.accept());
+            assert!(!is_ready(other.as_mut()).await);
+            waits.send(()).unwrap();
+            other.await
+        }
+    });
+    waiting.await.unwrap();
+    // The last one that polled is what a listener of tokio's wakes.
     let mut idle = pin!(server.accept());
-    // The last one that polled is what a listener of tokio's would wake.
-    assert!(!is_ready(other.as_mut()).await);
     assert!(!is_ready(idle.as_mut()).await);
     let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
-    let connecting = timeout(BOUND, other).await.expect("it is woken").unwrap();
+    let connecting = timeout(BOUND, task).await.expect("it is woken").unwrap().unwrap();
     assert_eq!(connecting.remote_address(), Some(client.local_addr().unwrap()));
 }
