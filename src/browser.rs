@@ -13,7 +13,7 @@ use crate::{
         Socket,
         browser::{EventSocket, StreamSocket},
     },
-    subprotocols::{Protocol, Subprotocols, agreed},
+    subprotocols::{Agreed, Protocol, Subprotocols, agreed},
     trace,
 };
 
@@ -46,6 +46,8 @@ pub struct WebSocketClient(Arc<Settings>);
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
+    /// Whether these are the names of protocols.
+    offers_protocols: bool,
     config: Config,
     connect_timeout: Duration,
     api: BrowserApi,
@@ -132,8 +134,9 @@ impl WebSocketClient {
         selected: Option<String>,
         left: Duration,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { wire, offered, config, .. } = &*self.0;
-        let subprotocol = agreed(selected, *wire, offered)?.map(Into::into);
+        let Settings { wire, offered, offers_protocols, config, .. } = &*self.0;
+        let subprotocol = agreed(selected, *wire, offered)?;
+        let subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
         trace::handshake_completed(Side::Client, *wire, &info);
 
@@ -228,6 +231,7 @@ impl WebSocketClientBuilder {
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
         Ok(WebSocketClient(Arc::new(Settings {
             offered: self.subprotocols.offered(self.wire)?,
+            offers_protocols: self.subprotocols.are_protocols(),
             wire: self.wire,
             config: self.config,
             connect_timeout: self.connect_timeout,

@@ -41,6 +41,7 @@ use crate::{
     info::HeaderNames,
     proto::{Side, Wire},
     socket::FramedSocket,
+    subprotocols::Agreed,
     trace,
 };
 
@@ -71,6 +72,8 @@ pub struct WebSocketClient(Arc<Settings>);
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
+    /// Whether these are the names of protocols.
+    offers_protocols: bool,
     headers: HeaderMap,
     config: Config,
     connect_timeout: Duration,
@@ -268,7 +271,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, offered, headers, .. } = &*self.0;
+        let Settings { wire, offered, offers_protocols, headers, .. } = &*self.0;
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
@@ -282,7 +285,7 @@ impl WebSocketClient {
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
-        info.subprotocol = subprotocol.map(Into::into);
+        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         info.request = Some(request.into());
         self.establish(start, response, io, &rest, info).await
     }

@@ -6,6 +6,7 @@ use crate::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     info::HeaderNames,
     proto::ConnectionError,
+    subprotocols::Shown,
 };
 
 /// Why a URL that can be read leads nowhere (W-50).
@@ -15,7 +16,8 @@ pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 /// Connecting failed. Cheap to clone.
 ///
 /// Neither `Display` nor `Debug` shows what may be secret: a URL, a header's value, a subprotocol that was
-/// offered and is not of the form `qmux-...`, or a response's body, which may repeat them.
+/// offered or selected and is not of the form `qmux-...`, or a response's body, which may repeat them. What a peer
+/// says when it closes is shown, as [`ConnectionError`] has it.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -65,7 +67,7 @@ pub enum ConnectError {
     #[error("invalid response: {0}")]
     InvalidResponse(String),
     /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
-    #[error("offered subprotocols {:?}, and the server selected {selected:?}", Offered(offered))]
+    #[error("offered subprotocols {:?}, and the server selected {:?}", Offered(offered), selected.as_deref().map(Shown))]
     Subprotocol {
         /// The names that were offered; none on the js-ws wire.
         offered: Vec<String>,
@@ -104,7 +106,7 @@ impl fmt::Debug for ConnectError {
             Self::Subprotocol { offered, selected } => f
                 .debug_struct("Subprotocol")
                 .field("offered", &Offered(offered))
-                .field("selected", selected)
+                .field("selected", &selected.as_deref().map(Shown))
                 .finish(),
             Self::Rejected(rejection) => one("Rejected", rejection),
             Self::Connection(error) => one("Connection", error),
@@ -114,11 +116,11 @@ impl fmt::Debug for ConnectError {
 
 /// The names of this wire's among those that were offered, and how many others there were: where a page cannot set a
 /// header, one of them may be its token.
-struct Offered<'a>(&'a [String]);
+pub(crate) struct Offered<'a>(pub(crate) &'a [String]);
 
 impl fmt::Debug for Offered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_shown = |name: &&String| name.starts_with("qmux-");
+        let is_shown = |name: &&String| Shown(name).is_open();
         let others = self.0.iter().filter(|name| !is_shown(name)).count();
         let mut list = f.debug_list();
         list.entries(self.0.iter().filter(is_shown));

@@ -53,7 +53,10 @@ impl WebSocketConnection {
         #[cfg(feature = "tracing")]
         let driver = tracing::Instrument::instrument(driver, handle.span.clone());
         sync::spawn(driver);
-        Self(handle)
+        let connection = Self(handle);
+        #[cfg(feature = "blocking")]
+        crate::blocking::carry(&connection);
+        connection
     }
 
     /// Waits until the peer's transport parameters have come; on the js-ws wire, which has none, it is done

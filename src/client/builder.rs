@@ -232,6 +232,7 @@ impl WebSocketClientBuilder {
         Ok(WebSocketClient(Arc::new(Settings {
             wire: self.wire,
             offered,
+            offers_protocols: self.subprotocols.are_protocols(),
             headers: self.headers,
             config: self.config,
             connect_timeout: self.connect_timeout,

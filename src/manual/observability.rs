@@ -43,9 +43,11 @@
 //! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, for its address has its share of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
 //!
-//! `connection.closed` quotes words of the peer's, as strings, which subscribers escape. No password, token, query of a
-//! URL or value of a header is recorded, nor a response's body, which may repeat them; the same holds for every
-//! `Display` and `Debug` of this crate, but that `http`'s own types show a URL's query. What a client fails with at a server is of
+//! No password, token, query of a URL or value of a header is recorded, nor a response's body, which may repeat them.
+//! A subprotocol is recorded if it has the form `qmux-...` or was configured as an application protocol; any other may be
+//! a page's token, and is `another name`. Of a peer's close the code is recorded and the reason is not: a peer that knows
+//! a token can repeat it there. The application has the reason in its error. The same holds for every `Display` and
+//! `Debug` of this crate, but that `http`'s own types show a URL's query, and an error the reason of a close. What a client fails with at a server is of
 //! level DEBUG, for anybody can bring it about, and the application is told.
 //!
 //! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the

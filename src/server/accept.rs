@@ -19,12 +19,14 @@ use super::{
 };
 use crate::{
     Config, ConnectionInfo, WebSocketConnection,
+    connect_error::Offered,
     handshake::{
         head::{HeadError, read_head},
         server::{self as handshake, Refusal},
     },
     proto::{Side, Wire},
     socket::FramedSocket,
+    subprotocols::{Agreed, Shown},
     trace,
 };
 
@@ -163,6 +165,8 @@ pub(super) enum Stop {
 pub(super) struct Settings {
     /// The subprotocols that are spoken; none where QMux is not.
     pub(super) accepted: Vec<String>,
+    /// Whether these are the names of protocols.
+    pub(super) accepts_protocols: bool,
     pub(super) jsws: bool,
     pub(super) headers: HeaderMap,
     pub(super) config: Config,
@@ -175,8 +179,12 @@ pub(super) struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accepted: &dyn fmt::Debug = match self.accepts_protocols {
+            true => &self.accepted,
+            false => &Offered(&self.accepted),
+        };
         f.debug_struct("Settings")
-            .field("accepted", &self.accepted)
+            .field("accepted", accepted)
             .field("jsws", &self.jsws)
             .field("limits", &self.limits)
             .field("config", &self.config)
@@ -289,6 +297,8 @@ impl Settings {
         config.handshake_timeout = self.left(start);
         // A client may send its parameters right behind its request.
         let socket = FramedSocket::new(io, &buf, Side::Server, config.max_inbound_message(wire));
+        // The client may be long in coming with them.
+        drop((buf, answer));
         let connection = WebSocketConnection::from_socket(socket, Side::Server, wire, config, info);
         if let Some(Guest { registry, place }) = guest {
             registry.add(&connection, place);
@@ -322,7 +332,8 @@ impl Settings {
             return Err(refusal.into());
         }
         let (wire, name) = handshake::select(request.headers(), &self.accepted, self.jsws)?;
-        info.subprotocol = name.map(Into::into);
+        let agreed = |name: &str| Agreed::new(name, self.accepts_protocols);
+        info.subprotocol = name.map(agreed);
         let mut extra = self.headers.clone();
         if !self.hooks.is_empty() {
             let accept = self.ask(&request, info).await?;
@@ -330,11 +341,11 @@ impl Settings {
                 extra.append(name, value.clone());
             }
             if let Some(chosen) = accept.subprotocol {
-                info.subprotocol = Some(chosen.into());
+                info.subprotocol = Some(agreed(&chosen));
             }
             info.application_data = accept.data.into();
         }
-        let headers = handshake::accept(&request, info.subprotocol.as_deref(), &extra)?;
+        let headers = handshake::accept(&request, info.subprotocol(), &extra)?;
         Ok((wire, headers))
     }
 
@@ -357,7 +368,8 @@ impl Settings {
         let impossible = match (&all.error, &all.subprotocol) {
             (Some(error), _) => error.to_string(),
             (None, Some(name)) if !asked.acceptable.contains(name) => {
-                format!("the hook chose the subprotocol {name:?}, which is not acceptable")
+                let name = Shown(name);
+                format!("the hook chose a subprotocol that is not acceptable: {name:?}")
             }
             _ => return Ok(all),
         };
