@@ -75,7 +75,7 @@ fn run(started: SyncSender<io::Result<Background>>) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     });
-    // Roots that are still being read are nothing to wait for.
+    // The runtime's end does not wait for roots that are still being read.
     runtime.shutdown_background();
 }
 

@@ -61,4 +61,4 @@
 //! qvis reads: a message is a packet, with its frames. The js-ws wire has no frames that qlog knows, and is not
 //! logged. Writing happens on the runtime's blocking threads; a writer that is too slow misses events, and the log
 //! says how many. The log of one connection has at most 64 MiB, or what `QlogConfig::max_size` says; past that it
-//! tells only how the connection ended.
+//! records only how the connection ended.

@@ -67,7 +67,7 @@ const ANSWERS: u64 = 2;
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
 /// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
-/// that a tick of the application's has used up its credit, that it is stopped, or reset behind its end as a page closes. A
+/// that a tick of the application's has used up its credit, that it is stopped, or reset after its end as a page closes. A
 /// stream costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
@@ -89,11 +89,11 @@ const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 /// read, read by read, a grant for each byte is the wire's own way.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So where
-/// the window that the peer has declared is small, its grants have to be small too, and no choice of ours makes them
-/// larger. It gains nothing by declaring one: what it may have on the way is then as little, each part of it costs the
-/// peer a frame as it costs us one, and neither has to look at any other stream for it (C-85). Whoever sends us streams in
-/// frames of single bytes, which no budget counts, has us do as much for the same frames. A frame that is longer than
+/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So if
+/// the window that the peer has declared is small, its grants have to be small too, and nothing that we do makes them
+/// larger. The peer gains nothing by declaring a small one: it may then have as little in flight, each part costs it a frame
+/// as it costs us one, and neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
+/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A frame that is longer than
 /// the declared window shows that the true one is larger, and counts by its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
@@ -401,7 +401,7 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // Parts that are smaller than need be, a window that is none, and one that is usual.
+        // Parts that are smaller than they need be, a window of zero, and a usual window.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }
