@@ -444,7 +444,7 @@ async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // What is in order ends with a text message, which is not.
+        // A valid handshake is followed by a text message, which is an error.
         (
             "1000 empty fragments",
             [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),
