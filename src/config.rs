@@ -89,7 +89,7 @@ impl Default for Config {
             // same.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Some round trips of a bad path; whoever has not answered by then will not.
+            // Some round trips of a bad path; a peer that has not answered by then will not.
             close_timeout: Duration::from_secs(3),
             // Two hundred datagrams of a usual size; one that waits after more than that is stale.
             datagram_receive_buffer: 256 * 1024,
@@ -222,7 +222,8 @@ impl Config {
 
     /// How long the connection may be silent before it is given up. `None`, zero, and a time beyond what a clock can
     /// hold mean for ever. Rounded up to whole milliseconds, the unit in which it is sent to the peer. A timeout shorter
-    /// than the time between two messages ends every connection. Default 30 s.
+    /// than the time between two messages ends every connection; below 150 ms it acts as 150 ms (RFC 9000 §10.1).
+    /// Default 30 s.
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {

@@ -50,7 +50,7 @@
 //!
 //! # The connection
 //!
-//! | | new streams | open streams | bytes not sent yet | the peer is told |
+//! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
 //! | [`shutdown()`] | fail here; the peer's are refused, waiting ones included (js-ws) | go on to their ends | sent | code 0, when all have ended |

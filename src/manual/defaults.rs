@@ -23,7 +23,7 @@
 //!
 //! In [`Config`] a value out of its range is not an error: it becomes the nearest one that is in the range. The
 //! builders remember their first mistake, and [`build`](crate::WebSocketClientBuilder::build) or
-//! [`bind`](crate::WebSocketServerBuilder::bind) tells it.
+//! [`bind`](crate::WebSocketServerBuilder::bind) returns it.
 //!
 //! # Streams and memory
 //!
@@ -97,7 +97,7 @@
 //! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB is four turns
-//! of the scheduler: more gains no throughput, and a message once begun holds up all that is behind it. It also
+//! of the scheduler: more gains no throughput, and a message once begun holds up all that follows it. It also
 //! bounds the datagrams that can be received. 16,382 saves memory where connections are many.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever the peer takes.
@@ -121,7 +121,8 @@
 //!
 //! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
 //! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
-//! values holds; on the js-ws wire each end has its own. `None`, or zero, turns it off.
+//! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or
+//! zero, turns it off.
 //!
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
@@ -151,7 +152,7 @@
 //!
 //! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, all addresses together. They are
 //! tried as RFC 8305 has it, IPv6 and IPv4 in turn and 250 ms apart, or closer where they are many for the time there
-//! is: one that swallows packets does not take the time of those behind it.
+//! is: one that swallows packets does not take the time of the next ones.
 //!
 //! # The handshake
 //!

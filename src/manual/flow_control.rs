@@ -22,7 +22,7 @@
 //! - **The round-trip time** comes from a ping that rides along with the connection's first message, when nothing is
 //!   on the way yet, and from one with each step of growth. The least time counts, and never more than it took the
 //!   peer to make use of a grant: a queue on the way that the window itself has filled is no reason for a larger one,
-//!   and neither is a peer that answers late. After a silence the time is measured anew.
+//!   and neither is a peer that answers late. After a silence the time is measured again.
 //! - **What a round trip brings** is what came and was read in it. A reader that stands still makes nothing
 //!   grow, one that is slow gets twice what it takes in a round trip, and a link that is full sets the end. One
 //!   burst alone says little: the round trip before has to confirm it.

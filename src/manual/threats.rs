@@ -1,7 +1,6 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is whoever is at the other end: it sends what it likes as fast as it likes, or nothing, or reads
-//! nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
+//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
 //! work without end that does nobody any good. Numbers such as C-60 are those of [SPEC.md]; tests are named with their
 //! files. What is not defended, and how to report what should be, stands in [SECURITY.md].
 //!
