@@ -17,7 +17,7 @@ use crate::{
     trace,
 };
 
-/// Not in the browser's words: Firefox's repeat the URL, and there may be a password or a token in it.
+/// Does not quote the browser's error: Firefox's repeats the URL, which may hold a password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
 /// Which of a browser's two interfaces to a WebSocket is used.
@@ -100,7 +100,7 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50: browsers themselves differ in what they do with a user.
+        // W-50: browsers differ in what they do with a user.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }
@@ -240,12 +240,12 @@ impl WebSocketClientBuilder {
     }
 }
 
-/// What the browser throws instead of a WebSocket: by its name alone, for Chromium's words repeat the URL where a
-/// page's policy forbids it.
+/// The name alone of what the browser throws instead of a WebSocket: where a page's policy forbids the connection,
+/// Chromium's message repeats the URL.
 pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
     let name = name(error);
     let kind = match name.as_deref() {
-        // What else there may be in a URL that can be read.
+        // What else a valid URL may hold.
         Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
         // A page that came by https may not open ws.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,

@@ -87,7 +87,7 @@ struct Settings {
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// Without the headers' values, the subprotocols, among which there may be a token, and TLS.
+/// Leaves out TLS, the headers' values, and the subprotocols, one of which may be a token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -321,14 +321,14 @@ impl WebSocketClient {
     }
 }
 
-/// Whether the server has said that there is no WebSocket, or nothing that makes sense: its stream is there, and can
+/// Whether the server has refused the WebSocket, or has sent what cannot be read: its stream is still there, and can
 /// be ended in order (W-59).
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
 }
 
-/// Ends the stream to a server that serves for nothing.
+/// Ends the stream to a server that was rejected or that refused.
 async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }

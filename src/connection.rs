@@ -313,8 +313,8 @@ impl WebSocketConnection {
     /// [`Config::stream_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
     /// grow past what the connection began with, which bounds its messages.
     ///
-    /// Some hundred bytes or more, unless the connection began with fewer: the peer knows what it began with, and
-    /// takes a flood of grants that are much smaller for an attack.
+    /// Some hundred bytes or more, unless the connection began with fewer: the peer knows the first window, and
+    /// treats a flood of much smaller grants as an attack.
     pub fn set_stream_window(&self, bytes: u64) {
         let mut state = self.0.lock();
         state.engine.set_stream_window(bytes);

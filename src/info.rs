@@ -47,7 +47,7 @@ impl fmt::Debug for ConnectionInfo {
     }
 }
 
-/// The names of headers, whose values may be secret: not only where a standard says so.
+/// The names of headers alone. Any value may be secret, not only those that a standard marks so.
 pub(crate) struct HeaderNames<'a>(pub(crate) &'a HeaderMap);
 
 impl fmt::Debug for HeaderNames<'_> {

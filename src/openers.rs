@@ -1,10 +1,10 @@
-//! Who waits to open a stream.
+//! The callers that wait to open a stream.
 
 use std::{collections::BTreeMap, task::Waker};
 
-/// Those who wait to open a stream of one kind, in the order in which they came: a queue of those who wait, and a
-/// number of those who were woken and have yet to open. Who was woken holds a place until it leaves, so that each
-/// place wakes one, and nobody is passed over. Holds one entry for each future that waits.
+/// The callers that wait to open a stream of one kind, in the order in which they came: a queue of those that wait, and
+/// the number of those that were woken and have yet to open. A woken caller holds a place until it leaves, so each
+/// place wakes one, and none is passed over. Holds one entry for each future that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Openers {
     waiting: BTreeMap<u64, Waker>,
@@ -35,7 +35,7 @@ impl Openers {
             self.last_ticket
         });
         let before = self.waiting.insert(place, waker.clone());
-        // One that was woken and found no place waits again, where it stood.
+        // One that was woken and found no place waits again, at its old position.
         self.woken -= u64::from(before.is_none());
         before
     }
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    /// So many that wait, their tickets and whether they were woken.
+    /// This many callers that wait, their tickets, and whether they were woken.
     struct Queue {
         openers: Openers,
         waiters: Vec<(Arc<Waiter>, Option<u64>)>,
@@ -124,7 +124,7 @@ mod tests {
             wakers.into_iter().for_each(Waker::wake);
         }
 
-        /// Who has been woken since the last look.
+        /// Which callers have been woken since the last look.
         fn woken(&self) -> Vec<usize> {
             let waiters = self.waiters.iter().enumerate();
             let woken = waiters.filter(|(_, (waiter, _))| waiter.0.swap(0, Ordering::Relaxed) > 0);
@@ -144,7 +144,7 @@ mod tests {
         const COUNT: usize = 20_000;
         let mut queue = Queue::new(COUNT);
         for nth in 0..COUNT {
-            // A place comes free; who is woken takes it, and gives up its place in the queue.
+            // A place comes free; the woken caller takes it, and leaves the queue.
             queue.wake(1);
             assert!(queue.may_open(nth, 1));
             queue.leave(nth);
@@ -152,7 +152,7 @@ mod tests {
         }
         assert!(queue.openers.is_empty());
         assert!(queue.openers.visited <= 3 * COUNT as u64, "{}", queue.openers.visited);
-        // Those who lose patience, the last first.
+        // The callers give up, the last first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
         assert!(queue.openers.visited <= 2 * COUNT as u64, "{}", queue.openers.visited);
@@ -181,7 +181,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // One that was not woken takes nobody's place with it.
+        // One that was not woken held no place.
         queue.leave(2);
         queue.wake(1);
         assert!(queue.woken().is_empty());

@@ -151,7 +151,7 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        // How long the chunk will be is not known yet.
+        // The chunk's length is not known yet.
         let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection, self.id, &mut self.told, error);
@@ -171,8 +171,8 @@ impl SendStream {
         Ok(())
     }
 
-    /// Finishes the stream, unless it is finished or the peer has stopped it: for the faces that shut a
-    /// writer down and do not ask what became of it.
+    /// Finishes the stream, unless it is finished or the peer has stopped it: for the traits whose shutdown does not
+    /// report what became of it.
     pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
         if self.finished {
             return Ok(());
@@ -342,7 +342,7 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream. Once more does no harm, nor does it after the peer has stopped the stream: see
+    /// Finishes the stream. Repeating it does no harm, nor does calling it after the peer has stopped the stream: see
     /// [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_mut().shut_down().map_err(Into::into))

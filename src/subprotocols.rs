@@ -11,8 +11,8 @@ use crate::{
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). This says
-    /// which and where, and does not repeat the name, which may be a token.
+    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). The error
+    /// says which and where, and does not repeat the name, which may be a token.
     #[error("no name for a subprotocol: {0}")]
     InvalidProtocol(String),
     /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
@@ -41,7 +41,7 @@ pub enum BuildError {
     Tls(String),
 }
 
-/// An application's protocol, by how its subprotocol is made from its name.
+/// An application's protocol, by the way its subprotocol is made from its name.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// After the name of each version of QMux, and a dot.
@@ -61,7 +61,7 @@ pub(crate) struct Subprotocols {
     pub(crate) names: Option<Vec<String>>,
 }
 
-/// Without the names that were given as they are: pages put tokens there.
+/// Leaves out the names that were given as they are: pages put tokens there.
 impl fmt::Debug for Subprotocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subprotocols")
@@ -283,7 +283,7 @@ mod tests {
         {
             assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
         }
-        // After our own name and a dot it is an application's.
+        // After our own name and a dot, the name is an application's.
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 

@@ -225,7 +225,7 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     });
     assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
     assert!(opened.bytes_current < 128 * i64::from(WAITING), "{}", opened.bytes_current);
-    // Every second one is given up while nothing is read, and keeps its place by its answer.
+    // Every second one is given up while nothing is read, and its unsent answer keeps its place.
     let cancelled = measure(|| {
         for index in (0..WAITING).step_by(2) {
             server.handle_message(NOW, message(index, 2, &[0, 7]));

@@ -32,7 +32,7 @@ use wsmux::{
 
 const CONNECTIONS: usize = 16;
 
-/// What the lines of the head are made of, besides those of each handshake.
+/// The lines of the head, besides those that each handshake has.
 const LINES: usize = 4;
 
 /// A connection's own part of the allocator's and the tables' roundings.
@@ -129,7 +129,7 @@ fn held(by: By, len: usize) -> (u64, u64) {
             }
         })
     };
-    // The first one brings what all of them share.
+    // The first one allocates what all of them share.
     let first = open(&runtime);
     let mut all = Vec::with_capacity(CONNECTIONS);
     let info = measure(|| {

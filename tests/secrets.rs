@@ -39,7 +39,7 @@ const CANARY: &str = "canary";
 /// Base64 of `user:canary`, as a proxy gets it.
 const CANARY_IN_BASE64: &str = "dXNlcjpjYW5hcnk=";
 
-/// Everything that was said, where it may be seen.
+/// Every text that was made, with the place where it was seen.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -164,7 +164,7 @@ fn secretive(identity: &Identity) -> WebSocketClientBuilder {
         .trust_self_signed(identity.certificate.clone())
 }
 
-/// Repeats what it was asked, as many pages of errors do.
+/// Repeats the request, as many error pages do.
 struct Hook(Said);
 
 #[async_trait]
@@ -187,7 +187,7 @@ impl Authorize for Hook {
     }
 }
 
-/// Those whose values a standard says to be secret; what others hold, a map of another crate cannot know.
+/// The headers whose values a standard calls secret; another crate's map cannot know which others are.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {
@@ -258,7 +258,7 @@ async fn an_error_about_a_url_does_not_repeat_it() {
     said.holds_no_secret(&[0xf7; 32]);
 }
 
-/// For a message, so that it is no secret seen.
+/// Names the URL in a message without its secret.
 fn url_without_secret(_: &str) -> &'static str {
     "a URL"
 }
@@ -332,7 +332,7 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
         said.debug("its response's headers", &standard(end.info().response_headers().unwrap()));
         said.debug("its stats", &end.stats());
     }
-    // What an application says first is often who it is.
+    // The first message of an application often has its credentials.
     let (mut send, recv) = client_end.open_bi().await.unwrap().into_split();
     send.write_all(b"canary").await.unwrap();
     let accepted = server_end.accept_bi().await.unwrap();
@@ -385,7 +385,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Says this to whoever connects once.
+/// Sends this to the first client that connects.
 async fn speaker(answer: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -642,7 +642,7 @@ async fn neither_does_a_route_nor_a_client_over_http2() {
     said.holds_no_secret(identity.key.secret_der());
 }
 
-/// The test itself: it must see what there is to see.
+/// The test itself must find a secret that is there.
 #[test]
 #[should_panic(expected = "Loud")]
 fn a_secret_that_is_shown_is_seen() {

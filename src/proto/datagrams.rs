@@ -44,8 +44,8 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // A burst leaves places behind. Half of them go when three of eight are in use, so that what is moved is less
-        // than what was taken.
+        // A burst leaves a long queue. Half of it goes when three of eight places are in use, so that less is moved
+        // than was taken.
         let places = self.datagrams.capacity();
         if places > SPARE_PLACES && self.datagrams.len() <= places / 8 * 3 {
             self.datagrams.shrink_to(places / 2);
@@ -81,8 +81,8 @@ impl Datagrams {
 
     /// A datagram came. Says whether there was room for it.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // A slice would keep alive the message that it was cut from, and the block of that: the queue's bound would
-        // be a lie, and a peer's echo of it the same in the other direction.
+        // A slice would keep alive the message that it was cut from, and the block of that message: the queue would hold
+        // more than its bound, and so would the other direction's if an application echoed it.
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;

@@ -9,5 +9,9 @@ mod hooks;
 mod routes;
 mod server;
 mod shared;
+#[path = "../support/server.rs"]
+mod tls;
+#[path = "../support/ending.rs"]
+mod ways;
 
 mod browser;

@@ -48,8 +48,8 @@ impl Connection {
         }
     }
 
-    /// An application waits for the peer to allow more streams: the peer is told, once for each limit; nothing
-    /// where it waits at this end's own limit. Says whether there is something to send now.
+    /// An application waits for the peer to allow more streams: STREAMS_BLOCKED is sent once for each limit, and nothing
+    /// if the application waits at this end's own limit. Says whether there is something to send now.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }

@@ -1,6 +1,6 @@
 //! The versions of QMux that are spoken: what differs from one to the next on the wire, and their names.
 
-/// A version of QMux, as the subprotocol that the two ends agree on names or implies it.
+/// A version of QMux, which the agreed subprotocol names or implies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
     /// Alone, or before a dot and the application's protocol, the subprotocol.
@@ -14,8 +14,8 @@ pub struct QMuxVersion {
 /// On the wire `\xffQS0\r\n\r\n`, and at least up to quicwg/qmux's pull request 69.
 const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 
-/// All of them, the most wanted first: that is the one which is offered where nothing else is asked for. Another
-/// version is another line here.
+/// All of them, in order of preference: the first is offered unless the settings say otherwise. A new version is one
+/// more line here.
 pub(crate) const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
     // "Monotonically increasing", where -02 has "strictly".
@@ -23,7 +23,7 @@ pub(crate) const VERSIONS: [QMuxVersion; 2] = [
 ];
 
 impl QMuxVersion {
-    /// The most wanted.
+    /// The preferred one.
     pub(crate) const NEWEST: Self = VERSIONS[0];
 
     /// What the bare name of an application's protocol stands for: the version that draft-lcurley-qmux-websocket-00
@@ -57,7 +57,7 @@ pub(crate) fn split(subprotocol: &str) -> (Option<QMuxVersion>, Option<&str>) {
     (None, Some(subprotocol))
 }
 
-/// Whether a subprotocol means a language that is not spoken: a version of QMux, or the wire that moq's packages had
+/// Whether a subprotocol means a protocol that is not spoken: a version of QMux, or the wire that moq's packages had
 /// before QMux.
 #[cfg(feature = "tokio")]
 pub(crate) fn is_foreign(subprotocol: &str) -> bool {

@@ -96,7 +96,7 @@ impl ScriptedPeer {
         })
     }
 
-    /// How long the message was that was said last.
+    /// The length of the message that was sent last.
     pub(crate) fn last_len(&self) -> usize {
         self.out.len()
     }
