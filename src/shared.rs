@@ -591,3 +591,6 @@ impl Deref for ConnectionRef {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

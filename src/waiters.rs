@@ -266,4 +266,121 @@ mod tests {
         queue.wake(1);
         assert_eq!(queue.woken(), [0]);
     }
+
+    /// Each with its ticket, and what it wants.
+    fn crowd(queue: &mut Waiters, wants: &[u64]) -> Vec<(Option<u64>, u64)> {
+        let waits = |&wants: &u64| {
+            let mut ticket = None;
+            assert!(queue.wait(&mut ticket, wants, Waker::noop()).is_none());
+            (ticket, wants)
+        };
+        wants.iter().map(waits).collect()
+    }
+
+    fn wake(queue: &mut Waiters, there: u64) -> usize {
+        let mut wakers = Vec::new();
+        queue.wake(there, &mut wakers);
+        wakers.len()
+    }
+
+    #[test]
+    fn as_many_are_woken_as_there_is_enough_for_and_none_before_the_first() {
+        let mut queue = Waiters::default();
+        let crowd = crowd(&mut queue, &[5, 1, 4, 1]);
+        assert_eq!(wake(&mut queue, 4), 0, "the second has to wait for the first");
+        assert_eq!(wake(&mut queue, 9), 2);
+        let may = |queue: &Waiters, nth: usize, there| {
+            let (ticket, wants) = crowd[nth];
+            queue.may_take(ticket, wants, there)
+        };
+        assert!(may(&queue, 0, 9) && may(&queue, 1, 9) && !may(&queue, 2, 9));
+        assert!(!may(&queue, 0, 4), "it has become less");
+        assert!(!queue.may_take(None, 1, 11) && queue.may_take(None, 1, 12));
+        assert!(queue.leave(crowd[0].0.unwrap(), 5).is_none());
+        assert_eq!(wake(&mut queue, 9 - 5), 0);
+        assert_eq!(wake(&mut queue, 6), 2);
+        for (ticket, wants) in &crowd[1..] {
+            assert!(queue.leave(ticket.unwrap(), *wants).is_none());
+        }
+        assert!(queue.is_empty() && !queue.is_waiting());
+        assert_eq!((queue.wanted, queue.set_aside), (0, 0));
+    }
+
+    #[test]
+    fn the_end_wakes_all_whatever_they_want() {
+        let mut queue = Waiters::default();
+        crowd(&mut queue, &[u64::MAX / 2, 7, u64::MAX / 4]);
+        assert_eq!(wake(&mut queue, u64::MAX), 3);
+        assert!(!queue.is_waiting() && !queue.is_empty());
+    }
+
+    #[test]
+    fn in_whichever_order_they_come_and_go_nobody_is_forgotten() {
+        /// One that waits or was woken.
+        struct One {
+            ticket: Option<u64>,
+            wants: u64,
+            woken: Arc<Counter>,
+        }
+
+        let mut random: u64 = 7;
+        let mut below = |end: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % end
+        };
+        for _ in 0..200 {
+            let (mut queue, mut there) = (Waiters::default(), 0);
+            let mut crowd: Vec<One> = Vec::new();
+            for _ in 0..200 {
+                let nth = below(crowd.len() as u64 + 1) as usize;
+                match below(6) {
+                    0 | 1 => {
+                        let mut one =
+                            One { ticket: None, wants: 1 + below(4), woken: Arc::default() };
+                        if queue.may_take(None, one.wants, there) {
+                            there -= one.wants;
+                        } else {
+                            let waker = one.woken.clone().into();
+                            assert!(queue.wait(&mut one.ticket, one.wants, &waker).is_none());
+                            crowd.push(one);
+                        }
+                    }
+                    2 => there += below(8),
+                    // Another takes what was set aside.
+                    3 => there -= below(there + 1),
+                    4 if nth < crowd.len() => {
+                        let one = crowd.remove(nth);
+                        drop(queue.leave(one.ticket.unwrap(), one.wants));
+                    }
+                    // It looks, because it was woken or for another reason.
+                    _ if nth < crowd.len() => {
+                        let one = &mut crowd[nth];
+                        if queue.may_take(one.ticket, one.wants, there) {
+                            there -= one.wants;
+                            drop(queue.leave(one.ticket.unwrap(), one.wants));
+                            crowd.remove(nth);
+                        } else {
+                            one.woken.0.store(0, Ordering::Relaxed);
+                            let waker = one.woken.clone().into();
+                            drop(queue.wait(&mut one.ticket, one.wants, &waker));
+                        }
+                    }
+                    _ => {}
+                }
+                let mut wakers = Vec::new();
+                queue.wake(there, &mut wakers);
+                wakers.into_iter().for_each(Waker::wake);
+                // They are in the order of their tickets.
+                let is_awake = |one: &One| one.woken.0.load(Ordering::Relaxed) > 0;
+                let wants = |one: &One| one.wants;
+                let awake = crowd.iter().filter(|one| is_awake(one));
+                let set_aside = awake.map(wants).sum::<u64>();
+                assert_eq!(queue.set_aside, set_aside);
+                assert_eq!(queue.wanted, crowd.iter().map(wants).sum::<u64>());
+                if let Some(first) = crowd.iter().find(|one| !is_awake(one)) {
+                    assert!(set_aside + first.wants > there, "the first that waits has its turn");
+                }
+            }
+        }
+    }
 }

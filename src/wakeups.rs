@@ -9,11 +9,11 @@ use std::{
 /// so: nobody is forgotten. At most one for each that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
-    /// The driver, for which each write would otherwise need a place in a vector.
+    /// The driver, for which each write would otherwise need a vector.
     driver: Option<Waker>,
     others: Vec<Waker>,
-    /// Nobody waits with these any more.
-    let_go: Vec<Waker>,
+    /// Nobody waits with this any more.
+    let_go: Option<Waker>,
 }
 
 impl Wakeups {
@@ -28,13 +28,16 @@ impl Wakeups {
 
     pub(crate) fn wake_driver(&mut self, driver: Option<Waker>) {
         if let Some(driver) = driver {
-            // It sleeps once at a time; if it did not, one wake-up too many would do no harm.
             self.others.extend(self.driver.replace(driver));
         }
     }
 
+    /// Has it dropped, and not woken. Nothing that is done under one lock gives up more than one; if it did, the one
+    /// before would be woken in vain, which does no harm.
     pub(crate) fn let_go(&mut self, waker: Option<Waker>) {
-        self.let_go.extend(waker);
+        if let Some(waker) = waker {
+            self.others.extend(self.let_go.replace(waker));
+        }
     }
 
     /// How many are to be woken, the driver not counted.
@@ -43,18 +46,16 @@ impl Wakeups {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.driver.is_none() && self.others.is_empty() && self.let_go.is_empty()
+        self.driver.is_none() && self.others.is_empty() && self.let_go.is_none()
     }
 
     /// Takes over what is in `from`, and leaves the memory of what is empty there.
     pub(crate) fn take_from(&mut self, from: &mut Self) {
         debug_assert!(self.is_empty());
         self.driver = from.driver.take();
+        self.let_go = from.let_go.take();
         if !from.others.is_empty() {
             self.others = std::mem::take(&mut from.others);
-        }
-        if !from.let_go.is_empty() {
-            self.let_go = std::mem::take(&mut from.let_go);
         }
     }
 
@@ -64,9 +65,9 @@ impl Wakeups {
             return;
         }
         let Self { driver, others, let_go } = self;
-        // With those that are only dropped last: nobody waits for that.
         let woken = driver.take().into_iter().chain(others.drain(..)).map(|waker| (waker, true));
-        let all = woken.chain(let_go.drain(..).map(|waker| (waker, false)));
+        // Last: nobody waits for that.
+        let all = woken.chain(let_go.take().map(|waker| (waker, false)));
         each(all, |(waker, is_woken)| match is_woken {
             true => waker.wake(),
             false => drop(waker),
