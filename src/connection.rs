@@ -159,19 +159,20 @@ impl WebSocketConnection {
         Ok(id)
     }
 
-    /// Waits for the next bidirectional stream that the peer opens.
+    /// Waits for the next bidirectional stream that the peer opens. Several may wait at once; each stream goes to one
+    /// of them, first come first served.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every stream that came before has been accepted.
     ///
     /// # Cancel safety
-    /// No stream is lost when the future is dropped.
+    /// No stream is lost when the future is dropped: it goes to the next who waits.
     pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
         let id = self.accept(Dir::Bi).await?;
         Ok(WebSocketStream::new(id, &self.0))
     }
 
-    /// Waits for the next unidirectional stream that the peer opens.
+    /// Waits for the next unidirectional stream that the peer opens; else as [`accept_bi`](Self::accept_bi).
     ///
     /// # Errors
     /// As [`accept_bi`](Self::accept_bi).
@@ -231,13 +232,16 @@ impl WebSocketConnection {
         Ok(())
     }
 
-    /// Sends a datagram once there is room, so that no older one is dropped for it.
+    /// Sends a datagram once there is room, so that no older one is dropped for it. Several may wait at once; they get
+    /// room first come first served, so that a small one does not overtake a large one that waits. Room that
+    /// [`send_datagram`](Self::send_datagram), which does not wait, has taken from one that was woken for it, that one
+    /// waits for again, where it stood.
     ///
     /// # Errors
     /// As [`send_datagram`](Self::send_datagram).
     ///
     /// # Cancel safety
-    /// The datagram is not sent when the future is dropped.
+    /// The datagram is not sent when the future is dropped, and the place in the queue is given up.
     pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
         let mut place = Place::new(&self.0, Queue::DatagramSenders);
         poll_fn(|cx| {
@@ -255,13 +259,13 @@ impl WebSocketConnection {
         .await
     }
 
-    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them.
+    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them, first come first served.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every datagram that came before has been read.
     ///
     /// # Cancel safety
-    /// No datagram is lost when the future is dropped.
+    /// No datagram is lost when the future is dropped: it goes to the next who waits.
     pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
     }

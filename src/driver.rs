@@ -478,7 +478,7 @@ impl Drop for Finish {
         let mut wakeups = Wakeups::default();
         let mut state = self.0.lock();
         unless_it_panics(|| self.0.dispatch(&mut state));
-        state.finish();
+        unless_it_panics(|| state.finish());
         let kept = state.kept.take();
         state.unlock_into(&mut wakeups);
         unless_it_panics(|| drop(kept));

@@ -83,6 +83,9 @@ impl SendStream {
     /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
     /// order.
     ///
+    /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the connection's lock is held: the
+    /// owner's drop must not use the connection, nor drop its handles. The same holds for datagrams.
+    ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
     ///

@@ -104,7 +104,8 @@ pub(crate) enum Queue {
     End(StreamId),
 }
 
-/// The lock, held. What is to be woken and dropped for what is done under it, is so when it has been released.
+/// The lock, held. What was put into the state's `wakeups` under it is woken and dropped right after it was released,
+/// whichever way that is: nobody can forget it.
 pub(crate) struct Locked<'a> {
     // The order of these two is what this type is for: fields are dropped from the first to the last.
     state: MutexGuard<'a, State>,
@@ -288,9 +289,9 @@ impl State {
     pub(crate) fn finish(&mut self) {
         self.finished = true;
         self.wakeups.let_go(self.driver.take());
+        self.wake_all_of(Queue::Finished);
         // Some may be left where something has panicked.
         self.wake_all();
-        self.wake_all_of(Queue::Finished);
     }
 
     /// The driver goes to sleep, unless there is something that it could send.

@@ -46,6 +46,7 @@ fn must_end(scenario: impl FnOnce(Sleeper) + Send + 'static) {
     assert_eq!(outcome.recv_timeout(Duration::from_secs(60)), Ok(()), "it waits for itself");
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn the_drivers_waker_is_woken_and_dropped_without_the_lock() {
     must_end(|sleeper| {

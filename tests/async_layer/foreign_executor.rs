@@ -86,6 +86,7 @@ async fn is_let_go(task: Weak<Task>, what: &str) {
     assert_eq!(task.strong_count(), 0, "{what}: it was not woken");
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn one_that_waits_for_a_connection_may_be_its_last_handle() {
     must_end(|| async {
@@ -99,6 +100,7 @@ fn one_that_waits_for_a_connection_may_be_its_last_handle() {
     });
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn one_that_waits_to_accept_or_to_open_may_own_a_stream() {
     for wire in WIRES {
@@ -136,6 +138,7 @@ fn one_that_waits_to_accept_or_to_open_may_own_a_stream() {
     });
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn one_that_waits_for_datagrams_may_own_a_stream() {
     must_end(|| async {
@@ -163,6 +166,7 @@ fn one_that_waits_for_datagrams_may_own_a_stream() {
     });
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
     for wire in WIRES {
@@ -228,6 +232,7 @@ fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
     }
 }
 
+/// [C-87] A waker MUST NOT be woken or dropped while the lock of a connection is held.
 #[test]
 fn those_who_wait_when_the_connection_ends_may_own_streams() {
     for wire in WIRES {
