@@ -110,8 +110,6 @@ mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
 mod memory_bound;
-#[cfg(feature = "tokio")]
-mod openers;
 pub mod proto;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;
@@ -141,6 +139,10 @@ mod tls;
 mod trace;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod upgraded;
+#[cfg(feature = "tokio")]
+mod waiters;
+#[cfg(feature = "tokio")]
+mod wakeups;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 

@@ -12,10 +12,8 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     StoppedError, StreamId, VarInt,
-    connection::wait_for,
     proto::{ClosedStream, WriteError},
-    shared::{ConnectionRef, State},
-    sync::MutexGuard,
+    shared::{ConnectionRef, Locked, Queue, wait_for},
     trace::{self, Told},
 };
 
@@ -84,6 +82,9 @@ impl SendStream {
     /// more than its limit, by less than this chunk. Where the
     /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
     /// order.
+    ///
+    /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the connection's lock is held: the
+    /// owner's drop must not use the connection, nor drop its handles. The same holds for datagrams.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -188,12 +189,10 @@ impl SendStream {
         self.id == id && std::ptr::eq(&**connection, &*self.connection)
     }
 
-    fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
-        let before = state.writers.insert(self.id, cx.waker().clone());
+    fn wait_for_room<T>(&self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<T> {
+        state.wait_to_write(self.id, cx);
         // A peer that grants nothing yet is shown the stream.
         state.wake_driver();
-        drop(state);
-        drop(before);
         Poll::Pending
     }
 
@@ -226,10 +225,9 @@ impl SendStream {
         state.engine.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.wake_driver();
         drop(state);
-        drop(waker);
         trace::event!(
             self.connection,
             DEBUG,
@@ -256,10 +254,8 @@ impl SendStream {
         state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.wake_driver();
-        drop(state);
-        drop(waker);
         Ok(())
     }
 
@@ -276,13 +272,12 @@ impl SendStream {
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
-        #[cfg(feature = "tracing")]
         let id = self.id;
         // From here on, and not from the first poll: the handle may be gone by then.
         let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
             let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
-            let outcome = wait_for(&connection, &watch.news, |_| watch.outcome()).await;
+            let outcome = wait_for(&connection, Queue::End(id), |_| watch.get().cloned()).await;
             #[cfg(feature = "tracing")]
             if let Ok(Some(code)) = outcome {
                 let error = WriteError::Stopped(code);
@@ -368,10 +363,8 @@ impl Drop for SendStream {
             }
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();
-        drop(state);
-        drop(waker);
     }
 }

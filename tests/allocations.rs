@@ -6,7 +6,10 @@ mod engines;
 #[path = "memory/mod.rs"]
 mod memory;
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    task::{Context, Waker},
+};
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -202,6 +205,36 @@ fn two_connections_allocate_little_for_a_chunk() {
         assert!(one <= ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE, "{wire:?}: {one}");
         let two = between_tasks(wire, TWO_MESSAGES);
         assert!(two <= ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES, "{wire:?}: {two}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_waits_alone_allocates_nothing() {
+    /// Polls the future once, which then waits, and drops it.
+    fn wait<F: Future>(future: F) -> u64 {
+        let mut future = std::pin::pin!(Some(future));
+        let counted = measure(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let waiting = future.as_mut().as_pin_mut().expect("it is there");
+            assert!(waiting.poll(&mut cx).is_pending(), "it has nothing to wait for");
+            future.set(None);
+        });
+        counted.count_total
+    }
+
+    for wire in WIRES {
+        let config = Config::default();
+        let (left, _right) = memory_pair(64 * 1024);
+        let info = ConnectionInfo::default();
+        let connection = WebSocketConnection::from_socket(left, Side::Client, wire, config, info);
+        assert_eq!(wait(connection.accept_bi()), 0, "{wire:?}");
+        assert_eq!(wait(connection.accept_uni()), 0, "{wire:?}");
+        assert_eq!(wait(connection.read_datagram()), 0, "{wire:?}");
+        assert_eq!(wait(connection.closed()), 0, "{wire:?}");
+        if wire == Wire::QMux {
+            assert_eq!(wait(connection.established()), 0);
+            assert_eq!(wait(connection.open_bi()), 0);
+        }
     }
 }
 

@@ -30,6 +30,18 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
+    /// What is taken of the [`room`](Self::room) by a datagram, of which one alone always fits.
+    fn takes(&self, datagram: &Bytes) -> usize {
+        (datagram.len() + OVERHEAD).min(self.limit.max(1))
+    }
+
+    fn room(&self) -> usize {
+        match self.datagrams.is_empty() {
+            true => self.limit.max(1),
+            false => self.limit.saturating_sub(self.cost),
+        }
+    }
+
     /// Appends, and returns how many older ones had to go.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
@@ -94,15 +106,44 @@ impl Datagrams {
 
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
-        self.reader_waits = datagram.is_none();
+        self.reader_waits |= datagram.is_none();
         datagram
+    }
+
+    /// How many there are to read.
+    #[cfg(feature = "tokio")]
+    pub(super) fn readable(&self) -> u64 {
+        self.incoming.datagrams.len() as u64
+    }
+
+    /// A reader waits for another than those that have come.
+    #[cfg(feature = "tokio")]
+    pub(super) fn want_another(&mut self) {
+        self.reader_waits = true;
     }
 
     /// Whether a datagram would be taken without an older one being dropped.
     pub(super) fn has_room(&mut self, datagram: &Bytes) -> bool {
-        let fits = self.outgoing.datagrams.is_empty() || self.outgoing.fits(datagram);
+        let fits = self.outgoing.takes(datagram) <= self.outgoing.room();
         self.writer_waits |= !fits;
         fits
+    }
+
+    /// How much of the room a datagram would take.
+    #[cfg(feature = "tokio")]
+    pub(super) fn cost_to_send(&self, datagram: &Bytes) -> u64 {
+        self.outgoing.takes(datagram) as u64
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn room_to_send(&self) -> u64 {
+        self.outgoing.room() as u64
+    }
+
+    /// A sender waits for more room than there is.
+    #[cfg(feature = "tokio")]
+    pub(super) fn want_room(&mut self) {
+        self.writer_waits = true;
     }
 
     pub(super) fn send(&mut self, datagram: Bytes) {

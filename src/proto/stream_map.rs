@@ -69,6 +69,17 @@ impl<V> StreamMap<V> {
 /// What only the async layer needs.
 #[cfg(feature = "tokio")]
 impl<V> StreamMap<V> {
+    pub(crate) fn get_mut(&mut self, id: &StreamId) -> Option<&mut V> {
+        let (lane, index) = (self.lanes[lane(*id)].as_mut()?, id.index());
+        match index >= lane.base {
+            true => {
+                let place = lane.place(index)?;
+                lane.window.get_mut(place)?.as_mut()
+            }
+            false => lane.older.get_mut(&index),
+        }
+    }
+
     /// Takes everything out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> {
         let lanes = std::mem::take(&mut self.lanes).into_iter().flatten();

@@ -77,6 +77,12 @@ impl Connection {
         self.streams.accept(dir)
     }
 
+    /// How many streams [`accept`](Self::accept) would give.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn acceptable(&self, dir: Dir) -> u64 {
+        self.streams.acceptable(dir)
+    }
+
     /// A stream's sending half.
     pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
         self.streams.send_stream(id, self.end.as_ref())
@@ -131,6 +137,40 @@ impl Connection {
     /// [`Event::DatagramReceived`] follows.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
+    }
+
+    /// How much of [`datagram_room`](Self::datagram_room) a datagram takes.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn datagram_cost(&self, datagram: &Bytes) -> Result<u64, SendDatagramError> {
+        self.check_datagram(datagram)?;
+        Ok(self.datagrams.cost_to_send(datagram))
+    }
+
+    /// For how much there is room that nothing need be dropped for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn datagram_room(&self) -> u64 {
+        self.datagrams.room_to_send()
+    }
+
+    /// [`Event::DatagramsUnblocked`] follows when there is more room than now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn want_datagram_room(&mut self) {
+        self.datagrams.want_room();
+    }
+
+    /// How many datagrams [`read_datagram`](Self::read_datagram) would give.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn readable_datagrams(&self) -> u64 {
+        self.datagrams.readable()
+    }
+
+    /// [`Event::DatagramReceived`] follows when another one comes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn want_datagram(&mut self) {
+        self.datagrams.want_another();
     }
 
     /// Which end this is.

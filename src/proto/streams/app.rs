@@ -74,6 +74,11 @@ impl Streams {
         self.unaccepted[dir as usize].pop_front()
     }
 
+    #[cfg(feature = "tokio")]
+    pub(in crate::proto) fn acceptable(&self, dir: Dir) -> u64 {
+        self.unaccepted[dir as usize].len() as u64
+    }
+
     pub(in crate::proto) fn send_stream<'a>(
         &'a mut self,
         id: StreamId,
