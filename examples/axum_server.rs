@@ -30,7 +30,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    // It holds silence, half a request and a lack of file descriptors; `axum::serve` does not.
+    // It survives silent clients, half a request and a lack of file descriptors; `axum::serve` does not.
     let server = HttpServer::new().tls_config(Arc::new(tls_config()?));
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on https://{0}/ and wss://{0}/mux", listener.local_addr()?);

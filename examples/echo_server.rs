@@ -2,7 +2,6 @@
 
 use std::{error::Error, net::SocketAddr, path::PathBuf};
 
-use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use wsmux::{
     Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, WebSocketServer, Wire,
@@ -83,9 +82,9 @@ async fn serve(connection: WebSocketConnection) {
         while let Ok(recv) = connection.accept_uni().await {
             let connection = connection.clone();
             tokio::spawn(async move {
-                // Only a stream that came whole is sent back.
-                if let Err(error) = echo_uni(&connection, recv).await {
-                    eprintln!("unidirectional stream: {error}");
+                // Until the client allows one more, what it sends waits within its credit.
+                if let Ok(send) = connection.open_uni().await {
+                    echo(send, recv).await;
                 }
             });
         }
@@ -93,7 +92,7 @@ async fn serve(connection: WebSocketConnection) {
     let bi = async {
         while let Ok(stream) = connection.accept_bi().await {
             let (send, recv) = stream.into_split();
-            tokio::spawn(echo_bi(send, recv));
+            tokio::spawn(echo(send, recv));
         }
     };
     let datagrams = async {
@@ -113,7 +112,8 @@ enum End {
     Lost,
 }
 
-async fn echo_bi(mut send: SendStream, mut recv: RecvStream) {
+/// One chunk is held at a time, however long the stream is.
+async fn echo(mut send: SendStream, mut recv: RecvStream) {
     let end = loop {
         // Whether the client stops the stream is news also while nothing comes.
         let stopped = send.stopped();
@@ -142,15 +142,4 @@ async fn echo_bi(mut send: SendStream, mut recv: RecvStream) {
         End::Stopped(code) => recv.stop(code),
         End::Lost => Ok(()),
     };
-}
-
-async fn echo_uni(
-    connection: &WebSocketConnection,
-    mut recv: RecvStream,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let bytes = recv.read_to_end(64 * 1024 * 1024).await?;
-    let mut send = connection.open_uni().await?;
-    send.write_chunk(Bytes::from(bytes)).await?;
-    send.finish()?;
-    Ok(())
 }

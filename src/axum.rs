@@ -139,8 +139,8 @@ impl WsMuxUpgrade {
 }
 
 impl HttpServer {
-    /// Serves these routes; else as [`serve`](Self::serve). Their requests have a [`ConnectionInfo`] among their
-    /// extensions, of which [`WsMuxUpgrade`] takes the client's address and certificates, and no `ConnectInfo`.
+    /// As [`serve`](Self::serve), for these routes. Their requests carry a [`ConnectionInfo`] in their extensions,
+    /// from which [`WsMuxUpgrade`] takes the client's address and certificates, and no `ConnectInfo`.
     ///
     /// # Cancel safety
     /// As [`serve`](Self::serve).

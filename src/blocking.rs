@@ -55,7 +55,8 @@
 //! clones, or of a [`WebSocketServer`]. It ends once that is dropped and its connections are gone, each of which
 //! tells its peer first and is given the [close timeout](crate::Config::close_timeout) for that. A handshake,
 //! with its TLS and the server's [`authorize`](crate::WebSocketServerBuilder::authorize), is done by the
-//! thread that waits for it.
+//! thread that waits for it. A task that such a hook spawns runs in the background, and is dropped where it is when
+//! that thread ends.
 //!
 //! # Within an async runtime
 //! Nothing here panics there, and all of it works, but a call that waits holds up the thread that it is called
@@ -75,6 +76,7 @@ mod server;
 mod stream;
 mod wait;
 
+pub(crate) use self::background::carry;
 pub use self::{
     client::WebSocketClient,
     connection::WebSocketConnection,

@@ -14,11 +14,11 @@ use crate::{
         Socket,
         browser::{EventSocket, StreamSocket},
     },
-    subprotocols::{Protocol, Subprotocols, agreed},
+    subprotocols::{Agreed, Protocol, Subprotocols, agreed},
     trace,
 };
 
-/// Not in the browser's words: Firefox's repeat the URL, and there may be a password or a token in it.
+/// Does not quote the browser's error: Firefox's repeats the URL, which may hold a password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
 /// Which of a browser's two interfaces to a WebSocket is used.
@@ -47,6 +47,8 @@ pub struct WebSocketClient(Arc<Settings>);
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
+    /// Whether these are the names of protocols.
+    offers_protocols: bool,
     connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     api: BrowserApi,
@@ -99,7 +101,7 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50: browsers themselves differ in what they do with a user.
+        // W-50: browsers differ in what they do with a user.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }
@@ -133,8 +135,9 @@ impl WebSocketClient {
         selected: Option<String>,
         left: Duration,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { wire, offered, connection, .. } = &*self.0;
-        let subprotocol = agreed(selected, *wire, offered)?.map(Into::into);
+        let Settings { wire, offered, offers_protocols, connection, .. } = &*self.0;
+        let subprotocol = agreed(selected, *wire, offered)?;
+        let subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
         trace::handshake_completed(Side::Client, *wire, &info);
 
@@ -228,6 +231,7 @@ impl WebSocketClientBuilder {
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
         Ok(WebSocketClient(Arc::new(Settings {
             offered: self.subprotocols.offered(self.wire)?,
+            offers_protocols: self.subprotocols.are_protocols(),
             wire: self.wire,
             connection: self.connection,
             connect_timeout: self.connect_timeout,
@@ -236,12 +240,12 @@ impl WebSocketClientBuilder {
     }
 }
 
-/// What the browser throws instead of a WebSocket: by its name alone, for Chromium's words repeat the URL where a
-/// page's policy forbids it.
+/// The name alone of what the browser throws instead of a WebSocket: where a page's policy forbids the connection,
+/// Chromium's message repeats the URL.
 pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
     let name = name(error);
     let kind = match name.as_deref() {
-        // What else there may be in a URL that can be read.
+        // What else a valid URL may hold.
         Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
         // A page that came by https may not open ws.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,

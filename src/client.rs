@@ -41,6 +41,7 @@ use crate::{
     },
     info::HeaderNames,
     proto::{Side, Wire},
+    subprotocols::Agreed,
     trace,
 };
 
@@ -71,6 +72,8 @@ pub struct WebSocketClient(Arc<Settings>);
 struct Settings {
     wire: Wire,
     offered: Vec<String>,
+    /// Whether these are the names of protocols.
+    offers_protocols: bool,
     headers: HeaderMap,
     connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
@@ -84,7 +87,7 @@ struct Settings {
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// Without the headers' values, the subprotocols, among which there may be a token, and TLS.
+/// Leaves out TLS, the headers' values, and the subprotocols, one of which may be a token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -268,7 +271,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, offered, headers, .. } = &*self.0;
+        let Settings { wire, offered, offers_protocols, headers, .. } = &*self.0;
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
@@ -282,7 +285,7 @@ impl WebSocketClient {
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
-        info.subprotocol = subprotocol.map(Into::into);
+        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         info.request = Some(request.into());
         self.establish(start, response, io, &rest, info).await
     }
@@ -316,14 +319,14 @@ impl WebSocketClient {
     }
 }
 
-/// Whether the server has said that there is no WebSocket, or nothing that makes sense: its stream is there, and can
+/// Whether the server has refused the WebSocket, or has sent what cannot be read: its stream is still there, and can
 /// be ended in order (W-59).
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
 }
 
-/// Ends the stream to a server that serves for nothing.
+/// Ends the stream to a server that was rejected or that refused.
 async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }

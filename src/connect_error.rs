@@ -6,6 +6,7 @@ use crate::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     info::HeaderNames,
     proto::ConnectionError,
+    subprotocols::Shown,
 };
 
 /// Why a URL that can be read leads nowhere (W-50).
@@ -15,12 +16,13 @@ pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 /// Connecting failed. Cheap to clone.
 ///
 /// Neither `Display` nor `Debug` shows what may be secret: a URL, a header's value, a subprotocol that was
-/// offered and is not of the form `qmux-...`, or a response's body, which may repeat them.
+/// offered or selected and is not of the form `qmux-...`, or a response's body, which may repeat them. What a peer
+/// says when it closes is shown, as [`ConnectionError`] has it.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This end: the URL leads nowhere, for this reason. It is not repeated here, for there may be a password or a
-    /// token in it.
+    /// This end: the URL leads nowhere, for this reason. The URL is not repeated here, because it may hold a password or
+    /// a token.
     #[error("invalid URL: {0}")]
     InvalidUrl(String),
     /// This end: neither `ws` nor `wss`, or `wss` without the feature `tls`.
@@ -65,7 +67,7 @@ pub enum ConnectError {
     #[error("invalid response: {0}")]
     InvalidResponse(String),
     /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
-    #[error("offered subprotocols {:?}, and the server selected {selected:?}", Offered(offered))]
+    #[error("offered subprotocols {:?}, and the server selected {:?}", Offered(offered), selected.as_deref().map(Shown))]
     Subprotocol {
         /// The names that were offered; none on the js-ws wire.
         offered: Vec<String>,
@@ -104,7 +106,7 @@ impl fmt::Debug for ConnectError {
             Self::Subprotocol { offered, selected } => f
                 .debug_struct("Subprotocol")
                 .field("offered", &Offered(offered))
-                .field("selected", selected)
+                .field("selected", &selected.as_deref().map(Shown))
                 .finish(),
             Self::Rejected(rejection) => one("Rejected", rejection),
             Self::Connection(error) => one("Connection", error),
@@ -112,13 +114,13 @@ impl fmt::Debug for ConnectError {
     }
 }
 
-/// The names of this wire's among those that were offered, and how many others there were: where a page cannot set a
-/// header, one of them may be its token.
-struct Offered<'a>(&'a [String]);
+/// The names among those offered that belong to this wire, and how many others there were. A page cannot set a
+/// header, so one of the others may be its token.
+pub(crate) struct Offered<'a>(pub(crate) &'a [String]);
 
 impl fmt::Debug for Offered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_shown = |name: &&String| name.starts_with("qmux-");
+        let is_shown = |name: &&String| Shown(name).is_open();
         let others = self.0.iter().filter(|name| !is_shown(name)).count();
         let mut list = f.debug_list();
         list.entries(self.0.iter().filter(is_shown));
@@ -152,8 +154,8 @@ impl Rejection {
         Self { error: error.into(), headers }
     }
 
-    /// The headers of the response that was rejected: at most 128, of a head of at most 64 KiB. `None` where it was the
-    /// certificates that were rejected, before there was a response.
+    /// The headers of the response that was rejected: at most 128, of a head of at most 64 KiB. `None` if the
+    /// certificates were rejected, before there was a response.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.headers.as_deref()
     }
@@ -211,16 +213,16 @@ impl ConnectError {
     }
 
     /// How long the server, or the proxy, asks to be left alone: the `Retry-After` of its
-    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A moment is counted from the response's own `Date`, where it has
-    /// one, and is no time at all where it has passed. `None` where it does not ask, or not in a way that can be read.
+    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A date is counted from the response's own `Date`, if it has
+    /// one; a date in the past gives zero. `None` if there is no such header, or it cannot be read.
     ///
-    /// It may be any time: whoever waits for it sets a bound.
+    /// There is no upper bound: a caller that waits for this long sets its own.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { headers, .. } => {
                 let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
                 if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    // Those that do not fit are as good as for ever.
+                    // A number that does not fit is as good as for ever.
                     return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
                 }
                 until(value, headers.get(header::DATE))
@@ -246,7 +248,7 @@ impl ConnectError {
     }
 }
 
-/// From one HTTP date to another; from now where there is no first.
+/// The time from one HTTP date to another, or from now if there is no first.
 #[cfg(not(target_family = "wasm"))]
 fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
@@ -255,7 +257,7 @@ fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     Some(moment.duration_since(from).unwrap_or_default())
 }
 
-/// No browser tells a page the headers.
+/// No browser shows a page the headers.
 #[cfg(target_family = "wasm")]
 fn until(_: &str, _: Option<&HeaderValue>) -> Option<Duration> {
     None

@@ -1,9 +1,14 @@
 //! The connection's handle.
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::{
     ConnectionInfo, RecvStream, SendStream, WebSocketConnectionBuilder, WebSocketStream,
@@ -13,7 +18,7 @@ use crate::{
         SendDatagramError, Side, StreamId, VarInt, Wire,
     },
     runtime::Instant,
-    shared::{ConnectionRef, Shared, State, wake},
+    shared::{ConnectionRef, Place, Queue, Shared, State, wait_for},
     socket::Socket,
     sync, trace,
 };
@@ -67,7 +72,10 @@ impl WebSocketConnection {
         #[cfg(feature = "tracing")]
         let driver = tracing::Instrument::instrument(driver, handle.span.clone());
         sync::spawn(driver);
-        Self(handle)
+        let connection = Self(handle);
+        #[cfg(feature = "blocking")]
+        crate::blocking::carry(&connection);
+        connection
     }
 
     /// Waits until the peer's transport parameters have come; on the js-ws wire, which has none, it is done
@@ -84,7 +92,7 @@ impl WebSocketConnection {
             true => Some(Ok(())),
             false => state.end_of().map(Err),
         };
-        wait_for(&self.0, &self.0.established, check).await
+        wait_for(&self.0, Queue::Established, check).await
     }
 
     /// Opens a bidirectional stream. At the peer's limit, and at
@@ -116,23 +124,22 @@ impl WebSocketConnection {
     }
 
     async fn open(&self, dir: Dir) -> Result<StreamId, OpenError> {
-        let mut place = Place { shared: &self.0, dir, ticket: None };
-        std::future::poll_fn(|cx| {
+        let mut place = Place::new(&self.0, Queue::Openers(dir));
+        poll_fn(|cx| {
             let mut state = self.0.lock();
-            let openable = state.engine.openable(dir)?;
-            if state.openers[dir as usize].may_open(place.ticket, openable)
+            state.engine.openable(dir)?;
+            if place.may_take(&mut state, 1)
                 && let Some(id) = state.engine.open(dir)?
             {
+                place.leave(&mut state);
                 state.wake_driver();
                 trace::event!(self.0, TRACE, "stream.opened", stream = id.into_inner());
                 return Poll::Ready(Ok(id));
             }
-            let before = state.openers[dir as usize].wait(&mut place.ticket, cx.waker());
+            place.wait(&mut state, 1, cx);
             if state.engine.report_streams_blocked(dir) {
                 state.wake_driver();
             }
-            drop(state);
-            drop(before);
             Poll::Pending
         })
         .await
@@ -156,8 +163,8 @@ impl WebSocketConnection {
 
     fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         let mut state = self.0.lock();
-        let openable = state.engine.openable(dir)?;
-        if !state.openers[dir as usize].may_open(None, openable) {
+        state.engine.openable(dir)?;
+        if !Place::new(&self.0, Queue::Openers(dir)).may_take(&mut state, 1) {
             return Ok(None);
         }
         let id = state.engine.open(dir)?;
@@ -169,19 +176,20 @@ impl WebSocketConnection {
         Ok(id)
     }
 
-    /// Waits for the next bidirectional stream that the peer opens.
+    /// Waits for the next bidirectional stream that the peer opens. Several may wait at once; each stream goes to one
+    /// of them, first come first served.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every stream that came before has been accepted.
     ///
     /// # Cancel safety
-    /// No stream is lost when the future is dropped.
+    /// No stream is lost when the future is dropped: it goes to the next who waits.
     pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
         let id = self.accept(Dir::Bi).await?;
         Ok(WebSocketStream::new(id, &self.0))
     }
 
-    /// Waits for the next unidirectional stream that the peer opens.
+    /// Waits for the next unidirectional stream that the peer opens; else as [`accept_bi`](Self::accept_bi).
     ///
     /// # Errors
     /// As [`accept_bi`](Self::accept_bi).
@@ -194,11 +202,8 @@ impl WebSocketConnection {
     }
 
     async fn accept(&self, dir: Dir) -> Result<StreamId, ConnectionError> {
-        let check = |state: &mut State| match state.engine.accept(dir) {
-            Some(id) => Some(Ok(id)),
-            None => state.end_of().map(Err),
-        };
-        let accepted = wait_for(&self.0, &self.0.opened[dir as usize], check).await;
+        let queue = Queue::Acceptors(dir);
+        let accepted = self.take_in_turn(queue, |engine| engine.accept(dir)).await;
         #[cfg(feature = "tracing")]
         if let Ok(id) = &accepted {
             trace::event!(self.0, TRACE, "stream.accepted", stream = id.into_inner());
@@ -206,7 +211,37 @@ impl WebSocketConnection {
         accepted
     }
 
+    /// Waits for its turn in `queue`, and takes one of what there is; after the end of the connection out of turn.
+    async fn take_in_turn<T>(
+        &self,
+        queue: Queue,
+        mut take: impl FnMut(&mut proto::Connection) -> Option<T>,
+    ) -> Result<T, ConnectionError> {
+        let mut place = Place::new(&self.0, queue);
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            let taken = match place.may_take(&mut state, 1) {
+                true => take(&mut state.engine).map(Ok).or_else(|| state.end_of().map(Err)),
+                false => None,
+            };
+            match taken {
+                Some(taken) => {
+                    place.leave(&mut state);
+                    Poll::Ready(taken)
+                }
+                None => {
+                    place.wait(&mut state, 1, cx);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
     /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5).
+    ///
+    /// An empty datagram is useless work to a peer that is wsmux: it closes the connection with `EXCESSIVE_LOAD` for
+    /// more than 1,000 of them at once, or 100 each second.
     ///
     /// # Errors
     /// [`SendDatagramError`]; the js-ws wire has no datagrams.
@@ -217,39 +252,42 @@ impl WebSocketConnection {
         Ok(())
     }
 
-    /// Sends a datagram once there is room, so that no older one is dropped for it.
+    /// Sends a datagram once there is room, so that no older one is dropped for it. Several may wait at once; they get
+    /// room first come first served, so that a small one does not overtake a large one that waits. Room that
+    /// [`send_datagram`](Self::send_datagram), which does not wait, has taken from one that was woken for it, that one
+    /// waits for again, where it stood.
     ///
     /// # Errors
     /// As [`send_datagram`](Self::send_datagram).
     ///
     /// # Cancel safety
-    /// The datagram is not sent when the future is dropped.
+    /// The datagram is not sent when the future is dropped, and the place in the queue is given up.
     pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
-        let check = |state: &mut State| match state.engine.datagram_fits(&datagram) {
-            Ok(false) => None,
-            Ok(true) => {
+        let mut place = Place::new(&self.0, Queue::DatagramSenders);
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            let cost = state.engine.datagram_cost(&datagram)?;
+            if place.may_take(&mut state, cost) {
                 let sent = state.engine.send_datagram(datagram.clone());
+                place.leave(&mut state);
                 state.wake_driver();
-                Some(sent)
+                return Poll::Ready(sent);
             }
-            Err(error) => Some(Err(error)),
-        };
-        wait_for(&self.0, &self.0.datagrams_unblocked, check).await
+            place.wait(&mut state, cost, cx);
+            Poll::Pending
+        })
+        .await
     }
 
-    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them.
+    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them, first come first served.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every datagram that came before has been read.
     ///
     /// # Cancel safety
-    /// No datagram is lost when the future is dropped.
+    /// No datagram is lost when the future is dropped: it goes to the next who waits.
     pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
-        let check = |state: &mut State| match state.engine.read_datagram() {
-            Some(datagram) => Some(Ok(datagram)),
-            None => state.end_of().map(Err),
-        };
-        wait_for(&self.0, &self.0.datagram_received, check).await
+        self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
     }
 
     /// The largest datagram that the peer takes and this end [sends](Config::max_message_sent), in bytes; `None`
@@ -268,10 +306,10 @@ impl WebSocketConnection {
         self.0.close(code, Bytes::copy_from_slice(reason));
     }
 
-    /// Ends the connection once its streams have ended: every byte that a write accepted is sent, every stream
-    /// that is open can be read and written to its end, those that the peer opened before can be accepted; then
-    /// the connection is closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those
-    /// of the peer are refused.
+    /// Ends the connection once its streams have ended: every byte that a write accepted and every datagram that is
+    /// queued is sent, every stream that is open can be read and written to its end, those that the peer opened
+    /// before can be accepted; then the connection is closed with code 0. New streams fail here with
+    /// [`OpenError::ShuttingDown`], and those of the peer are refused.
     ///
     /// It starts with the call; the future waits for the end as [`closed`](Self::closed) does, and can be dropped.
     /// But keep it, or another handle, until then: with the last handle the connection is closed at once, and what
@@ -321,8 +359,8 @@ impl WebSocketConnection {
     /// [`Config::stream_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
     /// grow past what the connection began with, which bounds its messages.
     ///
-    /// Some hundred bytes or more, unless the connection began with fewer: the peer knows what it began with, and
-    /// takes a flood of grants that are much smaller for an attack.
+    /// Some hundred bytes or more, unless the connection began with fewer: the peer knows the first window, and
+    /// treats a flood of much smaller grants as an attack.
     pub fn set_stream_window(&self, bytes: u64) {
         let mut state = self.0.lock();
         state.engine.set_stream_window(bytes);
@@ -337,20 +375,20 @@ impl WebSocketConnection {
     /// Nothing is lost when the future is dropped.
     pub async fn closed(&self) -> ConnectionError {
         let check = |state: &mut State| state.end_of().filter(|_| state.finished);
-        wait_for(&self.0, &self.0.finished, check).await
+        wait_for(&self.0, Queue::Finished, check).await
     }
 
     /// Waits as [`closed`](Self::closed) does, and is no handle that would keep the connection open.
     #[cfg(feature = "blocking")]
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.without_handle();
-        async move { wait_for(&shared, &shared.finished, |state| state.finished.then_some(())).await }
+        async move { wait_for(&shared, Queue::Finished, |state| state.finished.then_some(())).await }
     }
 
     /// Waits until the connection has ended, whatever becomes of its socket.
     pub(crate) async fn ended(&self) -> ConnectionError {
         // Whoever waits to be established is told of the end as well.
-        wait_for(&self.0, &self.0.established, |state| state.end_of()).await
+        wait_for(&self.0, Queue::Established, |state| state.end_of()).await
     }
 
     /// What was under way when the connection ended, as it was at that moment; nothing while it has not. Each
@@ -429,44 +467,5 @@ impl WebSocketConnection {
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
-    }
-}
-
-/// A place in the queue of those who wait to open a stream, given up when dropped.
-struct Place<'a> {
-    shared: &'a Shared,
-    dir: Dir,
-    ticket: Option<u64>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let mut wakers = Vec::new();
-        let mut state = self.shared.lock();
-        let own = state.openers[self.dir as usize].leave(ticket);
-        // Whoever comes next may have been passed over while this one had its turn.
-        state.wake_openers(self.dir, &mut wakers);
-        state.wake_driver();
-        drop(state);
-        drop(own);
-        wake(wakers.into_iter());
-    }
-}
-
-/// Waits until `check` finds something, looking whenever `news` is told.
-pub(crate) async fn wait_for<T>(
-    shared: &Shared,
-    news: &Notify,
-    mut check: impl FnMut(&mut State) -> Option<T>,
-) -> T {
-    loop {
-        // Listening starts before the look, so that nothing falls between the two.
-        let mut heard = pin!(news.notified());
-        heard.as_mut().enable();
-        if let Some(found) = check(&mut shared.lock()) {
-            return found;
-        }
-        heard.await;
     }
 }

@@ -5,15 +5,16 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use crate::{
     proto::{DriverLost, MessageBuf, SocketError, Transmit},
     runtime::{Instant, Sleep, sleep, yield_now},
-    shared::{Shared, State, wake},
+    shared::{Shared, State},
     socket::{Incoming, Outgoing, Socket},
+    wakeups::Wakeups,
 };
 
 /// Items taken from the socket before the engine is locked, and messages sent before the socket is read
@@ -47,7 +48,8 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    wakers: Vec<Waker>,
+    /// Empty, but for the time between the lock and the wakers.
+    wakeups: Wakeups,
     /// For how many there was news in this round.
     woken: usize,
     alarm: Alarm,
@@ -92,7 +94,7 @@ impl<S: Socket + Unpin> Driver<S> {
             socket,
             message: MessageBuf::new(),
             batch: Vec::new(),
-            wakers: Vec::new(),
+            wakeups: Wakeups::default(),
             woken: 0,
             alarm: Alarm::new(),
             wants: true,
@@ -175,7 +177,7 @@ impl<S: Socket + Unpin> Driver<S> {
             let error = self.write_end.as_ref().unwrap_or(error);
             state.engine.handle_socket_end(now, error.clone());
         }
-        self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+        self.woken += self.shared.dispatch(&mut state);
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.qlog {
             qlog.rtt(now, state.engine.rtt());
@@ -185,8 +187,8 @@ impl<S: Socket + Unpin> Driver<S> {
             crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
         }
         self.wants = state.engine.wants_transmit();
-        drop(state);
-        wake(self.wakers.drain(..));
+        state.unlock_into(&mut self.wakeups);
+        self.wakeups.notify();
         progress
     }
 
@@ -206,10 +208,10 @@ impl<S: Socket + Unpin> Driver<S> {
             let mut state = self.shared.lock();
             let now = state.time(self.now);
             let transmit = state.engine.poll_transmit(now, &mut self.message);
-            self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+            self.woken += self.shared.dispatch(&mut state);
             self.wants = state.engine.wants_transmit();
-            drop(state);
-            wake(self.wakers.drain(..));
+            state.unlock_into(&mut self.wakeups);
+            self.wakeups.notify();
             messages += 1;
             bytes += self.message.len();
             #[cfg(feature = "qlog")]
@@ -311,7 +313,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
         // What the application's own calls have made known.
-        self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+        self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
         }
@@ -321,7 +323,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let due = rang && next.is_some_and(|next| next <= now);
         if due {
             state.engine.handle_timeout(now);
-            self.woken += self.shared.dispatch(&mut state, &mut self.wakers);
+            self.woken += self.shared.dispatch(&mut state);
         }
         // What came before the write failed is read after it has: once more, then.
         let read_out = wrote_in_vain && received == Progress::Blocked;
@@ -339,8 +341,8 @@ impl<S: Socket + Unpin> Driver<S> {
         } else {
             Next::Round
         };
-        drop(state);
-        wake(self.wakers.drain(..));
+        state.unlock_into(&mut self.wakeups);
+        self.wakeups.notify();
         if due {
             // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
             self.socket.rest();
@@ -473,17 +475,14 @@ struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        let mut wakers = Vec::new();
+        let mut wakeups = Wakeups::default();
         let mut state = self.0.lock();
-        unless_it_panics(|| self.0.dispatch(&mut state, &mut wakers));
-        // Some may be left where a waker has panicked.
-        unless_it_panics(|| self.0.wake_all(&mut state, &mut wakers));
-        state.finished = true;
+        unless_it_panics(|| self.0.dispatch(&mut state));
+        unless_it_panics(|| state.finish());
         let kept = state.kept.take();
-        drop(state);
+        state.unlock_into(&mut wakeups);
         unless_it_panics(|| drop(kept));
-        unless_it_panics(|| self.0.finished.notify_waiters());
-        unless_it_panics(|| wake(wakers.into_iter()));
+        unless_it_panics(|| wakeups.notify());
     }
 }
 

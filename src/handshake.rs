@@ -34,7 +34,7 @@ const SECRET: [HeaderName; 5] = [
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
-    // A page cannot set the others, and puts its token here.
+    // A page cannot set any other header, so it puts its token here.
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
@@ -123,7 +123,7 @@ fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// A copy that shares no memory with the headers, which may be parts of what was read together.
+/// A copy that shares no memory with the headers, which may be slices of one large block.
 pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     let mut exact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
@@ -144,7 +144,7 @@ pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
 pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     let mut exact = Request::new(());
     *exact.method_mut() = request.method().clone();
-    // A string is parsed into bytes of its own.
+    // Parsing a string allocates bytes of its own.
     *exact.uri_mut() = request.uri().to_string().parse().unwrap_or_else(|_| request.uri().clone());
     *exact.version_mut() = request.version();
     *exact.headers_mut() = exact_headers(request.headers());

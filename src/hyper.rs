@@ -36,8 +36,8 @@
 //! # }
 //! ```
 //!
-//! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a port needs which
-//! strangers reach; one of your own does as well, with [`allow_http2`], and with limits of your own.
+//! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a port open to
+//! strangers needs. A loop of your own does as well, with [`allow_http2`] and limits of your own.
 //!
 //! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     http::{Extensions, HeaderMap, Request},
     proto::QMuxVersion,
+    subprotocols::Agreed,
 };
 
 /// What the handshake of a connection said. Cheap to clone.
@@ -14,7 +15,8 @@ use crate::{
 /// Whoever brings a WebSocket that is open already knows more of it than the connection does: then all of
 /// this is `None`.
 ///
-/// Its `Debug` shows neither a URL's query nor a header's value.
+/// Its `Debug` shows neither a URL's query nor a header's value, nor a subprotocol that may be a token: one that is not
+/// of the form `qmux-...` and was given as it is, not as an application protocol.
 ///
 /// # Memory
 /// A connection keeps this for its life, and nothing else of the handshake. Of the request and of the response these
@@ -25,7 +27,7 @@ use crate::{
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
     pub(crate) local_address: Option<SocketAddr>,
-    pub(crate) subprotocol: Option<Arc<str>>,
+    pub(crate) subprotocol: Option<Agreed>,
     pub(crate) peer_certificates: Option<Arc<[Bytes]>>,
     pub(crate) request: Option<Arc<Request<()>>>,
     pub(crate) response_headers: Option<Arc<HeaderMap>>,
@@ -45,7 +47,7 @@ impl fmt::Debug for ConnectionInfo {
     }
 }
 
-/// The names of headers, whose values may be secret: not only where a standard says so.
+/// The names of headers alone. Any value may be secret, not only those that a standard marks so.
 pub(crate) struct HeaderNames<'a>(pub(crate) &'a HeaderMap);
 
 impl fmt::Debug for HeaderNames<'_> {
@@ -82,7 +84,7 @@ impl ConnectionInfo {
 
     /// The WebSocket subprotocol that was agreed on, `qmux-02.app` for example; `None` on the js-ws wire.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        self.subprotocol.as_ref().map(|agreed| &*agreed.name)
     }
 
     /// The application protocol that was agreed on: `app` of the subprotocol `qmux-02.app`, all of one that does not

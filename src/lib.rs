@@ -110,8 +110,6 @@ pub mod hyper;
 mod info;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
-#[cfg(feature = "tokio")]
-mod openers;
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 mod qlog;
 #[cfg(feature = "tokio")]
@@ -140,6 +138,10 @@ mod tls;
 mod trace;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod upgraded;
+#[cfg(feature = "tokio")]
+mod waiters;
+#[cfg(feature = "tokio")]
+mod wakeups;
 #[cfg(feature = "web-transport")]
 mod web_transport;
 

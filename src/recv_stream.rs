@@ -152,9 +152,7 @@ impl RecvStream {
         let found = read(&mut state.engine.recv_stream(self.id));
         match &found {
             Ok(None) => {
-                let before = state.readers.insert(self.id, cx.waker().clone());
-                drop(state);
-                drop(before);
+                state.wait_to_read(self.id, cx);
                 return Poll::Pending;
             }
             Ok(Some(None)) => self.end = End::Finished,
@@ -215,9 +213,7 @@ impl RecvStream {
                     Poll::Ready(Ok(code))
                 }
                 None => {
-                    let before = state.readers.insert(self.id, cx.waker().clone());
-                    drop(state);
-                    drop(before);
+                    state.wait_to_read(self.id, cx);
                     Poll::Pending
                 }
             }
@@ -240,7 +236,7 @@ impl AsyncRead for RecvStream {
 impl Drop for RecvStream {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
-        let waker = state.readers.remove(&self.id);
+        state.forget_reader(self.id);
         #[cfg(feature = "tracing")]
         if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
             let stream = self.id.into_inner();
@@ -255,7 +251,5 @@ impl Drop for RecvStream {
         }
         state.engine.recv_stream(self.id).release();
         state.wake_driver();
-        drop(state);
-        drop(waker);
     }
 }

@@ -12,10 +12,8 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     StoppedError, StreamId, VarInt,
-    connection::wait_for,
     proto::{ClosedStream, WriteError},
-    shared::{ConnectionRef, State},
-    sync::MutexGuard,
+    shared::{ConnectionRef, Locked, Queue, wait_for},
     trace::{self, Told},
 };
 
@@ -85,6 +83,9 @@ impl SendStream {
     /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
     /// order.
     ///
+    /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the connection's lock is held: the
+    /// owner's drop must not use the connection, nor drop its handles. The same holds for datagrams.
+    ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
     ///
@@ -151,7 +152,7 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
-        // How long the chunk will be is not known yet.
+        // The chunk's length is not known yet.
         let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection, self.id, &mut self.told, error);
@@ -171,8 +172,8 @@ impl SendStream {
         Ok(())
     }
 
-    /// Finishes the stream, unless it is finished or the peer has stopped it: for the faces that shut a
-    /// writer down and do not ask what became of it.
+    /// Finishes the stream, unless it is finished or the peer has stopped it: for the traits whose shutdown does not
+    /// report what became of it.
     pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
         if self.finished {
             return Ok(());
@@ -188,12 +189,10 @@ impl SendStream {
         self.id == id && std::ptr::eq(&**connection, &*self.connection)
     }
 
-    fn wait_for_room<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
-        let before = state.writers.insert(self.id, cx.waker().clone());
+    fn wait_for_room<T>(&self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<T> {
+        state.wait_to_write(self.id, cx);
         // A peer that grants nothing yet is shown the stream.
         state.wake_driver();
-        drop(state);
-        drop(before);
         Poll::Pending
     }
 
@@ -226,10 +225,9 @@ impl SendStream {
         state.engine.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.wake_driver();
         drop(state);
-        drop(waker);
         trace::event!(
             self.connection,
             DEBUG,
@@ -256,10 +254,8 @@ impl SendStream {
         state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.wake_driver();
-        drop(state);
-        drop(waker);
         Ok(())
     }
 
@@ -276,13 +272,12 @@ impl SendStream {
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
-        #[cfg(feature = "tracing")]
         let id = self.id;
         // From here on, and not from the first poll: the handle may be gone by then.
         let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
         async move {
             let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
-            let outcome = wait_for(&connection, &watch.news, |_| watch.outcome()).await;
+            let outcome = wait_for(&connection, Queue::End(id), |_| watch.get().cloned()).await;
             #[cfg(feature = "tracing")]
             if let Ok(Some(code)) = outcome {
                 let error = WriteError::Stopped(code);
@@ -342,7 +337,7 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream. Once more does no harm, nor does it after the peer has stopped the stream: see
+    /// Finishes the stream. Repeating it does no harm, nor does calling it after the peer has stopped the stream: see
     /// [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_mut().shut_down().map_err(Into::into))
@@ -368,10 +363,8 @@ impl Drop for SendStream {
             }
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
-        let waker = state.writers.remove(&self.id);
+        state.forget_writer(self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();
-        drop(state);
-        drop(waker);
     }
 }

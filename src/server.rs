@@ -18,18 +18,18 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep},
 };
 
@@ -69,15 +69,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// Each handshake under way holds up to 64 KiB, and what TLS needs, for at most the
-/// [handshake timeout](crate::Config::handshake_timeout). The builder's
+/// Each handshake under way holds up to 110 kB (a head of 64 KiB, the tables of its lines, and the handshake's own
+/// state), and what TLS needs, for at most the [handshake timeout](crate::Config::handshake_timeout); and 64 KiB more
+/// for the moment in which its head is parsed. The builder's
 /// [`max_handshakes`](WebSocketServerBuilder::max_handshakes) limits their number,
 /// [`max_connections`](WebSocketServerBuilder::max_connections) and
 /// [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) that of the connections.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    /// None of them once the server is closed.
-    listeners: Mutex<Arc<[Listener]>>,
+    /// None of them once the server is closed. Locked for a poll and never across an await: a future that nobody
+    /// polls must not keep a port.
+    listeners: Mutex<Vec<Listener>>,
+    /// Tells all who wait for a client.
+    arrivals: Arc<Arrivals>,
     addresses: Vec<SocketAddr>,
     /// Which listener is asked first, in turn: a busy one must not starve the others.
     turn: AtomicUsize,
@@ -115,10 +119,11 @@ impl WebSocketServer {
         listeners: impl IntoIterator<Item = Listener>,
         acceptor: WebSocketAcceptor,
     ) -> Self {
-        let listeners: Arc<[_]> = listeners.into_iter().collect();
+        let listeners: Vec<_> = listeners.into_iter().collect();
         Self {
             addresses: listeners.iter().filter_map(Listener::local_addr).collect(),
             listeners: Mutex::new(listeners),
+            arrivals: Arc::default(),
             turn: AtomicUsize::new(0),
             places: Places::new(acceptor.0.limits),
             acceptor,
@@ -220,17 +225,25 @@ impl WebSocketServer {
 
     /// The next client of any listener.
     async fn incoming(&self) -> io::Result<Incoming> {
-        let listeners = self.lock_listeners().clone();
+        // A listener keeps one waker of all that poll it, so that has to be one for all.
+        let waker = Waker::from(self.arrivals.clone());
+        loop {
+            let mut arrival = pin!(self.arrivals.0.notified());
+            // From here on no arrival is missed.
+            arrival.as_mut().enable();
+            if let Poll::Ready(incoming) = self.poll_listeners(&mut Context::from_waker(&waker)) {
+                return incoming;
+            }
+            arrival.await;
+        }
+    }
+
+    fn poll_listeners(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+        let listeners = self.lock_listeners();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % listeners.len().max(1);
         let (before, after) = listeners.split_at(first);
-        let in_turn = after.iter().chain(before);
-        let mut waiting: Vec<_> = in_turn.map(|listener| Box::pin(listener.accept())).collect();
-        // A client that is accepted is returned: those that are dropped have accepted none.
-        std::future::poll_fn(|cx| {
-            let mut polled = waiting.iter_mut().map(|listener| listener.as_mut().poll(cx));
-            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
-        })
-        .await
+        let mut polled = after.iter().chain(before).map(|listener| listener.poll_accept(cx));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
     }
 
     fn connecting(
@@ -261,15 +274,19 @@ impl WebSocketServer {
         Connecting { future, remote_address }
     }
 
-    fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Arc<[Listener]>> {
+    fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on [`accept`](Self::accept) gives `None`, and nobody listens any more: who waits in the system's
     /// queue or comes later is refused there. Connections go on, and so do handshakes.
+    ///
+    /// When this returns the addresses are free, even while a future of `accept` is kept that nobody polls, and the
+    /// file of a Unix socket is removed.
     pub fn close(&self) {
         self.closed.send_replace(true);
-        *self.lock_listeners() = Arc::default();
+        let listeners = std::mem::take(&mut *self.lock_listeners());
+        drop(listeners);
     }
 
     /// Ends the server and every connection that it has accepted.
@@ -290,6 +307,16 @@ impl WebSocketServer {
         self.close();
         let reason = Bytes::copy_from_slice(reason);
         self.registry.shut_down(timeout, code, reason).await
+    }
+}
+
+/// Wakes all who wait for a client, for the listeners do not know them apart.
+#[derive(Debug, Default)]
+struct Arrivals(Notify);
+
+impl Wake for Arrivals {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_waiters();
     }
 }
 

@@ -2,22 +2,23 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    future::poll_fn,
+    ops::{Deref, DerefMut},
     sync::{Arc, OnceLock, PoisonError, atomic::Ordering},
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::{
     ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
-    openers::Openers,
     proto::{Connection, ConnectionError, Event, SendEnd, StreamMap},
     runtime::Instant,
     sync::{AtomicUsize, Mutex, MutexGuard},
     trace,
+    waiters::Waiters,
+    wakeups::Wakeups,
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.
@@ -34,13 +35,6 @@ pub(crate) struct Shared {
     pub(crate) span: tracing::Span,
     /// How many handles there are; the driver is none.
     handles: AtomicUsize,
-    pub(crate) established: Notify,
-    /// A stream to accept, of each kind.
-    pub(crate) opened: [Notify; 2],
-    pub(crate) datagram_received: Notify,
-    pub(crate) datagrams_unblocked: Notify,
-    /// The driver is done.
-    pub(crate) finished: Notify,
 }
 
 /// Without the state, where there is what streams have written and not read yet.
@@ -55,26 +49,96 @@ impl fmt::Debug for Shared {
 
 /// What the lock guards.
 ///
-/// A waker may be the last owner of a task that holds handles of this connection, whose drop locks: no waker
-/// is dropped while the lock is held.
+/// A waker is another's code, and may be the last owner of a task that holds handles of this connection, whose drop
+/// locks: none is woken or dropped while the lock is held. So whoever takes one out of here puts it into `wakeups`,
+/// which [`Locked`] carries out after it has unlocked.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) engine: Connection,
+    /// What is to be woken and let go of once the lock is free.
+    wakeups: Wakeups,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
     /// The socket takes nothing: nobody but the socket need wake the driver for something to send.
     socket_is_full: bool,
     /// The latest time that the engine was told.
     latest: Duration,
-    pub(crate) readers: StreamMap<Waker>,
-    pub(crate) writers: StreamMap<Waker>,
-    pub(crate) ends: StreamMap<Arc<EndWatch>>,
-    pub(crate) openers: [Openers; 2],
+    readers: StreamMap<Waker>,
+    writers: StreamMap<Waker>,
+    ends: StreamMap<Box<EndWaiters>>,
+    queues: Queues,
     pub(crate) finished: bool,
     /// What the socket last said of its path.
     pub(crate) socket_rtt: Option<Duration>,
     /// Dropped when the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
+}
+
+/// Those who wait for what is of no stream that is open.
+#[derive(Debug, Default)]
+struct Queues {
+    established: Waiters,
+    finished: Waiters,
+    openers: [Waiters; 2],
+    acceptors: [Waiters; 2],
+    datagram_readers: Waiters,
+    datagram_senders: Waiters,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Queue {
+    /// The connection is established, or has ended.
+    Established,
+    /// The driver is done.
+    Finished,
+    /// A stream can be opened.
+    Openers(Dir),
+    /// There is a stream to accept.
+    Acceptors(Dir),
+    /// There is a datagram to read.
+    DatagramReaders,
+    /// There is room for a datagram.
+    DatagramSenders,
+    /// A sending half has ended.
+    End(StreamId),
+}
+
+/// The lock, held. What was put into the state's `wakeups` under it is woken and dropped right after it was released,
+/// whichever way that is: nobody can forget it.
+pub(crate) struct Locked<'a> {
+    // The order of these two is what this type is for: fields are dropped from the first to the last.
+    state: MutexGuard<'a, State>,
+    wakeups: Wakeups,
+}
+
+impl Locked<'_> {
+    /// Releases the lock, and leaves what is to be woken to the caller, in `wakeups`, which it has carried out and
+    /// whose memory is used again.
+    pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
+        debug_assert!(wakeups.is_empty(), "somebody was not woken");
+        std::mem::swap(&mut self.state.wakeups, wakeups);
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.wakeups.take_from(&mut self.state.wakeups);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
 }
 
 /// Something that lives as long as a connection.
@@ -91,13 +155,14 @@ impl Shared {
             span: trace::connection_span(id, &engine, &info),
             state: Mutex::new(State {
                 engine,
+                wakeups: Wakeups::default(),
                 driver: None,
                 socket_is_full: false,
                 latest: Duration::ZERO,
                 readers: StreamMap::default(),
                 writers: StreamMap::default(),
                 ends: StreamMap::default(),
-                openers: Default::default(),
+                queues: Queues::default(),
                 finished: false,
                 socket_rtt: None,
                 kept: None,
@@ -105,18 +170,14 @@ impl Shared {
             epoch,
             info,
             handles: AtomicUsize::new(0),
-            established: Notify::new(),
-            opened: Default::default(),
-            datagram_received: Notify::new(),
-            datagrams_unblocked: Notify::new(),
-            finished: Notify::new(),
         })
     }
 
     /// The engine and the waiters. A panic elsewhere under the lock would be a bug of ours; what it guards is
     /// never left half changed by one.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { state, wakeups: Wakeups::default() }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -130,59 +191,41 @@ impl Shared {
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
-    /// Passes the engine's news on: to `wakers`, for after the lock is gone, and to whoever waits here. Says for
-    /// how many there was some.
-    pub(crate) fn dispatch(&self, state: &mut State, wakers: &mut Vec<Waker>) -> usize {
-        let (before, mut others) = (wakers.len(), 0);
+    /// Passes the engine's news on to those who wait, once the lock is free. Says for how many there was some.
+    pub(crate) fn dispatch(&self, state: &mut State) -> usize {
+        let before = state.wakeups.count();
         while let Some(event) = state.engine.poll() {
             match event {
                 Event::Established => {
                     trace::event!(self, DEBUG, "connection.established");
-                    self.established.notify_waiters();
-                    for dir in [Dir::Bi, Dir::Uni] {
-                        state.wake_openers(dir, wakers);
+                    state.wake_all_of(Queue::Established);
+                    for dir in Dir::ALL {
+                        state.wake_next(Queue::Openers(dir));
                     }
                 }
-                Event::Opened { dir } => {
-                    others += 1;
-                    self.opened[dir as usize].notify_waiters();
-                }
-                Event::Available { dir } => state.wake_openers(dir, wakers),
-                Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
-                Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
+                Event::Opened { dir } => state.wake_next(Queue::Acceptors(dir)),
+                Event::Available { dir } => state.wake_next(Queue::Openers(dir)),
+                Event::Readable { id } => state.wakeups.wake(state.readers.remove(&id)),
+                Event::Writable { id } => state.wakeups.wake(state.writers.remove(&id)),
                 Event::Ended { id } => state.tell_end(id),
-                Event::DatagramReceived => self.datagram_received.notify_waiters(),
-                Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
+                Event::DatagramReceived => state.wake_next(Queue::DatagramReaders),
+                Event::DatagramsUnblocked => state.wake_next(Queue::DatagramSenders),
                 Event::Closed => {
                     #[cfg(feature = "tracing")]
                     if let Some(error) = state.engine.close_reason() {
                         trace::closed(self, error);
                     }
-                    self.wake_all(state, wakers);
+                    state.wake_all();
                 }
                 // The engine and this layer are released together: there is no other event.
                 _ => {}
             }
         }
-        wakers.len() - before + others
-    }
-
-    /// The connection has ended, which everybody learns at once.
-    pub(crate) fn wake_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
-        wakers.extend(state.readers.drain());
-        wakers.extend(state.writers.drain());
-        let ends: Vec<_> = state.ends.ids().collect();
-        ends.into_iter().for_each(|id| state.tell_end(id));
-        for openers in &mut state.openers {
-            openers.wake(u64::MAX, wakers);
-        }
-        let everybody = [&self.established, &self.datagram_received, &self.datagrams_unblocked];
-        everybody.into_iter().chain(&self.opened).for_each(Notify::notify_waiters);
+        state.wakeups.count() - before
     }
 
     /// Ends the connection once its streams have ended, or after `timeout`.
     pub(crate) fn shut_down(&self, timeout: Option<Duration>) {
-        let mut wakers = Vec::new();
         let mut state = self.lock();
         let now = state.time(self.now());
         // A timeout past what a clock can tell is none.
@@ -190,13 +233,11 @@ impl Shared {
         state.engine.shutdown(now, deadline);
         trace::event!(self, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
-        for openers in &mut state.openers {
-            openers.wake(u64::MAX, &mut wakers);
+        for dir in Dir::ALL {
+            state.wake_all_of(Queue::Openers(dir));
         }
-        self.dispatch(&mut state, &mut wakers);
-        wakers.extend(state.driver.take());
-        drop(state);
-        wake(wakers.into_iter());
+        self.dispatch(&mut state);
+        state.wake_driver_now();
     }
 
     /// Keeps this for as long as the connection lives, which may be over already.
@@ -214,32 +255,11 @@ impl Shared {
 
     /// Ends the connection, and tells everybody here at once.
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
-        let mut wakers = Vec::new();
         let mut state = self.lock();
         let now = state.time(self.now());
         state.engine.close(now, code, reason);
-        self.dispatch(&mut state, &mut wakers);
-        wakers.extend(state.driver.take());
-        drop(state);
-        wake(wakers.into_iter());
-    }
-}
-
-/// Wakes all of them, even when that of one panics: those after it would wait in vain.
-pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
-    struct Rest<I: Iterator<Item = Waker>>(I);
-
-    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
-        fn drop(&mut self) {
-            for waker in &mut self.0 {
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
-        }
-    }
-
-    let mut rest = Rest(wakers);
-    for waker in &mut rest.0 {
-        waker.wake();
+        self.dispatch(&mut state);
+        state.wake_driver_now();
     }
 }
 
@@ -258,11 +278,22 @@ impl State {
             // Only to see for how long that lasts.
             true => self.engine.wants_socket_full(),
         };
-        if (wanted || self.engine.has_events())
-            && let Some(driver) = self.driver.take()
-        {
-            driver.wake();
+        if wanted || self.engine.has_events() {
+            self.wake_driver_now();
         }
+    }
+
+    fn wake_driver_now(&mut self) {
+        self.wakeups.wake_driver(self.driver.take());
+    }
+
+    /// The driver is gone.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+        self.wakeups.let_go(self.driver.take());
+        self.wake_all_of(Queue::Finished);
+        // Some may be left where something has panicked.
+        self.wake_all();
     }
 
     /// The driver goes to sleep, unless there is something that it could send.
@@ -271,20 +302,102 @@ impl State {
             return false;
         }
         self.socket_is_full = socket_is_full;
-        self.driver = Some(waker.clone());
+        replace(&mut self.driver, waker, &mut self.wakeups);
         true
     }
 
-    /// What to wait with for the end of a sending half whose handle is still there.
-    pub(crate) fn watch_end(&mut self, id: StreamId) -> Arc<EndWatch> {
-        match self.poll_end(id) {
-            Some(outcome) => Arc::new(EndWatch { outcome: outcome.into(), ..EndWatch::default() }),
-            None => {
-                let end = self.ends.get(&id).cloned().unwrap_or_default();
-                self.ends.insert(id, end.clone());
-                end
-            }
+    /// The reader of a stream waits.
+    pub(crate) fn wait_to_read(&mut self, id: StreamId, cx: &Context<'_>) {
+        self.wakeups.let_go(self.readers.insert(id, cx.waker().clone()));
+    }
+
+    /// The writer of a stream waits.
+    pub(crate) fn wait_to_write(&mut self, id: StreamId, cx: &Context<'_>) {
+        self.wakeups.let_go(self.writers.insert(id, cx.waker().clone()));
+    }
+
+    /// Nobody reads the stream any more.
+    pub(crate) fn forget_reader(&mut self, id: StreamId) {
+        self.wakeups.let_go(self.readers.remove(&id));
+    }
+
+    /// Nobody writes to the stream any more.
+    pub(crate) fn forget_writer(&mut self, id: StreamId) {
+        self.wakeups.let_go(self.writers.remove(&id));
+    }
+
+    /// The connection has ended, which everybody learns at once.
+    fn wake_all(&mut self) {
+        self.wakeups.wake(self.readers.drain());
+        self.wakeups.wake(self.writers.drain());
+        let ends: Vec<_> = self.ends.ids().collect();
+        ends.into_iter().for_each(|id| self.tell_end(id));
+        for queue in [Queue::Established, Queue::DatagramReaders, Queue::DatagramSenders] {
+            self.wake_all_of(queue);
         }
+        for dir in Dir::ALL {
+            self.wake_all_of(Queue::Openers(dir));
+            self.wake_all_of(Queue::Acceptors(dir));
+        }
+    }
+
+    fn wake_all_of(&mut self, queue: Queue) {
+        if let Some(waiters) = self.queues.of(queue, &mut self.ends) {
+            waiters.wake(u64::MAX, self.wakeups.to_wake());
+        }
+    }
+
+    /// How much there is of what those in `queue` take from each other; nothing of what all of them learn at once.
+    fn there(&mut self, queue: Queue) -> u64 {
+        match queue {
+            Queue::Established | Queue::Finished | Queue::End(_) => 0,
+            Queue::Openers(dir) => self.engine.openable(dir).unwrap_or(u64::MAX),
+            // After the end there is nothing to wait for.
+            _ if self.engine.close_reason().is_some() => u64::MAX,
+            Queue::Acceptors(dir) => self.engine.acceptable(dir),
+            Queue::DatagramReaders => self.engine.readable_datagrams(),
+            Queue::DatagramSenders => self.engine.datagram_room(),
+        }
+    }
+
+    /// Wakes as many in `queue` as there is something for. That some may wait on, the engine and the peer learn; to
+    /// wake the driver for it is the caller's.
+    fn wake_next(&mut self, queue: Queue) {
+        let there = self.there(queue);
+        let Some(waiters) = self.queues.of(queue, &mut self.ends) else { return };
+        waiters.wake(there, self.wakeups.to_wake());
+        match queue {
+            Queue::Openers(dir) if there == 0 && !waiters.is_empty() => {
+                self.engine.report_streams_blocked(dir);
+            }
+            _ if waiters.is_waiting() => self.want_more(queue),
+            _ => {}
+        }
+    }
+
+    /// Somebody waits in `queue`, so that there has to be an event for what comes, also where there is something, but
+    /// set aside for others.
+    fn want_more(&mut self, queue: Queue) {
+        match queue {
+            Queue::DatagramReaders => self.engine.want_datagram(),
+            Queue::DatagramSenders => self.engine.want_datagram_room(),
+            // There always is one.
+            _ => {}
+        }
+    }
+
+    /// What to wait with, in [`Queue::End`], for the end of a sending half whose handle is still there.
+    pub(crate) fn watch_end(&mut self, id: StreamId) -> EndWatch {
+        if let Some(outcome) = self.poll_end(id) {
+            return Arc::new(outcome.into());
+        }
+        if let Some(end) = self.ends.get(&id) {
+            return end.watch.clone();
+        }
+        let end = Box::<EndWaiters>::default();
+        let watch = end.watch.clone();
+        self.ends.insert(id, end);
+        watch
     }
 
     fn poll_end(&mut self, id: StreamId) -> Option<Outcome> {
@@ -299,29 +412,22 @@ impl State {
 
     /// The engine has news of the end of a sending half.
     fn tell_end(&mut self, id: StreamId) {
-        if let Some(outcome) = self.poll_end(id)
-            && let Some(end) = self.ends.remove(&id)
-        {
-            end.tell(outcome);
+        if let Some(outcome) = self.poll_end(id) {
+            self.end_is(id, outcome);
+        }
+    }
+
+    fn end_is(&mut self, id: StreamId, outcome: Outcome) {
+        if let Some(mut end) = self.ends.remove(&id) {
+            // The first end holds.
+            let _ = end.watch.set(outcome);
+            end.waiters.wake(u64::MAX, self.wakeups.to_wake());
         }
     }
 
     /// The application here has reset a sending half, or let go of it unfinished.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
-        if let Some(end) = self.ends.remove(&id) {
-            end.tell(Err(StoppedError::ClosedStream));
-        }
-    }
-
-    /// Wakes as many of those who wait to open a stream as can. If that is nobody, the peer is told; waking
-    /// the driver for it is the caller's.
-    pub(crate) fn wake_openers(&mut self, dir: Dir, wakers: &mut Vec<Waker>) {
-        let openable = self.engine.openable(dir).unwrap_or(u64::MAX);
-        let openers = &mut self.openers[dir as usize];
-        openers.wake(openable, wakers);
-        if openable == 0 && !openers.is_empty() {
-            self.engine.report_streams_blocked(dir);
-        }
+        self.end_is(id, Err(StoppedError::ClosedStream));
     }
 
     pub(crate) fn end_of(&self) -> Option<ConnectionError> {
@@ -332,24 +438,121 @@ impl State {
 /// What [`SendStream::stopped`](crate::SendStream::stopped) gives.
 type Outcome = Result<Option<VarInt>, StoppedError>;
 
+/// How a sending half ended, once it has. Told once: when somebody looks, the engine may have forgotten the half.
+pub(crate) type EndWatch = Arc<OnceLock<Outcome>>;
+
 /// Those who wait for the end of one sending half.
 #[derive(Debug, Default)]
-pub(crate) struct EndWatch {
-    pub(crate) news: Notify,
-    /// Told once: when somebody looks, the engine may have forgotten the half.
-    outcome: OnceLock<Outcome>,
+struct EndWaiters {
+    watch: EndWatch,
+    waiters: Waiters,
 }
 
-impl EndWatch {
-    fn tell(&self, outcome: Outcome) {
-        // The first end holds.
-        let _ = self.outcome.set(outcome);
-        self.news.notify_waiters();
+impl Queues {
+    /// Those who wait in `queue`; `None` for the end of a half that has ended, for which nobody waits any more.
+    fn of<'a>(
+        &'a mut self,
+        queue: Queue,
+        ends: &'a mut StreamMap<Box<EndWaiters>>,
+    ) -> Option<&'a mut Waiters> {
+        Some(match queue {
+            Queue::Established => &mut self.established,
+            Queue::Finished => &mut self.finished,
+            Queue::Openers(dir) => &mut self.openers[dir as usize],
+            Queue::Acceptors(dir) => &mut self.acceptors[dir as usize],
+            Queue::DatagramReaders => &mut self.datagram_readers,
+            Queue::DatagramSenders => &mut self.datagram_senders,
+            Queue::End(id) => return ends.get_mut(&id).map(|end| &mut end.waiters),
+        })
+    }
+}
+
+/// `slot` holds this waker from now on.
+fn replace(slot: &mut Option<Waker>, waker: &Waker, wakeups: &mut Wakeups) {
+    if !slot.as_ref().is_some_and(|before| before.will_wake(waker)) {
+        wakeups.let_go(slot.replace(waker.clone()));
+    }
+}
+
+/// A place in a queue, given up when dropped: what was set aside for it then goes to the next.
+pub(crate) struct Place<'a> {
+    shared: &'a Shared,
+    queue: Queue,
+    ticket: Option<u64>,
+    /// How much of it, which stays as it is.
+    wants: u64,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(shared: &'a Shared, queue: Queue) -> Self {
+        Self { shared, queue, ticket: None, wants: 1 }
     }
 
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.outcome.get().cloned()
+    /// Whether there is so much for it, and its turn has come. After the end of the connection always, and nobody has
+    /// a turn: all of them are awake, and each finds something or learns of the end.
+    pub(crate) fn may_take(&self, state: &mut State, wants: u64) -> bool {
+        let there = state.there(self.queue);
+        let waiters = state.queues.of(self.queue, &mut state.ends);
+        let its_turn = waiters.is_some_and(|waiters| waiters.may_take(self.ticket, wants, there));
+        its_turn || state.engine.close_reason().is_some()
     }
+
+    /// Waits at the end of the queue, or stays where it is.
+    pub(crate) fn wait(&mut self, state: &mut State, wants: u64, cx: &Context<'_>) {
+        self.wants = wants;
+        let waiters = state.queues.of(self.queue, &mut state.ends);
+        debug_assert!(waiters.is_some(), "it has ended, and is still waited for");
+        let Some(waiters) = waiters else { return };
+        let before = waiters.wait(&mut self.ticket, wants, cx.waker());
+        state.wakeups.let_go(before);
+        state.want_more(self.queue);
+    }
+
+    /// Leaves the queue, with what it wanted or without.
+    pub(crate) fn leave(&mut self, state: &mut State) {
+        let Some(ticket) = self.ticket.take() else { return };
+        // The place of one who waited for the end of a half is gone with that.
+        let Some(waiters) = state.queues.of(self.queue, &mut state.ends) else { return };
+        let own = waiters.leave(ticket, self.wants);
+        state.wakeups.let_go(own);
+        // Who comes next may have waited only for this one.
+        state.wake_next(self.queue);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            let mut state = self.shared.lock();
+            self.leave(&mut state);
+            // The peer may have to be told of those who wait.
+            state.wake_driver();
+        }
+    }
+}
+
+/// Waits in `queue` until `check` finds something, looking whenever there is news.
+pub(crate) async fn wait_for<T>(
+    shared: &Shared,
+    queue: Queue,
+    mut check: impl FnMut(&mut State) -> Option<T>,
+) -> T {
+    let mut place = Place::new(shared, queue);
+    poll_fn(|cx| {
+        // Looks and waits under one lock, so that nothing falls between the two.
+        let mut state = shared.lock();
+        match check(&mut state) {
+            Some(found) => {
+                place.leave(&mut state);
+                Poll::Ready(found)
+            }
+            None => {
+                place.wait(&mut state, 1, cx);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// A handle's share of the connection. When the last one goes, the connection is closed with code 0.
@@ -384,10 +587,13 @@ impl Drop for ConnectionRef {
     }
 }
 
-impl std::ops::Deref for ConnectionRef {
+impl Deref for ConnectionRef {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

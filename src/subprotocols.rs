@@ -1,6 +1,6 @@
 //! The names by which the two ends agree on a wire, and what is wrong with a builder's settings.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use crate::{ConnectError, Wire, proto::QMuxVersion};
 
@@ -8,8 +8,8 @@ use crate::{ConnectError, Wire, proto::QMuxVersion};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). This says
-    /// which and where, and does not repeat the name, which may be a token.
+    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). The error
+    /// says which and where, and does not repeat the name, which may be a token.
     #[error("no name for a subprotocol: {0}")]
     InvalidProtocol(String),
     /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
@@ -38,7 +38,7 @@ pub enum BuildError {
     Tls(String),
 }
 
-/// An application's protocol, by how its subprotocol is made from its name.
+/// An application's protocol, by the way its subprotocol is made from its name.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// After the name of each version of QMux, and a dot.
@@ -58,7 +58,7 @@ pub(crate) struct Subprotocols {
     pub(crate) names: Option<Vec<String>>,
 }
 
-/// Without the names that were given as they are: pages put tokens there.
+/// Leaves out the names that were given as they are: pages put tokens there.
 impl fmt::Debug for Subprotocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subprotocols")
@@ -69,7 +69,66 @@ impl fmt::Debug for Subprotocols {
     }
 }
 
+/// A name for where it may be seen. Where a page cannot set a header it puts its token among the names, and the other
+/// end may select that, or repeat it: only a name of QMux's own form is shown.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl<'a> Shown<'a> {
+    fn text(&self) -> &'a str {
+        if self.is_open() { self.0 } else { "another name" }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        let form = "qmux-";
+        self.0.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_open() {
+            true => self.0.fmt(f),
+            false => f.write_str(self.text()),
+        }
+    }
+}
+
+/// The subprotocol that the two ends have agreed on.
+#[derive(Clone)]
+pub(crate) struct Agreed {
+    pub(crate) name: Arc<str>,
+    is_open: bool,
+}
+
+impl Agreed {
+    /// `is_protocol`: whether this end's names are those of [protocols](Subprotocols::are_protocols).
+    pub(crate) fn new(name: impl Into<Arc<str>>, is_protocol: bool) -> Self {
+        let name = name.into();
+        Self { is_open: is_protocol || Shown(&name).is_open(), name }
+    }
+
+    /// For where it may be seen, as [`Shown`].
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    pub(crate) fn shown(&self) -> &str {
+        if self.is_open { &self.name } else { Shown(&self.name).text() }
+    }
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_open {
+            true => self.name.fmt(f),
+            false => Shown(&self.name).fmt(f),
+        }
+    }
+}
+
 impl Subprotocols {
+    /// Whether the names are those of application protocols, which are no secret, and not given as they are.
+    pub(crate) fn are_protocols(&self) -> bool {
+        self.names.is_none()
+    }
+
     /// The names themselves: each application protocol's (W-12), then those of QMux alone.
     pub(crate) fn names(&self) -> Result<Vec<String>, BuildError> {
         for Protocol::OfVersion(name) | Protocol::Bare(name) in &self.protocols {
@@ -231,7 +290,7 @@ mod tests {
         {
             assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
         }
-        // After our own name and a dot it is an application's.
+        // After our own name and a dot, the name is an application's.
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 

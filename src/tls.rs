@@ -80,8 +80,8 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Whether a client's settings can be used, as far as can be said without the platform's roots: what is wrong with
-/// them is to be said when they are made, and not by each connect.
+/// Whether a client's settings can be used, as far as that is known without the platform's roots. A fault in them is
+/// reported when the client is built, and not by each connect.
 pub(crate) fn check_client(trust: &Trust, identity: Option<&Identity>) -> Result<(), BuildError> {
     let failed = |error: rustls::Error| BuildError::Tls(error.to_string());
     match trust {

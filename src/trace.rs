@@ -80,7 +80,7 @@ pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo)
         "handshake.completed",
         side = ::tracing::field::debug(side),
         wire = ::tracing::field::debug(wire),
-        subprotocol = info.subprotocol(),
+        subprotocol = info.subprotocol.as_ref().map(crate::subprotocols::Agreed::shown),
         remote_address = info.remote_address().map(::tracing::field::display)
     );
 }
@@ -108,13 +108,17 @@ pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
             );
         }
         _ => {
+            let words = match error {
+                ConnectError::Connection(error) => Coded(error).to_string(),
+                error => error.to_string(),
+            };
             event!(
                 WARN,
                 "handshake.failed",
                 side = "Client",
                 host = host,
                 port = port,
-                error = &*error.to_string()
+                error = &*words
             );
         }
     }
@@ -125,6 +129,8 @@ pub(crate) use enabled::*;
 
 #[cfg(feature = "tracing")]
 mod enabled {
+    use std::fmt;
+
     use crate::{
         ConnectionInfo,
         proto::{Connection, ConnectionError, TransportErrorCode},
@@ -144,6 +150,35 @@ mod enabled {
             let total = engine.stats(std::time::Duration::ZERO).streams_refused;
             (std::mem::replace(&mut self.0, total) < total).then_some(total)
         }
+    }
+
+    /// Why a connection ended, with the code of a peer's close and without its reason: a peer that repeats a secret
+    /// there must not have it written into a log.
+    pub(crate) struct Coded<'a>(pub(crate) &'a ConnectionError);
+
+    impl fmt::Display for Coded<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0 {
+                ConnectionError::ApplicationClosed(close) => {
+                    write!(f, "closed by the peer's application: code {}", close.error_code)
+                }
+                ConnectionError::ConnectionClosed(close) => {
+                    write!(f, "closed by the peer: {}", close.error_code)?;
+                    match websocket_code(&close.reason) {
+                        Some(code) => write!(f, ": WebSocket close {code}"),
+                        None => Ok(()),
+                    }
+                }
+                error => error.fmt(f),
+            }
+        }
+    }
+
+    /// The code of a WebSocket Close that no frame came before: of a proxy's, for example, that found a message too
+    /// large. It stands before the peer's words.
+    fn websocket_code(reason: &[u8]) -> Option<u16> {
+        let code = reason.strip_prefix(b"WebSocket close ")?.get(..4)?;
+        std::str::from_utf8(code).ok()?.parse().ok()
     }
 
     /// The span of a connection.
@@ -178,7 +213,7 @@ mod enabled {
                 INFO,
                 "connection.closed",
                 culprit = ::tracing::field::debug(culprit),
-                reason = &*error.to_string()
+                reason = &*Coded(error).to_string()
             );
         } else {
             event!(
@@ -186,7 +221,7 @@ mod enabled {
                 WARN,
                 "connection.closed",
                 culprit = ::tracing::field::debug(culprit),
-                reason = &*error.to_string()
+                reason = &*Coded(error).to_string()
             );
         }
     }

@@ -5,7 +5,10 @@ use wsmux_testing::engines;
 #[path = "memory/mod.rs"]
 mod memory;
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    task::{Context, Waker},
+};
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -204,6 +207,36 @@ fn two_connections_allocate_little_for_a_chunk() {
     }
 }
 
+#[tokio::test]
+async fn one_that_waits_alone_allocates_nothing() {
+    /// Polls the future once, which then waits, and drops it.
+    fn wait<F: Future>(future: F) -> u64 {
+        let mut future = std::pin::pin!(Some(future));
+        let counted = measure(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let waiting = future.as_mut().as_pin_mut().expect("it is there");
+            assert!(waiting.poll(&mut cx).is_pending(), "it has nothing to wait for");
+            future.set(None);
+        });
+        counted.count_total
+    }
+
+    for wire in WIRES {
+        let config = Config::default();
+        let (left, _right) = memory_pair(64 * 1024);
+        let info = ConnectionInfo::default();
+        let connection = WebSocketConnection::from_socket(left, Side::Client, wire, config, info);
+        assert_eq!(wait(connection.accept_bi()), 0, "{wire:?}");
+        assert_eq!(wait(connection.accept_uni()), 0, "{wire:?}");
+        assert_eq!(wait(connection.read_datagram()), 0, "{wire:?}");
+        assert_eq!(wait(connection.closed()), 0, "{wire:?}");
+        if wire == Wire::QMux {
+            assert_eq!(wait(connection.established()), 0);
+            assert_eq!(wait(connection.open_bi()), 0);
+        }
+    }
+}
+
 /// [J-43] The number of streams that wait, those of J-42 and J-44 included whose answer has not left, MUST NOT
 /// exceed a setting; a new stream past it is refused by J-31.
 #[test]
@@ -224,7 +257,7 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     });
     assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
     assert!(opened.bytes_current < 128 * i64::from(WAITING), "{}", opened.bytes_current);
-    // Every second one is given up while nothing is read, and keeps its place by its answer.
+    // Every second one is given up while nothing is read, and its unsent answer keeps its place.
     let cancelled = measure(|| {
         for index in (0..WAITING).step_by(2) {
             server.handle_message(NOW, message(index, 2, &[0, 7]));

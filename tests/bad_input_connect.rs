@@ -444,7 +444,7 @@ async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // What is in order ends with a text message, which is not.
+        // A valid handshake is followed by a text message, which is an error.
         (
             "1000 empty fragments",
             [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),
@@ -459,10 +459,9 @@ async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason
     }
 }
 
-/// With TLS even the first step can be anything.
+/// A server under TLS with a short handshake timeout, and a client that trusts it.
 #[cfg(feature = "tls")]
-#[tokio::test]
-async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
+async fn tls_server() -> (Server, WebSocketClient) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = key.cert.der().clone();
     let private = key.signing_key.serialize_der().try_into().unwrap();
@@ -470,11 +469,20 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
     // Enough for the good client on a machine that has other things to do.
     config.handshake_timeout(Duration::from_secs(2));
     let builder = WebSocketServer::builder().config(config);
-    let mut server = Server::new(builder.certificate([certificate.clone()], private)).await;
+    let server = Server::new(builder.certificate([certificate.clone()], private)).await;
+    let client = WebSocketClient::builder().trust_self_signed(certificate).build().unwrap();
+    (server, client)
+}
+
+/// With TLS even the first step can be anything.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
+    let (mut server, client) = tls_server().await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(GOOD.as_bytes()).await.unwrap();
-    // Whichever comes first: who was told by an alert may take its time to read it.
+    // In either order: a client that is sent an alert may take its time to read it.
     let failed = [server.outcome().await, server.outcome().await].map(Result::unwrap_err);
     assert!(failed.iter().any(|error| matches!(error, AcceptError::Tls(_))), "{failed:?}");
     assert!(
@@ -482,7 +490,6 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
         "{failed:?}"
     );
     assert_eq!(answer(&mut silent).await, "");
-    let client = WebSocketClient::builder().trust_self_signed(certificate).build().unwrap();
     client.connect(&format!("wss://{}", server.address)).await.unwrap();
     server.outcome().await.unwrap();
 }
@@ -491,18 +498,12 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_client_that_stalls_within_tls_times_out() {
-    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = key.cert.der().clone();
-    let private = key.signing_key.serialize_der().try_into().unwrap();
-    let mut config = Config::default();
-    // Enough for the good client on a machine that has other things to do.
-    config.handshake_timeout(Duration::from_secs(2));
-    let builder = WebSocketServer::builder().config(config);
-    let mut server = Server::new(builder.certificate([certificate.clone()], private)).await;
+    let (mut server, client) = tls_server().await;
     // What a real client sends first.
     let (near, mut far) = tokio::io::duplex(64 * 1024);
-    let client = WebSocketClient::builder().trust_self_signed(certificate.clone()).build().unwrap();
-    let dialling = tokio::spawn(async move { client.from_io("wss://localhost", near).await.err() });
+    let dialler = client.clone();
+    let dialling =
+        tokio::spawn(async move { dialler.from_io("wss://localhost", near).await.err() });
     let mut hello = vec![0; 16 * 1024];
     let len = far.read(&mut hello).await.unwrap();
     dialling.abort();
@@ -516,7 +517,6 @@ async fn a_client_that_stalls_within_tls_times_out() {
         let outcome = server.outcome().await;
         assert!(matches!(outcome, Err(AcceptError::HandshakeTimeout)), "{outcome:?}");
     }
-    let client = WebSocketClient::builder().trust_self_signed(certificate).build().unwrap();
     client.connect(&format!("wss://{}", server.address)).await.unwrap();
     server.outcome().await.unwrap();
 }

@@ -3,11 +3,12 @@
 
 #![cfg(feature = "tls")]
 
+use wsmux_testing::server;
+
 use std::{
     error::Error,
     fmt,
     future::pending,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::{io::AsyncWriteExt, task::JoinHandle, time::timeout};
+use tokio::{io::AsyncWriteExt, time::timeout};
 use wsmux::{
     AcceptError, BuildError, Config, ConnectError, ConnectionInfo, VerifyServer, VerifyServerError,
     WebSocketClient, WebSocketClientBuilder, WebSocketConnection, WebSocketServer,
@@ -27,6 +28,8 @@ use wsmux::{
     http::{Response, StatusCode},
     rustls,
 };
+
+use server::{Outcome, one_client_at};
 
 /// Room for a machine that others use too.
 const BOUND: Duration = Duration::from_secs(60);
@@ -84,19 +87,6 @@ impl Site {
     }
 }
 
-type Outcome = Result<WebSocketConnection, AcceptError>;
-
-/// A server that takes one client.
-async fn server(
-    builder: WebSocketServerBuilder,
-    address: &str,
-) -> (SocketAddr, JoinHandle<Outcome>) {
-    let server = builder.bind(address).await.unwrap();
-    let address = server.local_addr().unwrap();
-    let accepted = async move { server.accept().await.unwrap().await };
-    (address, tokio::spawn(accepted))
-}
-
 async fn connect(
     client: WebSocketClientBuilder,
     url: &str,
@@ -113,7 +103,7 @@ async fn asked(
     server_name: Option<&str>,
 ) -> Result<(Option<String>, String), ConnectError> {
     let site = Site::new(names);
-    let (address, accepted) = server(site.server(), listen).await;
+    let (address, accepted) = one_client_at(listen, site.server()).await;
     let mut client = site.client();
     if let Some(name) = server_name {
         client = client.server_name(name);
@@ -281,7 +271,7 @@ async fn checked(
         *seen.lock().unwrap() = true;
         Ok::<_, StatusCode>(())
     });
-    let (address, accepted) = server(builder, FOUR).await;
+    let (address, accepted) = one_client_at(FOUR, builder).await;
     let mut config = Config::default();
     let hangs = check.hang_at_certificates || check.hang_at_response;
     config.handshake_timeout(if hangs { Duration::from_secs(2) } else { BOUND });

@@ -46,7 +46,7 @@ async fn a_url_leads_where_a_browser_would_go() {
     let mut faults = Vec::new();
     for (url, expected) in URLS.iter().chain(NOT_CHROMIUMS) {
         if matches!(expected, Some(Lead { scheme: "wss", .. })) {
-            // There is TLS before the request: see the tests of `Target`.
+            // TLS precedes the request: see the tests of `Target`.
             continue;
         }
         let found = request(WebSocketClient::builder(), url).await;

@@ -1,5 +1,5 @@
-//! How a connection's end looks to those who did not write it: to OpenSSL, which tells a TLS stream that ends from one
-//! that is cut off, and to Node's HTTP/2, which tells a stream that ends from one that is cancelled.
+//! How a connection's end looks to other implementations: to OpenSSL, which distinguishes a TLS stream that ends from
+//! one that is cut off, and to Node's HTTP/2, which distinguishes a stream that ends from one that is cancelled.
 //!
 //! Needs OpenSSL's program and Node 20, without its packages; `./test` runs this.
 
@@ -26,7 +26,7 @@ use wsmux::{
 
 use support::*;
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -99,13 +99,13 @@ async fn openssl_hears_close_notify_of_a_client_in_every_close() {
             loop {
                 match UnixStream::connect(&socket).await {
                     Ok(io) => return io,
-                    // Nobody tells when it listens.
+                    // OpenSSL does not report when it listens.
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
         })
         .await;
-        // OpenSSL's server never ends first, whatever its standard input does: that takes the client's close timeout.
+        // OpenSSL's server never ends first, so each close takes the client's close timeout.
         let soon = config(|config| _ = config.close_timeout(Duration::from_millis(200)));
         let client = tls.client().config(soon).build().unwrap();
         let acceptor = WebSocketServer::builder().build().unwrap();

@@ -2,61 +2,26 @@
 
 #![cfg(feature = "tls")]
 
+use wsmux_testing::server;
+
 use std::{
     error::Error,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
 };
 use wsmux::{
     AcceptError, BuildError, Config, ConnectError, ConnectionError, Side, Timeout, WebSocketClient,
-    WebSocketClientBuilder, WebSocketConnection, WebSocketServer, WebSocketServerBuilder, Wire,
-    http::StatusCode, rustls, tokio_tungstenite,
+    WebSocketConnection, WebSocketServer, Wire, http::StatusCode, rustls, tokio_tungstenite,
 };
 
-type Outcome = Result<WebSocketConnection, AcceptError>;
-
-/// A server that takes one client.
-async fn server(
-    builder: WebSocketServerBuilder,
-    address: &str,
-) -> (SocketAddr, JoinHandle<Outcome>) {
-    let server = builder.bind(address).await.unwrap();
-    let address = server.local_addr().unwrap();
-    let accepted = async move { server.accept().await.unwrap().await };
-    (address, tokio::spawn(accepted))
-}
-
-/// Both ends of a connection between these two.
-async fn connected(
-    server_builder: WebSocketServerBuilder,
-    client: WebSocketClientBuilder,
-    scheme: &str,
-) -> (WebSocketConnection, WebSocketConnection) {
-    let (address, accepted) = server(server_builder, "127.0.0.1:0").await;
-    let client = client.build().unwrap();
-    let connection = client.connect(&format!("{scheme}://{address}/path?query")).await.unwrap();
-    (connection, accepted.await.unwrap().unwrap())
-}
-
-async fn echo(client: &WebSocketConnection, server: &WebSocketConnection) {
-    let mut stream = client.open_bi().await.unwrap();
-    stream.write_all(b"echo").await.unwrap();
-    let mut accepted = server.accept_bi().await.unwrap();
-    let mut bytes = [0; 4];
-    accepted.read_exact(&mut bytes).await.unwrap();
-    accepted.write_all(&bytes).await.unwrap();
-    stream.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"echo");
-}
+use server::{Tls, connected, echo, one_client, one_client_at};
 
 fn short(milliseconds: u64) -> Config {
     let mut config = Config::default();
@@ -102,7 +67,7 @@ async fn a_server_is_reached_by_ipv4_ipv6_and_name() {
     for (bind, host) in
         [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]"), ("127.0.0.1:0", "localhost")]
     {
-        let (address, accepted) = server(WebSocketServer::builder(), bind).await;
+        let (address, accepted) = one_client_at(bind, WebSocketServer::builder()).await;
         let client = WebSocketClient::builder().build().unwrap();
         let url = format!("ws://{host}:{}", address.port());
         let connection = client.connect(&url).await.unwrap();
@@ -222,7 +187,7 @@ async fn a_client_can_be_turned_away_for_what_it_asks() {
         })
     };
     for (path, expected) in [("/open", None), ("/odd", Some(403)), ("/", Some(404))] {
-        let (address, accepted) = server(builder(), "127.0.0.1:0").await;
+        let (address, accepted) = one_client(builder()).await;
         let client = WebSocketClient::builder().build().unwrap();
         let refused = client.connect(&format!("ws://{address}{path}")).await.err();
         let status = refused.map(|error| match error {
@@ -238,37 +203,6 @@ async fn a_client_can_be_turned_away_for_what_it_asks() {
 }
 
 // ---- TLS ----
-
-struct Tls {
-    root: CertificateDer<'static>,
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-impl Tls {
-    /// A certificate for this name, signed by a root of its own.
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &root).unwrap();
-        Self {
-            root: root.der().clone(),
-            certificate: certificate.der().clone(),
-            key: key.serialize_der(),
-        }
-    }
-
-    fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::try_from(self.key.clone()).unwrap()
-    }
-
-    fn server(&self) -> WebSocketServerBuilder {
-        WebSocketServer::builder().certificate([self.certificate.clone()], self.key())
-    }
-}
 
 #[tokio::test]
 async fn tls_is_trusted_by_a_root_by_a_pin_or_blindly() {
@@ -309,7 +243,7 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
         (&tls, client().trust_self_signed(tls.root.clone())),
         (&elsewhere, client().add_root_certificate(elsewhere.root.clone())),
     ] {
-        let (address, accepted) = server(tls.server(), "127.0.0.1:0").await;
+        let (address, accepted) = one_client(tls.server()).await;
         let client = client.build().unwrap();
         let failed = client.connect(&format!("wss://{address}")).await.unwrap_err();
         let ConnectError::Tls(error) = &failed else { panic!("{failed:?}") };
@@ -323,12 +257,12 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
 #[tokio::test]
 async fn tls_and_plain_do_not_meet() {
     let tls = Tls::new("127.0.0.1");
-    let (address, accepted) = server(tls.server(), "127.0.0.1:0").await;
+    let (address, accepted) = one_client(tls.server()).await;
     let client = WebSocketClient::builder().build().unwrap();
     client.connect(&format!("ws://{address}")).await.unwrap_err();
     assert!(matches!(accepted.await.unwrap(), Err(AcceptError::Tls(_))));
 
-    let (address, accepted) = server(WebSocketServer::builder(), "127.0.0.1:0").await;
+    let (address, accepted) = one_client(WebSocketServer::builder()).await;
     let failed = client.connect(&format!("wss://{address}")).await.unwrap_err();
     assert!(matches!(failed, ConnectError::Tls(_)), "{failed:?}");
     let failed = accepted.await.unwrap().unwrap_err();

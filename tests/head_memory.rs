@@ -1,7 +1,14 @@
-//! What a connection holds of its handshake: what its [`ConnectionInfo`] shows, and no block that was read.
+//! What a connection holds of its handshake: what its [`ConnectionInfo`] shows, and no block that was read. And what a
+//! handshake holds while it is under way.
 #![cfg(all(feature = "hyper", feature = "http2"))]
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -11,20 +18,21 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
     sync::mpsc,
 };
 use wsmux::{
     ConnectionInfo, Http2Client, WebSocketAcceptor, WebSocketClient, WebSocketConnection,
-    WebSocketServer, Wire,
+    WebSocketServer, Wire, async_trait,
+    authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     http::{Request, Response},
 };
 
 const CONNECTIONS: usize = 16;
 
-/// What the lines of the head are made of, besides those of each handshake.
+/// The lines of the head, besides those that each handshake has.
 const LINES: usize = 4;
 
 /// A connection's own part of the allocator's and the tables' roundings.
@@ -121,7 +129,7 @@ fn held(by: By, len: usize) -> (u64, u64) {
             }
         })
     };
-    // The first one brings what all of them share.
+    // The first one allocates what all of them share.
     let first = open(&runtime);
     let mut all = Vec::with_capacity(CONNECTIONS);
     let info = measure(|| {
@@ -153,6 +161,113 @@ fn a_connection_holds_the_head_that_it_shows_and_no_more() {
         // Over HTTP/2 there are the two ends of it and their streams.
         if by == By::Hyper {
             assert!(base <= small + (few - least) + SLACK, "{by:?}: {base}, and {small} of ours");
+        }
+    }
+}
+
+/// The largest head that a server reads, in bytes and in lines.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_LINES: usize = 128;
+
+/// A client that says this, so much at once, and then nothing more.
+struct Mute {
+    said: &'static [u8],
+    at_once: usize,
+}
+
+impl AsyncRead for Mute {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let len = self.said.len().min(self.at_once).min(buf.remaining());
+        if len == 0 {
+            return Poll::Pending;
+        }
+        buf.put_slice(&self.said[..len]);
+        self.said = &self.said[len..];
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Mute {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A hook that is waited for without end, if so.
+struct Slow(bool);
+
+#[async_trait]
+impl Authorize for Slow {
+    async fn authorize(&self, _: &UpgradeRequest) -> Result<Accept, Refuse> {
+        match self.0 {
+            true => std::future::pending().await,
+            false => Ok(Accept::new()),
+        }
+    }
+}
+
+/// A head of [`MAX_HEAD`] and [`MAX_LINES`].
+fn largest_head() -> &'static [u8] {
+    let mut head =
+        "GET /path?query HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: qmux-02\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            .to_owned();
+    let lines = MAX_LINES - head.lines().count() + 1;
+    for line in 0..lines {
+        let name = format!("X-{line}: ");
+        let len = (MAX_HEAD - 2 - head.len()) / (lines - line) - name.len() - 2;
+        head.extend([&name, &*"x".repeat(len), "\r\n"]);
+    }
+    head.push_str("\r\n");
+    assert_eq!(head.len(), MAX_HEAD);
+    head.leak().as_bytes()
+}
+
+/// What a handshake may hold while it waits, without TLS: its head, either as it came or parsed, 20 kB of tables for
+/// its lines, and the state of the handshake and then of the connection.
+const MAX_HELD: u64 = 110_000;
+
+#[test]
+fn a_handshake_under_way_holds_its_head_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let head = largest_head();
+    // It waits for the head's end, for a hook, or for the client's transport parameters.
+    for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
+        let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
+        for at_once in [usize::MAX, 1000] {
+            let mut handshake = None;
+            let held = measure(|| {
+                let future = acceptor.from_io(Mute { said, at_once });
+                let future = handshake.insert(Box::pin(future));
+                runtime.block_on(async {
+                    for _ in 0..16 {
+                        let mut cx = Context::from_waker(Waker::noop());
+                        assert!(future.as_mut().poll(&mut cx).is_pending());
+                        tokio::task::yield_now().await;
+                    }
+                });
+            });
+            let what = format!("{} bytes, {at_once} at once: {held:?}", said.len());
+            assert!(held.bytes_current <= MAX_HELD as i64, "{what}");
+            // Both forms are there while one is made of the other.
+            assert!(held.bytes_max <= MAX_HELD + MAX_HEAD as u64, "{what}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a connection allocates for a peer that allows everything and reads nothing.
+//! How much a connection allocates to send to a peer that allows everything and reads nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const NOW: Duration = Duration::ZERO;
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// What an application sends to each that listens.
+/// What an application sends to each listener.
 const EVENT: usize = 10_000;
 
 /// A stream's state, in tables that grow by doubling.
@@ -41,7 +41,7 @@ fn client(wire: Wire, config: &Config) -> Connection {
     client
 }
 
-/// A stream for each event, which is finished and forgotten once all is written. Says how many were opened, and on how
+/// A stream for each event, which is finished and forgotten once all is written. Returns how many were opened, and on how
 /// many of them all could be written.
 fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize) {
     let (mut opened, mut done) = (0, 0);
@@ -89,7 +89,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula() {
     }
 }
 
-/// The state of calls that were dropped before anything left is bounded as well, and goes when the peer has been told.
+/// The state of calls that were dropped before anything left is bounded as well, and goes when their frames have left.
 #[test]
 fn calls_that_are_dropped_allocate_no_more_than_their_number_permits() {
     const STREAMS: usize = 1_000;

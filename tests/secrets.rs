@@ -24,9 +24,9 @@ use tokio::{
 };
 use tracing::{Event, Metadata, Subscriber, field::Field, span};
 use wsmux::{
-    ConnectError, ConnectionInfo, Http2Client, QlogConfig, ReconnectingClient,
-    VerifyServer, VerifyServerError, WebSocketAcceptor, WebSocketClient, WebSocketClientBuilder,
-    WebSocketServer, WebSocketServerBuilder, async_trait,
+    ConnectError, ConnectionInfo, Http2Client, QlogConfig, ReconnectingClient, VerifyServer,
+    VerifyServerError, WebSocketAcceptor, WebSocketClient, WebSocketClientBuilder, WebSocketServer,
+    WebSocketServerBuilder, Wire, async_trait,
     authorize::{Accept, AllowedOrigins, Authorize, Basic, Bearer, Refuse, UpgradeRequest},
     axum::WsMuxUpgrade,
     http::{self, HeaderMap, StatusCode, header},
@@ -39,7 +39,7 @@ const CANARY: &str = "canary";
 /// Base64 of `user:canary`, as a proxy gets it.
 const CANARY_IN_BASE64: &str = "dXNlcjpjYW5hcnk=";
 
-/// Everything that was said, where it may be seen.
+/// Every text that was made, with the place where it was seen.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -164,7 +164,7 @@ fn secretive(identity: &Identity) -> WebSocketClientBuilder {
         .trust_self_signed(identity.certificate.clone())
 }
 
-/// Repeats what it was asked, as many pages of errors do.
+/// Repeats the request, as many error pages do.
 struct Hook(Said);
 
 #[async_trait]
@@ -187,7 +187,7 @@ impl Authorize for Hook {
     }
 }
 
-/// Those whose values a standard says to be secret; what others hold, a map of another crate cannot know.
+/// The headers whose values a standard calls secret; another crate's map cannot know which others are.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {
@@ -258,7 +258,7 @@ async fn an_error_about_a_url_does_not_repeat_it() {
     said.holds_no_secret(&[0xf7; 32]);
 }
 
-/// For a message, so that it is no secret seen.
+/// Names the URL in a message without its secret.
 fn url_without_secret(_: &str) -> &'static str {
     "a URL"
 }
@@ -331,7 +331,7 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
         said.debug("its response's headers", &standard(end.info().response_headers().unwrap()));
         said.debug("its stats", &end.stats());
     }
-    // What an application says first is often who it is.
+    // The first message of an application often has its credentials.
     let (mut send, recv) = client_end.open_bi().await.unwrap().into_split();
     send.write_all(b"canary").await.unwrap();
     let accepted = server_end.accept_bi().await.unwrap();
@@ -384,7 +384,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Says this to whoever connects once.
+/// Sends this to the first client that connects.
 async fn speaker(answer: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -425,6 +425,161 @@ async fn what_a_proxy_or_a_strange_server_repeats_is_not_shown() {
     let client = secretive(&identity).verify_server(Check).build().unwrap();
     said.failed("ConnectError", client.connect(&format!("ws://{address}{PATH}")).await);
     said.holds_no_secret(identity.key.secret_der());
+}
+
+// ---- what the other end chooses ----
+
+/// Offered where a page cannot set a header; a server may select it.
+const TOKEN: &str = "token.canary";
+
+/// Agrees on the client's token, whether it is spoken here or not.
+struct Choose(Said);
+
+#[async_trait]
+impl Authorize for Choose {
+    async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
+        let offered = request.offered_subprotocols().find(|name| *name == TOKEN);
+        let accept = Accept::new().subprotocol(offered.expect("it is offered"));
+        self.0.debug("UpgradeRequest", request);
+        self.0.debug("Accept", &accept);
+        Ok(accept)
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_a_hook_selects_is_not_shown() {
+    let (said, identity) = (Said::default(), Identity::new());
+    let _recording = tracing::subscriber::set_default(said.clone());
+    let client = secretive(&identity).build().unwrap();
+    let builder = || WebSocketServer::builder().authorizer(Choose(said.clone()));
+    // It is among the names that the server was given, and agreed on.
+    let server = builder().subprotocols(["qmux-02", TOKEN]);
+    said.debug("WebSocketServerBuilder", &server);
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    said.debug("WebSocketServer", &server);
+    said.debug("WebSocketAcceptor", server.acceptor());
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let (client_end, server_end) =
+        tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
+    for end in [client_end.unwrap(), server_end.unwrap()] {
+        assert_eq!(end.subprotocol(), Some(TOKEN), "a program is told");
+        said.debug("WebSocketConnection", &end);
+        said.debug("ConnectionInfo", end.info());
+    }
+    // It is not: the mistake of the hook.
+    let server = builder().bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let (refused, error) =
+        tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
+    said.failed("ConnectError", refused);
+    let error = said.failed("AcceptError", error);
+    assert!(error.to_string().contains("not acceptable"), "{error}");
+    for event in ["handshake.completed", "handshake.refused"] {
+        assert!(said.0.lock().unwrap().iter().any(|(what, _)| what == event), "{event}");
+    }
+    said.holds_no_secret(&[0xf7; 32]);
+}
+
+#[tokio::test]
+async fn the_names_of_configured_protocols_are_shown() {
+    let said = Said::default();
+    let _recording = tracing::subscriber::set_default(said.clone());
+    let server = WebSocketServer::builder().bare_protocol("moqt-18").bind("127.0.0.1:0");
+    let server = server.await.unwrap();
+    let client = WebSocketClient::builder().bare_protocol("moqt-18").build().unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let (client_end, server_end) =
+        tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
+    for end in [client_end.unwrap(), server_end.unwrap()] {
+        assert!(format!("{:?}", end.info()).contains("moqt-18"), "{:?}", end.info());
+    }
+    assert!(format!("{:?}", server.acceptor()).contains("moqt-18"));
+    let said = said.0.lock().unwrap();
+    let mut logged = said.iter().filter(|(what, _)| what == "handshake.completed");
+    assert!(logged.all(|(_, text)| text.contains("moqt-18")), "{said:#?}");
+}
+
+/// Answers an upgrade with these lines besides those that it needs, and then with these bytes.
+async fn answers(lines: &'static str, then: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tcp.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
+        );
+        tcp.write_all(answer.as_bytes()).await.unwrap();
+        tcp.write_all(then).await.unwrap();
+        tcp.shutdown().await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_token_that_a_strange_server_selects_is_not_shown() {
+    let (said, identity) = (Said::default(), Identity::new());
+    let _recording = tracing::subscriber::set_default(said.clone());
+    for (wire, line) in [
+        (Wire::JsWs, "Sec-WebSocket-Protocol: token.canary\r\n"),
+        (Wire::QMux, "Sec-WebSocket-Protocol: canary\r\n"),
+        (Wire::QMux, "Sec-WebSocket-Protocol: qmux\u{e9}canary\r\n"),
+        (Wire::QMux, "Sec-WebSocket-Protocol: token.canary, qmux-02\r\n"),
+        (Wire::QMux, "Sec-WebSocket-Extensions: canary\r\n"),
+    ] {
+        let client = secretive(&identity).wire(wire).build().unwrap();
+        said.failed("ConnectError", client.connect(&answers(line, b"").await).await);
+    }
+    said.holds_no_secret(&[0xf7; 32]);
+}
+
+/// Of a peer's close an error shows the reason, as it is for the application to print; a log of ours has the code.
+#[tokio::test]
+async fn the_reason_of_a_peers_close_is_in_its_error_and_in_no_log() {
+    let said = Said::default();
+    let _recording = tracing::subscriber::set_default(said.clone());
+    let client = WebSocketClient::builder().build().unwrap();
+    let close = b"\x88\x08\x03\xf0canary";
+    let url = answers("Sec-WebSocket-Protocol: qmux-02\r\n", close).await;
+    let error = client.connect(&url).await.unwrap_err();
+    assert!(error.to_string().contains("WebSocket close 1008: canary"), "{error}");
+
+    let (io, mut strange) = tokio::io::duplex(4096);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: qmux-02\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    strange.write_all(request.as_bytes()).await.unwrap();
+    strange.write_all(b"\x88\x88\0\0\0\0\x03\xf0canary").await.unwrap();
+    let acceptor = WebSocketServer::builder().build().unwrap();
+    let error = acceptor.from_io(io).await.unwrap_err();
+    assert!(error.to_string().contains("WebSocket close 1008: canary"), "{error}");
+
+    let server = WebSocketServer::builder().bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let (client_end, server_end) =
+        tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
+    let (client_end, server_end) = (client_end.unwrap(), server_end.unwrap());
+    server_end.close(7u32.into(), b"canary");
+    let error = client_end.closed().await;
+    assert!(error.to_string().contains("code 7: canary"), "{error}");
+
+    let logged = |event: &str, words: &str| {
+        let said = said.0.lock().unwrap();
+        let mut texts = said.iter().filter(|(what, _)| what == event);
+        assert!(texts.any(|(_, text)| text.contains(words)), "{event} {words}: {said:#?}");
+    };
+    logged("handshake.failed", "WebSocket close 1008");
+    logged("connection.closed", "WebSocket close 1008");
+    logged("connection.closed", "code 7");
+    said.holds_no_secret(&[0xf7; 32]);
 }
 
 struct Check;
@@ -486,7 +641,7 @@ async fn neither_does_a_route_nor_a_client_over_http2() {
     said.holds_no_secret(identity.key.secret_der());
 }
 
-/// The test itself: it must see what there is to see.
+/// The test itself must find a secret that is there.
 #[test]
 #[should_panic(expected = "Loud")]
 fn a_secret_that_is_shown_is_seen() {

@@ -25,7 +25,7 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// For what lets no connection begin or last where it is short, as documented.
+/// For settings with which, when short, no connection begins or lasts, as documented.
 fn long() -> impl Strategy<Value = Duration> {
     select(&EXTREMES[4..])
 }
@@ -108,7 +108,7 @@ fn ends() -> impl Strategy<Value = Ends> {
     )
 }
 
-/// Builds both, and connects. What is allowed passes a stream and a datagram.
+/// Builds both, and connects. If the settings allow it, a stream and a datagram pass.
 async fn connect(ends: Ends) {
     let mut server =
         WebSocketServer::builder().wires([ends.wire]).config(ends.server).header("x-a", "b");
@@ -137,7 +137,7 @@ async fn connect(ends: Ends) {
     let (client, server) =
         tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
     let (client, server) = (client.unwrap(), server.unwrap());
-    // Of a limit of none there is nothing to see.
+    // A limit of none has no effect to check.
     server.set_max_concurrent_bi_streams(1);
     let mut stream = client.open_bi().await.unwrap();
     let write = async {
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// One mistake each, in what a client is built of.
+/// One mistake each in a client's settings.
 #[test]
 fn what_no_connect_could_succeed_with_is_no_client() {
     let header = |name: &str, value: &str| WebSocketClient::builder().header(name, value).build();
@@ -239,7 +239,7 @@ async fn a_client_that_dials_again_takes_any_pause() {
             };
             let builder = ReconnectingClient::with_dialer(dial);
             let (_client, mut events) = builder.initial_delay(initial).max_delay(most).start();
-            // Which take longer than the clock goes are not waited for.
+            // Times longer than the clock can hold are not waited for.
             let mut pauses = 0;
             while pauses < 3
                 && let Ok(event) = tokio::time::timeout(WATCHDOG, events.next()).await

@@ -322,7 +322,8 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     let named = tests_of_the_threats();
     assert!(named.len() > 20, "{named:?}");
     for (file, test) in named {
-        let places = ["tests", "src", "wsmux-proto/tests", "wsmux-proto/src"].map(|place| root().join(place).join(&file));
+        let places = ["tests", "src", "wsmux-proto/tests", "wsmux-proto/src"]
+            .map(|place| root().join(place).join(&file));
         let text = places.iter().find_map(|path| fs::read_to_string(path).ok());
         let text = text.unwrap_or_else(|| panic!("{file} is not there"));
         assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");

@@ -1,5 +1,5 @@
-//! What an event costs among a hundred streams, ten thousand and a hundred thousand: the same, but for what a cache
-//! no longer holds.
+//! What an event costs among a hundred streams, ten thousand and a hundred thousand: the same, except for cache
+//! misses.
 
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             |b| {
                 b.iter(|| {
                     credit += 1;
-                    // As fast as the budget for grants permits for ever.
+                    // The rate that the budget for grants permits for ever.
                     hand.now += Duration::from_micros(200);
                     hand.send(varints(&[0x10, credit]));
                     hand.transmit();
@@ -177,7 +177,7 @@ fn with_readers(streams: u64) -> Hand {
     hand
 }
 
-/// How long it takes until all have opened a stream who wait for a raised limit, each in a task of its own.
+/// How long it takes until all tasks that wait for a raised limit have opened a stream, one each.
 fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -42,7 +42,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, tickets.next(), turn);
             });
         });
-        // A turn is over, and the stream goes behind all others: as a deadline would have it.
+        // A turn is over, and the stream goes after all others, as a deadline would order it.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use wsmux::{VarInt, WebSocketConnection, WebSocketServer, WebSocketStream};
+use wsmux::{SendStream, VarInt, WebSocketConnection, WebSocketServer, WebSocketStream};
 
 use crate::MAX_MESSAGE;
 
@@ -96,8 +96,10 @@ async fn call(
         }
         "subscribe" => {
             let count = params["count"].as_u64().ok_or_else(invalid)?;
-            // Notifications come on a stream of the server's, and hold up no call.
-            tokio::spawn(push(connection.clone(), count));
+            // Notifications come on a stream of the server's, and hold up no call. It is opened before the answer: at
+            // the client's limit of streams the call waits, and so there are no more tasks than streams.
+            let stream = connection.open_uni().await;
+            tokio::spawn(push(stream.map_err(|error| (-32000, error.to_string()))?, count));
             Ok("subscribed".into())
         }
         _ => Err((-32601, format!("no method {method:?}"))),
@@ -105,8 +107,7 @@ async fn call(
 }
 
 /// Notifications, one a line, for as long as the client reads them.
-async fn push(connection: WebSocketConnection, count: u64) -> Option<()> {
-    let mut send = connection.open_uni().await.ok()?;
+async fn push(mut send: SendStream, count: u64) -> Option<()> {
     for i in 0..count {
         let notification = json!({ "jsonrpc": "2.0", "method": "tick", "params": { "number": i } });
         send.write_all(format!("{notification}\n").as_bytes()).await.ok()?;

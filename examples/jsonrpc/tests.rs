@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use wsmux::{WebSocketClient, WebSocketServer};
+use wsmux::{Config, WebSocketClient, WebSocketServer};
 
 use crate::{
     PROTOCOL,
@@ -13,10 +13,14 @@ use crate::{
 const BOUND: Duration = Duration::from_secs(60);
 
 async fn client() -> (Client, wsmux::WebSocketConnection) {
+    client_with(Config::default()).await
+}
+
+async fn client_with(config: Config) -> (Client, wsmux::WebSocketConnection) {
     let server = WebSocketServer::builder().protocol(PROTOCOL).bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
     tokio::spawn(server::serve(server));
-    let client = WebSocketClient::builder().protocol(PROTOCOL).build().unwrap();
+    let client = WebSocketClient::builder().protocol(PROTOCOL).config(config).build().unwrap();
     let connection = client.connect(&url).await.unwrap();
     (Client::new(connection.clone()), connection)
 }
@@ -90,4 +94,24 @@ async fn the_server_pushes_for_as_long_as_it_is_listened_to() {
     assert!(endless.next().await.unwrap().is_some());
     drop(endless);
     assert_eq!(client.call("sum", json!([2])).await.unwrap(), 2.0);
+}
+
+#[tokio::test]
+async fn subscriptions_wait_at_the_clients_limit_of_streams() {
+    let mut config = Config::default();
+    config.max_concurrent_uni_streams(2);
+    let (client, _) = client_with(config).await;
+    let endless = async || client.call("subscribe", json!({ "count": u64::MAX })).await;
+    endless().await.unwrap();
+    endless().await.unwrap();
+    let mut third = pin!(endless());
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            answer = &mut third => panic!("{answer:?}"),
+            sum = client.call("sum", json!([1])) => assert_eq!(sum.unwrap(), 1.0),
+        }
+    }
+    drop(client.notifications().await.unwrap());
+    assert_eq!(timeout(BOUND, third).await.unwrap().unwrap(), "subscribed");
 }

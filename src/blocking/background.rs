@@ -5,7 +5,6 @@ use std::{
     io,
     sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use tokio::{
@@ -15,12 +14,19 @@ use tokio::{
 
 use super::wait;
 
-/// How often the thread looks whether the last drivers are done: those of handshakes that failed, which nobody
-/// else knows of. Seldom needed, and soon over.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+tokio::task_local! {
+    /// The background that the future which is being polled is waited for with.
+    static CURRENT: Background;
+}
 
-/// A thread with a runtime. It ends when the last clone is gone and so is every connection that it was
-/// [told of](Self::carry).
+/// A connection is being made, whose driver runs in the current background, if there is one: that lives at least as
+/// long. Those of handshakes that fail are among them, of which nobody else learns.
+pub(crate) fn carry(connection: &crate::WebSocketConnection) {
+    let _ = CURRENT.try_with(|background| background.carry(connection));
+}
+
+/// A thread with a runtime. It ends when the last clone is gone and so is every connection that was made in what it
+/// [waited](Self::wait) for. It waits for no other task: one that a hook has spawned may never end.
 #[derive(Debug, Clone)]
 pub(super) struct Background {
     runtime: Handle,
@@ -44,11 +50,11 @@ impl Background {
     /// Waits for a future that needs a runtime: what it spawns runs in the background, itself it runs here.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         let _context = self.runtime.enter();
-        wait::wait(future)
+        wait::wait(CURRENT.scope(self.clone(), future))
     }
 
     /// The thread lives at least as long as this connection, whose driver runs there.
-    pub(super) fn carry(&self, connection: &crate::WebSocketConnection) {
+    fn carry(&self, connection: &crate::WebSocketConnection) {
         let (gone, alive) = (connection.gone(), self.alive.clone());
         self.runtime.spawn(async move {
             gone.await;
@@ -68,14 +74,8 @@ fn run(started: SyncSender<io::Result<Background>>) {
     if started.send(Ok(background)).is_err() {
         return;
     }
-    let metrics = runtime.metrics();
-    runtime.block_on(async {
-        gone.recv().await;
-        while metrics.num_alive_tasks() > 0 {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    });
-    // Roots that are still being read are nothing to wait for.
+    runtime.block_on(gone.recv());
+    // Neither roots that are still being read nor the tasks of a hook are anything to wait for.
     runtime.shutdown_background();
 }
 
@@ -87,22 +87,15 @@ mod tests {
         socket::{MemorySocket, memory_pair},
     };
 
-    /// A connection that the background was not told of.
-    fn stray(background: &Background, socket: MemorySocket, side: Side) -> WebSocketConnection {
-        let (config, info) = (Config::default(), ConnectionInfo::default());
-        let make =
-            async { WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info) };
-        background.wait(make)
-    }
-
     fn connection(
         background: &Background,
         socket: MemorySocket,
         side: Side,
     ) -> WebSocketConnection {
-        let connection = stray(background, socket, side);
-        background.carry(&connection);
-        connection
+        let (config, info) = (Config::default(), ConnectionInfo::default());
+        let make =
+            async { WebSocketConnection::from_socket(socket, side, Wire::QMux, config, info) };
+        background.wait(make)
     }
 
     #[test]
@@ -138,18 +131,39 @@ mod tests {
 
     #[test]
     fn the_last_drop_still_tells_the_peer() {
-        // A handshake that fails leaves a connection that the background was not told of.
-        for make in [connection, stray] {
-            let (left, right) = memory_pair(1024);
-            let (background, thread) = Background::start_thread().unwrap();
-            let client = make(&background, left, Side::Client);
-            let other = Background::start().unwrap();
-            let server = connection(&other, right, Side::Server);
-            wait::wait(client.established()).unwrap();
-            drop((client, background));
-            let seen = wait::wait(server.closed());
-            assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
-            thread.join().unwrap();
-        }
+        let (left, right) = memory_pair(1024);
+        let (background, thread) = Background::start_thread().unwrap();
+        let client = connection(&background, left, Side::Client);
+        let other = Background::start().unwrap();
+        let server = connection(&other, right, Side::Server);
+        wait::wait(client.established()).unwrap();
+        drop((client, background));
+        let seen = wait::wait(server.closed());
+        assert!(matches!(seen, ConnectionError::ApplicationClosed(_)), "{seen}");
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_task_that_never_ends_does_not_keep_the_thread() {
+        let (left, right) = memory_pair(1024);
+        let (background, thread) = Background::start_thread().unwrap();
+        let (dropped, gone) = std::sync::mpsc::channel::<Infallible>();
+        // As a hook may do, within the handshake.
+        background.wait(async {
+            tokio::spawn(async move {
+                let _dropped = dropped;
+                std::future::pending::<()>().await;
+            });
+        });
+        let client = connection(&background, left, Side::Client);
+        let other = Background::start().unwrap();
+        let server = connection(&other, right, Side::Server);
+        drop(background);
+        wait::wait(client.established()).unwrap();
+        assert!(!thread.is_finished(), "a connection is there");
+        drop(client);
+        wait::wait(server.closed());
+        thread.join().unwrap();
+        assert!(gone.recv().is_err(), "the task has gone with it");
     }
 }

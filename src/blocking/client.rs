@@ -28,7 +28,6 @@ impl WebSocketClient {
     /// [`ConnectError`].
     pub fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let connection = self.background.wait(self.client.connect(url))?;
-        self.background.carry(&connection);
         Ok(WebSocketConnection::from_async(connection))
     }
 

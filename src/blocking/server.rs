@@ -95,7 +95,6 @@ impl Connecting {
     pub fn wait(self) -> Result<WebSocketConnection, AcceptError> {
         let Self { connecting, background } = self;
         let connection = background.wait(connecting)?;
-        background.carry(&connection);
         Ok(WebSocketConnection::from_async(connection))
     }
 }

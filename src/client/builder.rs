@@ -40,7 +40,7 @@ pub struct WebSocketClientBuilder {
     error: Option<BuildError>,
 }
 
-/// As that of the client.
+/// As the client's `Debug`.
 impl fmt::Debug for WebSocketClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketClientBuilder")
@@ -145,13 +145,13 @@ impl WebSocketClientBuilder {
         let mut added = HeaderMap::new();
         add_header(&mut added, name, value)?;
         if let Some(host) = added.remove(header::HOST) {
-            // W-45: a request with another would be refused.
+            // W-45: a server would refuse a request with any other.
             if !is_host(&host) {
                 return Err(BuildError::InvalidHeader("host".into()));
             }
             self.headers.insert(header::HOST, host);
         }
-        // An `extend` would take the place of those with the same name.
+        // `extend` would replace earlier headers of the same name.
         for (name, value) in &added {
             self.headers.append(name, value.clone());
         }
@@ -240,6 +240,7 @@ impl WebSocketClientBuilder {
         Ok(WebSocketClient(Arc::new(Settings {
             wire: self.wire,
             offered,
+            offers_protocols: self.subprotocols.are_protocols(),
             headers: self.headers,
             connection: self.connection,
             connect_timeout: self.connect_timeout,
@@ -291,7 +292,7 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Shows this certificate, with the chain behind it, to a server that asks for one. A key that is none, or is not
+    /// Shows this certificate, with its chain, to a server that asks for one. A key that cannot be read, or that is not
     /// the certificate's, is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn client_certificate(
         mut self,

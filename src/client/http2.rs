@@ -23,6 +23,7 @@ use crate::{
         client::{self as handshake, Target},
         exact_headers, hide_secrets,
     },
+    subprotocols::Agreed,
     trace,
 };
 
@@ -287,7 +288,7 @@ impl Pool {
         target: &Target,
         lease: Lease,
     ) -> Result<WebSocketConnection, OpenError> {
-        let Settings { wire, offered, headers, connection, .. } = &*self.client.0;
+        let Settings { wire, offered, offers_protocols, headers, connection, .. } = &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
         let request = target.request(offered, headers).map_err(OpenError::Failed)?;
         let request =
@@ -305,7 +306,7 @@ impl Pool {
         hide_secrets(response.headers_mut());
         let subprotocol =
             handshake::selected(response.headers(), *wire, offered).map_err(OpenError::Failed)?;
-        info.subprotocol = subprotocol.map(Into::into);
+        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         info.request = Some(request.into());
         // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
         let established = self.client.establish(start, response, stream, &[], info);

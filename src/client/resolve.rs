@@ -1,7 +1,7 @@
 //! From a name to addresses: by the system's resolver, which blocks, in a thread of its own.
 //!
-//! Not in tokio's pool of threads for what blocks: a runtime that is dropped waits for those, and a resolver whose
-//! name servers are dead takes its ten seconds or more, whatever timeout its caller had.
+//! tokio's pool for blocking calls is not used: a runtime that is dropped waits for that pool, and a resolver whose
+//! name servers are dead takes ten seconds or more, whatever timeout its caller has.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
 /// The addresses of a host.
 ///
-/// Cancel safe: a thread that resolves for nobody ends when the system's resolver has, and nothing waits for it.
+/// Cancel safe: the thread of an abandoned lookup ends when the system's resolver returns, and nothing waits for it.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -29,22 +29,22 @@ pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     in_a_thread(&THREADS, lookup).await
 }
 
-/// What `lookup` finds, in a thread of its own, once there is one left.
+/// Runs `lookup` in a thread of its own, once one is free.
 async fn in_a_thread(
     threads: &'static Semaphore,
     lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> io::Result<Vec<SocketAddr>> {
     let place = threads.acquire().await.map_err(io::Error::other)?;
     let (tell, found) = oneshot::channel();
-    // At most 15 characters are shown by Linux.
+    // Linux shows at most 15 characters.
     thread::Builder::new().name("wsmux-resolve".into()).spawn(move || {
         let addresses = lookup();
-        // Before the caller goes on: it may be the next to want a place.
+        // Freed before the caller goes on, which may need a place next.
         drop(place);
-        // Perhaps nobody waits any more.
+        // The caller may have gone.
         let _ = tell.send(addresses);
     })?;
-    // Without an answer it has panicked.
+    // A thread without an answer has panicked.
     found.await.map_err(io::Error::other)?
 }
 
@@ -92,7 +92,7 @@ mod tests {
             dropped.send(()).unwrap();
         });
         news.recv_timeout(WATCHDOG).expect("the runtime waits for the resolver");
-        // Until here it had no answer.
+        // The resolver had not answered until here.
         drop(answer);
     }
 
@@ -126,7 +126,7 @@ mod tests {
         for (host, expected) in [("192.0.2.1", "192.0.2.1:80"), ("::1", "[::1]:80")] {
             assert_eq!(resolve(host, 80).await.unwrap(), [expected.parse().unwrap()]);
         }
-        // Of an address with a zone the system knows the number.
+        // The system turns the name of a zone into its number.
         let zoned = resolve("fe80::1%1", 80).await.unwrap();
         assert!(matches!(zoned[..], [SocketAddr::V6(address)] if address.scope_id() == 1));
     }

@@ -5,8 +5,8 @@ use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Options of the TCP socket below a client's connections, set before it connects. What no system takes is rounded
-/// to what all take, as each setting says: none of them makes a connect fail.
+/// Options of the TCP socket below a client's connections, set before it connects. A value that some
+/// system does not take is rounded to one that all take, as each setting says: no setting makes a connect fail.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,11 +27,11 @@ pub struct SocketOptions {
     recv_buffer: Option<u32>,
 }
 
-/// What Linux takes of `TCP_KEEPIDLE`, which is less than others do: whole seconds in 15 bits (`MAX_TCP_KEEPIDLE` of
-/// its `net/tcp.h`).
+/// The largest `TCP_KEEPIDLE` that Linux takes, which is less than on other systems: whole seconds in 15 bits
+/// (`MAX_TCP_KEEPIDLE` of its `net/tcp.h`).
 const KEEPALIVE_SECONDS: RangeInclusive<u64> = 1..=32_767;
 
-/// The sizes of a socket's buffers are numbers of C with a sign, and BSD takes no 0.
+/// The sizes of a socket's buffers are signed C integers, and BSD does not take 0.
 const BUFFER_BYTES: RangeInclusive<u32> = 1..=i32::MAX as u32;
 
 impl Default for SocketOptions {
@@ -112,10 +112,10 @@ fn buffer_bytes(bytes: u32) -> u32 {
     bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end())
 }
 
-/// Sets a size, or half of it, or half of that: what the system takes. Where it takes none, its own size stays.
+/// Halves a size until the system takes it. If it takes none, the system's own size stays.
 fn set_largest(bytes: u32, set: impl Fn(u32) -> io::Result<()>) {
     let sizes = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
-    // A size cannot be halved more often than it has bits.
+    // A size can be halved only as often as it has bits.
     let _ = sizes.take_while(|&bytes| bytes > 0).find(|&bytes| set(bytes).is_ok());
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Target {
     pub(super) path: String,
 }
 
-/// Without the path and the query, where there may be a token.
+/// Leaves out the path and the query, which may hold a token.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -47,7 +47,7 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// W-49: where a browser would go.
+    /// W-49: the same server that a browser would reach.
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let invalid = |reason: &str| ConnectError::InvalidUrl(reason.to_owned());
         let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
@@ -65,13 +65,13 @@ impl Target {
         Self::new(&url, tls, zone).ok_or_else(|| invalid("no host"))
     }
 
-    /// Of a URL whose scheme has a port of its own.
+    /// The port of a URL whose scheme has a default one.
     pub(super) fn new(url: &Url, tls: bool, zone: Option<String>) -> Option<Self> {
         let (host, port) = (url.host()?, url.port_or_known_default()?);
         Some(Self {
             tls,
             authority: match url.port() {
-                // It is not the scheme's own.
+                // Only a port that is not the scheme's default.
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_string(),
             },

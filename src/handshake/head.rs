@@ -43,7 +43,8 @@ pub(crate) async fn read_head<T, E>(
         }
         if buf.len() >= next_parse || has_end(&buf[scanned..]) {
             if let Some((len, head)) = parse(buf).map_err(HeadError::Invalid)? {
-                buf.drain(..len);
+                // The block of the head is freed, not kept while the handshake goes on: the head is a copy already.
+                *buf = buf.split_off(len);
                 return Ok(head);
             }
             next_parse = 2 * buf.len();

@@ -1,4 +1,4 @@
-//! Whom a request is for: the `Host` header, and the authority of a request's target.
+//! Which server a request is for: the `Host` header, and the authority of a request's target.
 
 use std::net::Ipv6Addr;
 
@@ -15,7 +15,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // What is left of one with a user in it does not start with its host.
+    // With a user in it, the text does not start with the host.
     let is_port = match text.strip_prefix(host) {
         Some("") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
@@ -24,7 +24,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
     is_host && is_port
 }
 
-/// RFC 3986 §3.2.3: digits, or none of them, which stands for the scheme's own port.
+/// RFC 3986 §3.2.3: digits, or nothing, which means the scheme's default port.
 fn is_port(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (text.is_empty() || text.parse::<u16>().is_ok())

@@ -139,8 +139,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
     Ok(Some((len, request)))
 }
 
-/// Whether the third word of the first line is a version of HTTP. Where it is not, the words before it are more
-/// than two, or the bytes are no HTTP at all.
+/// Whether the third word of the first line is a version of HTTP. If it is not, more than two words precede the
+/// version, or the bytes are not HTTP at all.
 fn names_http(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
@@ -154,7 +154,7 @@ fn bad_version() -> Refusal {
     Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
-/// Whether the request says properly whom it is for, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
+/// Whether the request names one server in a valid way, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     // W-45. A version before 1.1 may have no Host, and HTTP/2 has something better.
@@ -199,8 +199,8 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Has `Host` say whom the request is for where its target says so, so that nobody who reads the header is misled
-/// (W-47). Over HTTP/2 it mostly is not there.
+/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not misled
+/// (W-47). Over HTTP/2 the header is mostly absent.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
@@ -209,8 +209,8 @@ pub(crate) fn settle_host(request: &mut Request<()>) {
     }
 }
 
-/// Whether the request asks for a WebSocket as its version of HTTP wants it. That it is for somebody has been
-/// [checked](check_target).
+/// Whether the request asks for a WebSocket as its version of HTTP requires. Its target has been
+/// [checked](check_target) before.
 pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
     match request.version() {
         Version::HTTP_11 => check_upgrade(request),

@@ -53,8 +53,8 @@
 //! whose reader has stopped has its window on the way at most, and the others pass it.
 //! [`rtt`] is measured from end to end, [`socket_rtt`] only as far as the proxy.
 //!
-//! **Gateways that limit messages.** nginx and HAProxy look into no message. A gateway that does may take no more than 32
-//! KiB, or 128 KiB, of one, and closes with 1009 on a longer one: the connection ends with
+//! **Gateways that limit messages.** nginx and HAProxy do not look into messages. A gateway that does may limit a message to
+//! 32 KiB, or 128 KiB, and close with 1009 on a longer one: the connection ends with
 //! [`ConnectionError::ConnectionClosed`], and `WebSocket close 1009` in its reason. wsmux sends up to 64 KiB in a
 //! message: set [`max_message_sent`] on both ends to what the gateway takes, and [`max_record_size`] for peers that
 //! are not wsmux. On js-ws a peer may put all its credit in one message, so there it is the [`stream_window`].

@@ -17,9 +17,9 @@
 //! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | what was read is lost |
 //! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing |
 //! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is given up |
-//! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream waits for the next call |
-//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent; the datagram is dropped, so keep a clone |
-//! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram waits for the next call |
+//! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream goes to the next who waits, or to the next call |
+//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent, and the place in the queue is given up; the datagram is dropped, so keep a clone |
+//! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next who waits, or to the next call |
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
 //! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown goes on, as long as another handle is left |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is given up, its socket closed |

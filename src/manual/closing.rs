@@ -50,10 +50,10 @@
 //!
 //! # The connection
 //!
-//! | | new streams | open streams | bytes not sent yet | the peer is told |
+//! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`shutdown()`] | fail here, are refused from the peer, those included that wait (js-ws) | go on to their ends | sent | code 0, when all have ended |
+//! | [`shutdown()`] | fail here; the peer's are refused, waiting ones included (js-ws) | go on to their ends | sent | code 0, when all have ended |
 //! | [`shutdown_timeout(t)`] | the same | go on, for `t` at most; then fail | sent, within `t` | code 0; past `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
@@ -169,8 +169,8 @@
 //!
 //! The stream below is ended, and not dropped: under TLS by a close_notify, over HTTP/2 by END_STREAM, on TCP by a FIN,
 //! so that no server, proxy or log takes the end for one that was cut off. The server ends its direction first and the
-//! client after it (RFC 6455 §7.1.1); then neither's last bytes are destroyed by a reset. What has not ended so was cut
-//! off: a process that was killed, a runtime that was dropped, a Close that could not be sent in time.
+//! client after it (RFC 6455 §7.1.1); then neither's last bytes are destroyed by a reset. A stream that ends in any other
+//! way was cut off: a process was killed, a runtime was dropped, a Close could not be sent in time.
 //!
 //! # Errors say who
 //!

@@ -105,9 +105,9 @@
 //! when it is opened, so [`announce`](crate::SendStream::announce) does nothing; its data waits a round trip for
 //! credit.
 //!
-//! **Stream limit.** It is not told to the peer. A stream past the limit waits until a place is free: its first Ack is
-//! held back, without which js-ws sends nothing on it. So 1,000 calls at once are all answered, a hundred at a time.
-//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) is how many wait. Past
+//! **Stream limit.** The peer does not learn it. A stream past the limit waits until a place is free: its first Ack is
+//! held back, and without that js-ws sends nothing on it. So 1,000 calls at once are all answered, a hundred at a time.
+//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) says how many wait. Past
 //! [`max_waiting_streams`](crate::Config::max_waiting_streams), 10,000, a stream is refused: both its halves fail at the
 //! peer with code 0, and the connection goes on.
 //! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those. For a peer that holds many

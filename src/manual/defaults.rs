@@ -23,7 +23,7 @@
 //!
 //! In [`Config`] a value out of its range is not an error: it becomes the nearest one that is in the range. The
 //! builders remember their first mistake, and [`build`](crate::WebSocketClientBuilder::build) or
-//! [`bind`](crate::WebSocketServerBuilder::bind) tells it.
+//! [`bind`](crate::WebSocketServerBuilder::bind) returns it.
 //!
 //! # Streams and memory
 //!
@@ -66,23 +66,24 @@
 //! more is refused the rest. Lower where connections are many and their peers are not trusted.
 //!
 //! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and give up before anything of them
-//! was read or answered, beside a burst and beside what it lets be served: past that the connection closes, for it would have
-//! the application run as fast as it can ask. Calls that were read and then run into a deadline do not count, nor do
-//! unidirectional streams, which senders of media give up as stale; people stay far below it. Higher or `None` between servers of one's own that ask several and take the first answer. The other
+//! was read or answered, besides a burst, and besides an allowance for the streams that it lets be served. Past that the
+//! connection closes, because such a peer would keep the application as busy as it can send. Calls that were read and
+//! then run into a deadline do not count, nor do unidirectional streams, which senders of media give up as stale; people
+//! stay far below it. Higher or `None` between your own servers, if clients race several and take the first answer. The other
 //! budgets for abuse are no settings; [`threats`](super::threats) has them all.
 //!
 //! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
 //! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
 //! is free. Smaller where streams are many, or where what has been written must not be old when it leaves.
 //!
-//! **[`send_window`]** is what all streams of a connection take together, those included that are finished and have not
-//! left: the bound where an application opens stream after stream for a peer that does not read. 64 MiB are the whole
+//! **[`send_window`]** is what all streams of a connection take together, including finished streams whose bytes have
+//! not left: the bound if an application opens stream after stream for a peer that does not read. 64 MiB are the whole
 //! buffers of a hundred streams that send at once, and something for the next. Smaller where connections are many; larger
 //! where hundreds of streams send at once and their writers should be woken less often.
 //!
 //! **[`max_local_streams`]** is how many streams of each kind *this end* may have open, beside the peer's limit: a peer
 //! may allow 2^60, and a js-ws peer allows any number. 65,536 are 64 MiB of state at worst. Higher for a program that
-//! keeps more idle streams than that, and it may be as high as one likes.
+//! keeps more idle streams than that; there is no upper limit.
 //!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!
@@ -96,11 +97,11 @@
 //! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB is four turns
-//! of the scheduler: more gains no throughput, and a message once begun holds up all that is behind it. It also
+//! of the scheduler: more gains no throughput, and a message once begun holds up all that follows it. It also
 //! bounds the datagrams that can be received. 16,382 saves memory where connections are many.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever the peer takes.
-//! Less for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the datagrams
+//! Lower it for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the datagrams
 //! that can be sent as well. The least is QUIC's own (RFC 9000 §14.1), into which every frame but data fits.
 //!
 //! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
@@ -120,7 +121,8 @@
 //!
 //! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
 //! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
-//! values holds; on the js-ws wire each end has its own. `None`, or zero, turns it off.
+//! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or
+//! zero, turns it off.
 //!
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
@@ -131,7 +133,7 @@
 //! becomes 100 ms.
 //!
 //! **[`write_stall_timeout`]** is for how long the socket may take nothing while there is something to send. The two
-//! above do not see a peer that says something now and then and reads nothing. It begins anew with each
+//! above do not catch a peer that says something now and then and reads nothing. It restarts with each
 //! message that the socket takes: one of 64 KiB in 60 s is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` have
 //! the same value for the same purpose. It is longer than the idle timeout, which is what ends a connection over a
 //! network that has gone silent, or with a peer that is suspended. `None`, or zero, turns it off.
@@ -141,7 +143,7 @@
 //! connection, even if nobody awaits its [`Connecting`]. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
 //!
-//! Of each of these times one that is longer than a clock can tell, such as
+//! Each of these times that is beyond what a clock can hold, such as
 //! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped: the peer's answer
@@ -150,7 +152,7 @@
 //!
 //! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, all addresses together. They are
 //! tried as RFC 8305 has it, IPv6 and IPv4 in turn and 250 ms apart, or closer where they are many for the time there
-//! is: one that swallows packets does not take the time of those behind it.
+//! is: one that swallows packets does not take the time of the next ones.
 //!
 //! # The handshake
 //!
@@ -186,7 +188,7 @@
 //!
 //! **Compression** is neither offered nor accepted, and that is no setting. With the
 //! feature `qlog`, the builders' `qlog` writes a log of each connection; by default there is none, for it costs time and
-//! disk, and shows who did what when. One has at most 64 MiB, by `QlogConfig::max_size`.
+//! disk, and shows who did what when. A file has at most 64 MiB, by `QlogConfig::max_size`.
 //!
 //! # What is not a setting
 //!

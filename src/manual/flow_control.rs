@@ -22,7 +22,7 @@
 //! - **The round-trip time** comes from a ping that rides along with the connection's first message, when nothing is
 //!   on the way yet, and from one with each step of growth. The least time counts, and never more than it took the
 //!   peer to make use of a grant: a queue on the way that the window itself has filled is no reason for a larger one,
-//!   and neither is a peer that answers late. After a silence the time is measured anew.
+//!   and neither is a peer that answers late. After a silence the time is measured again.
 //! - **What a round trip brings** is what came and was read in it. A reader that stands still makes nothing
 //!   grow, one that is slow gets twice what it takes in a round trip, and a link that is full sets the end. One
 //!   burst alone says little: the round trip before has to confirm it.
@@ -112,7 +112,7 @@
 //!
 //! How many streams this end may open is the peer's decision, and some peers allow 2^60; a js-ws peer allows any
 //! number. Each costs up to 1 KB of state until it is freed, and one that is opened and dropped is freed only when the
-//! peer has been told. [`Config::max_local_streams`] bounds that: 65,536 of each kind. At that limit `open_bi`
+//! frames that say so have left. [`Config::max_local_streams`] bounds that: 65,536 of each kind. At that limit `open_bi`
 //! and `open_uni` wait as at the peer's.
 //!
 //! # A peer that reads nothing
@@ -147,8 +147,8 @@
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets it.
 //!
-//! The factors are for what a byte keeps alive besides itself. What has come is shared with its message, and a message
-//! with the block that it was read into, only where it is at least half of it, and copied otherwise: unread bytes keep
+//! The factors account for what a byte keeps alive besides itself. Received bytes are shared with their message, and a message
+//! with the block that it was read into, only if they are at least half of it, and copied otherwise: unread bytes keep
 //! at most four times their own length, and mostly little more than that. What was written is copied into blocks that
 //! may be a quarter larger, and a chunk may be half sent when the next one is written. A [`Bytes`](bytes::Bytes) of your
 //! application's that was cut from something larger keeps all of that alive; here it counts as the larger one.
@@ -195,9 +195,9 @@
 //!
 //! - **Stream credit** used up: writes fill the send buffer and wait. Others go on.
 //! - **Stream limit** reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, first come first served;
-//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) says `None`. The js-ws wire tells no limit: there a
-//!   peer's stream past it waits here, and costs some 100 bytes ([`Config::max_waiting_streams`]); what does not fit
-//!   there is stopped and reset, with code 0.
+//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) says `None`. The js-ws wire has no limit that a
+//!   peer could know: there its stream past the limit waits here, and costs some 100 bytes
+//!   ([`Config::max_waiting_streams`]); a stream that finds no room there is stopped and reset, with code 0.
 //! - **Connection credit** used up: no stream can send data, whatever its own credit. This is the pause that wsmux
 //!   never imposes, but a QMux peer may: with 1 MiB for the connection and 256 KiB for a stream, defaults that are
 //!   in use, four streams that its application does not read are enough. Resets, ends of streams whose data has

@@ -20,7 +20,7 @@
 //!
 //! # What stands before the route
 //!
-//! A port that strangers reach needs more than `serve_connection` in a loop. By their defaults neither hyper nor
+//! A port open to strangers needs more than `serve_connection` in a loop. By default neither hyper nor
 //! `axum::serve` limits the time that a client takes for TLS, for HTTP/2's preface or for the head of its first request,
 //! so that a few hundred silent clients hold all file descriptors; and a loop that leaves `main` by `accept().await?` ends
 //! when there are none. [`HttpServer`](crate::hyper::HttpServer) is such a loop with limits:
@@ -30,9 +30,9 @@
 //! | nothing, a part of TLS, of HTTP/2's preface or of its first request's head | [`head_timeout`](crate::hyper::HttpServer::head_timeout), one for all of it | 10 s |
 //! | no further request, or a part of one | [`idle_timeout`](crate::hyper::HttpServer::idle_timeout); what is open goes on | 75 s |
 //! | a head above 64 KiB | status 431 | |
-//! | it vanishes from HTTP/2 | a ping every 20 s, with 20 s for its answer | |
+//! | it vanishes (HTTP/2) | a ping every 20 s, with 20 s for its answer | |
 //!
-//! When the system is out of file descriptors or memory, clients wait in its queue, and every 100 ms it is tried again.
+//! When the system is out of file descriptors or memory, clients wait in its queue, and the server tries again every 100 ms.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tls")]

@@ -43,9 +43,11 @@
 //! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, for its address has its share of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
 //!
-//! `connection.closed` quotes words of the peer's, as strings, which subscribers escape. No password, token, query of a
-//! URL or value of a header is recorded, nor a response's body, which may repeat them; the same holds for every
-//! `Display` and `Debug` of this crate, but that `http`'s own types show a URL's query. What a client fails with at a server is of
+//! No password, token, query of a URL or value of a header is recorded, nor a response's body, which may repeat them.
+//! A subprotocol is recorded if it has the form `qmux-...` or was configured as an application protocol; any other may be
+//! a page's token, and is `another name`. Of a peer's close the code is recorded and the reason is not: a peer that knows
+//! a token can repeat it there. The application has the reason in its error. The same holds for every `Display` and
+//! `Debug` of this crate, but that `http`'s own types show a URL's query, and an error the reason of a close. What a client fails with at a server is of
 //! level DEBUG, for anybody can bring it about, and the application is told.
 //!
 //! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the
@@ -57,8 +59,11 @@
 //!
 //! # `qlog`
 //!
-//! The builders' `qlog` has each connection on the QMux wire write a log in QUIC's qlog (JSON-SEQ, version 0.3), which
+//! With the builders' `qlog` each connection on the QMux wire writes a log in QUIC's qlog (JSON-SEQ, version 0.3), which
 //! qvis reads: a message is a packet, with its frames. The js-ws wire has no frames that qlog knows, and is not
-//! logged. Writing happens on the runtime's blocking threads; a writer that is too slow misses events, and the log
-//! says how many. The log of one connection has at most 64 MiB, or what `QlogConfig::max_size` says; past that it
-//! tells only how the connection ended.
+//! logged. Each `QlogConfig` has one thread of its own, which writes the logs of its connections; a connection never
+//! waits for it. When a writer is too slow, events are left out, and the log says how many. A writer that hangs holds
+//! up the other logs of its `QlogConfig`, and nothing else; a runtime that shuts down gives it up after two seconds.
+//!
+//! For one log at most 4 MiB are allocated. It has at most 64 MiB in all, or what `QlogConfig::max_size` says; after
+//! that it says only how many events are missing and how the connection ended.

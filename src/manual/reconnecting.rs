@@ -62,7 +62,7 @@
 //!
 //! The pause is taken at random between 0 and a longest one, which starts at 500 ms and doubles up to 30 s ([full
 //! jitter]): ten thousand clients of a server that was restarted come back spread over time and not at once. A
-//! connection has to last for longer than 30 s before the doubling begins anew.
+//! connection has to last for longer than 30 s before the doubling starts again.
 //!
 //! How fast a loss is seen depends on how it happens: a server that closes, or a machine that says that nobody
 //! listens, is seen at once; a cable that was pulled after the [idle timeout], which keep-alive pings

@@ -1,7 +1,6 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is whoever is at the other end: it sends what it likes as fast as it likes, or nothing, or reads
-//! nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
+//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
 //! work without end that does nobody any good. Numbers such as C-60 are those of [SPEC.md]; tests are named with their
 //! files. What is not defended, and how to report what should be, stands in [SECURITY.md].
 //!
@@ -66,7 +65,7 @@
 //! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
 //! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
 //! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
-//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_the_peer_has_been_told`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula` |
+//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
 //!
@@ -103,16 +102,17 @@
 //! | very many of them | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
 //! | all file descriptors | the server goes on when there are some again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
-//! | a head that names two hosts, none, or something else for one, so that a proxy and we read it in different ways | 400, before a hook is asked; the target wins over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
-//! | a large head, to hold the blocks that it was read into | a connection holds a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more` |
+//! | a head that names two hosts, none, or something that is not a host, so that a proxy and we read it differently | 400, before a hook is asked; the target wins over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
+//! | a large head, to hold the blocks that it was read into | a connection holds a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
 //! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
 //! | a refusal that repeats the URL, to have its token logged | no body and no header's value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
+//! | a token among the subprotocols that is selected, or repeated in the reason of a close | no other name than of the form `qmux-...` or a configured protocol's is shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
 //! | a web page of somebody else's | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication.rs` |
 //!
 //! # What to set on a public server
 //!
 //! None of the four limits on clients has a default. A number of handshakes alone would turn an attack that costs memory
-//! (64 KiB and the state of TLS for each) into one that keeps everybody out, and a limit for each address would keep
+//! (110 kB and the state of TLS for each) into one that keeps everybody out, and a limit for each address would keep
 //! everybody out that comes through one proxy. A server that faces the network itself wants them:
 //!
 //! ```

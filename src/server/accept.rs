@@ -19,11 +19,13 @@ use super::{
 };
 use crate::{
     ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
+    connect_error::Offered,
     handshake::{
         head::{HeadError, read_head},
         server::{self as handshake, Refusal},
     },
     proto::{Side, Wire},
+    subprotocols::{Agreed, Shown},
     trace,
 };
 
@@ -162,6 +164,8 @@ pub(super) enum Stop {
 pub(super) struct Settings {
     /// The subprotocols that are spoken; none where QMux is not.
     pub(super) accepted: Vec<String>,
+    /// Whether these are the names of protocols.
+    pub(super) accepts_protocols: bool,
     pub(super) jsws: bool,
     pub(super) headers: HeaderMap,
     pub(super) connection: WebSocketConnectionBuilder,
@@ -174,8 +178,12 @@ pub(super) struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accepted: &dyn fmt::Debug = match self.accepts_protocols {
+            true => &self.accepted,
+            false => &Offered(&self.accepted),
+        };
         f.debug_struct("Settings")
-            .field("accepted", &self.accepted)
+            .field("accepted", accepted)
             .field("jsws", &self.jsws)
             .field("limits", &self.limits)
             .field("config", &self.connection.config)
@@ -287,6 +295,8 @@ impl Settings {
         let connection = self.connection.clone().info(info).time_left(self.left(start));
         // A client may send its parameters right behind its request.
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
+        // The client may be long in coming with them.
+        drop((buf, answer));
         if let Some(Guest { registry, place }) = guest {
             registry.add(&connection, place);
         }
@@ -319,7 +329,8 @@ impl Settings {
             return Err(refusal.into());
         }
         let (wire, name) = handshake::select(request.headers(), &self.accepted, self.jsws)?;
-        info.subprotocol = name.map(Into::into);
+        let agreed = |name: &str| Agreed::new(name, self.accepts_protocols);
+        info.subprotocol = name.map(agreed);
         let mut extra = self.headers.clone();
         if !self.hooks.is_empty() {
             let accept = self.ask(&request, info).await?;
@@ -327,11 +338,11 @@ impl Settings {
                 extra.append(name, value.clone());
             }
             if let Some(chosen) = accept.subprotocol {
-                info.subprotocol = Some(chosen.into());
+                info.subprotocol = Some(agreed(&chosen));
             }
             info.application_data = accept.data.into();
         }
-        let headers = handshake::accept(&request, info.subprotocol.as_deref(), &extra)?;
+        let headers = handshake::accept(&request, info.subprotocol(), &extra)?;
         Ok((wire, headers))
     }
 
@@ -354,7 +365,8 @@ impl Settings {
         let impossible = match (&all.error, &all.subprotocol) {
             (Some(error), _) => error.to_string(),
             (None, Some(name)) if !asked.acceptable.contains(name) => {
-                format!("the hook chose the subprotocol {name:?}, which is not acceptable")
+                let name = Shown(name);
+                format!("the hook chose a subprotocol that is not acceptable: {name:?}")
             }
             _ => return Ok(all),
         };

@@ -40,8 +40,10 @@ pub use super::login::{
 };
 use crate::{
     BuildError, ConnectionInfo,
+    connect_error::Offered,
     handshake::{add_header, elements},
     info::HeaderNames,
+    subprotocols::Shown,
 };
 
 /// Decides on clients; set by [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
@@ -159,10 +161,19 @@ async fn either_responds(
 }
 
 /// What a client asks for, and who it is. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct UpgradeRequest {
     pub(super) info: ConnectionInfo,
     pub(super) acceptable: Arc<[String]>,
+}
+
+impl fmt::Debug for UpgradeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeRequest")
+            .field("info", &self.info)
+            .field("acceptable", &Offered(&self.acceptable))
+            .finish()
+    }
 }
 
 impl UpgradeRequest {
@@ -256,7 +267,7 @@ impl fmt::Debug for Accept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accept")
             .field("headers", &HeaderNames(&self.headers))
-            .field("subprotocol", &self.subprotocol)
+            .field("subprotocol", &self.subprotocol.as_deref().map(Shown))
             .field("error", &self.error)
             .finish_non_exhaustive()
     }

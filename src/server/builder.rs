@@ -199,7 +199,7 @@ impl WebSocketServerBuilder {
     }
 
     /// Accepts clients only while there are fewer handshakes under way, from [`accept`](WebSocketServer::accept) until
-    /// [`Connecting`](crate::Connecting) is done or dropped; more wait in the system's queue. Each may hold 64 KiB and
+    /// [`Connecting`](crate::Connecting) is done or dropped; more wait in the system's queue. Each may hold 110 kB and
     /// the state of TLS for as long as the handshake timeout. Default no limit.
     pub fn max_handshakes(mut self, count: usize) -> Self {
         self.limits.handshakes = Some(count);
@@ -245,6 +245,7 @@ impl WebSocketServerBuilder {
         };
         Ok(WebSocketAcceptor(Arc::new(Settings {
             accepted,
+            accepts_protocols: self.subprotocols.are_protocols(),
             jsws: self.jsws,
             headers: self.headers,
             connection: self.connection,

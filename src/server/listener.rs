@@ -1,12 +1,22 @@
 //! Where clients come from: TCP on one family or both, and Unix sockets.
 
-use std::{io, net::SocketAddr};
 #[cfg(unix)]
 use std::{
-    os::unix::fs::MetadataExt,
+    fs::{File, OpenOptions},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
 
+#[cfg(unix)]
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
@@ -14,6 +24,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 /// Clients that the system holds until they are accepted; it may hold fewer. As tokio's own.
 const BACKLOG: i32 = 1024;
+
+/// How often the lock of a path is tried for. It is free and yet cannot be had only where another server has ended
+/// between two system calls of ours, and each time that takes another one.
+#[cfg(unix)]
+const LOCK_ATTEMPTS: usize = 16;
 
 /// One socket of a [`WebSocketServer`](crate::WebSocketServer) on which it listens.
 #[derive(Debug)]
@@ -97,12 +112,17 @@ impl Listener {
     /// Listens on a Unix socket. A socket that a process has left there is replaced, if nobody listens on it; ours is
     /// removed with this. Who may connect is a matter of the folder's permissions.
     ///
+    /// Of several that start on one path at once, one listens. For that a file `<path>.lock` beside the socket is
+    /// locked (`flock`) for as long as this listens, and removed with it. A process that was killed leaves it, which
+    /// does no harm: its lock has gone with the process. Do not remove that file while a server may be running.
+    ///
     /// # Errors
     /// What the operating system says; [`AddrInUse`](io::ErrorKind::AddrInUse) where somebody listens, or where there
     /// is something else than a socket.
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
+        let lock = PathLock::take(path)?;
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
                 std::fs::remove_file(path)?;
@@ -110,7 +130,7 @@ impl Listener {
             }
             bound => bound?,
         };
-        let file = SocketFile::new(path)?;
+        let file = SocketFile::new(path, lock)?;
         Ok(Self(Kind::Unix(listener, Some(file))))
     }
 
@@ -123,16 +143,24 @@ impl Listener {
         }
     }
 
-    /// Cancel safe, and several may wait at once, unlike with `poll_accept`.
-    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+    /// The next client. Of all who poll, the last one's waker is kept.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         match &self.0 {
             Kind::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                Ok(Incoming::Tcp(stream, canonical(address)))
+                let (stream, address) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(Ok(Incoming::Tcp(stream, canonical(address))))
             }
             #[cfg(unix)]
-            Kind::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),
+            Kind::Unix(listener, _) => {
+                Poll::Ready(Ok(Incoming::Unix(ready!(listener.poll_accept(cx))?.0)))
+            }
         }
+    }
+
+    /// The next client, for one who waits alone.
+    #[cfg(feature = "hyper")]
+    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 }
 
@@ -215,30 +243,99 @@ fn knock(path: &Path) -> io::Result<()> {
     socket.connect(&socket2::SockAddr::unix(path)?)
 }
 
-/// The file of a Unix socket, removed with this unless another has taken its place.
+/// The file of a Unix socket, removed with this unless another has taken its place: a program that knows nothing of
+/// the lock may have.
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    id: FileId,
+    /// Released once the socket's file is removed.
+    _lock: PathLock,
 }
 
 #[cfg(unix)]
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let file = path.symlink_metadata()?;
-        Ok(Self { path: path.to_owned(), device: file.dev(), inode: file.ino() })
+    fn new(path: &Path, lock: PathLock) -> io::Result<Self> {
+        let id = FileId::of(&path.symlink_metadata()?);
+        Ok(Self { path: path.to_owned(), id, _lock: lock })
     }
 }
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_ours =
-            |file: std::fs::Metadata| (file.dev(), file.ino()) == (self.device, self.inode);
-        if self.path.symlink_metadata().is_ok_and(is_ours) {
+        if self.path.symlink_metadata().is_ok_and(|file| FileId::of(&file) == self.id) {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// The right to make and to remove the file of a Unix socket: to look for a socket that was left there, to remove it
+/// and to bind are three steps, between which no other server may come.
+#[cfg(unix)]
+#[derive(Debug)]
+struct PathLock {
+    path: PathBuf,
+    /// Always there but while it is dropped.
+    file: Option<Flock<File>>,
+}
+
+#[cfg(unix)]
+impl PathLock {
+    /// Without waiting.
+    fn take(socket: &Path) -> io::Result<Self> {
+        let mut path = socket.to_owned().into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        // In a folder that others write to, a link must not lead elsewhere, nor a pipe hold us up. And who can open the
+        // file can lock it, and keep the server from starting.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).mode(0o600).custom_flags(flags);
+        for _ in 0..LOCK_ATTEMPTS {
+            let file = options.open(&path)?;
+            let id = FileId::of(&file.metadata()?);
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((_, Errno::EWOULDBLOCK)) => break,
+                Err((_, error)) => return Err(error.into()),
+            };
+            // The one that held it has removed it meanwhile: its lock keeps nobody out any more.
+            if path.symlink_metadata().is_ok_and(|file| FileId::of(&file) == id) {
+                return Ok(Self { path, file: Some(file) });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens on this path"))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        // Removed while it is locked, so that it is nobody else's. One that holds something was there before us.
+        if file.metadata().is_ok_and(|file| file.len() == 0) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        // Its own drop panics where the system does not unlock.
+        if let Err((file, _)) = file.unlock() {
+            std::mem::forget(file);
+        }
+    }
+}
+
+/// What tells a file from another that has its name later.
+#[cfg(unix)]
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl FileId {
+    fn of(file: &std::fs::Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino() }
     }
 }

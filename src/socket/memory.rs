@@ -151,8 +151,10 @@ impl Pipe {
         }
         let room = state.items.is_empty() || state.bytes + next.size() <= state.capacity;
         if state.writes_paused || !room {
-            state.writer = Some(cx.waker().clone());
+            let before = state.writer.replace(cx.waker().clone());
             drop(state);
+            // Not under the lock: it may own the task that owns the other end, whose drop locks.
+            drop(before);
             *item = Some(next);
             return Poll::Pending;
         }
@@ -178,7 +180,9 @@ impl Pipe {
                 return Poll::Ready(Err(SocketError::Eof));
             }
         }
-        state.reader = Some(cx.waker().clone());
+        let before = state.reader.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 }

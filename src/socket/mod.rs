@@ -44,9 +44,9 @@ pub trait Socket: MaybeSend + 'static {
         SocketCapabilities::default()
     }
 
-    /// What has come. After an error it is not called again. What comes after the peer's Close is thrown away, by
+    /// The next message. After an error it is not called again. What arrives after the peer's Close is thrown away, by
     /// the socket or by its caller; the end of the stream is still waited for. A server's socket ends its own
-    /// direction here once both Closes have been said, for the client waits for that (RFC 6455 §7.1.1).
+    /// direction here once both Closes have been said, because the client waits for that (RFC 6455 §7.1.1).
     ///
     /// A message's `Bytes` may share the memory of others that came with it, but keep alive no more than twice
     /// their own length: what a peer makes a connection hold is counted in their bytes.
@@ -74,10 +74,10 @@ pub trait Socket: MaybeSend + 'static {
     /// [`SocketError`] when writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Ends the outgoing direction of the stream below, for a peer to see that nothing was cut off: by a `close_notify`
+    /// Ends the outgoing direction of the stream below, so that the peer sees that nothing was cut off: by a `close_notify`
     /// under TLS (RFC 8446 §6.1), by END_STREAM on HTTP/2 (RFC 8441 §5), by a FIN on TCP. A socket whose Close has not
-    /// left in full does nothing: that its stream was cut off has to be seen. It is called last, and again after it was
-    /// ready.
+    /// left in full does nothing, because the peer has to see that its stream was cut off. It is called last, and again
+    /// after it was ready.
     ///
     /// The default does nothing, for a socket that has no such end, or that ends its stream by itself.
     ///

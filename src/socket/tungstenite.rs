@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // What it was read into may be a block for the largest message that ever came, which it would keep alive.
+            // It would keep alive the block that it was read into, which may be one for the largest message so far.
             // One of several fragments was gathered in memory of its own.
             Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
     /// Throws away what comes, until the stream ends. Once our Close has left, the stream is ended for
     /// writing: a peer that has nothing to say then ends it too, and nobody waits for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
-        // If it fails, reading will tell.
+        // If it fails, reading reports it.
         let _ = self.poll_end(cx);
         let mut discarded = 0;
         while discarded < DISCARD_AT_ONCE {

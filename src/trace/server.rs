@@ -1,5 +1,7 @@
 //! What a server records.
 
+#[cfg(feature = "tracing")]
+use super::Coded;
 use super::event;
 use crate::AcceptError;
 
@@ -34,12 +36,16 @@ pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net
             );
         }
         _ => {
+            let words = match error {
+                AcceptError::Connection(error) => Coded(error).to_string(),
+                error => error.to_string(),
+            };
             event!(
                 DEBUG,
                 "handshake.failed",
                 side = "Server",
                 remote_address = remote_address.map(::tracing::field::display),
-                error = &*error.to_string()
+                error = &*words
             );
         }
     }

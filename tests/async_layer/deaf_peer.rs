@@ -15,7 +15,7 @@ use crate::{
     raw::RawPeer,
 };
 
-/// A client whose peer allows streams without end, and so much on each.
+/// A client whose peer allows any number of streams, with this much credit on each.
 async fn client_of_deaf_peer(
     wire: Wire,
     config: &Config,
@@ -34,7 +34,7 @@ async fn client_of_deaf_peer(
     (client, peer, stall)
 }
 
-/// A word of the peer's each second, that wants no answer.
+/// A message of the peer's each second that needs no answer.
 async fn say_something(mut peer: RawPeer) {
     loop {
         match peer.wire {
@@ -104,7 +104,7 @@ async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
     }
 }
 
-/// No ping, no timer and no word of the peer's wakes the driver here: the write has to.
+/// No ping, no timer and no message of the peer's wakes the driver here: the write has to.
 #[tokio::test(start_paused = true)]
 async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
     for wire in WIRES {
@@ -113,13 +113,13 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
             config.write_stall_timeout(Some(Duration::from_secs(7)));
         });
         let (client, mut peer, _stall) = client_of_deaf_peer(wire, &config).await;
-        // An item is held back by the socket, so it is full, and nothing is left to send.
+        // The socket holds an item back, so it is full, and nothing is left to send.
         let mut first = client.open_bi().await.unwrap();
         first.send().announce();
         quiet().await;
         // Longer than the timeout, and shorter than the peer's idle timeout.
         sleep(Duration::from_secs(15)).await;
-        // As many as the driver takes at once: it looks for more, finds none, and that the socket is full.
+        // As many as the driver takes at once: it looks for more, finds none, and finds the socket full.
         (0..16).for_each(|_| peer.socket.inject(Incoming::Ping));
         quiet().await;
         assert!(client.close_reason().is_none(), "{wire:?}: {:?}", client.close_reason());
@@ -158,7 +158,7 @@ async fn a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait() {
 async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
     for wire in WIRES {
         let config = config(|config| {
-            // Nothing but what is asked for moves the two.
+            // The two move only as the test asks.
             config.max_local_streams(2).keep_alive_interval(None);
         });
         let (client, server) = memory(wire, &config).await;
@@ -166,7 +166,7 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
         assert!(client.try_open_bi().unwrap().is_none(), "{wire:?}");
         let [first, second, mut third] = [(); 3].map(|()| Hand::waiting(client.open_bi()));
         for _ in 0..2 {
-            // Read to its end: what frees it is the read, after which nothing is left to be said.
+            // Read to its end: the read frees it, and after that no frame is left to send.
             let mut near = open.remove(0);
             near.send().write_all(b"x").await.unwrap();
             near.send().finish().unwrap();
@@ -178,7 +178,7 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
             quiet().await;
         }
         assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 1, 0], "{wire:?}");
-        // One whose turn it is gives up: it is the next one's.
+        // The one whose turn it is gives up, and the turn passes to the next.
         drop(first);
         assert_eq!(third.wakes(), 1, "{wire:?}");
         third.ready().unwrap();

@@ -31,7 +31,7 @@ enum Fault {
     Rtt,
 }
 
-/// Works until it is poisoned, and panics then.
+/// Works until it is poisoned, and then panics.
 struct Poisoned {
     socket: MemorySocket,
     fault: Fault,
@@ -90,7 +90,7 @@ fn inner(error: &dyn std::error::Error) -> &ConnectionError {
     source.downcast_ref().unwrap_or_else(|| panic!("{source} is not the connection's"))
 }
 
-/// Everybody who waits for something of the client learns of the same end.
+/// All that wait for something of the client learn of the same end.
 async fn assert_everybody_learns(
     client: WebSocketConnection,
     end: impl AsyncFnOnce(),
@@ -190,7 +190,7 @@ fn the_end_of_its_runtime_is_said_on_every_handle() {
     }
 }
 
-/// Not every panic in sight is the driver's.
+/// A panic elsewhere is not the driver's.
 #[test]
 fn a_runtime_that_ends_while_its_owner_panics_is_no_panic_of_the_driver() {
     let (left, _right) = memory_pair(1 << 20);
@@ -227,7 +227,7 @@ impl Wake for Bug {
     }
 }
 
-/// The waker of one future panics: in the driver, and again where the driver tells everybody of its end.
+/// The waker of one future panics: in the driver, and again when the driver wakes all others at its end.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {
@@ -246,7 +246,7 @@ fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
             let mut reads: Vec<_> =
                 streams.iter_mut().map(|(_, recv)| Hand::new(recv.read_chunk(1))).collect();
             let bug = Waker::from(Arc::new(Bug));
-            // All but the last are woken by what panics.
+            // All but the last have the waker that panics.
             let mut last = reads.pop().unwrap();
             assert!(last.poll().is_pending());
             for read in &mut reads {

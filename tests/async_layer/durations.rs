@@ -7,14 +7,14 @@ use wsmux::{Config, ConnectionError, Side, VarInt, socket::memory_pair};
 
 use crate::pair::{WIRES, config, connection, memory};
 
-/// A runtime that nobody has used, for each case.
+/// A fresh runtime for each case.
 fn in_fresh_runtimes(case: impl AsyncFn()) {
-    // What takes this long never ends.
+    // A wait of this length never ends.
     const WATCHDOG: Duration = Duration::from_secs(30);
     let run = |runtime: Runtime| {
         let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
         runtime.block_on(watched).expect("it waits in vain");
-        // Nothing holds it up either.
+        // It does not delay anything either.
         drop(runtime);
     };
     run(Builder::new_current_thread().enable_all().build().unwrap());

@@ -12,7 +12,7 @@ use crate::{
 
 const SEVEN: VarInt = VarInt::from_u32(7);
 
-/// A stream whose sending half at the first of the two the other has stopped.
+/// A stream at both ends, whose sending half at the first the second has stopped.
 async fn stopped(
     (client, server): &(WebSocketConnection, WebSocketConnection),
 ) -> (WebSocketStream, WebSocketStream) {
@@ -55,7 +55,7 @@ async fn shutdown_of_a_stopped_stream_is_harmless_and_finish_is_not() {
         for _ in 0..2 {
             near.shutdown().await.unwrap();
         }
-        // It is as stopped as before.
+        // It is still stopped.
         assert_eq!(near.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe, "{wire:?}");
         let finished = near.send().finish();
         assert!(matches!(finished, Err(WriteError::Stopped(SEVEN))), "{wire:?}: {finished:?}");

@@ -219,7 +219,7 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// Lets everything wait that can, ends the driver with `end`, and looks whether all were woken, and learn why.
+/// Makes all operations wait that can, ends the driver with `end`, and checks that all were woken, and learn why.
 fn everybody_is_woken(
     wire: Wire,
     cause: DriverLost,

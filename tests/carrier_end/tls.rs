@@ -12,31 +12,18 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use wsmux::{Config, ConnectError, ConnectionError, Side, WebSocketConnection, Wire, rustls};
 
-use crate::server::{Tls, echo, one_client, within};
+use crate::{
+    ending::{WAYS, pass},
+    server::{Tls, echo, one_client, within},
+};
 
 /// Whether both ends have ended their direction by a close_notify, or which one has without.
 type Ends = Result<(), Side>;
 
 type Seen = JoinHandle<Ends>;
 
-/// Passes on what comes of `side`, and then its end.
-async fn pass(
-    side: Side,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-) -> Ends {
-    let mut buf = vec![0; 16 * 1024];
-    loop {
-        match from.read(&mut buf).await {
-            Ok(0) => {
-                let _ = to.shutdown().await;
-                return Ok(());
-            }
-            // The other may have gone: what comes is read all the same.
-            Ok(len) => drop(to.write_all(&buf[..len]).await.and(to.flush().await)),
-            Err(_) => return Err(side),
-        }
-    }
+async fn seen_of(side: Side, from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) -> Ends {
+    pass(from, to, |_| ()).await.map_err(|_| side)
 }
 
 async fn relay(
@@ -46,9 +33,11 @@ async fn relay(
     let (client_read, client_write) = tokio::io::split(client);
     let (server_read, server_write) = tokio::io::split(server);
     // One that is cut off takes the other with it.
-    let of_client = pass(Side::Client, client_read, server_write);
-    let of_server = pass(Side::Server, server_read, client_write);
-    tokio::try_join!(of_client, of_server).map(|_| ())
+    tokio::try_join!(
+        seen_of(Side::Client, client_read, server_write),
+        seen_of(Side::Server, server_read, client_write),
+    )
+    .map(|_| ())
 }
 
 fn trusting(tls: &Tls) -> Arc<ClientConfig> {
@@ -118,41 +107,6 @@ async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection
     let (client, server) = within(async { tokio::join!(connect, accept) }).await;
     (client.unwrap(), server.unwrap(), seen)
 }
-
-/// All the ways in which a connection ends in order.
-const WAYS: [fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnection>; 7] = [
-    |client, server| {
-        client.close(5u32.into(), b"bye");
-        vec![client, server]
-    },
-    |client, server| {
-        server.close(5u32.into(), b"bye");
-        vec![client, server]
-    },
-    // Their Closes cross.
-    |client, server| {
-        client.close(5u32.into(), b"bye");
-        server.close(6u32.into(), b"bye");
-        vec![client, server]
-    },
-    |client, server| {
-        drop(client.shutdown());
-        vec![client, server]
-    },
-    |client, server| {
-        drop(server.shutdown());
-        vec![client, server]
-    },
-    // The last handle goes.
-    |client, server| {
-        drop(client);
-        vec![server]
-    },
-    |client, server| {
-        drop(server);
-        vec![client]
-    },
-];
 
 /// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
 /// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
@@ -238,7 +192,7 @@ async fn tls_to_a_proxy_is_ended_in_order_by_refusal_and_by_close() {
             client.write_all(answer.as_bytes()).await.unwrap();
             client.flush().await.unwrap();
             if !status.starts_with('2') {
-                return pass(Side::Client, client, tokio::io::sink()).await;
+                return seen_of(Side::Client, client, tokio::io::sink()).await;
             }
             relay(client, TcpStream::connect(target).await.unwrap()).await
         });

@@ -1,4 +1,4 @@
-//! When a stream below is ended, by the clock: against a peer of tungstenite's whose every step is the test's.
+//! When the stream below is ended, by the clock: against a peer of tungstenite's that the test drives step by step.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use wsmux::{
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// A stream that tells whether it was ended for writing.
+/// A stream that records whether it was ended for writing.
 struct Witness {
     io: DuplexStream,
     ended: Ended,
@@ -117,7 +117,7 @@ async fn both(side: Side, capacity: usize) -> [(WebSocketConnection, Peer, Ended
     [framed(side, capacity).await, of_tungstenite(side, capacity).await]
 }
 
-/// Reads up to our Close, and has it answered.
+/// Reads up to our Close, and answers it.
 async fn answer_close(peer: &mut Peer) {
     while !matches!(peer.next().await.unwrap().unwrap(), Message::Close(_)) {}
     let _ = peer.flush().await;
@@ -152,7 +152,7 @@ async fn a_client_ends_as_soon_as_the_server_has() {
         connection.close(0u32.into(), b"");
         let start = Instant::now();
         answer_close(&mut peer).await;
-        // What a server still says is thrown away.
+        // What a server still sends is discarded.
         let mut io = peer.into_inner();
         tokio::io::AsyncWriteExt::write_all(&mut io, &[0; 1000]).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut io).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_close_that_cannot_leave_is_not_followed_by_an_end() {
     }
 }
 
-/// The peer that vanishes is owed no end in order: it learns that ours was none.
+/// A peer that vanishes gets no end in order: it sees that our stream was cut off.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_without_a_close_is_not_followed_by_an_end() {
     for side in SIDES {
@@ -250,7 +250,7 @@ async fn a_violation_is_answered_by_a_close_and_then_by_the_end() {
     }
 }
 
-/// A socket that is not driven to its end would keep those who wait for it.
+/// A socket that is not driven to its end would block those that wait for it.
 #[test]
 fn a_runtime_that_ends_meanwhile_keeps_nobody_who_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -28,7 +28,7 @@ use crate::server::{exchange, version, within};
 const CLIENTS: usize = 80;
 const DESCRIPTORS: usize = 40;
 
-/// What the server of the process below takes for a client that stands still.
+/// After how long the server of the process below gives up a client that stands still.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What a client of HTTP/2 begins with (RFC 9113 §3.4).
@@ -86,7 +86,7 @@ async fn a_process_with_few_descriptors() {
         server = server.tls_config(Arc::new(example::tls_config().unwrap()));
     }
     let serving = server.serve_routes(listener, example::routes().unwrap());
-    // A thread of its own would be no descriptor, but this is less.
+    // A thread of its own would cost no descriptor either, but this is simpler.
     let ended =
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     tokio::select! {
@@ -155,17 +155,17 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// It is there, and does as it is asked.
+/// The server is there, and answers.
 async fn is_served(connection: &WebSocketConnection) {
     exchange(connection, 1000).await;
     connection.close(0u32.into(), b"");
     within("the end", connection.closed()).await;
 }
 
-/// Of a client that stands still: its connection has an end.
+/// The connection of a client that stands still ends.
 async fn is_let_go(mut stream: impl AsyncReadExt + Unpin) {
     let mut rest = Vec::new();
-    // Reset or ended, as the system has it.
+    // Reset or ended, as the system decides.
     let _ = within("an end", stream.read_to_end(&mut rest)).await;
 }
 
@@ -210,7 +210,7 @@ async fn eighty_clients_that_stand_still_within_tls_hold_the_example_no_longer()
                 3 => (h1, HALF_A_HEAD),
                 _ => (h2, PREFACE),
             };
-            // One that came late may be let go within its handshake.
+            // A late one may be dropped within its handshake.
             if let Ok(mut tls) = connector.connect(name, tcp).await {
                 let _ = tls.write_all(start).await;
                 is_let_go(tls).await;
@@ -237,7 +237,7 @@ async fn here(server: HttpServer) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, serving)
 }
 
-/// All that comes until the end.
+/// All that arrives until the end.
 async fn answered(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The answer may come, and the end with it, before all of it is written.
@@ -265,7 +265,7 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     let url = format!("ws://{address}/mux");
     let connection = within("connecting", http2.connect(&url)).await.unwrap();
     assert_eq!(version(&connection), Version::HTTP_2);
-    // A client that came later, and has nothing open, is let go: so the time is over for the first one, too.
+    // A later client with nothing open is dropped, so the time is over for the first one, too.
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut send, other) = h2::client::handshake(tcp).await.unwrap();
     let other = tokio::spawn(other);
@@ -274,7 +274,7 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     assert_eq!(within("a page", response).await.unwrap().status(), 200);
     within("GOAWAY, and the end", other).await.unwrap().unwrap();
     exchange(&connection, 1000).await;
-    // One more has a TCP connection of its own, where the first one's takes no more.
+    // One more gets a TCP connection of its own, because the first takes no more streams.
     is_served(&within("connecting", http2.connect(&url)).await.unwrap()).await;
     exchange(&connection, 1000).await;
 }

@@ -1,4 +1,4 @@
-//! Whom a request is for: a list of heads, against our own server and against a route of hyper's.
+//! Which server a request is for: a list of heads, against our own server and against a route of hyper's.
 
 use std::convert::Infallible;
 
@@ -33,7 +33,7 @@ const fn head(line: &'static str, host: &'static str, status: u16) -> Head {
     Head { line, host, ours: status, hypers: status }
 }
 
-/// hyper, which reads the head first, sees it in another way.
+/// hyper, which reads the head first, answers differently.
 const fn differs(line: &'static str, host: &'static str, ours: u16, hypers: u16) -> Head {
     Head { line, host, ours, hypers }
 }
@@ -46,7 +46,7 @@ const HEADS: &[Head] = &[
     head(TARGET, "host:a\r\n", 101),
     head(TARGET, "Host: \t a:80 \t\r\n", 101),
     head(TARGET, "Host: A.b-c_d.:65535\r\n", 101),
-    // RFC 3986 §3.2.3: no digits are the scheme's own port.
+    // RFC 3986 §3.2.3: no digits mean the scheme's default port.
     head(TARGET, "Host: a:\r\n", 101),
     head(TARGET, "Host: 1.2.3.4:5\r\n", 101),
     head(TARGET, "Host: [::1]\r\n", 101),
@@ -74,7 +74,7 @@ const HEADS: &[Head] = &[
     head(TARGET, "Host: ::1\r\n", 400),
     head(TARGET, "Host: [::1\r\n", 400),
     head(TARGET, "Host: [a]\r\n", 400),
-    // RFC 6874 §4: nobody is told the zone.
+    // RFC 6874 §4: the zone is sent to nobody.
     head(TARGET, "Host: [fe80::1%25eth0]\r\n", 400),
     head(TARGET, "Host: \u{e9}\r\n", 400),
     head(TARGET, "Host : a\r\n", 400),
@@ -112,18 +112,18 @@ const HEADS: &[Head] = &[
     head("GET / HTTP/1.1 x", HOST, 400),
     head("GET /\"a\"?<b> HTTP/1.1", HOST, 400),
     head("GET HTTP/1.1", HOST, 400),
-    // What is in order but is no request for a WebSocket.
+    // Valid requests that do not ask for a WebSocket.
     head("OPTIONS * HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", "", 400),
-    // The version that hyper does not speak is no HTTP to it.
+    // hyper does not take a version that it does not speak for HTTP.
     differs("GET / HTTP/3.0", HOST, 505, 400),
 ];
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-/// Says in its response whom it takes the request to be for.
+/// Says in its response which server it takes the request to be for.
 fn builder() -> wsmux::WebSocketServerBuilder {
     WebSocketServer::builder().authorizer(|request: UpgradeRequest| async move {
         let host = &request.headers()[header::HOST];

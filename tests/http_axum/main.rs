@@ -9,5 +9,7 @@ mod hooks;
 mod routes;
 mod server;
 mod shared;
+use wsmux_testing::ending as ways;
+use wsmux_testing::server as tls;
 
 mod browser;

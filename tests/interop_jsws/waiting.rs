@@ -17,7 +17,7 @@ async fn limited(role: Role, streams: u64) -> Pair {
     Pair::new(role, config(|c| _ = c.max_concurrent_bidi_streams(streams)), &[]).await
 }
 
-/// Waits until so many of the package's streams wait for a place here.
+/// Waits until this many of the package's streams wait for a place here.
 async fn until_waiting(pair: &Pair, streams: u64) {
     let job = async {
         while pair.ours.stats().waiting_streams != streams {
@@ -74,7 +74,7 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     pair.node.call("stop", json!({ "stream": stopped, "code": 6 })).await;
     pair.node.call("reset", json!({ "stream": reset, "code": 7 })).await;
     pair.node.call("finish", json!({ "stream": finished })).await;
-    // The one that nobody wants any more has gone.
+    // The stream that was given up has gone.
     until_waiting(&pair, 3).await;
     pair.talk(&mut first, first_there, 10_000).await;
     drop(first);

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use web_transport_trait::{Error as _, RecvStream, SendStream, Session, Stats as _};
-use wsmux::Config;
+use wsmux::{Config, WebSocketConnection};
 
 use crate::{
+    foreign::Pair,
     interop::{Role, within},
-    pair::{Pair, their_config},
+    theirs::their_config,
 };
 
 const BYE: u32 = 77;
@@ -70,13 +71,18 @@ async fn call<S: Session>(session: S) {
     session.closed().await;
 }
 
+async fn connected(role: Role) -> (WebSocketConnection, qmux::Session) {
+    let theirs = their_config(|config| config.max_datagram_frame_size = 16_000);
+    let Pair { ours, theirs, .. } = Pair::new(role, Config::default(), theirs).await;
+    (ours, theirs)
+}
+
 #[tokio::test]
 async fn a_program_for_web_transport_runs_on_either_side_of_either_library() {
     for role in [Role::WeServe, Role::WeConnect] {
-        let datagrams = || their_config(|config| config.max_datagram_frame_size = 16_000);
-        let Pair { ours, theirs, .. } = Pair::new(role, Config::default(), datagrams()).await;
+        let (ours, theirs) = connected(role).await;
         within("we call", async { tokio::join!(serve(theirs), call(ours)) }).await;
-        let Pair { ours, theirs, .. } = Pair::new(role, Config::default(), datagrams()).await;
+        let (ours, theirs) = connected(role).await;
         within("they call", async { tokio::join!(serve(ours), call(theirs)) }).await;
     }
 }

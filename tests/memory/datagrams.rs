@@ -43,7 +43,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
             let idle = heap.held();
             let mut most = 0;
             for round in 0..3_000 {
-                // As much as one is, so that it is half of its message, and less.
+                // As much as the datagram has, so that it is half of its message, and less.
                 let len = sizes.next() % 16_000;
                 let frame = Frame::Datagram(vec![7; len].into());
                 let mut message = encode(Wire::QMux, &frame, false);
@@ -66,7 +66,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
     }
 }
 
-/// An echo hands on what it was given.
+/// An echo sends the same `Bytes` that it received.
 #[test]
 fn a_datagram_that_is_sent_back_keeps_nothing_but_itself() {
     let mut heap = Heap::default();

@@ -11,7 +11,7 @@ mod sockets;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// Sizes that come one after the other.
+/// A sequence of sizes.
 #[derive(Debug, Clone, Copy)]
 enum Pattern {
     /// These, over and over.
@@ -22,7 +22,7 @@ enum Pattern {
     Random(u64),
 }
 
-/// Each has made some queue hold a multiple of what it had to.
+/// Each pattern once made some queue hold a multiple of what it should.
 const PATTERNS: [Pattern; 14] = [
     Pattern::Behind32KiB(&[1, 4096]),
     Pattern::Cycle(&[1, 4096]),

@@ -16,7 +16,7 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// More show nothing that these do not.
+/// More streams show nothing that these do not.
 const ROUNDS: usize = 300;
 
 /// How the application reads.
@@ -29,7 +29,7 @@ enum Reads {
     AllButOne,
 }
 
-/// How much else is in a message beside the stream's bytes.
+/// How much a message holds besides the stream's bytes.
 #[derive(Debug, Clone, Copy)]
 enum Spare {
     None,
@@ -133,7 +133,7 @@ fn config() -> Config {
     config
 }
 
-/// Sends until there is no credit. Returns how much was held at most for a byte.
+/// Sends until there is no credit. Returns how much was held per byte at most.
 fn attack(wire: Wire, pattern: Pattern, reads: Reads, spare: Spare) -> f64 {
     let config = config();
     let bound = config.memory_bound(wire, &MemoryUse::default());
@@ -191,7 +191,7 @@ fn whatever_is_not_read_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// What is printed is for the record: `cargo test --test allocations one_byte -- --nocapture`.
+/// It prints its figures for the record: `cargo test --test allocations one_byte -- --nocapture`.
 #[test]
 fn one_byte_and_a_chunk_over_and_over_cost_little_more_than_they_are() {
     for wire in WIRES {

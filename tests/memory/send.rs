@@ -15,7 +15,7 @@ use super::{
 };
 
 const STREAMS: u64 = 3;
-/// More show nothing that these do not.
+/// More streams show nothing that these do not.
 const ROUNDS: usize = 3_000;
 const LARGEST_CHUNK: usize = 16 * 1024;
 
@@ -56,7 +56,7 @@ impl Sender {
         })
     }
 
-    /// The peer lets so many bytes of each stream go, which the socket takes.
+    /// The peer grants this many bytes of each stream, which the socket takes.
     fn grant(&mut self, more: u64) {
         self.granted += more;
         for &id in &self.ids {
@@ -77,8 +77,8 @@ impl Sender {
     }
 }
 
-/// Writes by both methods in turn until all buffers are full, or for so many rounds. Returns how much was held at most
-/// for a byte.
+/// Writes by both methods in turn until all buffers are full, or for this many rounds. Returns how much was held per
+/// byte at most.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(0).max_concurrent_uni_streams(0).datagram_send_buffer(0);

@@ -26,14 +26,14 @@ const STREAMS: u64 = 3;
 /// Rounds of all tasks, after which nothing moves any more.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were made before. It says one part after the other, each once it was sent something after the
-/// one before, and takes a number of bytes.
+/// A peer whose bytes were made before. It sends one part after the other, each once it has received something since
+/// the last, and takes a number of bytes.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
     at: usize,
     heard: bool,
-    /// Bytes that come at once.
+    /// Bytes that arrive at once.
     piece: usize,
     takes: usize,
     reader: Option<Waker>,
@@ -174,7 +174,7 @@ fn most<F: Future<Output = ()>>(
     info.bytes_max
 }
 
-/// Reads so much of each stream, in pieces of at most so many bytes, and keeps the streams.
+/// Reads this much of each stream, in pieces of limited size, and keeps the streams.
 async fn read(connection: WebSocketConnection, (piece, bytes): (usize, usize)) {
     for _ in 0..STREAMS {
         let mut stream = connection.accept_bi().await.unwrap();

@@ -1,8 +1,8 @@
 //! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
 //!
 //! A budget is spent by useless work. It comes back with useful work, which no attacker does at a profit, and with
-//! time, at a rate at which the useless work is harmless. So whoever does something useful meets none, however
-//! fast; nor does whoever is slow, however long. What stays in proportion to the useful work costs a peer as much
+//! time, at a rate at which the useless work is harmless. So a peer that does useful work at any speed, or useless
+//! work slowly for any time, never exhausts one. What stays in proportion to the useful work costs a peer as much
 //! as it costs us.
 //!
 //! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream limit (C-40), and
@@ -26,13 +26,13 @@ pub(super) enum Load {
     Refused,
     /// A grant: of credit to one stream or all, or of streams.
     Grant,
-    /// A word that the peer is blocked.
+    /// A frame that says that the peer is blocked.
     Blocked,
-    /// A ping of either kind, or an answer that tells nothing.
+    /// A ping of either kind, or an answer to no ping.
     Ping,
     /// A frame of a live stream that changes nothing.
     Empty,
-    /// A frame of a stream that is no more.
+    /// A frame of a stream that has ended.
     Late,
     /// A byte of padding.
     Padding,
@@ -43,11 +43,11 @@ struct Budget {
     name: &'static str,
     /// At once.
     burst: u64,
-    /// And so many more for each stream of the time when there were most of them.
+    /// This many more for each stream, of the largest number that was open at once.
     for_each_stream: u64,
-    /// And so many more each second, whatever else happens.
+    /// This many more each second, in any case.
     per_second: u64,
-    /// And so many more in all, by the useful work so far.
+    /// This many more in all, by the useful work so far.
     earned: fn(&Work) -> u64,
 }
 
@@ -67,14 +67,14 @@ const ANSWERS: u64 = 2;
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
 /// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
-/// that a tick of the application's has used up its credit, that it is stopped, or reset behind its end as a page closes. A
+/// that a tick of the application's has used up its credit, that it is stopped, or reset after its end as a page closes. A
 /// stream costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
 /// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
-/// Where the limit on streams is low, a burst of so many is not worth a thought.
+/// If the limit on streams is low, a burst of this many is harmless.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
 /// Traffic is shaped by padding each message to the same size, which is at most the usual limit of one.
@@ -89,11 +89,11 @@ const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 /// read, read by read, a grant for each byte is the wire's own way.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So where
-/// the window that the peer has declared is small, its grants have to be small too, and no choice of ours makes them
-/// larger. It gains nothing by declaring one: what it may have on the way is then as little, each part of it costs the
-/// peer a frame as it costs us one, and neither has to look at any other stream for it (C-85). Whoever sends us streams in
-/// frames of single bytes, which no budget counts, has us do as much for the same frames. A frame that is longer than
+/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So if
+/// the window that the peer has declared is small, its grants have to be small too, and nothing that we do makes them
+/// larger. The peer gains nothing by declaring a small one: it may then have as little in flight, each part costs it a frame
+/// as it costs us one, and neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
+/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A frame that is longer than
 /// the declared window shows that the true one is larger, and counts by its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
@@ -156,9 +156,9 @@ struct Work {
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
     spent: u64,
-    /// Of what useful work earned, so much has been set against it.
+    /// How much of what useful work earned has been set against it.
     earned: u64,
-    /// And of time, all before this.
+    /// Time before this has been set against it.
     settled: Duration,
 }
 
@@ -196,7 +196,7 @@ impl Abuse {
         }
     }
 
-    /// The peer may have so many streams open at once, or may have had once.
+    /// The peer may have this many streams open at once, or could once.
     pub(super) fn allow_streams(&mut self, count: u64) {
         let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
         self.cancelled_burst = self.cancelled_burst.max(burst);
@@ -212,7 +212,7 @@ impl Abuse {
         self.work.received += 1;
     }
 
-    /// A stream was opened, by either end, and so many are open now: its other end may grant credit to it at once.
+    /// A stream was opened, by either end, and this many are open now: its other end may grant credit to it at once.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
@@ -324,7 +324,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// How many are let pass in a row.
+    /// How many pass in a row.
     fn burst(abuse: &mut Abuse, load: Load, now: Duration) -> u64 {
         (0..).take_while(|_| abuse.charge(load, 1, now).is_ok()).count() as u64
     }
@@ -401,7 +401,7 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // Parts that are smaller than need be, a window that is none, and one that is usual.
+        // Parts that are smaller than they need be, a window of zero, and a usual window.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }

@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
 
-    /// Errors are kept as long as anybody likes.
+    /// An application may keep an error for any time.
     #[test]
     fn a_reason_does_not_keep_the_message_that_it_came_in() {
         let message = Bytes::from(vec![b'x'; 64 * 1024]);

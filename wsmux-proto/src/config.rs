@@ -8,17 +8,17 @@ use crate::{VarInt, params::TransportParameters};
 /// no longer a window.
 const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
-/// A tenth of the pings that a peer's budget takes in a second (SPEC §8.6).
+/// A tenth of the pings a second that the peer's budget refills (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
-/// The largest message that is sent, however large the peer takes them.
+/// The largest message that is sent, even if the peer takes larger ones.
 const MAX_MESSAGE_SENT: usize = 64 * 1024;
 
-/// QUIC's own least (RFC 9000 §14.1): the transport parameters fit, every control frame, and a close with the
-/// longest reason.
+/// QUIC's own minimum (RFC 9000 §14.1): it holds the transport parameters, every control frame, and a close with
+/// the longest reason.
 const MIN_MESSAGE_SENT: usize = 1_200;
 
-/// One turn of the scheduler: less would cut every stream short although nothing else is held.
+/// One turn of the scheduler: with less, no stream could fill its turn, even if no other holds anything.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The limits and times of one connection; the same for a client and a server.
@@ -62,7 +62,7 @@ impl Default for Config {
             // quinn's default: with both kinds 200 MiB of data at worst, if nothing of it is read.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // Any burst of calls that one program makes at once; at some 100 bytes each a megabyte at worst.
+            // More than any burst of calls of one program; at some 100 bytes each a megabyte at worst.
             max_waiting_streams: 10_000,
             // More than people cancel, and no load to speak of for an application that begins each in vain.
             cancelled_streams_per_second: Some(100),
@@ -73,8 +73,8 @@ impl Default for Config {
             send_buffer: 512 * 1024,
             // The whole buffer for each of 100 streams that send at once, with something left for the next.
             send_window: 64 * 1024 * 1024,
-            // Four turns of the scheduler: larger gains nothing in throughput, and a message once begun delays all
-            // that is urgent.
+            // Four turns of the scheduler: a larger message gains no throughput, and delays every urgent frame
+            // until it has left.
             max_message_sent: MAX_MESSAGE_SENT,
             // Four turns of the scheduler: larger gains nothing in throughput, and costs latency.
             max_record_size: 64 * 1024,
@@ -82,13 +82,14 @@ impl Default for Config {
             max_idle_timeout: Some(Duration::from_secs(30)),
             // Two may be lost to a stalled machine before the idle timeout strikes.
             keep_alive_interval: Some(Duration::from_secs(10)),
-            // One message of 64 KiB a minute is 9 kbit/s: a slow link is not a dead peer. A silent peer is given up
-            // before, by the idle timeout. nginx's `send_timeout` and `proxy_send_timeout` are the same.
+            // One message of 64 KiB a minute is 9 kbit/s: a slow link is not a dead peer. The idle timeout ends a
+            // connection with a silent peer before that. nginx's `send_timeout` and `proxy_send_timeout` are the
+            // same.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Some round trips of a bad path; whoever has not answered by then will not.
+            // Some round trips of a bad path; a peer that has not answered by then will not.
             close_timeout: Duration::from_secs(3),
-            // Two hundred datagrams of a usual size; what waits behind more is stale.
+            // Two hundred datagrams of a usual size; one that waits after more than that is stale.
             datagram_receive_buffer: 256 * 1024,
             datagram_send_buffer: 256 * 1024,
         }
@@ -140,8 +141,8 @@ impl Config {
     }
 
     /// Streams of the peer's past [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) that may wait for a
-    /// place, on the js-ws wire. At most 2^32; default 10,000, which a peer can make this end spend a megabyte on: some 100
-    /// bytes for each.
+    /// place, on the js-ws wire. At most 2^32; default 10,000, which cost this end a megabyte at most: some 100 bytes
+    /// each.
     ///
     /// On that wire a peer cannot know of a limit. A stream that waits has no credit, so that its peer sends nothing on
     /// it, and is not seen by the application; when a place is free, the one that has waited longest is opened. Past
@@ -214,9 +215,10 @@ impl Config {
         self
     }
 
-    /// How long the connection may be silent before it is given up; `None`, zero, and more than a clock can tell for
-    /// ever. Rounded up to whole milliseconds, in which the peer is told; one that is shorter than what lies between two
-    /// messages ends every connection. Default 30 s.
+    /// How long the connection may be silent before it is given up. `None`, zero, and a time beyond what a clock can
+    /// hold mean for ever. Rounded up to whole milliseconds, the unit in which it is sent to the peer. A timeout shorter
+    /// than the time between two messages ends every connection; below 150 ms it acts as 150 ms (RFC 9000 §10.1).
+    /// Default 30 s.
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
@@ -225,12 +227,12 @@ impl Config {
         self
     }
 
-    /// How long the peer may be silent before it is sent a ping; `None`, zero, and more than a clock can tell never. At
-    /// least 100 ms: more pings than that would be useless work for the peer, which ends connections for it. Default
-    /// 10 s.
+    /// How long the peer may be silent before it is sent a ping. `None`, zero, and a time beyond what a clock can hold
+    /// mean never. At least 100 ms: the peer counts more frequent pings as useless work, and ends connections for it.
+    /// Default 10 s.
     ///
-    /// Where a third of the idle timeout is shorter, that is taken. Where there is no idle timeout, a peer that has
-    /// answered none for three intervals is given up.
+    /// If a third of the idle timeout is shorter, that is used instead. Without an idle timeout, a peer that has
+    /// answered no ping for three intervals is given up.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
         let interval = interval.filter(|interval| !interval.is_zero());
         self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
@@ -241,10 +243,10 @@ impl Config {
     /// with [`Timeout::WriteStall`](crate::Timeout::WriteStall); `None` for ever. Default 60 s.
     ///
     /// The idle timeout ends a connection whose peer says nothing. This one ends a connection whose peer says
-    /// something, by pings or padding, and reads nothing. It begins anew with each message that the
+    /// something, by pings or padding, and reads nothing. It restarts with each message that the
     /// socket takes, so a link that carries one message of 64 KiB in that time, which is 9 kbit/s, is fast enough.
-    /// It is twice the idle timeout, for a full socket alone shows less than silence does: a network that is
-    /// interrupted, or a peer that is suspended, is silent too, and that is what ends the connection then.
+    /// It is twice the idle timeout, because a full socket is weaker evidence than silence: when a network is
+    /// interrupted or a peer is suspended, the peer is silent too, and the idle timeout ends the connection.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
@@ -252,16 +254,16 @@ impl Config {
 
     /// How long the handshake may take. Of a client and a server that is everything after TCP's own: TLS, the
     /// upgrade, and the peer's transport parameters, which get what the others have left. Of a WebSocket that
-    /// was open before it is the parameters alone. One that is longer than a clock can tell is none; with zero none
-    /// succeeds. Default 10 s.
+    /// was open before it is the parameters alone. A time beyond what a clock can hold means no timeout; with zero no
+    /// handshake succeeds. Default 10 s.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
     }
 
     /// How long the end of a connection may take: until the peer has answered the close, and then until it has ended
-    /// the TCP, TLS or HTTP/2 stream. After that the socket is dropped. One that is longer than a clock can tell is
-    /// none, and leaves the socket to a peer that never answers. Default 3 s.
+    /// the TCP, TLS or HTTP/2 stream. After that the socket is dropped. A time beyond what a clock can hold
+    /// means no timeout, and leaves the socket to a peer that never answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self
@@ -314,7 +316,7 @@ impl Config {
     }
 }
 
-/// Rounded up: down, what is less than one would become zero, which stands for none.
+/// Rounded up, because a part of a millisecond would otherwise become zero, which means no timeout.
 fn whole_milliseconds(time: Duration) -> Duration {
     match time.subsec_nanos() % 1_000_000 {
         0 => time,

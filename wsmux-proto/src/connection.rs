@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// Which version of QMux is spoken, where that is not the newest; without effect on another wire. To be told
+    /// Which version of QMux is spoken, where that is not the newest; without effect on another wire. To be called
     /// before anything else.
     pub fn set_qmux_version(&mut self, version: QMuxVersion) {
         self.version = version;
@@ -329,7 +329,7 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
         }
-        // C-78. What there was to send may be gone: a stream was reset whose reset has left before.
+        // C-78. There may be nothing left to send: a stream was reset, and its reset has left already.
         if self.write_stall.is_over(now) && self.is_open() {
             match self.wants_transmit() {
                 true => self.fail(ConnectionError::TimedOut(Timeout::WriteStall)),

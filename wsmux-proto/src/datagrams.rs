@@ -30,6 +30,18 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
+    /// What is taken of the [`room`](Self::room) by a datagram, of which one alone always fits.
+    fn takes(&self, datagram: &Bytes) -> usize {
+        (datagram.len() + OVERHEAD).min(self.limit.max(1))
+    }
+
+    fn room(&self) -> usize {
+        match self.datagrams.is_empty() {
+            true => self.limit.max(1),
+            false => self.limit.saturating_sub(self.cost),
+        }
+    }
+
     /// Appends, and returns how many older ones had to go.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
@@ -44,8 +56,8 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // A burst leaves places behind. Half of them go when three of eight are in use, so that what is moved is less
-        // than what was taken.
+        // A burst leaves a long queue. Half of it goes when three of eight places are in use, so that less is moved
+        // than was taken.
         let places = self.datagrams.capacity();
         if places > SPARE_PLACES && self.datagrams.len() <= places / 8 * 3 {
             self.datagrams.shrink_to(places / 2);
@@ -81,8 +93,8 @@ impl Datagrams {
 
     /// A datagram came. Says whether there was room for it.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // A slice would keep alive the message that it was cut from, and the block of that: the queue's bound would
-        // be a lie, and a peer's echo of it the same in the other direction.
+        // A slice would keep alive the message that it was cut from, and the block of that message: the queue would hold
+        // more than its bound, and so would the other direction's if an application echoed it.
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
@@ -94,15 +106,39 @@ impl Datagrams {
 
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
-        self.reader_waits = datagram.is_none();
+        self.reader_waits |= datagram.is_none();
         datagram
+    }
+
+    /// How many there are to read.
+    pub(super) fn readable(&self) -> u64 {
+        self.incoming.datagrams.len() as u64
+    }
+
+    /// A reader waits for another than those that have come.
+    pub(super) fn want_another(&mut self) {
+        self.reader_waits = true;
     }
 
     /// Whether a datagram would be taken without an older one being dropped.
     pub(super) fn has_room(&mut self, datagram: &Bytes) -> bool {
-        let fits = self.outgoing.datagrams.is_empty() || self.outgoing.fits(datagram);
+        let fits = self.outgoing.takes(datagram) <= self.outgoing.room();
         self.writer_waits |= !fits;
         fits
+    }
+
+    /// How much of the room a datagram would take.
+    pub(super) fn cost_to_send(&self, datagram: &Bytes) -> u64 {
+        self.outgoing.takes(datagram) as u64
+    }
+
+    pub(super) fn room_to_send(&self) -> u64 {
+        self.outgoing.room() as u64
+    }
+
+    /// A sender waits for more room than there is.
+    pub(super) fn want_room(&mut self) {
+        self.writer_waits = true;
     }
 
     pub(super) fn send(&mut self, datagram: Bytes) {

@@ -7,6 +7,10 @@ use bytes::Bytes;
 use super::{TransportError, TransportErrorCode, VarInt};
 
 /// Why a connection ended. Cheap to clone.
+///
+/// `Display` and `Debug` show the reason that a peer gives when it closes: `Display` at most 1 KiB of it, with control
+/// characters escaped. Those are the peer's words, and it knows what was sent to it: a peer that repeats a token there
+/// has it in what an application prints of this. No event of the feature `tracing` has them.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -155,16 +159,21 @@ pub struct ApplicationClose {
     pub reason: Bytes,
 }
 
+/// Bytes of a reason that are shown: what an endpoint of ours sends at most. A message has room for 64 KiB.
+const MAX_SHOWN: usize = 1024;
+
 fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
     if reason.is_empty() {
         return Ok(());
     }
     f.write_str(": ")?;
+    let shown = &reason[..reason.len().min(MAX_SHOWN)];
     // A control character of the peer's would begin a line of a log, or steer a terminal.
-    String::from_utf8_lossy(reason).chars().try_for_each(|letter| match letter.is_control() {
+    String::from_utf8_lossy(shown).chars().try_for_each(|letter| match letter.is_control() {
         true => write!(f, "{}", letter.escape_default()),
         false => write!(f, "{letter}"),
-    })
+    })?;
+    if shown.len() < reason.len() { f.write_str(" ...") } else { Ok(()) }
 }
 
 impl fmt::Display for ConnectionClose {
@@ -335,5 +344,20 @@ mod tests {
         let words = ConnectionError::ApplicationClosed(close).to_string();
         assert!(!words.chars().any(char::is_control), "{words:?}");
         assert!(words.contains("bye\\n2026"), "{words:?}");
+    }
+
+    #[test]
+    fn of_a_long_reason_a_kibibyte_is_shown() {
+        // Of two bytes each, and cut within one.
+        let reason = Bytes::from(format!("x{}", "\u{e9}".repeat(32_000)));
+        let close = ConnectionClose {
+            error_code: TransportErrorCode::NO_ERROR,
+            frame_type: None,
+            reason: reason.clone(),
+        };
+        let words = ConnectionError::ConnectionClosed(close).to_string();
+        assert!(words.ends_with(" ...") && words.len() < MAX_SHOWN + 64, "{words}");
+        let close = ApplicationClose { error_code: VarInt::from_u32(7), reason: reason.slice(..3) };
+        assert!(ConnectionError::ApplicationClosed(close).to_string().ends_with("code 7: x\u{e9}"));
     }
 }

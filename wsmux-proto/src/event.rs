@@ -55,7 +55,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // They can repeat at the peer's will, and one says it all.
+        // A peer can make them repeat, and one is enough.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

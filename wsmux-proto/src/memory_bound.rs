@@ -15,13 +15,13 @@ const SEND_HALVES: u64 = 3;
 /// What each stream may hold when the send window is full (C-76).
 const SEND_FLOOR: u64 = KIB;
 
-/// Blocks to read into: the one in use, and two that are kept for when what was in them has been read.
+/// Blocks to read into: the one in use, and two that are kept to be used again once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// What is written together: two messages of the largest size that we send, and what of a third was not taken.
+/// What is written together: two messages of the largest size that we send, and the rest of a third.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
-/// A message that comes in fragments is held once as far as it was gathered, and once for the fragment on its way.
+/// A message in fragments is held once for the part that was gathered, and once for the fragment that is arriving.
 const MESSAGES: u64 = 2;
 
 /// The largest head of a request or a response that a connection keeps.
@@ -38,8 +38,8 @@ const WAITING_STREAM: u64 = 128;
 /// datagram's cost in each direction.
 const CONNECTION: u64 = 256 * KIB;
 
-/// What an application does that the memory of a connection depends on, for [`Config::memory_bound`]. Nothing of it by
-/// default: an application that opens no streams, and writes no chunks that are larger than what there is room for.
+/// What the memory of a connection depends on in its application, for [`Config::memory_bound`]. The default is an
+/// application that opens no streams, and writes no chunk larger than the room that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
     /// Bidirectional streams that it opened and that have not ended, at most.
@@ -59,7 +59,7 @@ pub struct MemoryUse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {
-    /// What has come and was not read: streams' windows and their growth, each byte of which may keep four alive, and
+    /// What has arrived and was not read: streams' windows and their growth, each byte of which may keep four alive, and
     /// datagrams.
     pub receive: u64,
     /// What was written and has not left: streams' send buffers, and datagrams.

@@ -132,8 +132,8 @@ impl Stopwatch {
     }
 }
 
-/// The sum of many stopwatches, without a look at each. Sums past what a duration can say stay there: with a clock
-/// that far on they are wrong, which a statistic may be.
+/// The sum of many stopwatches, without a look at each. A sum beyond what a duration can hold stays at the maximum:
+/// it is then wrong, which a statistic may be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,

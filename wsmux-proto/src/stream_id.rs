@@ -33,7 +33,7 @@ pub enum Dir {
 
 impl Dir {
     /// Both directions, in the order of their numbers on the wire.
-    pub(crate) const ALL: [Self; 2] = [Self::Bi, Self::Uni];
+    pub const ALL: [Self; 2] = [Self::Bi, Self::Uni];
 }
 
 /// A stream's number in QUIC's form (RFC 9000 §2.1), on either wire.

@@ -1,25 +1,25 @@
 //! A map by stream id without a hash.
 //!
-//! A peer chooses ids where the wire lets it (js-ws), and can choose those that collide in any hash that is fast and
-//! has no secret. The engine is pure and has none. But ids of one kind are given out in order, so that a window that
-//! moves along with them holds nearly all that live, each at its own place; the few that it has left behind are
-//! kept in a tree. Neither depends on what the ids are.
+//! A peer chooses ids where the wire lets it (js-ws), and can choose ids that collide in any fast hash without
+//! a secret. The engine is pure, so it has no secret. But ids of one kind are given out in order, so a window that
+//! moves along with them holds nearly all live streams, each at its own place; the few ids below the window are
+//! kept in a tree. The cost of neither depends on the ids.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 
-/// A window has at most this many places for each that is taken, and `SPARE` more: what an insertion or a removal
-/// does is so bounded by a constant, on average, whatever the order.
+/// A window has at most this many places for each that is taken, and `SPARE` more. So the work of an insertion or a
+/// removal is bounded by a constant on average, in any order.
 const PLACES_FOR_EACH: usize = 4;
 
-/// As many streams as usually live at once: their ids stay in the window whatever becomes of those between them.
+/// As many streams as usually live at once: their ids stay in the window even if all streams between them end.
 const SPARE: usize = 64;
 
-/// Values by stream id: O(1) for those of the newest ids, O(log n) for what older ones are left.
+/// Values by stream id: O(1) for the newest ids, O(log n) for the older ones that are left.
 ///
-/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each value, and a constant, and that four times
-/// where there were more before.
+/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each value, and a constant; four times that
+/// if it held more before.
 #[derive(Debug)]
 pub struct StreamMap<V> {
     /// By the kind: the two low bits of an id. Most connections use one or two of four.
@@ -70,6 +70,18 @@ impl<V> StreamMap<V> {
 
 /// What only the async layer needs.
 impl<V> StreamMap<V> {
+    /// The value of the stream `id`, to be changed.
+    pub fn get_mut(&mut self, id: &StreamId) -> Option<&mut V> {
+        let (lane, index) = (self.lanes[lane(*id)].as_mut()?, id.index());
+        match index >= lane.base {
+            true => {
+                let place = lane.place(index)?;
+                lane.window.get_mut(place)?.as_mut()
+            }
+            false => lane.older.get_mut(&index),
+        }
+    }
+
     /// Takes everything out.
     pub fn drain(&mut self) -> impl Iterator<Item = V> {
         let lanes = std::mem::take(&mut self.lanes).into_iter().flatten();
@@ -100,8 +112,8 @@ impl<V> Default for Lane<V> {
 }
 
 impl<V> Lane<V> {
-    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for one
-    /// that the window has left behind.
+    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for an
+    /// index below the window.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
@@ -240,7 +252,7 @@ mod tests {
         }
         let far = |nth| if nth % 2 == 0 { 0 } else { 3 * nth };
         assert!(steps_for_each(far, never) <= 20, "ever further apart");
-        // Of many that stay one that is the farthest comes and goes.
+        // Many stay, and the one that is farthest off comes and goes.
         let comes_and_goes = |nth: u64| nth.checked_sub(COUNT / 2).map(|_| nth);
         assert!(steps_for_each(far, comes_and_goes) <= 20, "one that comes and goes");
         let oldest = |nth: u64| nth.checked_sub(COUNT / 4);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine, a
-/// page in the background): the socket may have had room that nobody looked for.
+/// page in the background): the socket may have had room that this end did not notice.
 const OWN_STALL: Duration = Duration::from_secs(1);
 
 /// The clock of one connection. It runs while the socket is full and there is something to send.
@@ -12,8 +12,8 @@ pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// Since when the socket has taken nothing.
     since: Option<Duration>,
-    /// This end has slept through the deadline once in this stall. A node that is late for good would otherwise
-    /// never get rid of such a peer.
+    /// This end has missed the deadline once in this stall. A node that is always late would otherwise never get rid of
+    /// such a peer.
     forgiven: bool,
 }
 
@@ -22,7 +22,7 @@ impl WriteStall {
         Self { timeout, since: None, forgiven: false }
     }
 
-    /// Whether the clock is to run and does not.
+    /// Whether the clock should run and does not.
     pub(super) fn stands(&self) -> bool {
         self.timeout.is_some() && self.since.is_none()
     }
@@ -37,12 +37,12 @@ impl WriteStall {
         (self.since, self.forgiven) = (None, false);
     }
 
-    /// When the peer has had its time; `None` while the clock stands, or where no clock can tell.
+    /// When the peer has had its time; `None` while the clock stands, or for a time beyond what a clock can hold.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.since?.checked_add(self.timeout?)
     }
 
-    /// Whether the peer has had its time. The first deadline that this end missed itself begins anew.
+    /// Whether the peer has had its time. The first deadline that this end missed itself restarts the clock.
     pub(super) fn is_over(&mut self, now: Duration) -> bool {
         let Some(late) = self.deadline().and_then(|deadline| now.checked_sub(deadline)) else {
             return false;

@@ -48,23 +48,25 @@ pub enum Role {
     WeConnect,
 }
 
-/// Makes of each function two tests: one where we serve, one where we connect.
+/// Makes of each function two tests: one where we serve, one where we connect. With a type in front of the list, the
+/// functions are generic over the foreign end, and this is it.
 #[macro_export]
 macro_rules! in_both_roles {
-    ($($name:ident,)*) => {
-        mod we_serve {
+    ($(<$them:ident>)? $($name:ident,)*) => {
+        in_both_roles! { @ we_serve, WeServe, [$($them)?] $($name)* }
+        in_both_roles! { @ we_connect, WeConnect, [$($them)?] $($name)* }
+    };
+    (@ $module:ident, $role:ident, $them:tt $($name:ident)*) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(super::Role::WeServe).await
+                super::in_both_roles! { @ call, $name, $role, $them }
             })*
         }
-
-        mod we_connect {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::Role::WeConnect).await
-            })*
-        }
+    };
+    (@ call, $name:ident, $role:ident, []) => { super::$name(super::Role::$role).await };
+    (@ call, $name:ident, $role:ident, [$them:ident]) => {
+        super::$name::<super::$them>(super::Role::$role).await
     };
 }
 pub use in_both_roles;

@@ -9,6 +9,8 @@
 
 #![allow(missing_docs, reason = "it is published nowhere")]
 
+#[cfg(feature = "net")]
+pub mod ending;
 pub mod engine;
 pub mod engines;
 #[cfg(feature = "fuzz")]

@@ -34,11 +34,20 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
+/// What becomes of a client at the server.
+pub type Outcome = Result<WebSocketConnection, AcceptError>;
+
 /// A server that takes one client.
-pub async fn one_client(
+pub async fn one_client(builder: WebSocketServerBuilder) -> (SocketAddr, JoinHandle<Outcome>) {
+    one_client_at("127.0.0.1:0", builder).await
+}
+
+/// A server at this address that takes one client.
+pub async fn one_client_at(
+    address: &str,
     builder: WebSocketServerBuilder,
-) -> (SocketAddr, JoinHandle<Result<WebSocketConnection, AcceptError>>) {
-    let server = builder.bind("127.0.0.1:0").await.unwrap();
+) -> (SocketAddr, JoinHandle<Outcome>) {
+    let server = builder.bind(address).await.unwrap();
     let address = server.local_addr().unwrap();
     (address, tokio::spawn(async move { server.accept().await.unwrap().await }))
 }

@@ -1,6 +1,6 @@
 // Where URLs lead: the same natively and in a page, whose browser is asked in `tests/browser`.
 
-/// Where a URL leads; in `http::Uri`'s words.
+/// Where a URL leads, in `http::Uri`'s terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lead {
     pub scheme: &'static str,
@@ -81,13 +81,13 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("ws://a/\u{1}\u{7f}", to("ws", "a", "/%01%7F")),
     ("ws://a/?b=http://[::1]:2/c", to("ws", "a", "/?b=http://[::1]:2/c")),
     ("ws://a/b;c=d,e:f@g!$&'()*+-._~", to("ws", "a", "/b;c=d,e:f@g!$&'()*+-._~")),
-    // What a WebSocket's URL has not.
+    // What a WebSocket's URL must not have.
     ("ws://a/#", None),
     ("ws://a/#b", None),
     ("ws://u@a", None),
     ("ws://u:p@a", None),
     ("ws://:p@a", None),
-    // Without a user, though with its sign.
+    // No user, although the `@` is there.
     ("ws://@a/", to("ws", "a", "/")),
     ("ws://:@a/", to("ws", "a", "/")),
     // Relative to nothing.

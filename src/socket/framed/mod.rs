@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
         if ours_to_end {
-            // If it fails, reading will tell.
+            // If it fails, reading reports it.
             let _ = self.poll_end(cx);
         }
         let mut discarded = 0;

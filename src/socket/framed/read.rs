@@ -27,14 +27,14 @@ const MAX_READ: usize = 132 * 1024;
 /// memory costs as much as reading into it, and a reader that keeps up is done with the last but one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
-/// Larger ones, which messages of other makers ask for, are not kept beside the one in use.
+/// Larger blocks, which other implementations' messages may need, are not kept beside the one in use.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
 /// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
 /// block, and its peer would hold a multiple of its credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// By this part of itself grows what fragments are gathered in.
+/// The buffer that gathers fragments grows by this part of itself.
 const GROW_BY_ONE_IN: usize = 4;
 
 /// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
@@ -73,7 +73,7 @@ pub(super) struct Reader {
     pieces: Option<BytesMut>,
     /// How many of them were empty.
     empty: u32,
-    /// Bytes that have come, in all.
+    /// Bytes that have arrived, in all.
     received: u64,
 }
 
@@ -99,7 +99,7 @@ impl Reader {
         self.buffer.capacity()
     }
 
-    /// How many bytes have come, in all.
+    /// How many bytes have arrived, in all.
     pub(super) fn bytes_received(&self) -> u64 {
         self.received
     }

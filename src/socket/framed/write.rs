@@ -18,8 +18,8 @@ use crate::proto::Side;
 /// is urgent waits behind no more than that.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-/// The buffer doubles up to this size, and grows by steps of it from there: two messages of the largest size, and what
-/// of a third was not taken, fit into 256 KiB (SPEC §10), where another doubling would take half as much again.
+/// The buffer doubles up to this size, and grows by steps of it from there: two messages of the largest size, and the
+/// rest of a third, fit into 256 KiB (SPEC §10), where another doubling would take half as much again.
 const GROW_AT_MOST: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).

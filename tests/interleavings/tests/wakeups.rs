@@ -2,8 +2,7 @@
 //! one that never comes is a deadlock, which shuttle reports with the schedule that led to it.
 //!
 //! Steps are those between two uses of the locks of src/sync.rs: the connection's state and the memory socket.
-//! What tokio's `Notify` does inside of itself is one step here, and tokio's own tests look into it. Time stands
-//! still, so that no timer makes good for a wake-up that was forgotten.
+//! Time stands still, so that no timer makes good for a wake-up that was forgotten.
 #![cfg(shuttle)]
 
 use std::{
@@ -348,6 +347,103 @@ fn a_datagram_wakes_its_reader_and_room_its_writer() {
         let sent = Bytes::from_static(b"hello");
         block_on(client.send_datagram_wait(sent.clone())).unwrap();
         assert_eq!(reader.join().unwrap(), sent);
+        finish([client, server]);
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+/// Polls `future` once, and drops it, whatever came of it.
+fn give_up(future: impl Future) {
+    let mut future = pin!(future);
+    block_on(poll_fn(|cx| Poll::Ready(drop(future.as_mut().poll(cx)))));
+    thread::yield_now();
+}
+
+#[test]
+fn each_stream_wakes_one_who_accepts_also_when_another_gives_up() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 4);
+        let accepters: Vec<_> = (0..2)
+            .map(|_| {
+                let server = server.clone();
+                thread::spawn(move || block_on(server.accept_bi()).unwrap())
+            })
+            .collect();
+        let impatient = thread::spawn({
+            let server = server.clone();
+            move || give_up(server.accept_bi())
+        });
+        // One more than is accepted, if the impatient one takes one with it.
+        let mut opened = Vec::new();
+        for _ in 0..3 {
+            let mut stream = block_on(client.open_bi()).unwrap();
+            stream.send().announce();
+            opened.push(stream);
+        }
+        accepters.into_iter().for_each(|accepter| drop(accepter.join().unwrap()));
+        impatient.join().unwrap();
+        drop(opened);
+        finish([client, server]);
+    }
+    explore(scenario, &WIRES);
+}
+
+#[test]
+fn each_datagram_wakes_one_reader_also_when_another_gives_up() {
+    fn scenario(wire: Wire) {
+        let [client, server] = pair(wire, 1);
+        block_on(client.established()).unwrap();
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let server = server.clone();
+                thread::spawn(move || block_on(server.read_datagram()).unwrap())
+            })
+            .collect();
+        let impatient = thread::spawn({
+            let server = server.clone();
+            move || give_up(server.read_datagram())
+        });
+        for _ in 0..3 {
+            client.send_datagram(Bytes::from_static(b"hello")).unwrap();
+            thread::yield_now();
+        }
+        readers.into_iter().for_each(|reader| drop(reader.join().unwrap()));
+        impatient.join().unwrap();
+        finish([client, server]);
+    }
+    explore(scenario, &[Wire::QMux]);
+}
+
+#[test]
+fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
+    fn scenario(wire: Wire) {
+        // Room for one.
+        let mut config = small(1);
+        config.datagram_send_buffer(1);
+        let (left, right) = memory_pair(50);
+        let info = ConnectionInfo::default;
+        let client = WebSocketConnection::from_socket(left, Side::Client, wire, config, info());
+        let server = WebSocketConnection::from_socket(right, Side::Server, wire, small(1), info());
+        block_on(client.established()).unwrap();
+        let datagram = Bytes::from_static(b"hello");
+        let senders: Vec<_> = (0..3)
+            .map(|_| {
+                let (client, datagram) = (client.clone(), datagram.clone());
+                thread::spawn(move || block_on(client.send_datagram_wait(datagram)).unwrap())
+            })
+            .collect();
+        let impatient = thread::spawn({
+            let (client, datagram) = (client.clone(), datagram.clone());
+            move || give_up(client.send_datagram_wait(datagram))
+        });
+        // Takes the room of others.
+        let careless = thread::spawn({
+            let (client, datagram) = (client.clone(), datagram.clone());
+            move || client.send_datagram(datagram).unwrap()
+        });
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        impatient.join().unwrap();
+        careless.join().unwrap();
         finish([client, server]);
     }
     explore(scenario, &[Wire::QMux]);

@@ -48,8 +48,8 @@ impl Connection {
         }
     }
 
-    /// An application waits for the peer to allow more streams: the peer is told, once for each limit; nothing
-    /// where it waits at this end's own limit. Says whether there is something to send now.
+    /// An application waits for the peer to allow more streams: STREAMS_BLOCKED is sent once for each limit, and nothing
+    /// if the application waits at this end's own limit. Says whether there is something to send now.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
@@ -75,6 +75,11 @@ impl Connection {
     /// can be accepted after it.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.streams.accept(dir)
+    }
+
+    /// How many streams [`accept`](Self::accept) would give.
+    pub fn acceptable(&self, dir: Dir) -> u64 {
+        self.streams.acceptable(dir)
     }
 
     /// A stream's sending half.
@@ -131,6 +136,35 @@ impl Connection {
     /// [`Event::DatagramReceived`] follows.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
+    }
+
+    /// How much of [`datagram_room`](Self::datagram_room) a datagram takes.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`].
+    pub fn datagram_cost(&self, datagram: &Bytes) -> Result<u64, SendDatagramError> {
+        self.check_datagram(datagram)?;
+        Ok(self.datagrams.cost_to_send(datagram))
+    }
+
+    /// For how much there is room that nothing need be dropped for.
+    pub fn datagram_room(&self) -> u64 {
+        self.datagrams.room_to_send()
+    }
+
+    /// [`Event::DatagramsUnblocked`] follows when there is more room than now.
+    pub fn want_datagram_room(&mut self) {
+        self.datagrams.want_room();
+    }
+
+    /// How many datagrams [`read_datagram`](Self::read_datagram) would give.
+    pub fn readable_datagrams(&self) -> u64 {
+        self.datagrams.readable()
+    }
+
+    /// [`Event::DatagramReceived`] follows when another one comes.
+    pub fn want_datagram(&mut self) {
+        self.datagrams.want_another();
     }
 
     /// Which end this is.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Streams {
-    /// Opens a stream; `Ok(None)` at the peer's limit, of which the peer is then told, or at this end's own.
+    /// Opens a stream; `Ok(None)` at the peer's limit, which STREAMS_BLOCKED then reports, or at this end's own.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
@@ -43,12 +43,12 @@ impl Streams {
         Ok(own.min(count.limit - count.opened))
     }
 
-    /// Own streams have ended where this end's own limit had kept others from being opened.
+    /// Own streams have ended, after this end's own limit had kept others from being opened.
     pub(crate) fn has_available(&self) -> bool {
         self.available.contains(&true)
     }
 
-    /// The next kind of which that is so, once.
+    /// The next kind for which that is so, once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
         self.available[dir as usize] = false;
@@ -60,7 +60,7 @@ impl Streams {
         let side = self.side;
         let count = self.counts.of(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // Where the peer allows more, it is this end's own limit that is waited at, which the peer cannot raise (C-77).
+        // If the peer allows more, the caller waits at this end's own limit, which the peer cannot raise (C-77).
         if !self.caps.blocked_frames || !news || count.opened < limit {
             return false;
         }
@@ -72,6 +72,10 @@ impl Streams {
     /// The oldest stream of the peer's that the application has not taken.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
+    }
+
+    pub(crate) fn acceptable(&self, dir: Dir) -> u64 {
+        self.unaccepted[dir as usize].len() as u64
     }
 
     pub(crate) fn send_stream<'a>(
@@ -143,7 +147,7 @@ impl SendStream<'_> {
         let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), super::Send::check_writable);
         match (key, writable, self.end) {
-            // A stop that came before the connection's end was first.
+            // A stop that arrived before the connection's end takes precedence.
             (_, Err(WriteError::Stopped(code)), _) => Err(WriteError::Stopped(code)),
             (_, _, Some(end)) => Err(WriteError::ConnectionLost(end.clone())),
             (Some(key), Ok(()), None) => Ok(key),
@@ -152,7 +156,7 @@ impl SendStream<'_> {
         }
     }
 
-    /// How many bytes of this there is room for, by the stream's own buffer and by the connection's budget.
+    /// How many of these bytes fit, by the stream's own buffer and by the connection's budget.
     fn room_for(&mut self, piece: Piece) -> Result<(usize, usize), WriteError> {
         let key = self.writable()?;
         let Streams { slab, send_budget, .. } = &mut *self.streams;

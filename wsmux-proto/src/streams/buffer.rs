@@ -1,7 +1,7 @@
 //! Bytes that wait: a queue of chunks in which large ones are shared and small ones gathered.
 //!
 //! What is bounded is memory, not payload: a `Bytes` keeps alive all of the allocation that it was cut from, and
-//! has a price of its own. So each chunk is at least half of what it was cut from whenever something is added to
+//! costs something of its own. So each chunk is at least half of what it was cut from whenever something is added to
 //! the queue, and what costs more than it carries is copied. Each byte is copied a constant number of times at
 //! most, whatever the sizes and the order of what is written and read.
 
@@ -19,7 +19,7 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// What a shared chunk costs at most besides its bytes: a place in the queue, which may have twice as many, and the
 /// header of its block; and the same for the two blocks of few bytes that may have been gathered before it. A chunk
-/// that is so much more than half of its message pays for that (SPEC §10).
+/// that exceeds half of its message by this much covers that cost (SPEC §10).
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The least that is allocated to gather small chunks in, once there is more than one: an allocator has blocks
@@ -29,14 +29,14 @@ const GATHER_CAPACITY: usize = 512;
 /// The most that is allocated to gather chunks in before they are known to come.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// A block to gather in is this part of what was gathered in a row and waits: so much may be in vain.
+/// A block to gather in is this part of what was gathered in a row and waits: at most that much may stay unused.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue that has more places than this gives back half of them when only a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
 /// What is left of a chunk that is being read is copied out once it is less than this part of what it was cut from,
-/// though nothing is added: less often and a last byte keeps a message, more often and reading costs copies.
+/// even if nothing is added: a smaller part would let a last byte keep a message, a larger one would cost copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of what they were cut from.
@@ -70,12 +70,12 @@ pub(super) struct Buffer {
     len: usize,
 }
 
-/// Sizes past 4 GiB are as large as any.
+/// Saturates at 4 GiB.
 fn small(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// Whether so many bytes are a smaller part of what they were cut from than one in `one_in`.
+/// Whether this many bytes are less than one in `one_in` of what they were cut from.
 fn is_less(len: usize, one_in: usize, whole: u32) -> bool {
     len.saturating_mul(one_in) < whole as usize
 }

@@ -38,7 +38,7 @@ impl Streams {
             }
             let Some(&key) = self.with_pending.front() else { break };
             self.write_pending(key, out);
-            // At once, and not when it is looked at next: what is over is not something to send.
+            // Now, and not at the next look: a stream that has ended must not count as something to send.
             if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
                 self.with_pending.pop_front();
                 if let Some(stream) = self.slab.get_mut(key) {
@@ -81,7 +81,7 @@ impl Streams {
         } else {
             Frame::StopSending { id, code: stop }
         };
-        // On a unidirectional one there is no half of ours to reset.
+        // A unidirectional one has no half of ours to reset.
         if !stop_told && id.dir() == Dir::Bi {
             self.refusals.push_front(Refusal { stop_told: true, ..refusal });
         } else if waited {
@@ -164,7 +164,7 @@ impl Streams {
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
     pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
-        // Until the flush is done no other stream's data goes first: it would put off the end again each time.
+        // Until the flush is done no other stream's data goes first, because it would delay the end again each time.
         let flush_first = self.flush_wanted;
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.next_turn() else { break };
@@ -261,7 +261,7 @@ impl Streams {
         last
     }
 
-    /// Tells a waiting writer of room: not for each byte, but when half of what the stream may hold is free.
+    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is free.
     pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -273,7 +273,7 @@ impl Streams {
         }
     }
 
-    /// Tells writers that wait for others to have sent. Each time that the others hold less, a message leaves:
+    /// Wakes writers that wait until others have sent. Each time that the others hold less, a message leaves:
     /// their bytes, or a reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, slab, keys, .. } = self;

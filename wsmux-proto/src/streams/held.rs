@@ -1,7 +1,7 @@
 //! What the streams of a connection hold to be sent, and how much more each may take (SPEC.md C-75, C-76).
 //!
 //! The *send window* bounds the sum. No stream takes more than half of what the others leave of it, so those that
-//! come later find something too. Bytes that their stream's credit does not cover wait for a reader that may stand
+//! come later find room too. Bytes that their stream's credit does not cover wait for a reader that may stand
 //! still for ever, so they may take no more than half of the window from the others: the other half is for bytes
 //! that leave as soon as the socket takes them, and it comes back as fast.
 
@@ -41,7 +41,7 @@ impl Held {
 pub(super) enum Piece {
     /// Bytes that can be taken in part.
     Bytes,
-    /// So many that are taken together.
+    /// This many, which are taken together.
     Whole(usize),
 }
 
@@ -51,11 +51,11 @@ pub(crate) struct SendBudget {
     window: usize,
     /// What one stream may hold at most.
     buffer: usize,
-    /// While no more than this is held, every stream may fill its buffer: no need to look closer.
+    /// While no more than this is held, every stream may fill its buffer, and nothing else has to be computed.
     plenty: Option<usize>,
     held: Held,
-    /// Streams that hold nothing, have credit, and wait to take a chunk of so many bytes, in order. Each stands in
-    /// it at most once; those of streams that are no more go when there are more of them than streams.
+    /// Streams that hold nothing, have credit, and wait to take a chunk of a certain length, in order. Each stands in
+    /// it at most once; those of streams that have ended go when there are more of them than streams.
     waiting: VecDeque<(StreamId, usize)>,
 }
 
@@ -90,20 +90,20 @@ impl SendBudget {
         self.held.bytes -= bytes;
     }
 
-    /// The connection has ended, and with it all that was held.
+    /// The connection has ended, and nothing is held any more.
     pub(super) fn clear(&mut self) {
         self.held = Held::default();
         self.waiting = VecDeque::new();
     }
 
-    /// What is left when others hold this: of those that no credit covers at most half of the window counts.
+    /// What is left when others hold this. Of the bytes that no credit covers, at most half of the window counts.
     fn left(&self, others: Held) -> usize {
         self.window
             .saturating_sub(others.covered())
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// How much a stream that holds `own` may hold in all, with so much credit left.
+    /// How much a stream that holds `own` may hold in all, with this much credit left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;
@@ -126,13 +126,13 @@ impl SendBudget {
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS
     }
 
-    /// Forgets the entries of streams that are no more.
+    /// Forgets the entries of streams that have ended.
     pub(super) fn forget_waiting(&mut self, mut live: impl FnMut(StreamId) -> bool) {
         self.waiting.retain(|&(id, _)| live(id));
     }
 
-    /// Lets those go on that wait, in order, as far as there is room for what they have to give; and all of them
-    /// once nothing is held that could leave, for then nothing would come to let them go on later. `wake` says
+    /// Wakes those that wait, in order, as long as there is room for what they have to give; and all of them once
+    /// nothing is held that could leave, because then nothing would wake them later. `wake` says
     /// whether the stream waited still.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
         if self.waiting.is_empty() {

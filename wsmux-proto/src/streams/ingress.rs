@@ -116,8 +116,8 @@ impl Streams {
     }
 
     /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know yet that this end
-    /// drains may send on them what their windows allow. So they are streams, whose halves nobody holds. Returns the
-    /// key of the last.
+    /// drains may send on them what their windows allow. So they are kept as streams, without a handle to either half. Returns
+    /// the key of the last.
     fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
         let mut key = 0;
         for index in first..=last.index() {
@@ -334,7 +334,7 @@ impl Streams {
     pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         self.charge(Load::Grant)?;
         if self.connection.add(Credit::Total(total))? {
-            // Who waits for it stays where it is, and takes it in its turn (C-85).
+            // A stream that waits for it stays where it is, and takes it in its turn (C-85).
             self.blocked_by_connection.stop(self.now);
         }
         Ok(())

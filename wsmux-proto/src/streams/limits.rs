@@ -19,8 +19,8 @@ pub(super) struct Count {
     pub(super) closed: u64,
     /// The limit that the peer was last told of as too low.
     pub(super) reported: Option<u64>,
-    /// This end's own limit on its streams has been reached once: from then on the application is told of the end of
-    /// each. It may have waiters for longer than the limit is reached, and only it knows.
+    /// This end's own limit on its streams has been reached once: from then on an event reports the end of
+    /// each. The application may have waiters for longer than the limit is reached, and only it knows.
     pub(super) capped: bool,
 }
 

@@ -84,7 +84,7 @@ struct Stream {
     recv_released: bool,
     /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
     given_up: bool,
-    /// The application has let go of it, the peer has been told all there is to tell, and has not ended its half.
+    /// The application has let go of it, all our frames for it have left, and the peer has not ended its half.
     lingers: bool,
 }
 
@@ -127,12 +127,12 @@ pub(super) struct Streams {
     data_blocked: Option<u64>,
     /// Streams of the peer's for which there is no place yet.
     waiting: WaitingRoom,
-    /// Streams of the peer that were refused and that it has not been told of; at most `MAX_REFUSALS`, besides those
+    /// Streams of the peer whose refusal has not left; at most `MAX_REFUSALS`, besides those
     /// that waited before, which keep their place in the waiting room until then.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
     pub(super) abuse: Abuse,
-    /// How many flushes were asked for, and one: data of a stream that left since the last is not flushed.
+    /// One more than the number of flushes that were asked for: data that left since the last one is not flushed.
     flushes: u64,
     /// How many streams linger.
     lingering: usize,
@@ -409,8 +409,8 @@ impl Streams {
         self.schedule.next_priority().max(starved)
     }
 
-    /// Whether a stream keeps its turn only for want of the connection's credit. If so, the peer is told, once for
-    /// each limit.
+    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so, DATA_BLOCKED is sent, once
+    /// for each limit.
     fn note_starved(&mut self) {
         if self.connection.left() > 0 {
             return;
@@ -455,7 +455,7 @@ impl Streams {
         };
         let released = stream.send_released && stream.recv_released;
         if !(released && over) {
-            // What is left of it is the peer's to say.
+            // Only the peer's half is left.
             let is_ours_to_end = !released
                 || stream.pending.queued
                 || stream.send.as_ref().is_some_and(|send| !send.is_done());
@@ -486,14 +486,14 @@ impl Streams {
         }
     }
 
-    /// From now on neither end opens streams; those of the peer that wait, or come all the same, are refused.
+    /// From now on neither end opens streams; the peer's streams that wait, or that still arrive, are refused.
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.refuse_waiting();
     }
 
-    /// Whether every stream has ended, or was stopped and only the peer's answer is missing, and the peer has been told
-    /// all there is to tell.
+    /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our frames about streams
+    /// have left.
     pub(super) fn is_drained(&self) -> bool {
         self.draining
             && self.slab.len() == self.lingering

@@ -124,7 +124,7 @@ impl Recv {
         {
             return Ok(());
         }
-        Err(violation::final_size("data behind the end of a stream"))
+        Err(violation::final_size("data after the end of a stream"))
     }
 
     /// Bytes from the peer, cut from a message of `whole` bytes. Says whether a reader has news.

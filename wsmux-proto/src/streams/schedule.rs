@@ -31,7 +31,7 @@ struct Level {
 /// Streams that wait for their turn.
 ///
 /// Holds at most one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn
-/// comes, or when there are more of them than streams: whoever owns the queue sees to that with
+/// comes, or when there are more of them than streams: the owner of the queue sees to that with
 /// [`Schedule::len`] and [`Schedule::retain`].
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -43,7 +43,7 @@ pub(super) struct Schedule {
     spare: Queue,
     /// How many entries the levels hold together.
     len: usize,
-    /// Entries that were added, taken, or looked at to see whether they are void.
+    /// Entries that were added, taken, or checked for being void.
     #[cfg(test)]
     pub(super) visited: u64,
 }

@@ -44,7 +44,7 @@ pub(super) enum EndWatch {
 }
 
 impl EndWatch {
-    /// The half has ended. Says whether somebody waits to be told.
+    /// The half has ended. Says whether a caller waits for that.
     pub(super) fn tell(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
@@ -65,7 +65,7 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// The application waits to be told of the end.
     pub(super) end_watch: EndWatch,
-    /// Where the end must follow a flush: how many were asked for when data last left, and one. 0 before that.
+    /// If the end must follow a flush: one more than the number asked for when data last left. 0 before that.
     pub(super) data_flush: u64,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
@@ -119,7 +119,7 @@ impl Send {
         matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
     }
 
-    /// Whether there was more to send, or to tell the peer.
+    /// Whether there was more data to send, or a frame to the peer about it.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_done()
     }

@@ -1,8 +1,8 @@
-//! Streams of the peer's that wait for a place, on a wire that cannot tell the peer of a limit (SPEC.md §7.5).
+//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit (SPEC.md §7.5).
 //!
 //! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a stream that waits
 //! costs no more than what is kept here. It is opened when a place is free, as if the peer had opened it only then,
-//! and had said at once what it has said of it meanwhile.
+//! and had sent at once all that it has sent about it meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) struct Waiting {
     stop: Option<VarInt>,
 }
 
-/// Whether the peer has ended its half of a stream that waits. No byte came before that, for lack of credit.
+/// Whether the peer has ended its half of a stream that waits. No byte precedes that, because the peer has no credit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum PeerEnd {
     #[default]
@@ -36,9 +36,9 @@ enum PeerEnd {
     Reset(VarInt),
 }
 
-/// The streams that wait, and the places that they take: at most `max`, those counted that were given up and whose
-/// answer has not left. In the order of ids, which is the order of arrival, for the ids of one kind only rise. A tree
-/// and no hash table: its entries go one by one and give their memory back, and no choice of ids makes it slow.
+/// The streams that wait, and the places that they take: at most `max`, including those that were given up and whose
+/// answer has not left. In the order of ids, which is the order of arrival, because the ids of one kind only rise. A tree
+/// and not a hash table: its entries go one by one and give their memory back, and no choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
@@ -84,7 +84,7 @@ impl WaitingRoom {
     }
 }
 
-/// A stream of the peer's that this end does not serve, and of which the peer has not been told so.
+/// A stream of the peer's that this end does not serve, and whose refusal has not left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refusal {
     pub(super) id: StreamId,
@@ -105,7 +105,7 @@ impl Refusal {
 }
 
 impl Streams {
-    /// The kind of which a stream waits for which there is a place.
+    /// The kind that has both a stream that waits and a free place.
     fn admissible(&self) -> Option<Dir> {
         Dir::ALL.into_iter().find(|&dir| {
             let count = self.counts.get(!self.side, dir);
@@ -121,7 +121,7 @@ impl Streams {
     /// Opens streams that wait, while there are places (J-40).
     pub(crate) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // As when the peer opens one: that it had opened them before is no way around the budget.
+            // As when the peer opens one: opening streams in advance must not evade the budget.
             self.abuse.check(Load::Cancelled, self.now)?;
             let Some((id, waited)) = self.waiting.streams[dir as usize].pop_first() else { break };
             let key = self.insert(id);
@@ -188,7 +188,7 @@ impl Streams {
             }
             (_, 0) => self.charge(Load::Empty),
             (PeerEnd::No, _) => Err(violation::flow_control("bytes on a stream without credit")),
-            _ => Err(violation::final_size("data behind the end of a stream")),
+            _ => Err(violation::final_size("data after the end of a stream")),
         }
     }
 

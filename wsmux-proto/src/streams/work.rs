@@ -105,7 +105,7 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     }
 }
 
-/// An application that gives each stream a priority of its own: none is looked at but those that have their turn.
+/// An application that gives each stream a priority of its own: only streams whose turn it is are looked at.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
@@ -128,8 +128,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
 }
 
-/// A message that wakes very many readers, and repeats what is of no stream between them. A look at all that is in the
-/// queue, for each, would take hours here.
+/// A message that wakes very many readers, with repeated connection-level events between them. Searching the whole queue
+/// for each would take hours here.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
@@ -140,7 +140,7 @@ fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     let mut events = Events::default();
     for index in 0..READERS {
         events.push(Event::Readable { id: StreamId::new(Side::Server, Dir::Bi, index) });
-        // The first is the first in the queue, the second is behind all readers that were there.
+        // The first is the first in the queue, the second follows all readers that were there.
         events.push(Event::Opened { dir: Dir::Bi });
         if index >= READERS / 2 {
             events.push(Event::Available { dir: Dir::Bi });

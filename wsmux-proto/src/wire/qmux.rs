@@ -241,7 +241,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         }
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
-        // Whether it is that of the version which was agreed on, the engine knows.
+        // The engine checks whether it is the type of the agreed version.
         kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
             Frame::TransportParameters(TransportParameters::decode(take_bytes(input, len)?)?)

@@ -1,6 +1,6 @@
 //! The versions of QMux that are spoken: what differs from one to the next on the wire, and their names.
 
-/// A version of QMux, as the subprotocol that the two ends agree on names or implies it.
+/// A version of QMux, which the agreed subprotocol names or implies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
     /// Alone, or before a dot and the application's protocol, the subprotocol.

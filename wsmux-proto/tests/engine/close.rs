@@ -119,22 +119,22 @@ fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     }
     for websocket in [None, Some(1001), Some(1002), Some(1006), Some(1011), Some(2999), Some(5000)]
     {
-        let mut peer = peer(Wire::JsWs);
-        peer.conn.handle_close(peer.now, websocket, "bye");
-        let reason = peer.conn.close_reason();
-        assert!(
-            matches!(
-                reason,
-                Some(ConnectionError::ConnectionClosed(close)) if close.reason == websocket_words(websocket)
-            ),
-            "{websocket:?}: {reason:?}"
-        );
+        closed_by_websocket(Wire::JsWs, websocket);
     }
 }
 
-/// The reason of a close that only the WebSocket told: its code, which is no QUIC code, and its words.
-fn websocket_words(code: Option<u16>) -> String {
-    format!("WebSocket close {}: bye", code.unwrap_or(1005))
+/// A peer that has closed the WebSocket alone: a transport close, whose reason has the WebSocket's code, which is no
+/// QUIC code, and its reason.
+fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
+    let mut peer = peer(wire);
+    peer.conn.handle_close(peer.now, code, "bye");
+    let expected = format!("WebSocket close {}: bye", code.unwrap_or(1005));
+    let reason = peer.conn.close_reason();
+    assert!(
+        matches!(reason, Some(ConnectionError::ConnectionClosed(close)) if close.reason == expected),
+        "{code:?}: {reason:?}"
+    );
+    peer
 }
 
 /// A WebSocket Close without CONNECTION_CLOSE MUST be reported as a transport close by the peer, with the
@@ -142,16 +142,7 @@ fn websocket_words(code: Option<u16>) -> String {
 #[test]
 fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     for websocket in [None, Some(1000), Some(1001), Some(1002), Some(3000), Some(4042)] {
-        let mut peer = peer(Wire::QMux);
-        peer.conn.handle_close(peer.now, websocket, "bye");
-        let reason = peer.conn.close_reason();
-        assert!(
-            matches!(
-                reason,
-                Some(ConnectionError::ConnectionClosed(close)) if close.reason == websocket_words(websocket)
-            ),
-            "{websocket:?}: {reason:?}"
-        );
+        let mut peer = closed_by_websocket(Wire::QMux, websocket);
         assert!(matches!(peer.said()[..], [Said::Close { code: 1000, .. }]), "no frame (Q-63)");
     }
 }

@@ -1,4 +1,4 @@
-//! Durations and clocks at their extremes: nothing that a caller or the peer sets is too long for the engine.
+//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long for the engine.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::*;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// Durations at which arithmetic goes wrong, if it does.
+/// The durations at which arithmetic is most likely to go wrong.
 const EXTREMES: [Duration; 9] = [
     Duration::ZERO,
     NANOSECOND,
@@ -34,7 +34,7 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
     proptest::option::of(extreme())
 }
 
-/// What happens, one after the other, at times that only rise.
+/// Steps, at times that only rise.
 #[derive(Debug, Clone)]
 enum Step {
     /// The clock moves on by this, if it can.
@@ -112,7 +112,7 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
     // Once for a ping, once for the timeout after it, and once for a close that waits for nothing: at the end of the
-    // clock all three are due at the same time. After that the driver would turn in circles.
+    // clock all three are due at the same time. After that the driver would spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });
@@ -193,7 +193,7 @@ fn a_time_that_no_clock_reaches_means_never() {
             } else {
                 peer.send(&[ack(bidi(CLIENT, 0), 1)]);
             }
-            // A third of the longest time is one that a clock may reach.
+            // A clock may reach a third of the longest time.
             let asks = index == 2;
             assert_eq!(peer.conn.poll_timeout().is_some(), asks, "{wire:?}, {index}");
             peer.conn.close(peer.now, code(0), Bytes::new());

@@ -3,7 +3,7 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, TransportParameters, Wire};
 
-/// Past every budget's burst, so that what comes back has to be enough.
+/// More than every budget's burst, so that the refill has to be enough.
 const MANY: usize = 12_000;
 
 fn config(window: u64, streams: u64) -> Config {
@@ -17,7 +17,7 @@ fn config(window: u64, streams: u64) -> Config {
     config
 }
 
-/// Two ends of which nothing is kept that passed between them.
+/// Two ends; nothing that passes between them is kept.
 fn pair(wire: Wire, config: &Config) -> Pair {
     let mut pair = Pair::new(wire, config);
     (pair.client.record, pair.server.record) = (false, false);
@@ -36,14 +36,14 @@ fn accept(pair: &mut Pair, side: Side, dir: Dir) -> Vec<StreamId> {
     std::iter::from_fn(|| pair.end(side).conn.accept(dir)).collect()
 }
 
-/// Lets time pass at two ends that are awake, and forgets what they were told.
+/// Lets time pass at two ends that are awake, and forgets their events.
 fn pass(pair: &mut Pair, time: std::time::Duration) {
     pair.pass(time);
     pair.client.take_events();
     pair.server.take_events();
 }
 
-/// The same for no longer than this, at two ends that always have something to say to each other.
+/// The same for this long at most, at two ends that always have something to send to each other.
 fn run(pair: &mut Pair, time: std::time::Duration) {
     let until = pair.now + time;
     while pair.step_until(until) {}
@@ -53,7 +53,7 @@ fn run(pair: &mut Pair, time: std::time::Duration) {
 
 // ---- windows ----
 
-/// In no time at all: whatever time comes back only helps.
+/// Takes no time at all: time only refills budgets.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
 /// whatever windows and limits they declare, and however fast they are.
@@ -74,7 +74,7 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     }
 }
 
-/// A reader of single bytes, whose grants come as soon as they may: more of them than time alone gives back.
+/// A reader of single bytes, whose grants leave as soon as they may: more of them than time alone refills.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
 /// whatever windows and limits they declare, and however fast they are.
@@ -149,7 +149,7 @@ fn a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use() 
     };
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
-    // A sixty-fourth of all bytes comes back, those of the window included; of a small one a twelfth.
+    // A sixty-fourth of all bytes refills the budget, the window's included; a twelfth with a small window.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -160,7 +160,7 @@ fn a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use() 
 
 // ---- limits ----
 
-/// Each call needs a raise of the limit, and the one after it waits and says so.
+/// Each call needs a raise of the limit, and the next one waits and sends STREAMS_BLOCKED.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
 /// whatever windows and limits they declare, and however fast they are.
@@ -209,7 +209,7 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
         pair.client.write(id, &[7; 100]);
         pair.client.conn.send_stream(id).announce();
         let stale = frame % 10 != 0;
-        // The first bytes are on their way when the sender knows better, which is before the reader looks.
+        // The first bytes are in flight when the sender changes its mind, before the reader looks.
         pair.transmit();
         if stale {
             pair.client.conn.send_stream(id).reset(code(1)).unwrap();
@@ -235,7 +235,7 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     assert!(delivered >= 5_000 && given_up >= 48_000, "{delivered} and {given_up}");
 }
 
-/// A page has ten thousand streams, has read of some and not of others, and goes; and comes again.
+/// A page has ten thousand streams, has read some and not others, is closed, and comes again.
 #[test]
 fn a_page_that_gives_up_ten_thousand_streams_as_it_closes_may_do_so_again() {
     for wire in WIRES {
@@ -256,7 +256,7 @@ fn a_page_that_gives_up_ten_thousand_streams_as_it_closes_may_do_so_again() {
                 pair.server.write(*id, b"an event");
             }
             pair.drive();
-            // Something is on its way on each when the page goes.
+            // Something is in flight on each when the page is closed.
             for id in &ids {
                 pair.server.write(*id, b"another");
                 pair.client.release(*id);
@@ -291,9 +291,9 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// As by an implementation that resets whatever it lets go of, and repeats itself.
+/// As an implementation would send that resets every stream that it lets go of, and repeats its resets.
 #[test]
-fn a_reset_behind_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
+fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
     let ids: Vec<_> = (0..10_000).map(|index| bidi(CLIENT, index)).collect();
     ids.iter().for_each(|&id| peer.send(&[stream(id, 0, b"?", true)]));

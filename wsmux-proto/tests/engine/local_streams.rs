@@ -17,7 +17,7 @@ fn boundless() -> TransportParameters {
 }
 
 /// [C-77] Of the streams of a kind that we opened, no more MUST be open at once than our own limit; at it, opening
-/// waits until one is freed, and the peer is not told.
+/// waits until one is freed, and the peer receives nothing about it.
 #[test]
 fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
     for wire in WIRES {
@@ -72,9 +72,9 @@ fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
 /// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
 /// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
 /// [C-77] Of the streams of a kind that we opened, no more MUST be open at once than our own limit; at it, opening
-/// waits until one is freed, and the peer is not told.
+/// waits until one is freed, and the peer receives nothing about it.
 #[test]
-fn calls_that_are_dropped_hold_their_places_until_the_peer_has_been_told() {
+fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
     for wire in WIRES {
         let mut peer = ScriptedPeer::with_parameters(wire, CLIENT, &config(100), boundless());
         for nth in 0..1_000 {
@@ -105,9 +105,9 @@ fn calls_that_are_dropped_hold_their_places_until_the_peer_has_been_told() {
     }
 }
 
-/// The peer's limit is told as before, when that is the one that is reached.
+/// The peer's limit is reported as before, if it is the one that is reached.
 #[test]
-fn the_peer_is_told_of_its_own_limit_alone() {
+fn the_peer_hears_of_its_own_limit_alone() {
     let parameters =
         TransportParameters { initial_max_streams_bidi: 2, ..scripted_peer::generous() };
     for (most, told) in [(1, false), (2, false), (3, true)] {

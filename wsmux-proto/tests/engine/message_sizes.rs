@@ -48,7 +48,7 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
                 None => break,
             }
         }
-        // It lives.
+        // The connection lives.
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
             _ => peer.conn.handle_ping(peer.now),
@@ -74,7 +74,7 @@ fn no_message_is_longer_than_this_end_is_set_to_send() {
             assert!(longest <= most, "{wire:?} {most}: {longest}");
             assert!(longest > most * 9 / 10, "{wire:?} {most}: {longest}, messages are filled");
         }
-        // Out of its range it is the nearest that is in it.
+        // A value out of range becomes the nearest one in range.
         for (set, most) in [(0, 1_200), (usize::MAX, 65_536)] {
             let longest = lengths_of_everything(wire, set).into_iter().max().unwrap_or_default();
             assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {set}: {longest}");

@@ -1,10 +1,10 @@
-//! What all streams of a connection may hold to be sent together, and that none can keep it from the others.
+//! What all streams of a connection may hold together to be sent; no stream can keep the others from their share.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, StreamId, TransportParameters, Wire};
 
-/// What a stream may hold whatever the others do (C-75).
+/// What a stream may hold in any case (C-75).
 const ALWAYS: usize = 1024;
 
 const WINDOW: usize = 256 * 1024;
@@ -13,7 +13,7 @@ fn config(window: usize) -> Config {
     Config::default().send_window(window).keep_alive_interval(None).clone()
 }
 
-/// A client whose peer allows streams without end, and on each this much.
+/// A client whose peer allows any number of streams, with this much credit on each.
 fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
     let parameters = TransportParameters {
         initial_max_stream_data_bidi_remote: credit,
@@ -83,7 +83,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                 let what = format!("{wire:?}, credit {credit}, whole {whole}: {}", held(&peer));
                 let beside = match (whole, credit) {
                     (false, _) => 2_000 * ALWAYS,
-                    // It has to be taken, or the credit could not be used.
+                    // The chunk has to be taken, or the credit could not be used.
                     (true, 100) => continue,
                     (true, _) => 2 * EVENT,
                 };
@@ -191,13 +191,13 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
         let ids: Vec<_> = (0..6).map(|_| open(&mut peer, 1 << 20)).collect();
         for &id in &ids {
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
-            // Asking again is no second place.
+            // Asking again takes no second place.
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
         }
-        // A short message leaves all the same.
+        // A short message still leaves.
         let short = open(&mut peer, 1 << 20);
         assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
-        // One gives up, and leaves no trace.
+        // One gives up, and its entry goes.
         peer.conn.send_stream(ids[2]).release();
         let mut order = Vec::new();
         while let Some(said) = peer.said_next() {
@@ -214,7 +214,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
     }
 }
 
-/// Some of those that were let in never come back: nobody is forgotten for it.
+/// Some of the woken writers never come back; the others are still woken.
 #[test]
 fn writers_that_were_woken_and_do_not_write_hold_up_nobody() {
     for wire in WIRES {
@@ -247,8 +247,8 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// The uncovered half is full, so a stream without credit can hand over no chunk: its peer sees it all the same, and
-/// its grant lets the writer in.
+/// The uncovered half is full, so a stream without credit can hand over no chunk. Its peer sees the stream all the
+/// same, and the peer's grant lets the writer go on.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {

@@ -1,11 +1,11 @@
-//! Streams that wait for the credit of the connection keep their order, and each raise goes to whose turn it is.
+//! Streams that wait for the credit of the connection keep their order, and each raise goes to the one whose turn it is.
 
 use std::time::Duration;
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, StreamId, TransportParameters, Wire};
 
-/// A client with streams that each have so much to send, and credit of the connection for nothing.
+/// A client with streams that each have this much to send, and no credit of the connection.
 struct Starving {
     peer: ScriptedPeer,
     ids: Vec<StreamId>,
@@ -25,7 +25,7 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// More credit, and whose data it lets through: the stream's place, and how many bytes.
+    /// More credit, and the data that it lets through: the stream's place, and how many bytes.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);
@@ -61,7 +61,7 @@ fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);
     starving.peer.conn.send_stream(starving.ids[2]).set_priority(5).unwrap();
     assert_eq!(starving.raise(60), [(2, 60)]);
-    // One that comes only now and is more urgent goes before those that wait; one that is less waits.
+    // A newcomer that is more urgent goes before those that wait; a less urgent one waits.
     let late = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
     starving.peer.conn.send_stream(late).set_priority(9).unwrap();
     starving.peer.conn.send_stream(late).write(&[7; 30]).unwrap();
@@ -79,7 +79,7 @@ fn an_end_without_data_leaves_while_data_wait_for_credit() {
     assert_eq!(starving.raise(150), [(0, 100), (1, 50)]);
 }
 
-/// What is left of the starved is reported again at each limit, and the time counts.
+/// The streams that still starve are reported again at each limit, and the time counts.
 #[test]
 fn the_peer_is_told_at_each_limit_and_the_time_of_waiting_counts() {
     let mut starving = Starving::new(&[10; 2]);
@@ -91,7 +91,7 @@ fn the_peer_is_told_at_each_limit_and_the_time_of_waiting_counts() {
     starving.peer.now = ms(300);
     let blocked = |peer: &ScriptedPeer| peer.conn.stats(peer.now).blocked_by_connection_credit;
     assert_eq!(blocked(&starving.peer), ms(300));
-    // Who waits is reset: nobody waits any more.
+    // The one that waits is reset: no stream waits any more.
     starving.peer.conn.send_stream(starving.ids[1]).reset(code(0)).unwrap();
     starving.peer.said();
     starving.peer.now = ms(900);

@@ -282,8 +282,8 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
-/// Looks at the timers 100,000 times, each time late by this, and does something after each look. Stops with the
-/// connection. Gives how often it looked.
+/// Looks at the timers 100,000 times, each time late by this, and calls a function after each look. Stops when the
+/// connection ends. Returns how often it looked.
 fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut ScriptedPeer)) -> u32 {
     for looks in 0..100_000 {
         if peer.conn.close_reason().is_some() {
@@ -338,7 +338,7 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     assert!(peer.now < secs(60), "only after {:?}", peer.now);
 }
 
-/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are late for good: a peer
+/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are always late: a peer
 /// that answers is never given up, however often it happens.
 #[test]
 fn a_live_peer_survives_any_number_of_our_own_stalls() {

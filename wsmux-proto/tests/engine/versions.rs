@@ -97,7 +97,7 @@ fn no_message_of_ours_is_empty() {
     for item in [pair.client.take_sent(), pair.server.take_sent()].concat() {
         assert!(!matches!(item, Item::Message(message) if message.is_empty()));
     }
-    // Where there is nothing to say, nothing is said.
+    // With nothing to send, nothing is sent.
     let mut out = wsmux_proto::MessageBuf::new();
     assert_eq!(pair.client.conn.poll_transmit(pair.now, &mut out), None::<Transmit>);
 }

@@ -19,7 +19,7 @@ fn peer(limit: u64, waiting: u64) -> ScriptedPeer {
     peer
 }
 
-/// The peer opens these, and gets what it gets.
+/// The peer opens these, and receives the answers.
 fn open(peer: &mut ScriptedPeer, indices: std::ops::Range<u64>) {
     indices.for_each(|index| peer.send(&[ack(id(index), WINDOW)]));
 }
@@ -112,7 +112,7 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     assert_eq!(peer.frames(), [data(id(1), b"0123456")]);
 }
 
-/// An empty request that ends at once, a call whose answer nobody wants, and one that is given up half.
+/// An empty request that ends at once, a call whose answer is not wanted, and one of which one half is given up.
 ///
 /// [J-41] What the peer says of a stream that waits MUST be kept, and take effect when it is opened: the sum of its
 /// Acks, the first end of its own half, the first stop of ours; Data that is not empty MUST close with
@@ -295,7 +295,7 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
 }
 
-/// Each waiting stream is given up half, so that the application gets it and begins in vain.
+/// One half of each waiting stream is given up, so the application gets the stream and begins in vain.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.

@@ -22,7 +22,7 @@ fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// A second goes by in which the socket takes nothing, and the peer says something that wants no answer.
+/// A second passes in which the socket takes nothing, and the peer sends something that needs no answer.
 fn deaf_second(peer: &mut ScriptedPeer) {
     let until = peer.now + secs(1);
     peer.conn.handle_socket_full(peer.now);
@@ -40,7 +40,7 @@ fn deaf_second(peer: &mut ScriptedPeer) {
     }
 }
 
-/// How many seconds it takes until the connection ends, `None` for more than so many.
+/// How many seconds it takes until the connection ends, `None` for more than `most`.
 fn deaf_until_end(peer: &mut ScriptedPeer, most: u64) -> Option<Duration> {
     let start = peer.now;
     for _ in 0..most {
@@ -70,7 +70,7 @@ fn a_peer_that_pads_and_reads_nothing_is_given_up() {
             let (mut peer, _) = with_data(wire, &config(setting));
             assert_eq!(deaf_until_end(&mut peer, 1_000), Some(secs(seconds)), "{wire:?}");
             assert!(stalled(&peer.conn));
-            // Should the socket take something now, it is the WebSocket's Close.
+            // If the socket takes something now, it is the WebSocket's Close.
             assert!(matches!(peer.said()[..], [Said::Close { code: 1001, .. }]), "{wire:?}");
         }
         let (mut peer, _) = with_data(wire, &Config::default());
@@ -97,12 +97,12 @@ fn a_link_that_carries_a_message_now_and_then_is_slow_and_not_dead() {
 fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     for wire in WIRES {
         let mut config = config(Some(60));
-        // Else there are pings to send.
+        // Otherwise there are pings to send.
         config.keep_alive_interval(None);
         let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
         assert_eq!(deaf_until_end(&mut peer, 600), None, "{wire:?}");
         assert!(!peer.conn.wants_socket_full());
-        // From here on there is, and the driver is to say that it cannot send it.
+        // From here on there is something to send, and the driver has to report that it cannot.
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         peer.conn.send_stream(id).write(b"x").unwrap();
         assert!(peer.conn.wants_socket_full());
@@ -113,8 +113,8 @@ fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     }
 }
 
-/// The machine sleeps for an hour: perhaps the socket has room, and nobody has looked. That holds once: a node that is
-/// always late would else keep all its dead.
+/// The machine sleeps for an hour: the socket may have had room that this end did not notice. That excuse holds once,
+/// because a node that is always late would otherwise keep all its dead peers.
 #[test]
 fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
     for wire in WIRES {
@@ -122,7 +122,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
         let late = |peer: &mut ScriptedPeer| {
             peer.conn.handle_socket_full(peer.now);
             peer.now += secs(3_600);
-            // The peer is heard before, so it is not silence that ends it.
+            // The peer is heard before, so silence does not end the connection.
             match peer.wire {
                 Wire::QMux => peer.send(&[Frame::Padding(1)]),
                 _ => peer.conn.handle_ping(peer.now),

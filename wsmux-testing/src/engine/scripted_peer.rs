@@ -93,7 +93,7 @@ impl ScriptedPeer {
         })
     }
 
-    /// How long the message was that was said last.
+    /// The length of the message that was sent last.
     pub fn last_len(&self) -> usize {
         self.out.len()
     }

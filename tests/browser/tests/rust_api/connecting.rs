@@ -78,7 +78,7 @@ async fn a_url_leads_to_the_same_place_as_natively() {
     for (url, expected) in urls::URLS {
         match expected {
             Some(urls::Lead { scheme, authority, path_and_query }) => {
-                // The browser leaves an `@` without a user out of it.
+                // The browser removes an `@` without a user.
                 let leads = format!("{scheme}://{authority}{path_and_query}");
                 assert_eq!(href(url), Some(leads), "{url:?}");
             }

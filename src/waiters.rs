@@ -1,0 +1,386 @@
+//! Who waits, and whose turn it is.
+
+use std::{collections::BTreeMap, task::Waker};
+
+/// Those who wait for one thing, in the order in which they came: a queue of those who wait, and what was set aside
+/// for those who were woken and have yet to take it. Each wants some of what there is: a place among the streams, a
+/// datagram, room in bytes. Who was woken holds what it wants until it leaves, so that what comes wakes as many as it
+/// is enough for, and nobody is passed over. Holds one entry for each future that waits.
+///
+/// No wake-up is lost as long as [`wake`](Self::wake) is called whenever there has come to be more, and whenever
+/// somebody has left, before the lock that guards the queue is released, or by someone who is sure to lock it later.
+/// Then, whenever the lock is free, whoever is first in the queue wants more than is left beside what is set aside;
+/// and who holds that is awake, and either takes it or leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// The first of the queue. One that waits alone, as most do, so costs no allocation.
+    first: Option<(u64, Waiter)>,
+    /// The others, by their tickets.
+    others: BTreeMap<u64, Waiter>,
+    last_ticket: u64,
+    /// What those want who hold a ticket.
+    wanted: u64,
+    /// What those of them want who were woken.
+    set_aside: u64,
+    /// Entries that were looked at.
+    #[cfg(test)]
+    visited: u64,
+}
+
+/// One that waits.
+#[derive(Debug)]
+struct Waiter {
+    waker: Waker,
+    wants: u64,
+}
+
+impl Waiters {
+    /// Whether somebody waits, and was not woken.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Whether anybody holds a ticket.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted == 0
+    }
+
+    /// Whether `ticket` may take what it `wants` of what is `there`, because it was woken; or a newcomer without one,
+    /// because there is enough for all that came before it, too.
+    pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, there: u64) -> bool {
+        match ticket {
+            Some(ticket) => wants <= there && !self.waits(ticket),
+            None => self.wanted.saturating_add(wants) <= there,
+        }
+    }
+
+    fn waits(&self, ticket: u64) -> bool {
+        let is_first = self.first.as_ref().is_some_and(|(first, _)| *first == ticket);
+        is_first || self.others.contains_key(&ticket)
+    }
+
+    /// Waits at the end of the queue, or stays where `ticket` is, which `wants` as much as before. Returns the waker
+    /// that it waited with before, if it was another.
+    #[must_use = "a waker is not dropped under the lock"]
+    pub(crate) fn wait(
+        &mut self,
+        ticket: &mut Option<u64>,
+        wants: u64,
+        waker: &Waker,
+    ) -> Option<Waker> {
+        self.visit();
+        let place = *ticket.get_or_insert_with(|| {
+            self.last_ticket += 1;
+            self.wanted += wants;
+            // As if it had been woken.
+            self.set_aside += wants;
+            self.last_ticket
+        });
+        let waiting = match &mut self.first {
+            Some((first, waiter)) if *first == place => Some(waiter),
+            _ => self.others.get_mut(&place),
+        };
+        if let Some(waiter) = waiting {
+            let same = waiter.waker.will_wake(waker);
+            return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
+        }
+        // One that was woken and did not find enough waits again, where it stood.
+        self.set_aside -= wants;
+        let mut last = (place, Waiter { waker: waker.clone(), wants });
+        match &mut self.first {
+            None => self.first = Some(last),
+            Some(first) => {
+                if place < first.0 {
+                    std::mem::swap(first, &mut last);
+                }
+                self.others.insert(last.0, last.1);
+            }
+        }
+        None
+    }
+
+    /// Wakes those whose turn it is, with so much `there`.
+    pub(crate) fn wake(&mut self, there: u64, wakers: &mut Vec<Waker>) {
+        while let Some(wants) = self.first.as_ref().map(|(_, waiter)| waiter.wants)
+            && self.set_aside.saturating_add(wants) <= there
+        {
+            self.visit();
+            self.set_aside += wants;
+            wakers.extend(self.take_first());
+        }
+    }
+
+    fn take_first(&mut self) -> Option<Waker> {
+        let first = std::mem::replace(&mut self.first, self.others.pop_first());
+        first.map(|(_, waiter)| waiter.waker)
+    }
+
+    /// Gives the ticket up, with what it `wants`, and the waker that it waited with.
+    #[must_use = "a waker is not dropped under the lock"]
+    pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
+        self.visit();
+        self.wanted -= wants;
+        let waker = match &self.first {
+            Some((first, _)) if *first == ticket => self.take_first(),
+            _ => self.others.remove(&ticket).map(|waiter| waiter.waker),
+        };
+        if waker.is_none() {
+            self.set_aside -= wants;
+        }
+        waker
+    }
+
+    fn visit(&mut self) {
+        #[cfg(test)]
+        {
+            self.visited += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many that wait, their tickets and whether they were woken.
+    struct Queue {
+        queue: Waiters,
+        waiters: Vec<(Arc<Counter>, Option<u64>)>,
+    }
+
+    impl Queue {
+        fn new(count: usize) -> Self {
+            let mut queue = Self { queue: Waiters::default(), waiters: Vec::new() };
+            for nth in 0..count {
+                assert!(!queue.queue.may_take(None, 1, 0));
+                queue.waiters.push(Default::default());
+                queue.wait(nth);
+            }
+            queue
+        }
+
+        fn wait(&mut self, nth: usize) {
+            let (waiter, ticket) = &mut self.waiters[nth];
+            assert!(self.queue.wait(ticket, 1, &waiter.clone().into()).is_none());
+        }
+
+        fn leave(&mut self, nth: usize) {
+            drop(self.queue.leave(self.waiters[nth].1.unwrap(), 1));
+        }
+
+        fn wake(&mut self, there: u64) {
+            let mut wakers = Vec::new();
+            self.queue.wake(there, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+
+        /// Who has been woken since the last look.
+        fn woken(&self) -> Vec<usize> {
+            let waiters = self.waiters.iter().enumerate();
+            let woken = waiters.filter(|(_, (waiter, _))| waiter.0.swap(0, Ordering::Relaxed) > 0);
+            woken.map(|(nth, _)| nth).collect()
+        }
+
+        fn may_take(&self, nth: usize, there: u64) -> bool {
+            self.queue.may_take(self.waiters[nth].1, 1, there)
+        }
+    }
+
+    /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait,
+    /// nor depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is
+    /// exempt, such as the connection's end.
+    #[test]
+    fn an_opener_costs_the_same_however_many_wait() {
+        const COUNT: usize = 20_000;
+        let mut queue = Queue::new(COUNT);
+        for nth in 0..COUNT {
+            // A place comes free; who is woken takes it, and gives up its place in the queue.
+            queue.wake(1);
+            assert!(queue.may_take(nth, 1));
+            queue.leave(nth);
+            queue.wake(0);
+        }
+        assert!(queue.queue.is_empty());
+        assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
+        // Those who lose patience, the last first.
+        let mut queue = Queue::new(COUNT);
+        (0..COUNT).rev().for_each(|nth| queue.leave(nth));
+        assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
+    }
+
+    #[test]
+    fn places_go_to_those_who_wait_in_their_order_and_one_to_each() {
+        let mut queue = Queue::new(4);
+        queue.wake(2);
+        assert_eq!(queue.woken(), [0, 1]);
+        assert!(queue.may_take(0, 2) && queue.may_take(1, 2) && !queue.may_take(2, 2));
+        assert!(!queue.queue.may_take(None, 1, 4), "a newcomer is the fifth");
+        assert!(queue.queue.may_take(None, 1, 5));
+        // The second is faster; its place is gone with it.
+        queue.leave(1);
+        queue.wake(1);
+        assert!(queue.woken().is_empty());
+        assert!(queue.may_take(0, 1) && !queue.may_take(2, 1));
+    }
+
+    #[test]
+    fn a_place_whose_opener_was_dropped_goes_to_the_next() {
+        let mut queue = Queue::new(3);
+        queue.wake(1);
+        assert_eq!(queue.woken(), [0]);
+        queue.leave(0);
+        queue.wake(1);
+        assert_eq!(queue.woken(), [1]);
+        // One that was not woken takes nobody's place with it.
+        queue.leave(2);
+        queue.wake(1);
+        assert!(queue.woken().is_empty());
+        assert!(queue.may_take(1, 1));
+    }
+
+    #[test]
+    fn an_opener_that_was_woken_for_nothing_waits_where_it_stood() {
+        let mut queue = Queue::new(2);
+        queue.wake(1);
+        assert_eq!(queue.woken(), [0]);
+        // The limit fell.
+        assert!(!queue.may_take(0, 0));
+        queue.wait(0);
+        queue.wake(1);
+        assert_eq!(queue.woken(), [0]);
+    }
+
+    /// Each with its ticket, and what it wants.
+    fn crowd(queue: &mut Waiters, wants: &[u64]) -> Vec<(Option<u64>, u64)> {
+        let waits = |&wants: &u64| {
+            let mut ticket = None;
+            assert!(queue.wait(&mut ticket, wants, Waker::noop()).is_none());
+            (ticket, wants)
+        };
+        wants.iter().map(waits).collect()
+    }
+
+    fn wake(queue: &mut Waiters, there: u64) -> usize {
+        let mut wakers = Vec::new();
+        queue.wake(there, &mut wakers);
+        wakers.len()
+    }
+
+    #[test]
+    fn as_many_are_woken_as_there_is_enough_for_and_none_before_the_first() {
+        let mut queue = Waiters::default();
+        let crowd = crowd(&mut queue, &[5, 1, 4, 1]);
+        assert_eq!(wake(&mut queue, 4), 0, "the second has to wait for the first");
+        assert_eq!(wake(&mut queue, 9), 2);
+        let may = |queue: &Waiters, nth: usize, there| {
+            let (ticket, wants) = crowd[nth];
+            queue.may_take(ticket, wants, there)
+        };
+        assert!(may(&queue, 0, 9) && may(&queue, 1, 9) && !may(&queue, 2, 9));
+        assert!(!may(&queue, 0, 4), "it has become less");
+        assert!(!queue.may_take(None, 1, 11) && queue.may_take(None, 1, 12));
+        assert!(queue.leave(crowd[0].0.unwrap(), 5).is_none());
+        assert_eq!(wake(&mut queue, 9 - 5), 0);
+        assert_eq!(wake(&mut queue, 6), 2);
+        for (ticket, wants) in &crowd[1..] {
+            assert!(queue.leave(ticket.unwrap(), *wants).is_none());
+        }
+        assert!(queue.is_empty() && !queue.is_waiting());
+        assert_eq!((queue.wanted, queue.set_aside), (0, 0));
+    }
+
+    #[test]
+    fn the_end_wakes_all_whatever_they_want() {
+        let mut queue = Waiters::default();
+        crowd(&mut queue, &[u64::MAX / 2, 7, u64::MAX / 4]);
+        assert_eq!(wake(&mut queue, u64::MAX), 3);
+        assert!(!queue.is_waiting() && !queue.is_empty());
+    }
+
+    #[test]
+    fn in_whichever_order_they_come_and_go_nobody_is_forgotten() {
+        /// One that waits or was woken.
+        struct One {
+            ticket: Option<u64>,
+            wants: u64,
+            woken: Arc<Counter>,
+        }
+
+        let mut random: u64 = 7;
+        let mut below = |end: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % end
+        };
+        for _ in 0..200 {
+            let (mut queue, mut there) = (Waiters::default(), 0);
+            let mut crowd: Vec<One> = Vec::new();
+            for _ in 0..200 {
+                let nth = below(crowd.len() as u64 + 1) as usize;
+                match below(6) {
+                    0 | 1 => {
+                        let mut one =
+                            One { ticket: None, wants: 1 + below(4), woken: Arc::default() };
+                        if queue.may_take(None, one.wants, there) {
+                            there -= one.wants;
+                        } else {
+                            let waker = one.woken.clone().into();
+                            assert!(queue.wait(&mut one.ticket, one.wants, &waker).is_none());
+                            crowd.push(one);
+                        }
+                    }
+                    2 => there += below(8),
+                    // Another takes what was set aside.
+                    3 => there -= below(there + 1),
+                    4 if nth < crowd.len() => {
+                        let one = crowd.remove(nth);
+                        drop(queue.leave(one.ticket.unwrap(), one.wants));
+                    }
+                    // It looks, because it was woken or for another reason.
+                    _ if nth < crowd.len() => {
+                        let one = &mut crowd[nth];
+                        if queue.may_take(one.ticket, one.wants, there) {
+                            there -= one.wants;
+                            drop(queue.leave(one.ticket.unwrap(), one.wants));
+                            crowd.remove(nth);
+                        } else {
+                            one.woken.0.store(0, Ordering::Relaxed);
+                            let waker = one.woken.clone().into();
+                            drop(queue.wait(&mut one.ticket, one.wants, &waker));
+                        }
+                    }
+                    _ => {}
+                }
+                let mut wakers = Vec::new();
+                queue.wake(there, &mut wakers);
+                wakers.into_iter().for_each(Waker::wake);
+                // They are in the order of their tickets.
+                let is_awake = |one: &One| one.woken.0.load(Ordering::Relaxed) > 0;
+                let wants = |one: &One| one.wants;
+                let awake = crowd.iter().filter(|one| is_awake(one));
+                let set_aside = awake.map(wants).sum::<u64>();
+                assert_eq!(queue.set_aside, set_aside);
+                assert_eq!(queue.wanted, crowd.iter().map(wants).sum::<u64>());
+                if let Some(first) = crowd.iter().find(|one| !is_awake(one)) {
+                    assert!(set_aside + first.wants > there, "the first that waits has its turn");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! All the ways in which a connection ends in order, and a relay's one direction, which passes an end on as it came.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use wsmux::WebSocketConnection;
+
+/// Ends a connection between a client and a server, and gives back the handles that are left.
+pub type Way = fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnection>;
+
+/// All the ways in which a connection ends in order.
+pub const WAYS: [Way; 7] = [
+    |client, server| {
+        client.close(5u32.into(), b"bye");
+        vec![client, server]
+    },
+    |client, server| {
+        server.close(5u32.into(), b"bye");
+        vec![client, server]
+    },
+    // Their Closes cross.
+    |client, server| {
+        client.close(5u32.into(), b"bye");
+        server.close(6u32.into(), b"bye");
+        vec![client, server]
+    },
+    |client, server| {
+        drop(client.shutdown());
+        vec![client, server]
+    },
+    |client, server| {
+        drop(server.shutdown());
+        vec![client, server]
+    },
+    // The last handle goes.
+    |client, server| {
+        drop(client);
+        vec![server]
+    },
+    |client, server| {
+        drop(server);
+        vec![client]
+    },
+];
+
+/// Passes on what arrives, shows it to `look`, and passes on its end. An error if it was cut off.
+pub async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut look: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut buf = vec![0; 16 * 1024];
+    loop {
+        match from.read(&mut buf).await? {
+            0 => {
+                let _ = to.shutdown().await;
+                return Ok(());
+            }
+            len => {
+                // The other end may have gone: what arrives is read all the same.
+                drop(to.write_all(&buf[..len]).await.and(to.flush().await));
+                look(&buf[..len]);
+            }
+        }
+    }
+}
