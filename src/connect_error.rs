@@ -67,7 +67,11 @@ pub enum ConnectError {
     #[error("invalid response: {0}")]
     InvalidResponse(String),
     /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
-    #[error("offered subprotocols {:?}, and the server selected {:?}", Offered(offered), selected.as_deref().map(Shown))]
+    #[error(
+        "offered subprotocols {:?}, and the server selected {:?}",
+        Offered(offered),
+        selected.as_deref().map(Shown)
+    )]
     Subprotocol {
         /// The names that were offered; none on the js-ws wire.
         offered: Vec<String>,
