@@ -13,10 +13,10 @@ use crate::{
 pub enum BuildError {
     /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). The error
     /// says which and where, and does not repeat the name, which may be a token.
-    #[error("no name for a subprotocol: {0}")]
+    #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
     /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
-    #[error("{0:?} means a wire that is not spoken here")]
+    #[error("{0:?} names a wire that is not spoken here")]
     ForeignProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]

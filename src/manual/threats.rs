@@ -1,12 +1,12 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
-//! work without end that does nobody any good. Numbers such as C-60 are those of [SPEC.md]; tests are named with their
-//! files. What is not defended, and how to report what should be, stands in [SECURITY.md].
+//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things
+//! are kept from it: memory past a formula, the time of other streams and connections, and endless useless work. Numbers
+//! such as C-60 are those of [SPEC.md]; tests are named with their files. What is not defended, and how to report what should be, stands in [SECURITY.md].
 //!
 //! # Budgets
 //!
-//! Memory is bounded by limits, and most work by credit and by the limit on streams: who has to wait for a grant, or
+//! Memory is bounded by limits, and most work by credit and by the limit on streams: a peer that has to wait for a grant, or
 //! for a stream to end, cannot be faster than the application. What is left is work that nothing else bounds. Each
 //! kind has a budget, which useful work and time give back (SPEC §8.6):
 //!
@@ -45,7 +45,7 @@
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR; a queue with a bound, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
 //! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
-//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use` |
+//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_declared_window_excuses_no_grants_that_are_smaller_or_useless` |
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
 //! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
@@ -65,7 +65,7 @@
 //! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
 //! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
 //! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
-//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula` |
+//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
 //!
