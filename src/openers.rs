@@ -1,13 +1,15 @@
 //! Who waits to open a stream.
 
-use std::{collections::BTreeMap, task::Waker};
+use std::task::Waker;
+
+use crate::proto::tree::Tree;
 
 /// Those who wait to open a stream of one kind, in the order in which they came: a queue of those who wait, and a
 /// number of those who were woken and have yet to open. Who was woken holds a place until it leaves, so that each
 /// place wakes one, and nobody is passed over. Holds one entry for each future that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Openers {
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Tree<Waker>,
     last_ticket: u64,
     /// Tickets that are held and do not wait.
     woken: u64,
@@ -20,7 +22,7 @@ impl Openers {
     /// Whether `ticket` was woken for one of `openable` places, or there is one more for a newcomer without one.
     pub(crate) fn may_open(&self, ticket: Option<u64>, openable: u64) -> bool {
         match ticket {
-            Some(ticket) => openable > 0 && !self.waiting.contains_key(&ticket),
+            Some(ticket) => openable > 0 && !self.waiting.contains(ticket),
             None => self.waiting.len() as u64 + self.woken < openable,
         }
     }
@@ -58,7 +60,7 @@ impl Openers {
     /// Gives the place up, and the waker that it waited with.
     pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
         self.visit();
-        let waker = self.waiting.remove(&ticket);
+        let waker = self.waiting.remove(ticket);
         self.woken -= u64::from(waker.is_none());
         waker
     }

@@ -240,7 +240,7 @@ impl AsyncRead for RecvStream {
 impl Drop for RecvStream {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
-        let waker = state.readers.remove(&self.id);
+        let waker = state.readers.remove(self.id);
         #[cfg(feature = "tracing")]
         if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
             let stream = self.id.into_inner();

@@ -226,7 +226,7 @@ impl SendStream {
         state.engine.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        let waker = state.writers.remove(self.id);
         state.wake_driver();
         drop(state);
         drop(waker);
@@ -256,7 +256,7 @@ impl SendStream {
         state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
         self.reset = true;
         state.was_reset(self.id);
-        let waker = state.writers.remove(&self.id);
+        let waker = state.writers.remove(self.id);
         state.wake_driver();
         drop(state);
         drop(waker);
@@ -368,7 +368,7 @@ impl Drop for SendStream {
             }
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
-        let waker = state.writers.remove(&self.id);
+        let waker = state.writers.remove(self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();
         drop(state);

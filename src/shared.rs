@@ -148,8 +148,8 @@ impl Shared {
                     self.opened[dir as usize].notify_waiters();
                 }
                 Event::Available { dir } => state.wake_openers(dir, wakers),
-                Event::Readable { id } => wakers.extend(state.readers.remove(&id)),
-                Event::Writable { id } => wakers.extend(state.writers.remove(&id)),
+                Event::Readable { id } => wakers.extend(state.readers.remove(id)),
+                Event::Writable { id } => wakers.extend(state.writers.remove(id)),
                 Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => self.datagram_received.notify_waiters(),
                 Event::DatagramsUnblocked => self.datagrams_unblocked.notify_waiters(),
@@ -278,7 +278,7 @@ impl State {
         match self.poll_end(id) {
             Some(outcome) => Arc::new(EndWatch { outcome: outcome.into(), ..EndWatch::default() }),
             None => {
-                let end = self.ends.get(&id).cloned().unwrap_or_default();
+                let end = self.ends.get(id).cloned().unwrap_or_default();
                 self.ends.insert(id, end.clone());
                 end
             }
@@ -298,7 +298,7 @@ impl State {
     /// The engine has news of the end of a sending half.
     fn tell_end(&mut self, id: StreamId) {
         if let Some(outcome) = self.poll_end(id)
-            && let Some(end) = self.ends.remove(&id)
+            && let Some(end) = self.ends.remove(id)
         {
             end.tell(outcome);
         }
@@ -306,7 +306,7 @@ impl State {
 
     /// The application here has reset a sending half, or let go of it unfinished.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
-        if let Some(end) = self.ends.remove(&id) {
+        if let Some(end) = self.ends.remove(id) {
             end.tell(Err(StoppedError::ClosedStream));
         }
     }
