@@ -205,8 +205,8 @@ impl Shared {
                 }
                 Event::Opened { dir } => state.wake_next(Queue::Acceptors(dir)),
                 Event::Available { dir } => state.wake_next(Queue::Openers(dir)),
-                Event::Readable { id } => state.wakeups.wake(state.readers.remove(&id)),
-                Event::Writable { id } => state.wakeups.wake(state.writers.remove(&id)),
+                Event::Readable { id } => state.wakeups.wake(state.readers.remove(id)),
+                Event::Writable { id } => state.wakeups.wake(state.writers.remove(id)),
                 Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => state.wake_next(Queue::DatagramReaders),
                 Event::DatagramsUnblocked => state.wake_next(Queue::DatagramSenders),
@@ -316,12 +316,12 @@ impl State {
 
     /// Nobody reads the stream any more.
     pub(crate) fn forget_reader(&mut self, id: StreamId) {
-        self.wakeups.let_go(self.readers.remove(&id));
+        self.wakeups.let_go(self.readers.remove(id));
     }
 
     /// Nobody writes to the stream any more.
     pub(crate) fn forget_writer(&mut self, id: StreamId) {
-        self.wakeups.let_go(self.writers.remove(&id));
+        self.wakeups.let_go(self.writers.remove(id));
     }
 
     /// The connection has ended, which everybody learns at once.
@@ -389,7 +389,7 @@ impl State {
         if let Some(outcome) = self.poll_end(id) {
             return Arc::new(outcome.into());
         }
-        if let Some(end) = self.ends.get(&id) {
+        if let Some(end) = self.ends.get(id) {
             return end.watch.clone();
         }
         let end = Box::<EndWaiters>::default();
@@ -416,7 +416,7 @@ impl State {
     }
 
     fn end_is(&mut self, id: StreamId, outcome: Outcome) {
-        if let Some(mut end) = self.ends.remove(&id) {
+        if let Some(mut end) = self.ends.remove(id) {
             // The first end holds.
             let _ = end.watch.set(outcome);
             end.waiters.wake(u64::MAX, self.wakeups.to_wake());
@@ -460,7 +460,7 @@ impl Queues {
             Queue::Acceptors(dir) => &mut self.acceptors[dir as usize],
             Queue::DatagramReaders => &mut self.datagram_readers,
             Queue::DatagramSenders => &mut self.datagram_senders,
-            Queue::End(id) => return ends.get_mut(&id).map(|end| &mut end.waiters),
+            Queue::End(id) => return ends.get_mut(id).map(|end| &mut end.waiters),
         })
     }
 }

@@ -19,6 +19,7 @@ mod stream_id;
 pub(crate) mod stream_map;
 mod streams;
 mod timer;
+pub(crate) mod tree;
 mod varint;
 mod wire;
 mod write_stall;
