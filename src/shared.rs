@@ -281,6 +281,9 @@ impl State {
         }
     }
 
+    /// Between this and the wake the lock is free, and others find no driver to wake. They need not: who has taken its
+    /// waker wakes it, and the driver then sees what they have changed. One that was awake meanwhile, and sleeps again,
+    /// is woken once too often.
     fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take());
     }
@@ -341,7 +344,7 @@ impl State {
 
     fn wake_all_of(&mut self, queue: Queue) {
         if let Some(waiters) = self.queues.of(queue, &mut self.ends) {
-            waiters.wake(u64::MAX, self.wakeups.to_wake());
+            waiters.wake(u64::MAX, self.wakeups.woken());
         }
     }
 
@@ -363,7 +366,7 @@ impl State {
     fn wake_next(&mut self, queue: Queue) {
         let there = self.there(queue);
         let Some(waiters) = self.queues.of(queue, &mut self.ends) else { return };
-        waiters.wake(there, self.wakeups.to_wake());
+        waiters.wake(there, self.wakeups.woken());
         match queue {
             Queue::Openers(dir) if there == 0 && !waiters.is_empty() => {
                 self.engine.report_streams_blocked(dir);
@@ -419,7 +422,7 @@ impl State {
         if let Some(mut end) = self.ends.remove(id) {
             // The first end holds.
             let _ = end.watch.set(outcome);
-            end.waiters.wake(u64::MAX, self.wakeups.to_wake());
+            end.waiters.wake(u64::MAX, self.wakeups.woken());
         }
     }
 
