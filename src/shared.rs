@@ -191,6 +191,8 @@ impl Shared {
         for openers in &mut state.openers {
             openers.wake(u64::MAX, &mut wakers);
         }
+        // A client that dials again listens there, too.
+        self.established.notify_waiters();
         self.dispatch(&mut state, &mut wakers);
         wakers.extend(state.driver.take());
         drop(state);

@@ -492,6 +492,11 @@ impl Streams {
         self.refuse_waiting();
     }
 
+    /// Whether neither end opens streams any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Whether every stream has ended, or was stopped and only the peer's answer is missing, and the peer has been told
     /// all there is to tell.
     pub(super) fn is_drained(&self) -> bool {
