@@ -91,3 +91,32 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         .await
         .map_err(|error| ConnectError::Tls(error.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_began_who_gave_up_serves_the_next() {
+        let config = LazyConfig::new(Trust::Any, None);
+        assert!(pin!(config.get()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let begun = config.made.lock().unwrap().clone().unwrap();
+        let made = config.get().await.unwrap();
+        assert!(config.made().same_channel(&begun), "it has begun again");
+        assert!(Arc::ptr_eq(&made, &config.get().await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_has_failed_is_tried_again_by_the_next() {
+        let config = LazyConfig::new(Trust::Roots(vec![b"no certificate"[..].into()]), None);
+        config.get().await.unwrap_err();
+        let failed = config.made.lock().unwrap().clone().unwrap();
+        config.get().await.unwrap_err();
+        assert!(!config.made().same_channel(&failed));
+    }
+}
