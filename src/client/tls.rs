@@ -54,8 +54,10 @@ impl LazyConfig {
     fn made(&self) -> watch::Receiver<Option<Made>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
+            // In this order: of a thread that is not running any more the borrow sees the last word.
             let is_running = made.has_changed().is_ok();
-            if is_running || made.borrow().as_ref().is_some_and(Result::is_ok) {
+            let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
+            if is_of_use {
                 return made.clone();
             }
         }
@@ -104,7 +106,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_caller_began_who_gave_up_serves_the_next() {
         let config = LazyConfig::new(Trust::Any, None);
-        assert!(pin!(config.get()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        // It may have been fast.
+        let _ = pin!(config.get()).poll(&mut Context::from_waker(Waker::noop()));
         let begun = config.made.lock().unwrap().clone().unwrap();
         let made = config.get().await.unwrap();
         assert!(config.made().same_channel(&begun), "it has begun again");
