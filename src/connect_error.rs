@@ -60,7 +60,8 @@ pub enum ConnectError {
         /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` of a proxy),
         /// [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`: at most 128, of a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
-        /// The start of the response's body, at most 1 KiB.
+        /// The start of the response's body, at most 1 KiB, without its chunks' sizes. Empty where the response has no
+        /// body, or one in a transfer coding that was not asked for.
         body: String,
     },
     /// What the server answered is no answer to this request (RFC 6455 §4.1), or no HTTP.

@@ -234,6 +234,8 @@ impl Shared {
         for dir in Dir::ALL {
             state.wake_all_of(Queue::Openers(dir));
         }
+        // A client that dials again listens there, too.
+        state.wake_all_of(Queue::Established);
         self.dispatch(&mut state);
         state.wake_driver_now();
     }

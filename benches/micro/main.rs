@@ -14,8 +14,9 @@ mod scheduler;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+
 // Where the files of the crate that are compiled in here look for it.
-use wsmux::proto;
+mod proto;
 
 /// Enough to tell a tenth more from noise, on a machine that does nothing else.
 fn config() -> Criterion {

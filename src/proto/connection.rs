@@ -660,6 +660,11 @@ impl Connection {
         }
     }
 
+    /// Whether [`shutdown`](Self::shutdown) waits for the streams: this end opens none any more.
+    pub fn is_draining(&self) -> bool {
+        self.end.is_none() && self.streams.is_draining()
+    }
+
     /// Whether a shutdown has nothing left to wait for.
     fn is_drained(&self) -> bool {
         self.streams.is_drained() && !self.datagrams.has_something_to_send()
