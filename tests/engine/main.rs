@@ -22,6 +22,7 @@ mod properties;
 mod reset_at;
 mod scheduling;
 mod send_window;
+mod slow_upload;
 mod starving;
 mod streams;
 mod timers;

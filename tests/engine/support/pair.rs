@@ -101,6 +101,13 @@ pub(crate) struct Endpoint {
     pub(crate) stalled: bool,
     /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
     pub(crate) black_hole: bool,
+    /// One of the two directions is a black hole, so that no acknowledgement comes: either what it is for is lost, or
+    /// itself. A TCP takes then what its send buffer has room for (`capacity`), and never again anything: what is
+    /// there has to be kept until it is acknowledged, and the buffer's size grows with acknowledgements alone (Linux
+    /// does so in `tcp_new_space`).
+    unacknowledged: bool,
+    /// The bytes that stay in the buffer then: those that waited for the link, and those that were taken since.
+    kept: usize,
     pub(crate) loss: Option<Loss>,
     /// Keep `sent`: off where a test moves much.
     pub(crate) record: bool,
@@ -121,6 +128,8 @@ impl Endpoint {
             idle_at: Duration::ZERO,
             stalled: false,
             black_hole: false,
+            unacknowledged: false,
+            kept: 0,
             loss: None,
             record: true,
             in_flight: VecDeque::new(),
@@ -141,10 +150,21 @@ impl Endpoint {
         let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
             return (!self.stalled).then_some(now);
         };
+        if self.unacknowledged {
+            return (self.kept < capacity).then_some(now);
+        }
         match self.rate {
             None => (self.bytes_in_flight < capacity).then_some(now),
             Some(_) => Some(self.idle_at.saturating_sub(self.serialisation(capacity)).max(now)),
         }
+    }
+
+    fn set_unacknowledged(&mut self, now: Duration, unacknowledged: bool) {
+        if std::mem::replace(&mut self.unacknowledged, unacknowledged) == unacknowledged {
+            return;
+        }
+        let waits = self.idle_at.saturating_sub(now).as_micros();
+        self.kept = self.rate.map_or(0, |rate| (waits * u128::from(rate) / 1_000_000) as usize);
     }
 
     fn push(&mut self, now: Duration, latency: Duration, item: Item) {
@@ -153,6 +173,7 @@ impl Endpoint {
         // What was sent before is delivered before.
         let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
+        self.kept += if self.unacknowledged { item.size() } else { 0 };
         if self.record {
             self.sent.push(item.clone());
         }
@@ -162,6 +183,7 @@ impl Endpoint {
     /// Lets out one item, if the engine has one and the pipe takes it.
     fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
         if self.room_at(now) != Some(now) {
+            self.conn.handle_socket_full(now);
             return false;
         }
         let wanted = self.conn.wants_transmit();
@@ -311,6 +333,9 @@ impl Pair {
     /// Lets both engines send all they can.
     pub(crate) fn transmit(&mut self) -> bool {
         let mut sent = false;
+        let cut_off = self.client.black_hole || self.server.black_hole;
+        self.client.set_unacknowledged(self.now, cut_off);
+        self.server.set_unacknowledged(self.now, cut_off);
         let limits =
             [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
         for (end, max) in [&mut self.client, &mut self.server].into_iter().zip(limits) {
