@@ -2,13 +2,15 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wsmux::{
     Config,
     proto::{
         Connection, Dir, Event, MessageBuf, ReadError, Side, SocketError, StreamId, Transmit, Wire,
     },
 };
+
+use super::Heap;
 
 /// What a WebSocket carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,12 +117,15 @@ pub(crate) struct Endpoint {
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
+    /// What the engine holds, where all its calls are made by [`of`](Endpoint::of).
+    pub(crate) heap: Heap,
 }
 
 impl Endpoint {
     fn new(config: Config, side: Side, wire: Wire) -> Self {
+        let mut heap = Heap::default();
         Self {
-            conn: Connection::new(config, side, wire, Duration::ZERO),
+            conn: heap.of(|| Connection::new(config, side, wire, Duration::ZERO)),
             events: Vec::new(),
             sent: Vec::new(),
             capacity: None,
@@ -136,7 +141,13 @@ impl Endpoint {
             bytes_in_flight: 0,
             has_closed: false,
             out: MessageBuf::new(),
+            heap,
         }
+    }
+
+    /// Calls the engine, and keeps account of what it took and gave back.
+    pub(crate) fn of<T>(&mut self, call: impl FnOnce(&mut Connection) -> T) -> T {
+        self.heap.of(|| call(&mut self.conn))
     }
 
     /// How long the link needs for so many bytes.
@@ -183,11 +194,11 @@ impl Endpoint {
     /// Lets out one item, if the engine has one and the pipe takes it.
     fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
         if self.room_at(now) != Some(now) {
-            self.conn.handle_socket_full(now);
+            self.of(|conn| conn.handle_socket_full(now));
             return false;
         }
         let wanted = self.conn.wants_transmit();
-        let transmit = self.conn.poll_transmit(now, &mut self.out);
+        let transmit = self.heap.of(|| self.conn.poll_transmit(now, &mut self.out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
         #[allow(
             unreachable_patterns,
@@ -195,7 +206,11 @@ impl Endpoint {
         )]
         let item = match transmit {
             None => return false,
-            Some(Transmit::Message) => Item::Message(self.out.to_bytes()),
+            Some(Transmit::Message) => {
+                let message = self.out.slices().collect::<Vec<_>>().concat();
+                self.heap.of(|| self.out = MessageBuf::new());
+                Item::Message(message.into())
+            }
             Some(Transmit::Ping(payload)) => Item::Ping(payload),
             Some(Transmit::Close { code, reason }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
@@ -224,7 +239,7 @@ impl Endpoint {
     }
 
     fn collect_events(&mut self) {
-        while let Some(event) = self.conn.poll() {
+        while let Some(event) = self.of(Connection::poll) {
             self.events.push(event);
         }
     }
@@ -263,10 +278,12 @@ impl Endpoint {
     pub(crate) fn read_up_to(&mut self, id: StreamId, max: usize) -> (Vec<u8>, End) {
         let mut data = Vec::new();
         while data.len() < max {
-            match self.conn.recv_stream(id).read(max - data.len()) {
+            let most = max - data.len();
+            match self.of(|conn| conn.recv_stream(id).read(most)) {
                 Ok(Some(Some(bytes))) => {
                     assert!(!bytes.is_empty(), "no bytes are no news");
                     data.extend_from_slice(&bytes);
+                    self.heap.give_back(bytes);
                 }
                 Ok(Some(None)) => return (data, End::Fin),
                 Ok(None) => return (data, End::Open),
@@ -285,8 +302,10 @@ impl Endpoint {
 
     /// What an application does that drops both its handles.
     pub(crate) fn release(&mut self, id: StreamId) {
-        self.conn.send_stream(id).release();
-        self.conn.recv_stream(id).release();
+        self.of(|conn| {
+            conn.send_stream(id).release();
+            conn.recv_stream(id).release();
+        });
     }
 
     pub(crate) fn live_streams(&self) -> u64 {
@@ -366,13 +385,20 @@ impl Pair {
         let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
-            Item::Message(message) => end.conn.handle_message(now, message),
+            // Of the engine's own memory, and in a block that may be twice as large (C-72).
+            Item::Message(message) => end.of(|conn| {
+                let mut block = BytesMut::with_capacity(2 * message.len());
+                block.extend_from_slice(&message);
+                conn.handle_message(now, block.split().freeze());
+            }),
             Item::Ping(payload) => {
-                end.conn.handle_ping(now);
+                end.of(|conn| conn.handle_ping(now));
                 end.push(now, latency, Item::Pong(payload.to_vec()));
             }
-            Item::Pong(payload) => end.conn.handle_pong(now, &payload),
-            Item::Close { code, reason } => end.conn.handle_close(now, Some(code), &reason),
+            Item::Pong(payload) => end.of(|conn| conn.handle_pong(now, &payload)),
+            Item::Close { code, reason } => {
+                end.of(|conn| conn.handle_close(now, Some(code), &reason));
+            }
         }
     }
 
@@ -389,7 +415,8 @@ impl Pair {
     fn fire(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-                end.conn.handle_timeout(self.now);
+                let now = self.now;
+                end.of(|conn| conn.handle_timeout(now));
                 end.collect_events();
             }
         }
@@ -474,7 +501,8 @@ impl Pair {
             self.deliver();
         }
         for end in [&mut self.client, &mut self.server] {
-            end.conn.handle_socket_end(self.now, SocketError::Eof);
+            let now = self.now;
+            end.of(|conn| conn.handle_socket_end(now, SocketError::Eof));
             end.collect_events();
         }
     }
