@@ -122,7 +122,10 @@
 //! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
 //! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
 //! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`,
-//! or zero, turns it off.
+//! or zero, turns it off. A slow upload
+//! is not silent: a full socket that takes bytes again restarts it, and after a ping that took long it lasts
+//! three of that ping's round trips, 90 s at most with 30 s declared. Where the buffers on the way hold more than the path
+//! carries in 30 s, raise it at both ends.
 //!
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an

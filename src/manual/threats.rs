@@ -38,17 +38,17 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
-//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse.rs` `a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
+//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
+//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
+//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
 //! | streams that wait at our limit (js-ws), opened and given up without end | they wait in a queue with a bound (J-43); budget; the budget of cancelled streams holds for them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR; a queue with a bound, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
 //! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
-//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_declared_window_excuses_no_grants_that_are_smaller_or_useless` |
+//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse/grants.rs` `a_flood_of_used_grants_of_one_byte_ends_the_connection`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_declared_window_excuses_no_grants_that_are_smaller_or_useless` |
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
-//! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
+//! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse/ended_streams.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
 //! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `proto/stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
 //! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `proto/streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
 //! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
@@ -57,14 +57,14 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
+//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
 //! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
 //! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, all of a message but one byte read | blocks that fit what is in them, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
-//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
-//! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse.rs` `a_flood_of_blocked_frames_ends_the_connection` |
-//! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
-//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
-//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
+//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
+//! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
+//! | padding | a run of it is one frame; budget (C-60) | `engine/abuse/padding.rs` `a_flood_of_padding_ends_the_connection` |
+//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest; empty ones have a budget (C-60) | `engine/datagrams.rs`; `engine/abuse/datagrams.rs` `a_flood_of_empty_datagrams_ends_the_connection` |
+//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse/answers.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
 //! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
@@ -79,7 +79,7 @@
 //! | a message that comes byte by byte and never ends | one is kept, and grows with what has come (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
-//! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
+//! | a peer that is gone without a word, or whose kernel alone lives | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | saying something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
 //! | a Close that is answered, and a stream that is never ended | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |

@@ -1,9 +1,6 @@
 //! What a connection holds of the heap, against the formula of SPEC.md §10: the patterns that cost most, and sizes at
 //! random.
 
-#[path = "../fuzz/targets/heap.rs"]
-#[allow(dead_code, reason = "what only the fuzz targets need")]
-mod heap;
 #[path = "../engine/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "what only the engine's tests need")]
 mod support;

@@ -2,12 +2,14 @@
 
 pub(crate) mod bulk;
 pub(crate) mod encode;
+pub(crate) mod heap;
 pub(crate) mod pair;
 pub(crate) mod scripted_peer;
 pub(crate) mod world;
 
 pub(crate) use bulk::{Bulk, Path, Reader};
 pub(crate) use encode::*;
+pub(crate) use heap::Heap;
 pub(crate) use pair::{End, Endpoint, Item, Loss, Pair};
 pub(crate) use scripted_peer::{Said, ScriptedPeer};
 

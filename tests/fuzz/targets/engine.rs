@@ -11,9 +11,9 @@ use wsmux::{
     },
 };
 
-use super::{heap::Heap, input::Input};
+use super::input::Input;
 use crate::support::{
-    CLIENT, SERVER, WIRES, encode, ms,
+    CLIENT, Heap, SERVER, WIRES, encode, ms,
     scripted_peer::{decode, generous},
 };
 

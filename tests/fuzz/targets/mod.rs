@@ -3,6 +3,5 @@
 
 pub(crate) mod codec;
 pub(crate) mod engine;
-mod heap;
 mod input;
 pub(crate) mod pair;
