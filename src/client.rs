@@ -2,6 +2,7 @@
 
 mod builder;
 mod dial;
+mod excerpt;
 #[cfg(feature = "http2")]
 mod http2;
 mod proxy;
@@ -14,12 +15,12 @@ mod verify;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode, header};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "http2")]
 pub use self::http2::Http2Client;
@@ -44,12 +45,6 @@ use crate::{
     subprotocols::Agreed,
     trace,
 };
-
-/// Of a refusal's body, the bytes that are kept: enough for a sentence, whatever a proxy's page holds.
-const MAX_EXCERPT: usize = 1024;
-
-/// How long a refusal's body is waited for; its status is known already.
-const EXCERPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that is not wanted gets so long to take the end of its stream.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -112,7 +107,8 @@ impl WebSocketClient {
     /// server's transport parameters. Redirects are not followed.
     ///
     /// A name's addresses are tried as RFC 8305 ("happy eyeballs") has it: IPv6 and IPv4 in turn, the next one as
-    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken.
+    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken. Of a name with more
+    /// addresses 32 are tried.
     ///
     /// The URL is read as a browser reads it (WHATWG URL): what is not ASCII is percent-encoded in path and query, and
     /// punycode in the host. One with a user, a password or a fragment is refused; credentials belong in a
@@ -198,7 +194,7 @@ impl WebSocketClient {
         let start = Instant::now();
         #[cfg(feature = "tls")]
         if target.tls {
-            let (io, info) = self.secure(start, target, None, io, info).await?;
+            let (io, info) = self.secure(start, target, &[tls::HTTP1], io, info).await?;
             return self.finish(start, target, io, info).await;
         }
         self.finish(start, target, io, info).await
@@ -210,7 +206,7 @@ impl WebSocketClient {
         &self,
         start: Instant,
         target: &Target,
-        alpn: Option<&[&[u8]]>,
+        alpn: &[&[u8]],
         io: S,
         info: ConnectionInfo,
     ) -> Result<(TlsStream<S>, ConnectionInfo), ConnectError>
@@ -353,30 +349,11 @@ async fn exchange(
             status if wanted(status) => return Ok((response, buf)),
             status if status.is_informational() => {}
             status => {
-                let body = excerpt(io, buf, response.headers()).await;
+                let body = excerpt::read(io, buf, status, response.headers()).await;
                 let headers = kept_headers(response.headers());
                 return Err(ConnectError::Refused { status, headers, body });
             }
         }
     }
     Err(ConnectError::InvalidResponse("interim responses without end".into()))
-}
-
-/// The start of a refusal's body.
-async fn excerpt(
-    io: &mut (impl AsyncRead + Unpin),
-    mut buf: Vec<u8>,
-    headers: &HeaderMap,
-) -> String {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let length = length.and_then(|length| length.parse().ok()).unwrap_or(usize::MAX);
-    let limit = length.min(MAX_EXCERPT);
-    let _ = timeout(EXCERPT_TIMEOUT, async {
-        while buf.len() < limit
-            && let Ok(1..) = io.take((limit - buf.len()) as u64).read_buf(&mut buf).await
-        {}
-    })
-    .await;
-    buf.truncate(limit);
-    String::from_utf8_lossy(&buf).trim().to_owned()
 }

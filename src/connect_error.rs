@@ -60,14 +60,19 @@ pub enum ConnectError {
         /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` of a proxy),
         /// [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`: at most 128, of a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
-        /// The start of the response's body, at most 1 KiB.
+        /// The start of the response's body, at most 1 KiB, without its chunks' sizes. Empty where the response has no
+        /// body, or one in a transfer coding that was not asked for.
         body: String,
     },
     /// What the server answered is no answer to this request (RFC 6455 §4.1), or no HTTP.
     #[error("invalid response: {0}")]
     InvalidResponse(String),
     /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
-    #[error("offered subprotocols {:?}, and the server selected {:?}", Offered(offered), selected.as_deref().map(Shown))]
+    #[error(
+        "offered subprotocols {:?}, and the server selected {:?}",
+        Offered(offered),
+        selected.as_deref().map(Shown)
+    )]
     Subprotocol {
         /// The names that were offered; none on the js-ws wire.
         offered: Vec<String>,

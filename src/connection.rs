@@ -391,6 +391,17 @@ impl WebSocketConnection {
         wait_for(&self.0, Queue::Established, |state| state.end_of()).await
     }
 
+    /// Waits until no more streams can be opened here: until the connection has ended, or a
+    /// [`shutdown`](Self::shutdown) has begun.
+    pub(crate) async fn spent(&self) {
+        wait_for(&self.0, Queue::Established, |state| is_spent(state).then_some(())).await;
+    }
+
+    /// Whether no more streams can be opened here.
+    pub(crate) fn is_spent(&self) -> bool {
+        is_spent(&self.0.lock())
+    }
+
     /// What was under way when the connection ended, as it was at that moment; nothing while it has not. Each
     /// stream's own handle tells its own error besides.
     pub fn in_flight(&self) -> InFlight {
@@ -468,4 +479,8 @@ impl WebSocketConnection {
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
     }
+}
+
+fn is_spent(state: &State) -> bool {
+    state.engine.close_reason().is_some() || state.engine.is_draining()
 }

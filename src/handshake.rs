@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_keeps_so_many_headers_and_shows_none() {
+    fn an_error_keeps_a_limited_number_of_headers_and_shows_none() {
         let mut headers = HeaderMap::new();
         for at in 0..2 * MAX_HEADERS {
             let value = HeaderValue::try_from(format!("secret {at}")).unwrap();

@@ -1,7 +1,15 @@
 //! A client that dials again.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
@@ -16,13 +24,20 @@ const EVENTS: usize = 64;
 /// mistake, or a server that wants its clients gone, and none of that should silence them for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// A client that keeps one connection to a server, and dials again when it is lost. Cheap to clone.
+/// How long a connection has to last for its attempt to count as a success. A server that accepts and goes away at once,
+/// as one that crashes or has lost what is behind it does, is otherwise dialled for ever: no attempt would fail. As long
+/// as the longest pause by default, so that a server that just fails to last is dialled about as often as one that just
+/// fails to answer; and no part of a setting, for neither a pause of 0 nor one of a day says what lasts.
+const LASTING: Duration = Duration::from_secs(30);
+
+/// A client that keeps one connection to a server, and dials again when it is lost, or when it is
+/// [shut down](WebSocketConnection::shutdown). Cheap to clone.
 ///
 /// It hands out connections, and hides no loss: a stream that was open fails with its connection, and nothing is
 /// sent again by itself. What was under way is told by [`ReconnectEvent::Lost`]; what to do about it is the
 /// application's, see the manual's chapter on [reconnecting](crate::manual::reconnecting).
 ///
-/// When the last clone is dropped, dialling stops, and its handle of the connection is dropped.
+/// When the last clone is dropped, dialling stops, and its handles of connections are dropped.
 ///
 /// ```
 /// use wsmux::{ReconnectingClient, WebSocketClient, WebSocketServer};
@@ -94,8 +109,9 @@ impl ReconnectingClient {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
     }
 
-    /// The connection; while there is none, waits for the next one. It may be lost at any moment after, as every
-    /// connection may.
+    /// The connection; while there is none, waits for the next one. One that is
+    /// [shut down](WebSocketConnection::shutdown) opens no streams, and counts as none. It may be lost at any moment
+    /// after, as every connection may.
     ///
     /// # Errors
     /// [`ReconnectError`], once there will be none any more.
@@ -106,10 +122,10 @@ impl ReconnectingClient {
         let mut state = self.0.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Connected(connection) if connection.close_reason().is_none() => {
+                State::Connected(connection) if !connection.is_spent() => {
                     return Ok(connection.clone());
                 }
-                // Of a connection that has ended, who dials has yet to learn.
+                // The task has yet to learn that the connection is spent.
                 State::Connected(_) | State::Connecting => {}
                 State::GaveUp(error) => return Err(error.clone()),
             }
@@ -120,9 +136,7 @@ impl ReconnectingClient {
     /// The connection, if there is one now.
     pub fn current(&self) -> Option<WebSocketConnection> {
         match &*self.0.state.borrow() {
-            State::Connected(connection) if connection.close_reason().is_none() => {
-                Some(connection.clone())
-            }
+            State::Connected(connection) if !connection.is_spent() => Some(connection.clone()),
             _ => None,
         }
     }
@@ -141,7 +155,8 @@ pub enum ReconnectError {
     /// The last attempt that was allowed failed, or one failed in a way that is final; this is how.
     #[error("gave up connecting: {0}")]
     Connect(#[source] ConnectError),
-    /// The connection was lost in a way after which it was not to be dialled again.
+    /// The connection was lost in a way after which it was not to be dialled again, or it was that of the last attempt
+    /// that was allowed and did not last.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
     /// Nobody dials: the runtime ends, or a function that was given to the builder has panicked.
@@ -155,10 +170,14 @@ pub enum ReconnectError {
 pub enum ReconnectEvent {
     /// There is a connection.
     Connected {
-        /// Which attempt it was, since the start or the last connection; the first is 1.
+        /// Which attempt it was, since the start or the last connection that lasted; the first is 1.
         attempt: u32,
     },
-    /// The connection has ended, whoever ended it.
+    /// This end [shuts the connection down](WebSocketConnection::shutdown): its streams go on, and the next connection
+    /// is dialled for new ones. [`Lost`](Self::Lost) follows at its end, which may be after the next one has
+    /// [`Connected`](Self::Connected).
+    ShuttingDown,
+    /// The connection has ended, whichever side ended it.
     Lost {
         /// Why.
         error: ConnectionError,
@@ -195,6 +214,7 @@ impl fmt::Display for ReconnectEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
+            Self::ShuttingDown => f.write_str("shutting down, and connecting for new streams"),
             Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
                 f,
                 "{error}; {} streams cut off, {unsent_bytes} bytes not sent",
@@ -291,16 +311,16 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// What the longest pause grows to. A connection that has lasted for longer than this lets it begin anew; one
-    /// that is lost sooner counts as a failure, so that a server that accepts and goes away is left in peace.
-    /// Default 30 s.
+    /// What the longest pause grows to. After a connection that has lasted for 30 s it starts again at the
+    /// [first](Self::initial_delay); one that is spent sooner counts as a failure, so that a server that accepts and
+    /// goes away is left in peace. Default 30 s.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// How many attempts may fail one after the other before it gives up; at least 1, `None` for ever. Default
-    /// `None`.
+    /// How many attempts may fail one after the other before it gives up; at least 1, `None` for ever. A connection that
+    /// is lost within 30 s is a failed attempt too, unless this end closed it. Default `None`.
     pub fn max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.max_attempts = attempts.into();
         self
@@ -317,7 +337,9 @@ impl ReconnectingClientBuilder {
 
     /// Whether to dial again after a connection has ended like this. Default always: also after this end's own
     /// [`close`](WebSocketConnection::close), which is the way to have a new one, and after a
-    /// [panic](crate::DriverLost::Panicked) of its driver, which ends that connection alone.
+    /// [panic](crate::DriverLost::Panicked) of its driver, which ends that connection alone. For a connection that
+    /// is [shut down](WebSocketConnection::shutdown) it is asked when that begins, with
+    /// [`LocallyClosed`](ConnectionError::LocallyClosed); only after a no is it asked again, at the connection's end.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -338,55 +360,124 @@ impl ReconnectingClientBuilder {
     }
 
     async fn run(self, state: watch::Sender<State>, events: broadcast::Sender<ReconnectEvent>) {
+        let mut draining = Draining::new();
+        let error = self.keep_connected(&state, &events, &mut draining).await;
+        state.send_replace(State::GaveUp(error.clone()));
         // Without a listener nobody misses an event.
+        let _ = events.send(ReconnectEvent::GaveUp { error });
+        drop(events);
+        // With the last handle they would be cut off.
+        while draining.next().await.is_some() {}
+    }
+
+    /// Dials until it gives up; this is why.
+    async fn keep_connected(
+        &self,
+        state: &watch::Sender<State>,
+        events: &broadcast::Sender<ReconnectEvent>,
+        draining: &mut Draining,
+    ) -> ReconnectError {
         let tell = |event| drop(events.send(event));
-        let give_up = |error: ReconnectError| {
-            state.send_replace(State::GaveUp(error.clone()));
-            tell(ReconnectEvent::GaveUp { error });
-        };
-        let (mut attempt, mut failures) = (1, 0);
+        let (mut attempt, mut pauses) = (1_u32, 0_u32);
         loop {
             let mut least = Duration::ZERO;
-            match (self.dial)().await {
+            let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
+            match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // Whoever hears of it finds it.
+                    // Before the event: its listeners find the connection.
                     state.send_replace(State::Connected(connection.clone()));
                     tell(ReconnectEvent::Connected { attempt });
                     let since = Instant::now();
-                    let error = connection.ended().await;
+                    beside(draining, events, connection.spent()).await;
+                    let lasted = since.elapsed() >= LASTING;
                     state.send_replace(State::Connecting);
-                    let in_flight = connection.in_flight();
-                    tell(ReconnectEvent::Lost { error: error.clone(), in_flight });
-                    if !(self.reconnect_if)(&error) {
-                        return give_up(ReconnectError::Lost(error));
+                    let is_replaced = connection.close_reason().is_none()
+                        && (self.reconnect_if)(&ConnectionError::LocallyClosed);
+                    let is_own = if is_replaced {
+                        tell(ReconnectEvent::ShuttingDown);
+                        draining.push(Box::pin(lost(connection)));
+                        true
+                    } else {
+                        let end = beside(draining, events, lost(connection)).await;
+                        tell(end.clone().into());
+                        let End { error, .. } = end;
+                        let is_own = matches!(error, ConnectionError::LocallyClosed);
+                        let is_over = is_last && !is_own && !lasted;
+                        if is_over || !(self.reconnect_if)(&error) {
+                            return ReconnectError::Lost(error);
+                        }
+                        is_own
+                    };
+                    if lasted {
+                        pauses = 0;
                     }
-                    if since.elapsed() > self.max_delay {
-                        failures = 0;
-                    }
-                    attempt = 1;
+                    attempt = if lasted || is_own { 1 } else { attempt.saturating_add(1) };
                 }
                 Err(error) => {
                     tell(ReconnectEvent::Failed { attempt, error: error.clone() });
-                    let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
                     if is_last || !(self.retry_if)(&error) {
-                        return give_up(ReconnectError::Connect(error));
+                        return ReconnectError::Connect(error);
                     }
                     attempt = attempt.saturating_add(1);
                     least = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 }
             }
             // Clients that were asked to wait for the same moment do not come back at the same moment.
-            let delay = least.saturating_add(part(self.longest_delay(failures), random()));
-            failures = failures.saturating_add(1);
+            let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
+            pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
-            sleep(delay).await;
+            beside(draining, events, sleep(delay)).await;
         }
     }
 
-    fn longest_delay(&self, failures: u32) -> Duration {
-        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+    fn longest_delay(&self, pauses: u32) -> Duration {
+        let factor = 1_u32.checked_shl(pauses).unwrap_or(u32::MAX);
         self.initial_delay.saturating_mul(factor).min(self.max_delay)
     }
+}
+
+/// How a connection ended.
+#[derive(Clone)]
+struct End {
+    error: ConnectionError,
+    in_flight: InFlight,
+}
+
+impl From<End> for ReconnectEvent {
+    fn from(End { error, in_flight }: End) -> Self {
+        Self::Lost { error, in_flight }
+    }
+}
+
+/// Waits for the end of a connection, and keeps it open until then.
+async fn lost(connection: WebSocketConnection) -> End {
+    let error = connection.ended().await;
+    End { error, in_flight: connection.in_flight() }
+}
+
+/// The end of a connection that is shut down.
+trait Ends: Future<Output = End> + MaybeSend {}
+
+impl<T: Future<Output = End> + MaybeSend> Ends for T {}
+
+/// The connections that are shut down and have not ended: at most one for each time that the application here has
+/// shut down the connection it was handed.
+type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
+
+/// Waits for `step`, and tells meanwhile how connections that are shut down have ended.
+async fn beside<T>(
+    draining: &mut Draining,
+    events: &broadcast::Sender<ReconnectEvent>,
+    step: impl Future<Output = T>,
+) -> T {
+    let mut step = pin!(step);
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(end)) = draining.poll_next_unpin(cx) {
+            let _ = events.send(end.into());
+        }
+        step.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// A part of a duration, at most the whole.

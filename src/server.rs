@@ -155,12 +155,19 @@ impl WebSocketServer {
         self.registry.live()
     }
 
-    /// Uses this configuration as it is for clients that are accepted from now on: for a certificate that is
-    /// renewed, or other roots for those of the clients. Connections go on, and so do handshakes whose TLS has begun.
-    /// A session of the configuration before is not resumed, unless the two share a store of sessions.
+    /// Uses this configuration for clients that are accepted from now on: for a certificate that is renewed, or other
+    /// roots for those of the clients. Connections go on, and so do handshakes whose TLS has begun. A session of the
+    /// configuration before is not resumed, unless the two share a store of sessions. What holds of its ALPN, the
+    /// builder's [`tls_config`](WebSocketServerBuilder::tls_config) says.
+    ///
+    /// # Errors
+    /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`; everything stays as it was then.
     #[cfg(feature = "tls")]
-    pub fn set_tls_config(&self, config: Arc<rustls::ServerConfig>) {
-        self.acceptor.set_tls_config(config);
+    pub fn set_tls_config(
+        &self,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<(), crate::BuildError> {
+        self.acceptor.set_tls_config(config)
     }
 
     /// Shows this certificate to clients that are accepted from now on, and asks them for theirs as the builder said;

@@ -205,8 +205,8 @@ impl Shared {
                 }
                 Event::Opened { dir } => state.wake_next(Queue::Acceptors(dir)),
                 Event::Available { dir } => state.wake_next(Queue::Openers(dir)),
-                Event::Readable { id } => state.wakeups.wake(state.readers.remove(&id)),
-                Event::Writable { id } => state.wakeups.wake(state.writers.remove(&id)),
+                Event::Readable { id } => state.wakeups.wake(state.readers.remove(id)),
+                Event::Writable { id } => state.wakeups.wake(state.writers.remove(id)),
                 Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => state.wake_next(Queue::DatagramReaders),
                 Event::DatagramsUnblocked => state.wake_next(Queue::DatagramSenders),
@@ -236,6 +236,8 @@ impl Shared {
         for dir in Dir::ALL {
             state.wake_all_of(Queue::Openers(dir));
         }
+        // A client that dials again listens there, too.
+        state.wake_all_of(Queue::Established);
         self.dispatch(&mut state);
         state.wake_driver_now();
     }
@@ -283,6 +285,9 @@ impl State {
         }
     }
 
+    /// Between this and the wake the lock is free, and others find no driver to wake. They need not: who has taken its
+    /// waker wakes it, and the driver then sees what they have changed. One that was awake meanwhile, and sleeps again,
+    /// is woken once too often.
     fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take());
     }
@@ -318,12 +323,12 @@ impl State {
 
     /// Nobody reads the stream any more.
     pub(crate) fn forget_reader(&mut self, id: StreamId) {
-        self.wakeups.let_go(self.readers.remove(&id));
+        self.wakeups.let_go(self.readers.remove(id));
     }
 
     /// Nobody writes to the stream any more.
     pub(crate) fn forget_writer(&mut self, id: StreamId) {
-        self.wakeups.let_go(self.writers.remove(&id));
+        self.wakeups.let_go(self.writers.remove(id));
     }
 
     /// The connection has ended, which everybody learns at once.
@@ -343,7 +348,7 @@ impl State {
 
     fn wake_all_of(&mut self, queue: Queue) {
         if let Some(waiters) = self.queues.of(queue, &mut self.ends) {
-            waiters.wake(u64::MAX, self.wakeups.to_wake());
+            waiters.wake(u64::MAX, self.wakeups.woken());
         }
     }
 
@@ -365,7 +370,7 @@ impl State {
     fn wake_next(&mut self, queue: Queue) {
         let there = self.there(queue);
         let Some(waiters) = self.queues.of(queue, &mut self.ends) else { return };
-        waiters.wake(there, self.wakeups.to_wake());
+        waiters.wake(there, self.wakeups.woken());
         match queue {
             Queue::Openers(dir) if there == 0 && !waiters.is_empty() => {
                 self.engine.report_streams_blocked(dir);
@@ -391,7 +396,7 @@ impl State {
         if let Some(outcome) = self.poll_end(id) {
             return Arc::new(outcome.into());
         }
-        if let Some(end) = self.ends.get(&id) {
+        if let Some(end) = self.ends.get(id) {
             return end.watch.clone();
         }
         let end = Box::<EndWaiters>::default();
@@ -418,10 +423,10 @@ impl State {
     }
 
     fn end_is(&mut self, id: StreamId, outcome: Outcome) {
-        if let Some(mut end) = self.ends.remove(&id) {
+        if let Some(mut end) = self.ends.remove(id) {
             // The first end holds.
             let _ = end.watch.set(outcome);
-            end.waiters.wake(u64::MAX, self.wakeups.to_wake());
+            end.waiters.wake(u64::MAX, self.wakeups.woken());
         }
     }
 
@@ -462,7 +467,7 @@ impl Queues {
             Queue::Acceptors(dir) => &mut self.acceptors[dir as usize],
             Queue::DatagramReaders => &mut self.datagram_readers,
             Queue::DatagramSenders => &mut self.datagram_senders,
-            Queue::End(id) => return ends.get_mut(&id).map(|end| &mut end.waiters),
+            Queue::End(id) => return ends.get_mut(id).map(|end| &mut end.waiters),
         })
     }
 }

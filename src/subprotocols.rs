@@ -1,6 +1,6 @@
 //! The names by which the two ends agree on a wire, and what is wrong with a builder's settings.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use crate::{ConnectError, Wire, proto::QMuxVersion};
 
@@ -10,10 +10,10 @@ use crate::{ConnectError, Wire, proto::QMuxVersion};
 pub enum BuildError {
     /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). The error
     /// says which and where, and does not repeat the name, which may be a token.
-    #[error("no name for a subprotocol: {0}")]
+    #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
     /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
-    #[error("{0:?} means a wire that is not spoken here")]
+    #[error("{0:?} names a wire that is not spoken here")]
     ForeignProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]
@@ -134,16 +134,17 @@ impl Subprotocols {
         for Protocol::OfVersion(name) | Protocol::Bare(name) in &self.protocols {
             valid_token(name)?;
         }
-        let mut names = self.names.clone().unwrap_or_else(|| self.names_of_protocols());
-        for name in &names {
-            valid_token(name)?;
-            if is_foreign(name) {
-                return Err(BuildError::ForeignProtocol(name.clone()));
+        let mut names = Vec::new();
+        for name in self.names.clone().unwrap_or_else(|| self.names_of_protocols()) {
+            valid_token(&name)?;
+            if is_foreign(&name) {
+                return Err(BuildError::ForeignProtocol(name));
+            }
+            // RFC 6455 §4.1: no name is offered twice. They are few, and a hash would be 3 kB of a page's download.
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        // RFC 6455 §4.1: no name is offered twice.
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
         if names.is_empty() { Err(BuildError::NoSubprotocol) } else { Ok(names) }
     }
 
@@ -214,7 +215,8 @@ fn is_foreign(subprotocol: &str) -> bool {
 
 /// Whether a `token` of RFC 9110 §5.6.2 may hold it.
 fn is_token_char(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter)
+    letter.is_ascii_alphanumeric()
+        || matches!(letter, '!' | '#'..='\'' | '*' | '+' | '-' | '.' | '^'..='`' | '|' | '~')
 }
 
 #[cfg(test)]

@@ -119,6 +119,30 @@ fn platform(
     }
 }
 
+/// What HTTP/2 is called in ALPN.
+const HTTP2: &[u8] = b"h2";
+
+/// A server's configuration as the user gave it, for a listener that speaks HTTP/1.1 alone.
+///
+/// One that is shared with an HTTP server prefers `h2`, and a client that offers both would be taken for one that speaks
+/// HTTP/2: so that is not selected here. Other names stay, such as `acme-tls/1` (RFC 8737), which certificates are
+/// ordered by. A list without `http/1.1` is a mistake: every client that offers it, as browsers do, would be refused
+/// (RFC 7301 §3.2).
+pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
+    let offered = &config.alpn_protocols;
+    if !offered.is_empty() && !offered.iter().any(|name| name == ALPN) {
+        let what =
+            "a WebSocket server speaks http/1.1, which the configuration's ALPN does not have";
+        return Err(BuildError::Tls(what.into()));
+    }
+    if !offered.iter().any(|name| name == HTTP2) {
+        return Ok(config);
+    }
+    let mut config = ServerConfig::clone(&config);
+    config.alpn_protocols.retain(|name| name != HTTP2);
+    Ok(Arc::new(config))
+}
+
 /// Which clients' certificates a server accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientAuth {

@@ -108,17 +108,16 @@ pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
             );
         }
         _ => {
-            let words = match error {
-                ConnectError::Connection(error) => Coded(error).to_string(),
-                error => error.to_string(),
-            };
             event!(
                 WARN,
                 "handshake.failed",
                 side = "Client",
                 host = host,
                 port = port,
-                error = &*words
+                error = &*match error {
+                    ConnectError::Connection(error) => Coded(error).to_string(),
+                    error => error.to_string(),
+                }
             );
         }
     }

@@ -1,6 +1,8 @@
 //! Who waits, and whose turn it is.
 
-use std::{collections::BTreeMap, task::Waker};
+use std::task::Waker;
+
+use crate::proto::Tree;
 
 /// Those who wait for one thing, in the order in which they came: a queue of those who wait, and what was set aside
 /// for those who were woken and have yet to take it. Each wants some of what there is: a place among the streams, a
@@ -16,7 +18,7 @@ pub(crate) struct Waiters {
     /// The first of the queue. One that waits alone, as most do, so costs no allocation.
     first: Option<(u64, Waiter)>,
     /// The others, by their tickets.
-    others: BTreeMap<u64, Waiter>,
+    others: Tree<Waiter>,
     last_ticket: u64,
     /// What those want who hold a ticket.
     wanted: u64,
@@ -56,7 +58,7 @@ impl Waiters {
 
     fn waits(&self, ticket: u64) -> bool {
         let is_first = self.first.as_ref().is_some_and(|(first, _)| *first == ticket);
-        is_first || self.others.contains_key(&ticket)
+        is_first || self.others.contains(ticket)
     }
 
     /// Waits at the end of the queue, or stays where `ticket` is, which `wants` as much as before. Returns the waker
@@ -78,7 +80,7 @@ impl Waiters {
         });
         let waiting = match &mut self.first {
             Some((first, waiter)) if *first == place => Some(waiter),
-            _ => self.others.get_mut(&place),
+            _ => self.others.get_mut(place),
         };
         if let Some(waiter) = waiting {
             let same = waiter.waker.will_wake(waker);
@@ -122,7 +124,7 @@ impl Waiters {
         self.wanted -= wants;
         let waker = match &self.first {
             Some((first, _)) if *first == ticket => self.take_first(),
-            _ => self.others.remove(&ticket).map(|waiter| waiter.waker),
+            _ => self.others.remove(ticket).map(|waiter| waiter.waker),
         };
         if waker.is_none() {
             self.set_aside -= wants;

@@ -22,7 +22,7 @@ impl Wakeups {
     }
 
     /// Where to put those who are to be woken.
-    pub(crate) fn to_wake(&mut self) -> &mut Vec<Waker> {
+    pub(crate) fn woken(&mut self) -> &mut Vec<Waker> {
         &mut self.others
     }
 
@@ -98,7 +98,7 @@ fn each<I: Iterator>(items: I, step: impl Fn(I::Item)) {
     }
 
     let mut rest = Rest(items, step);
-    while let Some(item) = rest.0.next() {
+    for item in rest.0.by_ref() {
         (rest.1)(item);
     }
 }

@@ -482,7 +482,7 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
 
     // A whole configuration, taken as it is: it asks for no certificate.
     let third = Tls::new("127.0.0.1");
-    server.set_tls_config(third.server_config());
+    server.set_tls_config(third.server_config()).unwrap();
     let (client, accepted) = both(&third.client().build().unwrap()).await;
     assert_eq!(client.unwrap().peer_identity().unwrap()[0], *third.certificate);
     assert_eq!(accepted.unwrap().peer_identity(), None);

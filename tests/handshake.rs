@@ -475,9 +475,9 @@ async fn a_connection_lost_in_the_handshake_is_told() {
 async fn settings_that_cannot_be_are_refused_when_they_are_made() {
     let client = WebSocketClient::builder;
     for (builder, expected) in [
-        (client().protocol("a b"), "no name for a subprotocol: ' ' at byte 1"),
-        (client().protocol(""), "no name for a subprotocol: it is empty"),
-        (client().wire(Wire::JsWs).protocol(""), "no name for a subprotocol: it is empty"),
+        (client().protocol("a b"), "invalid subprotocol name: ' ' at byte 1"),
+        (client().protocol(""), "invalid subprotocol name: it is empty"),
+        (client().wire(Wire::JsWs).protocol(""), "invalid subprotocol name: it is empty"),
         (client().require_protocol(true), "no subprotocol to offer or accept"),
         (client().subprotocols([""; 0]), "no subprotocol to offer or accept"),
         (client().header("Upgrade", "h2c"), "the header \"upgrade\" is the handshake's own"),

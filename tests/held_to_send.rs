@@ -64,7 +64,7 @@ fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize
 }
 
 #[test]
-fn a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula() {
+fn a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula() {
     for wire in WIRES {
         for whole in [false, true] {
             for (window, streams, events) in [(1 << 20, 1_000, 5_000), (64 << 20, 65_536, 100_000)]

@@ -32,6 +32,9 @@ const BOUND: Duration = Duration::from_secs(60);
 const INITIAL: Duration = Duration::from_millis(500);
 const MAX: Duration = Duration::from_secs(30);
 
+/// From then on a connection is a success.
+const LASTING: Duration = Duration::from_secs(30);
+
 // ---- a world without a network, in virtual time ----
 
 /// What comes of an attempt.
@@ -193,8 +196,8 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     let cut = unanswered.read_to_end(10).await.unwrap_err();
     assert!(matches!(cut, ReadToEndError::Read(ReadError::ConnectionLost(_))), "{cut:?}");
 
-    assert!(waiting(&mut events, 1).await <= INITIAL);
-    connected(&mut events, 1).await;
+    assert!(waiting(&mut events, 2).await <= INITIAL);
+    connected(&mut events, 2).await;
     let connection = client.connection().await.unwrap();
     assert_eq!(connection.in_flight().streams, []);
     let server = servers.recv().await.unwrap();
@@ -350,13 +353,14 @@ async fn the_application_decides_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_counted_from_the_last_connection() {
+async fn attempts_are_counted_from_the_last_connection_that_lasted() {
     let script = [unreachable(), Connects, unreachable(), unreachable(), unreachable(), Connects];
     let (builder, mut servers) = world(script);
     let (_client, mut events) = builder.max_attempts(3).start();
     failed(&mut events, 1).await;
     waiting(&mut events, 2).await;
     connected(&mut events, 2).await;
+    tokio::time::sleep(LASTING).await;
     servers.recv().await.unwrap().close(0u32.into(), b"");
     lost(&mut events).await;
     for attempt in 1..=3 {
@@ -371,25 +375,143 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
     let (builder, mut servers) = world((0..20).map(|_| Connects));
     let (client, mut events) = builder.start();
     let mut longest = Duration::ZERO;
-    for _ in 0..12 {
-        connected(&mut events, 1).await;
+    for attempt in 1..=12 {
+        connected(&mut events, attempt).await;
         servers.recv().await.unwrap().close(0u32.into(), b"");
         lost(&mut events).await;
-        longest = longest.max(waiting(&mut events, 1).await);
+        longest = longest.max(waiting(&mut events, attempt + 1).await);
     }
     // With the first pause's limit it would never be; with the doubling, but once in 2^50 runs.
     assert!(longest > INITIAL, "{longest:?}");
-    // One that lasts lets it begin anew.
-    for _ in 0..8 {
-        connected(&mut events, 1).await;
+    // After one that lasts the pauses are short again.
+    for attempt in [13, 1, 1, 1, 1, 1, 1, 1] {
+        connected(&mut events, attempt).await;
         let server = servers.recv().await.unwrap();
-        tokio::time::sleep(MAX + Duration::from_secs(1)).await;
+        tokio::time::sleep(LASTING).await;
         assert!(client.current().is_some());
         server.close(0u32.into(), b"");
         lost(&mut events).await;
         let delay = waiting(&mut events, 1).await;
         assert!(delay <= INITIAL, "{delay:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_goes_away_is_given_up_in_the_end() {
+    let (builder, mut servers) = world((0..20).map(|_| Connects));
+    // Whatever the pauses are.
+    let (client, mut events) = builder.max_delay(Duration::ZERO).max_attempts(3).start();
+    for attempt in 1..=3 {
+        connected(&mut events, attempt).await;
+        let server = servers.recv().await.unwrap();
+        tokio::time::sleep(LASTING - Duration::from_secs(1)).await;
+        server.close(3u32.into(), b"overloaded");
+        lost(&mut events).await;
+        if attempt < 3 {
+            waiting(&mut events, attempt + 1).await;
+        }
+    }
+    let error = gave_up(&mut events).await;
+    assert!(matches!(error, ReconnectError::Lost(ConnectionError::ApplicationClosed(_))));
+    assert!(matches!(client.connection().await, Err(ReconnectError::Lost(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lasts_or_is_closed_here_is_no_failure() {
+    let (builder, mut servers) = world((0..20).map(|_| Connects));
+    let (client, mut events) = builder.max_attempts(1).start();
+    for _ in 0..5 {
+        connected(&mut events, 1).await;
+        let server = servers.recv().await.unwrap();
+        tokio::time::sleep(LASTING).await;
+        server.close(0u32.into(), b"");
+        lost(&mut events).await;
+        waiting(&mut events, 1).await;
+        connected(&mut events, 1).await;
+        client.current().unwrap().close(0u32.into(), b"");
+        servers.recv().await.unwrap();
+        assert!(matches!(lost(&mut events).await, ConnectionError::LocallyClosed));
+        waiting(&mut events, 1).await;
+    }
+}
+
+async fn shutting_down(events: &mut ReconnectEvents) {
+    let event = next(events).await;
+    assert!(matches!(event, ReconnectEvent::ShuttingDown), "{event:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
+    let (builder, mut servers) = world([Connects, Connects]);
+    let (client, mut events) = builder.start();
+    connected(&mut events, 1).await;
+    let first = client.connection().await.unwrap();
+    let server = servers.recv().await.unwrap();
+    let (mut send, mut recv) = first.open_bi().await.unwrap().into_split();
+    send.write_all(b"before").await.unwrap();
+    let (mut answer, mut request) = server.accept_bi().await.unwrap().into_split();
+
+    drop(first.shutdown());
+    // At once, though the client's task has not heard of it.
+    assert!(client.current().is_none());
+    let second = client.connection().await.unwrap();
+    let mut stream = second.open_uni().await.unwrap();
+    stream.finish().unwrap();
+    let second_server = servers.recv().await.unwrap();
+    second_server.accept_uni().await.unwrap();
+    shutting_down(&mut events).await;
+    waiting(&mut events, 1).await;
+    connected(&mut events, 1).await;
+
+    // What was open on the first goes on to its end.
+    send.write_all(b" and after").await.unwrap();
+    send.finish().unwrap();
+    assert_eq!(request.read_to_end(100).await.unwrap(), b"before and after");
+    answer.write_all(b"answer").await.unwrap();
+    answer.finish().unwrap();
+    assert_eq!(recv.read_to_end(100).await.unwrap(), b"answer");
+    assert!(matches!(lost(&mut events).await, ConnectionError::LocallyClosed));
+    assert!(second.close_reason().is_none() && client.current().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shut_down_is_kept_until_it_is_done_even_after_giving_up() {
+    let mut config = Config::default();
+    config.stream_window(1000).window_growth_budget(0);
+    let (builder, mut servers) = world_with(config, [Connects, refused(401)]);
+    let (client, mut events) = builder.start();
+    connected(&mut events, 1).await;
+    let connection = client.connection().await.unwrap();
+    let server = servers.recv().await.unwrap();
+    // More than the server takes before it reads, and nobody here has a handle any more.
+    let mut send = connection.open_uni().await.unwrap();
+    send.write_all(&[7; 5_000]).await.unwrap();
+    send.finish().unwrap();
+    drop((connection.shutdown(), connection, send));
+    shutting_down(&mut events).await;
+    waiting(&mut events, 1).await;
+    failed(&mut events, 1).await;
+    gave_up(&mut events).await;
+    let mut recv = server.accept_uni().await.unwrap();
+    assert_eq!(recv.read_to_end(10_000).await.unwrap(), [7; 5_000]);
+    let end = timeout(Duration::from_secs(600), server.closed()).await.unwrap();
+    assert!(matches!(end, ConnectionError::ApplicationClosed(_)), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_after_which_nothing_is_to_be_dialled_is_the_end() {
+    let (builder, mut servers) = world([Connects, Connects]);
+    let is_ours = |error: &ConnectionError| matches!(error, ConnectionError::LocallyClosed);
+    let (client, mut events) = builder.reconnect_if(move |error| !is_ours(error)).start();
+    connected(&mut events, 1).await;
+    let connection = client.connection().await.unwrap();
+    let _server = servers.recv().await.unwrap();
+    let end = connection.shutdown();
+    let waits = client.connection();
+    assert!(is_ours(&end.await));
+    assert!(matches!(waits.await, Err(ReconnectError::Lost(_))));
+    lost(&mut events).await;
+    gave_up(&mut events).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,15 +564,15 @@ async fn a_connection_whose_driver_panicked_is_replaced() {
         std::future::ready(Ok(client))
     };
     let (client, mut events) = ReconnectingClient::with_dialer(dial).start();
-    for _ in 0..2 {
-        connected(&mut events, 1).await;
+    for attempt in 1..=2 {
+        connected(&mut events, attempt).await;
         let mut far = far_ends.recv().await.unwrap();
         std::future::poll_fn(|cx| far.poll_ready(cx)).await.unwrap();
         far.start_send(Outgoing::Ping([0; 8])).unwrap();
         std::future::poll_fn(|cx| far.poll_flush(cx)).await.unwrap();
         let error = lost(&mut events).await;
         assert!(matches!(error, ConnectionError::DriverLost(DriverLost::Panicked)), "{error}");
-        waiting(&mut events, 1).await;
+        waiting(&mut events, attempt + 1).await;
     }
     assert!(client.connection().await.unwrap().close_reason().is_none());
 }

@@ -286,7 +286,9 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Uses this configuration as it is. [`client_certificate`](Self::client_certificate) has no effect then.
+    /// Uses this configuration. [`client_certificate`](Self::client_certificate) has no effect then, and the
+    /// configuration's ALPN has none either: this client offers `http/1.1` and nothing else, whatever it has, and an
+    /// `Http2Client` `h2` and `http/1.1`.
     pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.trust = crate::tls::Trust::Config(config);
         self
@@ -318,7 +320,7 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Uses this configuration, as it is, for TLS with a [proxy](Self::proxy). Default: the proxy is verified by
+    /// Uses this configuration for TLS with a [proxy](Self::proxy); ALPN is `http/1.1`, whatever it has. Default: the proxy is verified by
     /// the platform and the [roots](Self::add_root_certificate) that were added, or by nobody where
     /// [any certificate](Self::danger_accept_any_certificate) will do; pins, [`tls_config`](Self::tls_config) and
     /// the [client's certificate](Self::client_certificate) are for the server alone.

@@ -21,6 +21,14 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Below this many attempts are a burst: RFC 8305 §5 allows no less.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
+/// Of a host's addresses, those that are tried, families in turn. A name may have thousands, as many as fit into an
+/// answer of DNS, and each attempt is a socket that may stay open until the timeout. With the default timeout of 10 s
+/// these start 250 ms apart as RFC 8305 recommends, and the last still has 2 s.
+const MAX_ADDRESSES: usize = 32;
+
+/// Of the addresses that were tried, those that an error's text names: enough for a line of a log.
+const MAX_SHOWN: usize = 8;
+
 /// A TCP connection to that of the host's addresses that answers first.
 pub(super) async fn dial(
     host: &str,
@@ -38,7 +46,8 @@ pub(super) async fn dial(
     race(&addresses, left, |address| options.connect(address)).await
 }
 
-/// The families in turn, beginning with that of the first address; within each the order stays.
+/// The families in turn, beginning with that of the first address; within each the order stays. The first
+/// [`MAX_ADDRESSES`] of them.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut places, mut ranked) = ([0, 0], Vec::with_capacity(addresses.len()));
@@ -48,7 +57,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         places[other] += 1;
     }
     ranked.sort_by_key(|&(place, other, _)| (place, other));
-    ranked.into_iter().map(|(_, _, address)| address).collect()
+    ranked.into_iter().map(|(_, _, address)| address).take(MAX_ADDRESSES).collect()
 }
 
 /// Tries the addresses in their order: the next one when the one before has failed, or has not answered for a
@@ -111,7 +120,7 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
 }
 
 /// What each address said that was tried, in the order in which they were: the error within the `io::Error` of a
-/// [`ConnectError::Connect`].
+/// [`ConnectError::Connect`]. At most 32 are tried; the text shows the first 8 and the number of the others.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);
 
@@ -125,11 +134,14 @@ impl ConnectAttempts {
 
 impl fmt::Display for ConnectAttempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (address, error)) in self.iter().enumerate() {
+        for (i, (address, error)) in self.iter().take(MAX_SHOWN).enumerate() {
             let separator = if i > 0 { "; " } else { "" };
             write!(f, "{separator}{address}: {error}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            others => write!(f, "; and {others} more"),
+        }
     }
 }
 
@@ -267,6 +279,32 @@ mod tests {
         hosts[7].1 = Answers(10);
         let story = self::story(400, &hosts).await;
         assert_eq!((story.outcome.unwrap().to_string(), story.end), (names[7].clone(), 360));
+    }
+
+    /// 2,000 sockets at once are more than many systems let a process have.
+    #[tokio::test(start_paused = true)]
+    async fn of_a_thousand_addresses_the_first_32_are_tried() {
+        let names: Vec<_> = (0..1_000_u16)
+            .flat_map(|i| {
+                [format!("[2001:db8::{i:x}]:1"), format!("10.0.{}.{}:1", i / 256, i % 256)]
+            })
+            .collect();
+        for behaviour in [Swallows, Refuses(5)] {
+            let hosts: Vec<_> = names.iter().map(|name| (name.as_str(), behaviour)).collect();
+            let story = story(LIMIT, &hosts).await;
+            assert_eq!(story.tried.len(), MAX_ADDRESSES);
+            let ipv4 = story.tried.iter().filter(|(address, _)| address.is_ipv4()).count();
+            assert_eq!(ipv4, MAX_ADDRESSES / 2);
+            let Swallows = behaviour else {
+                let error = story.outcome.unwrap_err().to_string();
+                assert!(error.ends_with("; and 24 more") && error.len() < 512, "{error}");
+                continue;
+            };
+            assert!(matches!(story.outcome, Err(ConnectError::ConnectTimeout)));
+            // As far apart as recommended, and the last has time to answer.
+            let (_, last) = story.tried[MAX_ADDRESSES - 1];
+            assert_eq!((last, story.end), (31 * 250, LIMIT));
+        }
     }
 
     #[tokio::test(start_paused = true)]

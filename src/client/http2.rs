@@ -131,6 +131,7 @@ impl Known {
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
         let lease = sessions.find_map(|session| match besides {
             Some(besides) if Arc::ptr_eq(besides, &session) => None,
+            _ if session.is_in_doubt() => None,
             _ => Lease::new(&session),
         });
         let is_http1 = self.http1_until.is_some_and(|until| Instant::now() < until);
@@ -147,8 +148,8 @@ enum Way {
 }
 
 impl Http2Client {
-    /// A client with the settings of this one. Of a TLS configuration given as it is, ALPN is set anew: to `h2`
-    /// and `http/1.1`.
+    /// A client with the settings of this one. Its ALPN is `h2` and `http/1.1`, whatever a TLS configuration of the
+    /// user's has.
     pub fn new(client: WebSocketClient) -> Self {
         Self::with(client, false)
     }
@@ -176,7 +177,9 @@ impl Http2Client {
     /// [`ConnectError`].
     ///
     /// # Cancel safety
-    /// When the future is dropped, the attempt is given up. Connections that share its TCP connection go on.
+    /// When the future is dropped, the attempt is given up. Connections that share its TCP connection go on. Where its
+    /// request was sent and not answered, further calls dial until the server has answered a PING on that TCP
+    /// connection, for it may be dead.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);

@@ -51,7 +51,7 @@ impl Via {
         #[cfg(feature = "tls")]
         if self.proxy.at.tls {
             let name = super::tls::server_name(&self.proxy.at.host)?;
-            let mut tls = super::tls::connect(&self.tls, None, name, tcp).await?;
+            let mut tls = super::tls::connect(&self.tls, &[super::tls::HTTP1], name, tcp).await?;
             self.ask(&mut tls, target).await?;
             return Ok(Tunnel::Tls(tls.into()));
         }

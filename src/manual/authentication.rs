@@ -58,7 +58,7 @@
 //! ```
 //!
 //! Whoever needs more, such as lists of revoked certificates or several names, makes a `rustls::ServerConfig` and gives
-//! it to [`tls_config`](crate::WebSocketServerBuilder::tls_config), which takes it as it is. While the server runs,
+//! it to [`tls_config`](crate::WebSocketServerBuilder::tls_config). While the server runs,
 //! [`set_certificate`](crate::WebSocketServer::set_certificate) renews a certificate that the builder was given, and
 //! [`set_tls_config`](crate::WebSocketServer::set_tls_config) a configuration, for connections that are accepted from
 //! then on. Those that are open stay: to end those of a certificate that is revoked is the application's task.

@@ -53,7 +53,7 @@
 //! whose reader has stopped has its window on the way at most, and the others pass it.
 //! [`rtt`] is measured from end to end, [`socket_rtt`] only as far as the proxy.
 //!
-//! **Gateways that limit messages.** nginx and HAProxy do not look into messages. A gateway that does may limit a message to
+//! **Gateways that limit messages.** nginx and HAProxy do not look into messages. A gateway that does may limit one to
 //! 32 KiB, or 128 KiB, and close with 1009 on a longer one: the connection ends with
 //! [`ConnectionError::ConnectionClosed`], and `WebSocket close 1009` in its reason. wsmux sends up to 64 KiB in a
 //! message: set [`max_message_sent`] on both ends to what the gateway takes, and [`max_record_size`] for peers that

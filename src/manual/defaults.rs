@@ -69,8 +69,8 @@
 //! was read or answered, besides a burst, and besides an allowance for the streams that it lets be served. Past that the
 //! connection closes, because such a peer would keep the application as busy as it can send. Calls that were read and
 //! then run into a deadline do not count, nor do unidirectional streams, which senders of media give up as stale; people
-//! stay far below it. Higher or `None` between your own servers, if clients race several and take the first answer. The other
-//! budgets for abuse are no settings; [`threats`](super::threats) has them all.
+//! stay far below it. Higher or `None` between your own servers, if clients race several and take the first answer. The
+//! other budgets for abuse are no settings; [`threats`](super::threats) has them all.
 //!
 //! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
 //! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
@@ -101,8 +101,8 @@
 //! bounds the datagrams that can be received. 16,382 saves memory where connections are many.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever the peer takes.
-//! Lower it for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the datagrams
-//! that can be sent as well. The least is QUIC's own (RFC 9000 §14.1), into which every frame but data fits.
+//! Lower it for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the
+//! datagrams that can be sent as well. The least is QUIC's own (RFC 9000 §14.1), into which every frame but data fits.
 //!
 //! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
 //! and [`ConnectionStats`] counts them. Each counts for 128 bytes besides its own, which is what it costs. Larger only
@@ -121,8 +121,11 @@
 //!
 //! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
 //! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
-//! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or
-//! zero, turns it off.
+//! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`,
+//! or zero, turns it off. A slow upload
+//! is not silent: a full socket that takes bytes again restarts it, and after a ping that took long it lasts
+//! three of that ping's round trips, 90 s at most with 30 s declared. Where the buffers on the way hold more than the path
+//! carries in 30 s, raise it at both ends.
 //!
 //! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
 //! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an

@@ -147,8 +147,8 @@
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) it is tungstenite's, as
 //! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets it.
 //!
-//! The factors account for what a byte keeps alive besides itself. Received bytes are shared with their message, and a message
-//! with the block that it was read into, only if they are at least half of it, and copied otherwise: unread bytes keep
+//! The factors account for what a byte keeps alive besides itself. Received bytes are shared with their message, and a
+//! message with its block, only if they are at least half of it; otherwise they are copied. So unread bytes keep
 //! at most four times their own length, and mostly little more than that. What was written is copied into blocks that
 //! may be a quarter larger, and a chunk may be half sent when the next one is written. A [`Bytes`](bytes::Bytes) of your
 //! application's that was cut from something larger keeps all of that alive; here it counts as the larger one.

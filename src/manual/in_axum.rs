@@ -32,7 +32,8 @@
 //! | a head above 64 KiB | status 431 | |
 //! | it vanishes (HTTP/2) | a ping every 20 s, with 20 s for its answer | |
 //!
-//! When the system is out of file descriptors or memory, clients wait in its queue, and the server tries again every 100 ms.
+//! When the system is out of file descriptors or memory, clients wait in its queue, and the server tries
+//! again every 100 ms.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tls")]

@@ -47,8 +47,8 @@
 //! A subprotocol is recorded if it has the form `qmux-...` or was configured as an application protocol; any other may be
 //! a page's token, and is `another name`. Of a peer's close the code is recorded and the reason is not: a peer that knows
 //! a token can repeat it there. The application has the reason in its error. The same holds for every `Display` and
-//! `Debug` of this crate, but that `http`'s own types show a URL's query, and an error the reason of a close. What a client fails with at a server is of
-//! level DEBUG, for anybody can bring it about, and the application is told.
+//! `Debug` of this crate, but that `http`'s own types show a URL's query, and an error the reason of a close. What a
+//! client fails with at a server is of level DEBUG, for anybody can bring it about, and the application is told.
 //!
 //! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the
 //! feature none of this is compiled. With it, what no subscriber wants costs a look at a static variable, where

@@ -54,15 +54,19 @@
 //! # When it dials again, and when it does not
 //!
 //! After a loss, always, unless [`reconnect_if`] says otherwise: a server whose application closes with a code that
-//! means "go away" is to be believed. After an attempt that failed, if the error [is retryable]: not after 401, 403
+//! means "go away" is to be believed. So it does once the application here [shuts its connection down]: what is open
+//! goes on, and new streams get the next connection. The peer's shutdown is seen at its end, for neither wire has a word
+//! for its beginning: until then the streams that are opened are refused. After an attempt that failed, if the error [is retryable]: not after 401, 403
 //! or 407, not after a certificate that is refused on either side, not where no subprotocol fits, for these stay as
 //! they are. A server, or a proxy, that refuses with `Retry-After` is left alone for as long as it says, up to an hour.
 //! [`retry_if`] decides otherwise, and [`max_attempts`] sets an end. A token that expires is best fetched
 //! by a dialer of one's own ([`with_dialer`]), which makes each attempt with a fresh one.
 //!
 //! The pause is taken at random between 0 and a longest one, which starts at 500 ms and doubles up to 30 s ([full
-//! jitter]): ten thousand clients of a server that was restarted come back spread over time and not at once. A
-//! connection has to last for longer than 30 s before the doubling starts again.
+//! jitter]): ten thousand clients of a server that was restarted come back spread over time and not at once. After a
+//! connection that lasted 30 s the pauses start at 500 ms again, and so does the count of attempts. One that is lost
+//! sooner is a failed attempt, unless this end closed it: so [`max_attempts`] ends with a server that accepts and goes
+//! away at once.
 //!
 //! How fast a loss is seen depends on how it happens: a server that closes, or a machine that says that nobody
 //! listens, is seen at once; a cable that was pulled after the [idle timeout], which keep-alive pings
@@ -82,6 +86,7 @@
 //! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
 //! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
 //! [`with_dialer`]: crate::ReconnectingClient::with_dialer
+//! [shuts its connection down]: crate::WebSocketConnection::shutdown
 //! [full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 //! [idle timeout]: crate::Config::max_idle_timeout
 //! [is retryable]: crate::ConnectError::is_retryable

@@ -1,12 +1,12 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things are kept from it: memory past a formula, the time of other streams and connections, and
-//! work without end that does nobody any good. Numbers such as C-60 are those of [SPEC.md]; tests are named with their
-//! files. What is not defended, and how to report what should be, stands in [SECURITY.md].
+//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things
+//! are kept from it: memory past a formula, the time of other streams and connections, and endless useless work. Numbers
+//! such as C-60 are those of [SPEC.md]; tests are named with their files. What is not defended, and how to report what should be, stands in [SECURITY.md].
 //!
 //! # Budgets
 //!
-//! Memory is bounded by limits, and most work by credit and by the limit on streams: who has to wait for a grant, or
+//! Memory is bounded by limits, and most work by credit and by the limit on streams: a peer that has to wait for a grant, or
 //! for a stream to end, cannot be faster than the application. What is left is work that nothing else bounds. Each
 //! kind has a budget, which useful work and time give back (SPEC §8.6):
 //!
@@ -38,17 +38,17 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
-//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse.rs` `a_flood_of_streams_that_must_be_refused_ends_the_connection_although_the_peer_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
+//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
+//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
+//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
 //! | streams that wait at our limit (js-ws), opened and given up without end | they wait in a queue with a bound (J-43); budget; the budget of cancelled streams holds for them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR; a queue with a bound, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
 //! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
-//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse.rs` `a_flood_of_grants_of_one_byte_ends_the_connection_although_each_is_used`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use` |
+//! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse/grants.rs` `a_flood_of_used_grants_of_one_byte_ends_the_connection`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_declared_window_excuses_no_grants_that_are_smaller_or_useless` |
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
-//! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
+//! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse/ended_streams.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
 //! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `proto/stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
 //! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `proto/streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
 //! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
@@ -57,15 +57,15 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
+//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
 //! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
 //! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, all of a message but one byte read | blocks that fit what is in them, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
-//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
-//! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse.rs` `a_flood_of_blocked_frames_ends_the_connection` |
-//! | padding | a run of it is one frame; budget (C-60) | `engine/abuse.rs` `a_flood_of_padding_ends_the_connection` |
-//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55) | `engine/datagrams.rs` |
-//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
-//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_allocates_no_more_than_the_formula` |
+//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
+//! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
+//! | padding | a run of it is one frame; budget (C-60) | `engine/abuse/padding.rs` `a_flood_of_padding_ends_the_connection` |
+//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest; empty ones have a budget (C-60) | `engine/datagrams.rs`; `engine/abuse/datagrams.rs` `a_flood_of_empty_datagrams_ends_the_connection` |
+//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse/answers.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
+//! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
 //!
@@ -79,7 +79,7 @@
 //! | a message that comes byte by byte and never ends | one is kept, and grows with what has come (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
-//! | a peer that is gone without a word | liveness (C-45) | `engine/timers.rs` |
+//! | a peer that is gone without a word, or whose kernel alone lives | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | saying something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
 //! | a Close that is answered, and a stream that is never ended | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
@@ -104,6 +104,9 @@
 //! | all file descriptors | the server goes on when there are some again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
 //! | a head that names two hosts, none, or something that is not a host, so that a proxy and we read it differently | 400, before a hook is asked; the target wins over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
 //! | a large head, to hold the blocks that it was read into | a connection holds a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
+//! | accepting a client that reconnects, and going away at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
+//! | a name with a thousand addresses | 32 are tried | `client/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
+//! | a refusal's body in chunks without end | 4 KiB and a second of it are read | `client/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
 //! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
 //! | a refusal that repeats the URL, to have its token logged | no body and no header's value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
 //! | a token among the subprotocols that is selected, or repeated in the reason of a close | no other name than of the form `qmux-...` or a configured protocol's is shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |

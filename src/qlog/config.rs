@@ -56,9 +56,10 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// addresses, the reasons of closes, and who sent how much when.
 ///
 /// **What it costs.** Each message is decoded once more and written as JSON by the connection's task. A thread writes
-/// the logs of this configuration and of its clones, one chunk after the other: a chunk is some 32 KiB, or what has
-/// happened in a second or more, or the end. So a process that is killed loses the last second. The thread begins with
-/// the first log. It ends when the configuration, its clones and their connections are gone and all is written.
+/// the logs of this configuration and of its clones, chunk by chunk. A chunk has some 32 KiB; it is shorter where an
+/// event comes a second after the last chunk, and at the end. So a log can be looked at while it grows, and a
+/// process that is killed loses the last chunk. The thread begins with the first log. It ends when the configuration,
+/// its clones and their connections are gone and all is written.
 ///
 /// **When a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for one log, and 64 MiB
 /// wait for one thread, to which each connection may add a chunk and its end. Events for which there is no room are
@@ -68,6 +69,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 ///
 /// **When a log is whole.** The log of a connection that has ended is whole once its writer is dropped. A tokio runtime
 /// that shuts down waits for the logs of its connections, but not for a writer that does nothing for two seconds.
+/// Nothing waits for the logs of connections of the feature `blocking`: a program that ends may cut them off.
 #[derive(Clone)]
 pub struct QlogConfig {
     source: Arc<Source>,

@@ -46,6 +46,6 @@ impl Output {
     /// Nothing follows: the writer is flushed, and dropped.
     pub(super) fn end(&self) {
         // A runtime that has ended drops it at once.
-        self.runtime.spawn(self.queue.end());
+        self.runtime.spawn(self.queue.end().wait());
     }
 }

@@ -2,22 +2,21 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     io::{self, Write},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
-    task::{Context, Poll},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use crate::runtime::sleep;
 
 /// Where a log goes.
 pub(super) type Writer = Box<dyn Write + Send>;
@@ -28,7 +27,7 @@ const MAX_WAITING: usize = 64 * 1024 * 1024;
 /// What a chunk costs besides its bytes: its place in the channel, and what an allocator adds to two blocks.
 const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 
-/// How long a runtime that ends waits for a writer that does nothing. A disk that is busy takes less for one chunk.
+/// How long a runtime waits for a writer that does nothing. A disk that is busy takes less for one chunk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks came. It is no thread of
@@ -119,7 +118,7 @@ impl Queue {
     pub(super) fn end(&self) -> Written {
         let (ended, written) = oneshot::channel();
         self.send(Work::End(ended));
-        Written { written, backlog: self.log.backlog.clone() }
+        Written { written, backlog: self.log.backlog.clone(), given_up: false }
     }
 
     fn send(&self, work: Work) {
@@ -237,28 +236,49 @@ impl Backlog {
             progress.is_stuck |= timed_out.timed_out();
         }
     }
+
+    fn jobs_done(&self) -> u64 {
+        lock(&self.progress).jobs_done
+    }
+
+    /// Whether the thread hangs, when nothing more was done since it was asked.
+    fn is_stuck(&self, before: u64, asked: Instant) -> bool {
+        let mut progress = lock(&self.progress);
+        // The runtime's clock may be a test's, which does not wait.
+        let in_vain = progress.jobs_done == before && asked.elapsed() >= PATIENCE;
+        progress.is_stuck |= in_vain;
+        progress.is_stuck
+    }
 }
 
-/// A task that ends when a log is written. A runtime that ends drops it before that, and then it waits: so a log is
-/// whole once its runtime is gone, unless its writer hangs.
+/// Waits for a log to be written, in a task. A runtime that ends drops it before that, and then it waits there: so a
+/// log is whole once its runtime is gone, unless its writer hangs.
 pub(super) struct Written {
     written: oneshot::Receiver<Infallible>,
     backlog: Arc<Backlog>,
+    given_up: bool,
 }
 
-impl Future for Written {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // It is never sent to: it is done when the sender is gone.
-        Pin::new(&mut self.written).poll(cx).map(drop)
+impl Written {
+    /// Ends also when the writer hangs: what waits for a runtime's tasks would wait for ever.
+    pub(super) async fn wait(mut self) {
+        while !self.given_up {
+            let (before, asked) = (self.backlog.jobs_done(), Instant::now());
+            tokio::select! {
+                // It is never sent to: it is done when the sender is gone.
+                _ = &mut self.written => return,
+                () = sleep(PATIENCE) => self.given_up = self.backlog.is_stuck(before, asked),
+            }
+        }
     }
 }
 
 impl Drop for Written {
     fn drop(&mut self) {
-        let written = &mut self.written;
-        self.backlog.wait_until(|| written.try_recv() == Err(oneshot::error::TryRecvError::Closed));
+        if !self.given_up {
+            let written = &mut self.written;
+            self.backlog.wait_until(|| written.try_recv() == Err(TryRecvError::Closed));
+        }
     }
 }
 

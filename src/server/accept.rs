@@ -61,9 +61,16 @@ impl WebSocketAcceptor {
     }
 
     /// As [`WebSocketServer::set_tls_config`](crate::WebSocketServer::set_tls_config).
+    ///
+    /// # Errors
+    /// [`BuildError::Tls`](crate::BuildError::Tls); everything stays as it was then.
     #[cfg(feature = "tls")]
-    pub fn set_tls_config(&self, config: Arc<rustls::ServerConfig>) {
-        self.0.tls.set(config);
+    pub fn set_tls_config(
+        &self,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<(), crate::BuildError> {
+        self.0.tls.set(crate::tls::http1_only(config)?);
+        Ok(())
     }
 
     /// As [`WebSocketServer::set_certificate`](crate::WebSocketServer::set_certificate).

@@ -17,7 +17,7 @@ use super::{
     limits::Limits,
 };
 #[cfg(feature = "tls")]
-use crate::tls::{ClientAuth, Identity, server_config};
+use crate::tls::{ClientAuth, Identity, http1_only, server_config};
 use crate::{
     BuildError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
     handshake::add_header,
@@ -236,7 +236,7 @@ impl WebSocketServerBuilder {
             (Some(TlsSource::Identity(identity)), clients) => {
                 CurrentTls::OfCertificate(server_config(&identity, clients.as_ref())?)
             }
-            (Some(TlsSource::Config(config)), None) => CurrentTls::AsGiven(config),
+            (Some(TlsSource::Config(config)), None) => CurrentTls::AsGiven(http1_only(config)?),
             (None, None) => CurrentTls::None,
             (_, Some(_)) => {
                 let what = "clients' certificates are asked for with `certificate`";
@@ -357,9 +357,11 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Uses this configuration as it is: for several certificates, or a verifier of clients of your own. Its ALPN
-    /// should be `http/1.1` or none. [`set_tls_config`](WebSocketServer::set_tls_config) changes it while the server
-    /// runs.
+    /// Uses this configuration: for several certificates, or a verifier of clients of your own.
+    /// [`set_tls_config`](WebSocketServer::set_tls_config) changes it while the server runs.
+    ///
+    /// Of its ALPN `h2` is never selected, for this server speaks HTTP/1.1: the configuration may be that of an HTTP
+    /// server. An ALPN that has names and not `http/1.1` is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn tls_config(mut self, config: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(TlsSource::Config(config));
         self

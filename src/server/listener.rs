@@ -315,7 +315,11 @@ impl Drop for PathLock {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
         // Removed while it is locked, so that it is nobody else's. One that holds something was there before us.
-        if file.metadata().is_ok_and(|file| file.len() == 0) {
+        let is_ours = file.metadata().is_ok_and(|ours| {
+            let there = self.path.symlink_metadata();
+            ours.len() == 0 && there.is_ok_and(|there| FileId::of(&there) == FileId::of(&ours))
+        });
+        if is_ours {
             let _ = std::fs::remove_file(&self.path);
         }
         // Its own drop panics where the system does not unlock.

@@ -36,16 +36,15 @@ pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net
             );
         }
         _ => {
-            let words = match error {
-                AcceptError::Connection(error) => Coded(error).to_string(),
-                error => error.to_string(),
-            };
             event!(
                 DEBUG,
                 "handshake.failed",
                 side = "Server",
                 remote_address = remote_address.map(::tracing::field::display),
-                error = &*words
+                error = &*match error {
+                    AcceptError::Connection(error) => Coded(error).to_string(),
+                    error => error.to_string(),
+                }
             );
         }
     }

@@ -1,13 +1,14 @@
 //! What `stopped` says, asked early or late: it never says that a stream was delivered that was not.
 
 use wsmux::{
-    Config, ConnectionError, SendStream, StoppedError, VarInt, WebSocketConnection,
-    WebSocketStream, Wire, socket::MemoryStall, socket::memory_pair,
+    Config, ConnectionError, SendStream, Side, StoppedError, StreamId, VarInt, WebSocketConnection,
+    WebSocketStream, Wire, proto::Dir, socket::MemoryStall, socket::memory_pair,
 };
 
 use crate::{
     hand::Hand,
-    pair::{WIRES, over, quiet},
+    pair::{WIRES, config, connection, over, quiet},
+    raw::RawPeer,
 };
 
 type Outcome = Result<Option<VarInt>, StoppedError>;
@@ -146,4 +147,26 @@ async fn asking_after_the_end_gives_the_same_and_asking_twice_too() {
             }
         }
     }
+}
+
+/// A stop and a close that are read together.
+#[tokio::test(start_paused = true)]
+async fn a_stream_stopped_just_before_the_end_was_not_finished() {
+    let config = config(|_| ());
+    let (socket, other) = memory_pair(64 * 1024);
+    let mut peer = RawPeer::new(other, Side::Server, Wire::QMux);
+    let client = connection(socket, Side::Client, Wire::QMux, &config);
+    client.established().await.unwrap();
+    let (mut send, recv) = client.open_bi().await.unwrap().into_split();
+    send.write_all(&[7; 400_000]).await.unwrap();
+    send.finish().unwrap();
+    let stopped = send.stopped();
+    drop((send, recv));
+    quiet().await;
+    assert!(client.stats().send_buffered > 200_000, "the socket is full");
+    let id = StreamId::new(Side::Client, Dir::Bi, 0).into_inner() as u8;
+    // STOP_SENDING with 7, and an application's CONNECTION_CLOSE.
+    peer.send(vec![0x05, id, 7, 0x1d, 1, 0]);
+    let outcome = stopped.await;
+    assert!(!matches!(outcome, Ok(None)), "{outcome:?}, and {:?}", client.in_flight());
 }

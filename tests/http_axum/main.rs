@@ -4,6 +4,7 @@
 mod crowd;
 mod ending;
 mod foreign;
+mod given_up;
 mod heads;
 mod hooks;
 mod routes;

@@ -22,6 +22,7 @@ type Them = Session;
 
 in_both_roles! {
     our_reset_after_a_part_of_a_stream_keeps_that_part,
+    a_shutdown_of_either_end_loses_nothing,
     there_are_no_datagrams_where_one_end_takes_none,
     an_application_protocol_is_agreed_on_by_each_name,
 }
@@ -39,6 +40,27 @@ async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
         assert_eq!(end, Some(End::Code(42)));
     }
     pair.exchange(Opener::Us, 100_000).await;
+}
+
+/// Crate `qmux` sometimes reports this end as `Closed`, without its code.
+async fn a_shutdown_of_either_end_loses_nothing(role: Role) {
+    for opener in Opener::BOTH {
+        let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
+        let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
+        // Half of it is on its way when the shutdown begins.
+        let (send, recv) = stream.split();
+        let all = async {
+            tokio::join!(
+                send_pattern(send, 1, 4 * MIB),
+                receive_pattern(recv, 2, 4 * MIB),
+                they_send_pattern(&mut their_send, 2, 4 * MIB),
+                they_receive_pattern(&mut their_recv, 1, 4 * MIB),
+            );
+        };
+        let ((), end) = tokio::join!(all, within("the shutdown", pair.ours.shutdown()));
+        let (code, _) = within("their end", Foreign::closed(&pair.theirs)).await;
+        assert_eq!(code, 0, "{end:?}");
+    }
 }
 
 async fn there_are_no_datagrams_where_one_end_takes_none(role: Role) {

@@ -10,8 +10,7 @@ use wsmux::{
 
 use super::{
     PATTERNS, Sizes,
-    heap::Heap,
-    support::{SERVER, encode, scripted_peer::generous},
+    support::{Heap, SERVER, encode, scripted_peer::generous},
 };
 
 const BUFFER: usize = 256 * 1024;

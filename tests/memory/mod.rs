@@ -2,7 +2,6 @@
 //! random.
 
 use wsmux_testing::engine as support;
-use wsmux_testing::heap;
 
 mod datagrams;
 mod receive;

@@ -10,8 +10,7 @@ use wsmux::{
 
 use super::{
     PATTERNS, Pattern, Sizes,
-    heap::Heap,
-    support::{SERVER, WIRES, bidi, encode, scripted_peer::generous},
+    support::{Heap, SERVER, WIRES, bidi, encode, scripted_peer::generous},
 };
 
 const WINDOW: u64 = 128 * 1024;

@@ -10,8 +10,7 @@ use wsmux::{
 
 use super::{
     PATTERNS, Pattern, Sizes,
-    heap::Heap,
-    support::{CLIENT, WIRES, encode, scripted_peer::generous},
+    support::{CLIENT, Heap, WIRES, encode, scripted_peer::generous},
 };
 
 const STREAMS: u64 = 3;

@@ -221,6 +221,9 @@ impl Config {
     /// Default 30 s.
     ///
     /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
+    ///
+    /// Where a ping took more than a third of it, for slow bytes wait before it, it lasts three of that ping's round
+    /// trips, and at most three times as long as is declared. A full socket that takes bytes again is not silent.
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.max_idle_timeout =
             timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);

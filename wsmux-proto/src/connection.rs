@@ -446,6 +446,7 @@ impl Connection {
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
         self.write_stall.on_taken();
+        self.timers.on_socket_takes(now);
         out.clear();
         if !self.parameters_sent && !matches!(self.state, State::Closed) {
             // They come first, whatever happens.
@@ -578,9 +579,11 @@ impl Connection {
     }
 
     /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until it does: for
-    /// the statistics, and for the [write-stall timeout](crate::Config::write_stall_timeout). To be called
-    /// before [`poll_timeout`](Self::poll_timeout) is asked.
+    /// the statistics, for the [write-stall timeout](crate::Config::write_stall_timeout), and because a socket that
+    /// takes something after it was full shows that the path still carries bytes. To be called before
+    /// [`poll_timeout`](Self::poll_timeout) is asked.
     pub fn handle_socket_full(&mut self, now: Duration) {
+        self.timers.on_socket_full();
         if self.wants_transmit() {
             self.blocked_by_socket.start(now);
             self.write_stall.on_full(now);
@@ -658,6 +661,11 @@ impl Connection {
             }
             State::Closing(_) | State::Closed => {}
         }
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) waits for the streams: this end opens none any more.
+    pub fn is_draining(&self) -> bool {
+        self.end.is_none() && self.streams.is_draining()
     }
 
     /// Whether a shutdown has nothing left to wait for.

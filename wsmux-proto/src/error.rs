@@ -103,7 +103,7 @@ pub enum Timeout {
     Handshake,
     /// Nothing was sent or received for the idle timeout.
     Idle,
-    /// A ping stayed unanswered, and nothing else came, for the idle timeout.
+    /// A ping stayed unanswered, nothing else came, and a full socket took nothing, for the idle timeout.
     KeepAlive,
     /// There was something to send, and the socket took none of it for the
     /// [write-stall timeout](crate::Config::write_stall_timeout).

@@ -25,6 +25,7 @@ mod stream_id;
 mod stream_map;
 mod streams;
 mod timer;
+mod tree;
 mod varint;
 mod wire;
 mod write_stall;
@@ -47,6 +48,7 @@ pub use self::{
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,
     streams::{RecvStream, SendEnd, SendStream},
+    tree::Tree,
     varint::{VarInt, VarIntBoundsExceeded},
     wire::{Capabilities, QMuxVersion, Wire},
 };

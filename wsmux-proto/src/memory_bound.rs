@@ -54,8 +54,8 @@ pub struct MemoryUse {
 /// [`Config::memory_bound`].
 ///
 /// The bounds are on what is asked of the allocator. They hold at any time, with the settings at their largest where
-/// an application changes them on a live connection. TLS, the operating system's own buffers, and the application's
-/// tasks are not in them.
+/// an application changes them on a live connection. TLS, the operating system's own buffers, the application's
+/// tasks, and the 4 MiB of a qlog are not in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
+use super::tree::Places;
 
 /// A window has at most this many places for each that is taken, and `SPARE` more. So the work of an insertion or a
 /// removal is bounded by a constant on average, in any order.
@@ -16,32 +17,26 @@ const PLACES_FOR_EACH: usize = 4;
 /// As many streams as usually live at once: their ids stay in the window even if all streams between them end.
 const SPARE: usize = 64;
 
-/// Values by stream id: O(1) for the newest ids, O(log n) for the older ones that are left.
+/// The keys or places of what is kept by stream id: O(1) for the newest ids, O(log n) for what older ones are left.
 ///
-/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each value, and a constant; four times that
-/// if it held more before.
-#[derive(Debug)]
-pub struct StreamMap<V> {
+/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each key, and a constant, and that four times
+/// where there were more before.
+#[derive(Debug, Default)]
+pub(crate) struct StreamKeys {
     /// By the kind: the two low bits of an id. Most connections use one or two of four.
-    lanes: [Option<Box<Lane<V>>>; 4],
-}
-
-impl<V> Default for StreamMap<V> {
-    fn default() -> Self {
-        Self { lanes: [const { None }; 4] }
-    }
+    lanes: [Option<Box<Lane>>; 4],
 }
 
 /// The ids of one kind, by their index.
-#[derive(Debug)]
-struct Lane<V> {
+#[derive(Debug, Default)]
+struct Lane {
     /// The index of the window's first place.
     base: u64,
-    window: VecDeque<Option<V>>,
+    window: VecDeque<Option<usize>>,
     /// How many places of the window are taken.
     taken: usize,
     /// All that are below `base`.
-    older: BTreeMap<u64, V>,
+    older: BTreeMap<u64, usize>,
     /// Places that were made, given up or moved from.
     #[cfg(test)]
     steps: u64,
@@ -51,90 +46,104 @@ fn lane(id: StreamId) -> usize {
     (id.into_inner() & 3) as usize
 }
 
-impl<V> StreamMap<V> {
-    /// The value of the stream `id`.
-    pub fn get(&self, id: &StreamId) -> Option<&V> {
-        self.lanes[lane(*id)].as_ref()?.get(id.index())
+impl StreamKeys {
+    pub(crate) fn get(&self, id: StreamId) -> Option<usize> {
+        self.lanes[lane(id)].as_ref()?.get(id.index())
     }
 
     /// Returns what was there before.
-    pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
-        self.lanes[lane(id)].get_or_insert_default().insert(id.index(), value)
+    pub(crate) fn insert(&mut self, id: StreamId, key: usize) -> Option<usize> {
+        self.lanes[lane(id)].get_or_insert_default().insert(id.index(), key)
     }
 
-    /// Takes the value of the stream `id` out.
-    pub fn remove(&mut self, id: &StreamId) -> Option<V> {
-        self.lanes[lane(*id)].as_mut()?.remove(id.index())
-    }
-}
-
-/// What only the async layer needs.
-impl<V> StreamMap<V> {
-    /// The value of the stream `id`, to be changed.
-    pub fn get_mut(&mut self, id: &StreamId) -> Option<&mut V> {
-        let (lane, index) = (self.lanes[lane(*id)].as_mut()?, id.index());
-        match index >= lane.base {
-            true => {
-                let place = lane.place(index)?;
-                lane.window.get_mut(place)?.as_mut()
-            }
-            false => lane.older.get_mut(&index),
-        }
+    pub(crate) fn remove(&mut self, id: StreamId) -> Option<usize> {
+        self.lanes[lane(id)].as_mut()?.remove(id.index())
     }
 
-    /// Takes everything out.
-    pub fn drain(&mut self) -> impl Iterator<Item = V> {
-        let lanes = std::mem::take(&mut self.lanes).into_iter().flatten();
-        lanes.flat_map(|lane| lane.older.into_values().chain(lane.window.into_iter().flatten()))
-    }
-
-    /// The ids that are there.
-    pub fn ids(&self) -> impl Iterator<Item = StreamId> {
-        let lanes = self.lanes.iter().enumerate();
+    fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut usize)> {
+        let lanes = self.lanes.iter_mut().enumerate();
         lanes.flat_map(|(kind, lane)| {
-            let id = move |index| StreamId::of_kind(kind as u64, index);
-            lane.iter().flat_map(|lane| lane.indices()).map(id)
+            let id = move |(index, key)| (StreamId::of_kind(kind as u64, index), key);
+            lane.iter_mut().flat_map(|lane| lane.iter_mut()).map(id)
         })
     }
 }
 
-impl<V> Default for Lane<V> {
+/// Values by stream id, for the async layer. What `StreamKeys` says of time and memory holds for it too.
+#[derive(Debug)]
+pub struct StreamMap<V> {
+    keys: StreamKeys,
+    values: Places<V>,
+}
+
+impl<V> Default for StreamMap<V> {
     fn default() -> Self {
-        Self {
-            base: 0,
-            window: VecDeque::new(),
-            taken: 0,
-            older: BTreeMap::new(),
-            #[cfg(test)]
-            steps: 0,
-        }
+        Self { keys: StreamKeys::default(), values: Places::default() }
     }
 }
 
-impl<V> Lane<V> {
-    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for an
-    /// index below the window.
+impl<V> StreamMap<V> {
+    /// The value of the stream `id`.
+    pub fn get(&self, id: StreamId) -> Option<&V> {
+        self.values.get(self.keys.get(id)?)
+    }
+
+    /// The value of the stream `id`, to be changed.
+    pub fn get_mut(&mut self, id: StreamId) -> Option<&mut V> {
+        self.values.get_mut(self.keys.get(id)?)
+    }
+
+    /// Returns what was there before.
+    pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
+        let before = self.keys.insert(id, self.values.put(value))?;
+        self.values.take(before)
+    }
+
+    /// Takes the value of the stream `id` out.
+    pub fn remove(&mut self, id: StreamId) -> Option<V> {
+        let value = self.values.take(self.keys.remove(id)?);
+        if self.values.are_sparse() {
+            self.values.move_together(self.keys.iter_mut().map(|(_, place)| place));
+        }
+        value
+    }
+
+    /// Takes everything out.
+    pub fn drain(&mut self) -> impl Iterator<Item = V> {
+        self.keys = StreamKeys::default();
+        std::mem::take(&mut self.values).into_values()
+    }
+
+    /// The ids that are there.
+    pub fn ids(&mut self) -> impl Iterator<Item = StreamId> {
+        self.keys.iter_mut().map(|(id, _)| id)
+    }
+}
+
+impl Lane {
+    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for one
+    /// that the window has left behind.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
 
-    fn get(&self, index: u64) -> Option<&V> {
+    fn get(&self, index: u64) -> Option<usize> {
         match index >= self.base {
-            true => self.window.get(self.place(index)?)?.as_ref(),
-            false => self.older.get(&index),
+            true => *self.window.get(self.place(index)?)?,
+            false => self.older.get(&index).copied(),
         }
     }
 
-    fn insert(&mut self, index: u64, value: V) -> Option<V> {
+    fn insert(&mut self, index: u64, key: usize) -> Option<usize> {
         if self.taken == 0 && self.older.is_empty() {
             self.window.clear();
         } else if index < self.base {
-            return self.older.insert(index, value);
+            return self.older.insert(index, key);
         }
         self.reach(index);
         // It reaches there now.
         let place = self.place(index).and_then(|place| self.window.get_mut(place))?;
-        let before = place.replace(value);
+        let before = place.replace(key);
         self.taken += usize::from(before.is_none());
         before
     }
@@ -156,20 +165,20 @@ impl<V> Lane<V> {
 
     /// The window loses its first place.
     fn leave_first(&mut self) {
-        if let Some(Some(value)) = self.window.pop_front() {
+        if let Some(Some(key)) = self.window.pop_front() {
             self.taken -= 1;
-            self.older.insert(self.base, value);
+            self.older.insert(self.base, key);
         }
         self.base += 1;
         self.step();
     }
 
-    fn remove(&mut self, index: u64) -> Option<V> {
+    fn remove(&mut self, index: u64) -> Option<usize> {
         if index < self.base {
             return self.older.remove(&index);
         }
         let place = self.place(index)?;
-        let value = self.window.get_mut(place)?.take()?;
+        let key = self.window.get_mut(place)?.take()?;
         self.taken -= 1;
         let mut most = self.taken * PLACES_FOR_EACH + SPARE;
         while self.window.len() > most {
@@ -180,13 +189,13 @@ impl<V> Lane<V> {
             // After a burst of streams their memory goes back: half at a time, so that it does not come and go.
             self.window.shrink_to(2 * most);
         }
-        Some(value)
+        Some(key)
     }
 
-    fn indices(&self) -> impl Iterator<Item = u64> {
-        let window = self.window.iter().zip(self.base..);
-        let window = window.filter_map(|(value, index)| value.as_ref().map(|_| index));
-        self.older.keys().copied().chain(window)
+    fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut usize)> {
+        let window = self.window.iter_mut().zip(self.base..);
+        let window = window.filter_map(|(key, index)| key.as_mut().map(|key| (index, key)));
+        self.older.iter_mut().map(|(index, key)| (*index, key)).chain(window)
     }
 
     fn step(&mut self) {
@@ -210,7 +219,7 @@ mod tests {
         StreamId::new(Side::Client, Dir::Bi, index)
     }
 
-    impl<V> StreamMap<V> {
+    impl StreamKeys {
         fn steps(&self) -> u64 {
             self.lanes.iter().flatten().map(|lane| lane.steps).sum()
         }
@@ -226,13 +235,13 @@ mod tests {
 
     /// Ids in the order in which a peer opens streams; what each costs on average, and all of them at most.
     fn steps_for_each(gap: impl Fn(u64) -> u64, ends: impl Fn(u64) -> Option<u64>) -> u64 {
-        let (mut map, mut index, mut ids) = (StreamMap::default(), 0, Vec::new());
+        let (mut map, mut index, mut ids) = (StreamKeys::default(), 0, Vec::new());
         for nth in 0..COUNT {
             index += 1 + gap(nth);
             ids.push(index);
-            assert_eq!(map.insert(id(index), nth), None);
+            assert_eq!(map.insert(id(index), nth as usize), None);
             if let Some(nth) = ends(nth) {
-                map.remove(&id(ids[nth as usize]));
+                map.remove(id(ids[nth as usize]));
             }
             assert!(map.places() <= map.len() * PLACES_FOR_EACH + SPARE + PLACES_FOR_EACH);
         }
@@ -265,8 +274,9 @@ mod tests {
         let mut map = StreamMap::default();
         (0..COUNT).for_each(|index| assert_eq!(map.insert(id(index), index), None));
         // All but one, which lives on.
-        (0..COUNT - 1).for_each(|index| assert_eq!(map.remove(&id(index)), Some(index)));
-        let lane = map.lanes[0].as_ref().unwrap();
+        (0..COUNT - 1).for_each(|index| assert_eq!(map.remove(id(index)), Some(index)));
+        assert!(!map.values.are_sparse() && map.get(id(COUNT - 1)) == Some(&(COUNT - 1)));
+        let lane = map.keys.lanes[0].as_ref().unwrap();
         assert!(lane.window.capacity() <= 4 * (SPARE + PLACES_FOR_EACH) && lane.older.is_empty());
         assert!(lane.steps <= 2 * COUNT, "{}", lane.steps);
     }
@@ -288,23 +298,21 @@ mod tests {
             for nth in 0..400 {
                 let id = StreamId::of_kind(random(4), (nth / 4 + random(span)) * stride);
                 match random(4) {
-                    0 => assert_eq!(map.remove(&id), tree.remove(&id)),
-                    1 => assert_eq!(map.get(&id), tree.get(&id)),
+                    0 => assert_eq!(map.remove(id), tree.remove(&id)),
+                    1 => assert_eq!(map.get(id), tree.get(&id)),
                     _ => assert_eq!(map.insert(id, nth), tree.insert(id, nth)),
                 }
-                assert_eq!(map.len(), tree.len());
+                assert_eq!(map.keys.len(), tree.len());
             }
-            assert!(tree.iter().all(|(id, nth)| map.get(id) == Some(nth)));
-            {
-                let mut ids: Vec<_> = map.ids().collect();
-                ids.sort_unstable();
-                assert!(ids.iter().eq(tree.keys()));
-                let mut values: Vec<_> = map.drain().collect();
-                values.sort_unstable();
-                let mut expected: Vec<_> = tree.into_values().collect();
-                expected.sort_unstable();
-                assert_eq!(values, expected);
-            }
+            assert!(tree.iter().all(|(id, nth)| map.get(*id) == Some(nth)));
+            let mut ids: Vec<_> = map.ids().collect();
+            ids.sort_unstable();
+            assert!(ids.iter().eq(tree.keys()));
+            let mut values: Vec<_> = map.drain().collect();
+            values.sort_unstable();
+            let mut expected: Vec<_> = tree.into_values().collect();
+            expected.sort_unstable();
+            assert_eq!(values, expected);
         }
     }
 }

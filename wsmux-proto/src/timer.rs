@@ -16,6 +16,10 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
+/// How many round trips an idle timeout has to last (RFC 9000 §10.1: three probe timeouts), and how many times its
+/// declared length a long round trip can make of it (C-91).
+const ROUND_TRIPS: u32 = 3;
+
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
@@ -48,6 +52,8 @@ pub(super) struct Timers {
     /// A deadline of the present silence was put off already. Once is enough: whatever came while this end slept is
     /// handled before the deadline is looked at (C-46), and timers that are always late would put it off for ever.
     forgiven: bool,
+    /// The socket was full when it was last seen.
+    socket_full: bool,
     pub(super) ping: Ping,
 }
 
@@ -64,6 +70,8 @@ pub(super) struct Ping {
     /// The answer to be sent; only the newest ping needs one, so a flood of pings makes one answer.
     pub(super) answer: Option<VarInt>,
     pub(super) rtt: Option<Duration>,
+    /// The newest sample of it.
+    latest_rtt: Option<Duration>,
 }
 
 impl Timers {
@@ -84,6 +92,7 @@ impl Timers {
             last_received: now,
             last_heard: now,
             forgiven: false,
+            socket_full: false,
             ping: Ping::default(),
         }
     }
@@ -108,9 +117,24 @@ impl Timers {
         self.keep_alive.map(|interval| third.map_or(interval, |third| interval.min(third)))
     }
 
+    /// How long silence may last, where either end has declared it.
+    fn effective_idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout.map(|timeout| self.at_least_round_trips(timeout))
+    }
+
     /// How long a ping may stay unanswered. Where there is no idle timeout, three pings' time.
     fn patience(&self) -> Option<Duration> {
-        self.keep_alive.map(|interval| self.idle_timeout.unwrap_or(interval.saturating_mul(3)))
+        let three_pings = |interval: Duration| interval.saturating_mul(3);
+        let declared = self.idle_timeout;
+        self.keep_alive
+            .map(|interval| self.at_least_round_trips(declared.unwrap_or(three_pings(interval))))
+    }
+
+    /// This timeout, or longer where the newest ping's round trip shows that an answer may take as long as that (RFC
+    /// 9000 §10.1). A peer that holds its answers back gains a bounded time (C-91).
+    fn at_least_round_trips(&self, timeout: Duration) -> Duration {
+        let round_trips = self.ping.latest_rtt.unwrap_or_default().saturating_mul(ROUND_TRIPS);
+        timeout.max(round_trips.min(timeout.saturating_mul(ROUND_TRIPS)))
     }
 
     pub(super) fn on_sent(&mut self, now: Duration) {
@@ -130,6 +154,22 @@ impl Timers {
         self.last_heard = now;
     }
 
+    /// The socket takes nothing.
+    pub(super) fn on_socket_full(&mut self) {
+        self.socket_full = true;
+    }
+
+    /// The socket takes messages. If it was full, what lies below it has moved (C-90): a send buffer of TCP that was
+    /// full has room when the peer's TCP has acknowledged something, and its size grows with acknowledgements alone.
+    /// So has what a proxy or a browser holds, when the next hop took something. A path that is dead, or a peer that
+    /// reads no more, moves nothing once the buffers on the way are full, so what this puts off is bounded by them.
+    pub(super) fn on_socket_takes(&mut self, now: Duration) {
+        if std::mem::take(&mut self.socket_full) {
+            self.last_activity = now;
+            self.last_heard = now;
+        }
+    }
+
     /// For how long nothing has come.
     pub(super) fn silence(&self, now: Duration) -> Duration {
         now.saturating_sub(self.last_received)
@@ -144,7 +184,10 @@ impl Timers {
         };
         [
             (handshake, Due::TimedOut(Timeout::Handshake)),
-            (after(self.last_activity, self.idle_timeout), Due::TimedOut(Timeout::Idle)),
+            (
+                after(self.last_activity, self.effective_idle_timeout()),
+                Due::TimedOut(Timeout::Idle),
+            ),
             (
                 after(self.last_heard, self.patience().filter(|_| ping_is_due)),
                 Due::TimedOut(Timeout::KeepAlive),
@@ -183,7 +226,7 @@ impl Timers {
     /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
     fn forgive(&mut self, now: Duration) {
         self.forgiven = true;
-        let timeout = self.patience().or(self.idle_timeout).unwrap_or_default();
+        let timeout = self.patience().or(self.effective_idle_timeout()).unwrap_or_default();
         let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
         self.last_activity = self.last_activity.max(since);
         self.last_heard = self.last_heard.max(since);
@@ -237,6 +280,7 @@ impl Ping {
         let newest = self.outstanding.take_if(|(outstanding, _)| *outstanding == number);
         let Some((_, sent)) = newest else { return Ok(None) };
         let rtt = now.saturating_sub(sent);
+        self.latest_rtt = Some(rtt);
         self.rtt = Some(match self.rtt {
             // The products of times as long as the clock reaches would be longer than that.
             Some(smoothed) => {

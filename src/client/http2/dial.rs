@@ -6,13 +6,15 @@ use tokio::{net::TcpStream, time::Instant};
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
+#[cfg(feature = "tls")]
+use super::super::tls::HTTP1;
 use super::{super::proxy::Tunnel, ConnectError, Session, WebSocketClient};
 use crate::{ConnectionInfo, WebSocketConnection, handshake::client::Target};
 
 /// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
 /// remembered.
 #[cfg(feature = "tls")]
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 
 /// A stream of bytes to the server, TLS included.
 #[derive(Debug)]
@@ -42,17 +44,16 @@ pub(super) async fn dial(
     let start = Instant::now();
     #[cfg(feature = "tls")]
     if target.tls {
-        let alpn = Some(&ALPN[..]);
         let is_http2 =
             |session: &rustls::ClientConnection| session.alpn_protocol() == Some(ALPN[0]);
         return Ok(match tunnel {
             Tunnel::Plain(tcp) => {
-                let (tls, info) = client.secure(start, target, alpn, tcp, info).await?;
+                let (tls, info) = client.secure(start, target, &ALPN, tcp, info).await?;
                 let is_http2 = is_http2(tls.get_ref().1);
                 Dialled { start, is_http2, io: Io::Tls(tls.into()), info }
             }
             Tunnel::Tls(tunnel) => {
-                let (tls, info) = client.secure(start, target, alpn, *tunnel, info).await?;
+                let (tls, info) = client.secure(start, target, &ALPN, *tunnel, info).await?;
                 let is_http2 = is_http2(tls.get_ref().1);
                 Dialled { start, is_http2, io: Io::TlsInTls(tls.into()), info }
             }

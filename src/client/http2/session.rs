@@ -4,25 +4,21 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, client::SendRequest, ext::Protocol};
+use h2::{Ping, PingPong, Reason, client::SendRequest, ext::Protocol};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
-    time::{Instant, sleep, timeout},
+    sync::{Notify, oneshot},
+    time::{Instant, sleep},
 };
 use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-use super::{
-    super::{EXCERPT_TIMEOUT, MAX_EXCERPT},
-    ConnectError,
-    stream::Http2Stream,
-};
+use super::{super::excerpt, ConnectError, stream::Http2Stream};
 use crate::{
     ConnectionInfo,
     handshake::{head::MAX_HEAD, kept_headers},
@@ -53,6 +49,7 @@ pub(super) struct Session {
     taken: AtomicUsize,
     /// It has ended, or takes no more streams.
     ended: Arc<AtomicBool>,
+    doubts: Arc<Doubts>,
     /// Dropped with this, which tells the connection's task.
     _alive: oneshot::Sender<()>,
 }
@@ -76,10 +73,23 @@ impl Session {
             .handshake(io)
             .await
             .map_err(lost)?;
-        let ping_pong = connection.ping_pong();
+        // It is there once, and this is the first to ask.
+        let mut ping_pong =
+            connection.ping_pong().ok_or_else(|| io::Error::other("no HTTP/2 PING"))?;
+        // SETTINGS are the first that a server sends (RFC 9113 §3.4), so they are before any answer.
+        tokio::select! {
+            biased;
+            pong = ping_pong.ping(Ping::opaque()) => pong.map(drop).map_err(lost)?,
+            end = &mut connection => {
+                end.map_err(lost)?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
         let (alive, dropped) = oneshot::channel::<()>();
         let ended = Arc::new(AtomicBool::new(false));
         let end = EndsWith(ended.clone());
+        let doubts = Arc::new(Doubts::default());
+        let settling = doubts.clone();
         tokio::spawn(async move {
             let _end = end;
             // A server that reads no more would keep its socket open for ever.
@@ -90,14 +100,12 @@ impl Session {
             tokio::select! {
                 _ = connection => {}
                 () = given_up => {}
+                // Without an end: where no PING can be sent, the connection ends by itself.
+                () = settling.settle(ping_pong) => {}
             }
         });
-        if let Some(mut ping_pong) = ping_pong {
-            // SETTINGS are the first that a server sends (RFC 9113 §3.4), so they are before any answer.
-            ping_pong.ping(h2::Ping::opaque()).await.map_err(lost)?;
-        }
         let taken = AtomicUsize::new(0);
-        Ok(Arc::new(Self { send, since, info, taken, ended, _alive: alive }))
+        Ok(Arc::new(Self { send, since, info, taken, ended, doubts, _alive: alive }))
     }
 
     /// RFC 8441 §3.
@@ -107,6 +115,12 @@ impl Session {
 
     pub(super) fn is_alive(&self) -> bool {
         !self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether a stream was given up on it before its answer came, and the server has not shown since that it is
+    /// there. Then nothing is opened on it while that is so: see [`Doubts`].
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubts.are_open()
     }
 
     /// Nothing more is to be opened on it.
@@ -129,6 +143,65 @@ struct EndsWith(Arc<AtomicBool>);
 impl Drop for EndsWith {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Whether the path below may be dead.
+///
+/// A caller that gives up before its answer says nothing of the reason: it may be impatient, or the TCP connection may
+/// lead nowhere, which no error ever tells while nothing is acknowledged. If only a handshake that runs into its own
+/// timeout counted, callers with shorter timeouts of their own would be handed a dead connection for ever. So each
+/// opens a doubt, and a PING (RFC 9113 §6.7) settles it in the background: a new caller dials meanwhile and waits for
+/// nobody, so the PING needs no bound, and an impatient caller on a living path costs others at most a second TCP
+/// connection. Streams that are open on it go on.
+///
+/// There is one PING at a time, whatever the number of doubts.
+#[derive(Debug, Default)]
+struct Doubts {
+    raised: AtomicU64,
+    /// Of those that were raised, the ones that an answer has settled.
+    settled: AtomicU64,
+    news: Notify,
+}
+
+impl Doubts {
+    fn raise(&self) {
+        self.raised.fetch_add(1, Ordering::AcqRel);
+        self.news.notify_one();
+    }
+
+    fn are_open(&self) -> bool {
+        self.raised.load(Ordering::Acquire) != self.settled.load(Ordering::Acquire)
+    }
+
+    /// Asks the server each time that there is a doubt. Does not end.
+    async fn settle(&self, mut ping_pong: PingPong) {
+        loop {
+            self.news.notified().await;
+            // Those that come after the PING are not settled by its answer.
+            let raised = self.raised.load(Ordering::Acquire);
+            match ping_pong.ping(Ping::opaque()).await {
+                Ok(_) => self.settled.store(raised, Ordering::Release),
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Raises a doubt when it is dropped while an answer is waited for.
+struct Unanswered<'a>(Option<&'a Doubts>);
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(doubts) = self.0 {
+            doubts.raise();
+        }
     }
 }
 
@@ -170,9 +243,21 @@ impl Lease {
             self.0.retire();
             OpenError::NotSent(lost(error))
         };
-        let mut ready = self.0.send.clone().ready().await.map_err(not_sent)?;
-        let (response, mut send) = ready.send_request(request, false).map_err(not_sent)?;
-        let response = response.await.map_err(|error| {
+        let unanswered = Unanswered(Some(&self.0.doubts));
+        let asked = async {
+            let mut ready = self.0.send.clone().ready().await?;
+            let (response, send) = ready.send_request(request, false)?;
+            Ok((response, send))
+        };
+        let asked = asked.await;
+        let answered = match asked {
+            Ok((response, send)) => Ok((response.await, send)),
+            Err(error) => Err(not_sent(error)),
+        };
+        // An error is an answer too: the server's own, or the connection's end.
+        unanswered.answered();
+        let (response, mut send) = answered?;
+        let response = response.map_err(|error| {
             let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
             match refused || (error.is_go_away() && error.is_remote()) {
                 true => OpenError::NotProcessed(lost(error)),
@@ -181,7 +266,7 @@ impl Lease {
         })?;
         let (head, mut recv) = response.into_parts();
         if !head.status.is_success() {
-            let body = excerpt(&mut recv).await;
+            let body = excerpt::read_http2(&mut recv, head.status, &head.headers).await;
             // Nothing is cancelled: the server has answered, and there is no more to say (RFC 9113 §8.1).
             let _ = send.send_data(Bytes::new(), true);
             let headers = kept_headers(&head.headers);
@@ -196,21 +281,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// The start of a refusal's body.
-async fn excerpt(recv: &mut RecvStream) -> String {
-    let mut body = Vec::new();
-    let _ = timeout(EXCERPT_TIMEOUT, async {
-        while body.len() < MAX_EXCERPT
-            && let Some(Ok(bytes)) = recv.data().await
-        {
-            body.extend_from_slice(&bytes);
-        }
-    })
-    .await;
-    body.truncate(MAX_EXCERPT);
-    String::from_utf8_lossy(&body).trim().to_owned()
 }
 
 fn lost(error: h2::Error) -> ConnectError {

@@ -177,11 +177,11 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
     let longest = [longest, close].concat();
     // Messages, and how far they are from each other.
     let patterns: [(&[Vec<u8>], Duration); 4] = [
-        (&[longest.clone()], Duration::ZERO),
+        (std::slice::from_ref(&longest), Duration::ZERO),
         (&[vec![0x31, 0]], Duration::ZERO),
         // Each is a chunk of its own.
         (&[vec![0x31, 0]], MAX_DELAY),
-        (&[vec![0x31, 0], vec![0x31, 1, 0], longest], Duration::ZERO),
+        (&[vec![0x31, 0], vec![0x31, 1, 0], longest.clone()], Duration::ZERO),
     ];
     for (nth, (messages, step)) in patterns.into_iter().enumerate() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -146,3 +146,16 @@ fn one_thread_writes_all_logs_and_ends_with_the_last_of_them() {
     ended.recv().unwrap();
     assert_eq!(threads.recv().unwrap(), threads.recv().unwrap());
 }
+
+#[test]
+fn neither_a_task_nor_the_end_of_a_runtime_waits_for_a_writer_that_hangs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (writer, permit, seen) = slow();
+    let queue = WriterThread::default().queue(writer).unwrap();
+    queue.push(vec![1]);
+    runtime.block_on(queue.end().wait());
+    runtime.spawn(queue.end().wait());
+    drop(runtime);
+    permit.send(()).unwrap();
+    assert!(seen.iter().eq([[1]]), "nothing is lost of it all the same");
+}

@@ -20,7 +20,6 @@ in_both_roles! {
     readers_of_ours_that_stall_cost_another_stream_nothing,
     our_close_reaches_them_with_code_and_reason,
     their_close_reaches_us_with_code_and_reason,
-    a_shutdown_of_either_end_loses_nothing,
     datagrams_go_both_ways,
     everything_works_over_tls,
 }
@@ -234,26 +233,6 @@ async fn their_close_reaches_us_with_code_and_reason<F: Foreign>(role: Role) {
             matches!(&after, Err(ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close)))
                 if *close == seen)
         );
-    }
-}
-
-async fn a_shutdown_of_either_end_loses_nothing<F: Foreign>(role: Role) {
-    for opener in Opener::BOTH {
-        let pair = defaults::<F>(role).await;
-        let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
-        // Half of it is on its way when the shutdown begins.
-        let (send, recv) = stream.split();
-        let all = async {
-            tokio::join!(
-                send_pattern(send, 1, 4 * MIB),
-                receive_pattern(recv, 2, 4 * MIB),
-                they_send_pattern(&mut their_send, 2, 4 * MIB),
-                they_receive_pattern(&mut their_recv, 1, 4 * MIB),
-            );
-        };
-        let ((), end) = tokio::join!(all, within("the shutdown", pair.ours.shutdown()));
-        let (code, _) = within("their end", pair.theirs.closed()).await;
-        assert_eq!(code, 0, "{end:?}");
     }
 }
 

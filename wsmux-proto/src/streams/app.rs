@@ -143,7 +143,7 @@ impl SendStream<'_> {
 
     /// The half's key, if it can be written to.
     fn writable(&mut self) -> Result<usize, WriteError> {
-        let key = self.streams.keys.get(&self.id).copied();
+        let key = self.streams.keys.get(self.id);
         let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), super::Send::check_writable);
         match (key, writable, self.end) {
@@ -184,7 +184,7 @@ impl SendStream<'_> {
             && streams.send_budget.wait(self.id, len, streams.slab.len())
         {
             let Streams { keys, send_budget, .. } = streams;
-            send_budget.forget_waiting(|id| keys.get(&id).is_some());
+            send_budget.forget_waiting(|id| keys.get(id).is_some());
         }
     }
 
@@ -254,7 +254,7 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the end has left already, or the stream was given up before.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
-        let Some(&key) = self.streams.keys.get(&self.id) else { return Err(ClosedStream) };
+        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.slab[key];
         let Some(send) = &mut stream.send else { return Err(ClosedStream) };
         let before = send.held();
@@ -283,7 +283,7 @@ impl SendStream<'_> {
         if self.end.is_some() {
             return Err(ResetAtError::ClosedStream);
         }
-        let Some(&key) = self.streams.keys.get(&self.id) else {
+        let Some(key) = self.streams.keys.get(self.id) else {
             return Err(ResetAtError::ClosedStream);
         };
         let stream = &mut self.streams.slab[key];
@@ -308,7 +308,7 @@ impl SendStream<'_> {
     pub fn poll_end(&mut self) -> SendEnd {
         use super::send::SendState;
         // A half that nobody stopped is forgotten only after its end has left.
-        let Some(&key) = self.streams.keys.get(&self.id) else { return SendEnd::Finished };
+        let Some(key) = self.streams.keys.get(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.slab[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
             SendState::Finished => SendEnd::Finished,
@@ -333,7 +333,7 @@ impl SendStream<'_> {
         if self.streams.caps.opens_with_credit || self.end.is_some() {
             return;
         }
-        if let Some(&key) = self.streams.keys.get(&self.id) {
+        if let Some(key) = self.streams.keys.get(self.id) {
             self.streams.pend(key, |pending| pending.announce = true);
         }
     }
@@ -343,7 +343,7 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
     pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
-        let key = *self.streams.keys.get(&self.id).ok_or(ClosedStream)?;
+        let key = self.streams.keys.get(self.id).ok_or(ClosedStream)?;
         let stream = &mut self.streams.slab[key];
         let send = stream.send.as_mut().ok_or(ClosedStream)?;
         if send.priority != priority {
@@ -377,7 +377,7 @@ impl SendStream<'_> {
     /// reset with code 0, and never finished.
     pub fn release(&mut self) {
         use super::send::SendState;
-        let Some(&key) = self.streams.keys.get(&self.id) else { return };
+        let Some(key) = self.streams.keys.get(self.id) else { return };
         let stream = &mut self.streams.slab[key];
         match stream.send.as_ref().map(|send| send.state()) {
             Some(SendState::Ready) => {
@@ -408,7 +408,7 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ReadError`]. What came before the connection's end is read first.
     pub fn read(&mut self, max: usize) -> Result<Option<Option<Bytes>>, ReadError> {
-        let Some(&key) = self.streams.keys.get(&self.id) else {
+        let Some(key) = self.streams.keys.get(self.id) else {
             return Err(ReadError::ClosedStream);
         };
         let stream = &mut self.streams.slab[key];
@@ -471,7 +471,7 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended, or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
-        let Some(&key) = self.streams.keys.get(&self.id) else { return Err(ClosedStream) };
+        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.slab[key];
         let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
         if stream.recv_released {

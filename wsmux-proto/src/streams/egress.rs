@@ -278,7 +278,7 @@ impl Streams {
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, slab, keys, .. } = self;
         send_budget.wake(|id| {
-            let send = keys.get(&id).and_then(|&key| slab.get_mut(key)?.send.as_mut());
+            let send = keys.get(id).and_then(|key| slab.get_mut(key)?.send.as_mut());
             let Some(send) = send else { return false };
             send.queued_for_room = false;
             let waits = std::mem::take(&mut send.waiting_for_room);

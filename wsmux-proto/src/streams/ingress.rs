@@ -52,7 +52,7 @@ impl Streams {
                 return Err(violation::stream_state(format!("{id} does not go this way")));
             }
         }
-        if let Some(&key) = self.keys.get(&id) {
+        if let Some(key) = self.keys.get(id) {
             return Ok(Found::Stream(key));
         }
         let count = *self.counts.of(id.initiator(), id.dir());

@@ -1,6 +1,8 @@
 //! Whose turn it is: strictly by priority, in turns among equals.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use crate::tree::Tree;
 
 /// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,8 @@ struct Level {
 pub(super) struct Schedule {
     /// The highest priority of all. As long as all streams have the same, nothing else is touched.
     top: Option<Level>,
-    /// The others; none is empty. An application may give each stream a priority of its own.
-    lower: BTreeMap<i32, Queue>,
+    /// The others by rank; none is empty. An application may give each stream a priority of its own.
+    lower: Tree<Level>,
     /// A queue that ran empty, for the next level: with one stream at a time there is one for each message.
     spare: Queue,
     /// How many entries the levels hold together.
@@ -46,6 +48,11 @@ pub(super) struct Schedule {
     /// Entries that were added, taken, or checked for being void.
     #[cfg(test)]
     pub(super) visited: u64,
+}
+
+/// The higher the priority, the lower the number.
+fn rank(priority: i32) -> u64 {
+    u64::from(i32::MAX.abs_diff(priority))
 }
 
 impl Schedule {
@@ -56,15 +63,18 @@ impl Schedule {
         match &mut self.top {
             Some(top) if top.priority == priority => top.queue.push_back((key, ticket)),
             Some(top) if top.priority > priority => {
-                let spare = &mut self.spare;
-                let level = self.lower.entry(priority).or_insert_with(|| std::mem::take(spare));
-                level.push_back((key, ticket));
+                if let Some(level) = self.lower.get_mut(rank(priority)) {
+                    return level.queue.push_back((key, ticket));
+                }
+                let mut queue = std::mem::take(&mut self.spare);
+                queue.push_back((key, ticket));
+                self.lower.insert(rank(priority), Level { priority, queue });
             }
             top => {
                 let mut queue = std::mem::take(&mut self.spare);
                 queue.push_back((key, ticket));
-                if let Some(Level { priority, queue }) = top.replace(Level { priority, queue }) {
-                    self.lower.insert(priority, queue);
+                if let Some(level) = top.replace(Level { priority, queue }) {
+                    self.lower.insert(rank(level.priority), level);
                 }
             }
         }
@@ -90,7 +100,7 @@ impl Schedule {
         {
             self.spare = queue;
         }
-        self.top = self.lower.pop_last().map(|(priority, queue)| Level { priority, queue });
+        self.top = self.lower.pop_first().map(|(_, level)| level);
     }
 
     /// Forgets void entries until the next one is live, or there is none.
@@ -110,15 +120,22 @@ impl Schedule {
     /// Forgets the entries that are void.
     pub(super) fn retain(&mut self, mut live: impl FnMut(usize, Ticket) -> bool) {
         self.visit(self.len as u64);
-        for queue in self.lower.values_mut().chain(self.top.as_mut().map(|top| &mut top.queue)) {
+        self.len = 0;
+        let mut empty = Vec::new();
+        for Level { priority, queue } in self.lower.values_mut().chain(&mut self.top) {
             queue.retain(|&(key, ticket)| live(key, ticket));
+            self.len += queue.len();
+            if queue.is_empty() {
+                empty.push(rank(*priority));
+            }
         }
-        self.lower.retain(|_, queue| !queue.is_empty());
+        for rank in empty {
+            // The highest is not there.
+            self.lower.remove(rank);
+        }
         if self.top.as_ref().is_some_and(|top| top.queue.is_empty()) {
             self.next_level();
         }
-        let lower: usize = self.lower.values().map(VecDeque::len).sum();
-        self.len = lower + self.top.as_ref().map_or(0, |top| top.queue.len());
     }
 
     /// Whether no other stream waits for its turn.
@@ -133,7 +150,7 @@ impl Schedule {
 
     pub(super) fn clear(&mut self) {
         self.top = None;
-        self.lower.clear();
+        self.lower = Tree::default();
         self.len = 0;
     }
 

@@ -4,14 +4,12 @@
 //! costs no more than what is kept here. It is opened when a place is free, as if the peer had opened it only then,
 //! and had sent at once all that it has sent about it meanwhile.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::{Streams, credit::SendCredit};
 use crate::{
     Dir, Event, StreamId, TransportError, VarInt, abuse::Load, code::violation, event::Events,
-    frame::Credit,
+    frame::Credit, tree::Tree,
 };
 
 /// The code of a stream that is refused: the application never saw it.
@@ -22,27 +20,37 @@ pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 pub(super) struct Waiting {
     /// The credit that it granted, in all; `None` before its first grant.
     credit: Option<u64>,
-    end: PeerEnd,
-    /// It has stopped our half.
-    stop: Option<VarInt>,
+    halves: Halves,
 }
 
-/// Whether the peer has ended its half of a stream that waits. No byte precedes that, because the peer has no credit.
+// While the room grows there are two and a half places for each, and the tree takes some 40 bytes more: all in all less
+// than the 128 bytes of the formula for a connection's memory (SPEC §10).
+const _: () = assert!(size_of::<Waiting>() <= 32);
+
+/// What the peer has said of the halves of a stream that waits. No byte came before an end of its own half, for lack
+/// of credit. One of which it has reset its half and stopped ours does not wait any longer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum PeerEnd {
+enum Halves {
     #[default]
-    No,
+    Open,
     Fin,
     Reset(VarInt),
+    /// Ours is stopped, with this code.
+    Stopped {
+        code: VarInt,
+        /// Its own has ended as well.
+        fin: bool,
+    },
 }
 
-/// The streams that wait, and the places that they take: at most `max`, including those that were given up and whose
-/// answer has not left. In the order of ids, which is the order of arrival, because the ids of one kind only rise. A tree
-/// and not a hash table: its entries go one by one and give their memory back, and no choice of ids makes it slow.
+/// The streams that wait, and the places that they take: at most `max`, those counted that were given up and whose
+/// answer has not left. In the order of ids, which is the order of arrival, for the ids of one kind only rise. A tree
+/// and no hash table: it gives the memory of those that go back, and no choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
-    streams: [BTreeMap<StreamId, Waiting>; 2],
+    /// By index, of each kind.
+    streams: [Tree<Waiting>; 2],
     /// Refusals of streams that waited, which have not left.
     unanswered: u64,
 }
@@ -53,7 +61,7 @@ impl WaitingRoom {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.streams.iter().map(BTreeMap::len).sum()
+        self.streams.iter().map(Tree::len).sum()
     }
 
     /// Refusals in the queue for them that are of streams that waited.
@@ -62,11 +70,11 @@ impl WaitingRoom {
     }
 
     pub(super) fn contains(&self, id: StreamId) -> bool {
-        self.streams[id.dir() as usize].contains_key(&id)
+        self.streams[id.dir() as usize].contains(id.index())
     }
 
     fn get_mut(&mut self, id: StreamId) -> Option<&mut Waiting> {
-        self.streams[id.dir() as usize].get_mut(&id)
+        self.streams[id.dir() as usize].get_mut(id.index())
     }
 
     fn has_room(&self) -> bool {
@@ -123,7 +131,10 @@ impl Streams {
         while let Some(dir) = self.admissible() {
             // As when the peer opens one: opening streams in advance must not evade the budget.
             self.abuse.check(Load::Cancelled, self.now)?;
-            let Some((id, waited)) = self.waiting.streams[dir as usize].pop_first() else { break };
+            let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
+                break;
+            };
+            let id = StreamId::new(!self.side, dir, index);
             let key = self.insert(id);
             self.unaccepted[dir as usize].push_back(id);
             events.push(Event::Opened { dir });
@@ -132,13 +143,13 @@ impl Streams {
             {
                 send.credit.add(Credit::Total(credit))?;
             }
-            match waited.end {
-                PeerEnd::No => {}
-                PeerEnd::Fin => self.on_stream_frame(id, None, Bytes::new(), true, 0, events)?,
-                PeerEnd::Reset(code) => self.on_reset(id, code, None, 0, events)?,
+            if let Halves::Fin | Halves::Stopped { fin: true, .. } = waited.halves {
+                self.on_stream_frame(id, None, Bytes::new(), true, 0, events)?;
             }
-            if let Some(code) = waited.stop {
-                self.on_stop_sending(id, code, events)?;
+            match waited.halves {
+                Halves::Open | Halves::Fin => {}
+                Halves::Reset(code) => self.on_reset(id, code, None, 0, events)?,
+                Halves::Stopped { code, .. } => self.on_stop_sending(id, code, events)?,
             }
         }
         Ok(())
@@ -154,7 +165,7 @@ impl Streams {
     pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
         let has_room = self.waiting.has_room();
         if has_room {
-            self.waiting.streams[id.dir() as usize].insert(id, Waiting::default());
+            self.waiting.streams[id.dir() as usize].insert(id.index(), Waiting::default());
         }
         has_room
     }
@@ -181,13 +192,19 @@ impl Streams {
         fin: bool,
     ) -> Result<(), TransportError> {
         let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
-        match (waiting.end, bytes) {
-            (PeerEnd::No, 0) if fin => {
-                waiting.end = PeerEnd::Fin;
+        match (&mut waiting.halves, bytes) {
+            (halves @ Halves::Open, 0) if fin => {
+                *halves = Halves::Fin;
+                Ok(())
+            }
+            (Halves::Stopped { fin: ended @ false, .. }, 0) if fin => {
+                *ended = true;
                 Ok(())
             }
             (_, 0) => self.charge(Load::Empty),
-            (PeerEnd::No, _) => Err(violation::flow_control("bytes on a stream without credit")),
+            (Halves::Open | Halves::Stopped { fin: false, .. }, _) => {
+                Err(violation::flow_control("bytes on a stream without credit"))
+            }
             _ => Err(violation::final_size("data after the end of a stream")),
         }
     }
@@ -198,11 +215,16 @@ impl Streams {
         code: VarInt,
     ) -> Result<(), TransportError> {
         let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
-        if waiting.end != PeerEnd::No {
-            return self.charge(Load::Empty);
+        match waiting.halves {
+            Halves::Open => {
+                waiting.halves = Halves::Reset(code);
+                Ok(())
+            }
+            Halves::Stopped { code: reset, fin: false } => self.forget_given_up(id, code, reset),
+            Halves::Fin | Halves::Reset(_) | Halves::Stopped { fin: true, .. } => {
+                self.charge(Load::Empty)
+            }
         }
-        waiting.end = PeerEnd::Reset(code);
-        self.forget_given_up(id)
     }
 
     pub(super) fn on_stop_of_waiting(
@@ -211,22 +233,25 @@ impl Streams {
         code: VarInt,
     ) -> Result<(), TransportError> {
         let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
-        if waiting.stop.is_some() {
-            return self.charge(Load::Late);
-        }
-        waiting.stop = Some(code);
-        self.forget_given_up(id)
+        let fin = match waiting.halves {
+            Halves::Open => false,
+            Halves::Fin => true,
+            Halves::Reset(stop) => return self.forget_given_up(id, stop, code),
+            Halves::Stopped { .. } => return self.charge(Load::Late),
+        };
+        waiting.halves = Halves::Stopped { code, fin };
+        Ok(())
     }
 
     /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much as a refused one, and
     /// is charged as one.
-    fn forget_given_up(&mut self, id: StreamId) -> Result<(), TransportError> {
-        let Some(&mut Waiting { end: PeerEnd::Reset(stop), stop: Some(reset), .. }) =
-            self.waiting.get_mut(id)
-        else {
-            return Ok(());
-        };
-        self.waiting.streams[id.dir() as usize].remove(&id);
+    fn forget_given_up(
+        &mut self,
+        id: StreamId,
+        stop: VarInt,
+        reset: VarInt,
+    ) -> Result<(), TransportError> {
+        self.waiting.streams[id.dir() as usize].remove(id.index());
         self.waiting.unanswered += 1;
         self.refusals.push_back(Refusal { stop, reset, waited: true, ..Refusal::new(id) });
         self.charge(Load::Refused)
@@ -234,11 +259,13 @@ impl Streams {
 
     /// Streams that wait are refused, all of them (J-44).
     pub(super) fn refuse_waiting(&mut self) {
-        for streams in std::mem::take(&mut self.waiting.streams) {
-            self.waiting.unanswered += streams.len() as u64;
-            self.refused += streams.len() as u64;
-            let refusals = streams.into_keys().map(Refusal::new);
-            self.refusals.extend(refusals.map(|refusal| Refusal { waited: true, ..refusal }));
+        for dir in Dir::ALL {
+            while let Some((index, _)) = self.waiting.streams[dir as usize].pop_first() {
+                self.waiting.unanswered += 1;
+                self.refused += 1;
+                let id = StreamId::new(!self.side, dir, index);
+                self.refusals.push_back(Refusal { waited: true, ..Refusal::new(id) });
+            }
         }
     }
 }

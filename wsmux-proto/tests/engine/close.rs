@@ -267,3 +267,18 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
         }
     }
 }
+
+/// What the connection's end cut off: a reset that had not left, and a half that was stopped and not ended.
+#[test]
+fn what_the_peer_was_never_told_is_in_flight() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let (sent, got) = (uni(SERVER, 0), uni(CLIENT, 0));
+    assert_eq!(peer.conn.open(Dir::Uni).unwrap(), Some(sent));
+    peer.conn.send_stream(sent).write(b"x").unwrap();
+    peer.send(&[stream(got, 0, b"x", false)]);
+    peer.said();
+    peer.conn.send_stream(sent).reset(code(1)).unwrap();
+    peer.conn.recv_stream(got).stop(code(1)).unwrap();
+    peer.conn.handle_socket_end(peer.now, SocketError::Eof);
+    assert_eq!(peer.conn.in_flight().streams, [got, sent]);
+}

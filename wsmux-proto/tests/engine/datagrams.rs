@@ -149,3 +149,18 @@ fn what_had_come_can_be_read_after_the_end() {
         Err(SendDatagramError::ConnectionLost(_))
     ));
 }
+
+///
+#[test]
+fn no_datagram_frame_is_longer_than_the_peer_takes() {
+    for max in 1..10 {
+        let parameters =
+            TransportParameters { max_datagram_frame_size: max, ..scripted_peer::generous() };
+        let mut peer =
+            ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+        let Some(len) = peer.conn.max_datagram_size() else { continue };
+        peer.conn.send_datagram(vec![0; len].into()).unwrap();
+        let sent = peer.said_bytes().unwrap();
+        assert!(sent.len() as u64 <= max, "{} bytes of {max}", sent.len());
+    }
+}

@@ -192,7 +192,8 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 #[test]
 fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_ends() {
     let directions = [[true, false], [false, true], [true, true]];
-    // With the socket's buffer full, for nothing is acknowledged, or with room for what little there is to say.
+    // With the socket's buffer full, for nothing is acknowledged, or with room for as much as it holds. Room that comes
+    // back to a full one would be an acknowledgement (C-90), and no black hole: `Endpoint` gives none.
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))
@@ -209,8 +210,8 @@ fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_e
         }
         let start = exchange.pair.now;
         while [CLIENT, SERVER].iter().any(|&side| exchange.reason(side).is_none()) {
-            // What was on its way when the network went may have come half a round trip later.
-            assert!(exchange.pair.now <= start + secs(30) + ms(100), "{story}: not noticed");
+            // What was on its way when the network went may have come later: 256 KiB are 105 ms on this link.
+            assert!(exchange.pair.now <= start + secs(30) + ms(200), "{story}: not noticed");
             exchange.step();
         }
         let reasons = [CLIENT, SERVER].map(|side| exchange.reason(side));

@@ -395,3 +395,61 @@ fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted()
         assert_eq!(peer.frames(), [ack(id, 1_000)], "now it waits");
     }
 }
+
+/// an own stream's first frame is a STREAM frame, also after the window was raised.
+#[test]
+fn a_raised_window_is_not_told_before_the_streams_first_frame() {
+    let mut config = Config::default();
+    config.stream_window(64 * 1024);
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
+    peer.conn.set_stream_window(1 << 20);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"request").unwrap();
+    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    let frames = peer.frames();
+    assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
+}
+
+/// And what follows, with a peer that forgets a grant for a stream that it has not seen (SPEC.md Q-34 names the public
+/// peers): it waits for credit that this end takes for granted.
+#[test]
+fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
+    let mut config = Config::default();
+    config.stream_window(64 * 1024);
+    let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
+    peer.conn.set_stream_window(1 << 20);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"request").unwrap();
+    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    peer.frames();
+    // The peer uses up what it knows of.
+    for part in 0..4 {
+        peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
+    }
+    let mut read = 0;
+    while let Some(Some(data)) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
+        read += data.len();
+    }
+    assert_eq!(read, 64 * 1024);
+    peer.send(&[Frame::StreamDataBlocked { id, limit: 64 * 1024 }]);
+    let frames = peer.frames();
+    assert!(
+        frames.iter().any(|frame| matches!(frame, Frame::MaxStreamData { .. })),
+        "all is read, the peer says that it waits, and is told nothing: {frames:?}"
+    );
+}
+
+/// Nobody waits for the connection's credit any more.
+#[test]
+fn a_reset_ends_the_wait_for_credit_of_the_connection() {
+    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
+    let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.said();
+    peer.now = secs(1);
+    peer.conn.send_stream(id).reset(code(0)).unwrap();
+    peer.said();
+    assert_eq!(peer.conn.stats(secs(100)).blocked_by_connection_credit, secs(1));
+}

@@ -127,7 +127,7 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 /// and 1 for each 64 bytes, or for each eighth of the window that the peer declared where that is less and the frame
 /// fits it; on js-ws 1 for each byte; and 1 for each stream that is opened.
 #[test]
-fn a_window_that_was_declared_excuses_no_grants_that_are_smaller_or_of_no_use() {
+fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
         let parameters = TransportParameters {
             initial_max_stream_data_uni: window,

@@ -385,3 +385,14 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
         matches!(conn.recv_stream(id).read(1), Err(ReadError::Reset(reset)) if reset == code(0))
     );
 }
+
+/// js-ws: the window bounds Data; the other messages are up to 19 bytes long.
+#[test]
+fn a_small_window_leaves_room_for_messages_that_are_no_data() {
+    let mut config = Config::default();
+    config.stream_window(4);
+    let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
+    let id = bidi(CLIENT, 1 << 20);
+    peer.send(&[ack(id, 4), error_read(id, 1 << 40)]);
+    peer.assert_open("an honest reset");
+}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Event, Frame, StreamId, TransportParameters, Wire};
+use wsmux_proto::{
+    Config, Dir, Event, Frame, MessageBuf, StreamId, Transmit, TransportParameters, Wire,
+};
 
 /// A client with this many streams, all allowed much and none with anything to say yet.
 fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
@@ -266,4 +268,61 @@ fn an_announced_stream_is_seen_before_anything_is_written() {
     pair.client.open(Dir::Bi);
     pair.drive();
     assert_eq!(pair.server.take_events(), [Event::Opened { dir: Dir::Bi }]);
+}
+
+/// js-ws: the end of one stream leaves although another always has data.
+#[test]
+fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
+    let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
+    let (small, bulk) = (bidi(CLIENT, 0), bidi(CLIENT, 1));
+    assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(small));
+    assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(bulk));
+    peer.said();
+    peer.send(&[ack(small, 1_024), ack(bulk, 1 << 31)]);
+    peer.conn.send_stream(small).write(b"hello").unwrap();
+    peer.conn.send_stream(small).finish().unwrap();
+    let mut out = MessageBuf::new();
+    let (mut bytes, mut flushes, mut messages) = (0u64, 0, 0);
+    while bytes < 64 << 20 {
+        peer.conn.send_stream(bulk).write(&[7; 64 * 1024]).unwrap();
+        match peer.conn.poll_transmit(peer.now, &mut out) {
+            Some(Transmit::Message) => {
+                messages += 1;
+                bytes += out.len() as u64;
+                if scripted_peer::decode(Wire::JsWs, out.to_bytes()) == [close_read(small)] {
+                    return;
+                }
+            }
+            Some(_) => flushes += 1,
+            None => panic!("there is always something"),
+        }
+    }
+    panic!("{messages} messages of {bytes} bytes, {flushes} flushes, and never the end");
+}
+
+/// The same between two ends with their defaults, on a link of 100 MB/s and 2 ms: a small answer beside a large one.
+#[test]
+fn a_small_answer_ends_beside_a_large_one() {
+    for wire in WIRES {
+        let mut pair = Pair::new(wire, &Config::default());
+        pair.latency = ms(1);
+        let (small, bulk) = (pair.open_bi(CLIENT), pair.open_bi(CLIENT));
+        pair.server.rate = Some(100_000_000);
+        pair.server.capacity = Some(128 * 1024);
+        pair.server.record = false;
+        pair.server.write(small, b"answer");
+        pair.server.finish(small);
+        let begun = pair.now;
+        let mut read = 0;
+        loop {
+            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            pair.step();
+            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            read += pair.client.read(bulk).0.len();
+            if pair.client.read(small).1 == End::Fin {
+                break;
+            }
+            assert!(read < 200_000_000, "{wire:?}: no end after {:?}", pair.now - begun);
+        }
+    }
 }

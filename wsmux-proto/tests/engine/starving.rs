@@ -81,7 +81,7 @@ fn an_end_without_data_leaves_while_data_wait_for_credit() {
 
 /// The streams that still starve are reported again at each limit, and the time counts.
 #[test]
-fn the_peer_is_told_at_each_limit_and_the_time_of_waiting_counts() {
+fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     let mut starving = Starving::new(&[10; 2]);
     starving.peer.now = ms(100);
     starving.peer.send(&[Frame::MaxData(10)]);

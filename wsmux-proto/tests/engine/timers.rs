@@ -437,3 +437,42 @@ fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
     assert!(matches!(ping[..], [Frame::Ping(_)]), "{ping:?}");
     assert_eq!(timed_out(&peer.conn), Some(Timeout::KeepAlive));
 }
+
+/// The peer's idle timeout sets how often this end pings, and answers to pings are in no budget.
+#[test]
+fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
+    let parameters = TransportParameters { max_idle_timeout: ms(1), ..scripted_peer::generous() };
+    let mut peer =
+        ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
+    // The ping beside our parameters.
+    peer.send(&[Frame::Pong(code(0))]);
+    let (mut timers, mut pings) = (0, 0);
+    while peer.now < secs(10) {
+        for said in peer.said() {
+            let Said::Frames(frames) = said else { panic!("{said:?}, {timers} timers") };
+            for frame in frames {
+                if let Frame::Ping(number) = frame {
+                    pings += 1;
+                    peer.send(&[Frame::Pong(number)]);
+                }
+            }
+        }
+        peer.now = peer.conn.poll_timeout().unwrap().max(peer.now);
+        peer.conn.handle_timeout(peer.now);
+        timers += 1;
+    }
+    let useless = peer.conn.stats(peer.now).useless_received;
+    assert!(pings < 2_000, "{timers} timers and {pings} pings in 10 s; charged: {useless}");
+}
+
+/// Two ends of ours with a short idle timeout and nothing to say.
+#[test]
+fn two_ends_with_a_short_idle_timeout_do_not_ping_each_other_to_death() {
+    let mut config = Config::default();
+    config.max_idle_timeout(Some(ms(24)));
+    let mut pair = Pair::new(Wire::QMux, &config);
+    pair.pass(secs(120));
+    for end in [&pair.client, &pair.server] {
+        assert!(end.conn.is_established(), "at {:?}: {:?}", pair.now, end.conn.close_reason());
+    }
+}

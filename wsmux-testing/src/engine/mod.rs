@@ -2,12 +2,14 @@
 
 pub mod bulk;
 pub mod encode;
+pub mod heap;
 pub mod pair;
 pub mod scripted_peer;
 pub mod world;
 
 pub use bulk::{Bulk, Path, Reader};
 pub use encode::*;
+pub use heap::Heap;
 pub use pair::{End, Endpoint, Item, Loss, Pair};
 pub use scripted_peer::{Said, ScriptedPeer};
 

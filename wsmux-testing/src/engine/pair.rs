@@ -2,11 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
     Config, Connection, Dir, Event, MessageBuf, ReadError, Side, SocketError, StreamId, Transmit,
     Wire,
 };
+
+use super::Heap;
 
 /// What a WebSocket carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +101,13 @@ pub struct Endpoint {
     pub stalled: bool,
     /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
     pub black_hole: bool,
+    /// One of the two directions is a black hole, so that no acknowledgement comes: either what it is for is lost, or
+    /// itself. A TCP takes then what its send buffer has room for (`capacity`), and never again anything: what is
+    /// there has to be kept until it is acknowledged, and the buffer's size grows with acknowledgements alone (Linux
+    /// does so in `tcp_new_space`).
+    unacknowledged: bool,
+    /// The bytes that stay in the buffer then: those that waited for the link, and those that were taken since.
+    kept: usize,
     pub loss: Option<Loss>,
     /// Keep `sent`: off where a test moves much.
     pub record: bool,
@@ -106,12 +115,15 @@ pub struct Endpoint {
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
+    /// What the engine holds, where all its calls are made by [`of`](Endpoint::of).
+    pub heap: Heap,
 }
 
 impl Endpoint {
     fn new(config: Config, side: Side, wire: Wire) -> Self {
+        let mut heap = Heap::default();
         Self {
-            conn: Connection::new(config, side, wire, Duration::ZERO),
+            conn: heap.of(|| Connection::new(config, side, wire, Duration::ZERO)),
             events: Vec::new(),
             sent: Vec::new(),
             capacity: None,
@@ -119,13 +131,21 @@ impl Endpoint {
             idle_at: Duration::ZERO,
             stalled: false,
             black_hole: false,
+            unacknowledged: false,
+            kept: 0,
             loss: None,
             record: true,
             in_flight: VecDeque::new(),
             bytes_in_flight: 0,
             has_closed: false,
             out: MessageBuf::new(),
+            heap,
         }
+    }
+
+    /// Calls the engine, and keeps account of what it took and gave back.
+    pub fn of<T>(&mut self, call: impl FnOnce(&mut Connection) -> T) -> T {
+        self.heap.of(|| call(&mut self.conn))
     }
 
     /// How long the link needs for so many bytes.
@@ -139,10 +159,21 @@ impl Endpoint {
         let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
             return (!self.stalled).then_some(now);
         };
+        if self.unacknowledged {
+            return (self.kept < capacity).then_some(now);
+        }
         match self.rate {
             None => (self.bytes_in_flight < capacity).then_some(now),
             Some(_) => Some(self.idle_at.saturating_sub(self.serialisation(capacity)).max(now)),
         }
+    }
+
+    fn set_unacknowledged(&mut self, now: Duration, unacknowledged: bool) {
+        if std::mem::replace(&mut self.unacknowledged, unacknowledged) == unacknowledged {
+            return;
+        }
+        let waits = self.idle_at.saturating_sub(now).as_micros();
+        self.kept = self.rate.map_or(0, |rate| (waits * u128::from(rate) / 1_000_000) as usize);
     }
 
     fn push(&mut self, now: Duration, latency: Duration, item: Item) {
@@ -151,6 +182,7 @@ impl Endpoint {
         // What was sent before is delivered before.
         let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
+        self.kept += if self.unacknowledged { item.size() } else { 0 };
         if self.record {
             self.sent.push(item.clone());
         }
@@ -160,10 +192,11 @@ impl Endpoint {
     /// Lets out one item, if the engine has one and the pipe takes it.
     fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
         if self.room_at(now) != Some(now) {
+            self.of(|conn| conn.handle_socket_full(now));
             return false;
         }
         let wanted = self.conn.wants_transmit();
-        let transmit = self.conn.poll_transmit(now, &mut self.out);
+        let transmit = self.heap.of(|| self.conn.poll_transmit(now, &mut self.out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
         #[allow(
             unreachable_patterns,
@@ -171,7 +204,11 @@ impl Endpoint {
         )]
         let item = match transmit {
             None => return false,
-            Some(Transmit::Message) => Item::Message(self.out.to_bytes()),
+            Some(Transmit::Message) => {
+                let message = self.out.slices().collect::<Vec<_>>().concat();
+                self.heap.of(|| self.out = MessageBuf::new());
+                Item::Message(message.into())
+            }
             Some(Transmit::Ping(payload)) => Item::Ping(payload),
             Some(Transmit::Close { code, reason }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
@@ -200,7 +237,7 @@ impl Endpoint {
     }
 
     fn collect_events(&mut self) {
-        while let Some(event) = self.conn.poll() {
+        while let Some(event) = self.of(Connection::poll) {
             self.events.push(event);
         }
     }
@@ -239,10 +276,12 @@ impl Endpoint {
     pub fn read_up_to(&mut self, id: StreamId, max: usize) -> (Vec<u8>, End) {
         let mut data = Vec::new();
         while data.len() < max {
-            match self.conn.recv_stream(id).read(max - data.len()) {
+            let most = max - data.len();
+            match self.of(|conn| conn.recv_stream(id).read(most)) {
                 Ok(Some(Some(bytes))) => {
                     assert!(!bytes.is_empty(), "no bytes are no news");
                     data.extend_from_slice(&bytes);
+                    self.heap.give_back(bytes);
                 }
                 Ok(Some(None)) => return (data, End::Fin),
                 Ok(None) => return (data, End::Open),
@@ -261,8 +300,10 @@ impl Endpoint {
 
     /// What an application does that drops both its handles.
     pub fn release(&mut self, id: StreamId) {
-        self.conn.send_stream(id).release();
-        self.conn.recv_stream(id).release();
+        self.of(|conn| {
+            conn.send_stream(id).release();
+            conn.recv_stream(id).release();
+        });
     }
 
     pub fn live_streams(&self) -> u64 {
@@ -309,6 +350,9 @@ impl Pair {
     /// Lets both engines send all they can.
     pub fn transmit(&mut self) -> bool {
         let mut sent = false;
+        let cut_off = self.client.black_hole || self.server.black_hole;
+        self.client.set_unacknowledged(self.now, cut_off);
+        self.server.set_unacknowledged(self.now, cut_off);
         let limits =
             [self.server.conn.max_inbound_message(), self.client.conn.max_inbound_message()];
         for (end, max) in [&mut self.client, &mut self.server].into_iter().zip(limits) {
@@ -339,13 +383,20 @@ impl Pair {
         let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
-            Item::Message(message) => end.conn.handle_message(now, message),
+            // Of the engine's own memory, and in a block that may be twice as large (C-72).
+            Item::Message(message) => end.of(|conn| {
+                let mut block = BytesMut::with_capacity(2 * message.len());
+                block.extend_from_slice(&message);
+                conn.handle_message(now, block.split().freeze());
+            }),
             Item::Ping(payload) => {
-                end.conn.handle_ping(now);
+                end.of(|conn| conn.handle_ping(now));
                 end.push(now, latency, Item::Pong(payload.to_vec()));
             }
-            Item::Pong(payload) => end.conn.handle_pong(now, &payload),
-            Item::Close { code, reason } => end.conn.handle_close(now, Some(code), &reason),
+            Item::Pong(payload) => end.of(|conn| conn.handle_pong(now, &payload)),
+            Item::Close { code, reason } => {
+                end.of(|conn| conn.handle_close(now, Some(code), &reason));
+            }
         }
     }
 
@@ -362,7 +413,8 @@ impl Pair {
     fn fire(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-                end.conn.handle_timeout(self.now);
+                let now = self.now;
+                end.of(|conn| conn.handle_timeout(now));
                 end.collect_events();
             }
         }
@@ -447,7 +499,8 @@ impl Pair {
             self.deliver();
         }
         for end in [&mut self.client, &mut self.server] {
-            end.conn.handle_socket_end(self.now, SocketError::Eof);
+            let now = self.now;
+            end.of(|conn| conn.handle_socket_end(now, SocketError::Eof));
             end.collect_events();
         }
     }

@@ -1,9 +1,9 @@
 //! Two engines and a model of what their two applications did: what must hold after each step.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Credit, Dir, Frame, Side, StreamId, Wire};
+use wsmux_proto::{Config, Connection, Credit, Dir, Frame, Side, StreamId, Wire};
 
 use super::{CLIENT, End, Item, Pair, SERVER, code, encode, ms, pattern, scripted_peer};
 
@@ -83,11 +83,21 @@ pub struct World {
     /// What each application holds.
     held: [Vec<StreamId>; 2],
     largest_chunk: usize,
+    /// The most streams that each engine had at once.
+    most_streams: [u64; 2],
+    /// The most that lay unread and unsent in each stream that an application holds.
+    peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
     /// The connection has ended, as it was told to.
     ended: bool,
     /// One side shuts down: it refuses streams that reach it now.
     refuses: bool,
 }
+
+const DATAGRAMS: usize = 5_000;
+
+/// Of each stream and of the connection, where no message is handled; SPEC.md §10 has more room for both.
+const STREAM_STATE: u64 = 1024;
+const CONNECTION_STATE: u64 = 8 * 1024;
 
 /// Far above what anything here takes: two that go on for so long will go on for ever.
 const MAX_STEPS: usize = 1_000_000;
@@ -118,6 +128,8 @@ impl World {
         latency: u64,
     ) -> Self {
         let mut config = Config::default();
+        // Half of them find the connection's window full before their own buffers are.
+        let send_window = if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 };
         // As with Op::Limit.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
@@ -125,12 +137,11 @@ impl World {
             .max_stream_window(max_window)
             .window_growth_budget(budget)
             .send_buffer(send_buffer)
-            // Half of them find the connection's window full before their own buffers are.
-            .send_window(if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 })
+            .send_window(send_window)
             .max_concurrent_bidi_streams(streams)
             .max_concurrent_uni_streams(streams)
-            .datagram_receive_buffer(5_000)
-            .datagram_send_buffer(5_000)
+            .datagram_receive_buffer(DATAGRAMS)
+            .datagram_send_buffer(DATAGRAMS)
             .max_idle_timeout(None)
             .keep_alive_interval(None);
         let mut pair = Pair::unconnected(wire, config.clone(), config);
@@ -150,6 +161,8 @@ impl World {
             halves,
             held,
             largest_chunk: 0,
+            most_streams: [0; 2],
+            peaks: Default::default(),
             ended: false,
             refuses: false,
         }
@@ -180,9 +193,11 @@ impl World {
         }
         let ended = self.ended;
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
-        let mut send = self.pair.end(side).conn.send_stream(id);
-        let taken =
-            if chunk { send.write_chunk(&mut Bytes::from(data)) } else { send.write(&data) };
+        // A chunk is memory that the engine keeps.
+        let taken = self.pair.end(side).of(|conn| match chunk {
+            true => conn.send_stream(id).write_chunk(&mut Bytes::from(data.clone())),
+            false => conn.send_stream(id).write(&data),
+        });
         let half = self.half(id, side);
         match taken {
             Ok(taken) => {
@@ -232,7 +247,7 @@ impl World {
     pub fn apply(&mut self, op: &Op) {
         match *op {
             Op::Open(side, dir) => {
-                if let Ok(Some(id)) = self.pair.end(side).conn.open(dir) {
+                if let Ok(Some(id)) = self.pair.end(side).of(|conn| conn.open(dir)) {
                     self.hold(side, id);
                 }
             }
@@ -259,18 +274,19 @@ impl World {
             }
             Op::Window(side, bytes) => {
                 self.largest_window = self.largest_window.max(bytes);
-                self.pair.end(side).conn.set_stream_window(bytes);
+                self.pair.end(side).of(|conn| conn.set_stream_window(bytes));
             }
             // js-ws refuses what is above the limit, which is another story (tests/engine/limits.rs).
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {
-                    self.pair.end(side).conn.set_max_concurrent(dir, count);
+                    self.pair.end(side).of(|conn| conn.set_max_concurrent(dir, count));
                 }
             }
             Op::Datagram(side, len) => {
-                let _ = self.pair.end(side).conn.send_datagram(vec![1; len].into());
-                while self.pair.end(!side).conn.read_datagram().is_some() {}
+                let sent = |conn: &mut Connection| conn.send_datagram(vec![1; len].into()).is_ok();
+                self.pair.end(side).of(sent);
+                while self.pair.end(!side).of(|conn| conn.read_datagram().is_some()) {}
             }
             Op::Write(side, nth, _)
             | Op::WriteChunk(side, nth, _)
@@ -301,47 +317,53 @@ impl World {
             }
             Op::Read(_, _, max) => self.read(side, id, max),
             Op::Finish(..) if sends => {
-                let done = self.pair.end(side).conn.send_stream(id).finish().is_ok();
+                let done = self.pair.end(side).of(|conn| conn.send_stream(id).finish().is_ok());
                 self.half(id, side).finished |= done;
             }
             Op::Reset(..) if sends => {
-                let done = self.pair.end(side).conn.send_stream(id).reset(code(1)).is_ok();
+                let end = self.pair.end(side);
+                let done = end.of(|conn| conn.send_stream(id).reset(code(1)).is_ok());
                 let half = self.half(id, side);
                 half.given_up |= done;
                 half.reliable = if done { 0 } else { half.reliable };
             }
             Op::ResetAt(_, _, reliable) if sends => {
-                let reset = self.pair.end(side).conn.send_stream(id).reset_at(code(1), reliable);
-                if reset.is_ok() {
+                let reset =
+                    |conn: &mut Connection| conn.send_stream(id).reset_at(code(1), reliable);
+                if self.pair.end(side).of(reset).is_ok() {
                     let half = self.half(id, side);
                     half.given_up = true;
                     half.reliable = reliable as usize;
                 }
             }
             Op::DropSender(..) if sends => {
-                self.pair.end(side).conn.send_stream(id).release();
+                self.pair.end(side).of(|conn| conn.send_stream(id).release());
                 let half = self.half(id, side);
                 half.given_up |= !half.finished;
             }
             Op::Stop(..) if receives => {
-                let done = self.pair.end(side).conn.recv_stream(id).stop(code(2)).is_ok();
+                let end = self.pair.end(side);
+                let done = end.of(|conn| conn.recv_stream(id).stop(code(2)).is_ok());
                 self.half(id, !side).stopped |= done;
             }
             Op::DropReceiver(..) if receives => {
-                self.pair.end(side).conn.recv_stream(id).release();
+                self.pair.end(side).of(|conn| conn.recv_stream(id).release());
                 self.half(id, !side).stopped = true;
             }
             Op::Priority(_, _, priority) => {
-                let _ = self.pair.end(side).conn.send_stream(id).set_priority(priority);
+                let end = self.pair.end(side);
+                let _ = end.of(|conn| conn.send_stream(id).set_priority(priority));
             }
-            Op::Announce(..) if sends => self.pair.end(side).conn.send_stream(id).announce(),
+            Op::Announce(..) if sends => {
+                self.pair.end(side).of(|conn| conn.send_stream(id).announce());
+            }
             _ => {}
         }
     }
 
     fn accept(&mut self, side: Side) {
         for dir in [Dir::Bi, Dir::Uni] {
-            while let Some(id) = self.pair.end(side).conn.accept(dir) {
+            while let Some(id) = self.pair.end(side).of(|conn| conn.accept(dir)) {
                 assert_eq!(id.initiator(), !side);
                 self.hold(side, id);
             }
@@ -360,8 +382,9 @@ impl World {
             self.pair.end(side).take_events();
             let conn = &self.pair.end(side).conn;
             assert!(conn.close_reason().is_none(), "{:?}", conn.close_reason());
-            let stats = conn.stats(std::time::Duration::ZERO);
+            let stats = conn.stats(Duration::ZERO);
             self.check_growth(side, stats.window_growth);
+            self.check_memory(side);
             // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
             let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
             assert!(stats.send_buffered <= most, "{stats:?}");
@@ -374,6 +397,46 @@ impl World {
                 "bytes that nobody wrote, or that left: {stats:?}"
             );
         }
+    }
+
+    /// What is allocated for a connection, against SPEC.md §10 without what a socket holds (C-53). Where the formula has
+    /// windows and buffers, of the streams that can be looked at it is what was in them at most (C-70).
+    fn check_memory(&mut self, side: Side) {
+        let most_chunk = self.largest_chunk as u64;
+        let conn = &mut self.pair.end(side).conn;
+        let live = conn.stats(Duration::ZERO).live_streams;
+        let (mut receive, mut send, mut seen) = (0, 0, 0);
+        let peaks = std::mem::take(&mut self.peaks[side as usize]);
+        let mut still = BTreeMap::new();
+        for &id in &self.held[side as usize] {
+            let conn = &mut self.pair.end(side).conn;
+            let unread = conn.recv_stream(id).stats().map(|stats| stats.buffered).ok();
+            let unsent =
+                conn.send_stream(id).stats(Duration::ZERO).map(|stats| stats.buffered).ok();
+            if unread.is_none() && unsent.is_none() {
+                continue;
+            }
+            let (received, written) = peaks.get(&id).copied().unwrap_or_default();
+            let peak = (received.max(unread.unwrap_or(0)), written.max(unsent.unwrap_or(0)));
+            (receive, send, seen) = (receive + peak.0, send + peak.1, seen + 1);
+            still.insert(id, peak);
+        }
+        self.peaks[side as usize] = still;
+        let hidden = live.saturating_sub(seen);
+        receive += hidden * self.largest_window.max(self.max_window);
+        send += hidden * (self.send_buffer as u64 + most_chunk);
+        let queues = receive * 4 + send * 3 / 2 + 2 * DATAGRAMS as u64;
+        let state = self.most_streams(side, live) * STREAM_STATE + CONNECTION_STATE;
+        let (most, held) = (queues + state, self.pair.end(side).heap.held());
+        let conn = &self.pair.end(side).conn;
+        assert!(held <= most as i64, "{side:?} holds {held} of {most}: {conn:?}");
+    }
+
+    /// Tables keep the places of as many streams as there were.
+    fn most_streams(&mut self, side: Side, live: u64) -> u64 {
+        let most = &mut self.most_streams[side as usize];
+        *most = live.max(*most);
+        *most
     }
 
     /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any case, comes
@@ -462,7 +525,7 @@ impl World {
             }
             Ending::Close(side) => {
                 self.ended = true;
-                self.pair.end(side).conn.close(now, code(5), "enough".into());
+                self.pair.end(side).of(|conn| conn.close(now, code(5), "enough".into()));
                 self.open_pipes();
                 self.pair.drive();
             }
@@ -472,7 +535,7 @@ impl World {
                 [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
                 (self.ended, self.refuses) = (true, true);
                 let now = self.pair.now;
-                self.pair.end(side).conn.shutdown(now, Some(now + ms(1_000)));
+                self.pair.end(side).of(|conn| conn.shutdown(now, Some(now + ms(1_000))));
                 for side in [CLIENT, SERVER] {
                     for id in self.held[side as usize].clone() {
                         self.apply_to(&Op::Finish(side, 0), side, id);
@@ -503,7 +566,7 @@ impl World {
                 conn.is_closed() && !conn.wants_transmit(),
                 "{side:?} has more to say: {conn:?}"
             );
-            let stats = conn.stats(std::time::Duration::ZERO);
+            let stats = conn.stats(Duration::ZERO);
             let left = (stats.live_streams, stats.send_buffered, stats.window_growth);
             assert_eq!(left, (0, 0, 0), "{side:?}: {conn:?}");
         }
@@ -549,9 +612,9 @@ impl World {
             self.accept(side);
             assert!(self.held[side as usize].is_empty(), "all had been accepted");
             let conn = &self.pair.end(side).conn;
-            assert_eq!(conn.stats(std::time::Duration::ZERO).live_streams, 0, "{side:?}: {conn:?}");
-            assert_eq!(conn.stats(std::time::Duration::ZERO).send_buffered, 0);
-            assert_eq!(conn.stats(std::time::Duration::ZERO).window_growth, 0);
+            assert_eq!(conn.stats(Duration::ZERO).live_streams, 0, "{side:?}: {conn:?}");
+            assert_eq!(conn.stats(Duration::ZERO).send_buffered, 0);
+            assert_eq!(conn.stats(Duration::ZERO).window_growth, 0);
             assert!(!conn.wants_transmit(), "all has been said");
         }
     }

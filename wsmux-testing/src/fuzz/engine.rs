@@ -8,11 +8,11 @@ use wsmux_proto::{
     StreamId, Transmit, TransportErrorCode, TransportParameters, VarInt, Wire,
 };
 
+use super::input::Input;
 use crate::engine::{
-    CLIENT, SERVER, WIRES, encode, ms,
+    CLIENT, Heap, SERVER, WIRES, encode, ms,
     scripted_peer::{decode, generous},
 };
-use {super::input::Input, crate::heap::Heap};
 
 /// More than come out of a few KiB of input add nothing but time.
 const MAX_OPS: usize = 1_000;

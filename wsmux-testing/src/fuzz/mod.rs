@@ -3,6 +3,5 @@
 
 pub mod codec;
 pub mod engine;
-
 mod input;
 pub mod pair;

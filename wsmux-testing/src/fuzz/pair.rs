@@ -14,7 +14,10 @@ const MAX_OPS: usize = 2_000;
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
 const BUDGETS: [u64; 5] = [0, 1, 100, 5_000, 100_000];
 
-/// Demands C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, J-28, Q-9, Q-26.
+/// Where a queue of bytes changes its mind.
+const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
+
+/// Demands C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, C-70, C-71, J-28, Q-9, Q-26.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let wire = input.pick(&WIRES);
@@ -36,17 +39,49 @@ pub fn run(data: &[u8]) {
         if input.is_empty() {
             break;
         }
-        let op = op(&mut input, most);
-        world.apply(&op);
+        match op(&mut input, most) {
+            Some(op) => world.apply(&op),
+            None => pieces(&mut world, &mut input, most),
+        }
     }
     world.end(ending);
 }
 
-fn op(input: &mut Input<'_>, most: usize) -> Op {
+/// Two sizes over and over, as bytes or as chunks, each in a message of its own or not; some of them read.
+fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
+    let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
+    if nth == 0 {
+        // The newest that each end has is then this one.
+        world.apply(&Op::Open(side, Dir::Bi));
+        world.apply(&Op::Announce(side, 0));
+        world.apply(&Op::Steps(3));
+        world.apply(&Op::Accept(!side));
+    }
+    let sizes = [input.pick(&SIZES), input.pick(&SIZES)].map(|size| size.min(most));
+    let (rounds, chunks) = (input.pick(&[10, 80, 600]), input.below(4));
+    let (steps_every, read_every, read) =
+        (1 + input.below(4), 1 + input.below(40), input.pick(&SIZES));
+    for round in 0..rounds {
+        let len = sizes[round % 2];
+        world.apply(&match chunks & (1 << (round % 2)) {
+            0 => Op::Write(side, nth, len),
+            _ => Op::WriteChunk(side, nth, len),
+        });
+        if round % steps_every == 0 {
+            world.apply(&Op::Steps(2));
+        }
+        if round % read_every == read_every - 1 {
+            world.apply(&Op::Read(!side, nth, read));
+        }
+    }
+}
+
+/// What one of the two applications or the link does; `None` for many pieces in a row.
+fn op(input: &mut Input<'_>, most: usize) -> Option<Op> {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);
     let nth = if what < 28 { input.below(8) } else { 0 };
-    match what {
+    Some(match what {
         0 | 1 => Op::Open(side, if nth % 4 == 3 { Dir::Uni } else { Dir::Bi }),
         2 | 3 => Op::Accept(side),
         4..8 => Op::Write(side, nth, input.below(most.min(3_000))),
@@ -66,6 +101,6 @@ fn op(input: &mut Input<'_>, most: usize) -> Op {
         30 => Op::Pass(input.between(0, 500)),
         31 => Op::Window(side, input.pick(&WINDOWS[2..])),
         32 => Op::Limit(side, input.between(0, 6)),
-        _ => Op::Steps(1),
-    }
+        _ => return None,
+    })
 }

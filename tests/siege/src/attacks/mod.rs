@@ -2,6 +2,7 @@
 
 mod connects;
 mod flood;
+mod jsws;
 mod raw;
 mod report;
 mod told;
@@ -12,6 +13,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
+use wsmux::Wire;
 
 use crate::{
     honest::Done,
@@ -62,6 +64,18 @@ pub enum Attack {
     NeverReads,
     /// One byte and then 4 KiB, over and over, on every stream it may, and takes no answer
     BytesAndChunks,
+    /// js-ws: streams opened and reset at once
+    JswsOpenReset,
+    /// js-ws: bytes to be echoed one by one, and credit for one byte each
+    JswsTinyMessages,
+    /// js-ws: credit for one byte at a time, which nobody uses
+    JswsOneByteGrants,
+    /// js-ws: streams past the limit, which wait and are refused
+    JswsWaiting,
+    /// js-ws: calls on streams whose ids have the same low bits
+    JswsSparseIds,
+    /// js-ws: streams opened from the highest id on downwards
+    JswsDescendingIds,
     /// 500 TCP connections that say nothing
     HalfOpenSilent,
     /// 500 that send half of a request
@@ -79,6 +93,18 @@ impl Attack {
 
     fn tls(self) -> bool {
         self == Self::HalfOpenTls
+    }
+
+    fn wire(self) -> Wire {
+        match self {
+            Self::JswsOpenReset
+            | Self::JswsTinyMessages
+            | Self::JswsOneByteGrants
+            | Self::JswsWaiting
+            | Self::JswsSparseIds
+            | Self::JswsDescendingIds => Wire::JsWs,
+            _ => Wire::QMux,
+        }
     }
 
     /// By how much the victim's memory may grow at most.
@@ -99,15 +125,17 @@ impl Attack {
     /// The budget that it has to run into.
     fn budget(self) -> Option<&'static str> {
         match self {
-            Self::OpenReset => Some("cancelled streams"),
-            Self::StopRepeated => Some("frames of ended streams"),
+            Self::OpenReset | Self::JswsOpenReset => Some("cancelled streams"),
+            Self::StopRepeated | Self::JswsDescendingIds => Some("frames of ended streams"),
+            Self::JswsWaiting => Some("refused streams"),
             Self::WsPing | Self::QxPing => Some("pings"),
-            Self::OneByteGrants => Some("grants"),
+            Self::OneByteGrants | Self::JswsOneByteGrants => Some("grants"),
             Self::EmptyFrames => Some("frames without effect"),
             Self::Padding => Some("padding"),
             Self::Blocked => Some("blocked frames"),
             // What is read is of use to somebody, and the rest is bounded otherwise.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => None,
+            Self::JswsTinyMessages | Self::JswsSparseIds => None,
             Self::NeverReads | Self::BytesAndChunks => None,
             Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => None,
             Self::ComeAndGo => None,

@@ -61,7 +61,7 @@ fn single_bytes_out_of_large_messages_do_not_keep_the_messages_alive() {
 }
 
 #[test]
-fn of_small_chunks_only_the_first_is_shared_and_only_if_it_is_most_of_its_message() {
+fn of_small_chunks_only_a_first_that_is_most_of_its_message_is_shared() {
     let mut buffer = Buffer::default();
     let message = Bytes::from(vec![0; 64]);
     buffer.push_chunk(message.slice(..40), message.len());

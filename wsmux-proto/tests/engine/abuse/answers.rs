@@ -1,0 +1,76 @@
+//! What the peer makes us send.
+
+use super::*;
+
+/// MadeYouReset, CVE-2025-8671.
+///
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+#[test]
+fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(0).max_waiting_streams(0);
+    let most =
+        flood(ScriptedPeer::new(Wire::JsWs, SERVER, &config), "refused streams", |peer, index| {
+            peer.send(&[ack(bidi(CLIENT, index), 1)])
+        });
+    assert_eq!(most, 10_000);
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
+/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-32] The peer's answers to a refusal MUST be dropped.
+#[test]
+fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
+    honest(ScriptedPeer::new(Wire::JsWs, SERVER, &config), |peer, index| {
+        let (served, refused) = (bidi(CLIENT, 2 * index), bidi(CLIENT, 2 * index + 1));
+        peer.send(&[ack(served, 1 << 16), ack(refused, 1 << 16)]);
+        peer.said();
+        // As the real endpoint does, it answers each half of the refusal.
+        peer.send(&[stop(refused, 0), error_read(refused, 0)]);
+        peer.send(&[data(served, b"?"), close_read(served)]);
+        accept(peer, served);
+        answer(peer, served);
+        peer.send(&[Frame::FinReceived { id: served }]);
+    });
+}
+
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
+/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+#[test]
+fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
+    let mut peer = peer(Wire::QMux);
+    for index in 0..100 {
+        peer.send(&[stream(bidi(CLIENT, index), 0, b"x", false)]);
+    }
+    let before = format!("{:?}", peer.conn).len();
+    for round in 0..900 {
+        let id = bidi(CLIENT, round % 100);
+        peer.send(&[
+            Frame::Ping(code(round)),
+            stop(id, 0),
+            reset(id, 0, 1),
+            max_stream_data(id, (1 << 31) + round),
+            Frame::MaxData((1 << 41) + round),
+            Frame::StreamsBlocked { dir: Dir::Bi, limit: 100 },
+            Frame::StreamDataBlocked { id, limit: 1 },
+        ]);
+        peer.conn.handle_ping(peer.now);
+        if peer.conn.close_reason().is_some() {
+            break;
+        }
+        let now = format!("{:?}", peer.conn).len();
+        // One reset for each stream, and the streams' states.
+        assert!(now < before + 100 * 200, "{before} bytes became {now} after {round}");
+    }
+    // Each of these kinds alone is below its budget, but for the two pings and the blocked frames.
+    peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
+}

@@ -1,0 +1,230 @@
+//! Streams that are cancelled before they were served.
+
+use super::*;
+
+/// Rapid reset, CVE-2023-44487.
+///
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
+    for wire in WIRES {
+        for whole in [false, true] {
+            let most = flood(peer(wire), "cancelled streams", |peer, index| {
+                cancelled_call(peer, index, whole);
+            });
+            assert_eq!(most, 1_001, "{wire:?}: each stream counts once, when the next is opened");
+        }
+    }
+}
+
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_reset_request_is_cancelled_although_an_application_answers_it() {
+    for wire in WIRES {
+        let most = flood(peer(wire), "cancelled streams", |peer, index| {
+            let id = bidi(CLIENT, index);
+            match wire {
+                Wire::QMux => peer.send(&[stream(id, 0, b"?", false), reset(id, 8, 1)]),
+                _ => peer.send(&[ack(id, 1 << 16), error_read(id, 8)]),
+            }
+            if peer.conn.close_reason().is_none() {
+                accept(peer, id);
+                answer_all_the_same(peer, id);
+                peer.said();
+                if wire == Wire::JsWs {
+                    peer.send(&[Frame::FinReceived { id }]);
+                }
+            }
+        });
+        assert_eq!(most, 1_001, "{wire:?}");
+    }
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
+    for wire in WIRES {
+        honest(peer(wire), |peer, index| match index % 5 {
+            0 => {
+                let id = request(peer, index);
+                accept(peer, id);
+                answer(peer, id);
+            }
+            call => cancelled_call(peer, index, call % 2 == 0),
+        });
+    }
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
+    honest(peer(Wire::QMux), |peer, index| {
+        peer.now = ms(10 * index);
+        cancelled_call(peer, index, index % 2 == 0);
+    });
+}
+
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
+    let read = honest(peer(Wire::QMux), |peer, index| {
+        let id = bidi(CLIENT, index);
+        peer.send(&[stream(id, 0, b"upload", false)]);
+        accept(peer, id);
+        peer.conn.recv_stream(id).read(100).unwrap();
+        peer.send(&[reset(id, 8, 6)]);
+        let_go(peer, id);
+    });
+    assert_eq!(useless(&read), 0);
+    let answered = honest(peer(Wire::QMux), |peer, index| {
+        let id = request(peer, index);
+        accept(peer, id);
+        peer.conn.send_stream(id).write(b"an event").unwrap();
+        peer.said();
+        peer.send(&[stop(id, 8)]);
+        let_go(peer, id);
+    });
+    assert_eq!(useless(&answered), 0, "a subscription that was ended");
+}
+
+/// On js-ws there is no other way to use a stream in one direction only.
+///
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn uploads_whose_answers_nobody_wants_are_let_pass() {
+    for wire in WIRES {
+        let uploads = honest(peer(wire), |peer, index| {
+            let id = bidi(CLIENT, index);
+            match wire {
+                Wire::QMux => peer.send(&[stop(id, 0), stream(id, 0, b"upload", true)]),
+                _ => {
+                    peer.send(&[ack(id, 1 << 16), stop(id, 0)]);
+                    peer.said();
+                    peer.send(&[data(id, b"upload"), close_read(id)]);
+                }
+            }
+            accept(peer, id);
+            while let Ok(Some(Some(_))) = peer.conn.recv_stream(id).read(100) {}
+            let_go(peer, id);
+        });
+        assert_eq!(useless(&uploads), acks(wire), "{wire:?}");
+    }
+}
+
+/// A backend stands still, and every call on it runs into its deadline.
+///
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
+    for wire in WIRES {
+        let calls = honest(peer(wire), |peer, index| {
+            let id = request(peer, index);
+            accept(peer, id);
+            peer.conn.recv_stream(id).read(100).unwrap();
+            peer.send(&[stop(id, 8)]);
+            let_go(peer, id);
+        });
+        assert_eq!(useless(&calls), acks(wire), "{wire:?}");
+    }
+}
+
+/// Each is taken from what it was to be worth: four more that are cancelled at once.
+///
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
+    let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
+        let id = bidi(CLIENT, index);
+        match index % 3 {
+            0 => {
+                peer.send(&[stream(id, 0, b"x", false)]);
+                // The one too many is not there.
+                if peer.conn.close_reason().is_none() {
+                    accept(peer, id);
+                    peer.conn.recv_stream(id).read(100).unwrap();
+                    peer.send(&[reset(id, 8, 1)]);
+                    let_go(peer, id);
+                }
+            }
+            1 => {
+                peer.send(&[stream(id, 0, b"", true)]);
+                accept(peer, id);
+                let_go(peer, id);
+            }
+            _ => cancelled_call(peer, index, false),
+        }
+    });
+    assert_eq!(most, 3_003);
+}
+
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+#[test]
+fn streams_of_our_own_may_be_stopped_unserved() {
+    let own = honest(peer(Wire::QMux), |peer, _| {
+        let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
+        peer.conn.send_stream(id).announce();
+        peer.said();
+        peer.send(&[stop(id, 0)]);
+        peer.conn.send_stream(id).release();
+    });
+    assert_eq!(useless(&own), 0, "how many there are is our application's affair");
+}
+
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the peer reset it or
+/// stopped ours before anything was sent on it, and nothing of it was read, not even its end; any stream that the peer
+/// opened MUST count as served when something was sent on it before that, or a byte of it was read, and its end; else
+/// as neither. A stream that we opened MUST NOT count.
+/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
+#[test]
+fn cancelled_streams_have_a_setting_and_a_burst_by_the_stream_limit() {
+    let mut config = Config::default();
+    config.cancelled_streams_per_second(None);
+    honest(ScriptedPeer::new(Wire::QMux, SERVER, &config), |peer, index| {
+        cancelled_call(peer, index, false);
+    });
+    let mut config = Config::default();
+    config.cancelled_streams_per_second(Some(0)).max_concurrent_bidi_streams(300);
+    let most = flood(
+        ScriptedPeer::new(Wire::QMux, SERVER, &config),
+        "cancelled streams",
+        |peer, index| cancelled_call(peer, index, false),
+    );
+    assert_eq!(most, 3_001);
+    let mut raised = peer(Wire::QMux);
+    raised.conn.set_max_concurrent(Dir::Bi, 200);
+    let most = flood(raised, "cancelled streams", |peer, index| cancelled_call(peer, index, false));
+    assert_eq!(most, 2_001);
+}

@@ -1,0 +1,126 @@
+//! What a peer makes us do in vain has a budget for each kind; beside each, an honest peer that meets none.
+
+mod answers;
+mod blocked;
+mod cancelled;
+mod datagrams;
+mod ended_streams;
+mod grants;
+mod no_effect;
+mod padding;
+mod pings;
+
+use std::time::Duration;
+
+use crate::support::*;
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Frame, StreamId, TransportErrorCode, TransportParameters, Wire,
+};
+
+/// Past every budget's burst.
+const MANY: u64 = 12_000;
+
+fn peer(wire: Wire) -> ScriptedPeer {
+    ScriptedPeer::new(wire, SERVER, &Config::default())
+}
+
+/// The peer does this again and again in no time, and reads all answers. Gives how often it could, and asserts
+/// that the connection then closed for this budget.
+fn flood(
+    mut peer: ScriptedPeer,
+    budget: &str,
+    mut again: impl FnMut(&mut ScriptedPeer, u64),
+) -> u64 {
+    for count in 0..10 * MANY {
+        again(&mut peer, count);
+        if let Some(ConnectionError::TransportError(error)) = peer.conn.close_reason() {
+            assert!(error.reason.ends_with(budget), "{error}");
+            peer.assert_violation(budget, TransportErrorCode::EXCESSIVE_LOAD, 1002);
+            return count;
+        }
+        peer.said();
+        peer.events();
+    }
+    panic!("{budget}: nothing stops it");
+}
+
+/// The same of a peer that the connection survives.
+fn honest(mut peer: ScriptedPeer, mut again: impl FnMut(&mut ScriptedPeer, u64)) -> ScriptedPeer {
+    for count in 0..MANY {
+        again(&mut peer, count);
+        peer.said();
+        peer.events();
+        peer.assert_open(&format!("after {count}"));
+    }
+    peer
+}
+
+fn useless(peer: &ScriptedPeer) -> u64 {
+    peer.conn.stats(Duration::ZERO).useless_received
+}
+
+/// What is charged of an honest peer's streams: on js-ws each begins with a grant.
+fn acks(wire: Wire) -> u64 {
+    if wire == Wire::JsWs { MANY } else { 0 }
+}
+
+/// A request: one byte, and its end.
+fn request(peer: &mut ScriptedPeer, index: u64) -> StreamId {
+    let id = bidi(CLIENT, index);
+    match peer.wire {
+        Wire::QMux => peer.send(&[stream(id, 0, b"?", true)]),
+        _ => {
+            peer.send(&[ack(id, 1 << 16)]);
+            // What it is told if this was one too many is for `flood` to see.
+            if peer.conn.close_reason().is_none() {
+                peer.said();
+                peer.send(&[data(id, b"?"), close_read(id)]);
+            }
+        }
+    }
+    id
+}
+
+fn accept(peer: &mut ScriptedPeer, id: StreamId) {
+    assert_eq!(peer.conn.accept(id.dir()), Some(id));
+}
+
+/// The application reads the request, and answers with a byte.
+fn answer(peer: &mut ScriptedPeer, id: StreamId) {
+    while let Ok(Some(Some(_))) = peer.conn.recv_stream(id).read(100) {}
+    peer.conn.send_stream(id).write(b"!").unwrap();
+    peer.conn.send_stream(id).finish().unwrap();
+    peer.said();
+}
+
+/// The application gives up what the peer has given up.
+fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+}
+
+/// The application of many an example: it takes no notice of the error, and says that it is done.
+fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
+    let _ = peer.conn.recv_stream(id).read(100);
+    let _ = peer.conn.send_stream(id).write(b"an error");
+    let _ = peer.conn.send_stream(id).finish();
+    let_go(peer, id);
+}
+
+/// The peer gives up a request that it has just made: whole, or before its end.
+fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
+    let id = bidi(CLIENT, index);
+    if whole {
+        request(peer, index);
+        peer.send(&[stop(id, 8)]);
+    } else if peer.wire == Wire::QMux {
+        peer.send(&[stream(id, 0, b"?", false), reset(id, 8, 1), stop(id, 8)]);
+    } else {
+        peer.send(&[ack(id, 1 << 16), error_read(id, 8), stop(id, 8)]);
+    }
+    // The one too many is not there to be accepted.
+    if peer.conn.close_reason().is_none() {
+        accept(peer, id);
+        let_go(peer, id);
+    }
+}

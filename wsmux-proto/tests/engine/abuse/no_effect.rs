@@ -1,0 +1,84 @@
+//! Frames that change nothing.
+
+use super::*;
+
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+/// A FIN repeated at the same final size, with no data, MUST be ignored.
+/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is open.
+#[test]
+fn a_flood_of_frames_without_effect_ends_the_connection() {
+    let id = bidi(CLIENT, 0);
+    let kinds: [(Wire, &[Frame], Frame); 4] = [
+        (Wire::QMux, &[stream(id, 0, b"", false)], stream(id, 0, b"", false)),
+        (Wire::QMux, &[stream(id, 0, b"", true)], stream(id, 0, b"", true)),
+        (Wire::QMux, &[reset(id, 0, 0)], reset(id, 0, 0)),
+        (Wire::JsWs, &[ack(id, 1)], data(id, b"")),
+    ];
+    for (wire, first, again) in kinds {
+        let mut peer = peer(wire);
+        peer.send(first);
+        let most = flood(peer, "frames without effect", |peer, _| {
+            peer.send(std::slice::from_ref(&again));
+        });
+        assert!((1_000..1_010).contains(&most), "{wire:?} {again:?}: {most}");
+    }
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+#[test]
+fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
+    for wire in WIRES {
+        let id = bidi(CLIENT, 0);
+        let mut peer = peer(wire);
+        if wire == Wire::JsWs {
+            peer.send(&[ack(id, 1)]);
+            peer.said();
+        }
+        let opening = useless(&peer);
+        let peer = honest(peer, |peer, count| match peer.wire {
+            Wire::QMux => peer.send(&[stream(id, count, b"x", false)]),
+            _ => peer.send(&[data(id, b"x")]),
+        });
+        assert_eq!(useless(&peer), opening, "{wire:?}");
+    }
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+#[test]
+fn an_empty_frame_beside_each_byte_is_let_pass() {
+    let id = bidi(CLIENT, 0);
+    honest(peer(Wire::QMux), |peer, count| {
+        peer.send(&[stream(id, count, b"x", false), stream(id, count + 1, b"", false)]);
+    });
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+#[test]
+fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
+    let id = bidi(CLIENT, 0);
+    let mut peer = peer(Wire::QMux);
+    // Hours, and each second what a peer may say besides. By then a day or a year makes no difference.
+    for second in 0..MANY {
+        peer.now = secs(second);
+        peer.send(&[
+            Frame::Ping(code(second)),
+            Frame::Padding(1_000),
+            max_stream_data(id, (1 << 30) + second),
+            stream(id, second, b"x", false),
+            stream(id, second + 1, b"", false),
+        ]);
+        peer.conn.handle_ping(peer.now);
+        if second == 0 {
+            accept(&mut peer, id);
+        }
+        peer.conn.recv_stream(id).read(1).unwrap();
+        peer.said();
+        peer.events();
+        peer.assert_open(&format!("second {second}"));
+    }
+}

@@ -1,0 +1,31 @@
+//! Padding.
+
+use super::*;
+
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+#[test]
+fn a_flood_of_padding_ends_the_connection() {
+    let most = flood(peer(Wire::QMux), "padding", |peer, _| peer.send(&[Frame::Padding(65_536)]));
+    assert_eq!(most, 1_024, "64 MiB");
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+#[test]
+fn traffic_that_is_shaped_by_padding_is_let_pass() {
+    let id = bidi(CLIENT, 0);
+    // Each message as long as the longest, at any speed.
+    let mut shaped = peer(Wire::QMux);
+    for count in 0..1_100 {
+        shaped.send(&[stream(id, count, b"x", false), Frame::Padding(65_000)]);
+        shaped.assert_open("shaped");
+    }
+    // And nothing but padding, at 128 Mbit/s.
+    let mut cover = peer(Wire::QMux);
+    for count in 0..1_100 {
+        cover.now = Duration::from_micros(3_907 * count);
+        cover.send(&[Frame::Padding(65_536)]);
+        cover.assert_open("cover traffic");
+    }
+}

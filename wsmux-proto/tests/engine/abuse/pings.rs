@@ -1,0 +1,43 @@
+//! Pings and pongs of either kind.
+
+use super::*;
+
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
+/// the budget.
+/// [W-10] A pong that nobody asked for MUST be ignored.
+/// A request MUST be answered by a response with its number; of several that wait, only the largest is
+/// answered.
+#[test]
+fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
+    let most =
+        flood(peer(Wire::QMux), "pings", |peer, count| peer.send(&[Frame::Ping(code(count))]));
+    assert_eq!(most, 1_000);
+    for wire in WIRES {
+        let most = flood(peer(wire), "pings", |peer, _| peer.conn.handle_ping(peer.now));
+        assert_eq!(most, 1_000, "{wire:?}");
+        for payload in [&b"unasked"[..], &[0; 8]] {
+            let most =
+                flood(peer(wire), "pings", |peer, _| peer.conn.handle_pong(peer.now, payload));
+            assert_eq!(most, 1_000, "{wire:?}");
+        }
+    }
+    // An answer, again and again, to the one ping that each connection begins with.
+    let most = flood(peer(Wire::QMux), "pings", |peer, _| peer.send(&[Frame::Pong(code(0))]));
+    assert_eq!(most, 1_001);
+}
+
+/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
+/// long it goes on: by time alone, or by useful work alone at any speed.
+#[test]
+fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
+    let id = bidi(CLIENT, 0);
+    honest(peer(Wire::QMux), |peer, count| {
+        peer.send(&[Frame::Ping(code(count)), stream(id, count, b"x", false)]);
+    });
+    for wire in WIRES {
+        honest(peer(wire), |peer, count| {
+            peer.now = ms(10 * count);
+            peer.conn.handle_ping(peer.now);
+        });
+    }
+}

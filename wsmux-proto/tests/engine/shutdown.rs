@@ -1,0 +1,59 @@
+//! A shutdown, and peers that do not know of it or do not help it.
+
+use crate::support::*;
+use wsmux_proto::{Config, Dir, Frame, Wire};
+
+/// An honest peer cannot know that this end drains: what it sends on a stream that is being refused is within its
+/// window.
+#[test]
+fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let busy = bidi(CLIENT, 0);
+    peer.send(&[stream(busy, 0, b"request", true)]);
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(busy));
+    peer.conn.send_stream(busy).write(b"the first half").unwrap();
+    peer.conn.shutdown(peer.now, None);
+    peer.said();
+    // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
+    let log = uni(CLIENT, 0);
+    for line in 0..20_000u64 {
+        peer.now = ms(line / 200);
+        peer.send(&[stream(log, line * 32, &[b'x'; 32], false)]);
+        if !peer.conn.is_established() {
+            panic!("after {line} lines: {:?}", peer.conn.close_reason());
+        }
+    }
+}
+
+/// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000 §3.5 wants.
+#[test]
+fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
+    let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
+    let id = bidi(CLIENT, 0);
+    peer.send(&[stream(id, 0, b"x", false)]);
+    assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(id).release();
+    peer.conn.recv_stream(id).release();
+    peer.said();
+    peer.conn.shutdown(peer.now, None);
+    peer.said();
+    // It says that it lives, for an hour.
+    let mut pongs = 0;
+    peer.send(&[Frame::Pong(code(0))]);
+    while peer.now < secs(3_600) && peer.conn.is_established() {
+        peer.now = peer.conn.poll_timeout().unwrap().max(peer.now);
+        peer.conn.handle_timeout(peer.now);
+        for said in peer.said() {
+            if let Said::Frames(frames) = said {
+                for frame in frames {
+                    if let Frame::Ping(number) = frame {
+                        pongs += 1;
+                        peer.send(&[Frame::Pong(number)]);
+                    }
+                }
+            }
+        }
+    }
+    assert!(!peer.conn.is_established(), "after {:?} and {pongs} pongs", peer.now);
+}

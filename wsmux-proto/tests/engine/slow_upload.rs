@@ -1,0 +1,231 @@
+//! A slow path with deep buffers below the engine: the answer to a ping comes late, and what the socket takes says
+//! whether the path still carries anything.
+
+use std::time::Duration;
+
+use crate::support::*;
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, Side, StreamId, Timeout, Wire};
+
+/// Bytes a second.
+const RATE: u64 = 8_000;
+/// What the socket and the network hold: 32 s of it.
+const DEPTH: usize = 256 * 1024;
+const IDLE: Duration = secs(30);
+
+/// A client that uploads over such a path; the way back is short.
+struct Upload {
+    pair: Pair,
+    id: StreamId,
+    /// What is to be written yet.
+    left: usize,
+    read: usize,
+}
+
+impl Upload {
+    fn new(wire: Wire) -> Self {
+        Self::with_config(wire, &Config::default())
+    }
+
+    fn with_config(wire: Wire, config: &Config) -> Self {
+        let mut pair = Pair::new(wire, config);
+        for end in [&mut pair.client, &mut pair.server] {
+            end.record = false;
+        }
+        let id = pair.open_bi(CLIENT);
+        pair.latency = ms(20);
+        (pair.client.rate, pair.client.capacity) = (Some(RATE), Some(DEPTH));
+        Self { pair, id, left: usize::MAX, read: 0 }
+    }
+
+    fn step(&mut self) {
+        let mut send = self.pair.client.conn.send_stream(self.id);
+        while self.left > 0 {
+            let piece = self.left.min(16 * 1024);
+            match send.write(&[7; 16 * 1024][..piece]) {
+                Ok(0) | Err(_) => break,
+                Ok(taken) => self.left -= taken,
+            }
+        }
+        let tick = self.pair.now + ms(10);
+        if !self.pair.step_until(tick)
+            && self.pair.next_timeout().is_some_and(|timeout| timeout <= self.pair.now)
+        {
+            self.pair.advance();
+        }
+        self.read += self.pair.server.read(self.id).0.len();
+        self.pair.client.take_events();
+        self.pair.server.take_events();
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.pair.now + time;
+        while self.pair.now < until {
+            self.step();
+        }
+    }
+
+    fn reason(&mut self, side: Side) -> Option<ConnectionError> {
+        self.pair.end(side).conn.close_reason().cloned()
+    }
+
+    fn assert_open(&mut self) {
+        for side in [CLIENT, SERVER] {
+            let (now, reason) = (self.pair.now, self.reason(side));
+            assert!(reason.is_none(), "{:?}, {side:?} at {now:?}: {reason:?}", self.pair.wire);
+        }
+    }
+}
+
+/// [C-90] A socket that takes something after it was full MUST count as something that arrived (C-45) and as a
+/// message that was handed over (C-42).
+#[test]
+fn a_slow_upload_through_a_deep_buffer_lives() {
+    for wire in WIRES {
+        let mut upload = Upload::new(wire);
+        for _ in 0..300 {
+            upload.run(secs(1));
+            upload.assert_open();
+        }
+        let least = (300 - 1) * RATE as usize - DEPTH;
+        assert!(upload.read > least, "{wire:?}: {} bytes arrived", upload.read);
+    }
+}
+
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
+/// than three times what the two ends declared.
+#[test]
+fn the_last_bytes_of_a_slow_upload_have_their_time() {
+    for wire in WIRES {
+        // Whenever the application ends: the ping that is under way then may have left at any time before.
+        for end in (60..=100).step_by(4) {
+            let mut upload = Upload::new(wire);
+            upload.run(secs(end));
+            upload.left = 0;
+            upload.run(secs(100));
+            upload.assert_open();
+        }
+    }
+}
+
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
+/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
+/// than three times what the two ends declared.
+#[test]
+fn an_upload_into_a_black_hole_is_given_up_in_time() {
+    for wire in WIRES {
+        for (begins, most) in [(5, IDLE), (150, 3 * IDLE)] {
+            let mut upload = Upload::new(wire);
+            upload.run(secs(begins));
+            upload.pair.client.black_hole = true;
+            upload.pair.server.black_hole = true;
+            let start = upload.pair.now;
+            while upload.reason(CLIENT).is_none() {
+                assert!(upload.pair.now <= start + most + secs(1), "{wire:?}, {begins}: it lives");
+                upload.step();
+            }
+            let reason = upload.reason(CLIENT);
+            let silent = |timeout: &Timeout| matches!(timeout, Timeout::Idle | Timeout::KeepAlive);
+            let timed_out =
+                matches!(&reason, Some(ConnectionError::TimedOut(timeout)) if silent(timeout));
+            let stalled = matches!(reason, Some(ConnectionError::TimedOut(Timeout::WriteStall)));
+            assert!(timed_out || stalled && begins == 150, "{wire:?}, {begins}: {reason:?}");
+        }
+    }
+}
+
+/// When a connection ends whose last ping was answered after so many seconds, and whose peer said nothing since.
+fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
+    let mut config = Config::default();
+    config.window_growth_budget(0);
+    let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
+    peer.now = secs(10);
+    peer.conn.handle_timeout(peer.now);
+    let ping = peer.said_next();
+    for _ in 0..seconds {
+        // It says something, and answers nothing.
+        peer.now += secs(1);
+        match wire {
+            Wire::QMux => peer.send(&[Frame::Padding(1)]),
+            _ => peer.conn.handle_ping(peer.now),
+        }
+    }
+    match ping {
+        Some(Said::Frames(frames)) => {
+            let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
+            peer.send(&[Frame::Pong(number)]);
+        }
+        Some(Said::Ping(payload)) => peer.conn.handle_pong(peer.now, &payload),
+        other => panic!("{other:?}"),
+    }
+    let answered = peer.now;
+    while peer.conn.close_reason().is_none() {
+        peer.now = peer.now.max(peer.conn.poll_timeout().expect("something is due"));
+        peer.conn.handle_timeout(peer.now);
+        peer.said();
+    }
+    peer.now - answered
+}
+
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
+/// than three times what the two ends declared.
+#[test]
+fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
+    for wire in WIRES {
+        for (round_trip, silence) in [(1, 30), (10, 30), (11, 33), (25, 75), (30, 90), (300, 90)] {
+            let ended = silence_after_round_trip(wire, round_trip);
+            assert_eq!(ended, secs(silence), "{wire:?}, {round_trip}");
+        }
+    }
+}
+
+/// A client with more to send than any window has room for, whose peer's TCP acknowledges so many more messages and
+/// then no more, for nobody reads them. Gives how long that took, and why it ended.
+fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
+    let mut config = Config::default();
+    config.window_growth_budget(0);
+    let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
+    let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+    if wire == Wire::JsWs {
+        peer.send(&[ack(id, 1 << 30)]);
+    }
+    let mut last = peer.now;
+    for second in 0..1_000 {
+        let _ = peer.conn.send_stream(id).write(&[7; 100_000]);
+        if second < acknowledged {
+            peer.said_next().expect("there is always more");
+            last = peer.now;
+        }
+        peer.conn.handle_socket_full(peer.now);
+        peer.now += secs(1);
+        match wire {
+            _ if !talks => {}
+            Wire::QMux => peer.send(&[Frame::Padding(1)]),
+            _ => peer.conn.handle_ping(peer.now),
+        }
+        if peer.conn.poll_timeout().is_some_and(|timeout| timeout <= peer.now) {
+            peer.conn.handle_timeout(peer.now);
+        }
+        if let Some(reason) = peer.conn.close_reason() {
+            let ConnectionError::TimedOut(timeout) = reason else { panic!("{reason}") };
+            return (peer.now - last, *timeout);
+        }
+    }
+    panic!("{wire:?}: it lives for ever");
+}
+
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was something to send, the
+/// connection MUST time out, whatever arrives meanwhile.
+#[test]
+fn a_peer_whose_kernel_acknowledges_for_nobody_is_given_up() {
+    for wire in WIRES {
+        for acknowledged in [1, 40, 200] {
+            let (after, timeout) = unread(wire, acknowledged, true);
+            assert_eq!((after, timeout), (secs(60), Timeout::WriteStall), "{wire:?}");
+            // One that is silent as well is given up sooner.
+            let (after, timeout) = unread(wire, acknowledged, false);
+            assert!(matches!(timeout, Timeout::Idle | Timeout::KeepAlive), "{wire:?}: {timeout:?}");
+            assert!(after <= secs(31), "{wire:?}: {after:?}");
+        }
+    }
+}
