@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use wsmux::{Config, WebSocketConnection, WebSocketServer, WebSocketStream};
+use wsmux::{Config, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
 
 use crate::process;
 
@@ -18,7 +18,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
     if let Some(streams) = streams {
         config.max_concurrent_bidi_streams(streams);
     }
-    let mut server = WebSocketServer::builder().config(config);
+    let mut server = WebSocketServer::builder().wires([Wire::QMux, Wire::JsWs]).config(config);
     if tls {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         server = server.certificate([identity.cert.der().clone()], identity.signing_key.into());

@@ -10,6 +10,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use wsmux::Wire;
+
 use super::{raw::Raw, told::Told};
 
 pub const HALF_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n";
@@ -91,7 +93,7 @@ pub async fn come_and_go(address: SocketAddr) -> Result<Told> {
 async fn visit(address: SocketAddr, nth: u64) -> Result<()> {
     if nth.is_multiple_of(3) {
         // It leaves in the middle of everything: the parameters are sent, and nobody reads the victim's.
-        return Raw::connect(address, false, 0).await.map(drop);
+        return Raw::connect(address, Wire::QMux, false, 0).await.map(drop);
     }
     let mut tcp = TcpStream::connect(address).await?;
     if nth % 3 == 1 {

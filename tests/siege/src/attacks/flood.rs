@@ -5,9 +5,10 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout_at};
+use wsmux::Wire;
 
 use super::{
-    Attack,
+    Attack, jsws,
     raw::{QX_PING, Raw, WINDOW, varints},
     told::Told,
 };
@@ -24,8 +25,9 @@ pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Resul
         Attack::OneByteGrants | Attack::BytesAndChunks => 0,
         _ => WINDOW,
     };
+    let wire = attack.wire();
     while Instant::now() < until {
-        let mut raw = match timeout_at(until, Raw::connect(address, reads, credit)).await {
+        let mut raw = match timeout_at(until, Raw::connect(address, wire, reads, credit)).await {
             Ok(Ok(raw)) => raw,
             Ok(Err(error)) => {
                 told.end(format!("refused: {error:#}"));
@@ -45,6 +47,9 @@ pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Resul
 }
 
 async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
+    if attack.wire() == Wire::JsWs {
+        return jsws::at_full_speed(attack, raw).await;
+    }
     match attack {
         Attack::OpenReset => streams(raw, reset).await,
         Attack::StopSending => streams(raw, stop).await,

@@ -2,6 +2,7 @@
 
 mod connects;
 mod flood;
+mod jsws;
 mod raw;
 mod report;
 mod told;
@@ -12,6 +13,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
+use wsmux::Wire;
 
 use crate::{
     honest::Done,
@@ -62,6 +64,18 @@ pub enum Attack {
     NeverReads,
     /// One byte and then 4 KiB, over and over, on every stream it may, and takes no answer
     BytesAndChunks,
+    /// js-ws: streams opened and reset at once
+    JswsOpenReset,
+    /// js-ws: bytes to be echoed one by one, and credit for one byte each
+    JswsTinyMessages,
+    /// js-ws: credit for one byte at a time, which nobody uses
+    JswsOneByteGrants,
+    /// js-ws: streams past the limit, which wait and are refused
+    JswsWaiting,
+    /// js-ws: calls on streams whose ids have the same low bits
+    JswsSparseIds,
+    /// js-ws: streams opened from the highest id on downwards
+    JswsDescendingIds,
     /// 500 TCP connections that say nothing
     HalfOpenSilent,
     /// 500 that send half of a request
@@ -81,6 +95,18 @@ impl Attack {
         self == Self::HalfOpenTls
     }
 
+    fn wire(self) -> Wire {
+        match self {
+            Self::JswsOpenReset
+            | Self::JswsTinyMessages
+            | Self::JswsOneByteGrants
+            | Self::JswsWaiting
+            | Self::JswsSparseIds
+            | Self::JswsDescendingIds => Wire::JsWs,
+            _ => Wire::QMux,
+        }
+    }
+
     /// By how much the victim's memory may grow at most.
     fn limit(self) -> u64 {
         match self {
@@ -96,21 +122,24 @@ impl Attack {
         }
     }
 
-    /// The budget that it has to run into.
-    fn budget(self) -> Option<&'static str> {
+    /// The budgets of which it has to run into one; none where there is none.
+    fn budgets(self) -> &'static [&'static str] {
         match self {
-            Self::OpenReset => Some("cancelled streams"),
-            Self::StopRepeated => Some("frames of ended streams"),
-            Self::WsPing | Self::QxPing => Some("pings"),
-            Self::OneByteGrants => Some("grants"),
-            Self::EmptyFrames => Some("frames without effect"),
-            Self::Padding => Some("padding"),
-            Self::Blocked => Some("blocked frames"),
+            Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
+            Self::StopRepeated | Self::JswsDescendingIds => &["frames of ended streams"],
+            // Which of the two depends on how fast the refusals leave (J-33, C-60).
+            Self::JswsWaiting => &["refused streams", "refusals unread"],
+            Self::WsPing | Self::QxPing => &["pings"],
+            Self::OneByteGrants | Self::JswsOneByteGrants => &["grants"],
+            Self::EmptyFrames => &["frames without effect"],
+            Self::Padding => &["padding"],
+            Self::Blocked => &["blocked frames"],
             // What is read is of use to somebody, and the rest is bounded otherwise.
-            Self::StopSending | Self::TinyMessages | Self::Datagrams => None,
-            Self::NeverReads | Self::BytesAndChunks => None,
-            Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => None,
-            Self::ComeAndGo => None,
+            Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
+            Self::JswsTinyMessages | Self::JswsSparseIds => &[],
+            Self::NeverReads | Self::BytesAndChunks => &[],
+            Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => &[],
+            Self::ComeAndGo => &[],
         }
     }
 }
@@ -149,11 +178,13 @@ impl Outcome {
                 faults.push("the honest client was not served".to_owned());
             }
         }
-        if let Some(budget) = self.attack.budget() {
-            let told = |end: &String| end.contains("EXCESSIVE_LOAD") && end.ends_with(budget);
-            if !self.told.ends.keys().any(told) {
-                faults.push(format!("the attacker was not told of its budget of {budget}"));
-            }
+        let budgets = self.attack.budgets();
+        let told = |end: &String| {
+            end.contains("EXCESSIVE_LOAD") && budgets.iter().any(|budget| end.ends_with(budget))
+        };
+        if !budgets.is_empty() && !self.told.ends.keys().any(told) {
+            let budgets = budgets.join(" or ");
+            faults.push(format!("the attacker was not told of its budget of {budgets}"));
         }
         faults.dedup();
         faults

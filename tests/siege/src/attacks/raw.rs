@@ -1,5 +1,6 @@
-//! A QMux client without wsmux: a WebSocket of tungstenite's, and frames as RFC 9000 section 19 has them. What the
-//! server grants is read by wsmux's decoder, for an attacker that oversteps its limits is soon gone.
+//! A client of either wire without wsmux: a WebSocket of tungstenite's, and frames as RFC 9000 section 19 has them, or
+//! what `jsws` makes. What the server grants is read by wsmux's decoder, for an attacker that oversteps its limits is
+//! soon gone.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -39,11 +40,15 @@ pub struct Granted {
     pub streams: u64,
     /// Bytes of the first stream in all.
     pub first: u64,
+    /// Grants and ends of streams, of any.
+    pub acks: u64,
+    pub ends: u64,
 }
 
 pub struct Raw {
     sink: SplitSink<Socket, Message>,
     reader: Reader,
+    wire: Wire,
     granted: watch::Receiver<Granted>,
     pub messages: u64,
     pub bytes: u64,
@@ -88,23 +93,34 @@ fn parameters(credit: u64) -> Vec<u8> {
 }
 
 impl Raw {
-    pub async fn connect(address: SocketAddr, reads: bool, credit: u64) -> Result<Self> {
+    /// `credit` goes to the victim on QMux alone: on js-ws each stream has its own.
+    pub async fn connect(
+        address: SocketAddr,
+        wire: Wire,
+        reads: bool,
+        credit: u64,
+    ) -> Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let mut request = format!("ws://{address}/").into_client_request()?;
-        let offer = HeaderValue::from_static("qmux-02");
-        request.headers_mut().insert("sec-websocket-protocol", offer);
+        if wire == Wire::QMux {
+            let offer = HeaderValue::from_static("qmux-02");
+            request.headers_mut().insert("sec-websocket-protocol", offer);
+        }
         let (socket, _) = tokio_tungstenite::client_async(request, tcp).await?;
         let (sink, stream) = socket.split();
-        let start = Granted { streams: STREAMS, first: WINDOW };
+        let first = if wire == Wire::QMux { WINDOW } else { 0 };
+        let start = Granted { streams: STREAMS, first, acks: 0, ends: 0 };
         let (sender, granted) = watch::channel(start);
         let reader = if reads {
-            Reader::Reads(tokio::spawn(read(stream, sender)))
+            Reader::Reads(tokio::spawn(read(stream, wire, sender)))
         } else {
             Reader::Waits(stream, sender)
         };
-        let mut raw = Self { sink, reader, granted, messages: 0, bytes: 0 };
-        raw.send(parameters(credit)).await?;
+        let mut raw = Self { sink, reader, wire, granted, messages: 0, bytes: 0 };
+        if wire == Wire::QMux {
+            raw.send(parameters(credit)).await?;
+        }
         raw.flush().await?;
         Ok(raw)
     }
@@ -142,6 +158,7 @@ impl Raw {
 
     /// Says no more, and gives what the victim has said at last.
     pub async fn last_words(self) -> String {
+        let wire = self.wire;
         let words = match self.reader {
             Reader::Reads(task) => {
                 let abort = task.abort_handle();
@@ -149,18 +166,22 @@ impl Raw {
                 abort.abort();
                 words.map(|done| done.unwrap_or_else(|error| error.to_string()))
             }
-            Reader::Waits(stream, sender) => timeout(LAST_WORDS, read(stream, sender)).await,
+            Reader::Waits(stream, sender) => timeout(LAST_WORDS, read(stream, wire, sender)).await,
         };
         words.unwrap_or_else(|_| "nothing".to_owned())
     }
 }
 
 /// Reads to the end, and gives its cause.
-async fn read(mut stream: SplitStream<Socket>, granted: watch::Sender<Granted>) -> String {
+async fn read(
+    mut stream: SplitStream<Socket>,
+    wire: Wire,
+    granted: watch::Sender<Granted>,
+) -> String {
     loop {
         match stream.next().await {
             Some(Ok(Message::Binary(message))) => {
-                if let Err(error) = note(message, &granted) {
+                if let Err(error) = note(message, wire, &granted) {
                     return error.to_string();
                 }
             }
@@ -175,15 +196,24 @@ async fn read(mut stream: SplitStream<Socket>, granted: watch::Sender<Granted>) 
     }
 }
 
-fn note(mut message: Bytes, granted: &watch::Sender<Granted>) -> Result<()> {
-    let wrong = |error| anyhow!("not QMux: {error}");
-    while let Some(frame) = Wire::QMux.decode(&mut message).map_err(wrong)? {
+fn note(mut message: Bytes, wire: Wire, granted: &watch::Sender<Granted>) -> Result<()> {
+    let wrong = |error| anyhow!("not {wire:?}: {error}");
+    while let Some(frame) = wire.decode(&mut message).map_err(wrong)? {
         match frame {
             Frame::MaxStreams { dir: Dir::Bi, count } => {
                 granted.send_modify(|granted| granted.streams = granted.streams.max(count));
             }
             Frame::MaxStreamData { id, credit: Credit::Total(total) } if id.into_inner() == 0 => {
                 granted.send_modify(|granted| granted.first = granted.first.max(total));
+            }
+            Frame::MaxStreamData { id, credit: Credit::More(more) } => {
+                granted.send_modify(|granted| {
+                    granted.acks += 1;
+                    granted.first += if id.into_inner() == 0 { more } else { 0 };
+                });
+            }
+            Frame::Stream { fin: true, .. } if wire == Wire::JsWs => {
+                granted.send_modify(|granted| granted.ends += 1);
             }
             _ => {}
         }

@@ -1,0 +1,123 @@
+//! The attackers that speak js-ws, on which each message is of one stream and nothing says how many streams there may
+//! be.
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+
+use super::{
+    Attack,
+    raw::{Raw, WINDOW, varints},
+};
+
+/// Far less than the victim's limit on streams.
+const AT_ONCE: u64 = 50;
+/// Of the victim's ids, 2^61 of which there are, these are as far from each other as many streams permit: all their low
+/// bits are the same.
+const SPARSE: u64 = 1 << 40;
+/// Below the largest id that is one.
+const HIGH: u64 = 1 << 60;
+/// More credit than is ever used.
+const CREDIT: u32 = WINDOW as u32;
+
+const READ: u8 = 0;
+const WRITE: u8 = 1;
+
+/// SPEC.md section 7.1.
+fn message(id: u64, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(payload.len() + 10);
+    varints(&mut message, &[id]);
+    message.extend([0, kind]);
+    message.extend_from_slice(payload);
+    message
+}
+
+fn data(id: u64, data: &[u8]) -> Vec<u8> {
+    message(id, 0, data)
+}
+
+fn ack(id: u64, credit: u32) -> Vec<u8> {
+    message(id, 1, &credit.to_be_bytes())
+}
+
+fn error(id: u64, half: u8) -> Vec<u8> {
+    message(id, 2, &[half, 7])
+}
+
+fn close(id: u64, half: u8) -> Vec<u8> {
+    message(id, 3, &[half])
+}
+
+pub async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
+    match attack {
+        Attack::JswsOpenReset => open_reset(raw).await,
+        Attack::JswsTinyMessages => tiny_messages(raw).await,
+        Attack::JswsOneByteGrants => {
+            raw.send(ack(0, 1)).await?;
+            same(raw, &ack(0, 1)).await
+        }
+        Attack::JswsWaiting => {
+            for id in (0..).step_by(2) {
+                raw.send(ack(id, CREDIT)).await?;
+            }
+            unreachable!("64 bits of ids")
+        }
+        Attack::JswsSparseIds => sparse_ids(raw).await,
+        Attack::JswsDescendingIds => {
+            for id in (0..=HIGH).rev().step_by(2) {
+                raw.send(ack(id, CREDIT)).await?;
+            }
+            unreachable!("60 bits of ids")
+        }
+        _ => unreachable!("it speaks QMux, or nothing"),
+    }
+}
+
+async fn same(raw: &mut Raw, message: &[u8]) -> Result<Infallible> {
+    let message = bytes::Bytes::copy_from_slice(message);
+    loop {
+        raw.send(message.clone()).await?;
+    }
+}
+
+/// Both halves given up with the message after the one that opens them.
+async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
+    for id in (0..).step_by(2) {
+        raw.send(ack(id, CREDIT)).await?;
+        raw.send(error(id, READ)).await?;
+        raw.send(error(id, WRITE)).await?;
+    }
+    unreachable!("64 bits of ids")
+}
+
+/// Bytes to be echoed one by one, and credit for one more each.
+async fn tiny_messages(raw: &mut Raw) -> Result<Infallible> {
+    raw.send(ack(0, 1)).await?;
+    for sent in 0.. {
+        raw.until(|granted| granted.first > sent).await?;
+        raw.send(data(0, b"x")).await?;
+        raw.send(ack(0, 1)).await?;
+    }
+    unreachable!("64 bits of bytes")
+}
+
+/// Whole calls, of a byte each, on streams whose ids are far from each other.
+async fn sparse_ids(raw: &mut Raw) -> Result<Infallible> {
+    // At the end of all ids a new connection begins again.
+    for first in (0..HIGH / SPARSE).step_by(AT_ONCE as usize) {
+        let ids = || (first..first + AT_ONCE).map(|nth| nth * SPARSE);
+        for id in ids() {
+            raw.send(ack(id, CREDIT)).await?;
+        }
+        raw.until(|granted| granted.acks >= first + AT_ONCE).await?;
+        for id in ids() {
+            raw.send(data(id, b"x")).await?;
+            raw.send(close(id, READ)).await?;
+        }
+        raw.until(|granted| granted.ends >= first + AT_ONCE).await?;
+        for id in ids() {
+            raw.send(close(id, WRITE)).await?;
+        }
+    }
+    anyhow::bail!("no more ids")
+}
