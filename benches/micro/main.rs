@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 // Where the files of the crate that are compiled in here look for it.
-mod proto;
+use wsmux::proto;
 
 /// Enough to tell a tenth more from noise, on a machine that does nothing else.
 fn config() -> Criterion {
