@@ -15,10 +15,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use wsmux_testing::engines;
 
-// Where the files of the crates that are compiled in here look for them.
-#[path = "../../wsmux-proto/src/tree.rs"]
-#[allow(dead_code, unused_imports, reason = "what only the crate and its tests need")]
-mod tree;
+// Where the files of the crate that are compiled in here look for it.
 use wsmux::proto;
 
 /// Enough to tell a tenth more from noise, on a machine that does nothing else.

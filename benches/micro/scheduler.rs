@@ -7,6 +7,11 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 #[allow(dead_code, reason = "what only the engine needs")]
 mod schedule;
 
+/// Which keeps its priorities in this.
+#[path = "../../wsmux-proto/src/tree.rs"]
+#[allow(dead_code, unused_imports, reason = "what only the engine needs, and the tests of it")]
+mod tree;
+
 use schedule::{Schedule, Tickets};
 
 const STREAMS: [usize; 3] = [1, 100, 10_000];

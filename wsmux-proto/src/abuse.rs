@@ -244,11 +244,12 @@ impl Abuse {
             true => bytes,
             false => u64::from(!cut),
         };
-        let part = match (1..BYTES_FOR_A_GRANT * PARTS_OF_A_WINDOW).contains(&window) {
-            true if bytes <= window => (window / PARTS_OF_A_WINDOW).max(1),
-            _ => BYTES_FOR_A_GRANT,
+        let is_small = (1..BYTES_FOR_A_GRANT * PARTS_OF_A_WINDOW).contains(&window);
+        self.work.grant_bytes += match is_small && bytes <= window {
+            true => bytes * BYTES_FOR_A_GRANT / (window / PARTS_OF_A_WINDOW).max(1),
+            // Mostly: no division.
+            false => bytes,
         };
-        self.work.grant_bytes += bytes * BYTES_FOR_A_GRANT / part;
     }
 
     fn spend(&mut self, load: Load, amount: u64) {

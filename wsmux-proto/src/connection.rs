@@ -486,7 +486,19 @@ impl Connection {
         }
     }
 
+    /// Whether there is nothing to send, and nothing to find out on the way to see that: every other look or so of a
+    /// driver finds that.
+    fn is_quiet(&self) -> bool {
+        !self.timers.ping.due
+            && self.timers.ping.answer.is_none()
+            && !self.datagrams.has_something_to_send()
+            && self.streams.are_quiet()
+    }
+
     fn transmit_established(&mut self, out: &mut MessageBuf) -> Option<Transmit> {
+        if self.is_quiet() {
+            return None;
+        }
         if !self.caps.ping_frames
             && let Some(number) = self.next_ping()
         {

@@ -45,11 +45,14 @@ impl Streams {
 
     /// Own streams have ended, after this end's own limit had kept others from being opened.
     pub(crate) fn has_available(&self) -> bool {
-        self.available.contains(&true)
+        self.available != [false; 2]
     }
 
     /// The next kind for which that is so, once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
+        if !self.has_available() {
+            return None;
+        }
         let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
         self.available[dir as usize] = false;
         Some(dir)
@@ -142,8 +145,18 @@ impl SendStream<'_> {
     }
 
     /// The half's key, if it can be written to.
+    #[inline]
     fn writable(&mut self) -> Result<usize, WriteError> {
         let key = self.streams.keys.get(self.id);
+        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+        match (key, send, self.end) {
+            (Some(key), Some(send), None) if send.is_writable() => Ok(key),
+            _ => self.why_not_writable(key),
+        }
+    }
+
+    #[cold]
+    fn why_not_writable(&self, key: Option<usize>) -> Result<usize, WriteError> {
         let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), super::Send::check_writable);
         match (key, writable, self.end) {

@@ -28,6 +28,24 @@ impl Streams {
             || self.data_blocked.is_some()
     }
 
+    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and a shutdown does not
+    /// wait either.
+    pub(crate) fn are_quiet(&self) -> bool {
+        self.with_pending.is_empty()
+            && self.schedule.is_empty()
+            && self.starved.is_empty()
+            && self.connection.left() > 0
+            && self.send_budget.nobody_waits()
+            && self.refusals.is_empty()
+            && self.waiting.is_empty()
+            && !self.flush_wanted
+            && !self.draining
+            && !self.tuning.is_sample_wanted()
+            && self.data_blocked.is_none()
+            && self.streams_blocked == [None; 2]
+            && Dir::ALL.into_iter().all(|dir| self.max_streams_due(dir) != MaxStreamsDue::Now)
+    }
+
     /// Appends control frames while the message stays within `max` bytes.
     pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
@@ -61,9 +79,12 @@ impl Streams {
     }
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = self.max_streams_due(dir);
-        let company = !out.is_empty() || self.next_priority().is_some();
-        if due == MaxStreamsDue::Now || (due == MaxStreamsDue::WithOthers && company) {
+        let due = match self.max_streams_due(dir) {
+            MaxStreamsDue::No => false,
+            MaxStreamsDue::WithOthers => !out.is_empty() || self.next_priority().is_some(),
+            MaxStreamsDue::Now => true,
+        };
+        if due {
             let count = self.counts.of(!self.side, dir);
             (count.told, count.wanted) = (count.limit, false);
             self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
@@ -196,7 +217,9 @@ impl Streams {
                 break;
             }
         }
-        self.wake_waiting_for_budget(events);
+        if !self.send_budget.nobody_waits() {
+            self.wake_waiting_for_budget(events);
+        }
         self.note_starved();
         // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.

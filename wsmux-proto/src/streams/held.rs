@@ -126,6 +126,10 @@ impl SendBudget {
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS
     }
 
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Forgets the entries of streams that have ended.
     pub(super) fn forget_waiting(&mut self, mut live: impl FnMut(StreamId) -> bool) {
         self.waiting.retain(|&(id, _)| live(id));
@@ -135,9 +139,6 @@ impl SendBudget {
     /// nothing is held that could leave, because then nothing would wake them later. `wake` says
     /// whether the stream waited still.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
-        if self.waiting.is_empty() {
-            return;
-        }
         let idle = self.held.covered() == 0;
         let mut left = self.left(self.held);
         while (idle || left > 0)

@@ -46,6 +46,7 @@ use super::{
     params::TransportParameters,
     stats::{InFlight, Stopwatch, StopwatchSum},
     stream_map::StreamKeys,
+    tree,
 };
 use crate::Config;
 
@@ -398,7 +399,8 @@ impl Streams {
 
     /// Takes the stream whose turn it is. One that starves has waited longer than another of its priority.
     fn next_turn(&mut self) -> Option<(usize, Ticket)> {
-        match self.connection.left() > 0
+        match !self.starved.is_empty()
+            && self.connection.left() > 0
             && self.starved.next_priority() >= self.schedule.next_priority()
         {
             true => self.starved.pop(),
@@ -408,8 +410,10 @@ impl Streams {
 
     /// The priority of the stream whose turn comes next; `None` when nothing can be sent.
     fn next_priority(&self) -> Option<i32> {
-        let starved = self.starved.next_priority().filter(|_| self.connection.left() > 0);
-        self.schedule.next_priority().max(starved)
+        match self.starved.is_empty() || self.connection.left() == 0 {
+            true => self.schedule.next_priority(),
+            false => self.schedule.next_priority().max(self.starved.next_priority()),
+        }
     }
 
     /// Whether a stream cannot use its turn only for lack of the connection's credit. If so, DATA_BLOCKED is sent, once

@@ -128,6 +128,7 @@ impl Recv {
     }
 
     /// Bytes from the peer, cut from a message of `whole` bytes. Says whether a reader has news.
+    #[inline]
     pub(super) fn on_data(
         &mut self,
         offset: Option<u64>,
@@ -228,6 +229,7 @@ impl Recv {
     }
 
     /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
+    #[inline]
     pub(super) fn read(&mut self, max: usize) -> Result<Option<Bytes>, Option<ReadError>> {
         if matches!(self.state, RecvState::Stopped { .. }) || self.is_done() {
             return Err(Some(ReadError::ClosedStream));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::tree::Tree;
+use super::tree::Tree;
 
 /// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +95,16 @@ impl Schedule {
 
     /// The highest level is empty.
     fn next_level(&mut self) {
-        if let Some(Level { queue, .. }) = self.top.take()
+        // Mostly there is no other.
+        let next = match self.lower.is_empty() {
+            true => None,
+            false => self.lower.pop_first().map(|(_, level)| level),
+        };
+        if let Some(Level { queue, .. }) = std::mem::replace(&mut self.top, next)
             && queue.capacity() <= MAX_SPARE
         {
             self.spare = queue;
         }
-        self.top = self.lower.pop_first().map(|(_, level)| level);
     }
 
     /// Forgets void entries until the next one is live, or there is none.

@@ -114,6 +114,11 @@ impl Send {
         }
     }
 
+    /// Whether [`check_writable`](Self::check_writable) says so.
+    pub(super) fn is_writable(&self) -> bool {
+        matches!(self.state, SendState::Ready)
+    }
+
     /// Whether nothing remains to be sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })

@@ -108,6 +108,10 @@ impl Tuning {
         self.used -= bytes;
     }
 
+    pub(super) fn is_sample_wanted(&self) -> bool {
+        self.sample_wanted
+    }
+
     /// Whether a ping is to leave now; asked once for each time that one is wanted.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)

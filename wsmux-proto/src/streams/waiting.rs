@@ -64,6 +64,10 @@ impl WaitingRoom {
         self.streams.iter().map(Tree::len).sum()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.iter().all(Tree::is_empty)
+    }
+
     /// Refusals in the queue for them that are of streams that waited.
     pub(super) fn unanswered(&self) -> u64 {
         self.unanswered
@@ -115,6 +119,10 @@ impl Refusal {
 impl Streams {
     /// The kind that has both a stream that waits and a free place.
     fn admissible(&self) -> Option<Dir> {
+        // With each message this is asked twice, and mostly none waits.
+        if self.waiting.is_empty() {
+            return None;
+        }
         Dir::ALL.into_iter().find(|&dir| {
             let count = self.counts.get(!self.side, dir);
             !self.waiting.streams[dir as usize].is_empty() && count.live < count.limit
@@ -127,7 +135,12 @@ impl Streams {
     }
 
     /// Opens streams that wait, while there are places (J-40).
+    #[inline]
     pub(crate) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
+        if self.waiting.is_empty() { Ok(()) } else { self.admit_waiting(events) }
+    }
+
+    fn admit_waiting(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
             // As when the peer opens one: opening streams in advance must not evade the budget.
             self.abuse.check(Load::Cancelled, self.now)?;
