@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use wsmux::{
-    ConnectError, WebSocketClientBuilder, WebSocketServer, WebSocketServerBuilder,
+    ConnectError, WebSocketClientBuilder, WebSocketConnection, WebSocketServer,
+    WebSocketServerBuilder,
     http::StatusCode,
     rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
@@ -138,4 +139,9 @@ pub(crate) fn explain(error: &ConnectError) -> String {
         }
         _ => error.to_string(),
     }
+}
+
+/// The peer's address, for output. It is never the URL, whose query may hold a secret.
+pub(crate) fn peer(connection: &WebSocketConnection) -> String {
+    connection.remote_address().map_or_else(|| "the peer".to_owned(), |peer| peer.to_string())
 }

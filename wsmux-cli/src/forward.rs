@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     token: TokenArg,
     /// The far end serves clients without a token, too
-    #[arg(long, requires = "serve", conflicts_with = "token")]
+    #[arg(long, conflicts_with = "token")]
     allow_anyone: bool,
     #[command(flatten)]
     tls: ServerTls,
@@ -109,6 +109,10 @@ impl Args {
                 }
                 _ => Ok(Role::Far { address, target, listen }),
             };
+        }
+        // Clap's `requires` gives way to `--to`, which conflicts with what it requires.
+        if self.allow_anyone {
+            return Err("--allow-anyone is for the end with --serve");
         }
         if self.tls.tls {
             return Err("--tls is for the end with --serve: the other one has it in its URL");

@@ -7,7 +7,7 @@ use wsmux::{Config, ConnectionError, WebSocketClient, WebSocketConnection};
 
 use crate::{
     Failure,
-    endpoint::{TokenArg, Trust, explain},
+    endpoint::{TokenArg, Trust, explain, peer},
     wire::WireArg,
 };
 
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// What is spoken over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
     wire: WireArg,
+    /// Offers this application protocol, for servers that accept no other clients; may be repeated
+    #[arg(long = "protocol", value_name = "NAME")]
+    protocols: Vec<String>,
     #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
@@ -59,17 +62,16 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     config
         .keep_alive_interval(Some(args.interval))
         .max_idle_timeout(Some((3 * args.interval).max(PATIENCE)));
-    let client = WebSocketClient::builder().wire(args.wire.into()).config(config);
+    let mut client = WebSocketClient::builder().wire(args.wire.into()).config(config);
+    for name in args.protocols {
+        client = client.protocol(name);
+    }
     let client = args.token.apply(args.trust.apply(client)?)?.build()?;
 
     let start = Instant::now();
     let connection = client.connect(&args.url).await.map_err(|error| explain(&error))?;
     let connected = milliseconds(start.elapsed());
-    // Not the URL: there may be a secret in its query.
-    let peer = match connection.remote_address() {
-        Some(address) => address.to_string(),
-        None => "the server".to_owned(),
-    };
+    let peer = peer(&connection);
     let spoken = connection.subprotocol().unwrap_or("js-ws").to_owned();
     println!("PING {peer}: connected in {connected} ms, speaking {spoken}");
 

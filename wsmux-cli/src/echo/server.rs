@@ -7,7 +7,11 @@ use wsmux::{
     WriteError,
 };
 
-use crate::{Failure, endpoint::ServerTls, wire::WiresArg};
+use crate::{
+    Failure,
+    endpoint::{ServerTls, peer},
+    wire::WiresArg,
+};
 
 /// The largest unidirectional stream that is sent back: it is read to its end first.
 const MAX_UNI: usize = 64 * 1024 * 1024;
@@ -79,7 +83,7 @@ async fn serve(connection: WebSocketConnection) {
         }
     };
     tokio::join!(bi, uni, datagrams);
-    eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
+    eprintln!("{}: {}", peer(&connection), connection.closed().await);
 }
 
 /// How a stream's client ended it.

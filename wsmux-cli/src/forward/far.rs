@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::watch};
 use wsmux::{Config, WebSocketConnection, WebSocketServer, authorize::Bearer};
 
 use super::{Args, FORWARD, REVERSE, Target, relay};
-use crate::Failure;
+use crate::{Failure, endpoint::peer};
 
 /// The near ends that connect streams to their target, the newest last; at most as many as there are connections.
 ///
@@ -72,7 +72,7 @@ pub(super) async fn serve(
                 }
                 _ => lend(&connection, &dialers).await,
             }
-            eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
+            eprintln!("{}: {}", peer(&connection), connection.closed().await);
         });
     }
     Ok(())

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use wsmux::{ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient, WebSocketClient};
+use wsmux::{
+    ConnectError, ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient,
+    WebSocketClient, http::StatusCode,
+};
 
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::explain};
@@ -61,7 +64,14 @@ async fn connect(
     let (client, mut events) = ReconnectingClient::builder(client, url).start();
     // As ssh does: a mistake in the arguments shows at once.
     match events.next().await {
-        Some(ReconnectEvent::Failed { error, .. }) => Err(explain(&error).into()),
+        Some(ReconnectEvent::Failed { error, .. }) => Err(match &error {
+            // What a server answers that knows none of the protocols.
+            ConnectError::Refused { status: StatusCode::BAD_REQUEST, .. } => {
+                format!("{error}: the server is no far end, or does not allow this direction")
+                    .into()
+            }
+            _ => explain(&error).into(),
+        }),
         _ => Ok((client, events)),
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncWriteExt, BufReader, copy_buf},
+    io::{AsyncWriteExt, BufReader, copy, copy_buf, sink},
     net::{TcpListener, TcpStream, tcp},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -18,6 +18,10 @@ const READ: usize = 32 * 1024;
 
 /// How long accepting rests after an error, most of which say that there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a TCP peer whose bytes nobody takes may take to read the end: where unread bytes wait, the system would
+/// reset the connection, and drop what it has not delivered yet. It is nginx's `lingering_timeout`.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Accepts TCP connections, at most `max` at once, and gives each the stream that `open` opens within `wait`.
 pub(super) async fn accept<F>(
@@ -73,33 +77,42 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
 /// Carries bytes both ways until both have ended: a FIN becomes the end of the stream and the other way round, and
 /// so does a reset.
 ///
-/// It is not `copy_bidirectional`, which learns that the peer has stopped the stream only when it writes, and which
-/// then drops what the other direction still holds: a server's early answer to an upload that it does not read.
+/// It is not `copy_bidirectional`. That learns that the peer has stopped the stream only when it writes, and then
+/// gives up the other direction too, with what is on its way there: a server's early answer to an upload that it does
+/// not read to the end.
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     // Requests and answers should not wait for each other's acknowledgements.
     let _ = tcp.set_nodelay(true);
-    let ended = {
-        let (read, write) = tcp.split();
-        let (send, recv) = stream.split();
-        tokio::try_join!(upload(read, send), download(recv, write))
-    };
-    if ended.is_err() {
-        reset_on_drop(&tcp);
+    let (mut read, write) = tcp.split();
+    let (send, recv) = stream.split();
+    match tokio::try_join!(upload(&mut read, send), download(recv, write)) {
+        Ok((Upload::Finished, ())) => {}
+        Ok((Upload::Stopped, ())) => {
+            let _ = timeout(LINGER, copy(&mut read, &mut sink())).await;
+        }
+        Err(_) => reset_on_drop(&tcp),
     }
     // Halves of the stream that have not ended are reset and stopped with it; one that is finished is still sent.
 }
 
-/// From TCP to the stream. That the peer takes no more is no failure: what it has sent is still carried.
-async fn upload(read: tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Result<()> {
+enum Upload {
+    Finished,
+    /// The peer takes no more. What it has sent is still carried.
+    Stopped,
+}
+
+/// From TCP to the stream.
+async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Result<Upload> {
     let stopped = send.stopped();
     let copy = async {
         copy_buf(&mut BufReader::with_capacity(READ, read), send).await?;
         send.shutdown().await
     };
     tokio::select! {
+        // Both may be ready: a write to a stopped stream fails.
         biased;
-        Ok(Some(_)) = stopped => Ok(()),
-        copied = copy => copied,
+        Ok(Some(_)) = stopped => Ok(Upload::Stopped),
+        copied = copy => copied.map(|()| Upload::Finished),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{
     net::TcpStream,
     process::Command,
 };
+use wsmux::WebSocketServer;
 
 use super::{
     support::{TOKEN, Wsmux, far, near, run, within},
@@ -132,25 +133,32 @@ async fn a_reset_is_a_reset_in_both_directions() {
     }
 }
 
+/// As an HTTP server may that refuses an upload.
 #[tokio::test]
-async fn an_answer_reaches_a_client_whose_upload_is_not_read() {
-    let (listener, target) = listener().await;
-    let (_far, url) = far(&["--target", &target, "--allow-anyone"]).await;
-    let (_near, address) = near(&url, &[]).await;
-    let client = TcpStream::connect(address).await.unwrap();
-    let (mut server, _) = within(listener.accept()).await.unwrap();
-    let (mut read, mut write) = client.into_split();
+async fn an_answer_reaches_a_client_whose_upload_is_stopped() {
+    let answer = pattern(4 * 1024 * 1024);
+    let server = WebSocketServer::builder().protocol("wsmux-forward");
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let (_near, address) = {
+        let url = format!("ws://{}/", server.local_addr().unwrap());
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let connection = server.accept().await.unwrap().await.unwrap();
+            let (mut send, mut recv) = connection.accept_bi().await.unwrap().into_split();
+            recv.stop(1_u8.into()).unwrap();
+            send.write_all(&answer).await.unwrap();
+            send.finish().unwrap();
+            connection.closed().await;
+        });
+        near(&url, &[]).await
+    };
+    let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
     let upload = tokio::spawn(async move { while write.write_all(&[0; 65536]).await.is_ok() {} });
-    within(server.read_exact(&mut [0])).await.unwrap();
-    let answer = pattern(1024 * 1024);
-    within(server.write_all(&answer)).await.unwrap();
-    server.shutdown().await.unwrap();
-    // It is closed only after the client has all, for TCP itself may drop the answer with it.
-    let mut came = vec![0; answer.len()];
-    within(read.read_exact(&mut came)).await.unwrap();
+    let mut came = Vec::new();
+    within(read.read_to_end(&mut came)).await.unwrap();
+    assert_eq!(came.len(), answer.len());
     assert!(came == answer, "other bytes came");
-    drop(server);
-    within(upload).await.unwrap();
+    upload.abort();
 }
 
 #[tokio::test]
@@ -195,15 +203,13 @@ async fn a_far_end_that_does_not_allow_a_direction_refuses_it() {
     let (code, stdout, stderr) = run(&reverse).await;
     assert_eq!((code, &*stdout), (1, ""));
     assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.contains("does not allow this direction"), "{stderr}");
 
-    let (_far, url) = far_in_reverse().await;
+    let serve = ["--reverse", "--listen", "127.0.0.1:0", "--allow-anyone"];
+    let (_far, url) = far(&serve).await;
     let (code, stdout, stderr) = run(&["forward", "--listen", "127.0.0.1:0", "--to", &url]).await;
     assert_eq!((code, &*stdout), (1, ""));
-    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
-}
-
-async fn far_in_reverse() -> (Wsmux, String) {
-    far(&["--reverse", "--listen", "127.0.0.1:0", "--allow-anyone"]).await
+    assert!(stderr.contains("does not allow this direction"), "{stderr}");
 }
 
 #[tokio::test]
