@@ -83,9 +83,15 @@ impl Trust {
 /// The token by which a server knows its clients.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArg {
-    /// The secret that client and server share (HTTP's Bearer); use TLS where others can read along. Other users
-    /// of a machine can see arguments, but not the environment
-    #[arg(long, value_name = "TOKEN", env = "WSMUX_TOKEN", hide_env_values = true)]
+    /// The secret that both ends share (HTTP's Bearer). Use TLS with it, and rather the variable:
+    /// other users of a machine can see arguments
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "WSMUX_TOKEN",
+        hide_env_values = true,
+        verbatim_doc_comment
+    )]
     pub(crate) token: Option<Token>,
 }
 

@@ -19,13 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
 ///
-/// It works with any server that accepts the WebSocket: what it measures are the connection's own pings (QMux's
-/// frames, or on the js-ws wire WebSocket's), which every implementation answers by itself. No stream is opened, so
-/// nothing happens in the server's application. Where a third of the server's idle timeout is shorter than
-/// --interval, pings are that far apart.
+/// It works with any server that accepts the WebSocket: it measures the connection's own
+/// pings (frames of QMux, or WebSocket's on the js-ws wire), which every implementation
+/// answers by itself. No stream is opened, so the server's application notices nothing.
+/// Where a third of the server's idle timeout is shorter than --interval, pings are that
+/// far apart.
 ///
 /// The exit code is 1 when the server cannot be reached, or is lost before the last answer.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// ws:// or wss:// address of the server
     url: String,

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWriteExt, BufReader, copy, copy_buf, sink},
     net::{TcpListener, TcpStream, tcp},
@@ -83,6 +84,8 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     // Requests and answers should not wait for each other's acknowledgements.
     let _ = tcp.set_nodelay(true);
+    // Otherwise a TCP peer that vanished would hold its stream for ever. ssh does so too.
+    let _ = SockRef::from(&tcp).set_keepalive(true);
     let (mut read, write) = tcp.split();
     let (send, recv) = stream.split();
     match tokio::try_join!(upload(&mut read, send), download(recv, write)) {
