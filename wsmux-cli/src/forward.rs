@@ -142,7 +142,12 @@ impl Args {
     /// A peer may open this many streams, and none of another kind.
     fn config(&self, streams: u32) -> Config {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(streams.into()).max_concurrent_uni_streams(0);
+        config
+            .max_concurrent_bidi_streams(streams.into())
+            .max_concurrent_uni_streams(0)
+            // It is not the peer that gives streams up, but its TCP clients: a scan of ports would end the tunnel of
+            // all the others. What they cost is bounded by the streams at once, each of which is a connection here.
+            .cancelled_streams_per_second(None);
         config
     }
 }
