@@ -9,7 +9,7 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use wsmux::{RecvStream, SendStream, WebSocketStream};
+use wsmux::{RecvStream, SendStream, WebSocketStream, WriteError};
 
 use super::Target;
 use crate::Failure;
@@ -112,11 +112,19 @@ async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Resu
         send.shutdown().await
     };
     tokio::select! {
-        // Both may be ready: a write to a stopped stream fails.
-        biased;
         Ok(Some(_)) = stopped => Ok(Upload::Stopped),
-        copied = copy => copied.map(|()| Upload::Finished),
+        copied = copy => match copied {
+            Ok(()) => Ok(Upload::Finished),
+            // A write may learn of it first.
+            Err(error) if is_stopped(&error) => Ok(Upload::Stopped),
+            Err(error) => Err(error),
+        },
     }
+}
+
+fn is_stopped(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(WriteError::Stopped(_)))
 }
 
 /// From the stream to TCP.
