@@ -1,108 +1,15 @@
 //! The main job, measured: throughput, latency, and what a reader that has stopped costs the others.
 //!
-//! With no arguments it starts a wss server and a client on loopback in one process and runs everything.
+//! It is `wsmux perf` of the package `wsmux-cli`, under its old name: `cargo run --release -p wsmux-cli -- perf` runs
+//! the same and builds none of the tests' dependencies.
 
-mod peer;
-mod report;
-mod workloads;
+use std::error::Error;
 
-use std::{error::Error, net::SocketAddr};
-
-use clap::{Parser, ValueEnum};
-use wsmux::{Config, Wire};
-
-use report::Report;
-use workloads::Workload;
-
-/// Measures wsmux.
-#[derive(Debug, Parser)]
-pub struct Args {
-    /// Only these workloads; may be repeated
-    #[arg(long = "workload", value_enum)]
-    workloads: Vec<Workload>,
-    /// Only serve, on this address, for a --client elsewhere
-    #[arg(long, conflicts_with = "client")]
-    server: Option<SocketAddr>,
-    /// Only run the client, against a --server elsewhere
-    #[arg(long)]
-    client: Option<String>,
-    /// What is spoken over the WebSocket
-    #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
-    wire: WireArg,
-    /// ws instead of wss
-    #[arg(long)]
-    plain: bool,
-    /// Bytes that a peer may send on a stream before it is read
-    #[arg(long)]
-    window: Option<u64>,
-    /// A line of JSON per workload instead of the table
-    #[arg(long)]
-    json: bool,
-    /// A tenth of the work: to see it run, not to quote it
-    #[arg(long)]
-    quick: bool,
-}
-
-type Failure = Box<dyn Error + Send + Sync>;
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum WireArg {
-    Qmux,
-    Jsws,
-}
-
-impl Args {
-    fn wire(&self) -> Wire {
-        match self.wire {
-            WireArg::Qmux => Wire::QMux,
-            WireArg::Jsws => Wire::JsWs,
-        }
-    }
-
-    /// The default configuration, except for the number of streams, which some workloads are about.
-    fn config(&self) -> Config {
-        let mut config = Config::default();
-        config.max_concurrent_bidi_streams(20_000);
-        if let Some(window) = self.window {
-            config.stream_window(window);
-        }
-        config
-    }
-}
+use clap::Parser;
+use wsmux_cli::perf;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     // On a worker like any application's task: the main thread would be woken from outside each time.
-    tokio::spawn(run(Args::parse())).await?
-}
-
-async fn run(args: Args) -> Result<(), Failure> {
-    if let Some(address) = args.server {
-        let server = peer::Server::start(&args, address).await?;
-        println!("listening on {}", server.url);
-        return Ok(server.task.await?);
-    }
-    let server = match &args.client {
-        Some(_) => None,
-        None => Some(peer::Server::start(&args, ([127, 0, 0, 1], 0).into()).await?),
-    };
-    let url = args.client.clone().or(server.map(|server| server.url)).unwrap_or_default();
-    let all = Workload::value_variants();
-    let chosen = if args.workloads.is_empty() { all } else { &args.workloads };
-
-    let mut report = Report::new(args.json, chosen.len());
-    for &workload in chosen {
-        report.begin(workload);
-        // Connections of its own, so that no workload finds what another has left.
-        let connection = peer::connect(&args, &url).await?;
-        let other = peer::connect(&args, &url).await?;
-        let metrics = workloads::run(workload, &connection, &other, args.quick).await?;
-        report.end(workload, metrics);
-        for connection in [connection, other] {
-            connection.close(0u8.into(), b"done");
-            connection.closed().await;
-        }
-    }
-    report.finish();
-    Ok(())
+    tokio::spawn(perf::run(perf::Args::parse())).await?
 }

@@ -1,7 +1,6 @@
 //! The workloads. Each counts every byte and fails when one is missing.
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,11 +12,11 @@ use clap::ValueEnum;
 use tokio::{task::JoinSet, time::timeout};
 use wsmux::{WebSocketConnection, WebSocketStream};
 
-use crate::peer::{ANSWER, CHUNK, COUNT, ECHO, SOURCE, STALL, write_bulk};
+use super::peer::{ANSWER, CHUNK, COUNT, ECHO, SOURCE, STALL, write_bulk};
+use crate::Failure;
 
-type Failure = Box<dyn Error + Send + Sync>;
 /// Name and value, in the order in which they are shown.
-pub type Metrics = Vec<(&'static str, f64)>;
+pub(super) type Metrics = Vec<(&'static str, f64)>;
 
 const MIB: u64 = 1024 * 1024;
 /// What a request, an answer and a ping are long.
@@ -28,7 +27,7 @@ const HANG: Duration = Duration::from_secs(60);
 const FULL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Workload {
+pub(super) enum Workload {
     /// One stream up, 1 GiB
     Bulk1,
     /// One stream down, 1 GiB
@@ -53,7 +52,7 @@ pub enum Workload {
     Stalled32,
 }
 
-pub async fn run(
+pub(super) async fn run(
     workload: Workload,
     connection: &WebSocketConnection,
     other: &WebSocketConnection,

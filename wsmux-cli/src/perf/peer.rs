@@ -1,37 +1,35 @@
 //! The other end: each stream's first byte says what is to be done with it.
 
-use std::{error::Error, net::SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use wsmux::{RecvStream, SendStream, WebSocketClient, WebSocketConnection, WebSocketServer, Wire};
 
-use crate::Args;
+use super::Args;
+use crate::Failure;
 
 /// Count what comes; at the end say how many bytes there were.
-pub const COUNT: u8 = b'c';
+pub(super) const COUNT: u8 = b'c';
 /// Send back what comes, as it comes.
-pub const ECHO: u8 = b'e';
+pub(super) const ECHO: u8 = b'e';
 /// Read a request to its end, and answer with as much.
-pub const ANSWER: u8 = b'a';
+pub(super) const ANSWER: u8 = b'a';
 /// Send as many bytes as the next eight bytes say.
-pub const SOURCE: u8 = b's';
+pub(super) const SOURCE: u8 = b's';
 /// Never read.
-pub const STALL: u8 = b't';
+pub(super) const STALL: u8 = b't';
 
 /// What bulk streams are made of.
-pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
+pub(super) static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
-pub struct Server {
-    pub url: String,
-    pub task: JoinHandle<()>,
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) task: JoinHandle<()>,
 }
 
 impl Server {
-    pub async fn start(
-        args: &Args,
-        address: SocketAddr,
-    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub(super) async fn start(args: &Args, address: SocketAddr) -> Result<Self, Failure> {
         let mut builder =
             WebSocketServer::builder().config(args.config()).wires([Wire::QMux, Wire::JsWs]);
         if !args.plain {
@@ -66,10 +64,7 @@ async fn serve(connection: WebSocketConnection) {
     }
 }
 
-async fn serve_stream(
-    mut send: SendStream,
-    mut recv: RecvStream,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), Failure> {
     let mut command = [0];
     recv.read_exact(&mut command).await?;
     match command[0] {
@@ -105,7 +100,7 @@ async fn serve_stream(
 }
 
 /// Writes so many bytes in chunks of 64 KiB.
-pub async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::WriteError> {
+pub(super) async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::WriteError> {
     let chunk = Bytes::from_static(&CHUNK);
     let mut left = bytes;
     while left > 0 {
@@ -116,11 +111,8 @@ pub async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::
     Ok(())
 }
 
-pub async fn connect(
-    args: &Args,
-    url: &str,
-) -> Result<WebSocketConnection, Box<dyn Error + Send + Sync>> {
-    let client = WebSocketClient::builder().config(args.config()).wire(args.wire());
+pub(super) async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Failure> {
+    let client = WebSocketClient::builder().config(args.config()).wire(args.wire.into());
     // The server's certificate is made on the spot, and nothing secret is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)
 }

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::workloads::{Metrics, Workload};
+use super::workloads::{Metrics, Workload};
 
-pub struct Report {
+pub(super) struct Report {
     json: bool,
     table: Table,
     progress: ProgressBar,
@@ -25,7 +25,7 @@ fn about(workload: Workload) -> String {
 }
 
 impl Report {
-    pub fn new(json: bool, workloads: usize) -> Self {
+    pub(super) fn new(json: bool, workloads: usize) -> Self {
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(["workload", "what", "result", ""]);
@@ -41,11 +41,11 @@ impl Report {
         Self { json, table, progress }
     }
 
-    pub fn begin(&self, workload: Workload) {
+    pub(super) fn begin(&self, workload: Workload) {
         self.progress.set_message(format!("{}: {}", name(workload), about(workload)));
     }
 
-    pub fn end(&mut self, workload: Workload, metrics: Metrics) {
+    pub(super) fn end(&mut self, workload: Workload, metrics: Metrics) {
         self.progress.inc(1);
         if self.json {
             let metrics: Map<String, Value> =
@@ -63,7 +63,7 @@ impl Report {
         }
     }
 
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         self.progress.finish_and_clear();
         if !self.json {
             println!("{}", self.table);

@@ -1,0 +1,128 @@
+//! The server. `examples/echo_server.rs` of the repository is the one to learn the API from.
+
+use std::net::SocketAddr;
+
+use wsmux::{
+    Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, WebSocketServer,
+    WriteError,
+};
+
+use crate::{
+    Failure,
+    endpoint::{ServerTls, peer},
+    wire::WiresArg,
+};
+
+/// The largest unidirectional stream that is sent back: it is read to its end first.
+const MAX_UNI: usize = 64 * 1024 * 1024;
+
+/// Sends back all that comes: streams finish for finish and reset for reset, and datagrams
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address and port to listen on; port 0 takes any
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    tls: ServerTls,
+    /// What may be spoken over the WebSocket
+    #[arg(long, value_enum, default_value_t = WiresArg::Auto)]
+    wire: WiresArg,
+    /// Streams that a client may have open at once, of each kind
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    max_streams: u64,
+    /// Bytes that a client may send on a stream before they are read
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    window: u64,
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let mut config = Config::default();
+    config
+        .max_concurrent_bidi_streams(args.max_streams)
+        .max_concurrent_uni_streams(args.max_streams)
+        .stream_window(args.window);
+    let builder =
+        WebSocketServer::builder().config(config).wires(args.wire.wires().iter().copied());
+    let (server, url) = args.tls.bind(builder, args.listen).await?;
+    println!("listening on {url}");
+    while let Some(incoming) = server.accept().await {
+        tokio::spawn(async move {
+            match incoming.await {
+                Ok(connection) => serve(connection).await,
+                Err(error) => eprintln!("handshake: {error}"),
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn serve(connection: WebSocketConnection) {
+    let bi = async {
+        while let Ok(stream) = connection.accept_bi().await {
+            let (send, recv) = stream.into_split();
+            tokio::spawn(echo(send, recv));
+        }
+    };
+    let uni = async {
+        while let Ok(mut recv) = connection.accept_uni().await {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                // Only a stream that came whole is sent back.
+                let Ok(bytes) = recv.read_to_end(MAX_UNI).await else { return };
+                let Ok(mut send) = connection.open_uni().await else { return };
+                if send.write_chunk(bytes.into()).await.is_ok() {
+                    let _ = send.finish();
+                }
+            });
+        }
+    };
+    let datagrams = async {
+        while let Ok(datagram) = connection.read_datagram().await {
+            // A client that sends datagrams and takes none keeps its streams.
+            let _ = connection.send_datagram(datagram);
+        }
+    };
+    tokio::join!(bi, uni, datagrams);
+    eprintln!("{}: {}", peer(&connection), connection.closed().await);
+}
+
+/// How a stream's client ended it.
+enum End {
+    Finished,
+    Reset(VarInt),
+    Stopped(VarInt),
+    Lost,
+}
+
+/// Sends a stream back: an end with an end, a reset with a reset, and a stop with a stop.
+async fn echo(mut send: SendStream, mut recv: RecvStream) {
+    // A stop is noticed also while nothing comes.
+    let stopped = send.stopped();
+    let end = tokio::select! {
+        end = copy(&mut recv, &mut send) => end,
+        Ok(Some(code)) = stopped => End::Stopped(code),
+    };
+    // The stream may have ended meanwhile. A stopped half was reset by the engine.
+    let _ = match end {
+        End::Finished => send.finish().is_ok(),
+        End::Reset(code) => send.reset(code).is_ok(),
+        End::Stopped(code) => recv.stop(code).is_ok(),
+        End::Lost => false,
+    };
+}
+
+async fn copy(recv: &mut RecvStream, send: &mut SendStream) -> End {
+    loop {
+        let chunk = match recv.read_chunk(usize::MAX).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return End::Finished,
+            Err(ReadError::Reset(code)) => return End::Reset(code),
+            Err(_) => return End::Lost,
+        };
+        match send.write_chunk(chunk).await {
+            Ok(()) => {}
+            Err(WriteError::Stopped(code)) => return End::Stopped(code),
+            Err(_) => return End::Lost,
+        }
+    }
+}

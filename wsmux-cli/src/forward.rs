@@ -1,0 +1,184 @@
+//! `wsmux forward`: TCP connections through the streams of one WebSocket.
+
+mod far;
+mod near;
+mod relay;
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use wsmux::Config;
+
+use crate::{
+    Failure,
+    endpoint::{ServerTls, TokenArg, Trust},
+};
+
+/// The application protocol of a WebSocket on which the client opens the streams, and the server dials.
+const FORWARD: &str = "wsmux-forward";
+/// The same for the other direction. A server accepts it only where it was asked to.
+const REVERSE: &str = "wsmux-reverse";
+
+const LONG_ABOUT: &str = "\
+Forwards TCP connections through one WebSocket, a stream for each
+
+The near end (--to) connects to the far end (--serve), and again when the connection is lost.
+The end with --listen accepts TCP connections. The other end connects each of them to its own
+--target, never to an address that its peer names. Half-closes and resets pass through in both
+directions.
+
+As ssh -N -L 8080:127.0.0.1:80 host, the near end listens:
+
+  host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem --target 127.0.0.1:80
+  here$ wsmux forward --listen 127.0.0.1:8080 --to wss://host/
+
+As ssh -N -R 2222:127.0.0.1:22 host, the far end listens, on an address that it chose itself:
+
+  host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem \\
+            --reverse --listen 127.0.0.1:2222
+  here$ wsmux forward --reverse --target 127.0.0.1:22 --to wss://host/
+
+Both ends take the token from --token or from WSMUX_TOKEN. The first line of output says where
+an end listens. The near end exits with code 1 when its first attempt to connect fails, and later
+when the far end refuses it for good. Of several near ends with --reverse, the newest one gets the
+new TCP connections.";
+
+/// Forwards TCP connections through one WebSocket, a stream for each
+#[derive(Debug, clap::Args)]
+#[command(long_about = LONG_ABOUT)]
+pub(crate) struct Args {
+    /// The near end: connects to the far end at this ws:// or wss:// address
+    #[arg(long, value_name = "URL", required_unless_present = "serve", conflicts_with = "serve")]
+    to: Option<String>,
+    /// The far end: serves near ends on this address; port 0 takes any
+    #[arg(long, value_name = "ADDRESS")]
+    serve: Option<SocketAddr>,
+    /// Accepts TCP connections on this address; port 0 takes any
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Connects each stream to this TCP address
+    #[arg(long, value_name = "HOST:PORT")]
+    target: Option<Target>,
+    /// The far end listens and the near end connects to the target; the far end must allow it with this, too
+    #[arg(long)]
+    reverse: bool,
+    #[command(flatten)]
+    token: TokenArg,
+    /// The far end serves clients without a token, too
+    #[arg(long, conflicts_with = "token")]
+    allow_anyone: bool,
+    #[command(flatten)]
+    tls: ServerTls,
+    #[command(flatten)]
+    trust: Trust,
+    /// TCP connections at once, for each WebSocket; more wait in the system's queue
+    #[arg(long, value_name = "COUNT", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_streams: u32,
+    /// Near ends at once that the far end serves; more wait in the system's queue
+    #[arg(long, value_name = "COUNT", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+    /// Seconds that TCP to the target may take, and a TCP connection waits for a stream
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    connect_timeout: u64,
+}
+
+/// What this end does, where its arguments make sense.
+pub(crate) enum Role<'a> {
+    Near { url: &'a str, does: Near<'a> },
+    Far { address: SocketAddr, target: Option<&'a Target>, listen: Option<SocketAddr> },
+}
+
+pub(crate) enum Near<'a> {
+    Listens(SocketAddr),
+    Dials(&'a Target),
+}
+
+impl Args {
+    /// What this end is to do.
+    ///
+    /// # Errors
+    /// What the user should have said. Clap knows no rule that depends on a third argument.
+    pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
+        let (target, listen) = (self.target.as_ref(), self.listen);
+        if let Some(address) = self.serve {
+            if self.trust.ca.is_some() || self.trust.insecure {
+                return Err("--ca and --insecure are for the end with --to");
+            }
+            return match (self.reverse, target, listen) {
+                (false, None, _) => Err("--serve needs a --target, or --reverse and --listen"),
+                (false, _, Some(_)) => Err("--listen with --serve needs --reverse"),
+                (true, _, None) => Err("--reverse with --serve needs --listen"),
+                _ if self.token.token.is_none() && !self.allow_anyone => {
+                    Err("--serve needs a --token, or --allow-anyone")
+                }
+                _ => Ok(Role::Far { address, target, listen }),
+            };
+        }
+        // Clap's `requires` gives way to `--to`, which conflicts with what it requires.
+        if self.allow_anyone {
+            return Err("--allow-anyone is for the end with --serve");
+        }
+        if self.tls.tls {
+            return Err("--tls is for the end with --serve: the other one has it in its URL");
+        }
+        let does = match (self.reverse, target, listen) {
+            (false, None, Some(address)) => Near::Listens(address),
+            (true, Some(target), None) => Near::Dials(target),
+            (false, None, None) => return Err("--to needs --listen, or --reverse and --target"),
+            (false, ..) => {
+                return Err("--target with --to needs --reverse: the far end has its own");
+            }
+            (true, ..) => return Err("--reverse with --to needs --target, and takes no --listen"),
+        };
+        Ok(Role::Near { url: self.to.as_deref().unwrap_or_default(), does })
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+
+    /// A peer may open this many streams, and none of another kind.
+    fn config(&self, streams: u32) -> Config {
+        let mut config = Config::default();
+        config
+            .max_concurrent_bidi_streams(streams.into())
+            .max_concurrent_uni_streams(0)
+            // It is not the peer that gives streams up, but its TCP clients: a scan of ports would end the tunnel of
+            // all the others. What they cost is bounded by the streams at once, each of which is a connection here.
+            .cancelled_streams_per_second(None);
+        config
+    }
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    match args.role()? {
+        Role::Near { url, does: Near::Listens(address) } => near::listen(&args, url, address).await,
+        Role::Near { url, does: Near::Dials(target) } => near::dial(&args, url, target).await,
+        Role::Far { address, target, listen } => far::serve(&args, address, target, listen).await,
+    }
+}
+
+/// A host and a port, which are resolved for each connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Target(String);
+
+impl FromStr for Target {
+    type Err = &'static str;
+
+    fn from_str(target: &str) -> Result<Self, Self::Err> {
+        match target.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self(target.to_owned()))
+            }
+            _ => Err("not a host and a port, such as 127.0.0.1:22"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,141 @@
+//! One TCP connection and its stream.
+
+use std::{io, sync::Arc, time::Duration};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncWriteExt, BufReader, copy, copy_buf, sink},
+    net::{TcpListener, TcpStream, tcp},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use wsmux::{RecvStream, SendStream, WebSocketStream, WriteError};
+
+use super::Target;
+use crate::Failure;
+
+/// What is read from TCP at once.
+const READ: usize = 32 * 1024;
+
+/// How long accepting rests after an error, most of which say that there are no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a TCP peer whose bytes nobody takes may take to read the end: where unread bytes wait, the system would
+/// reset the connection, and drop what it has not delivered yet. It is nginx's `lingering_timeout`.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Accepts TCP connections, at most `max` at once, and gives each the stream that `open` opens within `wait`.
+pub(super) async fn accept<F>(
+    listener: TcpListener,
+    max: u32,
+    wait: Duration,
+    open: impl Fn() -> F,
+) -> std::convert::Infallible
+where
+    F: Future<Output = Result<WebSocketStream, Failure>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(max as usize));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("it is never closed");
+        let tcp = match listener.accept().await {
+            Ok((tcp, _)) => tcp,
+            Err(error) => {
+                eprintln!("accept: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let stream = open();
+        tokio::spawn(async move {
+            let _place = place;
+            match timeout(wait, stream).await {
+                Ok(Ok(mut stream)) => {
+                    // The other end connects now, for in many protocols the server speaks first.
+                    stream.send().announce();
+                    relay(tcp, stream).await;
+                }
+                Ok(Err(error)) => refuse(&tcp, &error.to_string()),
+                Err(_) => refuse(&tcp, "no stream in time"),
+            }
+        });
+    }
+}
+
+fn refuse(tcp: &TcpStream, reason: &str) {
+    eprintln!("TCP connection refused: {reason}");
+    reset_on_drop(tcp);
+}
+
+/// Connects a stream to the target. Where that fails the stream is reset, which it is by being dropped.
+pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duration) {
+    match timeout(wait, TcpStream::connect(&target.0)).await {
+        Ok(Ok(tcp)) => relay(tcp, stream).await,
+        Ok(Err(error)) => eprintln!("{target}: {error}"),
+        Err(_) => eprintln!("{target}: not connected in time"),
+    }
+}
+
+/// Carries bytes both ways until both have ended: a FIN becomes the end of the stream and the other way round, and
+/// so does a reset.
+///
+/// It is not `copy_bidirectional`. That learns that the peer has stopped the stream only when it writes, and then
+/// gives up the other direction too, with what is on its way there: a server's early answer to an upload that it does
+/// not read to the end.
+async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
+    // Requests and answers should not wait for each other's acknowledgements.
+    let _ = tcp.set_nodelay(true);
+    // Otherwise a TCP peer that vanished would hold its stream for ever. ssh does so too.
+    let _ = SockRef::from(&tcp).set_keepalive(true);
+    let (mut read, write) = tcp.split();
+    let (send, recv) = stream.split();
+    match tokio::try_join!(upload(&mut read, send), download(recv, write)) {
+        Ok((Upload::Finished, ())) => {}
+        Ok((Upload::Stopped, ())) => {
+            let _ = timeout(LINGER, copy(&mut read, &mut sink())).await;
+        }
+        Err(_) => reset_on_drop(&tcp),
+    }
+    // Halves of the stream that have not ended are reset and stopped with it; one that is finished is still sent.
+}
+
+enum Upload {
+    Finished,
+    /// The peer takes no more. What it has sent is still carried.
+    Stopped,
+}
+
+/// From TCP to the stream.
+async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Result<Upload> {
+    let stopped = send.stopped();
+    let copy = async {
+        copy_buf(&mut BufReader::with_capacity(READ, read), send).await?;
+        send.shutdown().await
+    };
+    tokio::select! {
+        Ok(Some(_)) = stopped => Ok(Upload::Stopped),
+        copied = copy => match copied {
+            Ok(()) => Ok(Upload::Finished),
+            // A write may learn of it first.
+            Err(error) if is_stopped(&error) => Ok(Upload::Stopped),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn is_stopped(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(WriteError::Stopped(_)))
+}
+
+/// From the stream to TCP.
+async fn download(recv: &mut RecvStream, mut write: tcp::WriteHalf<'_>) -> io::Result<()> {
+    while let Some(chunk) = recv.read_chunk(usize::MAX).await? {
+        write.write_all(&chunk).await?;
+    }
+    write.shutdown().await
+}
+
+/// The TCP connection ends with a reset, and not with an end that looks complete.
+fn reset_on_drop(tcp: &TcpStream) {
+    let _ = tcp.set_zero_linger();
+}
