@@ -63,8 +63,8 @@ pub(crate) struct State {
     socket_is_full: bool,
     /// The latest time that the engine was told.
     latest: Duration,
-    readers: StreamMap<Waker>,
-    writers: StreamMap<Waker>,
+    readers: StreamWakers,
+    writers: StreamWakers,
     ends: StreamMap<Box<EndWaiters>>,
     queues: Queues,
     pub(crate) finished: bool,
@@ -72,6 +72,33 @@ pub(crate) struct State {
     pub(crate) socket_rtt: Option<Duration>,
     /// Dropped when the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
+}
+
+/// The wakers of those who wait for one thing each of a stream, until its handle is dropped. An entry stays when its
+/// waker is taken: a stream that is waited for is waited for again.
+#[derive(Debug, Default)]
+struct StreamWakers(StreamMap<Option<Waker>>);
+
+impl StreamWakers {
+    /// Returns the waker that it replaces.
+    fn set(&mut self, id: StreamId, waker: &Waker) -> Option<Waker> {
+        match self.0.get_mut(id) {
+            Some(place) => place.replace(waker.clone()),
+            None => self.0.insert(id, Some(waker.clone())).flatten(),
+        }
+    }
+
+    fn take(&mut self, id: StreamId) -> Option<Waker> {
+        self.0.get_mut(id)?.take()
+    }
+
+    fn remove(&mut self, id: StreamId) -> Option<Waker> {
+        self.0.remove(id).flatten()
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.0.drain().flatten()
+    }
 }
 
 /// Those who wait for what is of no stream that is open.
@@ -109,7 +136,7 @@ pub(crate) enum Queue {
 pub(crate) struct Locked<'a> {
     // The order of these two is what this type is for: fields are dropped from the first to the last.
     state: MutexGuard<'a, State>,
-    wakeups: Wakeups,
+    wakeups: Option<Wakeups>,
 }
 
 impl Locked<'_> {
@@ -117,13 +144,18 @@ impl Locked<'_> {
     /// whose memory is used again.
     pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
         debug_assert!(wakeups.is_empty(), "somebody was not woken");
-        std::mem::swap(&mut self.state.wakeups, wakeups);
+        if !self.state.wakeups.is_empty() {
+            std::mem::swap(&mut self.state.wakeups, wakeups);
+        }
     }
 }
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.wakeups.take_from(&mut self.state.wakeups);
+        if !self.state.wakeups.is_empty() {
+            self.wakeups = Some(self.state.wakeups.take());
+        }
     }
 }
 
@@ -159,8 +191,8 @@ impl Shared {
                 driver: None,
                 socket_is_full: false,
                 latest: Duration::ZERO,
-                readers: StreamMap::default(),
-                writers: StreamMap::default(),
+                readers: StreamWakers::default(),
+                writers: StreamWakers::default(),
                 ends: StreamMap::default(),
                 queues: Queues::default(),
                 finished: false,
@@ -175,9 +207,10 @@ impl Shared {
 
     /// The engine and the waiters. A panic elsewhere under the lock would be a bug of ours; what it guards is
     /// never left half changed by one.
+    #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { state, wakeups: Wakeups::default() }
+        Locked { state, wakeups: None }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -205,8 +238,8 @@ impl Shared {
                 }
                 Event::Opened { dir } => state.wake_next(Queue::Acceptors(dir)),
                 Event::Available { dir } => state.wake_next(Queue::Openers(dir)),
-                Event::Readable { id } => state.wakeups.wake(state.readers.remove(id)),
-                Event::Writable { id } => state.wakeups.wake(state.writers.remove(id)),
+                Event::Readable { id } => state.wakeups.wake(state.readers.take(id)),
+                Event::Writable { id } => state.wakeups.wake(state.writers.take(id)),
                 Event::Ended { id } => state.tell_end(id),
                 Event::DatagramReceived => state.wake_next(Queue::DatagramReaders),
                 Event::DatagramsUnblocked => state.wake_next(Queue::DatagramSenders),
@@ -275,6 +308,10 @@ impl State {
 
     /// Lets the driver send what there is to send, and pass on what there is to say.
     pub(crate) fn wake_driver(&mut self) {
+        // It is awake, and looks for itself before it sleeps.
+        if self.driver.is_none() {
+            return;
+        }
         let wanted = match self.socket_is_full {
             false => self.engine.wants_transmit(),
             // Only to see for how long that lasts.
@@ -313,12 +350,12 @@ impl State {
 
     /// The reader of a stream waits.
     pub(crate) fn wait_to_read(&mut self, id: StreamId, cx: &Context<'_>) {
-        self.wakeups.let_go(self.readers.insert(id, cx.waker().clone()));
+        self.wakeups.let_go(self.readers.set(id, cx.waker()));
     }
 
     /// The writer of a stream waits.
     pub(crate) fn wait_to_write(&mut self, id: StreamId, cx: &Context<'_>) {
-        self.wakeups.let_go(self.writers.insert(id, cx.waker().clone()));
+        self.wakeups.let_go(self.writers.set(id, cx.waker()));
     }
 
     /// Nobody reads the stream any more.

@@ -14,20 +14,25 @@ pub(crate) struct Wakeups {
     others: Vec<Waker>,
     /// Nobody waits with this any more.
     let_go: Option<Waker>,
+    /// One of them is there, which is asked after each use of the lock.
+    any: bool,
 }
 
 impl Wakeups {
     pub(crate) fn wake(&mut self, wakers: impl IntoIterator<Item = Waker>) {
         self.others.extend(wakers);
+        self.any |= !self.others.is_empty();
     }
 
     /// Where to put those who are to be woken.
     pub(crate) fn woken(&mut self) -> &mut Vec<Waker> {
+        self.any = true;
         &mut self.others
     }
 
     pub(crate) fn wake_driver(&mut self, driver: Option<Waker>) {
         if let Some(driver) = driver {
+            self.any = true;
             self.others.extend(self.driver.replace(driver));
         }
     }
@@ -36,6 +41,7 @@ impl Wakeups {
     /// before would be woken in vain, which does no harm.
     pub(crate) fn let_go(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
+            self.any = true;
             self.others.extend(self.let_go.replace(waker));
         }
     }
@@ -45,26 +51,34 @@ impl Wakeups {
         self.others.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.driver.is_none() && self.others.is_empty() && self.let_go.is_none()
+        !self.any
     }
 
-    /// Takes over what is in `from`, and leaves the memory of what is empty there.
-    pub(crate) fn take_from(&mut self, from: &mut Self) {
-        debug_assert!(self.is_empty());
-        self.driver = from.driver.take();
-        self.let_go = from.let_go.take();
-        if !from.others.is_empty() {
-            self.others = std::mem::take(&mut from.others);
-        }
+    /// What is in it, which leaves the memory of what is empty.
+    pub(crate) fn take(&mut self) -> Self {
+        let others = match self.others.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.others),
+        };
+        let any = std::mem::take(&mut self.any);
+        Self { driver: self.driver.take(), others, let_go: self.let_go.take(), any }
     }
 
     /// Wakes and drops them. The memory is kept.
     pub(crate) fn notify(&mut self) {
-        if self.is_empty() {
+        if !std::mem::take(&mut self.any) {
             return;
         }
-        let Self { driver, others, let_go } = self;
+        let Self { driver, others, let_go, .. } = self;
+        // As usual: one waker, after which nobody would be left if it panicked.
+        match (&mut *driver, others.len(), &mut *let_go) {
+            (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
+            (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),
+            (None, 0, Some(_)) => return drop(let_go.take()),
+            _ => {}
+        }
         let woken = driver.take().into_iter().chain(others.drain(..)).map(|waker| (waker, true));
         // Last: nobody waits for that.
         let all = woken.chain(let_go.take().map(|waker| (waker, false)));
@@ -77,6 +91,9 @@ impl Wakeups {
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         match std::thread::panicking() {
             // A second panic that left this would abort the process.
             true => drop(catch_unwind(AssertUnwindSafe(|| self.notify()))),

@@ -414,7 +414,7 @@ impl Connection {
 
     /// Says whether it answers a ping that waits for it.
     fn on_pong(&mut self, number: VarInt) -> Result<bool, TransportError> {
-        let sample = self.timers.ping.on_pong(number, self.now)?;
+        let sample = self.timers.on_pong(number, self.now)?;
         if let Some(sample) = sample {
             self.streams.on_ping_answered(sample);
         }

@@ -43,6 +43,7 @@ pub(super) struct Timers {
     handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
+    silences: Silences,
     /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
     last_activity: Duration,
     /// When a message last came.
@@ -55,6 +56,18 @@ pub(super) struct Timers {
     /// The socket was full when it was last seen.
     socket_full: bool,
     pub(super) ping: Ping,
+}
+
+/// How long each kind of silence may last. They follow from the settings and from the newest round trip, and are asked
+/// for after each message, so that they are worked out only when one of those changes.
+#[derive(Debug, Default)]
+struct Silences {
+    /// Until the idle timeout, where either end has declared it.
+    idle: Option<Duration>,
+    /// Until a ping without an answer ends the connection. Where there is no idle timeout, three pings' time.
+    unanswered: Option<Duration>,
+    /// Until the peer is asked.
+    ask: Option<Duration>,
 }
 
 /// Both directions' pings.
@@ -81,25 +94,29 @@ impl Timers {
         idle_timeout: Option<Duration>,
         keep_alive: Option<Duration>,
     ) -> Self {
-        Self {
+        let mut timers = Self {
             handshake: match handshake {
                 Some(timeout) => Handshake::Awaited(now.checked_add(timeout)),
                 None => Handshake::Done,
             },
             idle_timeout: idle_timeout.map(|timeout| timeout.max(MIN_IDLE_TIMEOUT)),
             keep_alive,
+            silences: Silences::default(),
             last_activity: now,
             last_received: now,
             last_heard: now,
             forgiven: false,
             socket_full: false,
             ping: Ping::default(),
-        }
+        };
+        timers.set_silences();
+        timers
     }
 
     /// Silence proves nothing from here on, and is not broken.
     pub(super) fn bear_silence(&mut self) {
         (self.idle_timeout, self.keep_alive) = (None, None);
+        self.set_silences();
     }
 
     /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
@@ -108,26 +125,33 @@ impl Timers {
         if !peer_idle_timeout.is_zero() {
             let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
             self.idle_timeout = Some(own.min(peer_idle_timeout).max(MIN_IDLE_TIMEOUT));
+            self.set_silences();
         }
     }
 
-    /// How long silence may last until the peer is asked.
-    fn keep_alive(&self) -> Option<Duration> {
-        let third = self.idle_timeout.map(|timeout| timeout / 3);
-        self.keep_alive.map(|interval| third.map_or(interval, |third| interval.min(third)))
+    /// Returns the sample of the round-trip time, if this answers the newest ping.
+    pub(super) fn on_pong(
+        &mut self,
+        number: VarInt,
+        now: Duration,
+    ) -> Result<Option<Duration>, TransportError> {
+        let sample = self.ping.on_pong(number, now)?;
+        if sample.is_some() {
+            self.set_silences();
+        }
+        Ok(sample)
     }
 
-    /// How long silence may last, where either end has declared it.
-    fn effective_idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout.map(|timeout| self.at_least_round_trips(timeout))
-    }
-
-    /// How long a ping may stay unanswered. Where there is no idle timeout, three pings' time.
-    fn patience(&self) -> Option<Duration> {
-        let three_pings = |interval: Duration| interval.saturating_mul(3);
-        let declared = self.idle_timeout;
-        self.keep_alive
-            .map(|interval| self.at_least_round_trips(declared.unwrap_or(three_pings(interval))))
+    fn set_silences(&mut self) {
+        let (idle, interval) = (self.idle_timeout, self.keep_alive);
+        self.silences = Silences {
+            idle: idle.map(|timeout| self.at_least_round_trips(timeout)),
+            unanswered: interval.map(|interval| {
+                self.at_least_round_trips(idle.unwrap_or(interval.saturating_mul(3)))
+            }),
+            ask: interval
+                .map(|interval| idle.map_or(interval, |timeout| interval.min(timeout / 3))),
+        };
     }
 
     /// This timeout, or longer where the newest ping's round trip shows that an answer may take as long as that (RFC
@@ -184,18 +208,15 @@ impl Timers {
         };
         [
             (handshake, Due::TimedOut(Timeout::Handshake)),
+            (after(self.last_activity, self.silences.idle), Due::TimedOut(Timeout::Idle)),
             (
-                after(self.last_activity, self.effective_idle_timeout()),
-                Due::TimedOut(Timeout::Idle),
-            ),
-            (
-                after(self.last_heard, self.patience().filter(|_| ping_is_due)),
+                after(self.last_heard, self.silences.unanswered.filter(|_| ping_is_due)),
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
                 // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
                 // the idle timeout end a connection that pings would keep alive.
-                after(self.last_received, self.keep_alive().filter(|_| asks)),
+                after(self.last_received, self.silences.ask.filter(|_| asks)),
                 Due::Ping,
             ),
         ]
@@ -226,7 +247,7 @@ impl Timers {
     /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
     fn forgive(&mut self, now: Duration) {
         self.forgiven = true;
-        let timeout = self.patience().or(self.effective_idle_timeout()).unwrap_or_default();
+        let timeout = self.silences.unanswered.or(self.silences.idle).unwrap_or_default();
         let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
         self.last_activity = self.last_activity.max(since);
         self.last_heard = self.last_heard.max(since);
@@ -268,7 +289,7 @@ impl Ping {
     }
 
     /// How long the newest ping took; an answer to an older one tells nothing.
-    pub(super) fn on_pong(
+    fn on_pong(
         &mut self,
         number: VarInt,
         now: Duration,

@@ -23,8 +23,9 @@ impl Streams {
             || !self.refusals.is_empty()
             || self.can_admit()
             || self.next_priority().is_some()
-            || Dir::ALL.into_iter().any(|dir| self.max_streams_due(dir) == MaxStreamsDue::Now)
-            || self.streams_blocked.iter().any(Option::is_some)
+            || self.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
+            || self.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
+            || self.streams_blocked != [None; 2]
             || self.data_blocked.is_some()
     }
 
@@ -43,7 +44,8 @@ impl Streams {
             && !self.tuning.is_sample_wanted()
             && self.data_blocked.is_none()
             && self.streams_blocked == [None; 2]
-            && Dir::ALL.into_iter().all(|dir| self.max_streams_due(dir) != MaxStreamsDue::Now)
+            && self.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
+            && self.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
     /// Appends control frames while the message stays within `max` bytes.

@@ -71,6 +71,7 @@ impl Streams {
 
     /// What the peer may know of the limit on its streams, and does not; on a wire that has no words for it,
     /// nothing. It is asked anew each time, for the peer uses up what it knows by opening as well.
+    #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.counts.get(!self.side, dir);
         if !self.caps.stream_limits || count.limit == count.told {

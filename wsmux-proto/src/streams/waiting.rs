@@ -131,7 +131,7 @@ impl Streams {
 
     /// Whether `admit` would make a stream of one that waits.
     pub(crate) fn can_admit(&self) -> bool {
-        self.admissible().is_some()
+        !self.waiting.is_empty() && self.admissible().is_some()
     }
 
     /// Opens streams that wait, while there are places (J-40).
