@@ -99,6 +99,5 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
 ];
 
 /// Those that Chromium reads in a way of its own: it escapes a space in a host, and a bar in a path.
-#[cfg_attr(target_family = "wasm", expect(dead_code))]
 pub const NOT_CHROMIUMS: &[(&str, Option<Lead>)] =
     &[("ws://a b", None), ("ws://a/b|c", to("ws", "a", "/b|c"))];

@@ -125,7 +125,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            SocketError::Eof => Arc::new(io::ErrorKind::UnexpectedEof.into()),
+            _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))
     }
