@@ -1,4 +1,4 @@
-// What the page shows of one stream.
+// The card that shows one stream.
 
 import { Sparkline } from "./charts.js";
 
@@ -69,7 +69,7 @@ export class Card {
     this.#buffered = new Bar(fragment.querySelector(".buffered"), waits, name);
     this.#sparkline = new Sparkline(fragment.querySelector("canvas"));
     this.button = fragment.querySelector("button");
-    // One name for both states, with the words of both: which of them it is, `aria-pressed` says.
+    // One name for both states, with the words of both; `aria-pressed` says which state it is.
     this.button.ariaLabel = `Stall ${name}, or resume it`;
     this.button.addEventListener("click", toggle);
   }

@@ -1,4 +1,4 @@
-// Curves on canvases. They are drawn whole each time, in the colours that the style sheet gives them.
+// Curves on canvases. Each is redrawn completely each time, in the style sheet's colours.
 
 /** Milliseconds from the left edge of a curve to its right. */
 export const SPAN = 40_000;

@@ -1,4 +1,4 @@
-// What one sees and does: the settings, the cards, the sums, and the loss of the connection.
+// The page's user interface: the settings, the cards, the totals, and the loss of the connection.
 
 import { Card, show, speed } from "./card.js";
 import { Layers, SPAN } from "./charts.js";
@@ -31,7 +31,7 @@ let times = [];
 let marks = [];
 let samples = 0;
 
-// The settings are part of the address, so that it can be passed on.
+// The settings are part of the address, so that the address can be shared.
 const query = new URLSearchParams(location.search);
 for (const name of ["wire", "down", "up"]) {
   if (!query.has(name)) continue;
@@ -88,7 +88,7 @@ function lose(how, why) {
   find("how").textContent = how;
   find("why").textContent = why;
   say("Nothing moves", cards.size ? "What is shown was so when the connection ended." : "");
-  // It would be lost with the button that had it.
+  // The focus would be lost with its button.
   if (focused?.disabled) find("reconnect").focus();
 }
 
@@ -164,13 +164,13 @@ function tellVerdict() {
   const whose = still.length === 1 ? `${still[0].name} stands` : `${still.length} stand`;
   const slowest = steady.toSorted((a, b) => a.rate - b.rate)[0];
   if (!slowest) {
-    // Nothing can be said of the others yet, or there are none.
+    // Nothing is known of the other streams yet, or there are none.
     say(still.length ? `${whose} still` : "The streams begin", "");
     return;
   }
   const share = Math.min(slowest.rate / rate, 1);
   const others = free === 1 ? "the other one" : `the other ${free}`;
-  // It is read out when it changes: near the border it stays what it was.
+  // A screen reader announces each change, so near the threshold the text stays as it was.
   full = share >= (full ? FULL : FULL_AGAIN);
   const how = full ? "at full rate" : "at less than their rate";
   const verdict = still.length
@@ -181,7 +181,7 @@ function tellVerdict() {
 }
 
 function say(verdict, evidence, share) {
-  // A screen reader reads it out at each change, so there is none without need.
+  // A screen reader announces each change, so change it only when needed.
   if (find("verdict").textContent !== verdict) find("verdict").textContent = verdict;
   find("evidence").textContent = evidence;
   find("evidence").dataset.share = share ?? "";

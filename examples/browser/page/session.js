@@ -15,9 +15,9 @@ const RIVERS = {
 
 /** What is not as the library has it. */
 const CONFIG = {
-  // All windows stay alike, so that the cards can be compared.
+  // Windows do not grow, so that the cards can be compared.
   windowGrowthBudget: 0,
-  // Whoever looks at the page wants to know soon.
+  // A user who looks at the page wants to know soon.
   maxIdleTimeout: 10_000,
 };
 
@@ -75,7 +75,7 @@ export class Session {
   keep(wanted, changed) {
     this.#wanted = wanted;
     this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {
-      // Only the end of the connection hinders it, and that is told by `ended`.
+      // Only the end of the connection makes this fail, and `ended` reports that.
     });
     return this.#changing;
   }

@@ -1,5 +1,5 @@
-// What the page does with its connection: streams that it reads, streams that it writes, and one to command by.
-// The server's side of it, with the lines that are said, is src/streams.rs.
+// What the page does with its connection: streams that it reads, streams that it writes, and one
+// for commands. src/streams.rs is the server's side, and lists the commands.
 
 /** Bytes of a write: small against a second's worth, so that a curve of four points a second is smooth. */
 const CHUNK = new Uint8Array(8 * 1024);
@@ -148,7 +148,7 @@ export class Upload {
   /** Says no more on it. */
   async end() {
     this.#ended = true;
-    // Its number may come again.
+    // Its number may be used again.
     this.resume();
     await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
   }
@@ -160,7 +160,7 @@ export class Control {
 
   /** Waits for what the server says of itself. */
   static async open(transport) {
-    // Ahead of all bytes that the others have to send.
+    // Sent before all bytes of the other streams.
     const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
     const control = new Control();
     control.#writer = writable.getWriter();
@@ -170,7 +170,7 @@ export class Control {
   }
 
   say(line) {
-    // Where it fails, the connection has ended, and says so itself.
+    // If this fails, the connection has ended, and reports that itself.
     this.#writer.write(encode(`${line}\n`)).catch(() => {});
   }
 }
