@@ -5,7 +5,7 @@ import { Sparkline } from "./charts.js";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Bytes, in three digits or so. */
+/** Bytes, in about three digits. */
 export function size(bytes) {
   if (bytes < MIB) return `${Math.round(bytes / KIB)} KiB`;
   return `${(bytes / MIB).toFixed(bytes < 100 * MIB ? 1 : 0)} MiB`;
@@ -14,7 +14,7 @@ export function size(bytes) {
 /** Bytes a second, without the unit. */
 export const speed = (rate) => (rate / MIB).toFixed(2);
 
-/** Sets a number for people to read, and the exact one behind it. */
+/** Shows a rounded number, and sets its exact value. */
 export function show(data, value, text) {
   data.value = Math.round(value);
   data.textContent = text;
@@ -51,7 +51,7 @@ export class Card {
   #credit;
   #buffered;
   #sparkline;
-  /** The most that was seen of either: the window. */
+  /** The largest value seen of either: the window. */
   #most = 1;
 
   constructor(stream, toggle) {
@@ -74,7 +74,7 @@ export class Card {
     this.button.addEventListener("click", toggle);
   }
 
-  /** Says whether the stream is stalled, and since when. */
+  /** Shows whether the stream is stalled, and since when. */
   tell(now) {
     const { stalled, since } = this.#stream;
     this.element.classList.toggle("stalled", stalled);

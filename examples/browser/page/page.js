@@ -4,16 +4,16 @@ import { Card, show, speed } from "./card.js";
 import { Layers, SPAN } from "./charts.js";
 import { Session, stall } from "./session.js";
 
-/** Milliseconds between samples: changes are seen as they happen, and numbers can still be read. */
+/** Milliseconds between samples: changes show at once, and numbers stay readable. */
 const SAMPLE = 250;
 
-/** Samples to one drawing where motion is unwelcome. */
+/** Samples per drawing if the user prefers reduced motion. */
 const CALM = 4;
 
-/** Of its full rate: below it a stream counts as held up, and not as unevenly served. */
+/** A share of the full rate: below it a stream counts as blocked, and not as unevenly served. */
 const FULL = 0.85;
 
-/** And of which it does so again, once it has not. */
+/** The share from which it counts as flowing again. */
 const FULL_AGAIN = 0.95;
 let full = true;
 
@@ -22,10 +22,10 @@ const settings = find("settings").elements;
 const layers = new Layers(find("layers"));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** The connection that is open, or is being opened; whoever finds another one here is out of date. */
+/** The connection that is open, or is being opened; code that finds another one here is out of date. */
 let session = null;
 let attempt = 0;
-/** Of the streams of this connection. */
+/** The cards of this connection's streams. */
 let cards = new Map();
 let times = [];
 let marks = [];
@@ -92,7 +92,7 @@ function lose(how, why) {
   if (focused?.disabled) find("reconnect").focus();
 }
 
-/** Gives each stream its card, and takes away those whose streams have ended. */
+/** Gives each stream its card, and removes the cards of ended streams. */
 function arrange() {
   if (!session) return;
   for (const [stream, card] of cards) {
@@ -148,7 +148,7 @@ function tell(now) {
   tellVerdict();
 }
 
-/** What there is to be seen, in a sentence, and the figure that it rests on. */
+/** Says in a sentence what the page shows, with the figure for it. */
 function tellVerdict() {
   if (!session) return;
   const { streams, rate } = session;
