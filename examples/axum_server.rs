@@ -1,4 +1,4 @@
-//! A page and a WebSocket on one port, over HTTP/1.1 and HTTP/2, under TLS: with axum.
+//! An axum server with a page and a WebSocket on one port, over HTTP/1.1 and HTTP/2, under TLS.
 //!
 //! `cargo run --features axum --example axum_server`, and then `curl --insecure https://127.0.0.1:4433/`, or
 //! `cargo run --example echo_client -- wss://127.0.0.1:4433/mux --insecure`.
@@ -30,7 +30,8 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    // It survives silent clients, half a request and a lack of file descriptors; `axum::serve` does not.
+    // `HttpServer` survives silent clients, half a request and a lack of file descriptors;
+    // `axum::serve` does not.
     let server = HttpServer::new().tls_config(Arc::new(tls_config()?));
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on https://{0}/ and wss://{0}/mux", listener.local_addr()?);
@@ -53,7 +54,7 @@ async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -
         .await
 }
 
-/// Sends back whatever comes.
+/// Sends back whatever arrives.
 async fn echo(connection: WebSocketConnection) {
     while let Ok(stream) = connection.accept_bi().await {
         tokio::spawn(async move {
@@ -65,7 +66,7 @@ async fn echo(connection: WebSocketConnection) {
     eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
 }
 
-/// With a certificate made on the spot.
+/// A TLS configuration with a certificate generated at startup.
 pub fn tls_config() -> Result<ServerConfig, Box<dyn Error>> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -1,4 +1,4 @@
-//! Sends bytes to an echo server, on many streams at once, and checks every one that comes back.
+//! Sends bytes to an echo server on many streams at once, and checks every byte that comes back.
 
 use std::{error::Error, process::ExitCode, time::Instant};
 
@@ -73,7 +73,7 @@ async fn run(args: &Args) -> Result<String, Box<dyn Error + Send + Sync>> {
     ))
 }
 
-/// What the stream with this seed carries at this place.
+/// The byte that the stream with this seed carries at this offset.
 fn pattern(seed: u64, offset: u64) -> u8 {
     (offset.wrapping_mul(31) ^ (offset >> 8) ^ seed.wrapping_mul(101)) as u8
 }

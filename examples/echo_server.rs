@@ -1,4 +1,5 @@
-//! Sends back whatever comes: streams finish for finish and reset for reset, and datagrams.
+//! Sends back whatever arrives, on streams and in datagrams. It answers a finish with a finish and
+//! a reset with a reset.
 
 use std::{error::Error, net::SocketAddr, path::PathBuf};
 
@@ -82,7 +83,8 @@ async fn serve(connection: WebSocketConnection) {
         while let Ok(recv) = connection.accept_uni().await {
             let connection = connection.clone();
             tokio::spawn(async move {
-                // Until the client allows one more, what it sends waits within its credit.
+                // Until the client allows one more stream, the data that it sends waits within its
+                // credit.
                 if let Ok(send) = connection.open_uni().await {
                     echo(send, recv).await;
                 }
@@ -97,7 +99,7 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A peer that sends datagrams and takes none is no reason to stop.
+            // A peer may send datagrams and accept none; go on without the echo.
             let _ = connection.send_datagram(datagram);
         }
     };
@@ -105,17 +107,17 @@ async fn serve(connection: WebSocketConnection) {
     eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
 }
 
-/// Why an echo ended early, with the code that the client gave.
+/// Why an echo ended early, with the client's code.
 enum End {
     Reset(VarInt),
     Stopped(VarInt),
     Lost,
 }
 
-/// One chunk is held at a time, however long the stream is.
+/// Echoes a stream, and holds one chunk at a time, however long the stream is.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
     let end = loop {
-        // Whether the client stops the stream is news also while nothing comes.
+        // The client may stop the stream while no data arrives.
         let stopped = send.stopped();
         let chunk = tokio::select! {
             chunk = recv.read_chunk(usize::MAX) => chunk,
@@ -136,7 +138,7 @@ async fn echo(mut send: SendStream, mut recv: RecvStream) {
             Err(_) => break End::Lost,
         }
     };
-    // A stop has been answered with a reset of its code already; the client need not send on.
+    // The stop was already answered with a reset of the same code; the client can stop sending.
     let _ = match end {
         End::Reset(code) => send.reset(code),
         End::Stopped(code) => recv.stop(code),

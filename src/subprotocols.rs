@@ -246,8 +246,9 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
-    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with `qmux-02`, the
-    /// latter first; a setting turns that off, and has a client offer them.
+    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with
+    /// `qmux-02`, and prefer the latter; a setting turns that off, and on a client turns on
+    /// offering them.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted, as exactly
     /// that name.
     #[test]
@@ -277,8 +278,8 @@ mod tests {
         assert!(matches!(names(&[], true), Err(BuildError::NoSubprotocol)));
     }
 
-    /// [W-42] `webtransport`, and `qmux-` with two digits of a version that is not spoken, alone or before a dot, MUST
-    /// be refused when they are configured as a subprotocol.
+    /// [W-42] `webtransport`, and `qmux-` with two digits of a version that we do not speak, alone
+    /// or before a dot, MUST be refused when they are configured as a subprotocol.
     #[test]
     fn the_name_of_a_wire_that_is_not_spoken_is_refused() {
         for name in ["webtransport", "qmux-00", "qmux-00.moqt-18", "qmux-03", "qmux-99.a"] {
@@ -296,8 +297,9 @@ mod tests {
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 
-    /// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken
-    /// and a dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
+    /// [W-43] The application protocol that is reported MUST be the part of the subprotocol after
+    /// the name of a version that we speak and a dot; none, if the subprotocol is that name alone;
+    /// and the whole subprotocol, if it begins otherwise.
     #[test]
     fn the_application_protocol_is_what_is_not_our_version() {
         for (subprotocol, application) in [

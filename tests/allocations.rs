@@ -237,8 +237,8 @@ async fn one_that_waits_alone_allocates_nothing() {
     }
 }
 
-/// [J-43] The number of streams that wait, those of J-42 and J-44 included whose answer has not left, MUST NOT
-/// exceed a setting; a new stream past it is refused by J-31.
+/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
+/// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
 #[test]
 fn a_stream_that_waits_takes_less_than_128_bytes() {
     const WAITING: u32 = 10_000;

@@ -406,8 +406,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
 /// [W-24] The code of our Close frame MUST be that of the table.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in §1.
-/// [W-30] On more than 1000 empty continuation frames in one message we MUST close with PROTOCOL_VIOLATION and
-/// WebSocket code 1002, where the WebSocket is our own.
+/// [W-30] On more than 1000 empty continuation frames in one message we MUST close with
+/// PROTOCOL_VIOLATION and WebSocket code 1002, if the WebSocket layer is our own.
 #[tokio::test]
 async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason() {
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();

@@ -1,4 +1,4 @@
-//! Frames and integers, in and out of messages.
+//! Encoding and decoding of frames and integers.
 
 use std::hint::black_box;
 
@@ -85,7 +85,8 @@ pub(crate) fn benches(c: &mut Criterion) {
         for size in SIZES {
             group.throughput(Throughput::Bytes(size as u64));
             let (mut sender, chunk) = (Sender::new(wire), shared(size));
-            // The codec has no door of its own: this is the way from `append_chunk` through the scheduler.
+            // The codec has no public entry point: this measures the path from `append_chunk`
+            // through the scheduler.
             group.bench_function(BenchmarkId::new(format!("send STREAM, {wire:?}"), size), |b| {
                 b.iter(|| sender.send(chunk.clone()).len());
             });

@@ -16,7 +16,7 @@ const CHUNK: usize = 64 * 1024;
 /// Bytes between the two ends: a socket's buffers.
 const CAPACITY: usize = 256 * 1024;
 
-/// A stream's two ends. What is asked on the one is answered on the other.
+/// A stream's two ends. One sends requests, the other answers.
 struct Ends {
     client: WebSocketStream,
     server: WebSocketStream,

@@ -1,4 +1,4 @@
-//! Two engines joined by hand: what a message costs without a socket, a task or a lock.
+//! Two engines connected directly: the cost of a message without a socket, a task or a lock.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use wsmux::{Config, Dir, Wire};
@@ -20,7 +20,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                     engines.client.send_stream(id).append_chunk(chunk.clone()).expect("it is open");
                     engines.carry();
                     assert_eq!(read(&mut engines.server, id), size);
-                    // The credit goes back.
+                    // The grant goes back.
                     engines.carry();
                 });
             });
@@ -36,7 +36,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// A stream for one question of 64 bytes and its answer.
+/// A stream for one request of 64 bytes and its answer.
 pub(crate) fn ask(engines: &mut Engines) {
     const BYTES: [u8; 64] = [7; 64];
     let Engines { client, .. } = engines;

@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsmux::Side;
 
-/// The frame layer itself, which is no part of the API.
+/// The frame layer itself, which is not part of the API.
 #[path = "../../src/socket/framed/frame.rs"]
 #[allow(dead_code, reason = "its tests, which run where it belongs")]
 mod frame;
@@ -31,7 +31,7 @@ fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T
     pin!(future).poll(cx)
 }
 
-/// Takes all that is written, and gives the same bytes over and over.
+/// Accepts everything that is written, and returns the same bytes over and over.
 struct Endless {
     bytes: Bytes,
     at: usize,
@@ -86,7 +86,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                     writer.poll_write_out(&mut io, &mut cx, 0)
                 });
             });
-            // The copy out of the stream is part of it: to read is to copy.
+            // The copy out of the stream is included, because reading copies.
             let mut reader = Reader::new(from, &[], 1 << 20);
             let mut io = Endless { bytes: one_frame(from, size), at: 0 };
             group.bench_function(

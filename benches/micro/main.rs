@@ -1,7 +1,7 @@
-//! What the parts cost on their own: `cargo bench`, in four minutes.
+//! The cost of each part on its own: `cargo bench`, in four minutes.
 //!
-//! Absolute figures are of one machine and one day. `cargo bench -- --save-baseline before` keeps them, and
-//! `cargo bench -- --baseline before` compares.
+//! Absolute figures depend on the machine and the day. `cargo bench -- --save-baseline before`
+//! keeps them, and `cargo bench -- --baseline before` compares.
 
 mod codec;
 mod driver;
@@ -18,7 +18,7 @@ use wsmux_testing::engines;
 // Where the files of the crate that are compiled in here look for it.
 use wsmux::proto;
 
-/// Enough to tell a tenth more from noise, on a machine that does nothing else.
+/// Enough to distinguish a change of a tenth from noise, on an otherwise idle machine.
 fn config() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))

@@ -1,5 +1,5 @@
-//! What an event costs among a hundred streams, ten thousand and a hundred thousand: the same, except for cache
-//! misses.
+//! The cost of an event among a hundred, ten thousand and a hundred thousand streams: the same,
+//! except for cache misses.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const STREAMS: [u64; 3] = [100, 10_000, 100_000];
 
 const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 
-/// The largest message that an end takes.
+/// The largest message that an end accepts.
 const RECORD: usize = 65_536;
 
 fn varints(values: &[u64]) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn varints(values: &[u64]) -> Vec<u8> {
     out
 }
 
-/// An engine whose peer is a hand.
+/// An engine whose peer is scripted.
 struct Hand {
     engine: Connection,
     out: MessageBuf,
@@ -74,8 +74,8 @@ impl Hand {
     }
 }
 
-/// STREAM frames with a byte at this offset of each of these streams of the client's, in messages as long as they may
-/// be.
+/// STREAM frames with one byte at this offset of each of these client streams, in messages of the
+/// maximum length.
 fn bytes_of(streams: std::ops::Range<u64>, offset: u64) -> Vec<Vec<u8>> {
     let mut messages = vec![Vec::new()];
     for index in streams {
@@ -101,7 +101,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             |b| {
                 b.iter(|| {
                     credit += 1;
-                    // The rate that the budget for grants permits for ever.
+                    // The rate that the budget for grants permits indefinitely.
                     hand.now += Duration::from_micros(200);
                     hand.send(varints(&[0x10, credit]));
                     hand.transmit();
@@ -153,7 +153,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// A client whose streams have much to send and credit of their own, and whose connection has none.
+/// A client whose streams have much to send and have stream credit, but no connection credit.
 fn starved(streams: u64) -> Hand {
     let mut hand = Hand::new(Wire::QMux, Side::Client, streams);
     let chunk = shared(RECORD);
@@ -165,7 +165,7 @@ fn starved(streams: u64) -> Hand {
     hand
 }
 
-/// A server with streams whose readers have found nothing, and wait.
+/// A server with streams whose readers wait for data.
 fn with_readers(streams: u64) -> Hand {
     let mut hand = Hand::new(Wire::QMux, Side::Server, streams);
     bytes_of(0..streams, 0).into_iter().for_each(|message| hand.send(message));
@@ -177,7 +177,7 @@ fn with_readers(streams: u64) -> Hand {
     hand
 }
 
-/// How long it takes until all tasks that wait for a raised limit have opened a stream, one each.
+/// The time until all tasks that wait for a raised limit have opened one stream each.
 fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
@@ -209,15 +209,15 @@ fn openers(streams: u64) -> Duration {
     })
 }
 
-/// Ids that rustc-hash 2 puts into the same bucket of a table of up to 2^20, with the same seven bits beside: as a peer
-/// would choose them if the table were one with that hash.
+/// Ids that rustc-hash 2 puts into the same bucket of a table of up to 2^20, with the same seven
+/// tag bits: the ids that a peer would choose against a table with that hash.
 fn colliding(count: usize) -> Vec<u64> {
     const K: u64 = 0xf135_7aea_2e62_a9c5;
-    // Newton's iteration doubles the bits that are right.
+    // Newton's iteration doubles the number of correct bits.
     let inverse = (0..6).fold(K, |x, _| x.wrapping_mul(2_u64.wrapping_sub(K.wrapping_mul(x))));
     assert_eq!(inverse.wrapping_mul(K), 1);
     let ids = (1..1_u64 << 37).map(|c| (c << 20).rotate_right(26).wrapping_mul(inverse));
-    // Bidirectional ones of the client's, in 62 bits.
+    // The client's bidirectional streams, in 62 bits.
     let mut ids: Vec<_> = ids.filter(|&id| id < 1 << 60 && id & 3 == 0).take(count).collect();
     ids.sort_unstable();
     ids

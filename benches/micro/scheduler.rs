@@ -1,13 +1,13 @@
-//! Whose turn it is, among few streams and many.
+//! The scheduler's choice of the next stream, among few streams and many.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-/// The scheduler itself, which is no part of the API.
+/// The scheduler itself, which is not part of the API.
 #[path = "../../wsmux-proto/src/streams/schedule.rs"]
 #[allow(dead_code, reason = "what only the engine needs")]
 mod schedule;
 
-/// Which keeps its priorities in this.
+/// The tree in which the scheduler keeps its priorities.
 #[path = "../../wsmux-proto/src/tree.rs"]
 #[allow(dead_code, unused_imports, reason = "what only the engine needs, and the tests of it")]
 mod tree;
@@ -47,7 +47,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, tickets.next(), turn);
             });
         });
-        // A turn is over, and the stream goes after all others, as a deadline would order it.
+        // A turn is over, and the stream goes after all others, as with deadline order.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {
@@ -56,7 +56,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                 each.push(key, tickets.next(), last);
             });
         });
-        // From nothing to nothing: all streams have a message's worth.
+        // From empty to empty: every stream has one message of data.
         group.throughput(Throughput::Elements(streams as u64));
         let mut schedule = Schedule::default();
         group.bench_function(BenchmarkId::new("push all, pop all", streams), |b| {

@@ -1,5 +1,5 @@
-//! A call opens a stream, writes its request, and reads the answer. Who drops the call's future drops its stream,
-//! which tells the server.
+//! A call opens a stream, writes its request, and reads the answer. Dropping the call's future
+//! drops its stream, and the reset informs the server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,10 +14,10 @@ pub(crate) enum CallError {
     /// The server answered with an error.
     #[error("{message} ({code})")]
     Rpc { code: i64, message: String },
-    /// What the server answered is no JSON-RPC.
+    /// The server's answer is not JSON-RPC.
     #[error("invalid answer: {0}")]
     Invalid(String),
-    /// There is no answer: the connection was lost, or the stream was.
+    /// There is no answer: the connection or the stream was lost.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -34,7 +34,7 @@ impl Client {
 
     /// Calls a method. When the future is dropped, the call is cancelled.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, CallError> {
-        // The stream says whose answer it is; the id is there for those who log.
+        // The stream identifies the call; the id is only for logs.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": id });
         let answer = self.exchange(request.to_string().as_bytes()).await?;
@@ -53,10 +53,11 @@ impl Client {
         Ok(answer["result"].take())
     }
 
-    /// Sends these bytes as a request; the answer's bytes.
+    /// Sends these bytes as a request, and returns the bytes of the answer.
     pub(crate) async fn exchange(&self, request: &[u8]) -> Result<Vec<u8>, CallError> {
         let open = self.connection.open_bi().await.map_err(std::io::Error::from)?;
-        // Dropped together they are the cancellation: a reset of what was not sent, a stop of what was not read.
+        // Dropping both halves cancels the call: it resets what was not sent and stops what was not
+        // read.
         let (mut send, mut recv) = open.into_split();
         send.write_all(request).await.map_err(std::io::Error::from)?;
         send.finish().map_err(std::io::Error::from)?;
@@ -70,13 +71,13 @@ impl Client {
     }
 }
 
-/// Notifications of the server, one a line. Dropped, they stop the stream.
+/// Notifications of the server, one per line. Dropping them stops the stream.
 pub(crate) struct Notifications(Take<BufReader<RecvStream>>);
 
 impl Notifications {
     /// The next one; `None` when the server has ended the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Value>, CallError> {
-        // No line is longer than a message may be.
+        // A line is at most as long as a message may be.
         self.0.set_limit(MAX_MESSAGE as u64);
         let mut line = String::new();
         if self.0.read_line(&mut line).await? == 0 {

@@ -1,6 +1,6 @@
-//! JSON-RPC 2.0 with a stream for each call: a slow call does not hold up the others, an answer needs no id to find
-//! its way, a call that nobody waits for any more is cancelled, and the server pushes notifications on a stream of
-//! its own.
+//! JSON-RPC 2.0 with a stream for each call. A slow call does not delay the others, an answer needs
+//! no id, an abandoned call is cancelled, and the server pushes notifications on a stream of its
+//! own.
 //!
 //!     cargo run --example jsonrpc -- server 127.0.0.1:4480
 //!     cargo run --example jsonrpc -- client ws://127.0.0.1:4480/
@@ -16,10 +16,10 @@ use clap::Parser;
 use serde_json::json;
 use tokio::time::timeout;
 
-/// The application protocol: a server of something else turns a client of this one away.
+/// The application protocol: a server of another protocol refuses this client.
 const PROTOCOL: &str = "jsonrpc";
 
-/// Requests, answers and notifications end here.
+/// Requests, answers and notifications are at most this long.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
 #[derive(Debug, Parser)]

@@ -1,5 +1,5 @@
-//! A method is a future. The stream of its call brings the request and takes the answer, and the future is dropped
-//! when the client stops reading.
+//! A method is a future. The call's stream carries the request and the answer, and the server drops
+//! the future when the client stops reading.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use wsmux::{SendStream, VarInt, WebSocketConnection, WebSocketServer, WebSocketS
 
 use crate::MAX_MESSAGE;
 
-/// What a stream is ended with whose request could not be read.
+/// The code that resets a stream whose request could not be read.
 const UNREADABLE: VarInt = VarInt::from_u32(1);
 
-/// An error as JSON-RPC has it: its code, and words.
+/// A JSON-RPC error: its code and message.
 type RpcError = (i64, String);
 
 pub(crate) async fn serve(server: WebSocketServer) {
@@ -27,7 +27,7 @@ pub(crate) async fn serve(server: WebSocketServer) {
 }
 
 async fn serve_connection(connection: WebSocketConnection) {
-    // How many calls there are at once is bounded by the connection's limit of streams.
+    // The connection's stream limit bounds the number of concurrent calls.
     while let Ok(stream) = connection.accept_bi().await {
         tokio::spawn(serve_call(connection.clone(), stream));
     }
@@ -36,16 +36,17 @@ async fn serve_connection(connection: WebSocketConnection) {
 async fn serve_call(connection: WebSocketConnection, stream: WebSocketStream) {
     let (mut send, mut recv) = stream.into_split();
     let Ok(request) = recv.read_to_end(MAX_MESSAGE).await else {
-        // The client gave the call up, or it is too long.
+        // The client cancelled the call, or the request is too long.
         let _ = send.reset(UNREADABLE);
         return;
     };
     let response = tokio::select! {
         response = respond(&connection, &request) => response,
-        // The client stops reading, or is gone: whatever the method is at, it is dropped here.
+        // The client stopped reading, or is gone: the method is dropped here, whatever its
+        // progress.
         _ = send.stopped() => return,
     };
-    // A notification has no answer, but its stream has an end.
+    // A notification has no answer, but its stream still has to end.
     if let Some(response) = response
         && send.write_all(response.to_string().as_bytes()).await.is_err()
     {
@@ -96,8 +97,9 @@ async fn call(
         }
         "subscribe" => {
             let count = params["count"].as_u64().ok_or_else(invalid)?;
-            // Notifications come on a stream of the server's, and hold up no call. It is opened before the answer: at
-            // the client's limit of streams the call waits, and so there are no more tasks than streams.
+            // Notifications have a stream of their own, which the server opens, so they delay no
+            // call. It is opened before the answer: at the client's stream limit the call waits, so
+            // there are never more tasks than streams.
             let stream = connection.open_uni().await;
             tokio::spawn(push(stream.map_err(|error| (-32000, error.to_string()))?, count));
             Ok("subscribed".into())
@@ -106,7 +108,7 @@ async fn call(
     }
 }
 
-/// Notifications, one a line, for as long as the client reads them.
+/// Sends notifications, one per line, as long as the client reads them.
 async fn push(mut send: SendStream, count: u64) -> Option<()> {
     for i in 0..count {
         let notification = json!({ "jsonrpc": "2.0", "method": "tick", "params": { "number": i } });

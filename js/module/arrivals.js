@@ -1,10 +1,13 @@
 import { BYTES, NOTHING_AHEAD, hasUnread } from "./streams.js";
 import { errorOf } from "./error.js";
 
-/** Whether a connection ended because either application wanted it to. */
+/** Whether a connection ended because an application closed it. */
 export const isClean = (end) => "closeCode" in end || end.culprit === "local";
 
-/** The underlying source of what the peer begins. What came before the connection's end is still handed out. */
+/**
+ * The underlying source of incoming streams or datagrams. What arrived before the connection's end
+ * is still delivered.
+ */
 class Arrivals {
   #connection;
   #controller;
@@ -32,16 +35,16 @@ class Arrivals {
     this.#arrived.splice(0).forEach(this.discard);
   }
 
-  /** Takes what there is left, for the connection has ended. */
+  /** Takes what is left after the connection has ended. */
   async drain(connection, end) {
     await this.#accepting;
     while (await this.#accept(connection));
     this.#end ??= end;
-    // Else there are some to read first.
+    // Otherwise there are some to read first.
     if (this.#arrived.length === 0) this.#deliver();
   }
 
-  /** There was no connection, so that even an end that was wanted is an error. */
+  /** There was no connection, so even an intended end is an error. */
   fail(error) {
     this.#end = error;
     this.#cancelled = true;
@@ -53,7 +56,7 @@ class Arrivals {
     try {
       connection = await this.#connection;
     } catch {
-      // `fail` says so.
+      // `fail` reports it.
       return;
     }
     if (this.#end !== undefined) return;
@@ -61,7 +64,7 @@ class Arrivals {
     await this.#accepting;
   }
 
-  /** Whether there was one more. */
+  /** Whether there was another one. */
   async #accept(connection) {
     try {
       const arrival = await this.accept(connection);
@@ -79,13 +82,13 @@ class Arrivals {
     try {
       if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
     } catch (error) {
-      // The stream alone fails: `drain` must not find it so.
+      // Only the stream fails: `drain` must not find it in this state.
       this.cancel();
       this.#controller.error(error);
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
-    // It came for a read whose reader has gone, and is for the next one; the end is for the one after that.
+    // It arrived for a read whose reader has gone, so the next read gets it; the read after that gets the end.
     if (hasUnread(this.#controller)) return;
     this.#cancelled = true;
     if (isClean(this.#end)) {
@@ -133,7 +136,7 @@ class IncomingDatagrams extends Arrivals {
       return;
     }
     const { buffer, byteOffset, byteLength } = request.view;
-    // A datagram has no parts: where it does not fit, this is a RangeError.
+    // A datagram cannot be split: if it does not fit, this is a RangeError.
     new Uint8Array(buffer, byteOffset, byteLength).set(datagram);
     request.respond(datagram.byteLength);
   }

@@ -1,7 +1,7 @@
 import { errorOf } from "./error.js";
 import { bytesOf } from "./options.js";
 
-/** What goes out as datagrams: WebTransportDatagramsWritable. */
+/** Outgoing datagrams: WebTransportDatagramsWritable. */
 function writableOf(send) {
   const sink = {
     async write(chunk) {
@@ -33,18 +33,18 @@ export class WebSocketTransportDatagrams {
     return this.#readable;
   }
 
-  /** The first that was made. */
+  /** The first writable. */
   get writable() {
     this.#writable ??= this.createWritable();
     return this.#writable;
   }
 
-  /** Another; one that has failed, for a datagram that was too long, stays so. */
+  /** Another writable. One that has failed, because a datagram was too long, stays failed. */
   createWritable() {
     return writableOf(this.#send);
   }
 
-  /** In bytes; 0 where the peer takes none. */
+  /** In bytes; 0 if the peer accepts none. */
   get maxDatagramSize() {
     return this.#maxDatagramSize();
   }

@@ -1,15 +1,15 @@
 const SOURCES = ["stream", "session"];
 
 /**
- * Has WebTransportError's prototype, where the page has it, and not its constructor: browsers differ in what that takes,
- * and some let nobody say the source.
+ * Has WebTransportError's prototype, if the page has it, and not its constructor: browsers differ in its parameters,
+ * and some do not accept a source.
  */
 function Base(message) {
   return Reflect.construct(DOMException, [message, "WebTransportError"], new.target);
 }
 Base.prototype = (globalThis.WebTransportError ?? DOMException).prototype;
 
-/** WebTransportError, which not every browser has, with `culprit` besides. */
+/** WebTransportError, which not every browser has, plus `culprit`. */
 export class WebSocketTransportError extends Base {
   #source;
   #streamErrorCode;
@@ -45,13 +45,13 @@ export function checkCode(code, name) {
   }
 }
 
-/** The code that a reason for `abort` or `cancel` has: this module's error's, or that of the browser's own. */
+/** The code of a reason for `abort` or `cancel`: from this module's error or from the browser's own. */
 export function codeOf(reason) {
   const code = reason instanceof Error ? reason.streamErrorCode : undefined;
   return Number.isSafeInteger(code) && code >= 0 ? code : 0;
 }
 
-/** The error for a fault of the core's; whatever else it threw, as it is. */
+/** The error for a fault of the core; anything else that it threw is returned unchanged. */
 export function errorOf(fault) {
   switch (fault?.kind) {
     case "stream":

@@ -9,7 +9,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const isTime = (value) => Number.isFinite(value) && value >= 0;
 
-/** Each setting with what it may be, and the words for that. */
+/** Each setting, with its permitted values and their description. */
 const SETTINGS = {
   streamWindow: [isCount, "a number of bytes"],
   maxStreamWindow: [isCount, "a number of bytes"],
@@ -39,7 +39,7 @@ function dictionary(value, name) {
   return value;
 }
 
-/** Where to connect to. */
+/** The URL to connect to. */
 export function parseUrl(url) {
   let parsed;
   try {
@@ -74,7 +74,7 @@ export function parseOptions(options) {
   const { bareProtocols = [] } = options;
   const names = parseNames(protocols, "protocols");
   const bareNames = parseNames(bareProtocols, "bareProtocols");
-  // What WebTransport's programs may ask for, and a WebSocket cannot give.
+  // What WebTransport programs may ask for, but a WebSocket cannot provide.
   if (options.requireUnreliable) throw new DOMException("a WebSocket is reliable", "NotSupportedError");
   if (options.serverCertificateHashes?.length) {
     throw new DOMException("a WebSocket's certificate is the browser's to judge", "NotSupportedError");
@@ -94,7 +94,7 @@ export function parseOptions(options) {
   return settings;
 }
 
-/** What a connection is closed with. */
+/** The code and reason of a close. */
 export function parseCloseInfo(info) {
   const { closeCode = 0, reason = "" } = dictionary(info, "closeInfo");
   checkCode(closeCode, "closeCode");
@@ -114,7 +114,7 @@ export function parseStreamOptions(options) {
   return { sendOrder: parseSendOrder(sendOrder), waitUntilAvailable: Boolean(waitUntilAvailable) };
 }
 
-/** The bytes of a chunk, where they are. */
+/** The bytes of a chunk, in place. */
 export function bytesOf(chunk) {
   if (chunk instanceof Uint8Array) return chunk;
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);

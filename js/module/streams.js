@@ -1,10 +1,10 @@
 import { codeOf, errorOf } from "./error.js";
 import { bytesOf, parseSendOrder } from "./options.js";
 
-/** A chunk of a default reader: as much as has come, up to this. */
+/** A chunk of a default reader: what has arrived, up to this length. */
 const CHUNK = 256 * 1024;
 
-/** Byte streams, where the browser has them. */
+/** Byte streams, if the browser has them. */
 export const BYTES = (() => {
   try {
     new ReadableStream({ type: "bytes" });
@@ -14,24 +14,24 @@ export const BYTES = (() => {
   }
 })();
 
-/** One chunk is with the core, and none waits behind it: the core's own buffer is the queue. */
+/** One chunk is with the core, and none waits after it: the core's own buffer is the queue. */
 const ONE_CHUNK = { highWaterMark: 1 };
 
-/** Nothing is read before somebody asks: what has come stays where credit counts it. */
+/** Nothing is read before a reader asks: data that has arrived stays where flow control counts it. */
 export const NOTHING_AHEAD = { highWaterMark: 0 };
 
-/** Whether a stream with nothing ahead holds what an error would throw away. */
+/** Whether a stream without read-ahead holds data that an error would discard. */
 export const hasUnread = (controller) => controller.desiredSize < 0;
 
 const SEND_STATS = ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"];
 const RECEIVE_STATS = ["bytesReceived", "bytesRead", "buffered", "credit", "window"];
 
-/** An object of `names` for the core's numbers. */
+/** An object with `names` for the core's numbers. */
 export function named(names, numbers) {
   return Object.fromEntries(names.map((name, at) => [name, numbers[at]]));
 }
 
-/** A half of the core's, which is freed once, when it has ended, with its last numbers kept. */
+/** A half in the core. It is freed once, when it has ended, and its last statistics are kept. */
 class Half {
   #core;
   #names;
@@ -42,7 +42,7 @@ class Half {
     this.#names = names;
   }
 
-  /** The core's object, while it is there. */
+  /** The core's object, until it is freed. */
   get core() {
     return this.#core;
   }
@@ -66,7 +66,7 @@ class Sink {
 
   constructor(half) {
     this.#half = half;
-    // Fulfilled with what the core said, and with the half freed.
+    // Fulfilled with the core's result, after the half is freed.
     this.#sent = half.core.ended().then(
       (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
       (fault) => fault,
@@ -108,7 +108,7 @@ class Sink {
   }
 }
 
-/** What sends: WebTransportSendStream. */
+/** A sending half: WebTransportSendStream. */
 export class WebSocketTransportSendStream extends WritableStream {
   #half;
   #sendOrder;
@@ -120,7 +120,7 @@ export class WebSocketTransportSendStream extends WritableStream {
     this.sendOrder = sendOrder;
   }
 
-  /** Streams of a higher one send first, strictly; equal ones take turns. */
+  /** Streams with a higher value send first, strictly; equal ones take turns. */
   get sendOrder() {
     return this.#sendOrder;
   }
@@ -139,9 +139,9 @@ export class WebSocketTransportSendStream extends WritableStream {
 class Source {
   type = BYTES.type;
   #half;
-  /** A read is with the core: what it brings comes before any end. */
+  /** A read is with the core: its result comes before any end. */
   #reading = false;
-  /** How the stream or its connection has ended, before all was read. */
+  /** How the stream or its connection ended, before everything was read. */
   #fault;
 
   constructor(half) {
@@ -153,7 +153,7 @@ class Source {
       this.#fault = fault;
       this.#failUnread(controller);
     };
-    // Also when nobody reads just now.
+    // Also when there is no read at the moment.
     this.#half.core.reset().then(
       (code) => ended({ kind: "stream", message: `reset by the peer with code ${code}`, code }),
       (fault) => fault.kind === "session" && ended(fault),
@@ -174,7 +174,7 @@ class Source {
       if (request) {
         const { buffer, byteOffset, byteLength } = request.view;
         const length = await core.readInto(new Uint8Array(buffer, byteOffset, byteLength));
-        // Cancelled meanwhile.
+        // It was cancelled meanwhile.
         if (!this.#half.core) return;
         if (length === 0) this.#end(controller);
         else request.respond(length);
@@ -197,13 +197,13 @@ class Source {
   #end(controller) {
     this.#half.release();
     controller.close();
-    // Also of a reader that came after this read had begun for another.
+    // Also for a reader that came after this read had begun for another.
     controller.byobRequest?.respond(0);
   }
 
   /**
-   * Fails the stream if it has a fault and nothing is left to read: neither with the core, nor on its way from there,
-   * nor here, for a read whose reader has gone. Else the next read comes to it.
+   * Fails the stream if it has a fault and nothing is left to read: neither in the core, nor on the way from it,
+   * nor here, for a read whose reader has gone. Otherwise the next read gets there.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;
@@ -218,7 +218,7 @@ class Source {
   }
 }
 
-/** What receives: WebTransportReceiveStream. */
+/** A receiving half: WebTransportReceiveStream. */
 export class WebSocketTransportReceiveStream extends ReadableStream {
   #half;
 
@@ -233,7 +233,7 @@ export class WebSocketTransportReceiveStream extends ReadableStream {
   }
 }
 
-/** Both: WebTransportBidirectionalStream. */
+/** Both halves: WebTransportBidirectionalStream. */
 export class WebSocketTransportBidirectionalStream {
   #readable;
   #writable;

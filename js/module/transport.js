@@ -34,20 +34,20 @@ function statsOf(connection) {
   return { ...stats, datagrams: { droppedIncoming, expiredOutgoing } };
 }
 
-/** A promise that may be rejected with nobody there to hear it. */
+/** A promise that may be rejected without a handler. */
 function quiet(promise) {
   promise.catch(() => {});
   return promise;
 }
 
-/** One WebSocket in the shape of WebTransport. */
+/** One WebSocket with the API of WebTransport. */
 export class WebSocketTransport {
   #state = "connecting";
   #dial;
   #giveUp;
   /** A promise of the core's connection. */
   #connected;
-  /** It itself, from then on and until it is freed. */
+  /** The connection itself, from then until it is freed. */
   #connection;
   #closeInfo;
   #ready;
@@ -144,7 +144,7 @@ export class WebSocketTransport {
     return new WebSocketTransportSendStream(half, sendOrder);
   }
 
-  /** Closes it now. What was not sent is lost. */
+  /** Closes the connection now. Unsent data is lost. */
   close(closeInfo) {
     const info = parseCloseInfo(closeInfo);
     if (this.#state === "closed") return;
@@ -155,7 +155,7 @@ export class WebSocketTransport {
     this.#giveUp(new WebSocketTransportError("closed before it was ready", { source: "session", culprit: "local" }));
   }
 
-  /** Ends it once its streams have ended. */
+  /** Ends the connection once its streams have ended. */
   async shutdown() {
     await this.#ask((connection) => connection.shutdown());
     this.#drained();
@@ -192,7 +192,7 @@ export class WebSocketTransport {
     return connection;
   }
 
-  /** What becomes of it. */
+  /** How the connection ends. */
   async #run() {
     const incoming = [this.#bidirectional, this.#unidirectional, this.#incomingDatagrams];
     let connection;
@@ -215,7 +215,7 @@ export class WebSocketTransport {
     return { closeCode, reason };
   }
 
-  /** Asks the core's connection, once it is there. */
+  /** Calls the core's connection, once there is one. */
   async #ask(question) {
     if (this.#state !== "closed") {
       try {

@@ -2,12 +2,12 @@ import start, * as core from "./core.js";
 
 let started;
 
-/** The core, loaded from beside this script if it has not been loaded from elsewhere. */
+/** The core, loaded from this script's directory if it has not been loaded from elsewhere. */
 export function load(source) {
   started ??= start(source === undefined ? undefined : { module_or_path: source }).then(
     () => core,
     (error) => {
-      // A network that was away may be back.
+      // The network may be back.
       started = undefined;
       throw error;
     },
@@ -15,7 +15,7 @@ export function load(source) {
   return started;
 }
 
-/** Loads it from a URL, a response, bytes or a module, before the first connection would. */
+/** Loads the core from a URL, a response, bytes or a module, before the first connection does. */
 export async function init(source) {
   await load(source);
 }

@@ -1,47 +1,50 @@
-/** One WebSocket in the shape of WebTransport: many streams, each with its own credit. */
+/** One WebSocket with the API of WebTransport: many streams, each with its own flow control. */
 
-/** Which language the two ends speak: `qmux` (the default), or what `@matrixai/ws` speaks. */
+/** The wire protocol: `qmux` (the default), or the protocol of `@matrixai/ws`. */
 export type Wire = "qmux" | "js-ws";
 
-/** Bytes are whole numbers, times are milliseconds. Each has a default, given and explained in the manual of wsmux. */
+/** Bytes are whole numbers, times are milliseconds. The manual of wsmux gives and explains each default. */
 export interface WebSocketTransportOptions {
   wire?: Wire;
-  /** Application protocols, the most wanted first. On the js-ws wire none is offered. */
+  /** Application protocols in order of preference. On the js-ws wire none is offered. */
   protocols?: Iterable<string>;
-  /** The same for one alone. */
+  /** The same for a single protocol. */
   protocol?: string;
-  /** Application protocols that are offered by their names alone (draft-lcurley-qmux-websocket-00), after the others. */
+  /**
+   * Application protocols that are offered by their bare names (draft-lcurley-qmux-websocket-00),
+   * after the others.
+   */
   bareProtocols?: Iterable<string>;
   /**
-   * Which of the browser's own to use; default `WebSocket`. Chromium's `WebSocketStream` reads no more from the network
-   * than is taken from it; but Chromium 156 crashes when the network is lost while a message waits to be sent.
+   * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no more from the network
+   * than the page takes from it; but Chromium 156 crashes if the network is lost while a message waits to be sent.
    */
   browserApi?: "WebSocket" | "WebSocketStream";
-  /** What the peer may send on a stream before any of it was read. */
+  /** How much the peer may send on a stream before any of it is read. */
   streamWindow?: number;
-  /** What that window may grow to. */
+  /** How far that window may grow. */
   maxStreamWindow?: number;
-  /** By how much all windows together may grow. */
+  /** How much all windows together may grow. */
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
-  /** On js-ws: streams of the server's past the limit that may wait for a place. */
+  /** On js-ws: how many of the server's streams above the limit may wait for a place. */
   maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
   /** Streams of each kind that this end may have open, whatever the server allows. */
   maxLocalStreams?: number;
-  /** What a stream takes from its writer before it can be sent. */
+  /** How much a stream takes from its writer before it can be sent. */
   sendBuffer?: number;
-  /** What all streams together take from their writers before it can be sent. */
+  /** How much all streams together take from their writers before it can be sent. */
   sendWindow?: number;
   /** The largest message that is sent. */
   maxMessageSent?: number;
   maxRecordSize?: number;
-  /** `Infinity` for ever. */
+  /** `Infinity` turns it off. */
   maxIdleTimeout?: number;
-  /** `Infinity` for never. */
+  /** `Infinity` turns it off. */
   keepAliveInterval?: number;
-  /** For how long the server may read nothing of what there is to send; `Infinity` for ever. */
+  /** How long the server may read nothing although there is something to send; `Infinity` turns it off. */
   writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
   connectTimeout?: number;
@@ -52,15 +55,15 @@ export interface WebSocketTransportOptions {
 }
 
 export interface WebSocketTransportCloseInfo {
-  /** 0 to 2^53 - 1. The js-ws wire has only those below 1000, and 3000 to 3999. */
+  /** 0 to 2^53 - 1. The js-ws wire carries only codes below 1000, and 3000 to 3999. */
   closeCode?: number;
   reason?: string;
 }
 
 export interface WebSocketTransportSendStreamOptions {
-  /** Streams of a higher one send first, strictly; equal ones take turns. 32 bits; default 0. */
+  /** Streams with a higher value send first, strictly; equal ones take turns. 32 bits; default 0. */
   sendOrder?: number;
-  /** At the peer's limit, wait; else it is a `QuotaExceededError`. Default false. */
+  /** At the peer's limit, wait; otherwise it is a `QuotaExceededError`. Default false. */
   waitUntilAvailable?: boolean;
 }
 
@@ -81,11 +84,11 @@ export interface WebSocketTransportReceiveStreamStats {
   bytesReceived: number;
   /** Handed to the reader. */
   bytesRead: number;
-  /** Received and not read. */
+  /** Received, but not read. */
   buffered: number;
-  /** What the peer may still send before it is granted more. */
+  /** How much the peer may still send before it is granted more. */
   credit: number;
-  /** How far the peer may be ahead of the reader, now. */
+  /** How far the peer may currently be ahead of the reader. */
   window: number;
 }
 
@@ -112,7 +115,7 @@ export interface WebSocketTransportStats {
 
 export type WebSocketTransportErrorSource = "stream" | "session";
 
-/** Who brought a connection to its end. `network` where the browser does not tell why there was none. */
+/** Who ended a connection. `network` if the browser does not say why there was none. */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
 export interface WebSocketTransportErrorOptions {
@@ -121,18 +124,21 @@ export interface WebSocketTransportErrorOptions {
   culprit?: Culprit | null;
 }
 
-/** Its name is `WebTransportError`, and it is one where the page has those. As the reason of `abort` or `cancel` it gives the peer its code. */
+/**
+ * Its name is `WebTransportError`, and it is an instance of that if the page has it. As the reason
+ * of `abort` or `cancel` it sends its code to the peer.
+ */
 export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
   readonly source: WebSocketTransportErrorSource;
   readonly streamErrorCode: number | null;
-  /** Of a session's error. */
+  /** Set on a session's error. */
   readonly culprit: Culprit | null;
 }
 
 /**
- * A write is done when the send buffer has taken the chunk, so `ready` of a writer waits while the peer does not
- * read. `close` is done when all has been handed to the WebSocket. `abort` resets the stream at once.
+ * A write completes when the send buffer has taken the chunk, so `ready` of a writer waits while the peer does not
+ * read. `close` completes when everything has been handed to the WebSocket. `abort` resets the stream at once.
  */
 export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
   private constructor();
@@ -140,7 +146,10 @@ export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
   getStats(): Promise<WebSocketTransportSendStreamStats>;
 }
 
-/** A byte stream where the browser has them. Nothing is read ahead, so a reader that stands still brakes the peer. */
+/**
+ * A byte stream, if the browser has them. Nothing is read ahead, so a reader that stops slows the
+ * peer down.
+ */
 export class WebSocketTransportReceiveStream extends ReadableStream<Uint8Array> {
   private constructor();
   getStats(): Promise<WebSocketTransportReceiveStreamStats>;
@@ -153,12 +162,15 @@ export class WebSocketTransportBidirectionalStream {
 }
 
 export interface WebSocketTransportDatagrams {
-  /** A byte stream has no empty chunks: empty datagrams are left out. */
+  /** A byte stream has no empty chunks, so empty datagrams are left out. */
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<BufferSource>;
-  /** Another one. A datagram that is too long makes its writable fail with a `RangeError`, for good. */
+  /**
+   * Another writable. A datagram that is too long makes its writable fail permanently with a
+   * `RangeError`.
+   */
   createWritable(): WritableStream<BufferSource>;
-  /** In bytes; 0 where the peer takes none, as on the js-ws wire. */
+  /** In bytes; 0 if the peer accepts none, as on the js-ws wire. */
   readonly maxDatagramSize: number;
 }
 
@@ -169,13 +181,16 @@ export class WebSocketTransport {
   constructor(url: string | URL, options?: WebSocketTransportOptions);
   static readonly supportsReliableOnly: true;
   readonly ready: Promise<void>;
-  /** Fulfilled when either application has closed it, rejected when anything else ended it; the socket is gone. */
+  /**
+   * Fulfilled when either application closed the connection, rejected when anything else ended it;
+   * by then the socket is gone.
+   */
   readonly closed: Promise<Required<WebSocketTransportCloseInfo>>;
-  /** Fulfilled after `shutdown`; neither wire lets a peer say so. */
+  /** Fulfilled after a local `shutdown`; neither wire lets a peer announce one. */
   readonly draining: Promise<void>;
   readonly reliability: "pending" | "reliable-only";
   readonly congestionControl: "default";
-  /** The application protocol that was agreed on, or nothing. */
+  /** The negotiated application protocol, or the empty string. */
   readonly protocol: string;
   readonly datagrams: WebSocketTransportDatagrams;
   readonly incomingBidirectionalStreams: ReadableStream<WebSocketTransportBidirectionalStream>;
@@ -183,15 +198,15 @@ export class WebSocketTransport {
   readonly incomingUnidirectionalStreams: ReadableStream<WebSocketTransportReceiveStream>;
   createBidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportBidirectionalStream>;
   createUnidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportSendStream>;
-  /** Closes it now: what was not sent is lost, what has come stays readable. */
+  /** Closes the connection now: unsent data is lost, and data that has arrived stays readable. */
   close(closeInfo?: WebSocketTransportCloseInfo): void;
-  /** Ends it once its streams have ended, and opens no more. */
+  /** Ends the connection once its streams have ended, and opens no more. */
   shutdown(): Promise<void>;
   getStats(): Promise<WebSocketTransportStats>;
 }
 
 /**
- * Loads the WebAssembly module; the first connection does it by itself. `source` says where it is, if not beside the
- * script.
+ * Loads the WebAssembly module; the first connection does so by itself. `source` is its location, if it is not in the
+ * script's directory.
  */
 export function init(source?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<void>;

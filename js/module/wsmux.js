@@ -1,4 +1,4 @@
-// The shape of WebTransport (https://www.w3.org/TR/webtransport/) over one WebSocket.
+// The API of WebTransport (https://www.w3.org/TR/webtransport/) over one WebSocket.
 
 export { init } from "./wasm.js";
 export { WebSocketTransportError } from "./error.js";

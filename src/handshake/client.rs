@@ -345,8 +345,8 @@ mod tests {
         }
     }
 
-    /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what it was given,
-    /// when the server selects nothing or something that was not offered.
+    /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what
+    /// the server selected, when the server selects nothing or something that was not offered.
     /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
     #[test]
     fn a_subprotocol_that_was_not_offered_fails() {

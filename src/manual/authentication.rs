@@ -1,21 +1,23 @@
-//! Who is at the other end. There are three places to ask, and an application may use any of them, or all:
+//! How to learn who the peer is. There are three places to ask, and an application may use any or
+//! all of them:
 //!
-//! | layer | who says it | what the refused hear | for |
+//! | layer | evidence | what a refused client sees | suited to |
 //! |---|---|---|---|
 //! | TLS | certificates | a TLS alert | machines that know each other |
 //! | the upgrade | headers, path, address | an HTTP status | users with passwords and tokens, web pages |
-//! | the payload | the first bytes on a stream | the application's close code | what neither of the others can carry |
+//! | the payload | the first bytes on a stream | the application's close code | what the other two cannot carry |
 //!
-//! A server knows nothing of its clients, and lets everyone in, until it is told otherwise.
+//! By default a server does not authenticate its clients and accepts all of them.
 //!
 //! # TLS
 //!
 //! A server asks for certificates with
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
-//! [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates) where those without
-//! are welcome too. What a client showed, and TLS verified, is
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity): the chain in DER. That a root vouches for somebody does
-//! not say that he may come: compare the certificate with those that may, in a hook or on the connection.
+//! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
+//! if clients without one are welcome too.
+//! [`peer_identity`](crate::WebSocketConnection::peer_identity) is the chain, in DER, that the
+//! client presented and TLS verified. A valid chain says who the client is, not that it may
+//! connect: compare the certificate with the permitted ones, in a hook or on the connection.
 //!
 //! ```
 //! use wsmux::{AcceptError, WebSocketClient, WebSocketServer};
@@ -57,22 +59,25 @@
 //! # }
 //! ```
 //!
-//! Whoever needs more, such as lists of revoked certificates or several names, makes a `rustls::ServerConfig` and gives
-//! it to [`tls_config`](crate::WebSocketServerBuilder::tls_config). While the server runs,
-//! [`set_certificate`](crate::WebSocketServer::set_certificate) renews a certificate that the builder was given, and
-//! [`set_tls_config`](crate::WebSocketServer::set_tls_config) a configuration, for connections that are accepted from
-//! then on. Those that are open stay: to end those of a certificate that is revoked is the application's task.
+//! For more, such as revocation lists or several names, make a `rustls::ServerConfig` and give it
+//! to [`tls_config`](crate::WebSocketServerBuilder::tls_config). While the server runs,
+//! [`set_certificate`](crate::WebSocketServer::set_certificate) replaces a certificate that the
+//! builder was given, and [`set_tls_config`](crate::WebSocketServer::set_tls_config) replaces a
+//! configuration. Both affect connections that are accepted afterwards. Open connections stay open;
+//! when a certificate is revoked, the application has to close its connections.
 //!
-//! With TLS 1.3 a client is done with its handshake before the server has looked at its certificate. It learns of the
-//! refusal when it reads the answer to its request: [`ConnectError::Io`](crate::ConnectError::Io) or
+//! With TLS 1.3 a client completes its handshake before the server has checked its certificate. The
+//! client learns of the refusal when it reads the answer to its request:
+//! [`ConnectError::Io`](crate::ConnectError::Io) or
 //! [`ConnectError::Tls`](crate::ConnectError::Tls), with the alert in its text.
 //!
 //! # The upgrade
 //!
-//! A hook on the server, an [`Authorize`](crate::authorize::Authorize), sees the request and answers: with
-//! [`Accept`](crate::authorize::Accept), which may add headers, choose the subprotocol and attach data to the
-//! connection, or with [`Refuse`](crate::authorize::Refuse), an HTTP status with headers and body. It may be a closure,
-//! may wait for a database, and is bounded by the [handshake timeout](crate::Config::handshake_timeout).
+//! A hook on the server, an [`Authorize`](crate::authorize::Authorize), sees the request and
+//! answers it. [`Accept`](crate::authorize::Accept) may add headers, choose the subprotocol and
+//! attach data to the connection. [`Refuse`](crate::authorize::Refuse) is an HTTP status with
+//! headers and a body. A hook may be a closure and may wait for a database; the [handshake
+//! timeout](crate::Config::handshake_timeout) bounds it.
 //!
 //! ```
 //! use wsmux::{
@@ -105,26 +110,31 @@
 //! # }
 //! ```
 //!
-//! [`ConnectError::Refused`](crate::ConnectError::Refused) has the response's headers, such as the challenge in
-//! `WWW-Authenticate`; a hook adds its own with [`Refuse::header`](crate::authorize::Refuse::header).
+//! [`ConnectError::Refused`](crate::ConnectError::Refused) has the response's headers, such as the
+//! challenge in `WWW-Authenticate`. A hook adds its own headers with
+//! [`Refuse::header`](crate::authorize::Refuse::header).
 //!
-//! **Only over TLS.** Passwords and tokens cross the wire as they are.
+//! **Only over TLS.** Passwords and tokens are not encrypted by anything else.
 //!
-//! **Browsers.** A page cannot set headers on a WebSocket. It has cookies, which come along by themselves, for pages of
-//! *any* origin: then the server needs [`AllowedOrigins`](crate::authorize::AllowedOrigins). Or it puts a token into
-//! the payload. A token in the URL ends up in the logs of proxies, and one in a subprotocol's name in the answer.
+//! **Browsers.** A page cannot set headers on a WebSocket. The browser sends its cookies along, for
+//! pages of *any* origin; a server that relies on cookies needs
+//! [`AllowedOrigins`](crate::authorize::AllowedOrigins). Otherwise the page puts a token into the
+//! payload. A token in the URL ends up in the logs of proxies, and a token in a subprotocol's name
+//! is repeated in the answer.
 //!
-//! **Behind a proxy** the address is the proxy's, and so are the TLS and the certificates. What it says of the client in
-//! `Forwarded` or `X-Forwarded-For` anybody can say who reaches the server without it.
+//! **Behind a proxy** the address, the TLS session and the certificates are the proxy's. Do not
+//! trust `Forwarded` or `X-Forwarded-For` if a client can reach the server without the proxy: such
+//! a client can write anything into them.
 //!
-//! **Requests for no WebSocket** get 426, or what [`Authorize::respond`](crate::authorize::Authorize::respond) says: a
-//! page, a 404, a balancer's check.
+//! **Requests that are not for a WebSocket** get status 426, or the answer of
+//! [`Authorize::respond`](crate::authorize::Authorize::respond): a page, a 404, the answer to a
+//! health check.
 //!
 //! # The payload
 //!
-//! What the other layers cannot carry, the application says itself, on the first stream: a challenge that is to be
-//! signed, a token of a page. Until then the connection is a stranger's. Give it a deadline, read with a limit, and
-//! accept no other stream before:
+//! What the other layers cannot carry, the application sends itself on the first stream: a signed
+//! challenge, for example, or the token of a page. Until then the client is unknown. Set a
+//! deadline, read with a limit, and accept no other stream before:
 //!
 //! ```
 //! use std::time::Duration;
@@ -164,7 +174,7 @@
 //!
 //! # Strangers
 //!
-//! Whoever is not known yet costs something already. A server on the open network sets
-//! [`max_handshakes`](crate::WebSocketServerBuilder::max_handshakes), and
-//! [`max_connections_per_address`](crate::WebSocketServerBuilder::max_connections_per_address) where no proxy stands
-//! before it.
+//! A client costs resources before it has authenticated. A server on a public network sets
+//! [`max_handshakes`](crate::WebSocketServerBuilder::max_handshakes), and also
+//! [`max_connections_per_address`](crate::WebSocketServerBuilder::max_connections_per_address) if
+//! it is not behind a proxy.

@@ -1,9 +1,11 @@
-//! nginx, HAProxy and other balancers before a server; how to take a node out of service, and what survives it.
+//! nginx, HAProxy and other load balancers in front of a server: how to configure them, how to take
+//! a node out of service, and what survives.
 //!
-//! A wsmux connection is one WebSocket over HTTP/1.1: a proxy that passes WebSockets passes it, and neither
-//! looks into its messages nor cuts them. The configurations below are those of the tests, which run 1,000 streams
-//! at once and 256 MiB through each, plain and with TLS ended at the proxy, kill and reload the proxy, and restart
-//! servers behind it under calls.
+//! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that passes WebSockets passes it, and
+//! neither inspects nor splits its messages. The tests run the configurations below. They send
+//! 1,000 streams at once and 256 MiB through each, in plain text and with TLS terminated at the
+//! proxy. They kill and reload the proxy, and restart the servers behind it while calls are in
+//! progress.
 //!
 //! # nginx
 //!
@@ -11,8 +13,9 @@
 #![doc = include_str!("behind_a_proxy/nginx.conf")]
 //! ```
 //!
-//! `proxy_http_version` and the two headers after it make the upgrade pass; without them the client gets a 4xx and
-//! [`ConnectError::Refused`]. `proxy_buffering` has no part in it, for it ends with the upgrade.
+//! `proxy_http_version` and the two headers after it make the upgrade work; without them the client
+//! gets a 4xx status and [`ConnectError::Refused`]. `proxy_buffering` has no effect, because it
+//! ends with the upgrade.
 //!
 //! # HAProxy
 //!
@@ -20,49 +23,54 @@
 #![doc = include_str!("behind_a_proxy/haproxy.cfg")]
 //! ```
 //!
-//! The check is a request that asks for no WebSocket, so 426 is the answer of a healthy server. It has to name HTTP/1.1
-//! and a host: the check's default of HTTP/1.0 is answered with 505. Each check is a connection that
-//! [`WebSocketServer::accept`] gives and whose handshake fails; that is no reason for an alarm.
-//! `option redispatch 1` lets a client whose server has just closed its port go to another at once.
+//! The health check is a plain HTTP request without an upgrade, so a healthy server answers 426.
+//! The check has to name HTTP/1.1 and a host: the default of HTTP/1.0 is answered with 505. Each
+//! check appears at [`WebSocketServer::accept`] as a connection whose handshake fails; that is
+//! expected. `option redispatch 1` sends a client to another server at once if its first server has
+//! just closed its port.
 //!
 //! # Timeouts
 //!
-//! A tunnel that is silent is cut: by nginx after `proxy_read_timeout` (60 s where it is not set), by HAProxy after
-//! `timeout tunnel`, or after the client's and the server's where that is not set. [`keep_alive_interval`] must be
-//! shorter. Its default of 10 s is, and each end pings on its own, so an idle connection lives. Where keep-alive is off on
-//! both ends, the proxy's timeout is the connection's, and looks like a network that failed:
+//! A proxy closes a silent tunnel: nginx after `proxy_read_timeout` (60 s by default), HAProxy
+//! after `timeout tunnel`, or after the client's and the server's timeouts if that is not set.
+//! [`keep_alive_interval`] must be shorter. Its default of 10 s is shorter, and each end pings on
+//! its own, so an idle connection stays open. If keep-alive is off on both ends, the proxy's
+//! timeout ends the connection, and that looks like a network failure:
 //!
 //! | what happens to the proxy | both ends get | when |
 //! |---|---|---|
 //! | killed, or its machine restarted | [`ConnectionError::Reset`] | at once |
 //! | reloaded | [`ConnectionError::Reset`] | when the old worker ends |
-//! | its timeout strikes | [`ConnectionError::Reset`] | at once |
-//! | stands still, or the path is gone | [`ConnectionError::TimedOut`] | after [`max_idle_timeout`] |
+//! | its timeout expires | [`ConnectionError::Reset`] | at once |
+//! | hangs, or the path is gone | [`ConnectionError::TimedOut`] | after [`max_idle_timeout`] |
 //!
-//! The streams' errors say the same, as [`ReadError::ConnectionLost`] and [`WriteError::ConnectionLost`]; no stream looks
-//! as if it were complete.
+//! The streams report the same, as [`ReadError::ConnectionLost`] and
+//! [`WriteError::ConnectionLost`]; no stream looks complete.
 //!
-//! **A reload** keeps the old worker as long as it has connections, which may be for days. nginx's
-//! `worker_shutdown_timeout` and HAProxy's `hard-stop-after` end that, at the price of the first row: better to
-//! drain, as below.
+//! **A reload** keeps the old worker as long as it has connections, possibly for days. nginx's
+//! `worker_shutdown_timeout` and HAProxy's `hard-stop-after` bound that, but then connections end
+//! as in the first row. Draining, described below, is better.
 //!
 //! # Buffers
 //!
-//! A proxy adds memory on the way: its own (`proxy_buffer_size`, `tune.bufsize`), and the sockets' on both of its sides. It
-//! reads no faster than the other side takes, so credit, which ends call to end, does the rest: a stream
-//! whose reader has stopped has its window on the way at most, and the others pass it.
-//! [`rtt`] is measured from end to end, [`socket_rtt`] only as far as the proxy.
+//! A proxy adds buffers to the path: its own (`proxy_buffer_size`, `tune.bufsize`), and those of
+//! the sockets on both of its sides. It reads no faster than the other side accepts. Flow control
+//! works end to end across it: a stream whose reader has stopped has at most its window in these
+//! buffers, and other streams pass it. [`rtt`] measures end to end, [`socket_rtt`] only as far as
+//! the proxy.
 //!
-//! **Gateways that limit messages.** nginx and HAProxy do not look into messages. A gateway that does may limit one to
-//! 32 KiB, or 128 KiB, and close with 1009 on a longer one: the connection ends with
-//! [`ConnectionError::ConnectionClosed`], and `WebSocket close 1009` in its reason. wsmux sends up to 64 KiB in a
-//! message: set [`max_message_sent`] on both ends to what the gateway takes, and [`max_record_size`] for peers that
-//! are not wsmux. On js-ws a peer may put all its credit in one message, so there it is the [`stream_window`].
+//! **Gateways that limit messages.** nginx and HAProxy do not inspect messages. A gateway that does
+//! may limit a message to 32 KiB or 128 KiB, and close with 1009 on a longer one. The connection
+//! then ends with [`ConnectionError::ConnectionClosed`], with `WebSocket close 1009` in its reason.
+//! wsmux sends up to 64 KiB in a message: set [`max_message_sent`] on both ends to what the gateway
+//! accepts, and [`max_record_size`] for peers that are not wsmux. On js-ws a peer may put all its
+//! credit in one message, so there [`stream_window`] is the setting to lower.
 //!
 //! # Who the client is
 //!
-//! [`remote_address`] is the proxy's. The client's is in a header, of which only the last element is the proxy's own
-//! word: what stands before it, in the same line or in lines before, may be the client's invention.
+//! [`remote_address`] is the proxy's. The client's address is in a header, and only the last
+//! element of that header was written by the proxy. Elements before it, in the same line or in
+//! earlier lines, may be the client's invention.
 //!
 //! ```
 //! use std::net::IpAddr;
@@ -75,61 +83,66 @@
 //! }
 //! ```
 //!
-//! With several proxies in a row it is the last but so many. The header is worth nothing where a client can reach
-//! the server without the proxy.
+//! With several proxies in a row, count that many elements from the end. The header proves nothing
+//! if a client can reach the server without the proxy.
 //!
-//! HAProxy's PROXY header (`send-proxy`) comes before the request, and has the port too. wsmux does not read it: take
-//! the TCP stream yourself, read the header and not a byte more, and give the rest to [`WebSocketAcceptor::from_io`].
-//! Such a connection knows no address of its own.
+//! HAProxy's PROXY header (`send-proxy`) comes before the request, and includes the port. wsmux
+//! does not read it: accept the TCP stream yourself, read exactly the header, and pass the stream
+//! to [`WebSocketAcceptor::from_io`]. Such a connection has no address.
 //!
-//! **TLS that ends at the proxy** leaves [`peer_identity`] empty. What the proxy found in a client's certificate it can
-//! put into headers, with the same care; to judge certificates yourself, let the proxy pass TLS through
-//! (`mode tcp`, nginx's `stream`).
+//! **TLS that ends at the proxy** leaves [`peer_identity`] empty. The proxy can copy what it found
+//! in a client's certificate into headers; the same care applies to those. To check certificates
+//! yourself, let the proxy pass TLS through (`mode tcp`, nginx's `stream`).
 //!
 //! # Scaling out
 //!
-//! A balancer has to do little. All streams of a connection go to one server, because they share one TCP
-//! connection: no sticky sessions, no shared state for the streams' sake. It balances connections, not calls, so
-//! it should count those that are open (`leastconn`, `least_conn`), and a client with much to do should open
-//! several. Connections live long, so a new node stays empty until old connections end: give
-//! them a life of some minutes or hours, each its own by some chance, after which the server calls [`shutdown`].
+//! A load balancer has little to do. All streams of a connection go to one server, because they
+//! share one TCP connection, so no sticky sessions and no shared state are needed. It balances
+//! connections and not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
+//! client with much work open several. Connections live long, so a new node stays empty until old
+//! connections end: give each connection a lifetime of some minutes or hours, with random
+//! variation, after which the server calls [`shutdown`].
 //!
 //! # Draining a node
 //!
-//! 1. The balancer sends no new connections: `set server wsmux/a state drain` to HAProxy's runtime API. Without a word to it the
-//!    next step does the same, because a port that refuses is passed over.
-//! 2. [`WebSocketServer::shutdown`] with a deadline: the port is free at once, handshakes end with 503. Streams that
-//!    the client opened before go on to their ends; later ones are refused. When the last has ended the connection is
-//!    closed with code 0, and at the deadline with the code that it was given.
-//! 3. Once it returns, the process can end.
+//! 1. Stop new connections at the balancer: `set server wsmux/a state drain` in HAProxy's runtime
+//!    API. Without it, the next step has the same effect, because the balancer skips a port that
+//!    refuses connections.
+//! 2. Call [`WebSocketServer::shutdown`] with a deadline. The port is free at once, and handshakes
+//!    end with 503. Streams that the client opened before continue until they end; later ones are
+//!    refused. A connection is closed with code 0 after its last stream has ended, or at the
+//!    deadline with the code that `shutdown` was given.
+//! 3. When it returns, the process can end.
 //!
-//! A handshake that is under way may well be finished instead, by [`WebSocketServer::close`], and [`shutdown_timeout`]
-//! on each connection, also on those that come of it; the process can end once every [`closed`] is done.
+//! To let handshakes in progress finish instead, call [`WebSocketServer::close`], and then
+//! [`shutdown_timeout`] on each connection, including those that the handshakes produce. The
+//! process can end after every [`closed`] has returned.
 //!
-//! A client sees the drain when a stream is refused, or when the connection closes. Then it makes a new connection, which
-//! the balancer gives to another node, for what is new, and keeps a handle on the old one, a stream's for example, for as
-//! long as calls are under way there.
+//! A client notices the drain when a stream is refused or the connection closes. It then opens a
+//! new connection for new calls, which the balancer gives to another node. It keeps a handle of the
+//! old connection, for example a stream, until the calls there have ended.
 //!
 //! # What survives
 //!
-//! Nothing moves from one connection to another: streams, datagrams, and what the server keeps for a connection end with
-//! it. A call that has its stream to itself ends in one of these ways:
+//! Nothing moves from one connection to another: streams, datagrams, and the server's state for a
+//! connection end with it. A call that has its own stream ends in one of these ways:
 //!
-//! | the client got | the server has executed it | call again? |
+//! | the client got | was the call executed? | call again? |
 //! |---|---|---|
 //! | the answer and its end | once | |
 //! | no connection, or [`OpenError`] | no | yes |
 //! | [`ReadError::Reset`] or [`WriteError::Stopped`], code 0 | no, if it was refused | yes |
-//! | an answer of the application's own code | as that code says | |
-//! | [`ReadError::ConnectionLost`], [`WriteError::ConnectionLost`] | perhaps | only what may be executed twice |
+//! | a code of the application's own | as that code says | |
+//! | [`ReadError::ConnectionLost`], [`WriteError::ConnectionLost`] | perhaps | only if it may be executed twice |
 //!
-//! A refusal has the code 0, which is also the code of a half that is dropped unfinished, by a handler that panics for example.
-//! So where it matters, a server's handlers reset with a code of their own on every way out, and 0 means refused.
+//! A refused stream has code 0. So has a half that is dropped unfinished, for example because its
+//! handler panicked. Where the difference matters, let the server's handlers reset with their own
+//! code on every exit path; then 0 means that the stream was refused.
 //!
-//! A drain without a deadline loses nothing: what the client finds lost with the connection then was never seen by the
-//! server. The tests count it, with calls under way and two servers restarted in turn: each call
-//! that was answered was executed once, and none that failed was executed at all. Of a server that is killed,
-//! the calls under way are lost, each says so, and some of them had been executed.
+//! A drain without a deadline loses no executed call: if the client finds a call lost, the server
+//! never saw it. The tests verify this with calls in progress while two servers restart in turn:
+//! each call that was answered was executed once, and no failed call was executed. When a server is
+//! killed, its calls in progress are lost; each reports an error, and some of them were executed.
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed

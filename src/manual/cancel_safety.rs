@@ -1,8 +1,9 @@
-//! What happens when a future is dropped before it is done, for each async method.
+//! What happens when a future is dropped before it completes, for each async method.
 //!
-//! A future is dropped by `select!` when another branch wins, by a timeout, and with its task. A method is *cancel
-//! safe* when nothing is lost or doubled then: calling it again goes on as if the first call had never been.
-//! Here nearly all are, because they wait first and take in one step afterwards.
+//! A future is dropped by `select!` when another branch completes first, by a timeout, and with its
+//! task. A method is *cancel safe* if dropping its future neither loses nor duplicates anything:
+//! calling it again continues as if the first call had not been made. Nearly all methods here are
+//! cancel safe, because they first wait and then act in one step.
 //!
 //! # The table
 //!
@@ -10,42 +11,47 @@
 //! |---|---|---|
 //! | [`SendStream::write`](crate::SendStream::write) | yes | nothing has been taken |
 //! | [`SendStream::write_chunk`](crate::SendStream::write_chunk) | yes | nothing has been taken; the chunk is dropped, so keep a clone |
-//! | [`SendStream::write_all`](crate::SendStream::write_all) | **no** | some bytes may have been taken, nobody knows how many |
+//! | [`SendStream::write_all`](crate::SendStream::write_all) | **no** | some bytes may have been taken; how many is unknown |
 //! | [`SendStream::stopped`](crate::SendStream::stopped) | yes | nothing |
 //! | [`RecvStream::read`](crate::RecvStream::read), [`read_chunk`](crate::RecvStream::read_chunk) | yes | no byte has been read |
-//! | [`RecvStream::read_exact`](crate::RecvStream::read_exact) | **no** | what is in the buffer has been read, nobody knows how much |
+//! | [`RecvStream::read_exact`](crate::RecvStream::read_exact) | **no** | some bytes may have been read into the buffer; how many is unknown |
 //! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | what was read is lost |
 //! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing |
-//! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is given up |
-//! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream goes to the next who waits, or to the next call |
-//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent, and the place in the queue is given up; the datagram is dropped, so keep a clone |
-//! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next who waits, or to the next call |
+//! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is lost |
+//! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream goes to the next waiting task, or to the next call |
+//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent, and the place in the queue is lost; the datagram is dropped, so keep a clone |
+//! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next waiting task, or to the next call |
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
-//! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown goes on, as long as another handle is left |
-//! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is given up, its socket closed |
-//! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling goes on |
+//! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown continues, as long as another handle is left |
+//! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is abandoned and its socket closed |
+//! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling continues |
 //! | [`ReconnectEvents::next`](crate::ReconnectEvents::next) | yes | the event waits for the next call |
 //! | [`WebSocketServer::accept`](crate::WebSocketServer::accept) | yes | the client waits for the next call |
-//! | awaiting a [`Connecting`](crate::Connecting) | | the client's socket is closed; await `&mut connecting` to go on later |
+//! | awaiting a [`Connecting`](crate::Connecting) | | the client's socket is closed; await `&mut connecting` to continue later |
 //! | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io) | | the stream of bytes is dropped |
 //! | [`from_websocket`](crate::WebSocketConnection::from_websocket) | | the connection is closed |
 //!
-//! The traits: of tokio's `AsyncReadExt` and `AsyncWriteExt`, `read`, `read_buf`, `write`, `write_buf` and
-//! `flush` are as safe here as tokio says. `read_exact`, `read_to_end`, `write_all` and `copy` are not.
-//! `shutdown` finishes the stream at once, and can be called again.
+//! The traits: tokio's `AsyncReadExt` and `AsyncWriteExt` give their documented guarantees here.
+//! `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe; `read_exact`,
+//! `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at once, and can
+//! be called again.
 //!
-//! Methods that are not async take effect at once and have nothing to cancel: `finish`, `reset`, `stop`,
-//! `announce`, `close`, `send_datagram`.
+//! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
+//! `stop`, `announce`, `close`, `send_datagram`.
 //!
 //! # write, write_all, write_chunk
 //!
-//! - `write` takes as many bytes as there is room for, and says how many. Under `select!`, keep the rest yourself.
-//! - `write_chunk` takes all or nothing, without a copy: the simplest under `select!`. Do not give it chunks that
-//!   are large against the [send buffer](crate::Config::send_buffer), which it may overfill.
-//! - `write_all` is for where nothing cancels it, or where a cancelled write means the end of the stream.
+//! - `write` takes as many bytes as there is room for and returns how many. Under `select!`, keep
+//!   the rest yourself.
+//! - `write_chunk` takes all or nothing, without a copy, so it is the simplest under `select!`. Do
+//!   not give it chunks that are large relative to the [send buffer](crate::Config::send_buffer),
+//!   because it may exceed that buffer by one chunk.
+//! - `write_all` is for code that is never cancelled, or where cancelling means abandoning the
+//!   stream.
 //!
-//! That last case is common and safe: a timeout around a whole request drops the stream with it, the drop resets
-//! it, and the peer sees an error and no half message that looks whole.
+//! That last case is common and safe. A timeout around a whole request drops the stream with it.
+//! The drop resets the stream, so the peer sees an error instead of half a message that looks
+//! complete.
 //!
 //! ```
 //! use std::time::Duration;
@@ -77,7 +83,7 @@
 //!
 //! # A loop that reads and writes
 //!
-//! With `write_chunk`, a value that has not been written yet stays where it is:
+//! With `write_chunk`, a value that has not been written yet stays available:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -144,6 +150,6 @@
 //! # }
 //! ```
 //!
-//! Where a read that is not cancel safe belongs into such a loop, keep its future: pin it outside, and poll
-//! `&mut future` in the `select!`. Or give each half a task of its own, by
+//! To use a read that is not cancel safe in such a loop, keep its future: pin it outside the loop
+//! and poll `&mut future` in the `select!`. Or give each half its own task, with
 //! [`into_split`](crate::WebSocketStream::into_split).

@@ -1,4 +1,5 @@
-//! How streams and connections end, what can still be read then, and how to end a process without losing data.
+//! How streams and connections end, what stays readable, and how to end a process without losing
+//! data.
 //!
 //! # Streams
 //!
@@ -6,22 +7,24 @@
 //!
 //! | call | on | the peer sees |
 //! |---|---|---|
-//! | [`finish`](crate::SendStream::finish) | sending half | all bytes, then the end: `read` gives `None` |
-//! | [`reset(code)`](crate::SendStream::reset) | sending half | [`ReadError::Reset`] with the code; bytes that were not read yet are gone, on both ends |
+//! | [`finish`](crate::SendStream::finish) | sending half | all bytes, then the end: `read` returns `None` |
+//! | [`reset(code)`](crate::SendStream::reset) | sending half | [`ReadError::Reset`] with the code; unread bytes are discarded on both ends |
 //! | drop, unfinished | sending half | as `reset(0)` |
-//! | drop, after `finish` | sending half | as `finish`: bytes and end still leave, as long as the connection lives |
+//! | drop, after `finish` | sending half | as `finish`: bytes and end are still sent, as long as the connection lasts |
 //! | [`stop(code)`](crate::RecvStream::stop) | receiving half | [`WriteError::Stopped`] with the code |
-//! | drop, before the end was read | receiving half | as `stop(0)`; nothing, if the end had come |
+//! | drop, before the end was read | receiving half | as `stop(0)`; nothing, if the end had arrived |
 //! | drop of a [`WebSocketStream`] | both | both of the above |
 //!
-//! **A drop is never an end that looks complete.** Only `finish`, or tokio's `shutdown`, which calls it, says that
-//! nothing is missing. A task that panics or is cancelled in the middle of a response therefore shows as an
-//! error at the peer.
+//! **A drop never looks like a complete end.** Only `finish`, or tokio's `shutdown`, which calls
+//! it, tells the peer that nothing is missing. A task that panics or is cancelled in the middle of
+//! a response therefore causes an error at the peer.
 //!
-//! `finish` returns at once. It fails when the half had ended already, and says how: with [`WriteError::Stopped`]
-//! the peer had lost interest before. After it, `reset` still works as long as the end has not left.
-//! [`stopped`](crate::SendStream::stopped) waits for the stream's fate: `None` when the end has been handed
-//! to the socket, `Some(code)` when the peer stopped the stream first. Neither answer says that the peer's application has read anything; only its own words do.
+//! `finish` returns at once. It fails if the half has already ended, and the error says how:
+//! [`WriteError::Stopped`] means that the peer stopped the stream before. After `finish`, `reset`
+//! still works as long as the end has not been sent. [`stopped`](crate::SendStream::stopped) waits
+//! for the outcome: `None` when the end has been handed to the socket, `Some(code)` when the peer
+//! stopped the stream first. Neither outcome says that the peer's application has read anything;
+//! only an answer from it does.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};
@@ -53,29 +56,32 @@
 //! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`shutdown()`] | fail here; the peer's are refused, waiting ones included (js-ws) | go on to their ends | sent | code 0, when all have ended |
-//! | [`shutdown_timeout(t)`] | the same | go on, for `t` at most; then fail | sent, within `t` | code 0; past `t` with reason `shutdown deadline` |
+//! | [`shutdown()`] | fail here; the peer's are refused, including waiting ones (js-ws) | continue until they end | sent | code 0, when all have ended |
+//! | [`shutdown_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
-//! **Handles** are the clones of [`WebSocketConnection`], its streams' halves, and the futures of `shutdown` and
-//! `stopped`. As long as one is left the connection lives, even if the others are gone.
+//! **Handles** are the clones of [`WebSocketConnection`], the halves of its streams, and the
+//! futures of `shutdown` and `stopped`. The connection stays open while any handle is left.
 //!
-//! **A shutdown waits for the application too**: it is over when every stream has been finished or reset,
-//! read to its end or dropped, and those that the peer opened before have been accepted. A stream that sits
-//! unused in some struct holds it up for ever, so a program that must end uses `shutdown_timeout`. It
-//! begins with the call; the future may be dropped, as long as another handle stays.
+//! **A shutdown waits for the application too.** It ends when every stream has been finished or
+//! reset, read to its end or dropped, and the application has accepted the streams that the peer
+//! opened before. A stream that sits unused in a struct delays it for ever, so a program that must
+//! end uses `shutdown_timeout`. The shutdown begins with the call; the future may be dropped, as
+//! long as another handle is left.
 //!
-//! **[`closed()`]** waits until the socket is gone, and tells why the connection ended. After a close that is when
-//! the peer has answered and both ends have ended the stream below, or when
-//! [`close_timeout`](crate::Config::close_timeout) has passed.
-//! **[`close_reason()`]** tells the same without waiting, as soon as the end has begun. The first cause is the one that
-//! is told, on every handle; later ones change nothing.
+//! **[`closed()`]** waits until the socket is gone, and returns why the connection ended. After a
+//! close, it waits until the peer has answered and both ends have ended the underlying stream, or
+//! until [`close_timeout`](crate::Config::close_timeout) has passed.
+//!
+//! **[`close_reason()`]** returns the same without waiting, as soon as the end has begun. Every handle
+//! reports the first cause; later causes change nothing.
 //!
 //! # What is readable afterwards
 //!
-//! Everything that had come before the end, whoever brought it about: a stream's bytes, and then `None` if its end
-//! had come, else [`ReadError::ConnectionLost`]; streams that were not accepted yet, and datagrams, until there are
-//! none left. Writes, opens and datagrams to send fail at once.
+//! Everything that arrived before the end stays readable, no matter which end closed. A stream's
+//! bytes come first, then `None` if its end had arrived, and [`ReadError::ConnectionLost`]
+//! otherwise. Streams that were not accepted yet, and datagrams, can be taken until there are none
+//! left. Writes, opens and outgoing datagrams fail at once.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -102,12 +108,12 @@
 //!
 //! # To end a process without losing data
 //!
-//! A program that returns from `main` takes its sockets with it. So:
+//! When a program returns from `main`, its sockets are closed. So:
 //!
-//! 1. Finish the streams that are to be complete, and drop the others.
-//! 2. What must be known to have been *processed*, the peer has to say: read its answer.
-//! 3. `connection.shutdown_timeout(limit).await`. Every byte that a write accepted is sent, and the closing
-//!    handshake is waited for.
+//! 1. Finish the streams that should be complete, and drop the others.
+//! 2. If you must know that something was *processed*, let the peer say so, and read its answer.
+//! 3. Call `connection.shutdown_timeout(limit).await`. It sends every byte that a write accepted,
+//!    and waits for the closing handshake.
 //!
 //! ```
 //! use std::time::Duration;
@@ -139,16 +145,16 @@
 //! # }
 //! ```
 //!
-//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its accept loop and
-//! leaves connections alone, and then shuts each of them down.
+//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
+//! accept loop and leaves connections alone. It then shuts each of them down.
 //!
-//! [`ConnectionError::LocallyClosed`] from a shutdown says that this end closed. It does not say whether the
-//! streams were done in time, nor whether the peer answered; any other error says that the connection ended
-//! before, and data may be lost.
+//! [`ConnectionError::LocallyClosed`] from a shutdown says that this end closed. It does not say
+//! whether the streams ended in time, nor whether the peer answered. Any other error says that the
+//! connection ended earlier, and that data may be lost.
 //!
 //! # WebSocket close codes
 //!
-//! Each wsmux end also sends a WebSocket Close, for proxies, browsers and logs:
+//! Each endpoint also sends a WebSocket Close, for proxies, browsers and logs:
 //!
 //! | what ends the connection | code |
 //! |---|---|
@@ -159,36 +165,38 @@
 //! | the peer broke the protocol | 1002; 1009 for a message that is too long |
 //! | a timeout | 1001 |
 //!
-//! On the QMux wire this loses nothing, because a CONNECTION_CLOSE frame with the whole code goes before it; there
-//! a bare WebSocket Close is never taken for the application's word, but reported as
-//! [`ConnectionError::ConnectionClosed`]. On the js-ws wire it is all there is: 1000 and 4000 come back as 0, 4001 to
-//! 4999 less 4000, 3000 to 3999 as they are, and any other as [`ConnectionError::ConnectionClosed`].
-//! A reason has room for 123 bytes there, and for 1,024 on the QMux wire.
+//! On the QMux wire this loses nothing, because a CONNECTION_CLOSE frame with the whole code is
+//! sent first. There a bare WebSocket Close is not an application's close; it is reported as
+//! [`ConnectionError::ConnectionClosed`]. On the js-ws wire the WebSocket code is all that arrives:
+//! 1000 and 4000 become 0, 4001 to 4999 become the code less 4000, 3000 to 3999 stay as they are,
+//! and any other code is [`ConnectionError::ConnectionClosed`]. A reason can have 123 bytes there,
+//! and 1,024 on the QMux wire.
 //!
 //! # What carries the WebSocket
 //!
-//! The stream below is ended, and not dropped: under TLS by a close_notify, over HTTP/2 by END_STREAM, on TCP by a FIN,
-//! so that no server, proxy or log takes the end for one that was cut off. The server ends its direction first and the
-//! client after it (RFC 6455 §7.1.1); then neither's last bytes are destroyed by a reset. A stream that ends in any other
-//! way was cut off: a process was killed, a runtime was dropped, a Close could not be sent in time.
+//! The underlying byte stream is ended properly and not just dropped: by a close_notify under TLS,
+//! by END_STREAM on HTTP/2, by a FIN on TCP. So no server, proxy or log mistakes the end for a
+//! truncated stream. The server ends its direction first and the client follows (RFC 6455 §7.1.1),
+//! so that a reset destroys neither end's last bytes. If the stream ends in any other way, it was
+//! cut off: a process was killed, a runtime was dropped, or a Close could not be sent in time.
 //!
 //! # Errors say who
 //!
-//! Each operation has its own small error. Where it is the connection that ended, the [`ConnectionError`] is inside,
-//! and [`culprit`](crate::ConnectionError::culprit) sums it up:
+//! Each operation has its own small error. If the connection ended, that error contains the
+//! [`ConnectionError`], and [`culprit`](crate::ConnectionError::culprit) says who caused it:
 //!
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|
 //! | `LocallyClosed` | `Local` | `close`, `shutdown` or drop, here |
-//! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; nothing was said to the peer |
+//! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; the peer received no close |
 //! | `ApplicationClosed` | `Peer` | the peer's application closed, with code and reason |
-//! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed; it says what it found wrong with us |
-//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the rules, as found here |
+//! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed, with its reason |
+//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | this end found that the peer broke the protocol |
 //! | `Reset` | `Network` | the socket ended or failed without a closing handshake |
-//! | `TimedOut` | `Timeout` | silence: in the handshake, when idle, or after a ping; or a peer that reads nothing |
+//! | `TimedOut` | `Timeout` | nothing was received in the handshake, when idle, or after a ping; or the peer read nothing |
 //!
-//! The errors of connecting, accepting, opening, reading and writing turn into [`std::io::Error`] with a fitting
-//! kind, and the original inside.
+//! The errors of connecting, accepting, opening, reading and writing convert into
+//! [`std::io::Error`] with a fitting kind, and with the original inside.
 //!
 //! [`ConnectionError`]: crate::ConnectionError
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed

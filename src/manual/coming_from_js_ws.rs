@@ -1,7 +1,7 @@
-//! `@matrixai/ws` in wsmux's names, what differs, and how to live with that endpoint. This is about its version
-//! 1.1.7; "js-ws" below is that package, under Node.
+//! `@matrixai/ws` in wsmux's names, what differs, and how to work with that endpoint. This chapter
+//! is about its version 1.1.7; "js-ws" below means that package, under Node.
 //!
-//! The wire has to be asked for on both ends. A js-ws endpoint always speaks TLS:
+//! The js-ws wire has to be configured on both ends. A js-ws endpoint always uses TLS:
 //!
 //! ```
 //! use wsmux::{WebSocketClient, WebSocketServer, Wire};
@@ -71,78 +71,87 @@
 //! | the context's timer, `connectTimeoutTime` | never | [`connect_timeout`](crate::WebSocketClientBuilder::connect_timeout), [`handshake_timeout`](crate::Config::handshake_timeout) | 10 s each |
 //! | `key`, `cert`, on a server | required | [`certificate`](crate::WebSocketServerBuilder::certificate) | no TLS |
 //! | `key`, `cert`, on a client | none | [`client_certificate`](crate::WebSocketClientBuilder::client_certificate) | none |
-//! | `ca` | the system's | [`add_root_certificate`](crate::WebSocketClientBuilder::add_root_certificate), *besides* the platform's | the platform's |
+//! | `ca` | the system's | [`add_root_certificate`](crate::WebSocketClientBuilder::add_root_certificate), *in addition to* the platform's | the platform's |
 //! | `verifyPeer`, on a client | `true` | always; [`danger_accept_any_certificate`](crate::WebSocketClientBuilder::danger_accept_any_certificate) for `false` | |
-//! | `verifyPeer`, on a server | `false` | [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates) | not asked |
+//! | `verifyPeer`, on a server | `false` | [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates) | not requested |
 //! | `verifyCallback` | none | see below | |
 //! | `reasonToCode`, `codeToReason` | 0; `Error("read 42")` | none: codes are numbers | |
 //! | stream limit | none | [`max_concurrent_bidi_streams`](crate::Config::max_concurrent_bidi_streams) | 100 |
 //!
-//! **`verifyCallback`.** Where the trust is in one known certificate,
-//! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed) pins it. Any other rule on a client is a
-//! [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
-//! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or a look at
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) before anything is sent. On a server it takes
-//! two steps: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in `tls_config` that lets the
-//! certificates through, and [`authorize`](crate::WebSocketServerBuilder::authorize), which sees the chain and the
-//! headers, and refuses with an HTTP status. js-ws asks every client for a certificate; wsmux asks none by default.
+//! **`verifyCallback`.** To trust one known certificate, pin it with
+//! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed). For any other rule, a
+//! client uses a [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
+//! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or checks
+//! [`peer_identity`](crate::WebSocketConnection::peer_identity) before it sends anything. A server
+//! needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
+//! `tls_config` that accepts the certificates, and an
+//! [`authorize`](crate::WebSocketServerBuilder::authorize) hook, which sees the chain and the
+//! headers and refuses with an HTTP status. js-ws requests a certificate from every client; wsmux
+//! requests none by default.
 //!
-//! **Codes.** js-ws turns reasons into codes by `reasonToCode`, by default all into 0. Give it one on both ends
-//! if codes mean something. It holds codes as a `Number`, so those above 2^53 - 1 arrive rounded; and it calls
-//! `codeToReason` with `'read'` for both halves.
+//! **Codes.** js-ws converts reasons to codes with `reasonToCode`, by default all to 0. Give it
+//! this function on both ends if codes mean something. It holds codes as a `Number`, so those above
+//! 2^53 - 1 arrive rounded; and it calls `codeToReason` with `'read'` for both halves.
 //!
 //! # What differs
 //!
-//! **Close codes.** `errorCode` in js-ws is the WebSocket's code itself, for an application 1000 or 3000 to 4999; with
-//! 42 its `stop` throws, and nothing is sent. Here codes are the application's, and are mapped onto that range: `close(42, ..)` is 4042 there, 4042 there is 42 here,
-//! 1000 and 4000 there are 0 here, 3000 to 3999 are the same on both. Codes from 999 on that are not among those
-//! all arrive as 4999. A reason has room for 123 bytes.
+//! **Close codes.** In js-ws `errorCode` is the WebSocket's code itself: for an application 1000,
+//! or 3000 to 4999. With 42 its `stop` throws, and nothing is sent. In wsmux codes are the
+//! application's, and are mapped onto that range: `close(42, ..)` here is 4042 there, and 4042
+//! there is 42 here. 1000 and 4000 there are 0 here; 3000 to 3999 are the same on both. All other
+//! codes from 999 on arrive as 4999. A reason can have 123 bytes.
 //!
-//! **What the wire lacks.** There are bidirectional streams only:
-//! [`open_uni`](crate::WebSocketConnection::open_uni) fails with [`OpenError::Unsupported`](crate::OpenError::Unsupported),
+//! **What the wire lacks.** There are only bidirectional streams:
+//! [`open_uni`](crate::WebSocketConnection::open_uni) fails with
+//! [`OpenError::Unsupported`](crate::OpenError::Unsupported),
 //! [`send_datagram`](crate::WebSocketConnection::send_datagram) with
-//! [`SendDatagramError::UnsupportedByPeer`](crate::SendDatagramError::UnsupportedByPeer). A stream is seen at once
-//! when it is opened, so [`announce`](crate::SendStream::announce) does nothing; its data waits a round trip for
-//! credit.
+//! [`SendDatagramError::UnsupportedByPeer`](crate::SendDatagramError::UnsupportedByPeer). The peer
+//! sees a stream as soon as it is opened, so [`announce`](crate::SendStream::announce) does
+//! nothing; the stream's data waits one round trip for credit.
 //!
-//! **Stream limit.** The peer does not learn it. A stream past the limit waits until a place is free: its first Ack is
-//! held back, and without that js-ws sends nothing on it. So 1,000 calls at once are all answered, a hundred at a time.
-//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) says how many wait. Past
-//! [`max_waiting_streams`](crate::Config::max_waiting_streams), 10,000, a stream is refused: both its halves fail at the
-//! peer with code 0, and the connection goes on.
-//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those. For a peer that holds many
-//! streams open for long, raise the limit.
+//! **Stream limit.** The peer does not learn it. A stream above the limit waits until a place is
+//! free: wsmux holds back its first Ack, and without that js-ws sends nothing on the stream. So
+//! 1,000 calls at once are all answered, a hundred at a time.
+//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) is the number that
+//! wait. Above [`max_waiting_streams`](crate::Config::max_waiting_streams), 10,000, a stream is
+//! refused: both its halves fail at the peer with code 0, and the connection continues.
+//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those.
+//! Raise the limit for a peer that keeps many streams open for long.
 //!
-//! **Keep-alive.** Each end has its own times; nothing is negotiated. wsmux pings by itself, and js-ws answers.
+//! **Keep-alive.** Each end has its own times; nothing is negotiated. wsmux sends pings, and js-ws
+//! answers.
 //!
-//! **Streams end one half at a time**, as in js-ws, and dropping a handle here does not end it cleanly: an unfinished
-//! sender is aborted with code 0.
+//! **Streams end one half at a time**, as in js-ws. Dropping a handle here does not end the stream
+//! cleanly: an unfinished sender is aborted with code 0.
 //!
 //! # Traps of js-ws
 //!
-//! Seen by running it, or read in its source. wsmux avoids what can be avoided from this side; these remain:
+//! We found these by running it, or by reading its source. wsmux avoids what can be avoided from
+//! this side; these remain:
 //!
-//! - **It must not cancel while data is on its way.** When its application cancels a `readable`, data that
-//!   arrives afterwards closes the whole connection with 1002. If js-ws had opened that stream, it is an
-//!   exception that nobody catches, and the process dies. wsmux stops sending as soon as it is told, which is too
-//!   late for what is in flight. Let streams end: have the js-ws side read to the end, or ask the sender to finish.
-//! - **A close with 0 may be none that was meant.** js-ws also sends 1000 when its keep-alive timeout
-//!   strikes. Say in your own protocol when all is done.
-//! - **`stop({force: false})` does not wait.** Its connection closes the socket first, and streams then fail. Finish
-//!   the streams before it is called.
-//! - **A `readable` that errors loses what was not read.** A reset discards it; on that side there is nothing after
-//!   an abort to be read.
-//! - **A reset may be late.** While a write of its application waits for credit, an abort asked for by the same
-//!   application is not sent before credit comes.
-//! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first thing received. A peer that never
-//!   sends anything is never given up; wsmux pings.
-//! - **It has no stream limit**, and keeps the id of every stream it has seen. What wsmux opens there, nobody
-//!   bounds but your application.
-//! - **A process that ends** is seen as [`ConnectionError::Reset`](crate::ConnectionError::Reset): it sends no Close.
+//! - **It must not cancel while data is in flight.** When its application cancels a `readable`,
+//!   data that arrives afterwards closes the whole connection with 1002. If js-ws had opened that
+//!   stream, the data causes an uncaught exception, and the process dies. wsmux stops sending as
+//!   soon as it receives the stop, which is too late for data in flight. Let streams end: have the
+//!   js-ws side read to the end, or ask the sender to finish.
+//! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
+//!   expires. Let your own protocol say when all is done.
+//! - **`stop({force: false})` does not wait.** Its connection closes the socket first, and then
+//!   streams fail. Finish the streams before you call it.
+//! - **A `readable` that errors loses its unread data.** A reset discards it; on that side nothing
+//!   can be read after an abort.
+//! - **A reset may be late.** While a write of its application waits for credit, an abort by the
+//!   same application is not sent until credit arrives.
+//! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first thing received. It
+//!   never times out a peer that never sends anything; wsmux pings.
+//! - **It has no stream limit**, and keeps the id of every stream that it has seen. Only your
+//!   application bounds the number of streams that wsmux opens there.
+//! - **When its process ends**, it sends no Close, and wsmux reports
+//!   [`ConnectionError::Reset`](crate::ConnectionError::Reset).
 //!
-//! What wsmux does on its account, so that you need not: it never exceeds its credit, which js-ws would answer
-//! by dropping bytes in silence; it sends the end of a stream apart from its data, and no credit for a stream that
-//! js-ws may have forgotten; it offers no subprotocol, of which a js-ws server would select any. [SPEC.md], §7,
-//! has all of it.
+//! wsmux takes care of the rest for you. It never exceeds its credit, because js-ws would silently
+//! drop the excess bytes. It sends the end of a stream apart from its data, and sends no credit for
+//! a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws server would
+//! select any. [SPEC.md], §7, has all of it.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

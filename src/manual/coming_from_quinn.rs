@@ -1,11 +1,12 @@
-//! quinn's names in ours, and the differences behind equal names. This is about quinn 0.11.
+//! quinn's names and wsmux's, and the differences that equal names hide. This chapter is about
+//! quinn 0.11.
 //!
 //! # Types
 //!
 //! | quinn | wsmux |
 //! |---|---|
-//! | `Endpoint`, as a client, with `ClientConfig` | [`WebSocketClient`](crate::WebSocketClient) and its builder |
-//! | `Endpoint`, as a server, with `ServerConfig` | [`WebSocketServer`](crate::WebSocketServer) and its builder |
+//! | `Endpoint` as a client, with `ClientConfig` | [`WebSocketClient`](crate::WebSocketClient) and its builder |
+//! | `Endpoint` as a server, with `ServerConfig` | [`WebSocketServer`](crate::WebSocketServer) and its builder |
 //! | `Incoming`, `Connecting` | [`Connecting`](crate::Connecting) |
 //! | `Connection` | [`WebSocketConnection`](crate::WebSocketConnection) |
 //! | `(SendStream, RecvStream)` of a bidirectional stream | [`WebSocketStream`](crate::WebSocketStream), by `into_split` |
@@ -22,9 +23,9 @@
 //! |---|---|---|
 //! | `endpoint.connect(addr, name)?.await` | [`client.connect("wss://name/path").await`](crate::WebSocketClient::connect) | resolves the name itself |
 //! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
-//! | `incoming.refuse()` | drop it, or [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter by HTTP status |
-//! | `endpoint.close(code, reason)` | `server.close()`, and each connection's `close` | a server keeps no list of its connections |
-//! | `endpoint.wait_idle()` | each connection's [`closed()`](crate::WebSocketConnection::closed) | |
+//! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter with an HTTP status |
+//! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` ends accepting alone |
+//! | `endpoint.wait_idle()` | await the same `shutdown` | it drains, and closes with the code at the timeout |
 //! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
 //! | | [`try_open_bi`](crate::WebSocketConnection::try_open_bi), [`try_open_uni`](crate::WebSocketConnection::try_open_uni) | |
 //! | `write`, `write_all` | the same | |
@@ -32,15 +33,15 @@
 //! | `write_chunks`, `write_all_chunks` | `write_chunk` in a loop | |
 //! | `finish` | the same | also an error when the peer has stopped the stream |
 //! | `reset`, `set_priority`, `priority` | the same | |
-//! | `stopped` | the same | another meaning of `None`, see below |
+//! | `stopped` | the same | `None` has another meaning, see below |
 //! | `read`, `read_exact`, `read_to_end`, `stop` | the same | |
 //! | `read_chunk(max, ordered)` | [`read_chunk(max)`](crate::RecvStream::read_chunk) | always in order |
 //! | `read_chunks` | | |
-//! | `received_reset` | the same | an error where quinn says `Ok(None)` |
+//! | `received_reset` | the same | an error where quinn returns `Ok(None)` |
 //! | `send_datagram`, `send_datagram_wait`, `read_datagram`, `max_datagram_size` | the same | |
 //! | `datagram_send_buffer_space` | | |
 //! | `close`, `close_reason` | the same | |
-//! | `closed` | the same | here the socket is gone by then |
+//! | `closed` | the same | returns when the socket is gone, too |
 //! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
@@ -54,8 +55,8 @@
 //! |---|---|---|
 //! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
 //! | `stream_receive_window` | `stream_window` | it grows here, up to `max_stream_window` |
-//! | `receive_window` | | always without end |
-//! | `send_window` | the same, and `send_buffer` of a stream | 64 MiB here; streams that stand still fill half of it at most |
+//! | `receive_window` | | always unlimited |
+//! | `send_window` | the same, and `send_buffer` of a stream | 64 MiB here; stalled streams fill at most half of it |
 //! | `max_idle_timeout` | the same | 30 s in both |
 //! | `keep_alive_interval` | the same | 10 s here, off in quinn |
 //! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |
@@ -64,15 +65,17 @@
 //!
 //! # What is the same
 //!
-//! Streams are RFC 9000's: their states, their limits, their credit, their codes of 62 bits. Streams are lazy: the peer
-//! sees one with its first frame. `stop` and `reset` with a code, `stopped`, drop of a receiver as `stop(0)`, drop of
-//! the last handle as `close(0)`, strict priorities, and futures that can be dropped.
+//! Streams have RFC 9000's states, limits, flow control and 62-bit codes. A stream is lazy: the
+//! peer sees it with its first frame. These work as in quinn: `stop` and `reset` with a code,
+//! `stopped`, a dropped receiver as `stop(0)`, the drop of the last handle as `close(0)`, strict
+//! priorities, and futures that can be dropped.
 //!
 //! # What differs
 //!
-//! **A dropped sender is a reset.** In quinn the drop of a `SendStream` finishes it, so that a task that fails in
-//! the middle looks like one that is done. Here only [`finish`](crate::SendStream::finish) does, and without it the
-//! peer's reads fail. This is what breaks in most ports: look for senders that are dropped without a `finish`.
+//! **A dropped sender is a reset.** In quinn, dropping a `SendStream` finishes it, so a task that
+//! fails in the middle looks complete. Here only [`finish`](crate::SendStream::finish) does that;
+//! without it the peer's reads fail. This is what breaks in most ports: look for senders that are
+//! dropped without a `finish`.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -91,16 +94,18 @@
 //! # }
 //! ```
 //!
-//! **`finish` tells more.** It returns [`WriteError`](crate::WriteError): `Stopped` when the peer has stopped the stream,
-//! where quinn says `Ok`, and `ConnectionLost` when the connection has ended.
+//! **`finish` reports more.** It returns [`WriteError`](crate::WriteError): `Stopped` when the peer
+//! has stopped the stream, where quinn returns `Ok`, and `ConnectionLost` when the connection has
+//! ended.
 //!
-//! **`stopped` promises less.** In quinn `None` says that the peer has acknowledged every byte. TCP does not tell us,
-//! so here `None` says that the end has been handed to the socket. After a reset by this end it is
-//! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). Whoever must know that something arrived asks
-//! for an answer.
+//! **`stopped` promises less.** In quinn, `None` says that the peer has acknowledged every byte.
+//! TCP does not report this to an application, so here `None` says that the end has been handed to
+//! the socket. After a reset by this end, it returns
+//! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). To know that something
+//! arrived, ask the peer for an answer.
 //!
-//! **An opened stream can be announced.** Where the opener must wait for the acceptor's first bytes,
-//! [`announce`](crate::SendStream::announce) shows the stream without writing:
+//! **An opened stream can be announced.** If the opener must wait for the acceptor's first bytes,
+//! [`announce`](crate::SendStream::announce) shows the peer the stream without writing to it:
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -120,22 +125,25 @@
 //! # }
 //! ```
 //!
-//! **Closing can wait for the streams.** `close` is quinn's: now, and what has not been sent is lost.
-//! [`shutdown`](crate::WebSocketConnection::shutdown) sends everything first; see [`closing`](super::closing). And
-//! what had come stays readable after the end, streams that were not accepted yet included.
+//! **Closing can wait for the streams.** `close` is quinn's: it acts at once, and unsent data is
+//! lost. [`shutdown`](crate::WebSocketConnection::shutdown) sends everything first; see
+//! [`closing`](super::closing). What arrived before the end stays readable, including streams that
+//! were not accepted yet.
 //!
-//! **One TCP connection.** Streams do not wait for each other's readers, but all of them wait for a lost packet.
-//! There is no migration: a new address is a new connection. There is no 0-RTT, and the handshake takes the round
-//! trips of TCP, TLS and the upgrade.
+//! **One TCP connection.** Streams do not wait for each other's readers, but a lost packet delays
+//! all of them. There is no migration: a new address needs a new connection. There is no 0-RTT, and
+//! the handshake takes the round trips of TCP, TLS and the upgrade.
 //!
-//! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the ends, only in the two
-//! queues: the oldest go when the socket is slow ([`datagram_send_buffer`](crate::Config::datagram_send_buffer)) or
-//! the reader is ([`datagram_receive_buffer`](crate::Config::datagram_receive_buffer)). They may be large, up to
-//! [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size), and on a slow path they are late instead of
-//! lost. They overtake stream data that waits.
+//! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the
+//! ends, only in the two queues: each drops its oldest datagrams, one when the socket is slow
+//! ([`datagram_send_buffer`](crate::Config::datagram_send_buffer)), the other when the reader is
+//! ([`datagram_receive_buffer`](crate::Config::datagram_receive_buffer)). Datagrams may be large,
+//! up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow path they
+//! are late instead of lost. They are sent before waiting stream data.
 //!
-//! **TLS is a choice**, by the URL. On `ws://` there is none, and
+//! **TLS is optional**, and the URL selects it. On `ws://` there is none, and
 //! [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`.
 //!
-//! **Errors** have `Reset` for a lost socket (quinn: a stateless reset), `TimedOut` with the deadline that passed, and
-//! no `VersionMismatch` or `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says who it was.
+//! **Errors**: `Reset` is a lost socket (in quinn, a stateless reset). `TimedOut` names the timeout
+//! that expired. There is no `VersionMismatch` and no `CidsExhausted`.
+//! [`culprit`](crate::ConnectionError::culprit) says who caused the end.

@@ -1,9 +1,9 @@
 //! Each setting, its default, the reason for it, and when to change it.
 //!
-//! There are two places. [`Config`] holds the limits and times of a connection, the same type for a client and
-//! a server. The builders hold what concerns the handshake: [`WebSocketClientBuilder`] and
-//! [`WebSocketServerBuilder`]. Nothing is read from the environment or from a file, but for the platform's
-//! root certificates.
+//! Settings are in two places. [`Config`] holds the limits and times of a connection; clients and
+//! servers use the same type. The builders, [`WebSocketClientBuilder`] and
+//! [`WebSocketServerBuilder`], hold what concerns the handshake. Nothing is read from the
+//! environment or from a file, except the platform's root certificates.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,9 +21,10 @@
 //! # }
 //! ```
 //!
-//! In [`Config`] a value out of its range is not an error: it becomes the nearest one that is in the range. The
-//! builders remember their first mistake, and [`build`](crate::WebSocketClientBuilder::build) or
-//! [`bind`](crate::WebSocketServerBuilder::bind) returns it.
+//! In [`Config`] a value out of range is not an error: it is clamped to the nearest value in the
+//! range. The builders remember their first mistake, and
+//! [`build`](crate::WebSocketClientBuilder::build) or [`bind`](crate::WebSocketServerBuilder::bind)
+//! returns it.
 //!
 //! # Streams and memory
 //!
@@ -40,50 +41,59 @@
 //! | [`send_window`] | 64 MiB | 16 KiB and above |
 //! | [`max_local_streams`] | 65,536 | 1 and above |
 //!
-//! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds both the memory
-//! of a stream and its speed: no stream is faster than its window per round trip. 1 MiB is a gigabit a second
-//! over 8 ms, or 84 Mbit/s over 100 ms. Each stream has it from its first byte, whatever the others do; on the
-//! QMux wire a window grows by itself where that is too little. Larger where streams are short and paths long;
-//! smaller where connections are many. [`set_stream_window`] changes it on a live connection. On the js-ws wire it
-//! also bounds a peer's messages, so there it cannot grow past its first value.
+//! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds
+//! both the memory of a stream and its speed: no stream is faster than its window per round trip. 1
+//! MiB is a gigabit a second at 8 ms, or 84 Mbit/s at 100 ms. Each stream has this window from its
+//! first byte, no matter how many streams there are. On the QMux wire a window grows by itself
+//! where that is too little. Use a larger one for short streams over long paths, and a smaller one
+//! for many connections. [`set_stream_window`] changes it on a live connection. On the js-ws wire
+//! it also bounds a peer's messages, so there it cannot grow past its first value.
 //!
-//! **[`max_stream_window`]** and **[`window_growth_budget`]** are how far a window may grow, and how much all windows
-//! of a connection may grow together. A window becomes twice what its reader takes in a round trip, so neither
-//! is reached but by streams that use it: 32 MiB is a gigabit a second over 200 ms (25 MB on the way), with some to
-//! spare. No stream takes more than half of what the others have left of the budget, so that one alone
-//! reaches its 32 MiB, and later ones find something too; what a stream has it keeps until it ends. Larger for
-//! faster or longer paths; a budget of 0 where connections are many, or where all memory is to be known by the number
-//! of streams alone. [`flow_control`](super::flow_control) says how it is measured.
+//! **[`max_stream_window`]** bounds how far one window may grow, and **[`window_growth_budget`]**
+//! how much all windows of a connection may grow together. A window becomes twice what its reader
+//! takes in a round trip, so only streams that use the growth reach either bound. 32 MiB is a
+//! gigabit a second at 200 ms (25 MB in flight), with some to spare. No stream takes more than half
+//! of what the others have left of the budget, so one stream alone can reach its 32 MiB and later
+//! ones still get some. A stream keeps its share until it ends. Use larger values for faster or
+//! longer paths. Use a budget of 0 for many connections, or if the number of streams alone should
+//! determine all memory. [`flow_control`](super::flow_control) says how the path is measured.
 //!
-//! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** are what the *peer* may have open;
-//! what this end may open is the peer's decision. A stream counts until both its halves have ended and the
-//! application has let go of them, so an application that does not accept or does not read lets in no more
-//! streams. 100 is quinn's default too. Higher for many small requests in flight; 0 for a kind
-//! that is not used. [`set_max_concurrent_bi_streams`] and its sibling change them on a live connection.
+//! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** limit what the *peer*
+//! may have open; the peer decides what this end may open. A stream counts until both its halves
+//! have ended and the application has let go of them, so an application that does not accept or
+//! does not read admits no more streams. 100 is quinn's default too. Use more for many small
+//! requests in flight, and 0 for a kind that is not used. [`set_max_concurrent_bi_streams`] and its
+//! sibling change them on a live connection.
 //!
-//! **[`max_waiting_streams`]** is how many streams of the peer's past the limit may wait for a place on the js-ws wire,
-//! where a peer cannot know of the limit and so cannot wait by itself. Each costs some 100 bytes, and a peer that opens
-//! more is refused the rest. Lower where connections are many and their peers are not trusted.
+//! **[`max_waiting_streams`]** is how many of the peer's streams above the limit may wait for a
+//! place on the js-ws wire. There a peer cannot know the limit, so it cannot wait by itself. Each
+//! costs about 100 bytes; further streams are refused. Lower it for many connections of untrusted
+//! peers.
 //!
-//! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and give up before anything of them
-//! was read or answered, besides a burst, and besides an allowance for the streams that it lets be served. Past that the
-//! connection closes, because such a peer would keep the application as busy as it can send. Calls that were read and
-//! then run into a deadline do not count, nor do unidirectional streams, which senders of media give up as stale; people
-//! stay far below it. Higher or `None` between your own servers, if clients race several and take the first answer. The
-//! other budgets for abuse are no settings; [`threats`](super::threats) has them all.
+//! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and
+//! cancel before anything of them was read or answered. It comes on top of a burst, and of an
+//! allowance for the streams that the peer lets be served. Above that the connection closes,
+//! because such a peer could keep the application as busy as it can send. Calls that were read and
+//! then run into a deadline do not count. Unidirectional streams do not count either, because media
+//! senders abandon stale ones. A human user stays far below the limit. Raise it, or set `None`,
+//! between your own servers if clients race several servers and take the first answer. The other
+//! budgets against abuse are not settings; [`threats`](super::threats) lists them all.
 //!
-//! **[`send_buffer`]** is what one stream takes from the application before the socket and the peer's credit do.
-//! Half a window: enough to keep the socket busy while a writer is woken, which happens when half of the buffer
-//! is free. Smaller where streams are many, or where what has been written must not be old when it leaves.
+//! **[`send_buffer`]** is how much one stream takes from the application before the socket and the
+//! peer's credit accept it. The default is half a window. That keeps the socket busy while a writer
+//! is woken, which happens when half of the buffer is free. Use a smaller one for many streams, or
+//! if written data must not be old when it leaves.
 //!
-//! **[`send_window`]** is what all streams of a connection take together, including finished streams whose bytes have
-//! not left: the bound if an application opens stream after stream for a peer that does not read. 64 MiB are the whole
-//! buffers of a hundred streams that send at once, and something for the next. Smaller where connections are many; larger
-//! where hundreds of streams send at once and their writers should be woken less often.
+//! **[`send_window`]** is how much all streams of a connection take together, including finished
+//! streams whose bytes have not left. It is the bound for an application that opens stream after
+//! stream for a peer that does not read. 64 MiB are the whole buffers of a hundred streams that
+//! send at once, and something for the next. Use a smaller one for many connections, and a larger
+//! one if hundreds of streams send at once and their writers should be woken less often.
 //!
-//! **[`max_local_streams`]** is how many streams of each kind *this end* may have open, beside the peer's limit: a peer
-//! may allow 2^60, and a js-ws peer allows any number. 65,536 are 64 MiB of state at worst. Higher for a program that
-//! keeps more idle streams than that; there is no upper limit.
+//! **[`max_local_streams`]** is how many streams of each kind *this end* may have open, in addition
+//! to the peer's limit: a peer may allow 2^60, and a js-ws peer allows any number. 65,536 are 64
+//! MiB of state at worst. Raise it for a program that keeps more idle streams than that; there is
+//! no upper limit.
 //!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!
@@ -96,17 +106,20 @@
 //! | [`datagram_receive_buffer`] | 256 KiB | 0 and above; 0 refuses datagrams |
 //! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
 //!
-//! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB is four turns
-//! of the scheduler: more gains no throughput, and a message once begun holds up all that follows it. It also
-//! bounds the datagrams that can be received. 16,382 saves memory where connections are many.
+//! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB
+//! is four turns of the scheduler: more gains no throughput, and once a message has begun it delays
+//! everything after it. The setting also bounds the datagrams that can be received. 16,382 saves
+//! memory with many connections.
 //!
-//! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever the peer takes.
-//! Lower it for a gateway on the way that takes less; see [behind a proxy](super::behind_a_proxy). It bounds the
-//! datagrams that can be sent as well. The least is QUIC's own (RFC 9000 §14.1), into which every frame but data fits.
+//! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, whatever
+//! the peer accepts. Lower it for a gateway on the path that accepts less; see [behind a
+//! proxy](super::behind_a_proxy). It also bounds the datagrams that can be sent. The minimum is
+//! QUIC's own (RFC 9000 §14.1), into which every frame except data fits.
 //!
-//! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when there is more, the oldest datagrams go,
-//! and [`ConnectionStats`] counts them. Each counts for 128 bytes besides its own, which is what it costs. Larger only
-//! where bursts matter more than freshness.
+//! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when a buffer is full, the
+//! oldest datagrams are dropped, and [`ConnectionStats`] counts them. Each datagram counts as its
+//! length plus 128 bytes, which is what it costs. Use more only if bursts matter more than
+//! freshness.
 //!
 //! # Times
 //!
@@ -119,85 +132,91 @@
 //! | [`close_timeout`] | 3 s |
 //! | [`connect_timeout`] of a client | 10 s |
 //!
-//! **[`max_idle_timeout`]** is the silence after which a connection is given up. It is QUIC's custom, and shorter
-//! than the minute after which many proxies drop a silent connection. On the QMux wire the shorter of both ends'
-//! values holds; on the js-ws wire each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`,
-//! or zero, turns it off. A slow upload
-//! is not silent: a full socket that takes bytes again restarts it, and after a ping that took long it lasts
-//! three of that ping's round trips, 90 s at most with 30 s declared. Where the buffers on the way hold more than the path
-//! carries in 30 s, raise it at both ends.
+//! **[`max_idle_timeout`]** is the silence after which a connection times out. 30 s is customary
+//! for QUIC, and shorter than the minute after which many proxies drop a silent connection. On the
+//! QMux wire the smaller of both ends' values applies; on the js-ws wire each end has its own. A
+//! value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or zero, turns it off. A slow upload
+//! is not silent: a full socket that accepts bytes again restarts the timeout, and after a slow
+//! ping the timeout lasts three of that ping's round trips, at most 90 s with 30 s declared. If the
+//! buffers on the path hold more than it carries in 30 s, raise the timeout at both ends.
 //!
-//! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle timeout where that
-//! is shorter. It keeps proxies and address translation from forgetting the connection, and finds dead peers: an
-//! unanswered ping, with nothing else coming, ends the connection after the idle timeout, or after three
-//! intervals where there is none. It is also what [`rtt`] is measured with, besides the first ping of a connection
-//! and the few that growing windows ask for. `None` where a sleeping device must
-//! not be woken; then an idle connection ends with the idle timeout, unless the peer pings. Less than 100 ms
-//! becomes 100 ms.
+//! **[`keep_alive_interval`]** is the silence after which a ping is sent, or a third of the idle
+//! timeout if that is shorter. Pings keep proxies and address translation from dropping the
+//! connection, and find dead peers: if a ping is unanswered and nothing else arrives, the
+//! connection ends after the idle timeout, or after three intervals if there is none. Pings also
+//! measure [`rtt`], together with the first ping of a connection and the few that growing windows
+//! need. Use `None` if a sleeping device must not be woken; an idle connection then ends with the
+//! idle timeout, unless the peer pings. Less than 100 ms becomes 100 ms.
 //!
-//! **[`write_stall_timeout`]** is for how long the socket may take nothing while there is something to send. The two
-//! above do not catch a peer that says something now and then and reads nothing. It restarts with each
-//! message that the socket takes: one of 64 KiB in 60 s is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` have
-//! the same value for the same purpose. It is longer than the idle timeout, which is what ends a connection over a
-//! network that has gone silent, or with a peer that is suspended. `None`, or zero, turns it off.
+//! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
+//! to send. The two settings above do not catch a peer that sends something now and then and reads
+//! nothing. The timeout restarts with each message that the socket accepts: one of 64 KiB in 60 s
+//! is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` have the same value for the same
+//! purpose. It is longer than the idle timeout, which ends a connection over a network that has
+//! gone silent, or with a suspended peer. `None`, or zero, turns it off.
 //!
-//! **[`handshake_timeout`]** covers, for connections of a client or a server, everything between TCP and the first
-//! stream: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A server counts from the TCP
-//! connection, even if nobody awaits its [`Connecting`]. With
-//! [`from_websocket`](crate::WebSocketConnection::from_websocket) only the parameters are left to wait for.
+//! **[`handshake_timeout`]** covers everything between TCP and the first stream, for connections of
+//! a client or a server: TLS, the upgrade, and on the QMux wire the peer's transport parameters. A
+//! server counts from the TCP connection, even if nobody awaits its [`Connecting`]. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for the
+//! parameters.
 //!
-//! Each of these times that is beyond what a clock can hold, such as
-//! [`Duration::MAX`](std::time::Duration::MAX), means "never".
+//! Any of these times that no clock can reach, such as [`Duration::MAX`](std::time::Duration::MAX),
+//! means "never".
 //!
-//! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped: the peer's answer
-//! to the close, and the end of its stream after that; see [`closing`](super::closing). Longer only where round trips
-//! take seconds.
+//! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped:
+//! the peer's answer to the close, and then the end of its byte stream; see
+//! [`closing`](super::closing). Raise it only if round trips take seconds.
 //!
-//! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, all addresses together. They are
-//! tried as RFC 8305 has it, IPv6 and IPv4 in turn and 250 ms apart, or closer where they are many for the time there
-//! is: one that swallows packets does not take the time of the next ones.
+//! **[`connect_timeout`]** is for name resolution, TCP and the tunnel of a proxy, for all addresses
+//! together. The client tries addresses as in RFC 8305, alternating IPv6 and IPv4, 250 ms apart, or
+//! closer if there are many for the time. So an address that swallows packets does not use up the
+//! time of the next ones.
 //!
 //! # The handshake
 //!
 //! | setting | client | server |
 //! |---|---|---|
-//! | wire | [`Wire::QMux`] | QMux alone; [`wires`](crate::WebSocketServerBuilder::wires) |
+//! | wire | [`Wire::QMux`] | QMux only; [`wires`](crate::WebSocketServerBuilder::wires) |
 //! | subprotocols | offers `qmux-02` | accepts `qmux-02` and `qmux-01` |
 //! | application protocols | none | none |
-//! | TLS | by the URL; the platform's verifier and roots | none, until it has a certificate |
+//! | TLS | by the URL; the platform's verifier and roots | none, until a certificate is set |
 //! | who may connect | | everyone; [authentication](super::authentication) |
-//! | clients' certificates | shows none | asks for none |
-//! | connections, handshakes, those of one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
+//! | client certificates | presents none | requests none |
+//! | connections and handshakes, in all and for one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
-//! **js-ws has to be asked for** on either end. It is chosen by the absence of a subprotocol, and a client that
-//! offers nothing may mean neither wire.
+//! **js-ws has to be configured** on either end. The absence of a subprotocol selects it, and a
+//! client that offers nothing may mean neither wire.
 //!
-//! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) is worth a name: two programs
-//! that speak different things then fail in the handshake and not in the middle of a stream, where either end
-//! [requires](crate::WebSocketClientBuilder::require_protocol) it. Otherwise the bare `qmux-02` stays acceptable.
-//! Where the peer knows the application's own name alone, such as `moqt-18`, that is
-//! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol); where it knows the name of the draft before, `qmux-01`,
-//! a client offers it by [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both are one wire, and
-//! [`protocol()`](crate::WebSocketConnection::protocol) says what was agreed on.
+//! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) is worth a
+//! name. If either end [requires](crate::WebSocketClientBuilder::require_protocol) it, two programs
+//! that speak different protocols fail in the handshake and not in the middle of a stream.
+//! Otherwise the bare `qmux-02` stays acceptable. If the peer knows only the application's own
+//! name, such as `moqt-18`, use [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If
+//! it knows only the name of the previous draft, `qmux-01`, a client offers that with
+//! [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both are one wire, and
+//! [`protocol()`](crate::WebSocketConnection::protocol) returns what was negotiated.
 //!
-//! **A server that trusts cookies must look at `Origin`**, by
+//! **A server that trusts cookies must check `Origin`**, with
 //! [`AllowedOrigins`](crate::authorize::AllowedOrigins): a web page of any origin can open a
 //! WebSocket, and the browser sends the cookies along.
 //!
-//! **The TCP socket** of a client has Nagle's algorithm off and the system's own buffers, and no keep-alive of TCP's:
-//! the connection's pings see further. [`SocketOptions`](crate::SocketOptions) changes these. A **proxy** is used
-//! where one is [set](crate::WebSocketClientBuilder::proxy), and a server is asked for by the URL's host, in TLS by
-//! another [name](crate::WebSocketClientBuilder::server_name) where one is set.
+//! **The TCP socket** of a client has Nagle's algorithm off, the system's own buffer sizes, and no
+//! TCP keep-alive, because the connection's pings reach further.
+//! [`SocketOptions`](crate::SocketOptions) changes these. A client uses a **proxy** if one is
+//! [set](crate::WebSocketClientBuilder::proxy). It names the URL's host to the server; in TLS it
+//! uses another [name](crate::WebSocketClientBuilder::server_name) if one is set.
 //!
-//! **Compression** is neither offered nor accepted, and that is no setting. With the
-//! feature `qlog`, the builders' `qlog` writes a log of each connection; by default there is none, for it costs time and
-//! disk, and shows who did what when. A file has at most 64 MiB, by `QlogConfig::max_size`.
+//! **Compression** is neither offered nor accepted, and is not a setting. With the feature `qlog`,
+//! the builders' `qlog` writes a log of each connection. By default there is none, because it costs
+//! time and disk space, and shows who did what when. `QlogConfig::max_size` bounds a file; the
+//! default is 64 MiB.
 //!
 //! # What is not a setting
 //!
-//! The connection's credit (without end, see [`flow_control`](super::flow_control)), a stream's turn
-//! (16 KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB), and the code of
-//! a refused stream (0).
+//! Connection credit (unlimited, see [`flow_control`](super::flow_control)), a stream's turn (16
+//! KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB), and
+//! the code of a refused stream (0).
 //!
 //! [`Config`]: crate::Config
 //! [`Connecting`]: crate::Connecting

@@ -1,23 +1,27 @@
-//! The manual: what the API's pages have no room for.
+//! The manual: topics that do not fit on the page of one item.
 //!
-//! - [`defaults`]: each setting, its default, the reason, and when to change it.
+//! - [`defaults`]: each setting, its default, the reason for it, and when to change it.
 //! - [`flow_control`]: credit, send buffers, memory, priorities, and why no stream pauses another.
-//! - [`closing`]: how streams and connections end, what can still be read then, and how to end a process without
-//!   losing data.
+//! - [`closing`]: how streams and connections end, what stays readable, and how to end a process
+//!   without losing data.
 //! - [`cancel_safety`]: what happens when a future is dropped, for each async method.
-//! - [`reconnecting`]: what survives the loss of a connection, what was in flight, what may be sent again.
-//! - [`authentication`]: who the other end is, by TLS, by the upgrade, or by what it says.
-//! - [`observability`]: the counts, the events of feature `tracing`, the logs of feature `qlog`.
-//! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, draining a node, and what survives.
+//! - [`reconnecting`]: what survives the loss of a connection, what was in flight, and what may be
+//!   sent again.
+//! - [`authentication`]: how to learn who the peer is, from TLS, from the upgrade, or from what it
+//!   sends.
+//! - [`observability`]: the statistics, the events of feature `tracing`, the logs of feature
+//!   `qlog`.
+//! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, how to drain a node, and
+//!   what survives.
 //! - [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2.
 //! - [`with_tonic`]: gRPC over the streams of one connection.
 //! - [`threats`]: what a hostile peer can try, what stops it, and the test that shows it.
-//! - [`coming_from_quinn`]: quinn's names in ours, and the differences behind equal names.
-//! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to live with that endpoint.
+//! - [`coming_from_quinn`]: quinn's names and wsmux's, and the differences that equal names hide.
+//! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to work with that endpoint.
 //!
-//! What goes over the wire stands in [SPEC.md]; numbers such as C-31 are its requirements.
+//! [SPEC.md] defines what goes over the wire; numbers such as C-31 are its requirements.
 //!
-//! This module exists in the documentation only.
+//! This module exists only in the documentation.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
 

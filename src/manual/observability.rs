@@ -1,69 +1,76 @@
-//! Seeing what a connection does: events, logs, and counts.
+//! How to see what a connection does: events, logs and statistics.
 //!
-//! Counts are always there: [`WebSocketConnection::stats`](crate::WebSocketConnection::stats),
-//! [`SendStream::stats`](crate::SendStream::stats), [`RecvStream::stats`](crate::RecvStream::stats) and
-//! [`rtt`](crate::WebSocketConnection::rtt), with the path's own
-//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt) beside it on Linux. They say which of three things keeps a sender waiting: the stream's
-//! credit (its reader is slow), the connection's credit (the peer allows too little for all), or the socket (the
-//! path is slow). The other two ways of looking are features.
+//! Statistics are always available:
+//! [`WebSocketConnection::stats`](crate::WebSocketConnection::stats),
+//! [`SendStream::stats`](crate::SendStream::stats), [`RecvStream::stats`](crate::RecvStream::stats)
+//! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux the path's own
+//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt). They say which of three things blocks a
+//! sender: the stream's credit (its reader is slow), the connection's credit (the peer allows too
+//! little for all streams), or the socket (the path is slow). Events and logs are features of the
+//! crate.
 //!
 //! # `tracing`
 //!
-//! Everything has the target `wsmux`. A connection's task runs in the span `wsmux.connection`, whose parent is
-//! the span in which the connection was made; the events of the connection and of its streams belong to it,
-//! whatever task they happen in. The span has the level ERROR, so that it is there for every event that is.
+//! Every span and event has the target `wsmux`. A connection's task runs in the span
+//! `wsmux.connection`, whose parent is the span in which the connection was made. The events of the
+//! connection and of its streams belong to it, whatever task they occur in. The span has the level
+//! ERROR, so it is enabled whenever any event is.
 //!
 //! | field of `wsmux.connection` | |
 //! |---|---|
 //! | `id` | the connection's number in this process, which its qlog has too |
-//! | `side` | `Client` or `Server`: which end this is |
+//! | `side` | `Client` or `Server`: the role of this end |
 //! | `wire` | `QMux` or `JsWs` |
-//! | `remote_address` | the peer's address, where it is known |
+//! | `remote_address` | the peer's address, if it is known |
 //!
-//! An event's name is its message as well.
+//! An event's message is its name.
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|
 //! | `connection.established` | DEBUG | | the peer's limits are known |
 //! | `connection.draining` | DEBUG | | a shutdown has begun here |
-//! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer did without an error |
+//! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
 //! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream of the peer's |
 //! | `stream.finished` | TRACE | `stream` | the application has finished the sending half |
 //! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has reset the sending half, or dropped it unfinished; `by="peer"`: it learns that the peer did |
 //! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has stopped the receiving half, or dropped it before its end; `by="peer"`: a write, or a wait for it, learns that the peer did |
-//! | `stream.refused` | DEBUG | `total` | the peer has opened more streams than it may, on the js-ws wire; `total` since the beginning |
+//! | `stream.refused` | DEBUG | `total` | the peer has opened more streams than it may, on the js-ws wire; `total` since the connection began |
 //! | `handshake.completed` | DEBUG | `side`, `wire`, `subprotocol`, `remote_address` | the WebSocket is open |
 //! | `handshake.refused` | WARN | `side="Client"`, `host`, `port`, `error` | the server has refused this client |
 //! | `handshake.refused` | DEBUG | `side="Server"`, `remote_address`, `error` | this server has refused a client |
-//! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | this client got no connection in any other way |
-//! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | this server got no connection in any other way |
+//! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | this client got no connection for any other reason |
+//! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | this server got no connection for any other reason |
 //! | `server.accept_paused` | WARN | `error` | the system is out of file descriptors or memory |
-//! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, for its address has its share of connections |
-//! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written, and ends |
+//! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, because its address is at its limit of connections |
+//! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written and ends here |
 //!
-//! No password, token, query of a URL or value of a header is recorded, nor a response's body, which may repeat them.
-//! A subprotocol is recorded if it has the form `qmux-...` or was configured as an application protocol; any other may be
-//! a page's token, and is `another name`. Of a peer's close the code is recorded and the reason is not: a peer that knows
-//! a token can repeat it there. The application has the reason in its error. The same holds for every `Display` and
-//! `Debug` of this crate, but that `http`'s own types show a URL's query, and an error the reason of a close. What a
-//! client fails with at a server is of level DEBUG, for anybody can bring it about, and the application is told.
+//! No password, token, URL query or header value is recorded, and no response body, which may
+//! repeat them. A subprotocol is recorded if it has the form `qmux-...` or was configured as an
+//! application protocol; any other may be a page's token, and is recorded as `another name`. Of a
+//! peer's close the code is recorded but not the reason, because a peer that knows a token can
+//! repeat it there. The application has the reason in its error. The same holds for every `Display`
+//! and `Debug` of this crate, with two exceptions: `http`'s own types show a URL's query, and an
+//! error shows the reason of a close. A client's failure at a server has level DEBUG, because
+//! anyone can cause it, and because the application gets the error.
 //!
-//! Nothing is recorded for a message or a read or a write: that is what the feature `qlog` is for. Without the
-//! feature none of this is compiled. With it, what no subscriber wants costs a look at a static variable, where
-//! it happens and nowhere else.
+//! Messages, reads and writes are not recorded; the feature `qlog` is for that. Without the feature
+//! `tracing` none of this is compiled. With it, an event that no subscriber wants costs a look at a
+//! static variable, and nothing elsewhere.
 //!
-//! Events may be recorded while the connection's lock is held: a subscriber must not use the connection that
-//! an event is about.
+//! Events may be recorded while the connection's lock is held: a subscriber must not use the
+//! connection that an event is about.
 //!
 //! # `qlog`
 //!
-//! With the builders' `qlog` each connection on the QMux wire writes a log in QUIC's qlog (JSON-SEQ, version 0.3), which
-//! qvis reads: a message is a packet, with its frames. The js-ws wire has no frames that qlog knows, and is not
-//! logged. Each `QlogConfig` has one thread of its own, which writes the logs of its connections; a connection never
-//! waits for it. When a writer is too slow, events are left out, and the log says how many. A writer that hangs holds
-//! up the other logs of its `QlogConfig`, and nothing else; a runtime that shuts down gives it up after two seconds.
+//! With the builders' `qlog` each connection on the QMux wire writes a log in QUIC's qlog format
+//! (JSON-SEQ, version 0.3), which qvis reads. A message appears as a packet with its frames. The
+//! js-ws wire has no frames that qlog knows, and is not logged. Each `QlogConfig` has its own
+//! thread, which writes the logs of its connections; a connection never waits for it. When a writer
+//! is too slow, events are left out, and the log says how many. A writer that hangs delays the
+//! other logs of its `QlogConfig`, and nothing else; a runtime that shuts down abandons it after
+//! two seconds.
 //!
-//! For one log at most 4 MiB are allocated. It has at most 64 MiB in all, or what `QlogConfig::max_size` says; after
-//! that it says only how many events are missing and how the connection ended.
+//! A log allocates at most 4 MiB. It is at most 64 MiB long, or as long as `QlogConfig::max_size`
+//! permits; after that it records only how many events are missing and how the connection ended.

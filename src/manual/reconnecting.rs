@@ -1,7 +1,8 @@
 //! What survives the loss of a connection, what was in flight, and what may be sent again.
 //!
-//! [`ReconnectingClient`] keeps a connection to a server: it dials, waits for the loss, and dials again after a
-//! pause. It does not hide that a connection was lost, for nobody but the application can say what that means.
+//! [`ReconnectingClient`] keeps a connection to a server: it dials, waits for the loss, and dials
+//! again after a pause. It does not hide the loss, because only the application knows what the loss
+//! means.
 //!
 //! # What survives
 //!
@@ -9,14 +10,14 @@
 //! |---|---|
 //! | the [`ReconnectingClient`], and its settings | yes |
 //! | streams, on either side | no: each handle fails with [`ReadError::ConnectionLost`] or [`WriteError::ConnectionLost`] |
-//! | data that had arrived | yes: it is read before the error is told |
-//! | data that a write had accepted | not known, see below |
+//! | data that had arrived | yes: it is read before the error is returned |
+//! | data that a write had accepted | unknown, see below |
 //! | datagrams that had arrived | yes, on the old connection's handle |
-//! | limits set on a live connection, [`set_stream_window`] for example | no: the new one has those of [`Config`] |
-//! | the server's memory of who this is | only what its application keeps |
+//! | limits set on a live connection, [`set_stream_window`] for example | no: the new connection has those of [`Config`] |
+//! | what the server knows of this client | only what its application keeps |
 //!
-//! A new connection is a new one: its streams begin at id 0, and the server asks again who calls. So fetch the
-//! [`connection`] for each use, and not once.
+//! A new connection shares nothing with the old one: its streams begin at id 0, and the server
+//! authenticates the client again. So get the [`connection`] for each use, and not once.
 //!
 //! ```
 //! # use wsmux::{ReconnectingClient, ReconnectError, WebSocketConnection};
@@ -30,47 +31,57 @@
 //!
 //! # What was in flight
 //!
-//! [`ReconnectEvent::Lost`] says it with the reason, as it was at the moment of the end, before any handle could
-//! be dropped: the [`InFlight`] streams by their ids (an id tells which side had opened it), and how many bytes had
-//! been accepted by writes and not handed to the socket. [`in_flight`] tells the same of any connection.
+//! [`ReconnectEvent::Lost`] reports it together with the reason, as it was when the connection
+//! ended, before any handle could be dropped. [`InFlight`] has the streams by their ids (an id
+//! shows which side opened the stream), and the number of bytes that writes had accepted and that
+//! had not been handed to the socket. [`in_flight`] returns the same for any connection.
 //!
-//! A stream is in flight while something on it is outstanding *for this end*: its own sending half has not ended and
-//! left, or the peer has not ended the other. A request whose answer has come in full is not, though nobody may have
-//! read it yet. Neither is a unidirectional stream that was finished and handed to the socket: whether it
-//! arrived, nobody here knows. **Only an answer says that a message was received**, and only the application's
-//! says that it was acted upon. Who needs to know uses a bidirectional stream, and reads its end.
+//! A stream is in flight while something on it is outstanding *for this end*: its own sending half
+//! has not ended and been sent, or the peer has not ended the other half. A request whose answer
+//! has arrived in full is not in flight, even if nobody has read the answer yet. A unidirectional
+//! stream that was finished and handed to the socket is not in flight either; whether it arrived is
+//! unknown here. **Only an answer says that a message was received**, and only the application's
+//! answer says that it was processed. To know, use a bidirectional stream and read its end.
 //!
 //! # What may be sent again
 //!
-//! Of a call that was in flight the server may have seen nothing, or half, or all; it may have acted and the answer was
-//! lost. So a call may be repeated when it is *idempotent*: a read, or a write that says "set to" and not "add". Make
-//! the others so with a key that the client chooses once per call and sends with each attempt; the server keeps
-//! the answers of the last keys for as long as clients try, and answers a known key from there. A reset with a code
-//! of the application's own, or an answer that says "not done", is better than a loss: then the client knows.
+//! The server may have seen none, a part or all of a call that was in flight. It may also have
+//! processed the call, and the answer was lost. So a call may be repeated if it is *idempotent*: a
+//! read, or a write that says "set to" and not "add". Make other calls idempotent with a key that
+//! the client chooses once per call and sends with each attempt. The server keeps the answers of
+//! recent keys for as long as clients retry, and answers a known key from there. A reset with a
+//! code of the application's own, or an answer that says "not done", is better than a loss, because
+//! then the client knows.
 //!
-//! A server that wants its clients elsewhere can call [`shutdown_timeout`]: new streams are refused,
-//! those that are open have that long to end, and if they do nothing is in flight when the connection is lost.
+//! A server that wants to move its clients can call [`shutdown_timeout`]: new streams are refused,
+//! and open ones have that long to end. If they end in time, nothing is in flight when the
+//! connection is lost.
 //!
 //! # When it dials again, and when it does not
 //!
-//! After a loss, always, unless [`reconnect_if`] says otherwise: a server whose application closes with a code that
-//! means "go away" is to be believed. So it does once the application here [shuts its connection down]: what is open
-//! goes on, and new streams get the next connection. The peer's shutdown is seen at its end, for neither wire has a word
-//! for its beginning: until then the streams that are opened are refused. After an attempt that failed, if the error [is retryable]: not after 401, 403
-//! or 407, not after a certificate that is refused on either side, not where no subprotocol fits, for these stay as
-//! they are. A server, or a proxy, that refuses with `Retry-After` is left alone for as long as it says, up to an hour.
-//! [`retry_if`] decides otherwise, and [`max_attempts`] sets an end. A token that expires is best fetched
-//! by a dialer of one's own ([`with_dialer`]), which makes each attempt with a fresh one.
+//! **After a loss** the client always dials again, unless [`reconnect_if`] says otherwise: if a
+//! server's application closes with a code that means "go away", respect that. It also dials when
+//! the application here [shuts its connection down]: open streams continue, and new streams get the
+//! next connection. The peer's shutdown is visible only at its end, because neither wire has a
+//! frame for its beginning; streams opened until then are refused.
 //!
-//! The pause is taken at random between 0 and a longest one, which starts at 500 ms and doubles up to 30 s ([full
-//! jitter]): ten thousand clients of a server that was restarted come back spread over time and not at once. After a
-//! connection that lasted 30 s the pauses start at 500 ms again, and so does the count of attempts. One that is lost
-//! sooner is a failed attempt, unless this end closed it: so [`max_attempts`] ends with a server that accepts and goes
-//! away at once.
+//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401, 403
+//! or 407, after a certificate that either side refused, or if no subprotocol fits, because a retry
+//! would change none of these. If a server or a proxy refuses with `Retry-After`, the client waits
+//! that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the attempts.
+//! For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token for each
+//! attempt.
 //!
-//! How fast a loss is seen depends on how it happens: a server that closes, or a machine that says that nobody
-//! listens, is seen at once; a cable that was pulled after the [idle timeout], which keep-alive pings
-//! keep from striking otherwise.
+//! The pause is random, between 0 and a maximum that starts at 500 ms and doubles up to 30 s ([full
+//! jitter]). So ten thousand clients of a restarted server come back spread over time and not at
+//! once. After a connection that lasted 30 s, the pauses start at 500 ms again and the count of
+//! attempts at zero. A connection that is lost sooner is a failed attempt, unless this end closed
+//! it. So [`max_attempts`] also ends the attempts at a server that accepts clients and drops them
+//! at once.
+//!
+//! How fast a loss is noticed depends on its cause. It is noticed at once if the server closes, or
+//! if its machine answers that nothing listens. A cable that was pulled is noticed after the [idle
+//! timeout], which keep-alive pings otherwise prevent.
 //!
 //! [`Config`]: crate::Config
 //! [`InFlight`]: crate::InFlight

@@ -1,70 +1,76 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is the peer: it sends what it likes as fast as it likes, or nothing, or reads nothing. Three things
-//! are kept from it: memory past a formula, the time of other streams and connections, and endless useless work. Numbers
-//! such as C-60 are those of [SPEC.md]; tests are named with their files. What is not defended, and how to report what should be, stands in [SECURITY.md].
+//! The attacker is the peer: it sends anything as fast as it can, or sends nothing, or reads
+//! nothing. It must not be able to use three things: memory above a formula, the time of other
+//! streams and connections, and endless useless work. Numbers such as C-60 are those of [SPEC.md];
+//! tests are named with their files. [SECURITY.md] says what is not defended, and how to report a
+//! vulnerability.
 //!
 //! # Budgets
 //!
-//! Memory is bounded by limits, and most work by credit and by the limit on streams: a peer that has to wait for a grant, or
-//! for a stream to end, cannot be faster than the application. What is left is work that nothing else bounds. Each
-//! kind has a budget, which useful work and time give back (SPEC §8.6):
+//! Limits bound memory; flow control and the stream limit bound most work, because a peer that has
+//! to wait for a grant, or for a stream to end, cannot be faster than the application. The
+//! remaining work has no such bound. Each kind of it has a budget, which useful work and time
+//! replenish (SPEC §8.6):
 //!
-//! | budget | at once | each second | and with useful work |
+//! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
 //! | bidirectional streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
-//! | streams refused at our limit, or given up while they waited there (js-ws) | 10000, or as many as may wait | 1000 | 1 a frame |
-//! | grants | 10000, and 2 a stream | 10000 | as stream data was sent, and for a peer whose windows are small as often as it must grant |
+//! | streams refused at our limit, or cancelled while they waited there (js-ws) | 10000, or as many as may wait | 1000 | 1 a frame |
+//! | grants | 10000, and 2 a stream | 10000 | in proportion to stream data that was sent; for a peer with small windows, as often as it must grant |
 //! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
-//! | pings of both kinds, and pongs that nobody asked for | 1000 | 100 | 1 a frame |
+//! | pings of both kinds, and unsolicited pongs | 1000 | 100 | 1 a frame |
 //! | frames without effect | 1000, and 2 a stream | 100 | 1 a frame |
 //! | frames of ended streams | 10000, and 2 a stream | 1000 | 1 a frame, 2 for each of ours |
 //! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
 //!
-//! So a peer that does something useful meets none of them at any speed, and a peer that is slow meets none
-//! in any time: a client that cancels four of five calls, or runs into its deadlines on all of them, one that writes or reads
-//! single bytes, windows of one byte, a sender of media that gives up nearly all of its streams as stale, a page that gives
-//! up ten thousand streams as it closes, traffic that is shaped by padding, a ping beside each message
-//! (`engine/honest.rs`). The budgets are far from what each costs: what comes back in a second is about a
-//! hundredth of a core at most, so a peer that stays within all of them is a peer that one can have thousands of.
+//! A peer that does useful work at any speed, or useless work slowly for any time, never exhausts a
+//! budget. Examples are a client that cancels four of five calls, or whose calls all run into their
+//! deadlines; a peer that writes or reads single bytes; windows of one byte; a media sender that
+//! abandons nearly all of its streams as stale; a page that cancels ten thousand streams as it
+//! closes; traffic shaped by padding; and a ping with each message (`engine/honest.rs`). The
+//! budgets are small relative to what a machine can do: what is replenished in a second costs at
+//! most about a hundredth of a core, so a server can have thousands of peers that stay within all
+//! of them.
 //!
-//! Past a budget the connection closes with
-//! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD) and the budget's name in the reason, for both
-//! ends to read; no other connection notices.
-//! [`useless_received`](crate::ConnectionStats::useless_received) counts what was charged. Seen in a graph, it should
-//! grow slower than [`frames_received`](crate::ConnectionStats::frames_received).
+//! When a budget is exhausted, the connection closes with
+//! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD) and the budget's name in
+//! the reason, for both ends to read; other connections are not affected.
+//! [`useless_received`](crate::ConnectionStats::useless_received) counts what was charged. In a
+//! graph it should grow more slowly than
+//! [`frames_received`](crate::ConnectionStats::frames_received).
 //!
 //! # Streams and credit
 //!
 //! | attack | defence | test |
 //! |---|---|---|
 //! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same for what was not read; a request that was read is served as any other is, in its place in the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
-//! | making us reset, CVE-2025-8671 | an error on a stream is an error of the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
-//! | streams that wait at our limit (js-ws), opened and given up without end | they wait in a queue with a bound (J-43); budget; the budget of cancelled streams holds for them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
+//! | request and STOP_SENDING | the same for unread streams; a request that was read is served like any other, in its place in the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
+//! | making us reset, CVE-2025-8671 | an error on a stream closes the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
+//! | streams that wait at our limit (js-ws), opened and cancelled without end | they wait in a bounded queue (J-43); budget; the budget of cancelled streams applies to them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
-//! | more streams than allowed | STREAM_LIMIT_ERROR (Q-35); a queue with a bound, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
-//! | data past the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
+//! | more streams than allowed | STREAM_LIMIT_ERROR (Q-35); a bounded queue, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
+//! | data above the credit | FLOW_CONTROL_ERROR (C-27) | `engine/violations.rs` `data_or_a_final_size_past_the_credit` |
 //! | grants of one byte, and grants for nothing | budget (C-63) | `engine/abuse/grants.rs` `a_flood_of_used_grants_of_one_byte_ends_the_connection`, `a_flood_of_grants_that_nobody_uses_ends_the_connection`; `engine/honest.rs` `a_declared_window_excuses_no_grants_that_are_smaller_or_useless` |
-//! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
+//! | a stream that is not read, to delay others | each stream has its own credit (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
 //! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse/ended_streams.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
-//! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `proto/stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
-//! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `proto/streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
-//! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
+//! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
+//! | MAX_DATA while very many streams wait for it | its cost is proportional to what it permits to be sent (C-85) | `streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
+//! | delayed pings, to make a window grow | the smallest round-trip time counts (C-56 to C-58) | `engine/windows.rs` |
 //!
 //! # Frames and messages
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
-//! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
-//! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, all of a message but one byte read | blocks that fit what is in them, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
+//! | empty STREAM frames and messages, repeated FINs and resets | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
+//! | single bytes out of large messages, to keep the messages alive | small pieces are copied (C-53) | `streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
+//! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, or all but one byte of a message read | blocks that fit their content, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
 //! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
 //! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
 //! | padding | a run of it is one frame; budget (C-60) | `engine/abuse/padding.rs` `a_flood_of_padding_ends_the_connection` |
-//! | datagrams, also empty ones, that are not read | a queue that sheds the oldest (Q-55); empty ones have a budget (C-60) | `engine/datagrams.rs`; `engine/abuse/datagrams.rs` `a_flood_of_empty_datagrams_ends_the_connection` |
-//! | demanding answers and reading none | state and not queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse/answers.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
+//! | unread datagrams, including empty ones | a queue that drops the oldest (Q-55); empty ones have a budget (C-60) | `engine/datagrams.rs`; `engine/abuse/datagrams.rs` `a_flood_of_empty_datagrams_ends_the_connection` |
+//! | demanding answers and reading none | answers are kept as state, not in queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse/answers.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
 //! | reading nothing while the application writes stream after stream | send window, own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula` |
 //! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
@@ -73,50 +79,51 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | a length of 2^63 - 1, or just above the limit | known by the header, 1009 (W-6, W-7); memory grows with what has come | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
+//! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
 //! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | empty fragments without end | at most 1000 in a message (W-30) | the same |
-//! | a message that comes byte by byte and never ends | one is kept, and grows with what has come (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
+//! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
-//! | a peer that is gone without a word, or whose kernel alone lives | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
-//! | saying something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
+//! | a peer that has vanished, or of which only the kernel still runs | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
+//! | sending something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
 //! | a Close that is answered, and a stream that is never ended | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
-//! | a cut stream that looks whole | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
+//! | a truncated stream that looks complete | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
 //!
 //! # The handshake
 //!
-//! One timeout covers all of it, TLS and parameters included (W-23). A head has at most 64 KiB and 128 lines, and is
-//! parsed a few times only, however it comes. A refused client may send 1 MiB more, and take a second, to read its
-//! answer.
+//! One timeout covers all of it, including TLS and the transport parameters (W-23). A request's or
+//! response's head has at most 64 KiB and 128 lines, and is parsed only a few times, however it
+//! arrives. A refused client may send 1 MiB more, and take a second, to read its answer.
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | headers byte by byte | the timeout is on the whole | `bad_input_connect.rs` `slow_headers_time_out_whole` |
+//! | headers byte by byte | the timeout covers the whole handshake | `bad_input_connect.rs` `slow_headers_time_out_whole` |
 //! | headers without end | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
 //! | silence, or a part of TLS | the same timeout | `bad_input_connect.rs` `a_client_that_says_nothing_times_out`, `a_client_that_stalls_within_tls_times_out` |
 //! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`, `a_client_without_tls_does_no_harm_to_a_server_with_it` |
-//! | the same before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the first request's head, one on idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
+//! | the same before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the end of the first request's head, one for idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
 //! | half-open handshakes | none waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
-//! | very many of them | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
+//! | very many handshakes | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
-//! | all file descriptors | the server goes on when there are some again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
-//! | a head that names two hosts, none, or something that is not a host, so that a proxy and we read it differently | 400, before a hook is asked; the target wins over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
-//! | a large head, to hold the blocks that it was read into | a connection holds a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
-//! | accepting a client that reconnects, and going away at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
+//! | all file descriptors | the server continues when some are free again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
+//! | a head with two hosts, none, or an invalid one, which a proxy and this server could read differently | 400, before a hook runs; the target has precedence over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
+//! | a large head, to keep the blocks that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
+//! | accepting a reconnecting client and closing at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
 //! | a name with a thousand addresses | 32 are tried | `client/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
-//! | a refusal's body in chunks without end | 4 KiB and a second of it are read | `client/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
+//! | a refusal's body in endless chunks | 4 KiB and a second of it are read | `client/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
 //! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
-//! | a refusal that repeats the URL, to have its token logged | no body and no header's value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
-//! | a token among the subprotocols that is selected, or repeated in the reason of a close | no other name than of the form `qmux-...` or a configured protocol's is shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
-//! | a web page of somebody else's | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication.rs` |
+//! | a refusal that repeats the URL, to get its token logged | no body and no header value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
+//! | a token among the subprotocols that is selected, or repeated in the reason of a close | only names of the form `qmux-...` and configured protocols are shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
+//! | a foreign web page | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication.rs` |
 //!
 //! # What to set on a public server
 //!
-//! None of the four limits on clients has a default. A number of handshakes alone would turn an attack that costs memory
-//! (110 kB and the state of TLS for each) into one that keeps everybody out, and a limit for each address would keep
-//! everybody out that comes through one proxy. A server that faces the network itself wants them:
+//! None of the four limits on clients has a default. A limit on handshakes alone would turn an
+//! attack that costs memory (110 kB and the state of TLS for each) into one that locks everybody
+//! out, and a limit for each address would lock out clients that share a proxy. A server that faces
+//! the network itself should set them:
 //!
 //! ```
 //! use wsmux::WebSocketServer;
@@ -134,12 +141,14 @@
 //! # }
 //! ```
 //!
-//! All clients behind one address translator or proxy count as one address, and one that is refused keeps its place for up
-//! to a second more, to read why: fewer than a handful each would let one of them keep its neighbours out.
+//! All clients behind one address translator or proxy count as one address, and a refused client
+//! keeps its place for up to a second more, to read why. With fewer than a handful for each
+//! address, one of these clients could lock its neighbours out.
 //!
-//! Then the product of connections and of what each may hold ([`flow_control`](super::flow_control)) is what an attacker
-//! with enough addresses can make the server hold; smaller windows and fewer streams make it less. A limit on streams is
-//! also the work of one frame: the first frame of the last stream that the limit permits opens all below it (C-5).
+//! The number of connections times what each may hold ([`flow_control`](super::flow_control)) is
+//! then what an attacker with enough addresses can make the server hold. Smaller windows and fewer
+//! streams reduce it. A stream limit also bounds the work of one frame: the first frame of the last
+//! permitted stream opens all streams below it (C-5).
 //!
 //! [SECURITY.md]: https://github.com/wsmux/wsmux/blob/main/SECURITY.md
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md

@@ -1,16 +1,18 @@
-//! gRPC over the streams of one connection, by tonic and the code that it generates.
+//! gRPC over the streams of one connection, with tonic and the code that it generates.
 //!
-//! A stream is an `AsyncRead` and an `AsyncWrite`, and that is all that tonic asks of a transport: to it a stream is
-//! what a TCP connection is elsewhere. [`examples/tonic`] is such a program, and its tests make every kind of call:
-//! unary, with either side streaming or both, cancelled, with a deadline, and a hundred at once beside
-//! streams that stand still. Its `transport.rs` is what a program needs to copy.
+//! A stream is an `AsyncRead` and an `AsyncWrite`, and tonic asks nothing more of a transport: it
+//! uses a stream as it uses a TCP connection elsewhere. [`examples/tonic`] is such a program. Its
+//! tests make every kind of call: unary, with either side streaming or both, cancelled, with a
+//! deadline, and a hundred at once beside stalled streams. A program needs to copy its
+//! `transport.rs`.
 //!
 //! # The server
 //!
-//! `serve_with_incoming` takes the streams that are accepted. tonic wants to know of each where it comes from, so they
-//! go in a wrapper that implements its `Connected`; what that gives is in the extensions of each request: the client's
-//! [`WebSocketConnection`], for example, whose request's headers and certificates say who it is. One
-//! `serve_with_incoming` for each connection ends when the connection does.
+//! `serve_with_incoming` takes the accepted streams. tonic wants to know where each comes from, so
+//! put them into a wrapper that implements its `Connected`. What that returns is in the extensions
+//! of each request: for example the client's [`WebSocketConnection`], whose request headers and
+//! certificates identify the client. Run one `serve_with_incoming` for each connection; it ends
+//! when the connection does.
 //!
 //! # The client
 //!
@@ -21,32 +23,36 @@
 //! }))
 //! ```
 //!
-//! makes a `Channel`, which opens a stream with its first call, and another one when that has ended. The name in the URL
-//! leads nowhere; it is the `:authority` of the calls. The scheme is `http` even where the WebSocket is `wss`: TLS is below.
+//! makes a `Channel`, which opens a stream with its first call, and another one when that has
+//! ended. The name in the URL resolves to nothing; it is the `:authority` of the calls. The scheme
+//! is `http` even if the WebSocket is `wss`, because TLS is below it.
 //!
-//! Both directions work: a server can have a channel to its client, over a stream that it opens, for push.
+//! Both directions work: for push, a server can have a channel to its client, over a stream that
+//! the server opens.
 //!
 //! # How many channels
 //!
-//! The calls of one channel share a stream, and HTTP/2 on it, as they share a TCP connection elsewhere: HTTP/2's window for
-//! all of them can be used up by answers that nobody reads, and then they wait for each other. Channels do not: each has
-//! its stream, with credit of its own. So give one to each group of calls that must not wait for another: bulk
-//! and questions, or each tenant. A channel costs a stream, a handshake of HTTP/2 within it (no round trip of its
-//! own before the first call), and HTTP/2's buffers. Clones of a channel share it. The peer's
+//! The calls of one channel share a stream, and HTTP/2 on it, as they share a TCP connection
+//! elsewhere. Unread answers can use up HTTP/2's window for all of them, and then they wait for
+//! each other. Channels do not: each has its own stream with its own credit. So use one for each
+//! group of calls that must not wait for another: for bulk and for queries, or for each tenant. A
+//! channel costs a stream, an HTTP/2 handshake within it (with no round trip of its own before the
+//! first call), and HTTP/2's buffers. Clones of a channel share it. The peer's
 //! [`max_concurrent_bidi_streams`] bounds the channels, not the calls.
 //!
 //! # How calls end
 //!
 //! | what happens | the client's status |
 //! |---|---|
-//! | the client drops the call | none; the server's handler is dropped, and the channel's other calls go on |
+//! | the client drops the call | none; the server's handler is dropped, and the channel's other calls continue |
 //! | its deadline passes | `Cancelled`, with `tonic::TimeoutExpired` as its source; the handler is dropped |
-//! | the stream or the connection ends | `Unknown`, "transport error"; the sources say what our error said |
+//! | the stream or the connection ends | `Unknown`, "transport error"; our error is among the sources |
 //! | a call after the connection's end | `Unavailable`, with our error among the sources |
 //!
-//! Keep-alive is the connection's: tonic's own (`http2_keep_alive_interval`) is not needed. For a node that drains see
-//! [`behind_a_proxy`](super::behind_a_proxy#draining-a-node): `serve_with_incoming_shutdown` ends the calls of a
-//! connection gracefully, and then its streams; a bare [`shutdown`] waits for channels that their clients keep.
+//! The connection does keep-alive, so tonic's own (`http2_keep_alive_interval`) is not needed. For
+//! draining a node see [`behind_a_proxy`](super::behind_a_proxy#draining-a-node):
+//! `serve_with_incoming_shutdown` ends the calls of a connection gracefully, and then its streams.
+//! A bare [`shutdown`] waits for channels that their clients keep open.
 //!
 //! [`WebSocketConnection`]: crate::WebSocketConnection
 //! [`examples/tonic`]: https://github.com/wsmux/wsmux/tree/main/examples/tonic

@@ -108,8 +108,9 @@ async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection
     (client.unwrap(), server.unwrap(), seen)
 }
 
-/// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
-/// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
+/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
+/// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_tls_ends_with_close_notify_both_ways() {
     for wire in [Wire::QMux, Wire::JsWs] {
@@ -131,7 +132,8 @@ async fn either_end_closes_and_tls_ends_with_close_notify_both_ways() {
     }
 }
 
-/// [W-56] An endpoint whose Close has not left in full MUST NOT end its direction so, by a close_notify or END_STREAM.
+/// [W-56] An endpoint that has not sent its Close in full MUST NOT end its direction by a
+/// close_notify or END_STREAM.
 #[tokio::test]
 async fn an_end_that_is_gone_without_a_close_is_seen_as_cut_off() {
     let tls = Tls::new(NAME);
@@ -158,7 +160,7 @@ async fn an_end_that_is_gone_without_a_close_is_seen_as_cut_off() {
     program.join().unwrap();
 }
 
-/// [W-59] A client that is answered and gets no WebSocket MUST end its stream as W-55 has it.
+/// [W-59] A client that gets an answer but no WebSocket MUST end its stream as W-55 requires.
 #[tokio::test]
 async fn a_client_that_is_refused_ends_tls_in_order() {
     let tls = Tls::new(NAME);

@@ -128,8 +128,8 @@ async fn quiet() {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// [W-57] After both Closes a server MUST end its direction at once, and a client MUST wait for that for the rest of the
-/// close wait before it ends its own.
+/// [W-57] After both Closes a server MUST end its direction at once, and a client MUST wait for the
+/// server's end, for the rest of the close wait, before it ends its own.
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_for_the_server_to_end_first_and_ends_in_time() {
     for (connection, mut peer, ended) in both(Side::Client, 4096).await {
@@ -194,8 +194,9 @@ async fn a_peer_that_never_ends_holds_a_connection_for_the_close_timeout() {
     }
 }
 
-/// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
-/// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
+/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
+/// a FIN on TCP.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_never_answered_is_followed_by_the_end() {
     for side in SIDES {
@@ -208,7 +209,8 @@ async fn a_close_that_is_never_answered_is_followed_by_the_end() {
     }
 }
 
-/// [W-56] An endpoint whose Close has not left in full MUST NOT end its direction so, by a close_notify or END_STREAM.
+/// [W-56] An endpoint that has not sent its Close in full MUST NOT end its direction by a
+/// close_notify or END_STREAM.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_cannot_leave_is_not_followed_by_an_end() {
     for side in SIDES {

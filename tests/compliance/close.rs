@@ -144,7 +144,7 @@ fn a_close_is_said_once_and_nothing_after_it() {
     }
 }
 
-/// [W-10] A pong that nobody asked for MUST be ignored.
+/// [W-10] An unsolicited pong MUST be ignored.
 #[test]
 fn a_pong_out_of_nowhere_changes_nothing() {
     for wire in WIRES {
@@ -262,8 +262,8 @@ fn a_shutdown_waits_for_credit_and_for_every_byte() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
-/// over; then the stream below ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
+/// arrives or the close wait is over; then the underlying stream ends by §3.4.
 #[test]
 fn what_comes_behind_our_close_is_discarded() {
     for wire in WIRES {

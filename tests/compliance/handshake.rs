@@ -87,8 +87,8 @@ fn tungstenite_accept(key: &str) -> String {
 }
 
 /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not offered.
-/// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what it was given, when
-/// the server selects nothing or something that was not offered.
+/// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what the
+/// server selected, when the server selects nothing or something that was not offered.
 /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
 #[tokio::test(start_paused = true)]
 async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
@@ -198,8 +198,9 @@ async fn a_server_answers_each_offer_as_the_table_says() {
     }
 }
 
-/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with `qmux-02`, the latter
-/// first; a setting turns that off, and has a client offer them.
+/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with
+/// `qmux-02`, and prefer the latter; a setting turns that off, and on a client turns on offering
+/// them.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted, as exactly that
 /// name.
 /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
@@ -225,8 +226,9 @@ async fn a_server_takes_the_older_name_and_a_bare_one() {
     }
 }
 
-/// [W-43] The application protocol that is reported MUST be what follows the name of a version that is spoken and a
-/// dot, none where there is that name alone, and the whole subprotocol where it begins otherwise.
+/// [W-43] The application protocol that is reported MUST be the part of the subprotocol after the
+/// name of a version that we speak and a dot; none, if the subprotocol is that name alone; and the
+/// whole subprotocol, if it begins otherwise.
 #[tokio::test]
 async fn both_ends_report_the_application_protocol() {
     for (offered, application) in [

@@ -42,8 +42,9 @@ fn the_last_id_below_2_61_is_a_stream() {
     }
 }
 
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It leaves apart from Data: the socket
-/// is flushed between the two, for the real endpoint loses Data whose stream ends in the same TLS record.
+/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
+/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
+/// stream ends in the same TLS record.
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // A reset and a stop of a stream leave no Data behind them, but they may overtake what was sent before.

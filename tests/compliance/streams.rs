@@ -116,7 +116,8 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and tell the reader the code.
+/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
+/// reader.
 #[test]
 fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
@@ -315,7 +316,7 @@ fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
     }
 }
 
-/// [C-28] Data that lies unread in one stream MUST NOT reduce what another stream may still receive.
+/// [C-28] Unread data in one stream MUST NOT reduce what another stream may still receive.
 #[test]
 fn every_stream_takes_its_whole_window_while_all_others_are_full() {
     for wire in WIRES {

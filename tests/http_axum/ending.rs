@@ -104,8 +104,9 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
     (address, client, heard, relaying)
 }
 
-/// [W-55] When both Closes have been said, and when the wait for the peer's is over, we MUST end our direction of the
-/// stream below: by a close_notify under TLS, by END_STREAM on HTTP/2, by a FIN on TCP.
+/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
+/// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
     // Not by the server's last handle: its route keeps one, to echo.
@@ -126,7 +127,8 @@ async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
     }
 }
 
-/// [W-56] An endpoint whose Close has not left in full MUST NOT end its direction so, by a close_notify or END_STREAM.
+/// [W-56] An endpoint that has not sent its Close in full MUST NOT end its direction by a
+/// close_notify or END_STREAM.
 #[test]
 fn a_client_that_is_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let runtime = || {

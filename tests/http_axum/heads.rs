@@ -194,9 +194,9 @@ fn status(answer: &str) -> u16 {
 /// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, and to any request that has
 /// more than one, or one whose value is not a host and, where it has a port, a number up to 65535.
 ///
-/// [W-46] A server MUST answer HTTP 400 to a request whose target is in no form of RFC 9112 §3.2 that its method
-/// has, and to one with a user, with a fragment, or with a character outside ASCII; the absolute form, with `http`
-/// or `https`, MUST be accepted.
+/// [W-46] A server MUST answer HTTP 400 to a request whose target has no form of RFC 9112 §3.2 that
+/// its method permits, and to one whose target has a user, a fragment, or a character outside
+/// ASCII; the absolute form, with `http` or `https`, MUST be accepted.
 #[tokio::test]
 async fn a_request_says_whom_it_is_for_or_gets_status_400() {
     let (own, hypers) = (own_server().await, hypers_server().await);
@@ -213,8 +213,8 @@ async fn a_request_says_whom_it_is_for_or_gets_status_400() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// [W-47] Where a request's target has an authority, a server MUST take that for its `Host`, whatever the header
-/// says.
+/// [W-47] If a request's target has an authority, a server MUST use that as its `Host`, whatever
+/// the header says.
 #[tokio::test]
 async fn the_targets_authority_wins_over_the_host_header() {
     for address in [own_server().await, hypers_server().await] {
@@ -227,8 +227,9 @@ async fn the_targets_authority_wins_over_the_host_header() {
     }
 }
 
-/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 to a request without `:authority` and `Host`, to one whose
-/// `:authority` W-45 would not have as a `Host`, and to one where the two differ.
+/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 to a request with neither `:authority` nor
+/// `Host`, to one whose `:authority` W-45 would not accept as a `Host`, and to one where the two
+/// differ.
 #[tokio::test]
 async fn an_authority_of_http2_is_held_to_what_a_host_is() {
     let address = hypers_server().await;

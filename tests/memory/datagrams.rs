@@ -31,8 +31,9 @@ fn connection(heap: &mut Heap) -> Connection {
     conn
 }
 
-/// [C-71] What a datagram in a queue costs in memory MUST count against the queue's limit: its bytes, its place and its
-/// block; and nothing of what it came in MUST stay allocated for it.
+/// [C-71] What a datagram in a queue costs in memory MUST count against the queue's limit: its
+/// bytes, its place and its block; and nothing of the message that it came in MUST stay allocated
+/// for it.
 #[test]
 fn datagrams_hold_no_more_memory_than_their_buffers() {
     for pattern in PATTERNS {

@@ -1,4 +1,5 @@
-//! A picture of the results: a panel for each workload, a bar for each rival in its best configuration.
+//! The chart of the results: a panel for each workload, a bar for each rival in its best
+//! configuration.
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// A bar: its name, and whose best it shows.
+/// A bar: its name, and the backends whose best it shows.
 const BARS: [(&str, &[Backend]); 7] = [
     ("wsmux", &[Wsmux]),
     ("qmux", &[Qmux, Qmux1m]),
@@ -34,7 +35,7 @@ const BARS: [(&str, &[Backend]); 7] = [
     ("no mux, by hand", &[WsFloor]),
 ];
 
-/// What speaks for most uses; the tables have the rest.
+/// The workloads that represent most uses; the tables have the rest.
 const PANELS: [(Workload, Metric, &str); 9] = [
     (Workload::Bulk1, Metric::MibPerS, "one stream, MiB/s"),
     (Workload::Bulk100, Metric::MibPerS, "100 streams, MiB/s"),
@@ -51,7 +52,7 @@ const COLUMNS: usize = 3;
 const BAR: i32 = 14;
 const STEP: i32 = 20;
 const TITLE: i32 = 44;
-/// Of a panel: what names need, what the longest bar may take, and its figure.
+/// A panel's columns: for the names, for the longest bar, and for the figures.
 const NAMES: i32 = 128;
 const LONGEST: i32 = 120;
 const FIGURE: i32 = 62;
@@ -86,7 +87,7 @@ fn panel(
     area.draw(&Text::new(title, (0, 4), text(15)))?;
     area.draw(&Text::new(better, (0, 22), text(12)))?;
     let values = BARS.map(|(_, backends)| best(results, workload, metric, backends));
-    // Those without a mux may be beside all measure; the bars are for the others to compare.
+    // Backends without a mux may be far out of scale; the bars compare the others.
     let muxes =
         BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
     let longest = muxes.filter_map(|(_, value)| *value).fold(0.0, f64::max);
@@ -111,7 +112,7 @@ fn panel(
     Ok(())
 }
 
-/// Of what has been measured, the best; a rival's other configuration may have hung.
+/// The best of what was measured; a rival's other configuration may have hung.
 fn best(
     results: &Results,
     workload: Workload,
@@ -122,7 +123,7 @@ fn best(
     values.reduce(if metric.more_is_better() { f64::max } else { f64::min })
 }
 
-/// Instead of a figure.
+/// The text in place of a figure.
 fn absent(results: &Results, workload: Workload, backends: &[Backend]) -> &'static str {
     let mut troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
     match troubles.next_back() {

@@ -85,7 +85,8 @@ fn main() -> Result<()> {
     if let Some(Command::Measure { backend, workload, size }) = args.command {
         let outcome = measure(backend, workload, size)?;
         println!("{}", serde_json::to_string(&outcome)?);
-        // Without taking anything down: thousands of streams take their time, and it is not what is measured.
+        // Exits without closing anything: closing thousands of streams takes time, and is not
+        // measured.
         std::process::exit(0);
     }
     let results = run::run(&args.plan())?;
@@ -102,10 +103,11 @@ fn main() -> Result<()> {
 fn measure(backend: Backend, workload: Workload, size: Size) -> Result<Outcome> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // For the same reason it is never dropped.
+    // Never dropped, for the same reason.
     let runtime: &'static _ = Box::leak(Box::new(runtime));
     let work = async move { backends::measure(backend, workload, &size.sizes()).await };
-    // On a worker like any application's task: this thread would be woken from outside each time.
+    // Runs on a worker, like any application's task: this thread would be woken from outside each
+    // time.
     Ok(match runtime.block_on(runtime.spawn(work))? {
         Ok(metrics) => Outcome::Measured(metrics),
         Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,

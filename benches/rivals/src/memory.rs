@@ -21,8 +21,8 @@ fn resident() -> Result<f64> {
     Ok(stats.physical_mem as f64)
 }
 
-/// As many file descriptors as `sockets` pairs need, as far as the system lets go of them; says how many
-/// pairs there can be.
+/// Raises the limit on file descriptors to what `sockets` pairs need, as far as the system permits;
+/// returns how many pairs there can be.
 fn reserve(sockets: u64) -> Result<u64> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     let wanted = 2 * sockets + SPARE;
@@ -81,7 +81,7 @@ pub async fn idle_streams<C: Connection>(connection: &C, mux: bool, count: u64) 
     .await
 }
 
-/// Connections that have served one request each; without a mux, that have had a byte each way.
+/// Connections that have served one request each; without a mux, connections after a byte each way.
 pub async fn idle_connections<R: Rival>(rival: &'static R, count: u64) -> Result<Metrics> {
     let count = reserve(count)? / AT_ONCE * AT_ONCE;
     growth(count, || async move {

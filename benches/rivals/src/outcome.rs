@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// In the order in which a table shows them.
+/// Metrics, in the order in which a table shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -12,7 +12,7 @@ pub enum Metric {
     OpsPerS,
     P50Us,
     P99Us,
-    /// Of the rate beside stalled streams to the rate without them.
+    /// The ratio of the rate beside stalled streams to the rate without them.
     Ratio,
     CpuSPerGib,
     BytesEach,
@@ -38,7 +38,7 @@ impl Metric {
 
 pub type Metrics = BTreeMap<Metric, f64>;
 
-/// What a child process says on its one line.
+/// What a child process prints on its one line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -1,13 +1,13 @@
-//! The other end: each stream's first byte says what is to be done with it.
+//! The other end: each stream's first byte is a command.
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 
 use crate::backends::Stream;
 
-/// Count what comes; at the end say how many bytes there were.
+/// Count the bytes that arrive; at the end send the count.
 pub const COUNT: u8 = b'c';
-/// Send back what comes, as it comes.
+/// Send back what arrives, as it arrives.
 pub const ECHO: u8 = b'e';
 /// Read a request to its end, and answer with as much.
 pub const ANSWER: u8 = b'a';
@@ -18,13 +18,13 @@ pub const HOLD: u8 = b'h';
 /// Never read, and keep the stream for ever.
 pub const STALL: u8 = b't';
 
-/// What requests, answers and pings are long.
+/// The length of requests, answers and pings.
 pub const SMALL: usize = 64;
 
 /// What bulk streams are made of.
 pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
-/// Serves one stream. What fails here the client misses, and reports.
+/// Serves one stream. If something fails here, the client misses bytes and reports it.
 pub async fn serve<S: Stream>(stream: S) {
     let _ = serve_stream(stream).await;
 }
@@ -61,7 +61,7 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         HOLD => {
             stream.write(&[HOLD]).await?;
             stream.flush().await?;
-            // Kept without the task, whose size is none of the backend's doing.
+            // Kept without the task, whose size the backend does not determine.
             Box::leak(Box::new(stream));
             return Ok(());
         }
@@ -74,7 +74,7 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
     stream.finish().await
 }
 
-/// Writes so many bytes in chunks of 64 KiB.
+/// Writes this many bytes in chunks of 64 KiB.
 pub async fn write_bulk<S: Stream>(stream: &mut S, bytes: u64) -> Result<()> {
     let chunk = Bytes::from_static(&CHUNK);
     let mut left = bytes;
@@ -99,7 +99,7 @@ pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()>
     Ok(())
 }
 
-/// Says how many bytes there were. Fails when they are more than the buffer holds.
+/// Returns how many bytes there were. Fails if there are more than the buffer holds.
 pub async fn read_to_end<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {

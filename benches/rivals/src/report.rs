@@ -44,7 +44,7 @@ fn target_table(targets: &[Target]) -> Table {
     table
 }
 
-/// Each metric, and where it is compared, what it is to the best mux's and to that without a mux.
+/// Each metric, and if it is compared, its ratios to the best mux and to no mux.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();
@@ -103,7 +103,7 @@ pub fn json(results: &Results) -> Result<String> {
     }))?)
 }
 
-/// With as many digits as mean something.
+/// With as many digits as are significant.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0..10.0 => 2,

@@ -1,4 +1,4 @@
-//! All that was measured, and who was best.
+//! All results, and which backend was best.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct Results {
     cells: BTreeMap<(Workload, Backend), Cell>,
 }
 
-/// Of one metric, over the rounds.
+/// One metric, over the rounds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Spread {
     pub median: f64,
@@ -59,7 +59,7 @@ impl Results {
         }
     }
 
-    /// `seconds` is what all of the measurement took.
+    /// `seconds` is the time that the whole measurement took.
     pub fn add(&mut self, workload: Workload, backend: Backend, outcome: Outcome, seconds: f64) {
         let cell = self.cells.entry((workload, backend)).or_default();
         cell.seconds += seconds;
@@ -86,7 +86,7 @@ impl Results {
         metrics
     }
 
-    /// Nothing of one that hung or failed in any round: its other rounds are luck.
+    /// No figures of a backend that hung or failed in any round: its other rounds are luck.
     pub fn spread(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<Spread> {
         let cell = self.cells.get(&(workload, backend))?;
         if cell.trouble.is_some() {
@@ -107,7 +107,8 @@ impl Results {
 
     /// The best of the rivals that mux over a WebSocket, in any configuration, with TLS or without.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
-        // Under load the best is whoever answers soonest, and its bulk is what ours is compared with.
+        // Under load the best backend is the one that answers soonest, and our bulk is compared
+        // with its bulk.
         let metric = if workload == Workload::Loaded { Metric::P99Us } else { metric };
         let muxes = self.backends.iter().copied();
         let muxes = muxes.filter(|backend| backend.kind() == Kind::Mux && backend.wss() == wss);
@@ -120,7 +121,7 @@ impl Results {
         best.map(|(mux, _)| mux)
     }
 
-    /// What can be had without a mux, over TLS or not.
+    /// The best without a mux, over TLS or not.
     pub fn floor(&self, workload: Workload, metric: Metric, wss: bool) -> Option<f64> {
         self.value(workload, if wss { Backend::WssRaw } else { Backend::WsFloor }, metric)
     }

@@ -27,7 +27,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Many times what the slowest takes; whatever is not done by then hangs.
+    /// Many times what the slowest takes; a measurement that is not done by then hangs.
     fn deadline(&self) -> Duration {
         Duration::from_secs(if self.size == Size::Full { 180 } else { 30 })
     }
@@ -52,7 +52,7 @@ pub fn run(plan: &Plan) -> Result<Results> {
         for round in 0..plan.rounds {
             for &workload in &plan.workloads {
                 let mut backends = plan.backends.clone();
-                // Nobody is always the one after a certain other.
+                // So no backend always runs after the same other one.
                 let turn = round % backends.len().max(1);
                 backends.rotate_left(turn);
                 for backend in backends {
@@ -65,7 +65,7 @@ pub fn run(plan: &Plan) -> Result<Results> {
                         workload.name(),
                         backend.name()
                     ));
-                    // Whoever hangs once is not given another chance to take that long.
+                    // A backend that hangs once is not measured again.
                     if results.trouble(workload, backend).is_none() {
                         let start = Instant::now();
                         let outcome = measure(plan, backend, workload).await?;

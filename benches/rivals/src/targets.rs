@@ -1,4 +1,4 @@
-//! What wsmux has set itself, and whether this run shows it.
+//! The project's targets, and whether this run reaches them.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ use crate::{
     workloads::Workload::{self, *},
 };
 
-/// One line: a figure of wsmux's, mostly as a ratio to somebody else's.
+/// One line: a figure of wsmux, mostly as a ratio to another backend's.
 #[derive(Debug, Serialize)]
 pub struct Target {
     pub what: String,
     pub wanted: Wanted,
-    /// Nothing where either side was not measured.
+    /// `None` if either side was not measured.
     pub measured: Option<f64>,
     pub reached: Option<bool>,
 }
@@ -73,7 +73,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Of wsmux by itself.
+    /// A figure of wsmux by itself.
     fn value(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
         let measured = self.results.value(workload, Wsmux, metric);
         self.push(format!("{}, {}", workload.name(), metric.unit()), wanted, measured);

@@ -1,4 +1,4 @@
-//! Tells a workload that hangs from one that is slow.
+//! Distinguishes a workload that hangs from one that is slow.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -8,24 +8,23 @@ use std::{
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Many times what the slowest takes between two chunks.
+/// Many times what the slowest backend takes between two chunks.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The process runs one workload, and this is how far it is.
+/// The progress of the one workload that the process runs.
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Nothing has moved for as long as we had patience.
+/// There was no progress for the patience that was set.
 #[derive(Debug, thiserror::Error)]
 #[error("hangs")]
 pub struct Hangs;
 
-/// Something has moved.
+/// Records progress.
 pub fn progress() {
     STEPS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Time while this process runs: of one that was stopped meanwhile, or whose machine was, nothing can be
-/// expected to have moved.
+/// Time while this process runs: while it or its machine is stopped, no progress can be expected.
 fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,7 +42,7 @@ pub async fn running(time: Duration) {
     }
 }
 
-/// Waits until nothing has moved for so long.
+/// Waits until there was no progress for this long.
 pub async fn quiet(time: Duration) {
     let mut ticks = ticks();
     let (mut seen, mut still) = (None, 0);
@@ -54,7 +53,7 @@ pub async fn quiet(time: Duration) {
     }
 }
 
-/// Gives `work` up when nothing moves for longer than `patience`.
+/// Abandons `work` when there is no progress for longer than `patience`.
 pub async fn watch<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,

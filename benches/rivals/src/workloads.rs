@@ -25,7 +25,7 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
-/// Streams that take nothing for so long are full.
+/// Streams that accept nothing for this long are full.
 const FULL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -43,7 +43,7 @@ pub enum Workload {
     Rpc64,
     /// Requests of 64 bytes, a stream each, one after another
     Rpc1,
-    /// 64 bytes there and back on one stream
+    /// Round trips of 64 bytes on one stream
     Pingpong,
     /// Ping-pong on one stream while another sends bulk
     Loaded,
@@ -69,7 +69,7 @@ impl Workload {
         value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
-    /// The metric by which the best is the best.
+    /// The metric that decides which backend is best.
     pub fn headline(self) -> Metric {
         match self {
             Self::Bulk1 | Self::Bulk1down | Self::Bulk100 | Self::Small => Metric::MibPerS,
@@ -81,7 +81,8 @@ impl Workload {
         }
     }
 
-    /// Whether this metric is compared with the others': the best by one percentile is not that by another.
+    /// Whether this metric is compared with the other backends': the best by one percentile may not
+    /// be the best by another.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),
@@ -114,7 +115,7 @@ pub struct Sizes {
     loaded: Duration,
     stalled: u64,
     stalled_turns: usize,
-    /// Without progress, after which it hangs.
+    /// After this long without progress, a workload counts as hanging.
     patience: Duration,
     pub idle_streams: u64,
     idle_connections: u64,
@@ -173,7 +174,7 @@ pub async fn run<R: Rival>(rival: R, workload: Workload, sizes: &Sizes) -> Resul
     // It serves until the process ends.
     let rival: &'static R = Box::leak(Box::new(rival));
     let connection = rival.connect().await?;
-    // Whatever happens only once on a connection happens before the clock starts.
+    // Everything that happens only once on a connection happens before the clock starts.
     call(&connection).await?;
     match workload {
         Workload::Bulk1 => bulk_and_cpu(&connection, sizes.bulk).await,
@@ -225,7 +226,7 @@ async fn bulk<C: Connection>(connection: &C, bytes: u64) -> Result<f64> {
     Ok(mib_per_s(bytes, start))
 }
 
-/// Seconds of the processors that this process, both ends, has had.
+/// Processor seconds that this process, with both ends, has used.
 fn cpu() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let seconds =

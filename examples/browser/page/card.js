@@ -1,11 +1,11 @@
-// What the page shows of one stream.
+// The card that shows one stream.
 
 import { Sparkline } from "./charts.js";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Bytes, in three digits or so. */
+/** Bytes, in about three digits. */
 export function size(bytes) {
   if (bytes < MIB) return `${Math.round(bytes / KIB)} KiB`;
   return `${(bytes / MIB).toFixed(bytes < 100 * MIB ? 1 : 0)} MiB`;
@@ -14,7 +14,7 @@ export function size(bytes) {
 /** Bytes a second, without the unit. */
 export const speed = (rate) => (rate / MIB).toFixed(2);
 
-/** Sets a number for people to read, and the exact one behind it. */
+/** Shows a rounded number, and sets its exact value. */
 export function show(data, value, text) {
   data.value = Math.round(value);
   data.textContent = text;
@@ -51,7 +51,7 @@ export class Card {
   #credit;
   #buffered;
   #sparkline;
-  /** The most that was seen of either: the window. */
+  /** The largest value seen of either: the window. */
   #most = 1;
 
   constructor(stream, toggle) {
@@ -69,12 +69,12 @@ export class Card {
     this.#buffered = new Bar(fragment.querySelector(".buffered"), waits, name);
     this.#sparkline = new Sparkline(fragment.querySelector("canvas"));
     this.button = fragment.querySelector("button");
-    // One name for both states, with the words of both: which of them it is, `aria-pressed` says.
+    // One name for both states, with the words of both; `aria-pressed` says which state it is.
     this.button.ariaLabel = `Stall ${name}, or resume it`;
     this.button.addEventListener("click", toggle);
   }
 
-  /** Says whether the stream is stalled, and since when. */
+  /** Shows whether the stream is stalled, and since when. */
   tell(now) {
     const { stalled, since } = this.#stream;
     this.element.classList.toggle("stalled", stalled);

@@ -1,4 +1,4 @@
-// Curves on canvases. They are drawn whole each time, in the colours that the style sheet gives them.
+// Curves on canvases. Each is redrawn completely each time, in the style sheet's colours.
 
 /** Milliseconds from the left edge of a curve to its right. */
 export const SPAN = 40_000;
@@ -14,7 +14,7 @@ function colour(name) {
   return colours.get(name);
 }
 
-/** A canvas that is as sharp as its screen, whatever becomes of its size. */
+/** A canvas that stays as sharp as its screen when its size changes. */
 class Surface {
   constructor(canvas) {
     this.context = canvas.getContext("2d");
@@ -40,7 +40,7 @@ class Surface {
   }
 }
 
-/** From a moment to its place between the edges. */
+/** Converts a time to its position between the edges. */
 const placeOf = (times, width) => {
   const now = times.at(-1);
   return (time) => width - ((now - time) / SPAN) * width;
@@ -72,7 +72,7 @@ function dashed(context, y, width) {
   context.restore();
 }
 
-/** Text that can be read on whatever lies below it. */
+/** Text that is readable on any background. */
 function written(context, text, x, y, name) {
   context.strokeStyle = colour("panel");
   context.lineWidth = 4;
@@ -84,7 +84,7 @@ function written(context, text, x, y, name) {
 
 /** The throughput of one stream. `rates` end where `times` do, and may begin later. */
 export class Sparkline extends Surface {
-  /** The full rate lies at two thirds of the height: what a stream catches up with may leave it. */
+  /** The full rate is at two thirds of the height; a stream that catches up may exceed it. */
   update({ times, rates, marks, full, hue }) {
     this.draw(() => {
       const context = this.clear();
@@ -109,7 +109,7 @@ export class Sparkline extends Surface {
   }
 }
 
-/** The throughput of all, a layer for each. */
+/** The throughput of all streams, a layer for each. */
 export class Layers extends Surface {
   update({ times, streams, marks, full, label }) {
     this.draw(() => {
@@ -153,7 +153,7 @@ export class Layers extends Surface {
     written(context, label, 0, y - 3, "soft");
   }
 
-  /** What happened at a mark stands left of it, where it is not covered by what happened later. */
+  /** A mark's label is to its left, where later marks do not cover it. */
   #labels(context, marks, x) {
     let free = this.width;
     for (const { time, text } of marks.toReversed()) {

@@ -1,19 +1,19 @@
-// What one sees and does: the settings, the cards, the sums, and the loss of the connection.
+// The page's user interface: the settings, the cards, the totals, and the loss of the connection.
 
 import { Card, show, speed } from "./card.js";
 import { Layers, SPAN } from "./charts.js";
 import { Session, stall } from "./session.js";
 
-/** Milliseconds between samples: changes are seen as they happen, and numbers can still be read. */
+/** Milliseconds between samples: changes show at once, and numbers stay readable. */
 const SAMPLE = 250;
 
-/** Samples to one drawing where motion is unwelcome. */
+/** Samples per drawing if the user prefers reduced motion. */
 const CALM = 4;
 
-/** Of its full rate: below it a stream counts as held up, and not as unevenly served. */
+/** A share of the full rate: below it a stream counts as blocked, and not as unevenly served. */
 const FULL = 0.85;
 
-/** And of which it does so again, once it has not. */
+/** The share from which it counts as flowing again. */
 const FULL_AGAIN = 0.95;
 let full = true;
 
@@ -22,16 +22,16 @@ const settings = find("settings").elements;
 const layers = new Layers(find("layers"));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** The connection that is open, or is being opened; whoever finds another one here is out of date. */
+/** The connection that is open, or is being opened; code that finds another one here is out of date. */
 let session = null;
 let attempt = 0;
-/** Of the streams of this connection. */
+/** The cards of this connection's streams. */
 let cards = new Map();
 let times = [];
 let marks = [];
 let samples = 0;
 
-// The settings are part of the address, so that it can be passed on.
+// The settings are part of the address, so that the address can be shared.
 const query = new URLSearchParams(location.search);
 for (const name of ["wire", "down", "up"]) {
   if (!query.has(name)) continue;
@@ -88,11 +88,11 @@ function lose(how, why) {
   find("how").textContent = how;
   find("why").textContent = why;
   say("Nothing moves", cards.size ? "What is shown was so when the connection ended." : "");
-  // It would be lost with the button that had it.
+  // The focus would be lost with its button.
   if (focused?.disabled) find("reconnect").focus();
 }
 
-/** Gives each stream its card, and takes away those whose streams have ended. */
+/** Gives each stream its card, and removes the cards of ended streams. */
 function arrange() {
   if (!session) return;
   for (const [stream, card] of cards) {
@@ -148,7 +148,7 @@ function tell(now) {
   tellVerdict();
 }
 
-/** What there is to be seen, in a sentence, and the figure that it rests on. */
+/** Says in a sentence what the page shows, with the figure for it. */
 function tellVerdict() {
   if (!session) return;
   const { streams, rate } = session;
@@ -164,13 +164,13 @@ function tellVerdict() {
   const whose = still.length === 1 ? `${still[0].name} stands` : `${still.length} stand`;
   const slowest = steady.toSorted((a, b) => a.rate - b.rate)[0];
   if (!slowest) {
-    // Nothing can be said of the others yet, or there are none.
+    // Nothing is known of the other streams yet, or there are none.
     say(still.length ? `${whose} still` : "The streams begin", "");
     return;
   }
   const share = Math.min(slowest.rate / rate, 1);
   const others = free === 1 ? "the other one" : `the other ${free}`;
-  // It is read out when it changes: near the border it stays what it was.
+  // A screen reader announces each change, so near the threshold the text stays as it was.
   full = share >= (full ? FULL : FULL_AGAIN);
   const how = full ? "at full rate" : "at less than their rate";
   const verdict = still.length
@@ -181,7 +181,7 @@ function tellVerdict() {
 }
 
 function say(verdict, evidence, share) {
-  // A screen reader reads it out at each change, so there is none without need.
+  // A screen reader announces each change, so change it only when needed.
   if (find("verdict").textContent !== verdict) find("verdict").textContent = verdict;
   find("evidence").textContent = evidence;
   find("evidence").dataset.share = share ?? "";

@@ -3,7 +3,7 @@
 import { WebSocketTransport } from "./wsmux/wsmux.js";
 import { Control, Download, Upload } from "./streams.js";
 
-/** Streams have names, so that one can speak of them. */
+/** Streams have names, so that people can refer to them. */
 const RIVERS = {
   down: [
     ..."Rhine Nile Volga Indus Loire Tagus Oder Elbe Po Ebro Seine Danube".split(" "),
@@ -13,22 +13,22 @@ const RIVERS = {
   up: "Inn Main Aare Reuss Isar Lech Saale Spree".split(" "),
 };
 
-/** What is not as the library has it. */
+/** The settings that differ from the library's defaults. */
 const CONFIG = {
-  // All windows stay alike, so that the cards can be compared.
+  // Windows do not grow, so that the cards can be compared.
   windowGrowthBudget: 0,
-  // Whoever looks at the page wants to know soon.
+  // A user who looks at the page wants to know soon.
   maxIdleTimeout: 10_000,
 };
 
-/** Samples of which a rate is the mean: a single one is as uneven as the timers. */
+/** A rate is the mean of this many samples: a single one is as uneven as the timers. */
 const SMOOTH = 4;
 
-/** Samples of which a rate is the mean where something is said of it. */
+/** A rate in a sentence is the mean of this many samples. */
 const STEADY = 8;
 
 export class Session {
-  /** Those that are open, downloads first. */
+  /** The open streams, downloads first. */
   streams = [];
   #transport;
   #control;
@@ -36,7 +36,7 @@ export class Session {
   #left = false;
   #changing = Promise.resolve();
 
-  /** Connects, and waits until the server has said what it will do. */
+  /** Connects, and waits until the server has sent its rate. */
   static async open(wire) {
     const session = new Session();
     session.#transport = new WebSocketTransport("streams", { wire, ...CONFIG });
@@ -50,12 +50,12 @@ export class Session {
     return session;
   }
 
-  /** Bytes a second that a stream moves when nothing holds it up. */
+  /** Bytes a second that a stream moves when nothing blocks it. */
   get rate() {
     return this.#control.rate;
   }
 
-  /** How the connection has ended, once it has, in words. */
+  /** How the connection ended, in words, once it has. */
   async ended() {
     try {
       const { closeCode, reason } = await this.#transport.closed;
@@ -71,11 +71,11 @@ export class Session {
     this.#transport.close({ closeCode: 0, reason: "the page leaves" });
   }
 
-  /** Opens or ends streams, the latest first, until so many are open; `changed` is told of each step. */
+  /** Opens streams, or ends the latest ones, until this many are open; calls `changed` after each step. */
   keep(wanted, changed) {
     this.#wanted = wanted;
     this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {
-      // Only the end of the connection hinders it, and that is told by `ended`.
+      // Only the end of the connection makes this fail, and `ended` reports that.
     });
     return this.#changing;
   }
@@ -121,7 +121,7 @@ export class Session {
     );
   }
 
-  /** The streams that could flow for all of the samples that count, with their mean rates. */
+  /** The streams that were free to flow during all samples that count, with their mean rates. */
   steady() {
     return this.streams
       .filter(({ stalled, since, trail }) => {
@@ -137,7 +137,7 @@ function meanRate(trail) {
   return to.time > from.time ? ((to.moved - from.moved) * 1000) / (to.time - from.time) : 0;
 }
 
-/** Stalls a stream's reader, or has it read on; `false` where it does so already. */
+/** Stalls or resumes a stream's reader; `false` if it is in that state already. */
 export function stall(stream, stalled, now) {
   if (stream.stalled === stalled) return false;
   stream.since = now;

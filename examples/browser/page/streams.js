@@ -1,18 +1,18 @@
-// What the page does with its connection: streams that it reads, streams that it writes, and one to command by.
-// The server's side of it, with the lines that are said, is src/streams.rs.
+// What the page does with its connection: streams that it reads, streams that it writes, and one
+// for commands. src/streams.rs is the server's side, and lists the commands.
 
-/** Bytes of a write: small against a second's worth, so that a curve of four points a second is smooth. */
+/** Bytes of a write: small relative to a second's data, so that a curve of four points a second is smooth. */
 const CHUNK = new Uint8Array(8 * 1024);
 
 /** Milliseconds between two looks at an upload's budget. */
 const TICK = 20;
 
-/** Seconds' worth that an upload may catch up with: a page in the background is woken once a second. */
+/** Seconds that an upload may catch up: a page in the background is woken once a second. */
 const MAX_DEBT = 1;
 
 const encode = (text) => new TextEncoder().encode(text);
 
-/** Where a loop waits while somebody wants it to. */
+/** A gate where a loop waits while it is closed. */
 class Gate {
   #open = null;
   #passage = Promise.resolve();
@@ -31,7 +31,7 @@ class Gate {
   }
 }
 
-/** A stream from the server, with its reader here. */
+/** A stream from the server; its reader is in the page. */
 export class Download {
   direction = "down";
   stalled = false;
@@ -53,7 +53,7 @@ export class Download {
     await writer.close();
   }
 
-  /** Reads to the end of the stream, but for the time in which it is stalled. */
+  /** Reads to the end of the stream, and pauses while it is stalled. */
   async run() {
     for (;;) {
       await this.#gate.passage;
@@ -63,7 +63,7 @@ export class Download {
     }
   }
 
-  /** Reads no more. Nobody is told: the sender finds out as its credit runs out. */
+  /** Stops reading. Nothing is sent: the sender stops when its credit runs out. */
   stall() {
     this.stalled = true;
     this.#gate.close();
@@ -74,20 +74,20 @@ export class Download {
     this.#gate.open();
   }
 
-  /** Bytes that have moved since the start, that the server may still send, and that wait here unread. */
+  /** Bytes moved since the start, bytes that the server may still send, and bytes that wait here unread. */
   async measure() {
     const { credit, buffered } = await this.#readable.getStats();
     return { moved: this.#moved, credit, buffered };
   }
 
-  /** Wants no more of it. */
+  /** Stops the stream. */
   async end() {
     this.#gate.open();
     await this.#reader.cancel();
   }
 }
 
-/** A stream to the server, whose reader is there. */
+/** A stream to the server, which reads it. */
 export class Upload {
   direction = "up";
   stalled = false;
@@ -112,7 +112,7 @@ export class Upload {
     await this.#writer.write(encode(`receive ${this.#number}\n`));
   }
 
-  /** Writes at the rate of the others until it is ended, as far as the stream's credit goes. */
+  /** Writes at the other streams' rate, as far as the stream's credit permits, until it is ended. */
   async run() {
     const { rate } = this.#control;
     let budget = 0;
@@ -128,7 +128,7 @@ export class Upload {
     }
   }
 
-  /** Has the server read no more. */
+  /** Makes the server stop reading. */
   stall() {
     this.stalled = true;
     this.#control.say(`stall ${this.#number}`);
@@ -139,28 +139,28 @@ export class Upload {
     this.#control.say(`resume ${this.#number}`);
   }
 
-  /** Bytes that have left since the start, that the server still takes, and that wait here unsent. */
+  /** Bytes sent since the start, bytes that the server still permits, and bytes that wait here unsent. */
   async measure() {
     const { bytesSent, credit, buffered } = await this.#writable.getStats();
     return { moved: bytesSent, credit, buffered };
   }
 
-  /** Says no more on it. */
+  /** Ends the stream. */
   async end() {
     this.#ended = true;
-    // Its number may come again.
+    // Its number may be used again.
     this.resume();
     await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
   }
 }
 
-/** The stream by which the server is told what to do with its readers. */
+/** The stream that carries commands for the server's readers. */
 export class Control {
   #writer;
 
-  /** Waits for what the server says of itself. */
+  /** Waits for the server's rate. */
   static async open(transport) {
-    // Ahead of all bytes that the others have to send.
+    // Sent before all bytes of the other streams.
     const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
     const control = new Control();
     control.#writer = writable.getWriter();
@@ -170,7 +170,7 @@ export class Control {
   }
 
   say(line) {
-    // Where it fails, the connection has ended, and says so itself.
+    // If this fails, the connection has ended, and reports that itself.
     this.#writer.write(encode(`${line}\n`)).catch(() => {});
   }
 }

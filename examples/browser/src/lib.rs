@@ -1,4 +1,4 @@
-//! A page, the scripts that it runs, and the WebSocket that it draws: all on one port.
+//! A server for a page, its scripts, and the WebSocket that the page draws, all on one port.
 
 mod streams;
 
@@ -19,13 +19,13 @@ struct App {
     rate: NonZero<usize>,
 }
 
-/// The page at `/`, the npm package that lies in `package` at `/wsmux/`, and the WebSocket at `/streams`. Each
-/// stream to the page brings `rate` bytes a second.
+/// The page at `/`, the npm package from the directory `package` at `/wsmux/`, and the WebSocket at
+/// `/streams`. Each stream to the page sends `rate` bytes a second.
 ///
 /// # Errors
-/// [`BuildError`], as of any server's settings.
+/// [`BuildError`], as for any server's settings.
 pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError> {
-    // All windows stay alike, so that what the page shows of them can be compared.
+    // Windows do not grow, so that the page's cards can be compared.
     let mut config = Config::default();
     config.window_growth_budget(0);
     let wires = [Wire::QMux, Wire::JsWs];
@@ -39,7 +39,7 @@ pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError
         .with_state(App { acceptor, rate }))
 }
 
-/// Any page of the browser's may ask for the WebSocket. This one's comes from where the page itself does.
+/// Any page in the browser may ask for the WebSocket. Only the page of this server may have it.
 async fn of_this_page(request: UpgradeRequest) -> Result<Accept, Refuse> {
     let [origin, host] =
         [header::ORIGIN, header::HOST].map(|name| request.headers().get(name)?.to_str().ok());

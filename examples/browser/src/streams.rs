@@ -1,11 +1,11 @@
-//! What a page may ask for. It opens every stream, for the js-ws wire has none that go one way, and the first
-//! line says what the stream is for:
+//! What a page may ask for. The page opens every stream, because the js-ws wire has no
+//! unidirectional streams. The first line of a stream says what it is for:
 //!
 //! | line | what follows |
 //! |---|---|
-//! | `send` | bytes to the page, until it wants no more |
+//! | `send` | bytes to the page, until the page stops the stream |
 //! | `receive <n>` | bytes from the page |
-//! | `control` | the rate to the page, in a line; lines `stall <n>` and `resume <n>` from it |
+//! | `control` | the rate, in a line to the page; lines `stall <n>` and `resume <n>` from the page |
 
 use std::{
     collections::HashMap,
@@ -23,23 +23,23 @@ use tokio::{
 };
 use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 
-/// Small against a second's worth, so that a curve of four points a second is smooth.
+/// Small relative to a second's data, so that a curve of four points a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
-/// What a busy machine may make up for; a stream that stood still has its window for that.
+/// How much a busy machine may catch up; a stalled stream has its window for that.
 const DEPTH: Duration = Duration::from_millis(250);
 
 /// Longer than any request.
 const MAX_LINE: u64 = 64;
 
-/// Whether the readers here are stalled, by the number that the page gave them: at most 256.
+/// Whether each of this end's readers is stalled, by the number that the page gave it: at most 256.
 type Stalled = Arc<Mutex<HashMap<u8, watch::Sender<bool>>>>;
 
-/// Serves the page on the other end until it goes away.
+/// Serves the page at the other end until it closes.
 pub(crate) async fn serve(connection: WebSocketConnection, rate: NonZero<usize>) {
     let stalled = Stalled::default();
     while let Ok(stream) = connection.accept_bi().await {
-        // It fails when the page goes away or wants no more of the stream, and both are its right.
+        // A stream fails when the page closes or stops it, and both are normal.
         tokio::spawn(answer(stream, rate, stalled.clone()));
     }
 }
@@ -55,7 +55,7 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
         ["receive", number] => {
             send.finish()?;
             let reader = reader(&stalled, number)?.subscribe();
-            // One that is stalled when the page goes away is told so by the end of them all.
+            // If a reader is stalled when the page closes, the end of the channel wakes it.
             drop(stalled);
             drain(recv, reader).await
         }
@@ -67,9 +67,10 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
     }
 }
 
-/// Sends for as long as the page reads. When it does not, credit runs out, and nobody else notices.
+/// Sends as long as the page reads. When it does not, the stream's credit runs out, and no other
+/// stream is affected.
 async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
-    // A bucket of tokens, one for each chunk: what is late is made up for.
+    // A token bucket with a token for each chunk, so late chunks are caught up.
     let mut tokens = interval(Duration::from_secs_f64(CHUNK.len() as f64 / rate.get() as f64));
     loop {
         if tokens.tick().await.elapsed() > DEPTH {
@@ -79,7 +80,7 @@ async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
     }
 }
 
-/// Reads to the end, but for the time in which it is stalled.
+/// Reads to the end, and pauses while it is stalled.
 async fn drain(
     mut recv: impl AsyncBufRead + Unpin,
     mut stalled: watch::Receiver<bool>,
@@ -93,7 +94,7 @@ async fn drain(
     Ok(())
 }
 
-/// Does what the page says of its readers here.
+/// Stalls and resumes this end's readers as the page commands.
 async fn obey(recv: impl AsyncBufRead + Unpin, stalled: &Stalled) -> io::Result<()> {
     let mut recv = recv.take(0);
     loop {
@@ -111,7 +112,7 @@ async fn obey(recv: impl AsyncBufRead + Unpin, stalled: &Stalled) -> io::Result<
     }
 }
 
-/// Of the reader with this number, which may come later than what is said of it.
+/// The switch of the reader with this number, which may start after the first command for it.
 fn reader(stalled: &Stalled, number: &str) -> io::Result<watch::Sender<bool>> {
     let number = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(stalled.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().clone())

@@ -1,15 +1,16 @@
-//! gRPC by tonic over the streams of one WebSocket.
+//! gRPC with tonic over the streams of one WebSocket.
 //!
-//! A stream is to tonic what a TCP connection is elsewhere: the server takes those that are accepted, and a
-//! [`Channel`](tonic::transport::Channel) opens one. Each channel speaks HTTP/2 on its stream, with as many calls at
-//! once as it likes; what must not wait for others has a channel of its own.
+//! tonic uses a stream as it uses a TCP connection elsewhere: the server takes accepted streams,
+//! and a [`Channel`](tonic::transport::Channel) opens one. Each channel speaks HTTP/2 on its
+//! stream, with any number of concurrent calls. Give calls that must not wait for others their own
+//! channel.
 //!
-//! [`transport`] is what a program needs to copy. [`tally`] is a service to show it with.
+//! A program needs to copy [`transport`]. [`tally`] is the example's service.
 
 pub mod tally;
 pub mod transport;
 
-/// What `build.rs` makes of `proto/tally.proto`.
+/// What `build.rs` generates from `proto/tally.proto`.
 pub mod proto {
     tonic::include_proto!("tally");
 }

@@ -12,13 +12,13 @@ pub use crate::proto::{
     tally_server::{Tally, TallyServer},
 };
 
-/// Adds numbers up. Clones share what they know of the calls.
+/// Adds numbers. Clones share the count of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Adder {
     under_way: watch::Sender<usize>,
 }
 
-/// A call is under way as long as this lives: a call that is cancelled is dropped.
+/// Counts a call until it is dropped, which happens when it ends or is cancelled.
 struct UnderWay(watch::Sender<usize>);
 
 impl Drop for UnderWay {
@@ -28,7 +28,7 @@ impl Drop for UnderWay {
 }
 
 impl Adder {
-    /// How many calls of [`Tally::wait`] and [`Tally::count`] there are.
+    /// The number of calls of [`Tally::wait`] and [`Tally::count`] in progress.
     pub fn under_way(&self) -> watch::Receiver<usize> {
         self.under_way.subscribe()
     }

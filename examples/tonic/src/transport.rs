@@ -13,21 +13,21 @@ use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint, Uri, server::Connected};
 use wsmux::{StreamId, WebSocketConnection, WebSocketStream};
 
-/// A stream as tonic's server takes it: with what is known of the connection that it is on.
+/// A stream for tonic's server, with information about its connection.
 #[derive(Debug)]
 pub struct Accepted {
     stream: WebSocketStream,
     info: StreamInfo,
 }
 
-/// In the extensions of each request that comes on a stream.
+/// In the extensions of each request that arrives on a stream.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     /// The stream, which all calls of one channel share.
     pub stream: StreamId,
     /// The client's address, or its proxy's.
     pub remote_address: Option<SocketAddr>,
-    /// The client's connection: who it is stands in its request's headers and its certificate.
+    /// The client's connection; its request headers and certificate identify the client.
     pub connection: WebSocketConnection,
 }
 
@@ -45,10 +45,10 @@ pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Resul
     }
 }
 
-/// A channel on a new stream of the connection, which is opened with the first call. When the stream ends, its
-/// calls fail, and the next call opens another, as long as the connection lives.
+/// A channel on a new stream of the connection, which is opened with the first call. When the
+/// stream ends, its calls fail, and the next call opens another, as long as the connection is open.
 pub fn channel(connection: WebSocketConnection) -> Channel {
-    // The streams lead to one peer whatever the name. It is the `:authority` of the calls.
+    // All streams lead to one peer, whatever the name, which is the `:authority` of the calls.
     let endpoint = Endpoint::from_static("http://wsmux");
     endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
         let connection = connection.clone();

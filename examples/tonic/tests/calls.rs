@@ -122,7 +122,7 @@ async fn a_call_that_is_dropped_is_dropped_at_the_server() {
     ends.calls_under_way(1).await;
     drop(numbers);
     ends.calls_under_way(0).await;
-    // The channel's stream has not suffered.
+    // The channel's stream is unaffected.
     client.add(Pair::default()).await.expect("a sum");
 }
 
@@ -132,7 +132,7 @@ async fn a_deadline_ends_a_call_at_both_ends() {
     let mut request = Request::new(Number { value: u64::MAX >> 20 });
     request.set_timeout(Duration::from_millis(200));
     let error = within("the deadline", ends.client().wait(request)).await.expect_err("too late");
-    // tonic's own client calls it so, and says in the source what it was.
+    // tonic's own client reports this status, with the cause as its source.
     assert_eq!(error.code(), Code::Cancelled);
     let mut source = error.source();
     while let Some(error) = source.filter(|error| !error.is::<tonic::TimeoutExpired>()) {
@@ -204,12 +204,12 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     config.window_growth_budget(0).stream_window(WINDOW as u64).send_buffer(WINDOW);
     let ends = Ends::new(config).await;
 
-    // One channel's answer is not read, and below gRPC a stream of the connection is full to the brim.
+    // One channel's answer is not read, and below gRPC a stream of the connection is full.
     let mut stalled = ends.client();
     let mut numbers = stalled.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
     let mut full = ends.server_end.open_uni().await.expect("a stream");
-    // What has been taken and does not fit into the buffer has used up the window.
+    // The bytes that were accepted and do not fit into the buffer have used up the window.
     within("filling", full.write_all(&vec![7; 2 * WINDOW])).await.expect("a stream");
     assert_is_full(&full, WINDOW);
 
@@ -223,7 +223,7 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
         });
     }
     within("a hundred answers", calls.join_all()).await;
-    // And all of it stalls still.
+    // Everything is still stalled.
     ends.calls_under_way(1).await;
     assert_is_full(&full, WINDOW);
 }

@@ -2,7 +2,8 @@
 //   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 //     -keyout key.pem -out cert.pem
 //   node bench.mjs cert.pem key.pem
-// A curiosity: what one pays for a runtime, and what an agent on it can expect. One JSON object a line.
+// For comparison: the cost of that runtime, and what an agent on it can expect. One JSON object per
+// line.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -22,7 +23,7 @@ async function readAll(readable) {
   return length;
 }
 
-// A stream's first byte says what is to be done with it.
+// A stream's first byte is a command.
 async function serve({ readable, writable }) {
   const writer = writable.getWriter();
   const reader = readable.getReader();

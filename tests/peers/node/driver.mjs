@@ -18,7 +18,7 @@ import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import process from 'node:process';
 
-// stdout belongs to the protocol; whatever a package prints goes to stderr.
+// stdout belongs to the protocol; anything that a package prints goes to stderr.
 for (const level of ['log', 'info', 'debug']) console[level] = console.error;
 
 const say = (object) => process.stdout.write(JSON.stringify(object) + '\n');
@@ -95,7 +95,7 @@ class Stream {
     this.busy = Promise.resolve();
     this.reader = readable?.getReader();
     this.writer = writable?.getWriter();
-    // Nobody may be looking at these when they reject, and that is no crash.
+    // These may reject without a handler, which must not crash the process.
     this.reader?.closed.catch(ignore);
     this.writer?.ready.catch(ignore);
     this.writeEnd = new Promise((resolve) => {
@@ -182,8 +182,8 @@ class Stream {
     return {};
   }
 
-  /** Both packages hold an abort back while a write waits for credit (the rules of WritableStream):
-   *  `sent: false` says that this happened. */
+  /** Both packages delay an abort while a write waits for credit (a rule of WritableStream):
+   *  `sent: false` reports that this happened. */
   async reset(reason) {
     const abort = this.need('writer').abort(reason);
     const late = new Promise((resolve) => setTimeout(resolve, 1000, false).unref());
@@ -222,7 +222,7 @@ class Driver {
     return this.conns.length - 1;
   }
 
-  /** The connection a command names, else the newest; before the first one, commands wait for it. */
+  /** The connection that a command names, or the newest; before the first one, commands wait for it. */
   async conn(command) {
     if (command.conn !== undefined) return this.conns[command.conn] ?? fail('NoConnection', `no connection ${command.conn}`);
     return this.conns.at(-1) ?? (await this.firstConn);
@@ -235,7 +235,7 @@ class Driver {
   register(raw) {
     const handle = this.nextStream++;
     this.streams.set(handle, new Stream(raw));
-    // The id on the wire, where the package tells it (qmux does not).
+    // The id on the wire, if the package reveals it (qmux does not).
     return raw.id === undefined ? { stream: handle } : { stream: handle, wireId: raw.id };
   }
 
@@ -256,7 +256,7 @@ class Driver {
   async echoBi(stream) {
     const { reader, writer } = stream;
     const passOn = (error) => this.adapter.reason(this.adapter.codeOf(error) ?? 0);
-    // Each half's death must reach the other even while the copy loop waits on that other half.
+    // The end of each half must reach the other, even while the copy loop waits on that other half.
     reader.closed.catch((error) => writer.abort(passOn(error)).catch(ignore));
     stream.writeEnd.then(({ error }) => error && !stream.readDone && stream.stop(passOn(error)).catch(ignore));
     await stream.read({}, (chunk) => stream.put(chunk));
@@ -313,7 +313,7 @@ const commands = {
   },
   reset: (driver, command) => driver.stream(command).reset(driver.adapter.reason(toCode(command.code))),
   stop: (driver, command) => driver.stream(command).stop(driver.adapter.reason(toCode(command.code))),
-  // Both halves at once; js-ws has a call of its own for it that also works while a write waits.
+  // Both halves at once; js-ws has its own call for this, which also works while a write waits.
   async cancel(driver, command) {
     const stream = driver.stream(command);
     const reason = driver.adapter.reason(toCode(command.code));
@@ -333,7 +333,7 @@ const commands = {
     return { code: jsonCode(code) };
   },
   async echo(driver, command) {
-    // A server without `conn` echoes on every connection, those still to come included.
+    // A server without `conn` echoes on every connection, including later ones.
     if (command.conn !== undefined) driver.startEcho(await driver.conn(command));
     else {
       driver.echoing = true;
@@ -392,7 +392,7 @@ function answerError(id, adapter, error) {
 }
 
 export async function run(adapter) {
-  // Both would end a Node process. We go on, and say so: a test asserts that it never happens.
+  // Both would end a Node process. We continue and report it: a test asserts that it never happens.
   const uncaught = (kind) => (error) => {
     console.error(`${kind}:`, error);
     say({ event: 'uncaught', kind, name: error?.name, message: String(error?.message ?? error) });
@@ -411,7 +411,7 @@ export async function run(adapter) {
       say({ event: 'connected' });
     }
   } catch (error) {
-    // What lies below often says more than the package does.
+    // The error's cause often says more than the package does.
     const causes = [];
     for (let cause = error?.cause; cause && causes.length < 8; cause = cause.cause) causes.push(String(cause.message ?? cause));
     say({ event: 'failed', name: error?.name, message: String(error?.message ?? error), causes });

@@ -1,6 +1,6 @@
-// An HTTP/2 server of Node's that makes a stream of bytes of each extended CONNECT (RFC 8441), and leads it to a TCP
-// port of this machine: `node http2.mjs PORT`. It says in lines of JSON on which port it listens, and how each HTTP/2
-// stream has ended. Without packages.
+// A Node HTTP/2 server that turns each extended CONNECT (RFC 8441) into a byte stream, and forwards
+// it to a local TCP port: `node http2.mjs PORT`. It prints lines of JSON with the port that it
+// listens on, and with how each HTTP/2 stream ended. It uses no packages.
 
 import http2 from "node:http2";
 import net from "node:net";

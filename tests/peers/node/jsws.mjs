@@ -16,7 +16,8 @@ const { default: Logger, LogLevel, StreamHandler } = fromWs('@matrixai/logger');
 
 const logger = new Logger('jsws', LogLevel.WARN, [new StreamHandler()]);
 
-// The package turns abort/cancel reasons into codes, and codes into errors, by these two callbacks.
+// The package converts abort/cancel reasons to codes, and codes to errors, with these two
+// callbacks.
 class StreamCode extends Error {
   constructor(code) {
     super(`stream ended with code ${code}`);
@@ -72,7 +73,7 @@ function wrap(connection) {
     else arrived.push(stream);
   };
   connection.addEventListener(events.EventWebSocketConnectionStream.name, (event) => arrive(event.detail));
-  // A stream can come in before this listener is there (client: the constructor returns later).
+  // A stream can arrive before this listener is set (on a client the constructor returns later).
   for (const stream of connection.streamMap.values()) arrive(stream);
 
   const closed = new Promise((resolve) => {

@@ -9,7 +9,7 @@ import https from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
 import { run } from './driver.mjs';
 
-// The package wants a browser's WebSocket and Promise.withResolvers; Node 20 has neither.
+// The package needs a browser's WebSocket and Promise.withResolvers; Node 20 has neither.
 globalThis.WebSocket = class extends WebSocket {
   constructor(url, protocols) {
     super(url, protocols, { rejectUnauthorized: false });
@@ -49,7 +49,8 @@ function wrap(session) {
   const noSuch = (name, message) => Object.assign(new Error(message), { name });
   let end = null;
 
-  // A graceful close fulfils, everything else rejects; the code is then only in the error's text.
+  // A graceful close fulfils the promise, everything else rejects it; then the code is only in the
+  // error's text.
   const closed = session.closed.then(
     ({ closeCode, reason }) => ({ code: closeCode, reason, graceful: true }),
     (error) => {
@@ -79,7 +80,8 @@ function wrap(session) {
     },
     status: () => ({ protocol: session.protocol, maxDatagramSize: session.datagrams.maxDatagramSize, closed: end !== null }),
     async sendDatagram(bytes) {
-      // Before the peer's parameters, and beyond its limit, the package drops datagrams in silence.
+      // Before the peer's parameters arrive, and above its limit, the package drops datagrams
+      // silently.
       for (let i = 0; i < 100 && session.datagrams.maxDatagramSize === 0; i++) await new Promise((r) => setTimeout(r, 20));
       const max = session.datagrams.maxDatagramSize;
       if (bytes.length > max) throw noSuch('TooLarge', `the peer takes ${max} bytes`);

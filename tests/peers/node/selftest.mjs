@@ -1,6 +1,6 @@
 // Drives each package's client against its own server, through the command protocol alone.
 //   node selftest.mjs [jsws|qmux] [--cert F --key F]
-// Says what it found; a failed expectation makes the exit code 1.
+// Prints its findings; a failed expectation makes the exit code 1.
 import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -52,7 +52,7 @@ class Peer {
     }
   }
 
-  /** What would have ended this process, each message once with how often it came. */
+  /** What would have ended this process: each message once, with its count. */
   uncaught() {
     const counts = {};
     for (const { event, kind, message } of this.events) {
@@ -88,7 +88,7 @@ async function pair(kind, cert, options = {}) {
   return { client, server };
 }
 
-/** A value that settles as text, so that a surprise is a result and not a crash of this test. */
+/** The outcome of a promise as text, so that a surprise is a result and does not crash this test. */
 const outcome = (promise, ms = 5000) =>
   Promise.race([
     promise.then((ok) => JSON.stringify(ok), (e) => `error ${e.name}${e.code === undefined ? '' : ` code ${e.code}`}: ${e.message}`),
@@ -209,7 +209,7 @@ async function common(kind, cert) {
     console.log(`     ${kind}:   and once there is credit, the peer's read: ${await outcome(s.call('read', { stream: b }), 1500)}`);
   });
 
-  // A stop while data is on its way to the one who stops: by the opener, by the acceptor.
+  // A stop while data is in flight to the end that stops: the opener, then the acceptor.
   for (const side of ['opener', 'acceptor']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const [a, b] = await opened(c, s);

@@ -111,8 +111,8 @@ mod tests {
         }
     }
 
-    /// [W-44] The version of QMux MUST be the one whose name the subprotocol is, or begins with before a dot; any
-    /// other subprotocol means `qmux-01`.
+    /// [W-44] The version of QMux MUST be the one whose name is the whole subprotocol, or its part
+    /// before the first dot; any other subprotocol means `qmux-01`.
     #[test]
     fn the_subprotocol_names_or_implies_the_version() {
         for (subprotocol, version) in [

@@ -196,8 +196,8 @@ fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
-/// over; then the stream below ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
+/// arrives or the close wait is over; then the underlying stream ends by §3.4.
 #[test]
 fn the_socket_can_go_once_both_have_closed() {
     for wire in WIRES {
@@ -214,8 +214,8 @@ fn the_socket_can_go_once_both_have_closed() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close or the close wait is
-/// over; then the stream below ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
+/// arrives or the close wait is over; then the underlying stream ends by §3.4.
 #[test]
 fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     for wire in WIRES {

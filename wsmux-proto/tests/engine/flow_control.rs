@@ -252,8 +252,9 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
 
 /// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for it; a FIN alone
 /// needs no credit.
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It leaves apart from Data: the
-/// socket is flushed between the two, for the real endpoint loses Data whose stream ends in the same TLS record.
+/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
+/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
+/// stream ends in the same TLS record.
 #[test]
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);

@@ -306,8 +306,9 @@ fn replay(
 /// from 0 or 1. Id n is the neutral stream with counter n >> 1.
 /// [J-13] An Ack on a new id of the peer's MUST open the stream and grant its credit, and be answered by an Ack
 /// with our receive window.
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It leaves apart from Data: the
-/// socket is flushed between the two, for the real endpoint loses Data whose stream ends in the same TLS record.
+/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
+/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
+/// stream ends in the same TLS record.
 /// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by Close(Write).
 #[test]
 fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {

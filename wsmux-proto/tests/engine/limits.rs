@@ -105,8 +105,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
-/// [C-39] A raised stream limit MUST ride along with other frames, and be sent by itself once the peer has less
-/// than half of its streams left to open.
+/// [C-39] A raised stream limit MUST be sent along with other frames, and by itself once the peer
+/// has less than half of its streams left to open.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_is_said() {
@@ -143,8 +143,8 @@ fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_
     }
 }
 
-/// [C-39] A raised stream limit MUST ride along with other frames, and be sent by itself once the peer has less
-/// than half of its streams left to open.
+/// [C-39] A raised stream limit MUST be sent along with other frames, and by itself once the peer
+/// has less than half of its streams left to open.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));

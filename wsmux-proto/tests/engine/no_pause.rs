@@ -44,7 +44,7 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
     }
 }
 
-/// [C-28] Data that lies unread in one stream MUST NOT reduce what another stream may still receive.
+/// [C-28] Unread data in one stream MUST NOT reduce what another stream may still receive.
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn streams_that_stand_still_with_full_windows_do_not_stop_another() {

@@ -76,8 +76,8 @@ impl Upload {
     }
 }
 
-/// [C-90] A socket that takes something after it was full MUST count as something that arrived (C-45) and as a
-/// message that was handed over (C-42).
+/// [C-90] A socket that accepts something after it was full MUST count as something that arrived
+/// (C-45) and as a message that was handed over (C-42).
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {

@@ -33,7 +33,8 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and tell the reader the code.
+/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
+/// reader.
 /// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
 #[test]
 fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
@@ -225,8 +226,8 @@ fn dropping_a_receiver_stops() {
     }
 }
 
-/// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST still be told to
-/// the peer by a reset, so that the peer's count of it ends.
+/// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST
+/// still be reported to the peer by a reset, so that it leaves the peer's count of open streams.
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
 #[test]
 fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {

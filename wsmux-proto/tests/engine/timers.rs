@@ -169,7 +169,7 @@ fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
     }
 }
 
-/// [W-10] A pong that nobody asked for MUST be ignored.
+/// [W-10] An unsolicited pong MUST be ignored.
 #[test]
 fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
@@ -298,8 +298,9 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
     100_000
 }
 
-/// [C-80] A deadline of the peer's silence that is found more than a second late MUST be put off, by a second or by
-/// the timeout if that is shorter, and the peer asked where pings run; but only once, until a message has come.
+/// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
+/// postponed, by a second or by the timeout if that is shorter, and a ping sent where pings run;
+/// but only once, until a message has arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -314,8 +315,9 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     }
 }
 
-/// [C-80] A deadline of the peer's silence that is found more than a second late MUST be put off, by a second or by
-/// the timeout if that is shorter, and the peer asked where pings run; but only once, until a message has come.
+/// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
+/// postponed, by a second or by the timeout if that is shorter, and a ping sent where pings run;
+/// but only once, until a message has arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);

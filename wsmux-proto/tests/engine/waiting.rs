@@ -96,9 +96,9 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(1)), None));
 }
 
-/// [J-41] What the peer says of a stream that waits MUST be kept, and take effect when it is opened: the sum of its
-/// Acks, the first end of its own half, the first stop of ours; Data that is not empty MUST close with
-/// FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
+/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
+/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -114,9 +114,9 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 
 /// An empty request that ends at once, a call whose answer is not wanted, and one of which one half is given up.
 ///
-/// [J-41] What the peer says of a stream that waits MUST be kept, and take effect when it is opened: the sum of its
-/// Acks, the first end of its own half, the first stop of ours; Data that is not empty MUST close with
-/// FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
+/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
+/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -157,9 +157,9 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!((live(&peer), waiting(&peer)), (0, 0));
 }
 
-/// [J-41] What the peer says of a stream that waits MUST be kept, and take effect when it is opened: the sum of its
-/// Acks, the first end of its own half, the first stop of ours; Data that is not empty MUST close with
-/// FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
+/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
+/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -181,8 +181,9 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
     }
 }
 
-/// [J-42] A stream that waits and that the peer has both reset and stopped MUST be forgotten, and answered by
-/// Error(Write, code) and Error(Read, code) with the codes that came; it is charged as a refused one.
+/// [J-42] A stream that waits and that the peer has both reset and stopped MUST be forgotten, and
+/// answered by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged
+/// as a refused stream.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
@@ -203,8 +204,8 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
     assert_eq!(peer.conn.stats(Duration::ZERO).streams_refused, 0);
 }
 
-/// [J-43] The number of streams that wait, those of J-42 and J-44 included whose answer has not left, MUST NOT
-/// exceed a setting; a new stream past it is refused by J-31.
+/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
+/// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
 /// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
 /// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
 #[test]
@@ -227,8 +228,8 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     peer.assert_open("refused, and no more");
 }
 
-/// [J-43] The number of streams that wait, those of J-42 and J-44 included whose answer has not left, MUST NOT
-/// exceed a setting; a new stream past it is refused by J-31.
+/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
+/// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
 /// connection closes with EXCESSIVE_LOAD.
 #[test]
@@ -319,8 +320,8 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

@@ -69,8 +69,9 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
 /// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
-/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
-/// windows may grow, and with each step of growth; never while one is unanswered.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
+/// transport parameters, if windows may grow, and with each step of growth; never while one is
+/// unanswered.
 #[test]
 fn no_window_grows_where_the_initial_one_is_enough() {
     for path in [path(1, 1_000), path(10, 400), path(40, 100)] {
@@ -152,9 +153,10 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     assert!(bulk.window(flow) <= most, "{} after {window}", bulk.window(flow));
 }
 
-/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
-/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
-/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a
+/// ping, and the least time from a grant to the first byte that it allowed. Both are reset by a
+/// ping that is sent after a second without anything received, and answered before any stream data.
+/// Without an answered ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
     // 64 MiB that stand in a buffer before a slow link: what is sent into it comes a minute late.
@@ -167,9 +169,10 @@ fn a_queue_on_the_way_does_not_make_a_window_grow() {
     }
 }
 
-/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
-/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
-/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a
+/// ping, and the least time from a grant to the first byte that it allowed. Both are reset by a
+/// ping that is sent after a second without anything received, and answered before any stream data.
+/// Without an answered ping no window grows.
 #[test]
 fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     let path = Path { rtt: ms(100), rate: 50 * MBIT, queue: 64 << 20 };
@@ -181,9 +184,10 @@ fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     assert!(bulk.window(flow) <= most, "{} of {most}", bulk.window(flow));
 }
 
-/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
-/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
-/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a
+/// ping, and the least time from a grant to the first byte that it allowed. Both are reset by a
+/// ping that is sent after a second without anything received, and answered before any stream data.
+/// Without an answered ping no window grows.
 #[test]
 fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     let mut bulk = Bulk::new(path(10, 500), &Config::default());
@@ -272,11 +276,13 @@ impl ByHand {
     }
 }
 
-/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a ping, and the
-/// least time from a grant to the first byte that it allowed. Both begin anew with a ping that is sent after a
-/// second without anything received, and answered before any stream data. Without an answered ping no window grows.
-/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
-/// windows may grow, and with each step of growth; never while one is unanswered.
+/// [C-58] The round-trip time that growth rests on MUST be the smaller of two: the least time of a
+/// ping, and the least time from a grant to the first byte that it allowed. Both are reset by a
+/// ping that is sent after a second without anything received, and answered before any stream data.
+/// Without an answered ping no window grows.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
+/// transport parameters, if windows may grow, and with each step of growth; never while one is
+/// unanswered.
 #[test]
 fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
     let mut peer = ByHand::new(4 * KIB);
@@ -308,8 +314,9 @@ fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     assert_eq!(peer.window(), ByHand::WINDOW);
 }
 
-/// [C-59] For its windows' sake an endpoint MUST send a ping only in the message of its transport parameters, where
-/// windows may grow, and with each step of growth; never while one is unanswered.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
+/// transport parameters, if windows may grow, and with each step of growth; never while one is
+/// unanswered.
 #[test]
 fn pings_for_windows_are_few_and_an_unused_connection_sends_none_but_the_first() {
     let path = path(200, 1_000);
@@ -342,9 +349,9 @@ fn a_hundred(budget: u64) -> Bulk {
     bulk
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
-/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
-/// when it can receive no more, but for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
+/// one stream half of what the others leave of it; every stream keeps the window that it began
+/// with. A stream returns its share when it can receive no more, except for what is unread.
 #[test]
 fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
@@ -364,9 +371,9 @@ fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     }
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
-/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
-/// when it can receive no more, but for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
+/// one stream half of what the others leave of it; every stream keeps the window that it began
+/// with. A stream returns its share when it can receive no more, except for what is unread.
 #[test]
 fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     let mut config = Config::default();
@@ -385,9 +392,9 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     assert!(bulk.growth() <= 8 * MIB);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
-/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
-/// when it can receive no more, but for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
+/// one stream half of what the others leave of it; every stream keeps the window that it began
+/// with. A stream returns its share when it can receive no more, except for what is unread.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
@@ -434,9 +441,9 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     assert_eq!(bulk.growth(), 0);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
-/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
-/// when it can receive no more, but for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
+/// one stream half of what the others leave of it; every stream keeps the window that it began
+/// with. A stream returns its share when it can receive no more, except for what is unread.
 #[test]
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [
@@ -476,9 +483,9 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
 
 /// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window becomes smaller
 /// by itself.
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of one stream half
-/// of what the others leave of it; every stream keeps the window that it began with. What a stream held goes back
-/// when it can receive no more, but for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
+/// one stream half of what the others leave of it; every stream keeps the window that it began
+/// with. A stream returns its share when it can receive no more, except for what is unread.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());

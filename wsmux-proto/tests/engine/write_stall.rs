@@ -141,8 +141,8 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
     }
 }
 
-/// [C-79] A connection that is closing MUST let the socket go when the close wait is over, whether or not the socket
-/// has taken our Close.
+/// [C-79] A connection that is closing MUST release the socket when the close wait is over, whether
+/// or not the socket has accepted our Close.
 #[test]
 fn a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait() {
     for wire in WIRES {

@@ -1,7 +1,8 @@
-//! WebSocket's frames written by hand, a connection for each stream: what the wire itself costs. Copy and mask
-//! are one pass, many frames go in one write, and what is read is unmasked where it lies.
+//! WebSocket frames written by hand, a connection for each stream: the cost of the wire itself.
+//! Copying and masking are one pass, many frames go into one write, and received bytes are unmasked
+//! in place.
 //!
-//! No library, therefore: it knows binary frames alone, and that an empty one ends a direction.
+//! This is no library: it knows only binary frames, and that an empty one ends a direction.
 
 use std::ops::Range;
 
@@ -23,12 +24,12 @@ use crate::peer::{self, CHUNK};
 /// FIN and the opcode of binary messages.
 const BINARY: u8 = 0x82;
 const MASKED: u8 = 0x80;
-/// Of a client's frame with a length of 64 bits.
+/// A client's header with a length of 64 bits.
 const MAX_HEADER: usize = 14;
 /// Two chunks with their headers: 128 KiB in a write.
 const WRITE: usize = 2 * (CHUNK.len() + MAX_HEADER);
 const READ: usize = 256 * 1024;
-/// What buffers start with, so that idle streams do not hold what only bulk needs.
+/// The initial size of buffers, so that idle streams do not hold what only bulk needs.
 const SMALL: usize = 512;
 
 pub struct Floor(Dialer);
@@ -42,7 +43,8 @@ impl Floor {
         tokio::spawn(async move {
             while let Ok(tcp) = listener.accept().await {
                 tokio::spawn(async move {
-                    // It holds no bytes back: the client sends none before it has seen the answer.
+                    // The reader holds no bytes back: the client sends none before it has seen the
+                    // answer.
                     let tcp = accept_async(tcp).await?.into_inner();
                     peer::serve(FrameStream::new(tcp, false)).await;
                     anyhow::Ok(())
@@ -67,7 +69,7 @@ impl Connection for Address {
 
     async fn open(&self) -> Result<FrameStream> {
         let Either::Left(tcp) = self.0.dial().await? else { bail!("TLS") };
-        // Nor here: the server speaks only when it is asked.
+        // Nor here: the server sends only after a request.
         let (websocket, _) = client_async(self.0.url(), tcp).await?;
         Ok(FrameStream::new(websocket.into_inner(), true))
     }
@@ -78,11 +80,11 @@ pub struct FrameStream {
     client: bool,
     out: Vec<u8>,
     out_len: usize,
-    /// Of the last frame; the next one's comes from it.
+    /// The last frame's mask, from which the next one is derived.
     key: u32,
     input: Vec<u8>,
     unread: Range<usize>,
-    /// Of the frame that is being read.
+    /// The frame that is being read: its remaining payload and its mask.
     payload_left: u64,
     mask: [u8; 4],
     ended: bool,
@@ -140,7 +142,7 @@ impl FrameStream {
             }
         };
         if self.client {
-            // xorshift: another key each time, and not its price.
+            // xorshift: another key each time, without the cost of a random one.
             self.key ^= self.key << 13;
             self.key ^= self.key >> 17;
             self.key ^= self.key << 5;
@@ -170,7 +172,7 @@ impl FrameStream {
         Ok(())
     }
 
-    /// Where the next bytes lie, unmasked; none at the end.
+    /// The range of the next bytes, unmasked; `None` at the end.
     async fn piece(&mut self, max: usize) -> Result<Option<Range<usize>>> {
         while !self.ended {
             if self.payload_left == 0 {
@@ -195,7 +197,7 @@ impl FrameStream {
         Ok(None)
     }
 
-    /// Takes a frame's header off what was read, if there is a whole one.
+    /// Takes a frame's header from the bytes that were read, if it is complete.
     fn header(&mut self) -> Result<bool> {
         let unread = &self.input[self.unread.clone()];
         let [first, second, rest @ ..] = unread else { return Ok(false) };
@@ -226,7 +228,7 @@ impl FrameStream {
     }
 }
 
-/// Eight bytes at a time, which the compiler makes as many as the processor takes.
+/// Eight bytes at a time, which the compiler vectorises.
 fn copy_masked(out: &mut [u8], data: &[u8], key: [u8; 4]) {
     let wide = wide(key);
     let (out, out_tail) = out.as_chunks_mut();

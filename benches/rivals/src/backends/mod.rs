@@ -1,4 +1,4 @@
-//! What is compared, behind three small traits, so that each workload is written once.
+//! The backends, behind three small traits, so that each workload is written once.
 
 mod floor;
 mod net;
@@ -22,29 +22,29 @@ use crate::{
 
 /// One stream, as its application would use it.
 pub trait Stream: Send + 'static {
-    /// Takes all of it. What is on its way for good only [`flush`](Self::flush) says.
+    /// Takes all of it. Only [`flush`](Self::flush) says that it was sent.
     fn write(&mut self, data: &[u8]) -> impl Future<Output = Result<()>> + Send;
-    /// The same, without a copy where there is a way.
+    /// The same, without a copy if the API permits.
     fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send;
-    /// Sends what is still held back; most hold nothing.
+    /// Sends what is still held back; most backends hold nothing back.
     fn flush(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
     /// Flushes, and ends this direction.
     fn finish(&mut self) -> impl Future<Output = Result<()>> + Send;
-    /// Some bytes, none at the end.
+    /// The next bytes; none at the end.
     fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = Result<usize>> + Send;
-    /// Reads to the end in the fastest way, throws it away, and says how much it was.
+    /// Reads to the end in the fastest way, discards the data, and returns its length.
     fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
 }
 
-/// What streams are opened on: a connection, or for those without a mux whatever knows the address.
+/// What streams are opened on: a connection, or without a mux something that knows the address.
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
 }
 
-/// A server that gives each stream to [`peer::serve`](crate::peer::serve), and a client of it.
+/// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client.
 pub trait Rival: Send + Sync + 'static {
     /// Whether many streams share a connection.
     const MUX: bool = true;
@@ -52,7 +52,7 @@ pub trait Rival: Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
 }
 
-/// In the order in which the tables show them.
+/// Backends, in the order in which the tables show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
@@ -92,7 +92,7 @@ pub enum Backend {
     Tcp,
 }
 
-/// What a backend is to the comparison.
+/// A backend's role in the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// This crate
@@ -120,21 +120,21 @@ impl Backend {
         }
     }
 
-    /// Whether it goes through TLS over TCP, and is compared with what does so too.
+    /// Whether it uses TLS over TCP, and is compared with others that do.
     pub fn wss(self) -> bool {
         matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::WssRaw)
     }
 
-    /// Whether the workload says something about it.
+    /// Whether the workload is meaningful for this backend.
     pub fn takes_part(self, workload: Workload) -> bool {
         match workload {
-            // A connection for each stream: they share nothing that could stall.
+            // With a connection for each stream, they share nothing that could stall.
             Workload::Stalled1 | Workload::Stalled8 | Workload::Stalled32 => {
                 self.kind() != Kind::NoMux
             }
-            // Thousands of TLS handshakes would be all that is measured.
+            // Only thousands of TLS handshakes would be measured.
             Workload::Rpc64 | Workload::Rpc1 | Workload::Idle10k => self != Self::WssRaw,
-            // Defaults over ws: tuning and TLS say nothing more here.
+            // Only defaults over ws: tuning and TLS add nothing here.
             Workload::Idleconns => {
                 matches!(self, Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::WsRaw)
             }
@@ -143,11 +143,11 @@ impl Backend {
     }
 }
 
-/// Runs one workload on one backend. The process is of no use to anything else after that.
+/// Runs one workload on one backend. The process cannot be used for anything else afterwards.
 pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Result<Metrics> {
     use ::wsmux::Wire::{JsWs, QMux};
 
-    // Only where a workload is about their number: whoever has a limit keeps its default elsewhere.
+    // Only for the workload about their number; elsewhere each backend keeps its default limit.
     let streams = (workload == Workload::Idle10k).then_some(2 * sizes.idle_streams);
     macro_rules! run {
         ($start:expr) => {

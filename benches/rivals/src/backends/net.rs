@@ -1,4 +1,4 @@
-//! TCP and TLS for those who do not bring their own.
+//! TCP and TLS for backends that do not include them.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 /// With TLS or without.
 pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// A certificate for the loopback address, made on the spot.
+/// A certificate for the loopback address, generated at startup.
 pub struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
@@ -30,7 +30,8 @@ impl Identity {
         Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
     }
 
-    /// Of a server that shows it and of a client that trusts it. TLS 1.3, by aws-lc.
+    /// The configurations of a server that presents it and of a client that trusts it. TLS 1.3,
+    /// with aws-lc.
     pub fn configs(self) -> Result<(ServerConfig, ClientConfig)> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
@@ -54,7 +55,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
 }
 
-/// The client's.
+/// The client's end.
 #[derive(Clone)]
 pub struct Dialer {
     address: SocketAddr,
@@ -76,7 +77,7 @@ pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)>
 }
 
 impl Listener {
-    /// The next connection, whose handshakes are still to be made.
+    /// The next connection, before its handshakes.
     pub async fn accept(&self) -> Result<TcpStream> {
         let (tcp, _) = self.tcp.accept().await?;
         tcp.set_nodelay(self.nodelay)?;

@@ -1,4 +1,4 @@
-//! The crate `penguin-mux` over the tokio-tungstenite that it takes.
+//! The crate `penguin-mux` over the version of tokio-tungstenite that it uses.
 
 use std::sync::Arc;
 
@@ -57,9 +57,9 @@ impl Connection for Arc<Multiplexor> {
     type Stream = MuxStream;
 
     async fn open(&self) -> Result<MuxStream> {
-        // It carries connections to hosts; here nobody looks at the name.
+        // The crate forwards connections to hosts; here the name is ignored.
         let opened = self.new_stream_channel(b"", 0).await;
-        // An error of its own cannot be shared between threads.
+        // The crate's error cannot be shared between threads.
         opened.map_err(|error| anyhow!("{error}"))
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::peer;
 
-/// What a read may bring: a few of the writer's chunks.
+/// The size of a read: a few of the writer's chunks.
 const READ: usize = 256 * 1024;
 
 pub struct Tcp(Dialer);

@@ -1,5 +1,5 @@
-//! tokio-tungstenite alone, a WebSocket for each stream. An empty message ends a direction: after a Close of
-//! WebSocket's own the other end could not answer.
+//! tokio-tungstenite alone, a WebSocket for each stream. An empty message ends a direction, because
+//! after a WebSocket Close the other end could not answer.
 
 use anyhow::{Result, bail};
 use bytes::{Buf, Bytes};
@@ -57,7 +57,7 @@ impl Connection for Address {
 
 pub struct WsStream {
     websocket: WebSocketStream<Socket>,
-    /// Of a message that was read in part.
+    /// The rest of a partly read message.
     rest: Bytes,
     ended: bool,
 }
@@ -90,7 +90,7 @@ impl Stream for WsStream {
         self.write_chunk(Bytes::copy_from_slice(data)).await
     }
 
-    /// Leaves it to the socket when there is enough for a write.
+    /// Lets the socket write when it has enough.
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
         Ok(self.websocket.feed(Message::Binary(chunk)).await?)
     }

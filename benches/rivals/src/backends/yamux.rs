@@ -1,4 +1,4 @@
-//! The crate `yamux` over tokio-tungstenite, whose messages it takes for a stream of bytes.
+//! The crate `yamux` over tokio-tungstenite, whose messages it uses as a byte stream.
 
 use std::{
     io,
@@ -36,12 +36,12 @@ impl Yamux {
     pub async fn start(tuned: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
         if tuned {
-            // As much in a frame as its writers bring, and windows as large as it likes.
+            // Frames as large as its writers' chunks, and windows without a limit.
             config.set_max_connection_receive_window(None);
             config.set_split_send_size(64 * 1024);
         }
         if let Some(streams) = streams {
-            // The limit on all windows holds for no more than the default number of streams.
+            // The limit on all windows permits no more than the default number of streams.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }
@@ -96,7 +96,7 @@ async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, m
                 }
                 continue;
             }
-            // This is also what moves the bytes of all streams.
+            // This call also moves the bytes of all streams.
             match ready!(connection.poll_next_inbound(cx)) {
                 Some(Ok(stream)) => drop(tokio::spawn(peer::serve(stream))),
                 Some(Err(_)) | None => return Poll::Ready(()),

@@ -1,4 +1,4 @@
-//! Chromium with the page in it, moved by chromedriver.
+//! Chromium with the page in it, controlled by chromedriver.
 
 use std::{
     env, fs,
@@ -29,13 +29,13 @@ use crate::picture::with_palette;
 /// A bound on failures only.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Between two looks at the page, which changes four times a second.
+/// The time between two looks at the page, which changes four times a second.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Everybody who clones the repository has it.
 const MAX_PICTURE: usize = 200_000;
 
-/// Two browsers with sixteen streams each are more than a small machine can do well.
+/// Two browsers with sixteen streams each are too much for a small machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// What the page shows, read from it.
@@ -76,17 +76,17 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Whether each stream has moved so many bytes.
+    /// Whether each stream has moved at least this many bytes.
     pub(crate) fn all_moved(&self, bytes: u64) -> bool {
         self.cards.iter().all(|card| card.moved >= bytes)
     }
 
-    /// Whether each stream has moved so many more.
+    /// Whether each stream has moved at least this many more bytes.
     pub(crate) fn all_moved_since(&self, before: &Self, bytes: u64) -> bool {
         self.cards.iter().all(|card| card.moved >= before[&card.name].moved + bytes)
     }
 
-    /// Whether there are any, and each has moved less than the one of its name had.
+    /// Whether there are any, and each has moved less than the earlier stream of the same name.
     pub(crate) fn all_below(&self, before: &Self) -> bool {
         !self.cards.is_empty()
             && self.cards.iter().all(|card| card.moved < before[&card.name].moved)
@@ -110,7 +110,7 @@ impl Index<&String> for Shown {
     }
 }
 
-/// The window's size in CSS's pixels, and the scheme that the person prefers.
+/// The window's size in CSS pixels, and the preferred colour scheme.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) width: u32,
@@ -131,7 +131,7 @@ pub(crate) struct Browser {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Opens the page, and has a test look at it. The browser ends with the test, also with one that fails.
+/// Opens the page for a test. The browser ends with the test, even if the test fails.
 pub(crate) async fn visit(
     address: SocketAddr,
     query: &str,
@@ -185,7 +185,7 @@ impl Browser {
         read.convert().expect("what the page shows")
     }
 
-    /// Looks at the page until it shows what is waited for.
+    /// Polls the page until it shows the expected state.
     pub(crate) async fn until(&self, what: &str, shows: impl Fn(&Shown) -> bool) -> Shown {
         let end = Instant::now() + LIMIT;
         loop {
@@ -207,7 +207,7 @@ impl Browser {
         element.click().await.expect(selector);
     }
 
-    /// Until a stream that was stalled has no credit left, and bytes that wait for it.
+    /// Waits until a stalled stream has no credit left, and bytes that wait for credit.
     pub(crate) async fn until_used_up(&self, name: &str) -> Shown {
         let full = self.until("its credit is used up", |page| page[name].credit == 0).await;
         assert!(full[name].stalled && full[name].buffered > 0, "{full:?}");
@@ -224,7 +224,7 @@ impl Browser {
         element.is_displayed().await.expect(selector)
     }
 
-    /// Presses the tabulator until this element has the focus.
+    /// Presses Tab until this element has the focus.
     pub(crate) async fn tab_to(&self, selector: &str) {
         for _ in 0..50 {
             self.press('\u{e004}').await;
@@ -250,7 +250,7 @@ impl Browser {
         input.send_keys(format!("{value}\u{e007}")).await.expect(name);
     }
 
-    /// Of what is laid out, and of the window.
+    /// The widths of the layout and of the window.
     pub(crate) async fn widths(&self) -> [u32; 2] {
         let script = "return [document.documentElement.scrollWidth, innerWidth]";
         let widths = self.driver.execute(script, Vec::new()).await.expect("a page");
@@ -273,7 +273,7 @@ impl Browser {
     }
 }
 
-/// Starts chromedriver, and waits for the port that it has found.
+/// Starts chromedriver, and waits for the port that it chose.
 async fn chromedriver() -> (Child, u16) {
     let name = env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
     let started = Command::new(&name)
@@ -287,14 +287,14 @@ async fn chromedriver() -> (Child, u16) {
     while let Some(line) = lines.next_line().await.expect("a pipe") {
         let Some((_, port)) = line.split_once("started successfully on port ") else { continue };
         let port = port.trim_end_matches('.').parse().expect("a port");
-        // It would stop at a pipe that nobody reads.
+        // It would block on a pipe that nobody reads.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         return (process, port);
     }
     panic!("{name:?} said no port");
 }
 
-/// A directory that no other browser has.
+/// A directory that no other browser uses.
 fn profile() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

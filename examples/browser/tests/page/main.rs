@@ -1,5 +1,6 @@
-//! The live page in Chromium: what a person does to it, and what it then shows. Wants Chromium and chromedriver, and
-//! the npm package, which `js/pack` builds: `cargo test --package wsmux-browser-page --test page`.
+//! The live page in Chromium: what a user does, and what the page then shows. It needs Chromium,
+//! chromedriver, and the npm package, which `js/pack` builds:
+//! `cargo test --package wsmux-browser-page --test page`.
 
 mod browser;
 mod picture;
@@ -8,10 +9,10 @@ mod server;
 use browser::{Look, Shown, visit};
 use server::Server;
 
-/// Several windows' worth: nobody gets so far on what was granted or buffered before.
+/// Several windows: no stream gets this far on credit granted or bytes buffered before.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// What was granted before a stall is used up long before.
+/// Credit that was granted before a stall is used up long before.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {
@@ -23,11 +24,11 @@ async fn stalled_streams_stand_still_alone(wire: &str) {
         async |browser| {
             let all =
                 browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
-            // The one is read by the page, the other by the server.
+            // The page reads one of them, the server the other.
             for name in ["Nile", "Inn"] {
                 assert!(!all[name].stalled);
                 browser.click_stall(name).await;
-                // Credit may be used up for a moment before the other end has learnt of the stall.
+                // Credit may be used up for a moment before the other end learns of the stall.
                 let mut full = browser.until_used_up(name).await;
                 for _ in 0..SETTLES {
                     let later = browser
@@ -104,7 +105,7 @@ async fn the_keyboard_is_enough() {
     let server = Server::start();
     visit(server.address, "?down=2&up=0", Look::default(), async |browser| {
         browser.until("both flow", |page| page.cards.len() == 2 && page.all_moved(1)).await;
-        // Past the settings and the two that concern all.
+        // After the settings and the two buttons that concern all streams.
         browser.tab_to(r#"[data-name="Nile"] button"#).await;
         browser.press(' ').await;
         let full = browser.until("its credit is used up", |page| page["Nile"].credit == 0).await;
@@ -127,7 +128,7 @@ async fn a_lost_connection_is_told_and_a_new_one_flows() {
         assert!(lost.ended.contains("The connection is lost"), "{lost:?}");
         assert_eq!(lost.verdict, "Nothing moves");
 
-        // Nobody listens: it says so, and can be asked again.
+        // Nothing listens there: the page says so, and can retry.
         browser.click("#reconnect").await;
         browser
             .until("the failure is told", |page| page.state == "lost" && page.cards.is_empty())
@@ -153,7 +154,7 @@ async fn the_settings_take_effect() {
         let fewer = browser.until("fewer flow", flow(2)).await;
         browser.until("those that stay go on", |page| page.all_moved_since(&fewer, 1)).await;
         browser.click(r#".wire label:has([value="js-ws"])"#).await;
-        // On another connection, whose streams begin anew.
+        // On another connection, whose streams start from zero.
         browser.until("another wire", |page| page.wire == "js-ws" && page.all_below(&fewer)).await;
         browser.until("they flow", flow(2)).await;
     })
@@ -176,7 +177,7 @@ async fn it_fits_a_phone() {
     .await;
 }
 
-/// For README: examples/browser/screenshot takes them.
+/// For the README: examples/browser/screenshot takes these pictures.
 #[tokio::test]
 #[ignore = "writes into the repository"]
 async fn it_has_its_picture_taken() {

@@ -12,7 +12,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// More than a person wants to look at: the tests wait for bytes, and not for time.
+/// Faster than a person could watch: the tests wait for bytes, and not for time.
 const RATE: usize = 2 * 1024 * 1024;
 
 /// A server in a thread of its own.
@@ -51,7 +51,7 @@ impl Server {
         Self { address, rate, runtime: Some(runtime) }
     }
 
-    /// It goes away without a word, and with all its sockets.
+    /// Ends the server without a close, and with all its sockets.
     pub(crate) async fn lose(mut self) -> Lost {
         let runtime = self.runtime.take().expect("a server that runs");
         let stopped =
@@ -69,14 +69,14 @@ impl Drop for Server {
     }
 }
 
-/// A server that is no more.
+/// A server that has ended.
 pub(crate) struct Lost {
     address: SocketAddr,
     rate: usize,
 }
 
 impl Lost {
-    /// Another one takes its place.
+    /// Starts another server in its place.
     pub(crate) fn restart(self) -> Server {
         Server::listen(self.address, self.rate)
     }

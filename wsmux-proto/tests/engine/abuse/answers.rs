@@ -19,8 +19,8 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     assert_eq!(most, 10_000);
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 /// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
 /// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
 /// [J-32] The peer's answers to a refusal MUST be dropped.

@@ -38,8 +38,8 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 
 /// A server ticks, and of many readers that stand still each has just as much credit as all others.
 ///
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -57,8 +57,8 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     peer.assert_open("after a word of each");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

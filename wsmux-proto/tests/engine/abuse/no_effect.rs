@@ -4,7 +4,7 @@ use super::*;
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// An empty STREAM frame without FIN MUST open the stream, and is otherwise without effect.
+/// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
 /// A FIN repeated at the same final size, with no data, MUST be ignored.
 /// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is open.
 #[test]
@@ -26,8 +26,8 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
     }
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -46,8 +46,8 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     }
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -56,8 +56,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
     });
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);

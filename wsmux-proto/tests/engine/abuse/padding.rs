@@ -10,8 +10,8 @@ fn a_flood_of_padding_ends_the_connection() {
     assert_eq!(most, 1_024, "64 MiB");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn traffic_that_is_shaped_by_padding_is_let_pass() {
     let id = bidi(CLIENT, 0);

@@ -4,7 +4,7 @@ use super::*;
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [W-10] A pong that nobody asked for MUST be ignored.
+/// [W-10] An unsolicited pong MUST be ignored.
 /// A request MUST be answered by a response with its number; of several that wait, only the largest is
 /// answered.
 #[test]
@@ -26,8 +26,8 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     assert_eq!(most, 1_001);
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what comes back MUST NOT be closed for it, however
-/// long it goes on: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
+/// for it, however long it continues: by time alone, or by useful work alone at any speed.
 #[test]
 fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     let id = bidi(CLIENT, 0);
