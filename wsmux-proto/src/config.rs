@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{VarInt, params::TransportParameters};
+use crate::{VarInt, transport_parameters::TransportParameters};
 
 /// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
 /// no longer a window.

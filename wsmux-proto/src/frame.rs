@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Dir, StreamId, TransportErrorCode, VarInt, params::TransportParameters};
+use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::TransportParameters};
 
 /// What one end tells the other.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     Dir, Event, StreamId, TransportError, VarInt,
-    abuse::{Load, MAX_REFUSALS},
-    code::violation,
+    budget::{Load, MAX_REFUSALS},
     event::Events,
     frame::Credit,
+    transport_error::violation,
 };
 
 /// Which half of ours a frame is about.

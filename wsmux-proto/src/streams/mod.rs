@@ -1,23 +1,23 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
 //! - `send`, `recv`: the two halves' states
-//! - `credit`: how much may be sent; `tuning`: how much that is on a long path; `limits`: how many may be open
+//! - `flow_control`: how much may be sent, and how much that is on a long path
+//! - `limits`: how many may be open
 //! - `waiting`: streams of the peer's for which there is no place yet, on a wire without stream limits
 //! - `buffer`: what waits; `held`: how much of it all streams together may hold to be sent
-//! - `schedule`: whose turn it is
+//! - `scheduler`: whose turn it is
 //! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
 
 mod app;
 mod buffer;
-mod credit;
 mod egress;
+mod flow_control;
 mod held;
 mod ingress;
 mod limits;
 mod recv;
-mod schedule;
+mod scheduler;
 mod send;
-mod tuning;
 mod waiting;
 
 use std::{
@@ -30,22 +30,21 @@ use slab::Slab;
 pub use app::{RecvStream, SendEnd, SendStream};
 
 use self::{
-    credit::{RecvCredit, SendCredit},
+    flow_control::{RecvCredit, SendCredit, Tuning},
     held::{Held, SendBudget},
     limits::Counts,
     recv::{Recv, WasRead},
-    schedule::{Schedule, Ticket, Tickets},
+    scheduler::{Schedule, Ticket, Tickets},
     send::{EndWatch, Send},
-    tuning::Tuning,
     waiting::{Refusal, WaitingRoom},
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
-    abuse::Abuse,
+    budget::Abuse,
     event::Events,
-    params::TransportParameters,
     stats::{InFlight, Stopwatch, StopwatchSum},
     stream_map::StreamKeys,
+    transport_parameters::TransportParameters,
     tree,
 };
 use crate::Config;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, credit::RecvCredit};
-use crate::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
+use super::{buffer::Buffer, flow_control::RecvCredit};
+use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error::violation};
 
 /// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, credit::SendCredit, held::Held};
+use super::{buffer::Buffer, flow_control::SendCredit, held::Held};
 use crate::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is. What the socket has taken counts as acknowledged

@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use super::{Streams, credit::SendCredit};
+use super::{Streams, flow_control::SendCredit};
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt, abuse::Load, code::violation, event::Events,
-    frame::Credit, tree::Tree,
+    Dir, Event, StreamId, TransportError, VarInt, budget::Load, event::Events, frame::Credit,
+    transport_error::violation, tree::Tree,
 };
 
 /// The code of a stream that is refused: the application never saw it.

@@ -10,7 +10,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{TransportError, code::violation};
+use super::{TransportError, transport_error::violation};
 
 /// Refusals that may wait for a peer that opens streams and does not read: two frames each, some KiB in all. It is
 /// no budget that comes back, for while nothing is read nothing useful happens.

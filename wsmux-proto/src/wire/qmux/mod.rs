@@ -6,7 +6,7 @@ use super::{
     Capabilities, Close, Dir, Frame, MessageBuf, QMuxVersion, StreamHeader, StreamId,
     TransportError, VarInt, take_bytes, take_varint, violation,
 };
-use crate::{TransportErrorCode, frame::Credit, params::TransportParameters};
+use crate::{TransportErrorCode, frame::Credit, transport_parameters::TransportParameters};
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     parameters: true,

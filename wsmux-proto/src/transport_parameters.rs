@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::{StreamId, TransportError, VarInt, code::violation, wire::MIN_MAX_RECORD_SIZE};
+use super::{
+    StreamId, TransportError, VarInt, transport_error::violation, wire::MIN_MAX_RECORD_SIZE,
+};
 
 /// The limits that an end declares for what the other sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

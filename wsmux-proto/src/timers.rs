@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TransportError, VarInt, code::violation, error::Timeout};
+use super::{TransportError, VarInt, error::Timeout, transport_error::violation};
 
 /// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine):
 /// the peer's silence proves nothing then.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 pub use self::version::QMuxVersion;
 use super::{
-    Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, code::violation, frame::Close,
-    params::TransportParameters,
+    Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, frame::Close,
+    transport_error::violation, transport_parameters::TransportParameters,
 };
 
 /// The largest record that a peer may send before it has said what it takes itself, and the least that

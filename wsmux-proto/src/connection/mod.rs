@@ -9,14 +9,14 @@ use bytes::Bytes;
 use super::{
     ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, QMuxVersion, Side,
     SocketCapabilities, SocketError, Timeout, TransportError, VarInt, Wire,
-    abuse::Load,
+    budget::Load,
     close::{self, Farewell},
-    code::violation,
     datagrams::Datagrams,
     event::Events,
     stats::Stopwatch,
     streams::Streams,
-    timer::{Due, Timers},
+    timers::{Due, Timers},
+    transport_error::violation,
     wire::Capabilities,
     write_stall::WriteStall,
 };

@@ -34,7 +34,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the streams of a connection know of their path together, and what they may hold.
 #[derive(Debug)]
-pub(super) struct Tuning {
+pub(in crate::streams) struct Tuning {
     initial_window: u64,
     max_window: u64,
     /// What all windows together may grow by.
@@ -56,7 +56,7 @@ pub(super) struct Tuning {
 
 /// What is being measured on one stream.
 #[derive(Debug)]
-pub(super) struct Measure {
+pub(in crate::streams) struct Measure {
     /// Where the current span began.
     begin: Mark,
     /// What the span before it brought for each round trip.
@@ -85,7 +85,7 @@ impl Mark {
 }
 
 impl Tuning {
-    pub(super) fn new(config: &Config, caps: &Capabilities) -> Self {
+    pub(in crate::streams) fn new(config: &Config, caps: &Capabilities) -> Self {
         Self {
             initial_window: config.stream_window,
             max_window: config.max_stream_window,
@@ -99,37 +99,37 @@ impl Tuning {
     }
 
     /// What the windows have grown by, all together.
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::streams) fn used(&self) -> u64 {
         self.used
     }
 
     /// A window is smaller, or no more.
-    pub(super) fn give_back(&mut self, bytes: u64) {
+    pub(in crate::streams) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
 
-    pub(super) fn is_sample_wanted(&self) -> bool {
+    pub(in crate::streams) fn is_sample_wanted(&self) -> bool {
         self.sample_wanted
     }
 
     /// Whether a ping is to leave now; asked once for each time that one is wanted.
-    pub(super) fn take_sample_wanted(&mut self) -> bool {
+    pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
 
     /// Whether a window may ever grow, so that the path is worth a ping before there is anything on it.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
     /// A ping leaves, after nothing has come for so long.
-    pub(super) fn on_ping_sent(&mut self, silence: Duration) {
+    pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
     /// The last ping was answered after `sample`. If there was silence before and no data came in between, none
     /// stood in its way: then this is the path as it is now, even if it was shorter before.
-    pub(super) fn on_ping_answered(&mut self, sample: Duration) {
+    pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.loop_time) = (Some(sample), None);
         } else {
@@ -138,7 +138,12 @@ impl Tuning {
     }
 
     /// Bytes have come on a stream that had received `before`.
-    pub(super) fn on_received(&mut self, credit: &mut RecvCredit, before: u64, now: Duration) {
+    pub(in crate::streams) fn on_received(
+        &mut self,
+        credit: &mut RecvCredit,
+        before: u64,
+        now: Duration,
+    ) {
         let received = credit.received();
         self.undisturbed &= received == before;
         // What a window's worth of credit brings comes in one piece: a span that begins with its first byte holds
@@ -175,7 +180,7 @@ impl Tuning {
     }
 
     /// By how much a window is to grow: its reader takes more than half of it in a round trip.
-    pub(super) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
+    pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
         if CONFIRMATION.saturating_mul(before) < least {
@@ -190,7 +195,7 @@ impl Tuning {
     }
 
     /// A grant is about to leave: the moment for a window to grow.
-    pub(super) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
+    pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
         if self.room(credit).is_none() {
             return;
         }
