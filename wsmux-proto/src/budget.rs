@@ -1,6 +1,6 @@
 //! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
 //!
-//! A budget is spent by useless work. It comes back with useful work, which no attacker does at a profit, and with
+//! A budget is consumed by useless work. It comes back with useful work, which no attacker does at a profit, and with
 //! time, at a rate at which the useless work is harmless. So a peer that does useful work at any speed, or useless
 //! work slowly for any time, never exhausts one. What stays in proportion to the useful work costs a peer as much
 //! as it costs us.
@@ -18,7 +18,7 @@ pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Load {
+pub(super) enum UselessWork {
     /// A stream of both directions that the peer opened and gave up, and of which nothing was read or answered.
     Cancelled,
     /// A stream that the peer opened past a limit that it cannot know, and that had to be refused, or that the peer gave
@@ -48,7 +48,7 @@ struct Budget {
     /// This many more each second, in any case.
     per_second: u64,
     /// This many more in all, by the useful work so far.
-    earned: fn(&Work) -> u64,
+    earned: fn(&UsefulWork) -> u64,
 }
 
 /// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what honest peers send
@@ -101,7 +101,7 @@ const PARTS_OF_A_WINDOW: u64 = 8;
 /// costs a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
-impl Load {
+impl UselessWork {
     const COUNT: usize = Self::Padding as usize + 1;
 
     fn budget(self) -> Budget {
@@ -139,7 +139,7 @@ impl Load {
 
 /// The useful work of a connection so far. Each counts up only.
 #[derive(Debug, Default)]
-struct Work {
+struct UsefulWork {
     /// Frames that brought bytes, an end or a stream.
     received: u64,
     /// Frames about streams that left.
@@ -152,21 +152,21 @@ struct Work {
     grant_bytes: u64,
 }
 
-/// What has been spent of one budget.
+/// What has been consumed of one budget.
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
-    spent: u64,
+    consumed: u64,
     /// How much of what useful work earned has been set against it.
     earned: u64,
     /// Time before this has been set against it.
-    settled: Duration,
+    replenished_at: Duration,
 }
 
 /// All budgets of a connection.
 #[derive(Debug)]
-pub(super) struct Abuse {
-    accounts: [Account; Load::COUNT],
-    work: Work,
+pub(super) struct Budgets {
+    accounts: [Account; UselessWork::COUNT],
+    work: UsefulWork,
     most_streams: u64,
     cancelled_burst: u64,
     waiting: u64,
@@ -178,15 +178,15 @@ pub(super) struct Abuse {
     pub(super) useless: u64,
 }
 
-impl Abuse {
+impl Budgets {
     pub(super) fn new(
         cancelled_per_second: Option<u64>,
         grants_by_read: bool,
         now: Duration,
     ) -> Self {
         Self {
-            accounts: [Account { settled: now, ..Account::default() }; Load::COUNT],
-            work: Work::default(),
+            accounts: [Account { replenished_at: now, ..Account::default() }; UselessWork::COUNT],
+            work: UsefulWork::default(),
             most_streams: 0,
             cancelled_burst: MIN_CANCELLED_BURST,
             waiting: 0,
@@ -228,7 +228,7 @@ impl Abuse {
     /// many is looked at when it opens the next. Of one direction there are none: nothing is to be answered on it, so
     /// that nothing but its accept can have begun when nothing was read, which an empty stream costs as well.
     pub(super) fn stream_cancelled(&mut self) {
-        self.spend(Load::Cancelled, 1);
+        self.deduct(UselessWork::Cancelled, 1);
     }
 
     /// A frame about a stream left, which is no data.
@@ -252,37 +252,39 @@ impl Abuse {
         };
     }
 
-    fn spend(&mut self, load: Load, amount: u64) {
+    fn deduct(&mut self, kind: UselessWork, amount: u64) {
         self.useless += 1;
-        let spent = &mut self.accounts[load as usize].spent;
-        *spent = spent.saturating_add(amount);
+        let consumed = &mut self.accounts[kind as usize].consumed;
+        *consumed = consumed.saturating_add(amount);
     }
 
     /// The peer has caused useless work of one kind.
-    pub(super) fn charge(
+    pub(super) fn consume(
         &mut self,
-        load: Load,
+        kind: UselessWork,
         amount: u64,
         now: Duration,
     ) -> Result<(), TransportError> {
-        self.spend(load, amount);
-        self.check(load, now)
+        self.deduct(kind, amount);
+        self.check(kind, now)
     }
 
     /// Whether the budget for this lasts.
-    pub(super) fn check(&mut self, load: Load, now: Duration) -> Result<(), TransportError> {
-        let budget = load.budget();
-        let (burst, per_second) = match load {
-            Load::Cancelled => match self.cancelled_per_second {
+    pub(super) fn check(&mut self, kind: UselessWork, now: Duration) -> Result<(), TransportError> {
+        let budget = kind.budget();
+        let (burst, per_second) = match kind {
+            UselessWork::Cancelled => match self.cancelled_per_second {
                 Some(per_second) => (self.cancelled_burst, per_second),
                 None => return Ok(()),
             },
-            Load::Refused => (budget.burst.max(self.waiting), budget.per_second),
+            UselessWork::Refused => (budget.burst.max(self.waiting), budget.per_second),
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
-        let account = &mut self.accounts[load as usize];
+        let account = &mut self.accounts[kind as usize];
         // What came back is counted when it is needed: mostly never.
-        if account.spent <= burst || account.settle(&budget, per_second, &self.work, now) <= burst {
+        if account.consumed <= burst
+            || account.replenish(&budget, per_second, &self.work, now) <= burst
+        {
             return Ok(());
         }
         Err(violation::excessive_load(exhausted(&budget)))
@@ -290,22 +292,28 @@ impl Abuse {
 }
 
 impl Account {
-    /// Sets against what was spent all that came back since the last time. Returns what is left of it.
+    /// Sets against what was consumed all that came back since the last time. Returns what is left of it.
     #[cold]
-    fn settle(&mut self, budget: &Budget, per_second: u64, work: &Work, now: Duration) -> u64 {
+    fn replenish(
+        &mut self,
+        budget: &Budget,
+        per_second: u64,
+        work: &UsefulWork,
+        now: Duration,
+    ) -> u64 {
         let earned = (budget.earned)(work);
         let by_work = earned.saturating_sub(self.earned);
         self.earned = earned;
-        let elapsed = now.saturating_sub(self.settled).as_nanos();
+        let elapsed = now.saturating_sub(self.replenished_at).as_nanos();
         let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
         // What is less than one unit is not lost.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
-            let whole = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-            self.settled = self.settled.saturating_add(whole);
+            let counted = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            self.replenished_at = self.replenished_at.saturating_add(counted);
         }
         let by_time = u64::try_from(by_time).unwrap_or(u64::MAX);
-        self.spent = self.spent.saturating_sub(by_work.saturating_add(by_time));
-        self.spent
+        self.consumed = self.consumed.saturating_sub(by_work.saturating_add(by_time));
+        self.consumed
     }
 }
 
@@ -326,77 +334,82 @@ mod tests {
     }
 
     /// How many pass in a row.
-    fn burst(abuse: &mut Abuse, load: Load, now: Duration) -> u64 {
-        (0..).take_while(|_| abuse.charge(load, 1, now).is_ok()).count() as u64
+    fn burst(budgets: &mut Budgets, kind: UselessWork, now: Duration) -> u64 {
+        (0..).take_while(|_| budgets.consume(kind, 1, now).is_ok()).count() as u64
     }
 
     #[test]
     fn at_the_rate_a_budget_lasts_for_ever_and_above_it_does_not() {
         for (gap, lasts) in [(10, true), (9, false)] {
-            let mut abuse = Abuse::new(None, false, Duration::ZERO);
+            let mut budgets = Budgets::new(None, false, Duration::ZERO);
             let count = 20_000;
-            let charged =
-                (0..count).take_while(|n| abuse.charge(Load::Ping, 1, ms(n * gap)).is_ok());
+            let charged = (0..count)
+                .take_while(|n| budgets.consume(UselessWork::Ping, 1, ms(n * gap)).is_ok());
             assert_eq!(charged.count() as u64 == count, lasts, "a ping each {gap} ms");
         }
     }
 
     #[test]
     fn a_long_silence_is_worth_one_burst_and_not_more() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
-        let again = burst(&mut abuse, Load::Ping, YEARS);
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
+        let again = burst(&mut budgets, UselessWork::Ping, YEARS);
         assert!((RARE.0..=2 * RARE.0).contains(&again), "{again}");
-        let again = burst(&mut abuse, Load::Ping, YEARS);
+        let again = burst(&mut budgets, UselessWork::Ping, YEARS);
         assert!(again <= 1, "{again}");
     }
 
     #[test]
     fn what_useful_work_earned_is_spent_once() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
-        (0..500).for_each(|_| abuse.useful_frame());
-        let again = burst(&mut abuse, Load::Ping, ms(0));
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
+        (0..500).for_each(|_| budgets.useful_frame());
+        let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
         // Another budget has its own account of the same work.
-        assert_eq!(burst(&mut abuse, Load::Blocked, ms(0)), RARE.0 + 500);
+        assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
     #[test]
     fn a_clock_that_began_long_ago_gives_no_more_than_one_that_begins_now() {
-        let mut abuse = Abuse::new(None, false, YEARS);
-        assert_eq!(burst(&mut abuse, Load::Ping, YEARS), RARE.0);
+        let mut budgets = Budgets::new(None, false, YEARS);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, YEARS), RARE.0);
     }
 
     #[test]
     fn something_may_be_said_of_each_stream_twice_without_anything_useful_between() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        (1..=100_000).for_each(|open| abuse.stream_opened(open));
-        (0..100_000).for_each(|_| abuse.useful_frame());
-        for load in [Load::Grant, Load::Blocked, Load::Empty, Load::Late] {
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        (1..=100_000).for_each(|open| budgets.stream_opened(open));
+        (0..100_000).for_each(|_| budgets.useful_frame());
+        for kind in
+            [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
+        {
             // More than twice, even: what was done before counts once.
-            let said = burst(&mut abuse, load, Duration::ZERO);
-            assert!(said >= 200_000, "{load:?}: {said}");
+            let said = burst(&mut budgets, kind, Duration::ZERO);
+            assert!(said >= 200_000, "{kind:?}: {said}");
         }
-        assert!(burst(&mut abuse, Load::Ping, Duration::ZERO) < 4_000, "not about streams");
+        assert!(
+            burst(&mut budgets, UselessWork::Ping, Duration::ZERO) < 4_000,
+            "not about streams"
+        );
     }
 
     #[test]
     fn grants_come_back_for_each_64_bytes_however_they_were_cut() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
-        (0..128).for_each(|_| abuse.data_sent(63, true, 0));
-        let again = burst(&mut abuse, Load::Grant, Duration::ZERO);
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+        (0..128).for_each(|_| budgets.data_sent(63, true, 0));
+        let again = burst(&mut budgets, UselessWork::Grant, Duration::ZERO);
         assert!((125..=126).contains(&again), "{again}");
     }
 
     #[test]
     fn grants_come_back_for_each_eighth_of_a_window_that_is_declared_small() {
         let back = |window, bytes, frames| {
-            let mut abuse = Abuse::new(None, false, Duration::ZERO);
-            assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
-            (0..frames).for_each(|_| abuse.data_sent(bytes, true, window));
-            burst(&mut abuse, Load::Grant, Duration::ZERO)
+            let mut budgets = Budgets::new(None, false, Duration::ZERO);
+            assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+            (0..frames).for_each(|_| budgets.data_sent(bytes, true, window));
+            burst(&mut budgets, UselessWork::Grant, Duration::ZERO)
         };
         for (window, bytes, expected) in [(1, 1, 640), (7, 1, 640), (16, 4, 1280), (100, 12, 640)] {
             let back = back(window, bytes, 640);
@@ -413,9 +426,11 @@ mod tests {
 
     #[test]
     fn the_reason_names_the_budget() {
-        let mut abuse = Abuse::new(Some(0), false, Duration::ZERO);
-        for (load, name) in [(Load::Cancelled, "cancelled streams"), (Load::Grant, "grants")] {
-            let error = (0..).find_map(|_| abuse.charge(load, 1, ms(0)).err()).unwrap();
+        let mut budgets = Budgets::new(Some(0), false, Duration::ZERO);
+        for (kind, name) in
+            [(UselessWork::Cancelled, "cancelled streams"), (UselessWork::Grant, "grants")]
+        {
+            let error = (0..).find_map(|_| budgets.consume(kind, 1, ms(0)).err()).unwrap();
             assert!(error.reason.contains(name), "{error}");
         }
     }

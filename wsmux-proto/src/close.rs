@@ -33,7 +33,7 @@ const MAX_FRAME_REASON: usize = 1024;
 
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Farewell {
+pub(super) struct CloseFrames {
     /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02 §Initiating
     /// a Connection Close).
     pub(super) frame: Option<Close>,
@@ -43,7 +43,7 @@ pub(super) struct Farewell {
     pub(super) reason: String,
 }
 
-impl Farewell {
+impl CloseFrames {
     /// Without words.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_characters() {
         let reason = "ä".repeat(1_000);
-        let farewell = Farewell::application(VarInt::default(), reason.into());
-        assert_eq!(farewell.reason, "ä".repeat(61));
-        let Some(Close::Application { reason, .. }) = farewell.frame else { panic!("no frame") };
+        let frames = CloseFrames::application(VarInt::default(), reason.into());
+        assert_eq!(frames.reason, "ä".repeat(61));
+        let Some(Close::Application { reason, .. }) = frames.frame else { panic!("no frame") };
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
 

@@ -194,7 +194,7 @@ impl Connection {
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
             streams_refused: self.streams.refused,
-            useless_received: self.streams.abuse.useless,
+            useless_received: self.streams.budgets.useless,
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::{
     ConnectionError, ConnectionStats, DriverLost, Event, Frame, MessageBuf, QMuxVersion, Side,
     SocketCapabilities, SocketError, Timeout, TransportError, VarInt, Wire,
-    budget::Load,
-    close::{self, Farewell},
+    budget::UselessWork,
+    close::{self, CloseFrames},
     datagrams::Datagrams,
     event::Events,
     stats::Stopwatch,
@@ -35,11 +35,11 @@ enum State {
     Closed,
 }
 
-/// What of the farewell comes next.
+/// Which of the frames that end the connection comes next.
 #[derive(Debug)]
 enum Closing {
     /// The frame.
-    Frame(Farewell),
+    Frame(CloseFrames),
     /// The WebSocket's Close.
     WebSocket { code: u16, reason: String },
     /// The peer's Close, or until the deadline: what comes is not looked at.
@@ -165,7 +165,7 @@ impl Connection {
         self.socket = socket;
         if !socket.pings && !self.caps.ping_frames {
             // C-47.
-            self.timers.bear_silence();
+            self.timers.disable_liveness();
         }
     }
 
@@ -186,13 +186,13 @@ impl Connection {
             return;
         }
         self.streams.now = now;
-        let whole = message.len();
-        if whole as u64 > self.max_inbound_message() {
+        let message_len = message.len();
+        if message_len as u64 > self.max_inbound_message() {
             return self.handle_oversized(now);
         }
         if message.is_empty() {
             let handled = match self.caps.empty_messages {
-                true => self.charge(Load::Empty, 1),
+                true => self.consume(UselessWork::Empty, 1),
                 false => Err(violation::protocol("message without a frame")),
             };
             return handled.unwrap_or_else(|error| self.fail(error.into()));
@@ -207,7 +207,7 @@ impl Connection {
                 }
                 Ok(Some(frame)) => {
                     self.stats.frames_received += 1;
-                    self.handle_frame(frame, before - message.len(), whole)
+                    self.handle_frame(frame, before - message.len(), message_len)
                 }
                 Err(error) => Err(error),
             };
@@ -251,7 +251,7 @@ impl Connection {
     /// A WebSocket ping has come. The socket answers it.
     pub fn handle_ping(&mut self, now: Duration) {
         self.heard_control(now);
-        self.charge_ping();
+        self.count_useless_ping();
     }
 
     /// A WebSocket pong has come.
@@ -265,13 +265,13 @@ impl Connection {
         {
             return;
         }
-        self.charge_ping();
+        self.count_useless_ping();
     }
 
     /// A ping came, or a pong that answers nothing.
-    fn charge_ping(&mut self) {
+    fn count_useless_ping(&mut self) {
         if self.is_open()
-            && let Err(error) = self.streams.abuse.charge(Load::Ping, 1, self.now)
+            && let Err(error) = self.streams.budgets.consume(UselessWork::Ping, 1, self.now)
         {
             self.fail(error.into());
         }
@@ -295,8 +295,8 @@ impl Connection {
         }
         match &mut self.state {
             // Ours is the answer.
-            State::Closing(Closing::Frame(farewell)) => {
-                let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
+            State::Closing(Closing::Frame(frames)) => {
+                let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
                 self.state = State::Closing(Closing::WebSocket { code, reason });
             }
             // It is the answer to ours: all has been said.
@@ -323,8 +323,8 @@ impl Connection {
             return;
         }
         if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            let farewell = Farewell::application(VarInt::default(), SHUTDOWN_TOO_LONG);
-            return self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
+            let frames = CloseFrames::application(VarInt::default(), SHUTDOWN_TOO_LONG);
+            return self.finish_with(ConnectionError::LocallyClosed, Some(frames));
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
@@ -351,12 +351,12 @@ impl Connection {
         }
     }
 
-    /// A frame of `size` bytes, cut from a message of `whole` bytes.
+    /// A frame of `size` bytes, cut from a message of `message_len` bytes.
     fn handle_frame(
         &mut self,
         frame: Frame,
         size: usize,
-        whole: usize,
+        message_len: usize,
     ) -> Result<(), TransportError> {
         let events = &mut self.events;
         if matches!(self.state, State::Handshake) != matches!(frame, Frame::TransportParameters(_))
@@ -375,17 +375,17 @@ impl Connection {
                 events.push(Event::Established);
                 Ok(())
             }
-            Frame::Padding(bytes) => self.charge(Load::Padding, bytes as u64),
+            Frame::Padding(bytes) => self.consume(UselessWork::Padding, bytes as u64),
             Frame::Ping(number) => {
                 self.timers.ping.on_ping(number, self.version.equal_pings)?;
-                self.charge(Load::Ping, 1)
+                self.consume(UselessWork::Ping, 1)
             }
             Frame::Pong(number) => match self.on_pong(number)? {
                 true => Ok(()),
-                false => self.charge(Load::Ping, 1),
+                false => self.consume(UselessWork::Ping, 1),
             },
             Frame::Stream { id, offset, data, fin } => {
-                self.streams.on_stream_frame(id, offset, data, fin, whole, events)
+                self.streams.on_stream_frame(id, offset, data, fin, message_len, events)
             }
             Frame::ResetStream { id, code, final_size, reliable_size } => {
                 self.streams.on_reset(id, code, final_size, reliable_size, events)
@@ -408,8 +408,8 @@ impl Connection {
         }
     }
 
-    fn charge(&mut self, load: Load, amount: u64) -> Result<(), TransportError> {
-        self.streams.abuse.charge(load, amount, self.now)
+    fn consume(&mut self, kind: UselessWork, amount: u64) -> Result<(), TransportError> {
+        self.streams.budgets.consume(kind, amount, self.now)
     }
 
     /// Says whether it answers a ping that waits for it.
@@ -429,11 +429,11 @@ impl Connection {
         // One that pushes out another, or says nothing, may be the application's affair, but makes good for nothing.
         let says_something = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && says_something {
-            self.streams.abuse.useful_frame();
+            self.streams.budgets.useful_frame();
         }
         match says_something {
             true => Ok(()),
-            false => self.charge(Load::Empty, 1),
+            false => self.consume(UselessWork::Empty, 1),
         }
     }
 
@@ -462,9 +462,9 @@ impl Connection {
         match &mut self.state {
             State::Handshake | State::Closed | State::Closing(Closing::AwaitPeer) => None,
             State::Established => self.transmit_established(out),
-            State::Closing(Closing::Frame(farewell)) => {
-                let (code, reason) = (farewell.code, std::mem::take(&mut farewell.reason));
-                let frame = farewell.frame.take().filter(|_| self.caps.close_frame);
+            State::Closing(Closing::Frame(frames)) => {
+                let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
+                let frame = frames.frame.take().filter(|_| self.caps.close_frame);
                 self.state = State::Closing(Closing::WebSocket { code, reason });
                 match frame {
                     Some(frame) => {
@@ -622,16 +622,16 @@ impl Connection {
     }
 
     fn finish(&mut self, error: ConnectionError) {
-        let farewell = Farewell::of(&error);
-        self.finish_with(error, farewell);
+        let frames = CloseFrames::of(&error);
+        self.finish_with(error, frames);
     }
 
-    fn finish_with(&mut self, error: ConnectionError, farewell: Option<Farewell>) {
+    fn finish_with(&mut self, error: ConnectionError, frames: Option<CloseFrames>) {
         if self.end.is_some() {
             return;
         }
-        self.state = match farewell {
-            Some(farewell) => State::Closing(Closing::Frame(farewell)),
+        self.state = match frames {
+            Some(frames) => State::Closing(Closing::Frame(frames)),
             None => State::Closed,
         };
         self.close_deadline = self.now.checked_add(self.config.close_timeout);
@@ -646,8 +646,8 @@ impl Connection {
     /// sent is lost; what has come stays readable.
     pub fn close(&mut self, now: Duration, code: VarInt, reason: Bytes) {
         self.now = now;
-        let farewell = Farewell::application(code, reason);
-        self.finish_with(ConnectionError::LocallyClosed, Some(farewell));
+        let frames = CloseFrames::application(code, reason);
+        self.finish_with(ConnectionError::LocallyClosed, Some(frames));
     }
 
     /// Ends the connection without a word, if it has not ended: its driver is gone.

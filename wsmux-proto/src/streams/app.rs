@@ -21,7 +21,7 @@ impl Streams {
             return Ok(None);
         }
         let side = self.side;
-        let count = self.counts.of(side, dir);
+        let count = self.counts.get_mut(side, dir);
         let id = StreamId::new(side, dir, count.opened);
         count.opened += 1;
         self.insert(id);
@@ -37,10 +37,10 @@ impl Streams {
             return Err(OpenError::ShuttingDown);
         }
         let (side, max_local) = (self.side, self.max_local);
-        let count = self.counts.of(side, dir);
-        let own = max_local.saturating_sub(count.live);
-        count.capped |= own == 0;
-        Ok(own.min(count.limit - count.opened))
+        let count = self.counts.get_mut(side, dir);
+        let local_left = max_local.saturating_sub(count.live);
+        count.capped |= local_left == 0;
+        Ok(local_left.min(count.limit - count.opened))
     }
 
     /// Own streams have ended, after this end's own limit had kept others from being opened.
@@ -61,7 +61,7 @@ impl Streams {
     /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         let side = self.side;
-        let count = self.counts.of(side, dir);
+        let count = self.counts.get_mut(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
         // If the peer allows more, the caller waits at this end's own limit, which the peer cannot raise (C-77).
         if !self.caps.blocked_frames || !news || count.opened < limit {
@@ -191,7 +191,7 @@ impl SendStream<'_> {
             // A peer that grants nothing before it has seen the stream would never see it.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
             if unseen && !streams.caps.opens_with_credit {
-                streams.pend(key, |pending| pending.announce = true);
+                streams.queue_control(key, |pending| pending.announce = true);
             }
         } else if !std::mem::replace(&mut send.queued_for_room, true)
             && streams.send_budget.wait(self.id, len, streams.slab.len())
@@ -278,9 +278,9 @@ impl SendStream<'_> {
         self.streams.send_budget.change(before, Held::default());
         self.streams.unblock(key);
         if !self.streams.ended {
-            self.streams.pend(key, |pending| pending.reset = true);
+            self.streams.queue_control(key, |pending| pending.reset = true);
         }
-        self.streams.reap(key);
+        self.streams.maybe_free(key);
         Ok(())
     }
 
@@ -305,13 +305,13 @@ impl SendStream<'_> {
         send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
         (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
         stream.send_released = true;
-        let told = send.reset_if_sent();
+        let reset_is_due = send.reset_if_sent();
         let after = send.held();
         self.streams.send_budget.change(before, after);
-        if told {
+        if reset_is_due {
             stream.ticket = None;
             self.streams.unblock(key);
-            self.streams.pend(key, |pending| pending.reset = true);
+            self.streams.queue_control(key, |pending| pending.reset = true);
         }
         Ok(())
     }
@@ -335,7 +335,7 @@ impl SendStream<'_> {
             false => EndWatch::Nobody,
         };
         if end != SendEnd::Open || self.streams.ended {
-            self.streams.reap(key);
+            self.streams.maybe_free(key);
         }
         end
     }
@@ -347,7 +347,7 @@ impl SendStream<'_> {
             return;
         }
         if let Some(key) = self.streams.keys.get(self.id) {
-            self.streams.pend(key, |pending| pending.announce = true);
+            self.streams.queue_control(key, |pending| pending.announce = true);
         }
     }
 
@@ -400,7 +400,7 @@ impl SendStream<'_> {
             // to let go of it.
             _ => {
                 stream.send_released = true;
-                self.streams.reap(key);
+                self.streams.maybe_free(key);
             }
         }
     }
@@ -427,7 +427,7 @@ impl RecvStream<'_> {
         let stream = &mut self.streams.slab[key];
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
-        let tuning = &self.streams.tuning;
+        let auto_tune = &self.streams.auto_tune;
         // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
@@ -436,12 +436,12 @@ impl RecvStream<'_> {
         let due = recv.wants_credit()
             && is_seen
             && (recv.credit.grant_is_due()
-                || tuning.growth_due(&recv.credit, self.streams.now).is_some());
+                || auto_tune.growth_due(&recv.credit, self.streams.now).is_some());
         if recv.is_done() {
             stream.recv_released = true;
-            self.streams.reap(key);
+            self.streams.maybe_free(key);
         } else if due && !self.streams.ended {
-            self.streams.pend(key, |pending| pending.credit = true);
+            self.streams.queue_control(key, |pending| pending.credit = true);
         }
         match (result, self.end) {
             (Ok(read), _) => Ok(Some(read)),
@@ -496,12 +496,12 @@ impl RecvStream<'_> {
             // STOP_SENDING for a stream that they do not know yet.
             let announce =
                 !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
-            self.streams.pend(key, |pending| {
+            self.streams.queue_control(key, |pending| {
                 pending.stop = true;
                 pending.announce |= announce;
             });
         }
-        self.streams.reap(key);
+        self.streams.maybe_free(key);
         Ok(())
     }
 

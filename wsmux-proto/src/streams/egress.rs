@@ -19,7 +19,7 @@ const MIN_ROOM: usize = 64;
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
     pub(crate) fn has_something_to_send(&self) -> bool {
-        !self.with_pending.is_empty()
+        !self.control_queue.is_empty()
             || !self.refusals.is_empty()
             || self.can_admit()
             || self.next_priority().is_some()
@@ -31,16 +31,16 @@ impl Streams {
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and a shutdown does not
     /// wait either.
     pub(crate) fn are_quiet(&self) -> bool {
-        self.with_pending.is_empty()
-            && self.schedule.is_empty()
-            && self.starved.is_empty()
+        self.control_queue.is_empty()
+            && self.ready.is_empty()
+            && self.connection_blocked.is_empty()
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
             && self.refusals.is_empty()
             && self.waiting.is_empty()
             && !self.flush_wanted
             && !self.draining
-            && !self.tuning.is_sample_wanted()
+            && !self.auto_tune.is_sample_wanted()
             && self.data_blocked.is_none()
             && self.streams_blocked == [None; 2]
             && Dir::ALL.into_iter().all(|dir| self.max_streams_due(dir) != MaxStreamsDue::Now)
@@ -54,16 +54,16 @@ impl Streams {
                 self.write_refusal(refusal, out);
                 continue;
             }
-            let Some(&key) = self.with_pending.front() else { break };
+            let Some(&key) = self.control_queue.front() else { break };
             self.write_pending(key, out);
             // Now, and not at the next look: a stream that has ended must not count as something to send.
             if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
-                self.with_pending.pop_front();
+                self.control_queue.pop_front();
                 if let Some(stream) = self.slab.get_mut(key) {
                     stream.pending.queued = false;
                 }
                 self.note_end(key, events);
-                self.reap(key);
+                self.maybe_free(key);
             }
         }
         for dir in Dir::ALL {
@@ -85,8 +85,8 @@ impl Streams {
             MaxStreamsDue::Now => true,
         };
         if due {
-            let count = self.counts.of(!self.side, dir);
-            (count.told, count.wanted) = (count.limit, false);
+            let count = self.counts.get_mut(!self.side, dir);
+            (count.advertised, count.wanted) = (count.limit, false);
             self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
         }
         if let Some(limit) = self.streams_blocked[dir as usize].take() {
@@ -96,15 +96,15 @@ impl Streams {
 
     /// One of the two frames that refuse a stream: neither half will be served.
     fn write_refusal(&mut self, refusal: Refusal, out: &mut MessageBuf) {
-        let Refusal { id, stop, reset, stop_told, waited } = refusal;
-        let frame = if stop_told {
+        let Refusal { id, stop, reset, stop_sent, waited } = refusal;
+        let frame = if stop_sent {
             Frame::ResetStream { id, code: reset, final_size: None, reliable_size: 0 }
         } else {
             Frame::StopSending { id, code: stop }
         };
         // A unidirectional one has no half of ours to reset.
-        if !stop_told && id.dir() == Dir::Bi {
-            self.refusals.push_front(Refusal { stop_told: true, ..refusal });
+        if !stop_sent && id.dir() == Dir::Bi {
+            self.refusals.push_front(Refusal { stop_sent: true, ..refusal });
         } else if waited {
             self.waiting.answered();
         }
@@ -112,7 +112,7 @@ impl Streams {
             // After a burst of refusals their memory goes back.
             self.refusals.shrink_to_fit();
         }
-        self.abuse.control_sent();
+        self.budgets.control_sent();
         self.wire.encode(&frame, out);
     }
 
@@ -124,19 +124,19 @@ impl Streams {
         let frame = if std::mem::take(&mut pending.credit) {
             // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
             // the peer drops or punishes any other first message.
-            let own = id.initiator() == self.side;
-            let opens = self.caps.opens_with_credit && own;
+            let local = id.initiator() == self.side;
+            let opens = self.caps.opens_with_credit && local;
             // J-38: a grant may cross the peer's end of the stream, and after ours that is the last which the
             // peer remembers. One that waits for credit has not ended, but for one that came out even.
             let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
-            let revives = self.caps.grants_revive && !own && sent;
+            let revives = self.caps.grants_revive && !local && sent;
             let recv = stream
                 .recv
                 .as_mut()
                 .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
                 .filter(|recv| recv.credit.is_used_up() || !revives);
             recv.and_then(|recv| {
-                self.tuning.tune(&mut recv.credit, self.now);
+                self.auto_tune.tune(&mut recv.credit, self.now);
                 recv.credit.grant(self.caps.relative_credit)
             })
             .map(|credit| Frame::MaxStreamData { id, credit })
@@ -177,7 +177,7 @@ impl Streams {
             None
         };
         if let Some(frame) = frame {
-            self.abuse.control_sent();
+            self.budgets.control_sent();
             self.wire.encode(&frame, out);
         }
     }
@@ -196,7 +196,7 @@ impl Streams {
             }
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
-                self.starved.push(key, ticket, send.priority);
+                self.connection_blocked.push(key, ticket, send.priority);
                 self.forget_void_tickets();
                 continue;
             }
@@ -212,7 +212,7 @@ impl Streams {
             self.note_room(key, events);
             self.note_end(key, events);
             self.schedule(key);
-            self.reap(key);
+            self.maybe_free(key);
             if full {
                 break;
             }
@@ -220,7 +220,7 @@ impl Streams {
         if !self.send_budget.nobody_waits() {
             self.wake_waiting_for_budget(events);
         }
-        self.note_starved();
+        self.note_connection_blocked();
         // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.
         if out.is_empty()
@@ -250,8 +250,8 @@ impl Streams {
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
-        let others = !self.schedule.is_empty()
-            || (!self.starved.is_empty() && self.connection.left() > wanted as u64);
+        let others = !self.ready.is_empty()
+            || (!self.connection_blocked.is_empty() && self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
@@ -278,9 +278,9 @@ impl Streams {
             send.fin_sent();
         }
         if send.reset_if_sent() {
-            self.pend(key, |pending| pending.reset = true);
+            self.queue_control(key, |pending| pending.reset = true);
         }
-        self.abuse.data_sent(len, cut, self.declared_window(id));
+        self.budgets.data_sent(len, cut, self.declared_window(id));
         last
     }
 
@@ -321,7 +321,7 @@ impl Streams {
         if send.state() == SendState::Finished {
             stream.send_released = true;
         }
-        if send.end_watch.tell() {
+        if send.end_watch.notify() {
             events.push(Event::Ended { id: stream.id });
         }
     }

@@ -30,7 +30,7 @@ use slab::Slab;
 pub use app::{RecvStream, SendEnd, SendStream};
 
 use self::{
-    flow_control::{RecvCredit, SendCredit, Tuning},
+    flow_control::{AutoTune, RecvCredit, SendCredit},
     held::{Held, SendBudget},
     limits::Counts,
     recv::{Recv, WasRead},
@@ -40,7 +40,7 @@ use self::{
 };
 use super::{
     Capabilities, Dir, Side, StreamId, VarInt, Wire,
-    budget::Abuse,
+    budget::Budgets,
     event::Events,
     stats::{InFlight, Stopwatch, StopwatchSum},
     stream_map::StreamKeys,
@@ -51,8 +51,8 @@ use crate::Config;
 
 /// What a stream's halves have to tell the peer, besides data.
 #[derive(Debug, Default)]
-struct Pending {
-    /// The stream stands in `Streams::with_pending`.
+struct PendingControl {
+    /// The stream stands in `Streams::control_queue`.
     queued: bool,
     reset: bool,
     stop: bool,
@@ -65,7 +65,7 @@ struct Pending {
     announce: bool,
 }
 
-impl Pending {
+impl PendingControl {
     /// Whether all has been said.
     fn is_empty(&self) -> bool {
         let Self { queued: _, reset, stop, credit, fin_received, blocked, reset_answer, announce } =
@@ -81,12 +81,12 @@ struct Stream {
     send: Option<Send>,
     recv: Option<Recv>,
     ticket: Option<Ticket>,
-    pending: Pending,
+    pending: PendingControl,
     /// The application has no further use for the half: it let go of it, or has learnt of its end.
     send_released: bool,
     recv_released: bool,
     /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
-    given_up: bool,
+    abandoned_by_peer: bool,
     /// The application has let go of it, all our frames for it have left, and the peer has not ended its half.
     lingers: bool,
 }
@@ -107,17 +107,17 @@ pub(super) struct Streams {
     slab: Slab<Stream>,
     keys: StreamKeys,
     counts: Counts,
-    tuning: Tuning,
+    auto_tune: AutoTune,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
     /// Streams with something in `pending`; each at most once.
-    with_pending: VecDeque<usize>,
+    control_queue: VecDeque<usize>,
     tickets: Tickets,
     /// Streams that have something to send and may, as far as they know.
-    schedule: Schedule,
+    ready: Schedule,
     /// Streams with data and credit of their own that were found to need credit of the connection when there was
     /// none. They stay until it is their turn and there is some.
-    starved: Schedule,
+    connection_blocked: Schedule,
     /// What the peer lets all streams send together.
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
@@ -134,7 +134,7 @@ pub(super) struct Streams {
     /// that waited before, which keep their place in the waiting room until then.
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
-    pub(super) abuse: Abuse,
+    pub(super) budgets: Budgets,
     /// One more than the number of flushes that were asked for: data that left since the last one is not flushed.
     flushes: u64,
     /// How many streams linger.
@@ -184,12 +184,12 @@ impl Streams {
             slab: Slab::new(),
             keys: StreamKeys::default(),
             counts: Counts::default(),
-            tuning: Tuning::new(config, &caps),
+            auto_tune: AutoTune::new(config, &caps),
             unaccepted: Default::default(),
-            with_pending: VecDeque::new(),
+            control_queue: VecDeque::new(),
             tickets: Tickets::default(),
-            schedule: Schedule::default(),
-            starved: Schedule::default(),
+            ready: Schedule::default(),
+            connection_blocked: Schedule::default(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
@@ -198,7 +198,7 @@ impl Streams {
             waiting: WaitingRoom::new(config.max_waiting_streams),
             refusals: VecDeque::new(),
             refused: 0,
-            abuse: Abuse::new(config.cancelled_streams_per_second, caps.relative_credit, now),
+            budgets: Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now),
             flushes: 1,
             lingering: 0,
             flush_wanted: false,
@@ -209,15 +209,15 @@ impl Streams {
             available: [false; 2],
             in_flight: InFlight::default(),
         };
-        streams.abuse.allow_waiting(config.max_waiting_streams);
+        streams.budgets.allow_waiting(config.max_waiting_streams);
         for dir in Dir::ALL {
-            streams.abuse.allow_streams(max_concurrent[dir as usize]);
-            let count = streams.counts.of(!side, dir);
-            (count.limit, count.told) =
+            streams.budgets.allow_streams(max_concurrent[dir as usize]);
+            let count = streams.counts.get_mut(!side, dir);
+            (count.limit, count.advertised) =
                 (max_concurrent[dir as usize], max_concurrent[dir as usize]);
         }
         if !caps.stream_limits {
-            streams.counts.of(side, Dir::Bi).limit = StreamId::MAX_COUNT;
+            streams.counts.get_mut(side, Dir::Bi).limit = StreamId::MAX_COUNT;
         }
         streams
     }
@@ -229,33 +229,33 @@ impl Streams {
         for (dir, count) in
             [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
         {
-            self.raise_own_limit(dir, count, events);
+            self.raise_local_limit(dir, count, events);
         }
     }
 
     /// Whether windows may grow.
     pub(super) fn windows_may_grow(&self) -> bool {
-        self.tuning.is_on()
+        self.auto_tune.is_on()
     }
 
     /// A ping leaves, after nothing has come for so long.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
-        self.tuning.on_ping_sent(silence);
+        self.auto_tune.on_ping_sent(silence);
     }
 
     /// The last ping was answered after `sample`.
     pub(super) fn on_ping_answered(&mut self, sample: Duration) {
-        self.tuning.on_ping_answered(sample);
+        self.auto_tune.on_ping_answered(sample);
     }
 
     /// Whether a ping is to leave with what was just written.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
-        self.tuning.take_sample_wanted()
+        self.auto_tune.take_sample_wanted()
     }
 
     /// What the windows have grown by, all together.
     pub(super) fn window_growth(&self) -> u64 {
-        self.tuning.used()
+        self.auto_tune.used()
     }
 
     /// How many streams are open; those that nobody has let go of yet included.
@@ -275,10 +275,10 @@ impl Streams {
 
     /// A stream with its halves as its kind and its opener give them.
     fn insert(&mut self, id: StreamId) -> usize {
-        let own = id.initiator() == self.side;
+        let local = id.initiator() == self.side;
         let (sends, receives) = match id.dir() {
             Dir::Bi => (true, true),
-            Dir::Uni => (own, !own),
+            Dir::Uni => (local, !local),
         };
         let window = self.stream_window;
         let stream = Stream {
@@ -290,22 +290,22 @@ impl Streams {
                 Recv::new(RecvCredit::new(window, granted))
             }),
             ticket: None,
-            pending: Pending::default(),
+            pending: PendingControl::default(),
             send_released: !sends,
             recv_released: !receives,
-            given_up: false,
+            abandoned_by_peer: false,
             lingers: false,
         };
         let key = self.slab.insert(stream);
         self.keys.insert(id, key);
-        self.counts.of(id.initiator(), id.dir()).live += 1;
-        self.abuse.stream_opened(self.slab.len());
+        self.counts.get_mut(id.initiator(), id.dir()).live += 1;
+        self.budgets.stream_opened(self.slab.len());
         // A larger window than was declared is told at once; of an own stream nothing can be told before its
         // first frame.
         let grown =
-            !own && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
+            !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         if self.caps.opens_with_credit || grown {
-            self.pend(key, |pending| pending.credit = true);
+            self.queue_control(key, |pending| pending.credit = true);
         }
         key
     }
@@ -316,9 +316,9 @@ impl Streams {
         self.stream_window = window;
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let Some(recv) = self.slab[key].recv.as_mut() else { continue };
-            self.tuning.give_back(recv.credit.set_initial_window(window));
+            self.auto_tune.give_back(recv.credit.set_initial_window(window));
             if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
-                self.pend(key, |pending| pending.credit = true);
+                self.queue_control(key, |pending| pending.credit = true);
             }
         }
     }
@@ -351,12 +351,12 @@ impl Streams {
     }
 
     /// Notes something to tell the peer about a stream.
-    fn pend(&mut self, key: usize, set: impl FnOnce(&mut Pending)) {
+    fn queue_control(&mut self, key: usize, set: impl FnOnce(&mut PendingControl)) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         set(&mut stream.pending);
         if !stream.pending.queued {
             stream.pending.queued = true;
-            self.with_pending.push_back(key);
+            self.control_queue.push_back(key);
         }
     }
 
@@ -370,13 +370,13 @@ impl Streams {
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             let ticket = self.tickets.next();
             stream.ticket = Some(ticket);
-            self.schedule.push(key, ticket, send.priority);
+            self.ready.push(key, ticket, send.priority);
             self.forget_void_tickets();
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
             let unseen =
                 self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
-            self.pend(key, |pending| {
+            self.queue_control(key, |pending| {
                 pending.announce |= unseen;
                 pending.blocked = true;
             });
@@ -389,41 +389,41 @@ impl Streams {
     fn forget_void_tickets(&mut self) {
         let most = 2 * self.slab.len() + SPARE_TICKETS;
         let slab = &self.slab;
-        for queue in [&mut self.schedule, &mut self.starved] {
+        for queue in [&mut self.ready, &mut self.connection_blocked] {
             if queue.len() > most {
                 queue.retain(|key, ticket| is_live(slab, key, ticket));
             }
         }
     }
 
-    /// Takes the stream whose turn it is. One that starves has waited longer than another of its priority.
+    /// Takes the stream whose turn it is. One that waits for credit of the connection has waited longer than another of its priority.
     fn next_turn(&mut self) -> Option<(usize, Ticket)> {
-        match !self.starved.is_empty()
+        match !self.connection_blocked.is_empty()
             && self.connection.left() > 0
-            && self.starved.next_priority() >= self.schedule.next_priority()
+            && self.connection_blocked.next_priority() >= self.ready.next_priority()
         {
-            true => self.starved.pop(),
-            false => self.schedule.pop(),
+            true => self.connection_blocked.pop(),
+            false => self.ready.pop(),
         }
     }
 
     /// The priority of the stream whose turn comes next; `None` when nothing can be sent.
     fn next_priority(&self) -> Option<i32> {
-        match self.starved.is_empty() || self.connection.left() == 0 {
-            true => self.schedule.next_priority(),
-            false => self.schedule.next_priority().max(self.starved.next_priority()),
+        match self.connection_blocked.is_empty() || self.connection.left() == 0 {
+            true => self.ready.next_priority(),
+            false => self.ready.next_priority().max(self.connection_blocked.next_priority()),
         }
     }
 
     /// Whether a stream cannot use its turn only for lack of the connection's credit. If so, DATA_BLOCKED is sent, once
     /// for each limit.
-    fn note_starved(&mut self) {
+    fn note_connection_blocked(&mut self) {
         if self.connection.left() > 0 {
             return;
         }
         let slab = &self.slab;
-        self.starved.forget_void_first(|key, ticket| is_live(slab, key, ticket));
-        if self.starved.is_empty() {
+        self.connection_blocked.forget_void_first(|key, ticket| is_live(slab, key, ticket));
+        if self.connection_blocked.is_empty() {
             self.blocked_by_connection.stop(self.now);
             return;
         }
@@ -444,20 +444,20 @@ impl Streams {
 
     /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
     /// been told all there is to tell.
-    fn reap(&mut self, key: usize) {
+    fn maybe_free(&mut self, key: usize) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         if let Some(recv) = &mut stream.recv {
-            self.tuning.give_back(recv.give_up_growth());
+            self.auto_tune.give_back(recv.release_growth());
         }
-        let told = !stream.pending.queued
+        let all_sent = !stream.pending.queued
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
         // Of one whose end somebody waits for, how it ended has to be told first.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
-            EndWatch::Nobody => told || self.ended,
-            EndWatch::Waiting => told,
-            EndWatch::Told => false,
+            EndWatch::Nobody => all_sent || self.ended,
+            EndWatch::Waiting => all_sent,
+            EndWatch::Notified => false,
         };
         let released = stream.send_released && stream.recv_released;
         if !(released && over) {
@@ -473,12 +473,13 @@ impl Streams {
         self.lingering -= usize::from(stream.lingers);
         let id = stream.id;
         if id.initiator() != self.side {
-            let answered = !stream.given_up && stream.send.as_ref().is_some_and(Send::was_of_use);
+            let answered =
+                !stream.abandoned_by_peer && stream.send.as_ref().is_some_and(Send::was_of_use);
             let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
             if answered || read == WasRead::Whole {
-                self.abuse.stream_served();
-            } else if id.dir() == Dir::Bi && stream.given_up && read == WasRead::Nothing {
-                self.abuse.stream_cancelled();
+                self.budgets.stream_served();
+            } else if id.dir() == Dir::Bi && stream.abandoned_by_peer && read == WasRead::Nothing {
+                self.budgets.stream_cancelled();
             }
         }
         let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
@@ -508,7 +509,7 @@ impl Streams {
     pub(super) fn is_drained(&self) -> bool {
         self.draining
             && self.slab.len() == self.lingering
-            && self.with_pending.is_empty()
+            && self.control_queue.is_empty()
             && self.refusals.is_empty()
     }
 
@@ -540,14 +541,14 @@ impl Streams {
             }
         }
         self.send_budget.clear();
-        self.schedule.clear();
-        self.starved.clear();
-        self.with_pending.clear();
+        self.ready.clear();
+        self.connection_blocked.clear();
+        self.control_queue.clear();
         self.waiting.clear();
         self.refusals = VecDeque::new();
         // Those that only waited for the peer to be told wait no longer.
         let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.reap(key));
+        keys.into_iter().for_each(|key| self.maybe_free(key));
     }
 }
 

@@ -103,7 +103,7 @@ impl Recv {
     }
 
     /// What an ended half no longer needs of its window's growth.
-    pub(super) fn give_up_growth(&mut self) -> u64 {
+    pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Receiving => 0,
             RecvState::Complete | RecvState::Reset { .. } => {
@@ -127,14 +127,14 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Bytes from the peer, cut from a message of `whole` bytes. Says whether a reader has news.
+    /// Bytes from the peer, cut from a message of `message_len` bytes. Says whether a reader has news.
     #[inline]
     pub(super) fn on_data(
         &mut self,
         offset: Option<u64>,
         data: Bytes,
         fin: bool,
-        whole: usize,
+        message_len: usize,
     ) -> Result<Ended, TransportError> {
         if self.state == RecvState::GivenUp {
             return Ok(Ended::Before);
@@ -152,7 +152,7 @@ impl Recv {
         self.credit.receive_to(offset + len);
         match self.state {
             RecvState::Receiving => {
-                self.buffer.push_chunk(data, whole);
+                self.buffer.push_chunk(data, message_len);
                 if fin {
                     self.state = RecvState::Complete;
                     return Ok(Ended::Now);

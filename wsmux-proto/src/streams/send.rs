@@ -21,7 +21,7 @@ pub(super) enum SendState {
     /// they end.
     ResettingAt { code: VarInt, reliable_size: u64 },
     /// Given up, and the peer is told so with its next message or has been.
-    Reset { code: VarInt, by: ResetBy, reliable_size: u64, told: bool },
+    Reset { code: VarInt, by: ResetBy, reliable_size: u64, sent: bool },
 }
 
 /// Who gave the stream up.
@@ -40,15 +40,15 @@ pub(super) enum EndWatch {
     Nobody,
     Waiting,
     /// The event is out. The half stays until somebody has looked at how it ended.
-    Told,
+    Notified,
 }
 
 impl EndWatch {
     /// The half has ended. Says whether a caller waits for that.
-    pub(super) fn tell(&mut self) -> bool {
+    pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
-            *self = Self::Told;
+            *self = Self::Notified;
         }
         waits
     }
@@ -121,7 +121,7 @@ impl Send {
 
     /// Whether nothing remains to be sent.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
+        matches!(self.state, SendState::Finished | SendState::Reset { sent: true, .. })
     }
 
     /// Whether there was more data to send, or a frame to the peer about it.
@@ -153,8 +153,8 @@ impl Send {
     }
 
     pub(super) fn push_chunk(&mut self, data: Bytes) {
-        let whole = data.len();
-        self.buffer.push_chunk(data, whole);
+        let message_len = data.len();
+        self.buffer.push_chunk(data, message_len);
     }
 
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
@@ -193,7 +193,7 @@ impl Send {
         match self.state {
             SendState::Ready | SendState::Finishing | SendState::ResettingAt { .. } => {
                 self.buffer.clear();
-                self.state = SendState::Reset { code, by, reliable_size: 0, told: false };
+                self.state = SendState::Reset { code, by, reliable_size: 0, sent: false };
                 Ok(())
             }
             _ => Err(ClosedStream),
@@ -225,16 +225,16 @@ impl Send {
             && self.buffer.is_empty()
         {
             let by = ResetBy::Application;
-            self.state = SendState::Reset { code, by, reliable_size, told: false };
+            self.state = SendState::Reset { code, by, reliable_size, sent: false };
         }
-        matches!(self.state, SendState::Reset { told: false, .. })
+        matches!(self.state, SendState::Reset { sent: false, .. })
     }
 
     /// The code and the reliable size of a reset that the peer has not been told; from now on it has.
     pub(super) fn take_reset(&mut self) -> Option<(VarInt, u64)> {
         match &mut self.state {
-            SendState::Reset { code, reliable_size, told, .. } if !*told => {
-                *told = true;
+            SendState::Reset { code, reliable_size, sent, .. } if !*sent => {
+                *sent = true;
                 Some((*code, *reliable_size))
             }
             _ => None,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::{Streams, flow_control::SendCredit};
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt, budget::Load, event::Events, frame::Credit,
-    transport_error::violation, tree::Tree,
+    Dir, Event, StreamId, TransportError, VarInt, budget::UselessWork, event::Events,
+    frame::Credit, transport_error::violation, tree::Tree,
 };
 
 /// The code of a stream that is refused: the application never saw it.
@@ -105,14 +105,14 @@ pub(super) struct Refusal {
     /// For RESET_STREAM.
     pub(super) reset: VarInt,
     /// STOP_SENDING has left, RESET_STREAM has not.
-    pub(super) stop_told: bool,
+    pub(super) stop_sent: bool,
     /// It holds a place in the waiting room.
     pub(super) waited: bool,
 }
 
 impl Refusal {
     pub(super) fn new(id: StreamId) -> Self {
-        Self { id, stop: REFUSED, reset: REFUSED, stop_told: false, waited: false }
+        Self { id, stop: REFUSED, reset: REFUSED, stop_sent: false, waited: false }
     }
 }
 
@@ -143,7 +143,7 @@ impl Streams {
     fn admit_waiting(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
             // As when the peer opens one: opening streams in advance must not evade the budget.
-            self.abuse.check(Load::Cancelled, self.now)?;
+            self.budgets.check(UselessWork::Cancelled, self.now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;
             };
@@ -194,7 +194,7 @@ impl Streams {
         // The first is the opening itself.
         match waiting.credit.replace(granted.left()) {
             None => Ok(()),
-            Some(_) => self.charge(Load::Grant),
+            Some(_) => self.consume(UselessWork::Grant),
         }
     }
 
@@ -214,7 +214,7 @@ impl Streams {
                 *ended = true;
                 Ok(())
             }
-            (_, 0) => self.charge(Load::Empty),
+            (_, 0) => self.consume(UselessWork::Empty),
             (Halves::Open | Halves::Stopped { fin: false, .. }, _) => {
                 Err(violation::flow_control("bytes on a stream without credit"))
             }
@@ -233,9 +233,9 @@ impl Streams {
                 waiting.halves = Halves::Reset(code);
                 Ok(())
             }
-            Halves::Stopped { code: reset, fin: false } => self.forget_given_up(id, code, reset),
+            Halves::Stopped { code: reset, fin: false } => self.refuse_abandoned(id, code, reset),
             Halves::Fin | Halves::Reset(_) | Halves::Stopped { fin: true, .. } => {
-                self.charge(Load::Empty)
+                self.consume(UselessWork::Empty)
             }
         }
     }
@@ -249,8 +249,8 @@ impl Streams {
         let fin = match waiting.halves {
             Halves::Open => false,
             Halves::Fin => true,
-            Halves::Reset(stop) => return self.forget_given_up(id, stop, code),
-            Halves::Stopped { .. } => return self.charge(Load::Late),
+            Halves::Reset(stop) => return self.refuse_abandoned(id, stop, code),
+            Halves::Stopped { .. } => return self.consume(UselessWork::Late),
         };
         waiting.halves = Halves::Stopped { code, fin };
         Ok(())
@@ -258,7 +258,7 @@ impl Streams {
 
     /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much as a refused one, and
     /// is charged as one.
-    fn forget_given_up(
+    fn refuse_abandoned(
         &mut self,
         id: StreamId,
         stop: VarInt,
@@ -267,7 +267,7 @@ impl Streams {
         self.waiting.streams[id.dir() as usize].remove(id.index());
         self.waiting.unanswered += 1;
         self.refusals.push_back(Refusal { stop, reset, waited: true, ..Refusal::new(id) });
-        self.charge(Load::Refused)
+        self.consume(UselessWork::Refused)
     }
 
     /// Streams that wait are refused, all of them (J-44).

@@ -43,7 +43,7 @@ const SETTLE_BELOW_ONE_IN: usize = 8;
 #[derive(Debug, Default)]
 struct Chunk {
     bytes: Bytes,
-    whole: u32,
+    block_len: u32,
 }
 
 /// A first-in-first-out queue of bytes.
@@ -59,7 +59,7 @@ pub(super) struct Buffer {
     /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for more.
     first: Bytes,
     /// The size of what `first` was cut from.
-    whole: u32,
+    block_len: u32,
     /// How many of the last bytes were gathered in a row, some of which may have been taken since.
     gathered: u32,
     /// Chunks behind the first, and none without it.
@@ -76,8 +76,8 @@ fn small(size: usize) -> u32 {
 }
 
 /// Whether this many bytes are less than one in `one_in` of what they were cut from.
-fn is_less(len: usize, one_in: usize, whole: u32) -> bool {
-    len.saturating_mul(one_in) < whole as usize
+fn is_less(len: usize, one_in: usize, block_len: u32) -> bool {
+    len.saturating_mul(one_in) < block_len as usize
 }
 
 impl Buffer {
@@ -92,7 +92,7 @@ impl Buffer {
     /// How many bytes the queue counts for: as many as it has, or half of what its front keeps alive if that is
     /// more.
     pub(super) fn charged(&self) -> usize {
-        self.len - self.first.len() + self.first.len().max(self.whole as usize / 2)
+        self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
     }
 
     /// Appends a copy.
@@ -122,14 +122,14 @@ impl Buffer {
         self.gathered = self.gathered.saturating_add(small(more.len()));
     }
 
-    /// Appends a chunk that was cut from something of `whole` bytes.
-    pub(super) fn push_chunk(&mut self, data: Bytes, whole: usize) {
+    /// Appends a chunk that was cut from something of `block_len` bytes.
+    pub(super) fn push_chunk(&mut self, data: Bytes, block_len: usize) {
         let worth = data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN);
         let shared = match self.is_empty() {
-            true => worth >= whole,
+            true => worth >= block_len,
             false => {
                 let overhead = CHUNK_OVERHEAD / SHARE_AT_LEAST_ONE_IN;
-                data.len() >= GATHER_BELOW && worth >= whole.saturating_add(overhead)
+                data.len() >= GATHER_BELOW && worth >= block_len.saturating_add(overhead)
             }
         };
         if !shared {
@@ -139,14 +139,14 @@ impl Buffer {
         self.seal();
         self.gathered = 0;
         self.len += data.len();
-        self.enqueue(data, small(whole));
+        self.enqueue(data, small(block_len));
     }
 
-    fn enqueue(&mut self, bytes: Bytes, whole: u32) {
+    fn enqueue(&mut self, bytes: Bytes, block_len: u32) {
         if self.first.is_empty() {
-            (self.first, self.whole) = (bytes, whole);
+            (self.first, self.block_len) = (bytes, block_len);
         } else {
-            self.rest.get_or_insert_default().push_back(Chunk { bytes, whole });
+            self.rest.get_or_insert_default().push_back(Chunk { bytes, block_len });
         }
     }
 
@@ -158,7 +158,7 @@ impl Buffer {
         let taken = if self.first.len() <= max {
             let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
             let next = next.unwrap_or_default();
-            self.whole = next.whole;
+            self.block_len = next.block_len;
             std::mem::replace(&mut self.first, next.bytes)
         } else {
             self.first.split_to(max)
@@ -175,16 +175,16 @@ impl Buffer {
 
     /// Copies what is left of the front out of what it was cut from, if it is a small part of that.
     pub(super) fn settle(&mut self) {
-        if self.whole as usize >= GATHER_BELOW {
+        if self.block_len as usize >= GATHER_BELOW {
             self.release_block(SETTLE_BELOW_ONE_IN);
         }
     }
 
     /// Copies the front out of what it was cut from, if it is less than one in `one_in` of that.
     fn release_block(&mut self, one_in: usize) {
-        if is_less(self.first.len(), one_in, self.whole) {
+        if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);
-            self.whole = small(self.first.len());
+            self.block_len = small(self.first.len());
         }
     }
 
@@ -208,17 +208,17 @@ impl Buffer {
             let last = self.rest.as_mut().and_then(|rest| rest.pop_back());
             let mut last = last.unwrap_or_else(|| Chunk {
                 bytes: std::mem::take(&mut self.first),
-                whole: std::mem::take(&mut self.whole),
+                block_len: std::mem::take(&mut self.block_len),
             });
             self.len -= last.bytes.len();
             if self.len < len {
                 last.bytes.truncate(len - self.len);
-                if is_less(last.bytes.len(), SHARE_AT_LEAST_ONE_IN, last.whole) {
+                if is_less(last.bytes.len(), SHARE_AT_LEAST_ONE_IN, last.block_len) {
                     last.bytes = Bytes::copy_from_slice(&last.bytes);
-                    last.whole = small(last.bytes.len());
+                    last.block_len = small(last.bytes.len());
                 }
                 self.len = len;
-                self.enqueue(last.bytes, last.whole);
+                self.enqueue(last.bytes, last.block_len);
             }
             self.give_back_places();
         }
@@ -241,8 +241,8 @@ impl Buffer {
             true => Bytes::copy_from_slice(&tail),
             false => tail.freeze(),
         };
-        let whole = small(capacity.max(bytes.len()));
-        self.enqueue(bytes, whole);
+        let block_len = small(capacity.max(bytes.len()));
+        self.enqueue(bytes, block_len);
     }
 }
 

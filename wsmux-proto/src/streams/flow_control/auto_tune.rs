@@ -34,7 +34,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the streams of a connection know of their path together, and what they may hold.
 #[derive(Debug)]
-pub(in crate::streams) struct Tuning {
+pub(in crate::streams) struct AutoTune {
     initial_window: u64,
     max_window: u64,
     /// What all windows together may grow by.
@@ -47,7 +47,7 @@ pub(in crate::streams) struct Tuning {
     ping: Option<Duration>,
     /// The least time from a grant to the first byte that it allowed. It holds a whole round trip, so that no
     /// peer can make its path look longer than it is by answering pings late.
-    loop_time: Option<Duration>,
+    grant_rtt: Option<Duration>,
     /// The last ping left into silence, and no data has come since.
     undisturbed: bool,
     /// A ping is to leave with what is being written.
@@ -84,7 +84,7 @@ impl Mark {
     }
 }
 
-impl Tuning {
+impl AutoTune {
     pub(in crate::streams) fn new(config: &Config, caps: &Capabilities) -> Self {
         Self {
             initial_window: config.stream_window,
@@ -92,7 +92,7 @@ impl Tuning {
             budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
             used: 0,
             ping: None,
-            loop_time: None,
+            grant_rtt: None,
             undisturbed: false,
             sample_wanted: false,
         }
@@ -131,7 +131,7 @@ impl Tuning {
     /// stood in its way: then this is the path as it is now, even if it was shorter before.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
-            (self.ping, self.loop_time) = (Some(sample), None);
+            (self.ping, self.grant_rtt) = (Some(sample), None);
         } else {
             self.ping = Some(self.ping.map_or(sample, |least| least.min(sample)));
         }
@@ -157,7 +157,7 @@ impl Tuning {
         };
         if let Some((at, _)) = measure.grant.take_if(|&mut (_, limit)| limit < received) {
             let sample = now.saturating_sub(at);
-            self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
+            self.grant_rtt = Some(self.grant_rtt.map_or(sample, |least| least.min(sample)));
         }
         if let Some(rtt) = self.rtt()
             && now.saturating_sub(measure.begin.at) >= rtt
@@ -168,7 +168,7 @@ impl Tuning {
     }
 
     fn rtt(&self) -> Option<Duration> {
-        self.ping.map(|ping| self.loop_time.map_or(ping, |least| least.min(ping)))
+        self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
     /// By how much a window may grow, if that is worth a step.
@@ -227,16 +227,16 @@ mod tests {
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;
-        let mut tuning = Tuning::new(&Config::default(), &Wire::QMux.capabilities());
+        let mut auto_tune = AutoTune::new(&Config::default(), &Wire::QMux.capabilities());
         let mut answered = |silence, data: bool, sample| {
-            tuning.on_ping_sent(silence);
+            auto_tune.on_ping_sent(silence);
             if data {
                 let mut credit = RecvCredit::new(100, 100);
                 credit.receive_to(1);
-                tuning.on_received(&mut credit, 0, ms(0));
+                auto_tune.on_received(&mut credit, 0, ms(0));
             }
-            tuning.on_ping_answered(sample);
-            tuning.rtt().expect("there is one")
+            auto_tune.on_ping_answered(sample);
+            auto_tune.rtt().expect("there is one")
         };
         assert_eq!(answered(ms(0), false, ms(5)), ms(5));
         assert_eq!(answered(ms(20), false, ms(50)), ms(5), "a peer that was busy is no long path");

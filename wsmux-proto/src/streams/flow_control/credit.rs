@@ -51,16 +51,16 @@ impl RecvCredit {
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
-        self.give_up_growth(self.growth.saturating_sub(more))
+        self.release_growth(self.growth.saturating_sub(more))
     }
 
     /// No more credit is granted, and `unread` bytes are all that the window still holds. Returns how much of
     /// its growth is free.
     pub(in crate::streams) fn end(&mut self, unread: u64) -> u64 {
-        self.give_up_growth(unread.saturating_sub(self.initial_window))
+        self.release_growth(unread.saturating_sub(self.initial_window))
     }
 
-    fn give_up_growth(&mut self, keep: u64) -> u64 {
+    fn release_growth(&mut self, keep: u64) -> u64 {
         let free = self.growth.saturating_sub(keep);
         self.growth -= free;
         free

@@ -7,6 +7,6 @@ mod auto_tune;
 mod credit;
 
 pub(super) use self::{
-    auto_tune::Tuning,
+    auto_tune::AutoTune,
     credit::{RecvCredit, SendCredit},
 };
