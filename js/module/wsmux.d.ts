@@ -18,9 +18,9 @@ export interface WebSocketTransportOptions {
    */
   browserApi?: "WebSocket" | "WebSocketStream";
   /** What the peer may send on a stream before any of it was read. */
-  streamWindow?: number;
+  streamReceiveWindow?: number;
   /** What that window may grow to. */
-  maxStreamWindow?: number;
+  maxStreamReceiveWindow?: number;
   /** By how much all windows together may grow. */
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
@@ -47,8 +47,8 @@ export interface WebSocketTransportOptions {
   connectTimeout?: number;
   handshakeTimeout?: number;
   closeTimeout?: number;
-  datagramReceiveBuffer?: number;
-  datagramSendBuffer?: number;
+  datagramReceiveBufferSize?: number;
+  datagramSendBufferSize?: number;
 }
 
 export interface WebSocketTransportCloseInfo {

@@ -65,7 +65,7 @@
 //!
 //! | js-ws | its default | wsmux | default here |
 //! |---|---|---|---|
-//! | `streamBufferSize` | 1 MiB | [`stream_window`](crate::Config::stream_window) | 1 MiB |
+//! | `streamBufferSize` | 1 MiB | [`stream_receive_window`](crate::Config::stream_receive_window) | 1 MiB |
 //! | `keepAliveIntervalTime` | never | [`keep_alive_interval`](crate::Config::keep_alive_interval) | 10 s |
 //! | `keepAliveTimeoutTime` | never | [`max_idle_timeout`](crate::Config::max_idle_timeout) | 30 s |
 //! | the context's timer, `connectTimeoutTime` | never | [`connect_timeout`](crate::WebSocketClientBuilder::connect_timeout), [`handshake_timeout`](crate::Config::handshake_timeout) | 10 s each |
@@ -138,7 +138,7 @@
 //!   sends anything is never given up; wsmux pings.
 //! - **It has no stream limit**, and keeps the id of every stream it has seen. What wsmux opens there, nobody
 //!   bounds but your application.
-//! - **A process that ends** is seen as [`ConnectionError::Reset`](crate::ConnectionError::Reset): it sends no Close.
+//! - **A process that ends** is seen as [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost): it sends no Close.
 //!
 //! What wsmux does on its account, so that you need not: it never exceeds its credit, which js-ws would answer
 //! by dropping bytes in silence; it sends the end of a stream apart from its data, and no credit for a stream that

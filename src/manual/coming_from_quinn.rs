@@ -53,12 +53,12 @@
 //! | quinn | wsmux | |
 //! |---|---|---|
 //! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
-//! | `stream_receive_window` | `stream_window` | it grows here, up to `max_stream_window` |
+//! | `stream_receive_window` | the same | it grows here, up to `max_stream_receive_window` |
 //! | `receive_window` | | always without end |
 //! | `send_window` | the same, and `send_buffer` of a stream | 64 MiB here; streams that stand still fill half of it at most |
 //! | `max_idle_timeout` | the same | 30 s in both |
 //! | `keep_alive_interval` | the same | 10 s here, off in quinn |
-//! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |
+//! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | the same | |
 //! | `qlog_stream` | `qlog`, with the feature of that name | a file for each connection |
 //! | congestion control, MTU, GSO, … | | the operating system's TCP |
 //!
@@ -129,8 +129,8 @@
 //! trips of TCP, TLS and the upgrade.
 //!
 //! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the ends, only in the two
-//! queues: the oldest go when the socket is slow ([`datagram_send_buffer`](crate::Config::datagram_send_buffer)) or
-//! the reader is ([`datagram_receive_buffer`](crate::Config::datagram_receive_buffer)). They may be large, up to
+//! queues: the oldest go when the socket is slow ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)) or
+//! the reader is ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). They may be large, up to
 //! [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size), and on a slow path they are late instead of
 //! lost. They overtake stream data that waits.
 //!

@@ -7,8 +7,8 @@
 //! of the window, or of 1 MiB if that is less. A reader that stops reading thus stops its own sender, and after that costs nothing but the
 //! bytes that lie there: at most one window.
 //!
-//! The window is at first [`Config::stream_window`], the same for every stream, and
-//! [`set_stream_window`](crate::WebSocketConnection::set_stream_window) changes that on a live connection. On the
+//! The window is at first [`Config::stream_receive_window`], the same for every stream, and
+//! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) changes that on a live connection. On the
 //! js-ws wire a stream begins without credit, and its first data waits for one round trip.
 //!
 //! Credit is exact. A peer that sends more than it was granted breaks the protocol: the connection ends with
@@ -32,7 +32,7 @@
 //! gone to the socket, and what is on the way is held by TCP (whose own buffers the operating system must
 //! let grow as far).
 //!
-//! Growth is bounded by [`Config::max_stream_window`] for a stream and [`Config::window_growth_budget`] for the
+//! Growth is bounded by [`Config::max_stream_receive_window`] for a stream and [`Config::window_growth_budget`] for the
 //! connection. Growth is all that the budget limits: each stream always has the window that it began with. No
 //! stream takes more than half of what the others have left. A share goes back when its stream ends,
 //! and not before, for credit cannot be taken back. Streams that are kept for long should so not be
@@ -128,11 +128,11 @@
 //! peer does:
 //!
 //! ```text
-//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget, times 4
-//!           + datagram_receive_buffer
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_receive_window + window_growth_budget, times 4
+//!           + datagram_receive_buffer_size
 //! send      the smaller of (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk)
 //!           and send_window + (peer's bidi + own bidi + own uni) * (1 KiB + largest chunk), times 3 / 2
-//!           + datagram_send_buffer
+//!           + datagram_send_buffer_size
 //! socket    three blocks to read into, a buffer to write, and twice the largest message
 //! head      the handshake's request or response
 //! state     some KiB for each stream, and for the connection
@@ -169,13 +169,13 @@
 //!
 //! let mut config = Config::default();
 //! config
-//!     .stream_window(64 * 1024)
+//!     .stream_receive_window(64 * 1024)
 //!     .window_growth_budget(0)
 //!     .send_buffer(64 * 1024)
 //!     .max_concurrent_bidi_streams(8)
 //!     .max_concurrent_uni_streams(0)
-//!     .datagram_receive_buffer(0)
-//!     .datagram_send_buffer(0)
+//!     .datagram_receive_buffer_size(0)
+//!     .datagram_send_buffer_size(0)
 //!     .max_record_size(16_382);
 //! let each = config.memory_bound(Wire::QMux, &application);
 //! assert_eq!(each.receive / MIB, 2, "four times eight windows");
@@ -185,7 +185,7 @@
 //!
 //! The same server with idle clients needs some KiB for each, and its TLS sessions. A window
 //! of 64 KiB still carries 10 Mbit/s per stream over 50 ms; the streams that need more can be on a connection of
-//! their own, or get it by [`set_stream_window`](crate::WebSocketConnection::set_stream_window) once the client has
+//! their own, or get it by [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) once the client has
 //! shown who it is. Connections whose handshake is under way come on top: see
 //! [`WebSocketServer`](crate::WebSocketServer).
 //!
@@ -237,11 +237,11 @@
 //! [`Config`]: crate::Config
 //! [`Config::memory_bound`]: crate::Config::memory_bound
 //! [`Config::max_record_size`]: crate::Config::max_record_size
-//! [`Config::max_stream_window`]: crate::Config::max_stream_window
+//! [`Config::max_stream_receive_window`]: crate::Config::max_stream_receive_window
 //! [`Config::max_local_streams`]: crate::Config::max_local_streams
 //! [`Config::max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`Config::send_buffer`]: crate::Config::send_buffer
 //! [`Config::send_window`]: crate::Config::send_window
-//! [`Config::stream_window`]: crate::Config::stream_window
+//! [`Config::stream_receive_window`]: crate::Config::stream_receive_window
 //! [`Config::window_growth_budget`]: crate::Config::window_growth_budget
 //! [`Config::write_stall_timeout`]: crate::Config::write_stall_timeout

@@ -12,7 +12,7 @@
 //! | data that had arrived | yes: it is read before the error is told |
 //! | data that a write had accepted | not known, see below |
 //! | datagrams that had arrived | yes, on the old connection's handle |
-//! | limits set on a live connection, [`set_stream_window`] for example | no: the new one has those of [`Config`] |
+//! | limits set on a live connection, [`set_stream_receive_window`] for example | no: the new one has those of [`Config`] |
 //! | the server's memory of who this is | only what its application keeps |
 //!
 //! A new connection is a new one: its streams begin at id 0, and the server asks again who calls. So fetch the
@@ -83,7 +83,7 @@
 //! [`max_attempts`]: crate::ReconnectingClientBuilder::max_attempts
 //! [`reconnect_if`]: crate::ReconnectingClientBuilder::reconnect_if
 //! [`retry_if`]: crate::ReconnectingClientBuilder::retry_if
-//! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
+//! [`set_stream_receive_window`]: crate::WebSocketConnection::set_stream_receive_window
 //! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
 //! [`with_dialer`]: crate::ReconnectingClient::with_dialer
 //! [shuts its connection down]: crate::WebSocketConnection::shutdown

@@ -257,7 +257,7 @@ impl Log {
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Some(Owner::Remote)
             }
-            ConnectionError::Reset(_) => None,
+            ConnectionError::SocketLost(_) => None,
             // Whatever the reason, it was this end that closed.
             _ => Some(Owner::Local),
         };

@@ -13,7 +13,7 @@ use crate::*;
 fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(1_000).max_concurrent_bidi_streams(20);
+        config.stream_receive_window(1_000).max_concurrent_bidi_streams(20);
         let (mut peer, id) = with_stream(wire, &config);
         (1..20).for_each(|index| peer.send(&[open(wire, bidi(CLIENT, index))]));
         peer.said();
@@ -130,9 +130,9 @@ fn a_place_comes_back_when_the_last_byte_is_read_and_the_stream_was_accepted() {
 fn what_was_granted_can_be_used_after_the_window_became_smaller() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(10_000).window_growth_budget(0);
+        config.stream_receive_window(10_000).window_growth_budget(0);
         let (mut peer, id) = with_stream(wire, &config);
-        peer.conn.set_stream_window(100);
+        peer.conn.set_stream_receive_window(100);
         assert_eq!(peer.frames(), []);
         peer.send(&[some(wire, id, 0, &[0; 9_999]), some(wire, id, 9_999, b"x")]);
         peer.assert_open("ten thousand were granted");
@@ -221,7 +221,7 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
 #[test]
 fn a_full_queue_of_datagrams_does_not_stop_streams() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(2_000);
+    config.datagram_receive_buffer_size(2_000);
     let (mut peer, id) = with_stream(Wire::QMux, &config);
     for nth in 0..200u8 {
         peer.send(&[Frame::Datagram(vec![nth; 500].into()), stream(id, nth.into(), &[nth], false)]);

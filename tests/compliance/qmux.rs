@@ -202,7 +202,10 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
 #[test]
 fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
     let mut config = Config::default();
-    config.stream_window(1_000).max_concurrent_bidi_streams(4).max_concurrent_uni_streams(4);
+    config
+        .stream_receive_window(1_000)
+        .max_concurrent_bidi_streams(4)
+        .max_concurrent_uni_streams(4);
     let encoding = TransportErrorCode::FRAME_ENCODING_ERROR;
     let state = TransportErrorCode::STREAM_STATE_ERROR;
     let limit = TransportErrorCode::STREAM_LIMIT_ERROR;
@@ -275,7 +278,7 @@ fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_h
             peer.conn.send_stream(id).write(b"x").unwrap();
         }),
         ("a larger window", |peer, id| {
-            peer.conn.set_stream_window(8 << 20);
+            peer.conn.set_stream_receive_window(8 << 20);
             peer.conn.recv_stream(id).stop(code(1)).unwrap();
         }),
     ];

@@ -172,7 +172,7 @@ fn a_stopped_half_waits_for_the_peers_end() {
 fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(1_000);
+        config.stream_receive_window(1_000);
         let (mut peer, id) = with_stream(wire, &config);
         peer.send(&[some(wire, id, 0, &[0; 1_000])]);
         peer.conn.recv_stream(id).read(1_000).unwrap();
@@ -320,7 +320,7 @@ fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
 fn every_stream_takes_its_whole_window_while_all_others_are_full() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(10_000).max_concurrent_bidi_streams(50);
+        config.stream_receive_window(10_000).max_concurrent_bidi_streams(50);
         let mut peer = ScriptedPeer::new(wire, SERVER, &config);
         for index in 0..50 {
             let id = bidi(CLIENT, index);

@@ -80,7 +80,10 @@ impl Sender {
 /// byte at most.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
-    config.max_concurrent_bidi_streams(0).max_concurrent_uni_streams(0).datagram_send_buffer(0);
+    config
+        .max_concurrent_bidi_streams(0)
+        .max_concurrent_uni_streams(0)
+        .datagram_send_buffer_size(0);
     let application = MemoryUse {
         open_bidi: STREAMS,
         largest_chunk: LARGEST_CHUNK as u64,

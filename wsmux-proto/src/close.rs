@@ -102,7 +102,7 @@ impl CloseFrames {
                 Self::silent(status::NORMAL)
             }
             ConnectionError::LocallyClosed => Self::application(VarInt::default(), Bytes::new()),
-            ConnectionError::Reset(_) | ConnectionError::DriverLost(_) => return None,
+            ConnectionError::SocketLost(_) | ConnectionError::DriverLost(_) => return None,
         })
     }
 }

@@ -38,7 +38,7 @@ pub enum ConnectionError {
     ApplicationClosed(ApplicationClose),
     /// The network, or whatever carries the WebSocket, went away without a word from the peer.
     #[error("connection lost: {0}")]
-    Reset(SocketError),
+    SocketLost(SocketError),
     /// The peer was silent for longer than the idle timeout, never began, or read nothing for longer than the
     /// write-stall timeout.
     #[error("timed out: {0}")]
@@ -89,7 +89,7 @@ impl ConnectionError {
     pub fn culprit(&self) -> Culprit {
         match self {
             Self::LocallyClosed | Self::DriverLost(_) => Culprit::Local,
-            Self::Reset(_) => Culprit::Network,
+            Self::SocketLost(_) => Culprit::Network,
             Self::TimedOut(_) => Culprit::Timeout,
             _ => Culprit::Peer,
         }
@@ -272,8 +272,8 @@ impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         let kind = match &error {
             ConnectionError::TimedOut(_) => io::ErrorKind::TimedOut,
-            ConnectionError::Reset(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
-            ConnectionError::Reset(SocketError::Io(error)) => error.kind(),
+            ConnectionError::SocketLost(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
+            ConnectionError::SocketLost(SocketError::Io(error)) => error.kind(),
             ConnectionError::LocallyClosed => io::ErrorKind::NotConnected,
             ConnectionError::DriverLost(_) => io::ErrorKind::Other,
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {

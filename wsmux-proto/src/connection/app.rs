@@ -63,12 +63,12 @@ impl Connection {
     /// The peer may be so many bytes ahead of the reader, on each stream, from now on. Less than before takes
     /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
     /// the largest message follows from the window (js-ws) at most what the connection began with.
-    pub fn set_stream_window(&mut self, bytes: u64) {
+    pub fn set_stream_receive_window(&mut self, bytes: u64) {
         let most = match self.caps.window_bounds_message {
-            true => self.config.stream_window,
+            true => self.config.stream_receive_window,
             false => u32::MAX.into(),
         };
-        self.streams.set_stream_window(bytes.clamp(1, most));
+        self.streams.set_stream_receive_window(bytes.clamp(1, most));
     }
 
     /// The oldest stream of the peer's that was not accepted yet. Those that came before the connection's end

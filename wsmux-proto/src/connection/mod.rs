@@ -135,7 +135,10 @@ impl Connection {
             },
             max_datagram_frame: 0,
             streams: Streams::new(&config, side, wire, now),
-            datagrams: Datagrams::new(config.datagram_receive_buffer, config.datagram_send_buffer),
+            datagrams: Datagrams::new(
+                config.datagram_receive_buffer_size,
+                config.datagram_send_buffer_size,
+            ),
             timers: Timers::new(
                 now,
                 handshake,
@@ -171,7 +174,8 @@ impl Connection {
 
     /// The largest message that the peer may send: the socket need not take more.
     pub fn max_inbound_message(&self) -> u64 {
-        self.wire.max_inbound_message(self.config.max_record_size, self.config.stream_window)
+        self.wire
+            .max_inbound_message(self.config.max_record_size, self.config.stream_receive_window)
     }
 
     // ---- what the socket brings ----
@@ -308,7 +312,7 @@ impl Connection {
     /// The socket has ended: nothing more will come.
     pub fn handle_socket_end(&mut self, now: Duration, error: SocketError) {
         self.now = now;
-        self.finish(ConnectionError::Reset(error));
+        self.finish(ConnectionError::SocketLost(error));
         self.state = State::Closed;
     }
 

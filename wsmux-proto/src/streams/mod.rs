@@ -100,7 +100,7 @@ pub(super) struct Streams {
     local: TransportParameters,
     /// What the peer declared; nothing until it has.
     peer: TransportParameters,
-    stream_window: u64,
+    stream_receive_window: u64,
     max_concurrent: [u64; 2],
     /// Streams of each kind that this end may have open, whatever the peer allows.
     max_local: u64,
@@ -178,7 +178,7 @@ impl Streams {
             caps,
             local,
             peer: TransportParameters::default(),
-            stream_window: config.stream_window,
+            stream_receive_window: config.stream_receive_window,
             max_concurrent,
             max_local: config.max_local_streams,
             slab: Slab::new(),
@@ -280,7 +280,7 @@ impl Streams {
             Dir::Bi => (true, true),
             Dir::Uni => (local, !local),
         };
-        let window = self.stream_window;
+        let window = self.stream_receive_window;
         let stream = Stream {
             id,
             send: sends.then(|| Send::new(self.initial_send_limit(id))),
@@ -312,8 +312,8 @@ impl Streams {
 
     /// The peer may be so many bytes ahead of the reader, on every stream, and further where its window has
     /// grown. Less than before takes effect as data is read: what was granted is not taken back.
-    pub(super) fn set_stream_window(&mut self, window: u64) {
-        self.stream_window = window;
+    pub(super) fn set_stream_receive_window(&mut self, window: u64) {
+        self.stream_receive_window = window;
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let Some(recv) = self.slab[key].recv.as_mut() else { continue };
             self.auto_tune.give_back(recv.credit.set_initial_window(window));

@@ -145,12 +145,18 @@ impl Wire {
     }
 
     /// The largest message that a peer may send to an end with these settings.
-    pub(crate) fn max_inbound_message(self, max_record_size: u64, stream_window: u64) -> u64 {
+    pub(crate) fn max_inbound_message(
+        self,
+        max_record_size: u64,
+        stream_receive_window: u64,
+    ) -> u64 {
         match self {
             Self::QMux => max_record_size,
             // One Data message may spend all the credit there is; id and type come before it.
             // The others may be longer than a small window.
-            Self::JsWs => stream_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL),
+            Self::JsWs => {
+                stream_receive_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL)
+            }
         }
     }
 }

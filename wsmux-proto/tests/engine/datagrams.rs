@@ -68,7 +68,7 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(10_000);
+    config.datagram_receive_buffer_size(10_000);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
     for nth in 0..100u8 {
         peer.send(&[Frame::Datagram(vec![nth; 1_000].into())]);
@@ -90,7 +90,7 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(10_000);
+    config.datagram_receive_buffer_size(10_000);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
     for _ in 0..10_000 {
         peer.send(&[Frame::Datagram(Bytes::new())]);
@@ -102,7 +102,7 @@ fn empty_datagrams_are_bounded_too() {
 #[test]
 fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_room() {
     let mut config = Config::default();
-    config.datagram_send_buffer(10 * (1_000 + OVERHEAD));
+    config.datagram_send_buffer_size(10 * (1_000 + OVERHEAD));
     let mut pair = Pair::new(Wire::QMux, &config);
     pair.client.stalled = true;
     let datagram = |nth: u8| Bytes::from(vec![nth; 1_000]);

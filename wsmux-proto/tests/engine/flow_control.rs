@@ -7,7 +7,7 @@ use wsmux_proto::{
 
 /// A window that stays as it is; those that grow are in `windows`.
 fn small_window(window: u64) -> Config {
-    Config::default().stream_window(window).window_growth_budget(0).clone()
+    Config::default().stream_receive_window(window).window_growth_budget(0).clone()
 }
 
 /// A server whose peer has opened stream 0 by the wire's custom, with nothing said yet.
@@ -400,9 +400,9 @@ fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted()
 #[test]
 fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut config = Config::default();
-    config.stream_window(64 * 1024);
+    config.stream_receive_window(64 * 1024);
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
-    peer.conn.set_stream_window(1 << 20);
+    peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
     assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
@@ -415,9 +415,9 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();
-    config.stream_window(64 * 1024);
+    config.stream_receive_window(64 * 1024);
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
-    peer.conn.set_stream_window(1 << 20);
+    peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
     assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());

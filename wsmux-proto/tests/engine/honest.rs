@@ -9,8 +9,8 @@ const MANY: usize = 12_000;
 fn config(window: u64, streams: u64) -> Config {
     let mut config = Config::default();
     config
-        .stream_window(window)
-        .max_stream_window(window)
+        .stream_receive_window(window)
+        .max_stream_receive_window(window)
         .window_growth_budget(0)
         .max_concurrent_bidi_streams(streams)
         .max_concurrent_uni_streams(streams);

@@ -12,7 +12,7 @@ const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
 const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
 
 fn config() -> Config {
-    Config::default().stream_window(1_024).clone()
+    Config::default().stream_receive_window(1_024).clone()
 }
 
 /// A server with the client's stream 0 open, and nothing to say.
@@ -390,7 +390,7 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
 #[test]
 fn a_small_window_leaves_room_for_messages_that_are_no_data() {
     let mut config = Config::default();
-    config.stream_window(4);
+    config.stream_receive_window(4);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     let id = bidi(CLIENT, 1 << 20);
     peer.send(&[ack(id, 4), error_read(id, 1 << 40)]);

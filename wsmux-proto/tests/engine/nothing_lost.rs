@@ -97,7 +97,7 @@ fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
         assert_eq!(pair.server.read(id), (vec![], End::Lost), "no clean end");
         assert!(matches!(
             pair.client.conn.send_stream(id).write(b"more"),
-            Err(WriteError::ConnectionLost(ConnectionError::Reset(SocketError::Eof)))
+            Err(WriteError::ConnectionLost(ConnectionError::SocketLost(SocketError::Eof)))
         ));
         assert!(matches!(
             pair.client.conn.send_stream(id).finish(),

@@ -130,7 +130,10 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     const BULK: usize = 4 << 20;
     const STREAM_WINDOW: u64 = 64 * 1024;
     let mut config = config(1 << 20);
-    config.stream_window(STREAM_WINDOW).max_concurrent_bidi_streams(10_000).window_growth_budget(0);
+    config
+        .stream_receive_window(STREAM_WINDOW)
+        .max_concurrent_bidi_streams(10_000)
+        .window_growth_budget(0);
     let mut pair = Pair::new(wire, &config);
     (pair.client.record, pair.server.record) = (false, false);
     for nth in 0..stalled {

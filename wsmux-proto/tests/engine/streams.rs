@@ -245,7 +245,7 @@ fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
 #[test]
 fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     for wire in WIRES {
-        let mut pair = Pair::new(wire, Config::default().stream_window(100));
+        let mut pair = Pair::new(wire, Config::default().stream_receive_window(100));
         let id = pair.open_bi(CLIENT);
         pair.client.write(id, &pattern(0, 0, 1_000));
         pair.client.finish(id);

@@ -85,15 +85,15 @@ impl Case {
         let send_buffer = input.pick(&[1, 100, 200_000]);
         let mut config = Config::default();
         config
-            .stream_window(window)
-            .max_stream_window(max_window)
+            .stream_receive_window(window)
+            .max_stream_receive_window(max_window)
             .window_growth_budget(budget)
             .send_buffer(send_buffer)
             .max_concurrent_bidi_streams(limit)
             .max_concurrent_uni_streams(limit)
             .max_record_size(0)
-            .datagram_receive_buffer(DATAGRAMS)
-            .datagram_send_buffer(DATAGRAMS);
+            .datagram_receive_buffer_size(DATAGRAMS)
+            .datagram_send_buffer_size(DATAGRAMS);
         if input.flag() {
             config.max_idle_timeout(None).keep_alive_interval(None);
         }
@@ -398,7 +398,7 @@ impl Case {
             0..5 => drop(conn.send_datagram(vec![1; len].into())),
             5..10 => drop(conn.read_datagram()),
             10..15 => conn.set_max_concurrent(dir, number),
-            15..20 => conn.set_stream_window(window),
+            15..20 => conn.set_stream_receive_window(window),
             20..25 => {
                 conn.report_streams_blocked(dir);
             }

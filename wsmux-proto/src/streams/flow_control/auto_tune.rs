@@ -87,8 +87,8 @@ impl Mark {
 impl AutoTune {
     pub(in crate::streams) fn new(config: &Config, caps: &Capabilities) -> Self {
         Self {
-            initial_window: config.stream_window,
-            max_window: config.max_stream_window,
+            initial_window: config.stream_receive_window,
+            max_window: config.max_stream_receive_window,
             budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
             used: 0,
             ping: None,
