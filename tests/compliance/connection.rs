@@ -2,7 +2,7 @@
 
 use wsmux::{
     Config,
-    proto::{Dir, Frame, TransportErrorCode, TransportParameters, Wire},
+    proto::{Dir, Frame, Read, TransportErrorCode, TransportParameters, Wire},
 };
 
 use crate::*;
@@ -25,7 +25,7 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
         let mut read = 0;
         for offset in 0..1_000 {
             peer.send(&[some(wire, id, offset, b"x")]);
-            read += peer.conn.recv_stream(id).read(9).unwrap().unwrap().unwrap().len();
+            read += peer.conn.recv_stream(id).read(9).unwrap().data().unwrap().len();
         }
         peer.assert_open("nothing waits for anything");
         assert_eq!(read, 1_000, "{wire:?}");
@@ -111,7 +111,7 @@ fn a_place_comes_back_when_the_last_byte_is_read_and_the_stream_was_accepted() {
         assert!(!peer.frames().contains(&raised), "nobody has read it");
         peer.conn.recv_stream(id).read(5).unwrap();
         assert!(!peer.frames().contains(&raised), "nor its end");
-        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Some(None));
+        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Read::Finished);
         assert_eq!(peer.frames(), [raised]);
         peer.send(&[stream(next, 0, b"", false)]);
         peer.assert_open("the place is free");
@@ -190,7 +190,7 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
                 0 => {
                     peer.send(&[fin(wire, id, 5)]);
                     peer.conn.recv_stream(id).read(9).unwrap();
-                    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Some(None));
+                    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Finished);
                     peer.conn.send_stream(id).finish().unwrap();
                 }
                 1 => peer.send(&[gives_up(wire, id, 1, 5), stop(id, 2)]),
@@ -227,7 +227,7 @@ fn a_full_queue_of_datagrams_does_not_stop_streams() {
         peer.send(&[Frame::Datagram(vec![nth; 500].into()), stream(id, nth.into(), &[nth], false)]);
     }
     peer.assert_open("datagrams may be lost");
-    assert_eq!(peer.conn.recv_stream(id).read(1_000).unwrap().unwrap().unwrap()[0], 0);
+    assert_eq!(peer.conn.recv_stream(id).read(1_000).unwrap().data().unwrap()[0], 0);
     let newest = std::iter::from_fn(|| peer.conn.read_datagram()).last();
     assert_eq!(newest.unwrap()[0], 199);
 }

@@ -2,7 +2,9 @@
 
 use wsmux::{
     Config,
-    proto::{ConnectionError, Credit, Dir, Frame, MessageBuf, Transmit, TransportErrorCode, Wire},
+    proto::{
+        ConnectionError, Credit, Dir, Frame, MessageBuf, Read, Transmit, TransportErrorCode, Wire,
+    },
 };
 
 use crate::*;
@@ -126,7 +128,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
                 let len = (step % 7 + 1).min(credit);
                 peer.send(&[data(id, &vec![0; len as usize])]);
                 (credit, unread) = (credit - len, unread + len);
-            } else if let Some(Some(read)) =
+            } else if let Read::Data(read) =
                 peer.conn.recv_stream(id).read(step as usize % 11 + 1).unwrap()
             {
                 unread -= read.len() as u64;
@@ -178,7 +180,7 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     let header = [&0xc000_0000_0000_0000u64.to_be_bytes()[..], &[0, 0]].concat();
     peer.send_bytes([header.clone(), vec![7; 100_000]].concat());
     peer.assert_open("as large as it may be");
-    assert_eq!(peer.conn.recv_stream(id).read(200_000).unwrap().unwrap().unwrap().len(), 100_000);
+    assert_eq!(peer.conn.recv_stream(id).read(200_000).unwrap().data().unwrap().len(), 100_000);
     peer.said();
     peer.send_bytes([header, vec![7; 100_001]].concat());
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);

@@ -183,7 +183,7 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
         .concat(),
     );
     peer.assert_open("all of it is good");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().unwrap().unwrap(), "hello");
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().data().unwrap(), "hello");
     assert!(
         matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(told)) if told == code(7))
     );
@@ -364,7 +364,7 @@ fn what_a_reset_promises_has_come_before_it() {
         peer.assert_open("all that it promises is here");
         let mut recv = peer.conn.recv_stream(id);
         if !kept.is_empty() {
-            assert_eq!(recv.read(100).unwrap().unwrap().unwrap(), kept);
+            assert_eq!(recv.read(100).unwrap().data().unwrap(), kept);
         }
         assert!(matches!(recv.read(100), Err(ReadError::Reset(told)) if told == code(3)));
     }

@@ -3,7 +3,8 @@
 use wsmux::{
     Config,
     proto::{
-        Dir, Frame, ReadError, SendEnd, StreamId, TransportErrorCode, TransportParameters, Wire,
+        Dir, Frame, Read, ReadError, SendEnd, StreamId, TransportErrorCode, TransportParameters,
+        Wire,
     },
 };
 
@@ -74,8 +75,8 @@ fn a_stream_lives_until_its_last_half_is_terminal() {
                     if theirs_resets {
                         assert!(matches!(recv.read(9), Err(ReadError::Reset(_))));
                     } else {
-                        assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), "hello");
-                        assert_eq!(recv.read(9).unwrap(), Some(None));
+                        assert_eq!(recv.read(9).unwrap().data().unwrap(), "hello");
+                        assert_eq!(recv.read(9).unwrap(), Read::Finished);
                     }
                     peer.said();
                 };
@@ -105,11 +106,11 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
         for len in [1, 2, 700, 7, 4_000, 90, 5_200] {
             peer.send(&[some(wire, id, at as u64, &sent[at..at + len])]);
             at += len;
-            let part = peer.conn.recv_stream(id).read(len / 2 + 1).unwrap().unwrap().unwrap();
+            let part = peer.conn.recv_stream(id).read(len / 2 + 1).unwrap().data().unwrap();
             read.extend_from_slice(&part);
         }
         assert_eq!(at, sent.len());
-        while let Some(Some(part)) = peer.conn.recv_stream(id).read(999).unwrap() {
+        while let Read::Data(part) = peer.conn.recv_stream(id).read(999).unwrap() {
             read.extend_from_slice(&part);
         }
         assert!(read == sent, "{wire:?}");
@@ -122,7 +123,7 @@ fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &Config::default());
         peer.send(&[some(wire, id, 0, b"read"), some(wire, id, 4, b"not read")]);
-        assert_eq!(peer.conn.recv_stream(id).read(4).unwrap().unwrap().unwrap(), "read");
+        assert_eq!(peer.conn.recv_stream(id).read(4).unwrap().data().unwrap(), "read");
         peer.send(&[gives_up(wire, id, (1 << 62) - 1, 12)]);
         let end = peer.conn.recv_stream(id).read(9);
         assert!(
@@ -332,7 +333,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
         }
         for index in (0..50).rev() {
             let read = peer.conn.recv_stream(bidi(CLIENT, index)).read(20_000).unwrap();
-            assert_eq!(read.unwrap().unwrap()[0], index as u8);
+            assert_eq!(read.data().unwrap()[0], index as u8);
         }
     }
 }

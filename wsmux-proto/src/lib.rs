@@ -45,7 +45,7 @@ pub use self::{
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,
-    streams::{RecvStream, SendEnd, SendStream},
+    streams::{Read, RecvStream, SendEnd, SendStream},
     transport_error::{TransportError, TransportErrorCode},
     transport_parameters::TransportParameters,
     tree::Tree,

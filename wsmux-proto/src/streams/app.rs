@@ -305,7 +305,7 @@ impl SendStream<'_> {
         send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
         (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
         stream.send_released = true;
-        let reset_is_due = send.reset_if_sent();
+        let reset_is_due = send.queue_reset_if_sent();
         let after = send.held();
         self.streams.send_budget.change(before, after);
         if reset_is_due {
@@ -324,10 +324,13 @@ impl SendStream<'_> {
         let Some(key) = self.streams.keys.get(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.slab[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
-            SendState::Finished => SendEnd::Finished,
-            SendState::Reset { code, by: ResetBy::Peer, .. } => SendEnd::Stopped(code),
-            SendState::Reset { .. } | SendState::ResettingAt { .. } => SendEnd::Reset,
-            SendState::Ready | SendState::Finishing => SendEnd::Open,
+            SendState::Ready | SendState::DataQueued => SendEnd::Open,
+            SendState::DataSent => SendEnd::Finished,
+            SendState::ResetAtQueued { .. }
+            | SendState::ResetQueued { .. }
+            | SendState::ResetSent { .. } => {
+                send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
+            }
         };
         // Nothing follows the connection's end: whoever asks now has heard of it.
         send.end_watch = match end == SendEnd::Open && !self.streams.ended {
@@ -406,6 +409,28 @@ impl SendStream<'_> {
     }
 }
 
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read<T> {
+    /// Data, or how much of it was copied.
+    Data(T),
+    /// The end of the stream: all has been read.
+    Finished,
+    /// Nothing has come that was not read;
+    /// [`Event::Readable`](crate::Event::Readable) follows when there is something.
+    Blocked,
+}
+
+impl<T> Read<T> {
+    /// The data, if there is any.
+    pub fn data(self) -> Option<T> {
+        match self {
+            Self::Data(data) => Some(data),
+            Self::Finished | Self::Blocked => None,
+        }
+    }
+}
+
 /// A stream's receiving half, borrowed from its [`Connection`](crate::Connection).
 #[derive(Debug)]
 pub struct RecvStream<'a> {
@@ -415,12 +440,11 @@ pub struct RecvStream<'a> {
 }
 
 impl RecvStream<'_> {
-    /// Up to `max` bytes in one piece, as they came; `None` when nothing has come, and then
-    /// [`Event::Readable`](crate::Event::Readable) follows; `Some(None)` at the end of the stream.
+    /// Up to `max` bytes in one piece, as they came.
     ///
     /// # Errors
     /// [`ReadError`]. What came before the connection's end is read first.
-    pub fn read(&mut self, max: usize) -> Result<Option<Option<Bytes>>, ReadError> {
+    pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
         let Some(key) = self.streams.keys.get(self.id) else {
             return Err(ReadError::ClosedStream);
         };
@@ -444,32 +468,29 @@ impl RecvStream<'_> {
             self.streams.queue_control(key, |pending| pending.credit = true);
         }
         match (result, self.end) {
-            (Ok(read), _) => Ok(Some(read)),
-            (Err(Some(error)), _) => Err(error),
-            (Err(None), Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
-            (Err(None), None) => Ok(None),
+            (Ok(Read::Blocked), Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            (result, _) => result,
         }
     }
 
-    /// Copies into `out` as much as it holds or has come, and says how much that was; `None` and `Some(None)`
-    /// as with [`read`](Self::read).
+    /// Copies into `out` as much as it holds or has come, and says how much that was.
     ///
     /// # Errors
     /// Those of [`read`](Self::read), and only when nothing was copied.
-    pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Option<Option<usize>>, ReadError> {
+    pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let mut filled = 0;
         loop {
             match self.read(out.remaining_mut())? {
-                Some(Some(data)) => {
+                Read::Data(data) => {
                     filled += data.len();
                     out.put(data);
                 }
                 // Only the first round can find either: the others come after a look.
-                Some(None) => return Ok(Some(None)),
-                None => return Ok(None),
+                Read::Finished => return Ok(Read::Finished),
+                Read::Blocked => return Ok(Read::Blocked),
             }
             if !out.has_remaining_mut() || !self.has_data() {
-                return Ok(Some(Some(filled)));
+                return Ok(Read::Data(filled));
             }
         }
     }
@@ -519,8 +540,8 @@ impl RecvStream<'_> {
         };
         match (recv.peek_reset(), recv.state(), end) {
             (Some(code), ..) => Ok(Some(code)),
-            (None, RecvState::Receiving, None) => Ok(None),
-            (None, RecvState::Receiving, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            (None, RecvState::Recv, None) => Ok(None),
+            (None, RecvState::Recv, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
             _ => Err(ReadError::ClosedStream),
         }
     }

@@ -255,7 +255,7 @@ impl Streams {
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
-        let finishing = send.state() == SendState::Finishing && len == send.buffered();
+        let finishing = send.state() == SendState::DataQueued && len == send.buffered();
         if len == 0 && !finishing {
             return false;
         }
@@ -277,7 +277,7 @@ impl Streams {
         if fin {
             send.fin_sent();
         }
-        if send.reset_if_sent() {
+        if send.queue_reset_if_sent() {
             self.queue_control(key, |pending| pending.reset = true);
         }
         self.budgets.data_sent(len, cut, self.declared_window(id));
@@ -318,7 +318,7 @@ impl Streams {
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
             return;
         };
-        if send.state() == SendState::Finished {
+        if send.state() == SendState::DataSent {
             stream.send_released = true;
         }
         if send.end_watch.notify() {

@@ -27,7 +27,7 @@ use std::{
 
 use slab::Slab;
 
-pub use app::{RecvStream, SendEnd, SendStream};
+pub use app::{Read, RecvStream, SendEnd, SendStream};
 
 use self::{
     flow_control::{AutoTune, RecvCredit, SendCredit},

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use wsmux_proto::{
-    Config, Credit, Dir, Event, Frame, TransportErrorCode, TransportParameters, Wire,
+    Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, TransportParameters, Wire,
 };
 
 /// A window that stays as it is; those that grow are in `windows`.
@@ -85,7 +85,7 @@ fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
             peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
             if fits > 0 {
                 let read = peer.conn.recv_stream(bidi(CLIENT, 0)).read(5_000).unwrap();
-                assert_eq!(read.unwrap().unwrap(), vec![1; fits], "and nothing of the excess");
+                assert_eq!(read.data().unwrap(), vec![1; fits], "and nothing of the excess");
             }
         }
     }
@@ -137,7 +137,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
         let id = bidi(CLIENT, 0);
         peer.send(&[some_data(wire, 0, &[0; 1_000])]);
         for _ in 0..249 {
-            assert_eq!(peer.conn.recv_stream(id).read(1).unwrap().unwrap().unwrap().len(), 1);
+            assert_eq!(peer.conn.recv_stream(id).read(1).unwrap().data().unwrap().len(), 1);
         }
         assert_eq!(peer.frames(), []);
         peer.conn.recv_stream(id).read(1).unwrap();
@@ -405,7 +405,7 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
-    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
     let frames = peer.frames();
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
@@ -420,14 +420,14 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
-    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
     peer.frames();
     // The peer uses up what it knows of.
     for part in 0..4 {
         peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
     }
     let mut read = 0;
-    while let Some(Some(data)) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
+    while let Read::Data(data) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
         read += data.len();
     }
     assert_eq!(read, 64 * 1024);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{
-    Config, Dir, Frame, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError,
+    Config, Dir, Frame, Read, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError,
 };
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
@@ -73,7 +73,7 @@ fn integers_may_be_longer_than_they_need_to_be() {
     peer.send_bytes(vec![0x40, 0, 0, 2, 1, 0x80, 0, 0, 7]);
     peer.assert_open("J-4");
     let mut recv = peer.conn.recv_stream(bidi(CLIENT, 0));
-    assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), "x");
+    assert_eq!(recv.read(9).unwrap().data().unwrap(), "x");
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
@@ -332,7 +332,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
                 assert_eq!(peer.conn.send_stream(id).write(&sent).unwrap(), sent.len());
                 peer.conn.send_stream(id).finish().unwrap();
             }
-            while let Ok(Some(Some(bytes))) = peer.conn.recv_stream(id).read(9_999) {
+            while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(id).read(9_999) {
                 read.extend_from_slice(&bytes);
             }
         });
@@ -341,10 +341,10 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
         let server = replay(trace, Side::Server, |peer, _| {
             loop {
                 match peer.conn.recv_stream(id).read(9_999) {
-                    Ok(Some(Some(bytes))) => {
+                    Ok(Read::Data(bytes)) => {
                         assert_eq!(peer.conn.send_stream(id).write(&bytes).unwrap(), bytes.len());
                     }
-                    Ok(Some(None)) => peer.conn.send_stream(id).finish().unwrap(),
+                    Ok(Read::Finished) => peer.conn.send_stream(id).finish().unwrap(),
                     _ => break,
                 }
             }

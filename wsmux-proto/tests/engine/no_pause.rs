@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, StreamId, Wire};
+use wsmux_proto::{Config, Connection, Dir, Read, StreamId, Wire};
 
 /// What the one stream moves past the others that stand still. Unoptimised builds move less, by the same way.
 const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
@@ -31,7 +31,7 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
         }
         pair.drive();
         let before = read;
-        while let Some(Some(bytes)) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
+        while let Read::Data(bytes) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
             let at = read % block.len();
             let same = bytes.len().min(block.len() - at);
             assert!(bytes[..same] == block[at..at + same], "at {read}");

@@ -53,7 +53,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
         let what = format!("{what}, behind a good frame");
         peer.assert_violation(&what, code, 1002);
         let read = peer.conn.recv_stream(uni(CLIENT, 0)).read(10).unwrap();
-        assert_eq!(read.unwrap().unwrap(), "before", "{what}: it has taken effect (Q-12)");
+        assert_eq!(read.data().unwrap(), "before", "{what}: it has taken effect (Q-12)");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, Credit, Dir, Frame, Wire};
+use wsmux_proto::{Config, Credit, Dir, Frame, Read, Wire};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -249,7 +249,7 @@ impl ByHand {
     /// The other end reads all there is, and says what it has to.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
-        while let Some(Some(_)) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
+        while let Read::Data(_) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
         for frame in self.peer.frames() {
             match frame {
                 Frame::MaxStreamData { credit: Credit::Total(total), .. } => self.granted = total,
