@@ -291,7 +291,7 @@ impl Log {
                 closed.application_code = Some(ErrorCode::application(code));
                 closed.reason = schema::reason(&reason);
             }
-            (_, None) => {}
+            (_, Some(_) | None) => {}
         }
         closed.reason.truncate(closed.reason.floor_char_boundary(MAX_REASON));
         closed

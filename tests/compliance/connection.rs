@@ -2,7 +2,7 @@
 
 use wsmux::{
     Config,
-    proto::{Dir, Frame, Read, TransportErrorCode, TransportParameters, Wire},
+    proto::{Dir, Frame, Read, TransportErrorCode, Wire},
 };
 
 use crate::*;
@@ -75,8 +75,7 @@ fn in_one_message_control_goes_first_then_datagrams_then_data() {
 #[test]
 fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     for wire in WIRES {
-        let parameters =
-            TransportParameters { max_record_size: 1 << 30, ..scripted_peer::generous() };
+        let parameters = scripted_peer::generous_but(|limits| limits.max_record_size = 1 << 30);
         let mut config = Config::default();
         config.send_buffer(1 << 20);
         let mut peer = ScriptedPeer::with_parameters(wire, SERVER, &config, parameters);

@@ -4,7 +4,7 @@ use wsmux::{
     Config,
     proto::{
         Close, ConnectionError, Dir, Frame, OpenError, ReadError, ResetAtError, SendEnd,
-        TransportErrorCode, TransportParameters, Wire,
+        TransportErrorCode, Wire,
     },
 };
 
@@ -284,11 +284,10 @@ fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_h
     ];
     for (what, act) in acts {
         for credit in [0, 1_000] {
-            let mut peer = client(TransportParameters {
-                initial_max_data: credit,
-                initial_max_stream_data_bidi_remote: credit,
-                ..scripted_peer::generous()
-            });
+            let mut peer = client(scripted_peer::generous_but(|limits| {
+                limits.initial_max_data = credit;
+                limits.initial_max_stream_data_bidi_remote = credit;
+            }));
             let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
             act(&mut peer, id);
             let frames = peer.frames();
@@ -304,11 +303,10 @@ fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_h
 /// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
-    let mut peer = client(TransportParameters {
-        initial_max_streams_bidi: 2,
-        initial_max_streams_uni: 0,
-        ..scripted_peer::generous()
-    });
+    let mut peer = client(scripted_peer::generous_but(|limits| {
+        limits.initial_max_streams_bidi = 2;
+        limits.initial_max_streams_uni = 0;
+    }));
     let mut opened = [0; 2];
     for (bidi, uni) in [(2, 0), (2, 3), (5, 3), (1, 1)] {
         peer.send(&[
@@ -374,10 +372,11 @@ fn what_a_reset_promises_has_come_before_it() {
 /// the reliable size have been sent.
 #[test]
 fn a_reset_with_a_reliable_size_is_sent_to_a_peer_that_takes_it_and_behind_the_bytes() {
-    let limits = |reset_stream_at| TransportParameters {
-        initial_max_stream_data_bidi_remote: 10,
-        reset_stream_at,
-        ..scripted_peer::generous()
+    let limits = |reset_stream_at| {
+        scripted_peer::generous_but(|limits| {
+            limits.initial_max_stream_data_bidi_remote = 10;
+            limits.reset_stream_at = reset_stream_at;
+        })
     };
     let mut peer = client(limits(false));
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -445,8 +444,7 @@ fn the_largest_code_goes_and_comes_whole() {
 /// Connection credit MUST be spent only when bytes are put into a message, never when they are buffered.
 #[test]
 fn connection_credit_is_used_to_the_byte_and_never_given_back() {
-    let mut peer =
-        client(TransportParameters { initial_max_data: 100, ..scripted_peer::generous() });
+    let mut peer = client(scripted_peer::generous_but(|limits| limits.initial_max_data = 100));
     let hoards = peer.conn.open(Dir::Bi).unwrap().unwrap();
     let other = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(hoards).write(&[0; 60]).unwrap();

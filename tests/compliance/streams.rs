@@ -2,10 +2,7 @@
 
 use wsmux::{
     Config,
-    proto::{
-        Dir, Frame, Read, ReadError, SendEnd, StreamId, TransportErrorCode, TransportParameters,
-        Wire,
-    },
+    proto::{Dir, Frame, Read, ReadError, SendEnd, StreamId, TransportErrorCode, Wire},
 };
 
 use crate::*;
@@ -186,10 +183,8 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
 /// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
 #[test]
 fn nothing_is_sent_behind_an_end() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_remote: 100,
-        ..scripted_peer::generous()
-    };
+    let parameters =
+        scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_remote = 100);
     // The FIN has left.
     let mut peer = client(parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -281,10 +276,8 @@ fn a_stop_behind_our_end_is_ignored() {
 #[test]
 fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
     for wire in WIRES {
-        let parameters = TransportParameters {
-            initial_max_stream_data_bidi_local: 0,
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_local = 0);
         let mut peer = ScriptedPeer::with_parameters(wire, SERVER, &Config::default(), parameters);
         let id = bidi(CLIENT, 0);
         peer.send(&[match wire {

@@ -73,6 +73,7 @@ impl fmt::Display for DriverLost {
 
 /// Who brought a connection to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Culprit {
     /// This end: its application, or what runs it.
     Local,
@@ -98,6 +99,7 @@ impl ConnectionError {
 
 /// Which deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Timeout {
     /// The peer's transport parameters did not come.
     Handshake,

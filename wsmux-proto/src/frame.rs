@@ -6,6 +6,7 @@ use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::Tra
 
 /// What one end tells the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frame {
     /// This many bytes that say nothing.
     Padding(usize),
@@ -89,6 +90,7 @@ pub enum Frame {
 
 /// A grant of credit, in the form that the wire has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Credit {
     /// The stream may carry this many bytes in all.
     Total(u64),
@@ -98,6 +100,7 @@ pub enum Credit {
 
 /// Why an end closes the connection, as the other end is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Close {
     /// By the protocol.
     Transport {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::wire::MIN_MAX_RECORD_SIZE;
 
-/// The limits that an end declares for what the other sends it.
+/// The limits that an end declares for what the other sends it. One is made by changing the fields
+/// of the [`Default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TransportParameters {
     /// How long the connection may be silent; zero for ever. Whole milliseconds on the wire.
     pub max_idle_timeout: Duration,

@@ -48,6 +48,7 @@ enum Closing {
 
 /// What the socket is to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transmit {
     /// A binary message: the contents of the buffer.
     Message,

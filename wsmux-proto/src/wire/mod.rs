@@ -28,6 +28,7 @@ pub enum Wire {
 
 /// What a wire can say; the engine asks this and never which wire it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// Each end begins with its transport parameters.
     pub parameters: bool,

@@ -1,9 +1,7 @@
 //! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is granted again.
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, TransportParameters, Wire,
-};
+use wsmux_proto::{Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, Wire};
 
 /// A window that stays as it is; those that grow are in `windows`.
 fn small_window(window: u64) -> Config {
@@ -204,12 +202,11 @@ fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
 
 /// A client that is allowed this much on each stream, and on all together.
 fn limited(stream: u64, connection: u64) -> ScriptedPeer {
-    let parameters = TransportParameters {
-        initial_max_data: connection,
-        initial_max_stream_data_bidi_remote: stream,
-        initial_max_stream_data_uni: stream,
-        ..scripted_peer::generous()
-    };
+    let parameters = scripted_peer::generous_but(|limits| {
+        limits.initial_max_data = connection;
+        limits.initial_max_stream_data_bidi_remote = stream;
+        limits.initial_max_stream_data_uni = stream;
+    });
     ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters)
 }
 
@@ -303,12 +300,11 @@ fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
 
 #[test]
 fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_local: 11,
-        initial_max_stream_data_bidi_remote: 22,
-        initial_max_stream_data_uni: 33,
-        ..scripted_peer::generous()
-    };
+    let parameters = scripted_peer::generous_but(|limits| {
+        limits.initial_max_stream_data_bidi_local = 11;
+        limits.initial_max_stream_data_bidi_remote = 22;
+        limits.initial_max_stream_data_uni = 33;
+    });
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     peer.send(&[stream(bidi(CLIENT, 0), 0, b"", false)]);
@@ -442,7 +438,7 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
 /// Nobody waits for the connection's credit any more.
 #[test]
 fn a_reset_ends_the_wait_for_credit_of_the_connection() {
-    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Honest ends at the extremes of what settings and applications ask for: none spends a budget of the other.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, Side, StreamId, TransportParameters, Wire};
+use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
 
 /// More than every budget's burst, so that the refill has to be enough.
 const MANY: usize = 12_000;
@@ -106,7 +106,7 @@ fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
 /// A peer whose account for all streams together is small.
 #[test]
 fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
-    let parameters = TransportParameters { initial_max_data: 100, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 100);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -129,10 +129,8 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
-        let parameters = TransportParameters {
-            initial_max_stream_data_uni: window,
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = window);
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
         let id = peer.conn.open(Dir::Uni).unwrap().unwrap();

@@ -484,6 +484,7 @@ impl World {
                         half.granted = *total;
                     }
                     Credit::More(more) => half.granted += more,
+                    _ => panic!("a credit of an unknown kind"),
                 }
                 // So what lies unread never exceeds a window for each stream (C-53, C-56).
                 assert!(

@@ -590,16 +590,16 @@ fn parameters(input: &mut Input<'_>) -> TransportParameters {
     if input.flag() {
         return generous();
     }
-    TransportParameters {
-        max_idle_timeout: ms(number(input)),
-        initial_max_data: number(input),
-        initial_max_stream_data_bidi_local: number(input),
-        initial_max_stream_data_bidi_remote: number(input),
-        initial_max_stream_data_uni: number(input),
-        initial_max_streams_bidi: count(input),
-        initial_max_streams_uni: count(input),
-        max_datagram_frame_size: number(input),
-        max_record_size: number(input).max(16_382),
-        reset_stream_at: input.flag(),
-    }
+    let mut limits = TransportParameters::default();
+    limits.max_idle_timeout = ms(number(input));
+    limits.initial_max_data = number(input);
+    limits.initial_max_stream_data_bidi_local = number(input);
+    limits.initial_max_stream_data_bidi_remote = number(input);
+    limits.initial_max_stream_data_uni = number(input);
+    limits.initial_max_streams_bidi = count(input);
+    limits.initial_max_streams_uni = count(input);
+    limits.max_datagram_frame_size = number(input);
+    limits.max_record_size = number(input).max(16_382);
+    limits.reset_stream_at = input.flag();
+    limits
 }

@@ -4,8 +4,7 @@ use super::*;
 
 /// A peer for which an endless amount waits on a stream of ours without credit.
 fn with_waiting_data() -> (ScriptedPeer, StreamId) {
-    let parameters =
-        TransportParameters { initial_max_stream_data_uni: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = 0);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();

@@ -13,10 +13,7 @@ mod pings;
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, ConnectionError, Dir, Frame, Read, StreamId, TransportErrorCode, TransportParameters,
-    Wire,
-};
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, Read, StreamId, TransportErrorCode, Wire};
 
 /// Past every budget's burst.
 const MANY: u64 = 12_000;
