@@ -149,7 +149,7 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!((read.as_str(), writable), ("Ok(Finished)", true));
     assert!(said.contains(&ack(id(2), WINDOW)) && said.contains(&error_read(id(2), 7)), "{said:?}");
     let (read, writable, said) = next(2);
-    assert_eq!((read.as_str(), writable), ("Ok(None)", false));
+    assert_eq!((read.as_str(), writable), ("Ok(Blocked)", false));
     assert!(said.contains(&stop(id(3), 5)), "the answer to the reset: {said:?}");
     let (read, writable, said) = next(3);
     assert_eq!((read.as_str(), writable), ("Err(Reset(5))", true));
