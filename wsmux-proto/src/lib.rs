@@ -8,7 +8,6 @@
 #![warn(unreachable_pub)]
 
 mod budget;
-mod close;
 mod config;
 mod connection;
 mod datagrams;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Connection, DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME};
+use super::{
+    Connection,
+    transmit::{DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME},
+};
 use crate::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
     Side, StreamId, Wire,

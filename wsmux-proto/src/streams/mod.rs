@@ -1,23 +1,29 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
-//! - `send`, `recv`: the two halves' states
+//! - `table`: which streams there are, and when one is freed; `limits`: how many there may be
+//! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
+//!   calls on each, `app`: its calls on all streams together
 //! - `flow_control`: how much may be sent, and how much that is on a long path
-//! - `limits`: how many may be open
-//! - `waiting`: streams of the peer's for which there is no place yet, on a wire without stream limits
-//! - `buffer`: what waits; `held`: how much of it all streams together may hold to be sent
-//! - `scheduler`: whose turn it is
-//! - `ingress`: frames from the peer; `egress`: frames to the peer; `app`: calls of the application
+//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
+//! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
+//! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
+//! - `scheduler`: a queue of streams by priority; `turns`: which stream sends next
 
 mod app;
 mod buffer;
+mod control;
 mod egress;
 mod flow_control;
 mod held;
 mod ingress;
 mod limits;
 mod recv;
+mod recv_handle;
 mod scheduler;
 mod send;
+mod send_handle;
+mod table;
+mod turns;
 mod waiting;
 
 use std::{
@@ -27,19 +33,23 @@ use std::{
 
 use slab::Slab;
 
-pub use app::{Read, RecvStream, SendEnd, SendStream};
-
 use self::{
-    flow_control::{AutoTune, RecvCredit, SendCredit},
-    held::{Held, SendBudget},
+    flow_control::{AutoTune, SendCredit},
+    held::SendBudget,
     limits::Counts,
-    recv::{Recv, WasRead},
-    scheduler::{Schedule, Ticket, Tickets},
-    send::{EndWatch, Send},
+    recv::Recv,
+    scheduler::{Schedule, Tickets},
+    send::Send,
+    table::{SPARE_STREAMS, Stream},
+    turns::SPARE_TICKETS,
     waiting::{Refusal, WaitingRoom},
 };
+pub use self::{
+    recv_handle::{Read, RecvStream},
+    send_handle::{SendEnd, SendStream},
+};
 use super::{
-    Capabilities, Dir, Side, StreamId, VarInt, Wire,
+    Capabilities, Dir, Side, StreamId, Wire,
     budget::Budgets,
     event::Events,
     stats::{InFlight, Stopwatch, StopwatchSum},
@@ -48,48 +58,6 @@ use super::{
     tree,
 };
 use crate::Config;
-
-/// What a stream's halves have to tell the peer, besides data.
-#[derive(Debug, Default)]
-struct PendingControl {
-    /// The stream stands in `Streams::control_queue`.
-    queued: bool,
-    reset: bool,
-    stop: bool,
-    credit: bool,
-    fin_received: bool,
-    blocked: bool,
-    /// The STOP_SENDING that answers a reset, where the wire wants one.
-    reset_answer: Option<VarInt>,
-    /// An empty STREAM frame that shows the stream to the peer.
-    announce: bool,
-}
-
-impl PendingControl {
-    /// Whether all has been said.
-    fn is_empty(&self) -> bool {
-        let Self { queued: _, reset, stop, credit, fin_received, blocked, reset_answer, announce } =
-            self;
-        let flags = [reset, stop, credit, fin_received, blocked, announce];
-        reset_answer.is_none() && !flags.into_iter().any(|&flag| flag)
-    }
-}
-
-#[derive(Debug)]
-struct Stream {
-    id: StreamId,
-    send: Option<Send>,
-    recv: Option<Recv>,
-    ticket: Option<Ticket>,
-    pending: PendingControl,
-    /// The application has no further use for the half: it let go of it, or has learnt of its end.
-    send_released: bool,
-    recv_released: bool,
-    /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
-    abandoned_by_peer: bool,
-    /// The application has let go of it, all our frames for it have left, and the peer has not ended its half.
-    lingers: bool,
-}
 
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -154,17 +122,6 @@ pub(super) struct Streams {
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
 }
-
-/// Room for so many streams is kept when there are none.
-const SPARE_STREAMS: usize = 64;
-
-/// Whether an entry of a queue is still its stream's.
-fn is_live(slab: &Slab<Stream>, key: usize, ticket: Ticket) -> bool {
-    slab.get(key).is_some_and(|stream| stream.ticket == Some(ticket))
-}
-
-/// So many void entries are not worth a look through the queues.
-const SPARE_TICKETS: usize = 64;
 
 impl Streams {
     pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Duration) -> Self {
@@ -268,48 +225,6 @@ impl Streams {
         self.waiting.len()
     }
 
-    fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
-        let key = self.keys.get(id)?;
-        self.slab.get_mut(key)
-    }
-
-    /// A stream with its halves as its kind and its opener give them.
-    fn insert(&mut self, id: StreamId) -> usize {
-        let local = id.initiator() == self.side;
-        let (sends, receives) = match id.dir() {
-            Dir::Bi => (true, true),
-            Dir::Uni => (local, !local),
-        };
-        let window = self.stream_receive_window;
-        let stream = Stream {
-            id,
-            send: sends.then(|| Send::new(self.initial_send_limit(id))),
-            recv: receives.then(|| {
-                let granted =
-                    if self.caps.opens_with_credit { 0 } else { self.initial_recv_limit(id) };
-                Recv::new(RecvCredit::new(window, granted))
-            }),
-            ticket: None,
-            pending: PendingControl::default(),
-            send_released: !sends,
-            recv_released: !receives,
-            abandoned_by_peer: false,
-            lingers: false,
-        };
-        let key = self.slab.insert(stream);
-        self.keys.insert(id, key);
-        self.counts.get_mut(id.initiator(), id.dir()).live += 1;
-        self.budgets.stream_opened(self.slab.len());
-        // A larger window than was declared is told at once; of an own stream nothing can be told before its
-        // first frame.
-        let grown =
-            !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
-        if self.caps.opens_with_credit || grown {
-            self.queue_control(key, |pending| pending.credit = true);
-        }
-        key
-    }
-
     /// The peer may be so many bytes ahead of the reader, on every stream, and further where its window has
     /// grown. Less than before takes effect as data is read: what was granted is not taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
@@ -347,149 +262,6 @@ impl Streams {
             (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
             (Dir::Bi, true) => self.local.initial_max_stream_data_bidi_local,
             (Dir::Bi, false) => self.local.initial_max_stream_data_bidi_remote,
-        }
-    }
-
-    /// Notes something to tell the peer about a stream.
-    fn queue_control(&mut self, key: usize, set: impl FnOnce(&mut PendingControl)) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        set(&mut stream.pending);
-        if !stream.pending.queued {
-            stream.pending.queued = true;
-            self.control_queue.push_back(key);
-        }
-    }
-
-    /// Gives a stream a place in the schedule, if it has something to send and may.
-    fn schedule(&mut self, key: usize) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        let Some(send) = &mut stream.send else { return };
-        if stream.ticket.is_some() {
-            return;
-        }
-        if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
-            let ticket = self.tickets.next();
-            stream.ticket = Some(ticket);
-            self.ready.push(key, ticket, send.priority);
-            self.forget_void_tickets();
-        } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
-            // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
-            let unseen =
-                self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
-            self.queue_control(key, |pending| {
-                pending.announce |= unseen;
-                pending.blocked = true;
-            });
-        }
-    }
-
-    /// Streams that were reset, or got another priority, leave their old entries in the queues. Where those are
-    /// not popped (a busy stream of a higher priority, no credit of the connection, a socket that takes
-    /// nothing) they would add up for ever.
-    fn forget_void_tickets(&mut self) {
-        let most = 2 * self.slab.len() + SPARE_TICKETS;
-        let slab = &self.slab;
-        for queue in [&mut self.ready, &mut self.connection_blocked] {
-            if queue.len() > most {
-                queue.retain(|key, ticket| is_live(slab, key, ticket));
-            }
-        }
-    }
-
-    /// Takes the stream whose turn it is. One that waits for credit of the connection has waited longer than another of its priority.
-    fn next_turn(&mut self) -> Option<(usize, Ticket)> {
-        match !self.connection_blocked.is_empty()
-            && self.connection.left() > 0
-            && self.connection_blocked.next_priority() >= self.ready.next_priority()
-        {
-            true => self.connection_blocked.pop(),
-            false => self.ready.pop(),
-        }
-    }
-
-    /// The priority of the stream whose turn comes next; `None` when nothing can be sent.
-    fn next_priority(&self) -> Option<i32> {
-        match self.connection_blocked.is_empty() || self.connection.left() == 0 {
-            true => self.ready.next_priority(),
-            false => self.ready.next_priority().max(self.connection_blocked.next_priority()),
-        }
-    }
-
-    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so, DATA_BLOCKED is sent, once
-    /// for each limit.
-    fn note_connection_blocked(&mut self) {
-        if self.connection.left() > 0 {
-            return;
-        }
-        let slab = &self.slab;
-        self.connection_blocked.forget_void_first(|key, ticket| is_live(slab, key, ticket));
-        if self.connection_blocked.is_empty() {
-            self.blocked_by_connection.stop(self.now);
-            return;
-        }
-        self.blocked_by_connection.start(self.now);
-        if self.caps.blocked_frames {
-            self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
-        }
-    }
-
-    /// The stream has credit again, or nothing to send any more.
-    fn unblock(&mut self, key: usize) {
-        if let Some(send) = self.slab.get_mut(key).and_then(|stream| stream.send.as_mut())
-            && let Some(since) = send.blocked.stop(self.now)
-        {
-            self.blocked_by_stream.stopped(since, self.now);
-        }
-    }
-
-    /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
-    /// been told all there is to tell.
-    fn maybe_free(&mut self, key: usize) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        if let Some(recv) = &mut stream.recv {
-            self.auto_tune.give_back(recv.release_growth());
-        }
-        let all_sent = !stream.pending.queued
-            && stream.send.as_ref().is_none_or(Send::is_done)
-            && stream.recv.as_ref().is_none_or(Recv::is_done);
-        // Of one whose end somebody waits for, how it ended has to be told first.
-        let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
-        let over = match watch {
-            EndWatch::Nobody => all_sent || self.ended,
-            EndWatch::Waiting => all_sent,
-            EndWatch::Notified => false,
-        };
-        let released = stream.send_released && stream.recv_released;
-        if !(released && over) {
-            // Only the peer's half is left.
-            let is_ours_to_end = !released
-                || stream.pending.queued
-                || stream.send.as_ref().is_some_and(|send| !send.is_done());
-            if !is_ours_to_end && !std::mem::replace(&mut stream.lingers, true) {
-                self.lingering += 1;
-            }
-            return;
-        }
-        self.lingering -= usize::from(stream.lingers);
-        let id = stream.id;
-        if id.initiator() != self.side {
-            let answered =
-                !stream.abandoned_by_peer && stream.send.as_ref().is_some_and(Send::was_of_use);
-            let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
-            if answered || read == WasRead::Whole {
-                self.budgets.stream_served();
-            } else if id.dir() == Dir::Bi && stream.abandoned_by_peer && read == WasRead::Nothing {
-                self.budgets.stream_cancelled();
-            }
-        }
-        let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
-        self.send_budget.change(held, Held::default());
-        self.slab.remove(key);
-        self.keys.remove(id);
-        self.count_closed(id);
-        if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
-            // After a burst of streams their memory goes back.
-            self.slab.shrink_to_fit();
         }
     }
 

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    Config, {Event, MessageBuf},
-};
+use crate::{Event, MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 

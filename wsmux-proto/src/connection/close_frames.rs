@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     ApplicationClose, ConnectionClose, ConnectionError, TransportError, TransportErrorCode, VarInt,
     frame::Close,
 };
