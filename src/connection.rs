@@ -88,7 +88,7 @@ impl WebSocketConnection {
     /// Nothing is lost when the future is dropped.
     pub async fn established(&self) -> Result<(), ConnectionError> {
         // What a peer says and does before it goes away at once is there to be accepted and read.
-        let check = |state: &mut State| match state.engine.was_established() {
+        let check = |state: &mut State| match state.engine.parameters_received() {
             true => Some(Ok(())),
             false => state.end_of().map(Err),
         };

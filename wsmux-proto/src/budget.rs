@@ -202,7 +202,7 @@ impl Budgets {
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// This many streams of the peer's may wait for a place, and the peer may give up all of them at once.
+    /// This many streams of the peer's may wait for a place, and the peer may abandon all of them at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }

@@ -215,7 +215,7 @@ impl Config {
         self
     }
 
-    /// How long the connection may be silent before it is given up. `None`, zero, and a time beyond what a clock can
+    /// How long the connection may be silent before it is closed. `None`, zero, and a time beyond what a clock can
     /// hold mean for ever. Rounded up to whole milliseconds, the unit in which it is sent to the peer. A timeout shorter
     /// than the time between two messages ends every connection; below 150 ms it acts as 150 ms (RFC 9000 §10.1).
     /// Default 30 s.
@@ -296,7 +296,7 @@ impl Config {
         wire.max_inbound_message(self.max_record_size, self.stream_receive_window)
     }
 
-    /// What the peer is told.
+    /// The transport parameters that are sent to the peer.
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),

@@ -14,7 +14,7 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer broke the rules of the wire; it was told the code.
+    /// The peer broke the rules of the wire; the close that was sent carries the code.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a WebSocket text message, which neither wire has.
@@ -217,7 +217,7 @@ pub enum ReadError {
     /// The connection ended before the stream did. Whatever had arrived has been read by now.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
-    /// This end stopped the stream, or has already been told of its end.
+    /// This end stopped the stream, or has already read its end.
     #[error("stream closed")]
     ClosedStream,
 }
@@ -242,7 +242,7 @@ pub enum WriteError {
 #[error("stream closed")]
 pub struct ClosedStream;
 
-/// Giving a stream up behind a part of it failed.
+/// Resetting a stream after a part of it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetAtError {

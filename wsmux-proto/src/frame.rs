@@ -98,7 +98,7 @@ pub enum Credit {
     More(u64),
 }
 
-/// Why an end closes the connection, as the other end is told.
+/// Why an end closes the connection, as CONNECTION_CLOSE carries it (RFC 9000 §19.19).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Close {

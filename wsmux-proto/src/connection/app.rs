@@ -57,13 +57,13 @@ impl Connection {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
 
-    /// The peer may have so many streams of a kind open at once from now on. Fewer than before takes effect as
+    /// From now on the peer may have this many streams of a kind open at once. Fewer than before takes effect as
     /// streams end; what was granted is not taken back.
     pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
         self.streams.set_max_concurrent(dir, count.min(1 << 32));
     }
 
-    /// The peer may be so many bytes ahead of the reader, on each stream, from now on. Less than before takes
+    /// From now on the peer may be this many bytes ahead of the reader, on each stream. Less than before takes
     /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
     /// the largest message follows from the window (js-ws) at most what the connection began with.
     pub fn set_stream_receive_window(&mut self, bytes: u64) {

@@ -16,7 +16,7 @@ impl Connection {
         matches!(self.state, State::Handshake | State::Established)
     }
 
-    /// The connection ends for `error`, and the peer is told what concerns it.
+    /// The connection ends for `error`; the frames that the peer needs to know are sent.
     pub(super) fn fail(&mut self, error: ConnectionError) {
         if self.end.is_none() {
             self.finish(error);
@@ -102,9 +102,10 @@ impl Connection {
         matches!(self.state, State::Closed)
     }
 
-    /// Whether the peer's limits have become known, though the connection may have ended since.
-    pub fn was_established(&self) -> bool {
-        self.established
+    /// Whether the peer's transport parameters have come, though the connection may have ended since.
+    /// On a wire that has none, always.
+    pub fn parameters_received(&self) -> bool {
+        self.parameters_received
     }
 
     /// Whether the peer's limits are known and the connection has not ended.

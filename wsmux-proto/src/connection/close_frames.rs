@@ -73,7 +73,7 @@ impl CloseFrames {
         Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
     }
 
-    /// What the peer is told when the connection ends for `error`; `None` when there is no way to tell it.
+    /// What is sent when the connection ends for `error`; `None` when nothing can be sent any more.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
         Some(match error {

@@ -213,7 +213,7 @@ impl Connection {
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
                 self.state = State::Established;
-                self.established = true;
+                self.parameters_received = true;
                 events.push(Event::Established);
                 Ok(())
             }

@@ -47,8 +47,8 @@ pub struct Connection {
     /// Nothing has been sent since the flush that precedes the close of a shutdown.
     drain_flushed: bool,
     parameters_sent: bool,
-    /// The peer's parameters have come, where the wire has them.
-    established: bool,
+    /// The peer's parameters have come, or the wire has none.
+    parameters_received: bool,
     /// The largest message that the peer takes, and that this end makes.
     max_message: usize,
     max_datagram_frame: u64,
@@ -84,7 +84,7 @@ impl Connection {
             drain_deadline: None,
             drain_flushed: false,
             parameters_sent: !caps.parameters,
-            established: !caps.parameters,
+            parameters_received: !caps.parameters,
             max_message: match caps.parameters {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,
@@ -116,7 +116,7 @@ impl Connection {
         self.version = version;
     }
 
-    /// What the socket can do, where that is not everything. To be told before anything else.
+    /// Sets what the socket can do, where that is not everything. To be called before anything else.
     ///
     /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a silent peer from one
     /// that is gone: then neither keep-alive nor the idle timeout runs, and only the socket's end ends the connection.

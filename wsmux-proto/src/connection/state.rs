@@ -9,9 +9,9 @@ pub(super) enum State {
     Handshake,
     /// Streams flow.
     Established,
-    /// It has ended, and the peer is being told.
+    /// It has ended, and the frames that say so are being sent.
     Closing(Closing),
-    /// All has been said; the socket can go.
+    /// Nothing more is sent or awaited; the socket can go.
     Closed,
 }
 

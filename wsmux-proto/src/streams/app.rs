@@ -4,7 +4,7 @@ use super::Streams;
 use crate::{Dir, OpenError, StreamId};
 
 impl Streams {
-    /// Opens a stream; `Ok(None)` at the peer's limit, which STREAMS_BLOCKED then reports, or at this end's own.
+    /// Opens a stream; `Ok(None)` at the peer's limit or at the local one.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
@@ -17,7 +17,7 @@ impl Streams {
         Ok(Some(id))
     }
 
-    /// How many more streams the peer, and this end's own limit, let this end open.
+    /// How many more streams the peer's limit and the local one allow.
     pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional {
             return Err(OpenError::Unsupported);
@@ -32,7 +32,7 @@ impl Streams {
         Ok(local_left.min(count.limit - count.opened))
     }
 
-    /// Own streams have ended, after this end's own limit had kept others from being opened.
+    /// Whether local streams have ended, after the local limit had kept others from being opened.
     pub(crate) fn has_available(&self) -> bool {
         self.available != [false; 2]
     }
@@ -47,12 +47,12 @@ impl Streams {
         Some(dir)
     }
 
-    /// An application waits at the limit: the peer is told, once for each limit (RFC 9000 §4.6).
+    /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000 §4.6).
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         let side = self.side;
         let count = self.counts.get_mut(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // If the peer allows more, the caller waits at this end's own limit, which the peer cannot raise (C-77).
+        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise (C-77).
         if !self.caps.blocked_frames || !news || count.opened < limit {
             return false;
         }

@@ -3,7 +3,7 @@
 use super::{SPARE_STREAMS, Streams, limits::MaxStreamsDue, recv::RecvState, waiting::Refusal};
 use crate::{Dir, Frame, MessageBuf, VarInt, event::Events};
 
-/// A frame of control with all its fields takes no more than this.
+/// The most bytes that a control frame takes.
 const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
 
 /// Which control frames of a stream are to be sent. State and not a queue of frames: what a peer
@@ -24,7 +24,7 @@ pub(super) struct PendingControl {
 }
 
 impl PendingControl {
-    /// Whether all has been said.
+    /// Whether no frame is left to be sent.
     pub(super) fn is_empty(&self) -> bool {
         let Self { queued: _, reset, stop, credit, fin_received, blocked, reset_answer, announce } =
             self;
@@ -114,7 +114,7 @@ impl Streams {
         self.wire.encode(&frame, out);
     }
 
-    /// Writes the next pending frame of a stream, if it is still to be said.
+    /// Writes the next control frame of a stream, unless it has become pointless meanwhile.
     fn write_pending(&mut self, key: usize, out: &mut MessageBuf) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let id = stream.id;

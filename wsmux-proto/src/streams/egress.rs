@@ -84,7 +84,7 @@ impl Streams {
             self.wake_waiting_for_budget(events);
         }
         self.note_connection_blocked();
-        // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
+        // Found out only now, after the control frames' turn: with nothing else to say it goes alone, or the
         // caller takes the silence for the end and does not come back.
         if out.is_empty()
             && let Some(limit) = self.data_blocked.take()
@@ -175,7 +175,7 @@ impl Streams {
         });
     }
 
-    /// Tells whoever waits that the end of the stream, or its reset, has left.
+    /// Queues the event for a caller that waits until the FIN or the reset of the stream is sent.
     pub(super) fn note_end(&mut self, key: usize, events: &mut Events) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {

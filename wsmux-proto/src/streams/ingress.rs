@@ -215,7 +215,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
-        // Whoever stopped the stream himself is being answered, and does not answer in turn.
+        // A reset after our stop is the peer's answer to it, and is not answered in turn.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
             self.consume(UselessWork::Empty)?;
@@ -260,7 +260,7 @@ impl Streams {
         }
     }
 
-    /// Whatever the application makes of it: who answers after that answers nobody.
+    /// The peer wants no answer on this stream: an answer that is sent later is of no use to it.
     fn note_abandoned(&mut self, key: usize) {
         let stream = &mut self.slab[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());

@@ -9,7 +9,7 @@ pub(super) struct Count {
     /// All below this index were opened.
     pub(super) opened: u64,
     pub(super) limit: u64,
-    /// The limit that the peer knows, where it is the peer that opens.
+    /// The limit that was sent to the peer, where it is the peer that opens.
     pub(super) advertised: u64,
     /// The peer has said that it waits for more than it knows of.
     pub(super) wanted: bool,
@@ -17,7 +17,7 @@ pub(super) struct Count {
     pub(super) live: u64,
     /// How many there were, and are no more.
     pub(super) closed: u64,
-    /// The limit that the peer was last told of as too low.
+    /// The limit that STREAMS_BLOCKED last reported.
     pub(super) reported: Option<u64>,
     /// This end's own limit on its streams has been reached once: from then on an event reports the end of
     /// each. The application may have waiters for longer than the limit is reached, and only it knows.
@@ -70,7 +70,7 @@ impl Streams {
     }
 
     /// What the peer may know of the limit on its streams, and does not; on a wire that has no words for it,
-    /// nothing. It is asked anew each time, for the peer uses up what it knows by opening as well.
+    /// nothing. It is computed each time, because the peer uses up what it knows by opening as well.
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.counts.get(!self.side, dir);
         if !self.caps.stream_limits || count.limit == count.advertised {
@@ -83,7 +83,7 @@ impl Streams {
         }
     }
 
-    /// The peer may have so many streams of a kind open at once. Fewer than before takes effect as streams
+    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect as streams
     /// end: what was granted is not taken back.
     pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;

@@ -92,9 +92,9 @@ pub(super) struct Streams {
     ended: bool,
     /// No new streams: the connection ends when those that there are have.
     draining: bool,
-    /// The limits that the peer is to be told of as too low.
+    /// The limits that STREAMS_BLOCKED is to report.
     streams_blocked: [Option<u64>; 2],
-    /// Where the connection's credit keeps streams waiting, if the peer is to be told.
+    /// The limit that DATA_BLOCKED is to report.
     data_blocked: Option<u64>,
     /// Streams of the peer's for which there is no place yet.
     waiting: WaitingRoom,
@@ -109,7 +109,7 @@ pub(super) struct Streams {
     lingering: usize,
     /// The end of a stream waits for a flush.
     flush_wanted: bool,
-    /// The time of the call that is being served, or the last one that told it.
+    /// The time of the call that is being served, or of the last one that came with a time.
     pub(super) now: Duration,
     /// What streams have been kept waiting by their own credit, all together.
     pub(super) blocked_by_stream: StopwatchSum,
@@ -117,7 +117,7 @@ pub(super) struct Streams {
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_budget: SendBudget,
-    /// An own stream has ended, of each kind, and this end's own limit had kept others from being opened.
+    /// A local stream has ended, of each kind, after the local limit had kept others from being opened.
     available: [bool; 2],
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
@@ -225,7 +225,7 @@ impl Streams {
         self.waiting.len()
     }
 
-    /// The peer may be so many bytes ahead of the reader, on every stream, and further where its window has
+    /// The peer may be this many bytes ahead of the reader, on every stream, and further where its window has
     /// grown. Less than before takes effect as data is read: what was granted is not taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
@@ -318,7 +318,7 @@ impl Streams {
         self.control_queue.clear();
         self.waiting.clear();
         self.refusals = VecDeque::new();
-        // Those that only waited for the peer to be told wait no longer.
+        // Those that only waited for frames to be sent wait no longer.
         let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.maybe_free(key));
     }

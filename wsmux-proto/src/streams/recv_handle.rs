@@ -101,12 +101,13 @@ impl RecvStream<'_> {
         }
     }
 
-    fn has_data(&mut self) -> bool {
+    fn has_data(&self) -> bool {
         let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
         recv.is_some_and(|recv| recv.buffered() > 0)
     }
 
-    /// The application wants no more: what has come is dropped, and the peer is told the code.
+    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the code
+    /// (RFC 9000 §3.5).
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended, or was stopped before.
@@ -140,7 +141,8 @@ impl RecvStream<'_> {
     /// [`ReadError::ConnectionLost`] when the connection has.
     pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
-        let Some(recv) = self.streams.get(self.id).and_then(|stream| stream.recv.as_mut()) else {
+        let Some(recv) = self.streams.get_mut(self.id).and_then(|stream| stream.recv.as_mut())
+        else {
             return Err(ReadError::ClosedStream);
         };
         match (recv.peek_reset(), recv.state(), end) {
@@ -155,7 +157,7 @@ impl RecvStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
-    pub fn stats(&mut self) -> Result<RecvStreamStats, ClosedStream> {
+    pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
         let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
         Ok(recv.ok_or(ClosedStream)?.stats())
     }

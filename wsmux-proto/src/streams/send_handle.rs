@@ -187,10 +187,10 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Gives the stream up: what has not been sent is dropped, and the peer is told the code.
+    /// Resets the stream (RESET_STREAM, RFC 9000 §19.4): what has not been sent is dropped.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the end has left already, or the stream was given up before.
+    /// [`ClosedStream`] when the FIN has been sent already, or the stream was reset before.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.slab[key];
@@ -209,8 +209,9 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Gives the stream up behind its first `reliable_size` bytes, which are still sent and delivered, or behind
-    /// all that were written if they are fewer (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
+    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered, or
+    /// after all that were written if they are fewer (RESET_STREAM_AT,
+    /// draft-ietf-quic-reliable-stream-reset).
     ///
     /// # Errors
     /// [`ResetAtError`].
@@ -256,7 +257,7 @@ impl SendStream<'_> {
                 send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
             }
         };
-        // Nothing follows the connection's end: whoever asks now has heard of it.
+        // No event follows the connection's end, so nobody waits for one.
         send.end_watch = match end == SendEnd::Open && !self.streams.ended {
             true => EndWatch::Waiting,
             false => EndWatch::Nobody,
@@ -299,7 +300,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
-    pub fn priority(&mut self) -> Result<i32, ClosedStream> {
+    pub fn priority(&self) -> Result<i32, ClosedStream> {
         let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.priority)
     }
@@ -308,7 +309,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
-    pub fn stats(&mut self, now: Duration) -> Result<SendStreamStats, ClosedStream> {
+    pub fn stats(&self, now: Duration) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }

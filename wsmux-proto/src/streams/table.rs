@@ -21,17 +21,22 @@ pub(super) struct Stream {
     /// The application has no further use for the half: it let go of it, or has learnt of its end.
     pub(super) send_released: bool,
     pub(super) recv_released: bool,
-    /// The peer reset its half, or stopped ours, before it got anything by it (C-62).
+    /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
     pub(super) abandoned_by_peer: bool,
     /// The application has let go of it, all our frames for it have left, and the peer has not ended its half.
     pub(super) lingers: bool,
 }
 
-/// Room for so many streams is kept when there are none.
+/// Memory for this many streams is kept when there are none.
 pub(super) const SPARE_STREAMS: usize = 64;
 
 impl Streams {
-    pub(super) fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
+    pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
+        let key = self.keys.get(id)?;
+        self.slab.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
         let key = self.keys.get(id)?;
         self.slab.get_mut(key)
     }
@@ -63,8 +68,8 @@ impl Streams {
         self.keys.insert(id, key);
         self.counts.get_mut(id.initiator(), id.dir()).live += 1;
         self.budgets.stream_opened(self.slab.len());
-        // A larger window than was declared is told at once; of an own stream nothing can be told before its
-        // first frame.
+        // A window that is larger than was declared is granted at once. On a local stream no grant may
+        // precede the first frame.
         let grown =
             !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         if self.caps.opens_with_credit || grown {
@@ -73,8 +78,8 @@ impl Streams {
         key
     }
 
-    /// Forgets a stream once its halves have ended, the application has let go of both, and the peer has
-    /// been told all there is to tell.
+    /// Frees a stream once its halves have ended, the application has released both, and no frame of
+    /// it is left to be sent.
     pub(super) fn maybe_free(&mut self, key: usize) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         if let Some(recv) = &mut stream.recv {
@@ -83,7 +88,7 @@ impl Streams {
         let all_sent = !stream.pending.queued
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
-        // Of one whose end somebody waits for, how it ended has to be told first.
+        // If somebody waits for the end, the stream stays until they have seen how it ended.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
             EndWatch::Nobody => all_sent || self.ended,

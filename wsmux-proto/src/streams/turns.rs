@@ -9,7 +9,7 @@ fn is_live(slab: &Slab<Stream>, key: usize, ticket: Ticket) -> bool {
     slab.get(key).is_some_and(|stream| stream.ticket == Some(ticket))
 }
 
-/// So many void entries are not worth a look through the queues.
+/// This many void entries are not worth a look through the queues.
 pub(super) const SPARE_TICKETS: usize = 64;
 
 impl Streams {
@@ -49,7 +49,8 @@ impl Streams {
         }
     }
 
-    /// Takes the stream whose turn it is. One that waits for credit of the connection has waited longer than another of its priority.
+    /// Takes the stream whose turn it is. Among streams of one priority, those that the connection's
+    /// credit blocked have waited longest.
     pub(super) fn next_turn(&mut self) -> Option<(usize, Ticket)> {
         match !self.connection_blocked.is_empty()
             && self.connection.left() > 0

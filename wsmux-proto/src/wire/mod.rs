@@ -58,13 +58,13 @@ pub struct Capabilities {
     /// A peer forgets a stream of its own once both halves have ended where it is, and takes a grant that
     /// comes after that for the begin of a new stream.
     pub grants_revive: bool,
-    /// Whoever is told of the end of a stream says that he heard.
+    /// The end of a stream is acknowledged by a frame.
     pub answers_ends: bool,
     /// An empty message is valid and has no effect.
     pub empty_messages: bool,
     /// A message can hold more than one frame.
     pub many_frames_per_message: bool,
-    /// The connection's end is told in a frame; without this only in the WebSocket's Close.
+    /// A frame carries the end of the connection; without this only the WebSocket's Close does.
     pub close_frame: bool,
     /// Pings are frames; without this the WebSocket's own.
     pub ping_frames: bool,

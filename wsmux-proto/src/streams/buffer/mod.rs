@@ -62,10 +62,10 @@ pub(super) struct Buffer {
     block_len: u32,
     /// How many of the last bytes were gathered in a row, some of which may have been taken since.
     gathered: u32,
-    /// Chunks behind the first, and none without it.
+    /// Chunks after the first, and none without it.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
-    /// Behind all chunks: what was gathered.
+    /// What was gathered; it comes after all chunks.
     tail: BytesMut,
     len: usize,
 }

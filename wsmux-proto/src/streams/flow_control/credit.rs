@@ -135,7 +135,7 @@ impl RecvCredit {
 pub(in crate::streams) struct SendCredit {
     limit: u64,
     used: u64,
-    /// The limit that the peer was last told of as too low.
+    /// The limit that a BLOCKED frame last reported.
     reported: Option<u64>,
 }
 
@@ -174,12 +174,12 @@ impl SendCredit {
         Ok(rose)
     }
 
-    /// Whether the limit is reached and the peer has not been told.
+    /// Whether the limit is reached and no BLOCKED frame has reported it.
     pub(in crate::streams) fn is_blocked_unreported(&self) -> bool {
         self.left() == 0 && self.reported != Some(self.limit)
     }
 
-    /// The limit to complain of, once for each limit.
+    /// The limit that a BLOCKED frame is to report, once for each limit.
     pub(in crate::streams) fn report_blocked(&mut self) -> Option<u64> {
         self.is_blocked_unreported().then(|| {
             self.reported = Some(self.limit);
