@@ -1,28 +1,30 @@
 //! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
 //!
-//! A budget is consumed by useless work. It comes back with useful work, which no attacker does at a profit, and with
-//! time, at a rate at which the useless work is harmless. So a peer that does useful work at any speed, or useless
-//! work slowly for any time, never exhausts one. What stays in proportion to the useful work costs a peer as much
-//! as it costs us.
+//! A budget is consumed by useless work. It comes back with useful work, which no attacker does at
+//! a profit, and with time, at a rate at which the useless work is harmless. So a peer that does
+//! useful work at any speed, or useless work slowly for any time, never exhausts one. What stays in
+//! proportion to the useful work costs a peer as much as it costs us.
 //!
-//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream limit (C-40), and
-//! what waits for a peer that does not read by being state and not a queue (C-32).
+//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream
+//! limit (C-40), and what waits for a peer that does not read by being state and not a queue
+//! (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{TransportError, transport_error::violation};
 
-/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some KiB in all. It is
-/// no budget that comes back, for while nothing is read nothing useful happens.
+/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some
+/// KiB in all. It is no budget that comes back, for while nothing is read nothing useful happens.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
-    /// A stream of both directions that the peer opened and gave up, and of which nothing was read or answered.
+    /// A stream of both directions that the peer opened and gave up, and of which nothing was read
+    /// or answered.
     Cancelled,
-    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused, or that the peer gave
-    /// up while it waited.
+    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused,
+    /// or that the peer gave up while it waited.
     Refused,
     /// A grant: of credit to one stream or all, or of streams.
     Grant,
@@ -51,54 +53,60 @@ struct Budget {
     earned: fn(&UsefulWork) -> u64,
 }
 
-/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what honest peers send
-/// now and then, or beside useful frames.
+/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what
+/// honest peers send now and then, or beside useful frames.
 const RARE: (u64, u64) = (1_000, 100);
 
-/// For what a link of some length can hold when the peer learns that it is of no more use; a hundredth of a core.
+/// For what a link of some length can hold when the peer learns that it is of no more use; a
+/// hundredth of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers each half of
-/// a stream, and a grant may cross its end.
+/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers
+/// each half of a stream, and a grant may cross its end.
 const ANSWERS: u64 = 2;
 
-/// Five streams of which four are cancelled are still a use of the connection: searches as one types, requests to
-/// several servers of which the first answer counts.
+/// Five streams of which four are cancelled are still a use of the connection: searches as one
+/// types, requests to several servers of which the first answer counts.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
-/// that a tick of the application's has used up its credit, that it is stopped, or reset after its end as a page closes. A
-/// stream costs more memory than this.
+/// Of every stream a peer may have something to say at the same moment, and then once more: that
+/// its window is another, that a tick of the application's has used up its credit, that it is
+/// stopped, or reset after its end as a page closes. A stream costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
-/// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
+/// A client may cancel all that it has open at once, and do so again while the first are being
+/// cleared away.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
 /// If the limit on streams is low, a burst of this many is harmless.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
-/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of one.
+/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of
+/// one.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
-/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a second of what a
-/// machine can send itself. To look for the end of padding costs less than to unmask it.
+/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a
+/// second of what a machine can send itself. To look for the end of padding costs less than to
+/// unmask it.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives back what it has
-/// read, read by read, a grant for each byte is the wire's own way.
+/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives
+/// back what it has read, read by read, a grant for each byte is the wire's own way.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So if
-/// the window that the peer has declared is small, its grants have to be small too, and nothing that we do makes them
-/// larger. The peer gains nothing by declaring a small one: it may then have as little in flight, each part costs it a frame
-/// as it costs us one, and neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
-/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A frame that is longer than
-/// the declared window shows that the true one is larger, and counts by its bytes.
+/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other
+/// implementations. So if the window that the peer has declared is small, its grants have to be
+/// small too, and nothing that we do makes them larger. The peer gains nothing by declaring a small
+/// one: it may then have as little in flight, each part costs it a frame as it costs us one, and
+/// neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
+/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A
+/// frame that is longer than the declared window shows that the true one is larger, and counts by
+/// its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
-/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by mistake. It
-/// costs a hundredth of a core.
+/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by
+/// mistake. It costs a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
 impl UselessWork {
@@ -122,7 +130,8 @@ impl UselessWork {
             Self::Grant => {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
-            // One for each limit reached: each limit was a frame of ours, and is used up by frames of the peer's.
+            // One for each limit reached: each limit was a frame of ours, and is used up by frames
+            // of the peer's.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
             // Ten a second are many; but some measure the path beside each message.
             Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
@@ -202,7 +211,8 @@ impl Budgets {
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// This many streams of the peer's may wait for a place, and the peer may abandon all of them at once.
+    /// This many streams of the peer's may wait for a place, and the peer may abandon all of them
+    /// at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }
@@ -212,7 +222,8 @@ impl Budgets {
         self.work.received += 1;
     }
 
-    /// A stream was opened, by either end, and this many are open now: its other end may grant credit to it at once.
+    /// A stream was opened, by either end, and this many are open now: its other end may grant
+    /// credit to it at once.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
@@ -224,9 +235,10 @@ impl Budgets {
         self.work.served += 1;
     }
 
-    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether there were too
-    /// many is looked at when it opens the next. Of one direction there are none: nothing is to be answered on it, so
-    /// that nothing but its accept can have begun when nothing was read, which an empty stream costs as well.
+    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether
+    /// there were too many is looked at when it opens the next. Of one direction there are none:
+    /// nothing is to be answered on it, so that nothing but its accept can have begun when nothing
+    /// was read, which an empty stream costs as well.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
@@ -236,7 +248,8 @@ impl Budgets {
         self.work.sent += 1;
     }
 
-    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this window, or none (0).
+    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this
+    /// window, or none (0).
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -292,7 +305,8 @@ impl Budgets {
 }
 
 impl Account {
-    /// Sets against what was consumed all that came back since the last time. Returns what is left of it.
+    /// Sets against what was consumed all that came back since the last time. Returns what is left
+    /// of it.
     #[cold]
     fn replenish(
         &mut self,

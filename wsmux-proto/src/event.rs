@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use super::{Dir, StreamId};
 
-/// What [`Connection::poll`](super::Connection::poll) returns: something that the application can do
-/// now, or that has happened. It says nothing about how much: the application asks the stream or the
-/// connection, and asks again until it finds nothing.
+/// What [`Connection::poll`](super::Connection::poll) returns: something that the application can
+/// do now, or that has happened. It says nothing about how much: the application asks the stream or
+/// the connection, and asks again until it finds nothing.
 ///
 /// Each occurrence gives one event. [`Readable`](Self::Readable), [`Writable`](Self::Writable) and
 /// [`Ended`](Self::Ended) come only if a call on the stream found nothing before. The other events
@@ -14,8 +14,8 @@ use super::{Dir, StreamId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer's transport parameters have come: streams can be opened, as far as its limits allow.
-    /// On a wire without parameters it is the first event.
+    /// The peer's transport parameters have come: streams can be opened, as far as its limits
+    /// allow. On a wire without parameters it is the first event.
     Established,
     /// The peer has opened one stream or more: [`accept`](super::Connection::accept) returns them.
     Opened {
@@ -49,13 +49,13 @@ pub enum Event {
     DatagramReceived,
     /// A datagram that did not fit can be sent without another one being dropped.
     DatagramsUnblocked,
-    /// The connection has ended; [`close_reason`](super::Connection::close_reason) says why. What had
-    /// come before stays readable.
+    /// The connection has ended; [`close_reason`](super::Connection::close_reason) says why. What
+    /// had come before stays readable.
     Closed,
 }
 
-/// The queue of events. Of those that are of no stream it holds one of each kind at most, however often they repeat;
-/// of a stream, one for each call of the application that waits for it.
+/// The queue of events. Of those that are of no stream it holds one of each kind at most, however
+/// often they repeat; of a stream, one for each call of the application that waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,

@@ -44,8 +44,8 @@ impl Connection {
         self.events.push(Event::Closed);
     }
 
-    /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has not been
-    /// sent is lost; what has come stays readable.
+    /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has
+    /// not been sent is lost; what has come stays readable.
     pub fn close(&mut self, now: Duration, code: VarInt, reason: Bytes) {
         self.now = now;
         let frames = CloseFrames::application(code, reason);
@@ -59,9 +59,9 @@ impl Connection {
         self.state = State::Closed;
     }
 
-    /// Ends the connection once its streams have ended, by then with code 0. Until then neither end opens
-    /// streams: here [`open`](Self::open) fails, and those of the peer that come all the same are refused with
-    /// code 0. Streams that came before can be accepted, and data flows as before.
+    /// Ends the connection once its streams have ended, by then with code 0. Until then neither end
+    /// opens streams: here [`open`](Self::open) fails, and those of the peer that come all the same
+    /// are refused with code 0. Streams that came before can be accepted, and data flows as before.
     ///
     /// Past `deadline` the connection is closed whatever its streams do.
     pub fn shutdown(&mut self, now: Duration, deadline: Option<Duration>) {
@@ -97,13 +97,14 @@ impl Connection {
         self.close_deadline
     }
 
-    /// Whether all has been said on both sides, or the wait for the peer is over: the socket can go.
+    /// Whether all has been said on both sides, or the wait for the peer is over: the socket can
+    /// go.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
-    /// Whether the peer's transport parameters have come, though the connection may have ended since.
-    /// On a wire that has none, always.
+    /// Whether the peer's transport parameters have come, though the connection may have ended
+    /// since. On a wire that has none, always.
     pub fn parameters_received(&self) -> bool {
         self.parameters_received
     }

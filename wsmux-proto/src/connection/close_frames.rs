@@ -34,8 +34,8 @@ const MAX_FRAME_REASON: usize = 1024;
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02 §Initiating
-    /// a Connection Close).
+    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02
+    /// §Initiating a Connection Close).
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -107,8 +107,8 @@ impl CloseFrames {
     }
 }
 
-/// A peer's frame, as the error that the application here sees. An error may be kept for long, and a slice would keep
-/// the message that the reason came in.
+/// A peer's frame, as the error that the application here sees. An error may be kept for long, and
+/// a slice would keep the message that the reason came in.
 pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     match close {
         Close::Transport { code, frame, reason } => {
@@ -127,8 +127,8 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// A peer's WebSocket Close that no frame came before, as the error that the application here sees. Where the
-/// wire has a frame for it, an application would have used that.
+/// A peer's WebSocket Close that no frame came before, as the error that the application here sees.
+/// Where the wire has a frame for it, an application would have used that.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,

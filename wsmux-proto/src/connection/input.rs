@@ -61,8 +61,8 @@ impl Connection {
         }
     }
 
-    /// Bytes of a message have come that is not complete: the peer lives, and what it says next may have to wait for the
-    /// rest of a long message.
+    /// Bytes of a message have come that is not complete: the peer lives, and what it says next may
+    /// have to wait for the rest of a long message.
     pub fn handle_progress(&mut self, now: Duration) {
         self.heard_control(now);
     }
@@ -99,7 +99,8 @@ impl Connection {
     /// A WebSocket pong has come.
     pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3): any, where our pings are frames.
+        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3): any, where our pings are
+        // frames.
         if !self.caps.ping_frames
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
@@ -154,8 +155,8 @@ impl Connection {
         self.state = State::Closed;
     }
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds should be
-    /// handled first: a peer is not silent while its message waits.
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
+    /// should be handled first: a peer is not silent while its message waits.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.now = now;
         if !self.is_open() {
@@ -171,7 +172,8 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
         }
-        // C-78. There may be nothing left to send: a stream was reset, and its reset has left already.
+        // C-78. There may be nothing left to send: a stream was reset, and its reset has left
+        // already.
         if self.write_stall.is_over(now) && self.is_open() {
             match self.wants_transmit() {
                 true => self.fail(ConnectionError::TimedOut(Timeout::WriteStall)),
@@ -180,8 +182,8 @@ impl Connection {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes with
-    /// every call, mostly to later: a timer that fires early does no harm.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes
+    /// with every call, mostly to later: a timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Duration> {
         match &self.state {
             State::Handshake | State::Established => {
@@ -268,7 +270,8 @@ impl Connection {
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        // One that pushes out another, or says nothing, may be the application's affair, but makes good for nothing.
+        // One that pushes out another, or says nothing, may be the application's affair, but makes
+        // good for nothing.
         let says_something = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && says_something {
             self.streams.budgets.useful_frame();

@@ -23,8 +23,8 @@ use crate::Config;
 
 /// A connection's state machine: no socket, no clock, no task.
 ///
-/// Times are distances from any moment that the caller chooses, and must not go back. After each call of a
-/// `handle_` method, and after each call on behalf of the application, the caller
+/// Times are distances from any moment that the caller chooses, and must not go back. After each
+/// call of a `handle_` method, and after each call on behalf of the application, the caller
 ///
 /// - calls [`poll_transmit`](Self::poll_transmit) while the socket takes messages and it returns something,
 /// - calls [`poll`](Self::poll) until it returns `None`, and passes the events on,
@@ -40,7 +40,8 @@ pub struct Connection {
     state: State,
     /// Why the connection has ended, once it has.
     end: Option<ConnectionError>,
-    /// When a close stops waiting for the peer; `None` also for a time that no clock reaches (C-81).
+    /// When a close stops waiting for the peer; `None` also for a time that no clock reaches
+    /// (C-81).
     close_deadline: Option<Duration>,
     /// When a shutdown stops waiting for the streams.
     drain_deadline: Option<Duration>,
@@ -110,16 +111,18 @@ impl Connection {
         }
     }
 
-    /// Which version of QMux is spoken, where that is not the newest; without effect on another wire. To be called
-    /// before anything else.
+    /// Which version of QMux is spoken, where that is not the newest; without effect on another
+    /// wire. To be called before anything else.
     pub fn set_qmux_version(&mut self, version: QMuxVersion) {
         self.version = version;
     }
 
-    /// Sets what the socket can do, where that is not everything. To be called before anything else.
+    /// Sets what the socket can do, where that is not everything. To be called before anything
+    /// else.
     ///
-    /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a silent peer from one
-    /// that is gone: then neither keep-alive nor the idle timeout runs, and only the socket's end ends the connection.
+    /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a
+    /// silent peer from one that is gone: then neither keep-alive nor the idle timeout runs, and
+    /// only the socket's end ends the connection.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
         if !socket.pings && !self.caps.ping_frames {

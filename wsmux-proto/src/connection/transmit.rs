@@ -16,8 +16,8 @@ use crate::{Frame, MessageBuf, VarInt};
 pub enum Transmit {
     /// A binary message: the contents of the buffer.
     Message,
-    /// All that was sent so far has to leave the process before anything else is sent, and not in one piece
-    /// with it. The buffer is empty.
+    /// All that was sent so far has to leave the process before anything else is sent, and not in
+    /// one piece with it. The buffer is empty.
     Flush,
     /// A WebSocket ping with this payload.
     Ping([u8; 8]),
@@ -40,8 +40,9 @@ pub(super) const DATAGRAM_OVERHEAD: usize = 1 + 4;
 pub(super) const MIN_DATAGRAM_FRAME: u64 = 2;
 
 impl Connection {
-    /// What to send next, if anything: for a [`Transmit::Message`] the bytes are in `out`. To be called when
-    /// the socket can take a message, and not before: which stream's bytes go next is decided here.
+    /// What to send next, if anything: for a [`Transmit::Message`] the bytes are in `out`. To be
+    /// called when the socket can take a message, and not before: which stream's bytes go next is
+    /// decided here.
     pub fn poll_transmit(&mut self, now: Duration, out: &mut MessageBuf) -> Option<Transmit> {
         self.now = now;
         self.streams.now = now;
@@ -87,8 +88,8 @@ impl Connection {
         }
     }
 
-    /// Whether there is nothing to send, and nothing to find out on the way to see that: every other look or so of a
-    /// driver finds that.
+    /// Whether there is nothing to send, and nothing to find out on the way to see that: every
+    /// other look or so of a driver finds that.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
@@ -127,7 +128,8 @@ impl Connection {
             return Some(Transmit::Flush);
         }
         if self.streams.can_admit() {
-            // A stream was freed above without a frame of its own, and one that waits can take its place.
+            // A stream was freed above without a frame of its own, and one that waits can take its
+            // place.
             return self.transmit_established(out);
         }
         if self.is_drained() {
@@ -191,9 +193,10 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until it does: for
-    /// the statistics, for the [write-stall timeout](crate::Config::write_stall_timeout), and because a socket that
-    /// takes something after it was full shows that the path still carries bytes. To be called before
+    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until
+    /// it does: for the statistics, for the [write-stall
+    /// timeout](crate::Config::write_stall_timeout), and because a socket that takes something
+    /// after it was full shows that the path still carries bytes. To be called before
     /// [`poll_timeout`](Self::poll_timeout) is asked.
     pub fn handle_socket_full(&mut self, now: Duration) {
         self.timers.on_socket_full();
@@ -203,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// Whether [`handle_socket_full`](Self::handle_socket_full) is to be called, if the socket takes nothing:
-    /// there has come to be something to send since it was called last.
+    /// Whether [`handle_socket_full`](Self::handle_socket_full) is to be called, if the socket
+    /// takes nothing: there has come to be something to send since it was called last.
     pub fn wants_socket_full(&self) -> bool {
         self.write_stall.stands() && self.is_open() && self.wants_transmit()
     }

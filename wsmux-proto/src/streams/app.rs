@@ -47,12 +47,14 @@ impl Streams {
         Some(dir)
     }
 
-    /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000 §4.6).
+    /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000
+    /// §4.6).
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         let side = self.side;
         let count = self.counts.get_mut(side, dir);
         let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise (C-77).
+        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise
+        // (C-77).
         if !self.caps.blocked_frames || !news || count.opened < limit {
             return false;
         }

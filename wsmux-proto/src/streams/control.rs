@@ -54,7 +54,8 @@ impl Streams {
             }
             let Some(&key) = self.control_queue.front() else { break };
             self.write_pending(key, out);
-            // Now, and not at the next look: a stream that has ended must not count as something to send.
+            // Now, and not at the next look: a stream that has ended must not count as something to
+            // send.
             if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
                 self.control_queue.pop_front();
                 if let Some(stream) = self.slab.get_mut(key) {
@@ -120,12 +121,13 @@ impl Streams {
         let id = stream.id;
         let pending = &mut stream.pending;
         let frame = if std::mem::take(&mut pending.credit) {
-            // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
-            // the peer drops or punishes any other first message.
+            // Where a grant is what opens a stream, ours begins with one even if its reader has
+            // gone already: the peer drops or punishes any other first message.
             let local = id.initiator() == self.side;
             let opens = self.caps.opens_with_credit && local;
-            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last which the
-            // peer remembers. One that waits for credit has not ended, but for one that came out even.
+            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last
+            // which the peer remembers. One that waits for credit has not ended, but for one that
+            // came out even.
             let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
             let revives = self.caps.grants_revive && !local && sent;
             let recv = stream

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
-/// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
-/// headers, longer ones latency.
+/// What a stream may send before the next of its priority: a record of the usual size. Shorter
+/// turns cost headers, longer ones latency.
 const TURN: usize = 16 * 1024;
 
 /// A message with less room than this left is full: a header and a few bytes are not worth a frame.
@@ -27,8 +27,8 @@ impl Streams {
             || self.data_blocked.is_some()
     }
 
-    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and a shutdown does not
-    /// wait either.
+    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
+    /// a shutdown does not wait either.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control_queue.is_empty()
             && self.ready.is_empty()
@@ -48,7 +48,8 @@ impl Streams {
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
     pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
-        // Until the flush is done no other stream's data goes first, because it would delay the end again each time.
+        // Until the flush is done no other stream's data goes first, because it would delay the end
+        // again each time.
         let flush_first = self.flush_wanted;
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.next_turn() else { break };
@@ -84,8 +85,8 @@ impl Streams {
             self.wake_waiting_for_budget(events);
         }
         self.note_connection_blocked();
-        // Found out only now, after the control frames' turn: with nothing else to say it goes alone, or the
-        // caller takes the silence for the end and does not come back.
+        // Found out only now, after the control frames' turn: with nothing else to say it goes
+        // alone, or the caller takes the silence for the end and does not come back.
         if out.is_empty()
             && let Some(limit) = self.data_blocked.take()
         {
@@ -100,8 +101,8 @@ impl Streams {
         wanted
     }
 
-    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
-    /// message's last.
+    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
+    /// the message's last.
     fn write_turn(&mut self, key: usize, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
         let Some(stream) = self.slab.get_mut(key) else { return false };
         let id = stream.id;
@@ -147,7 +148,8 @@ impl Streams {
         last
     }
 
-    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is free.
+    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is
+    /// free.
     pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -159,8 +161,8 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait until others have sent. Each time that the others hold less, a message leaves:
-    /// their bytes, or a reset.
+    /// Wakes writers that wait until others have sent. Each time that the others hold less, a
+    /// message leaves: their bytes, or a reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, slab, keys, .. } = self;
         send_budget.wake(|id| {

@@ -34,8 +34,8 @@ enum Found {
 }
 
 impl Streams {
-    /// The one place where a frame's stream is looked up, opened if the frame may open it, and checked:
-    /// direction, initiator and limit, for every type of frame alike.
+    /// The one place where a frame's stream is looked up, opened if the frame may open it, and
+    /// checked: direction, initiator and limit, for every type of frame alike.
     fn find(
         &mut self,
         id: StreamId,
@@ -115,9 +115,9 @@ impl Streams {
         Ok(Found::Stream(key))
     }
 
-    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know yet that this end
-    /// drains may send on them what their windows allow. So they are kept as streams, without a handle to either half. Returns
-    /// the key of the last.
+    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know
+    /// yet that this end drains may send on them what their windows allow. So they are kept as
+    /// streams, without a handle to either half. Returns the key of the last.
     fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
         let mut key = 0;
         for index in first..=last.index() {
@@ -344,8 +344,8 @@ impl Streams {
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`. What it may know by now goes out without waiting for
-    /// company, and so does the next place that comes free.
+    /// The peer waits for more streams than `limit`. What it may know by now goes out without
+    /// waiting for company, and so does the next place that comes free.
     pub(crate) fn on_streams_blocked(
         &mut self,
         dir: Dir,

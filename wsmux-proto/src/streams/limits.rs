@@ -19,8 +19,9 @@ pub(super) struct Count {
     pub(super) closed: u64,
     /// The limit that STREAMS_BLOCKED last reported.
     pub(super) reported: Option<u64>,
-    /// This end's own limit on its streams has been reached once: from then on an event reports the end of
-    /// each. The application may have waiters for longer than the limit is reached, and only it knows.
+    /// This end's own limit on its streams has been reached once: from then on an event reports the
+    /// end of each. The application may have waiters for longer than the limit is reached, and only
+    /// it knows.
     pub(super) capped: bool,
 }
 
@@ -69,8 +70,9 @@ impl Streams {
         }
     }
 
-    /// What the peer may know of the limit on its streams, and does not; on a wire that has no words for it,
-    /// nothing. It is computed each time, because the peer uses up what it knows by opening as well.
+    /// What the peer may know of the limit on its streams, and does not; on a wire that has no
+    /// words for it, nothing. It is computed each time, because the peer uses up what it knows by
+    /// opening as well.
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.counts.get(!self.side, dir);
         if !self.caps.stream_limits || count.limit == count.advertised {
@@ -83,8 +85,8 @@ impl Streams {
         }
     }
 
-    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect as streams
-    /// end: what was granted is not taken back.
+    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
+    /// as streams end: what was granted is not taken back.
     pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
         self.budgets.allow_streams(max);

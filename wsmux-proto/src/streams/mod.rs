@@ -83,8 +83,8 @@ pub(super) struct Streams {
     tickets: Tickets,
     /// Streams that have something to send and may, as far as they know.
     ready: Schedule,
-    /// Streams with data and credit of their own that were found to need credit of the connection when there was
-    /// none. They stay until it is their turn and there is some.
+    /// Streams with data and credit of their own that were found to need credit of the connection
+    /// when there was none. They stay until it is their turn and there is some.
     connection_blocked: Schedule,
     /// What the peer lets all streams send together.
     connection: SendCredit,
@@ -103,7 +103,8 @@ pub(super) struct Streams {
     refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
     pub(super) budgets: Budgets,
-    /// One more than the number of flushes that were asked for: data that left since the last one is not flushed.
+    /// One more than the number of flushes that were asked for: data that left since the last one
+    /// is not flushed.
     flushes: u64,
     /// How many streams linger.
     lingering: usize,
@@ -117,7 +118,8 @@ pub(super) struct Streams {
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_budget: SendBudget,
-    /// A local stream has ended, of each kind, after the local limit had kept others from being opened.
+    /// A local stream has ended, of each kind, after the local limit had kept others from being
+    /// opened.
     available: [bool; 2],
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
@@ -225,8 +227,9 @@ impl Streams {
         self.waiting.len()
     }
 
-    /// The peer may be this many bytes ahead of the reader, on every stream, and further where its window has
-    /// grown. Less than before takes effect as data is read: what was granted is not taken back.
+    /// The peer may be this many bytes ahead of the reader, on every stream, and further where its
+    /// window has grown. Less than before takes effect as data is read: what was granted is not
+    /// taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
@@ -247,8 +250,8 @@ impl Streams {
         }
     }
 
-    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0 where it declares
-    /// none, as one that begins with grants.
+    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0
+    /// where it declares none, as one that begins with grants.
     fn declared_window(&self, id: StreamId) -> u64 {
         match (self.initial_send_limit(id), self.peer.initial_max_data) {
             (stream, 0) => stream,
@@ -265,7 +268,8 @@ impl Streams {
         }
     }
 
-    /// From now on neither end opens streams; the peer's streams that wait, or that still arrive, are refused.
+    /// From now on neither end opens streams; the peer's streams that wait, or that still arrive,
+    /// are refused.
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.refuse_waiting();
@@ -276,8 +280,8 @@ impl Streams {
         self.draining
     }
 
-    /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our frames about streams
-    /// have left.
+    /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
+    /// frames about streams have left.
     pub(super) fn is_drained(&self) -> bool {
         self.draining
             && self.slab.len() == self.lingering

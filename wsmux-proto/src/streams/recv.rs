@@ -129,8 +129,8 @@ impl Recv {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws wire such
-    /// a grant would bring a dead stream back.
+    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws
+    /// wire such a grant would bring a dead stream back.
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }
@@ -163,7 +163,8 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Bytes from the peer, cut from a message of `message_len` bytes. Says whether a reader has news.
+    /// Bytes from the peer, cut from a message of `message_len` bytes. Says whether a reader has
+    /// news.
     #[inline]
     pub(super) fn on_data(
         &mut self,
@@ -238,8 +239,8 @@ impl Recv {
             }
             RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
-                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT / RESET_STREAM frames;
-                    // of plain resets alone the first holds (RFC 9000 §3.2).
+                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
+                    // RESET_STREAM frames; of plain resets alone the first holds (RFC 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
                 if reliable_size < kept {

@@ -106,8 +106,8 @@ impl RecvStream<'_> {
         recv.is_some_and(|recv| recv.buffered() > 0)
     }
 
-    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the code
-    /// (RFC 9000 §3.5).
+    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the
+    /// code (RFC 9000 §3.5).
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended, or was stopped before.
@@ -120,8 +120,8 @@ impl RecvStream<'_> {
         }
         stream.recv_released = true;
         if recv.stop(code) && !self.streams.ended {
-            // A stream that the peer has not seen is shown to it first: there are peers that forget a
-            // STOP_SENDING for a stream that they do not know yet.
+            // A stream that the peer has not seen is shown to it first: there are peers that forget
+            // a STOP_SENDING for a stream that they do not know yet.
             let announce =
                 !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
             self.streams.queue_control(key, |pending| {

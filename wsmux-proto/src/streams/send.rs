@@ -93,7 +93,8 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// If the end must follow a flush: one more than the number asked for when data last left. 0 before that.
+    /// If the end must follow a flush: one more than the number asked for when data last left. 0
+    /// before that.
     pub(super) data_flush: u64,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,

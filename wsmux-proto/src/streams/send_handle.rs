@@ -106,8 +106,8 @@ impl SendStream<'_> {
         Ok((key, room))
     }
 
-    /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one without
-    /// credit when it gets some: the others have to be let in as there is room.
+    /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one
+    /// without credit when it gets some: the others have to be let in as there is room.
     fn wait_for_budget(&mut self, key: usize, len: usize) {
         let streams = &mut *self.streams;
         let stream = &mut streams.slab[key];
@@ -138,8 +138,8 @@ impl SendStream<'_> {
     }
 
     /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0, and
-    /// [`Event::Writable`](crate::Event::Writable) follows once there is. The buffer may so hold more than
-    /// its limit, by less than one chunk.
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is. The buffer may so hold
+    /// more than its limit, by less than one chunk.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -152,8 +152,8 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has waited for
-    /// some before.
+    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has
+    /// waited for some before.
     ///
     /// # Errors
     /// [`WriteError`], and `data` is dropped.
@@ -209,8 +209,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered, or
-    /// after all that were written if they are fewer (RESET_STREAM_AT,
+    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered,
+    /// or after all that were written if they are fewer (RESET_STREAM_AT,
     /// draft-ietf-quic-reliable-stream-reset).
     ///
     /// # Errors
@@ -268,8 +268,8 @@ impl SendStream<'_> {
         end
     }
 
-    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where the wire
-    /// shows a stream when it is opened, nothing.
+    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where
+    /// the wire shows a stream when it is opened, nothing.
     pub fn announce(&mut self) {
         if self.streams.caps.opens_with_credit || self.end.is_some() {
             return;
@@ -314,8 +314,8 @@ impl SendStream<'_> {
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }
 
-    /// The application lets go of the half. A finished one ends by itself; any other that has not ended is
-    /// reset with code 0, and never finished.
+    /// The application lets go of the half. A finished one ends by itself; any other that has not
+    /// ended is reset with code 0, and never finished.
     pub fn release(&mut self) {
         let Some(key) = self.streams.keys.get(self.id) else { return };
         let stream = &mut self.streams.slab[key];
@@ -323,8 +323,8 @@ impl SendStream<'_> {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            // A finished one stays until its end has left; but if the peer stops it first, nobody else comes
-            // to let go of it.
+            // A finished one stays until its end has left; but if the peer stops it first, nobody
+            // else comes to let go of it.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

@@ -23,7 +23,8 @@ pub(super) struct Stream {
     pub(super) recv_released: bool,
     /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
     pub(super) abandoned_by_peer: bool,
-    /// The application has let go of it, all our frames for it have left, and the peer has not ended its half.
+    /// The application has let go of it, all our frames for it have left, and the peer has not
+    /// ended its half.
     pub(super) lingers: bool,
 }
 
@@ -68,8 +69,8 @@ impl Streams {
         self.keys.insert(id, key);
         self.counts.get_mut(id.initiator(), id.dir()).live += 1;
         self.budgets.stream_opened(self.slab.len());
-        // A window that is larger than was declared is granted at once. On a local stream no grant may
-        // precede the first frame.
+        // A window that is larger than was declared is granted at once. On a local stream no grant
+        // may precede the first frame.
         let grown =
             !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         if self.caps.opens_with_credit || grown {
@@ -78,8 +79,8 @@ impl Streams {
         key
     }
 
-    /// Frees a stream once its halves have ended, the application has released both, and no frame of
-    /// it is left to be sent.
+    /// Frees a stream once its halves have ended, the application has released both, and no frame
+    /// of it is left to be sent.
     pub(super) fn maybe_free(&mut self, key: usize) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         if let Some(recv) = &mut stream.recv {

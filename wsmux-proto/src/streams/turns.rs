@@ -36,9 +36,9 @@ impl Streams {
         }
     }
 
-    /// Streams that were reset, or got another priority, leave their old entries in the queues. Where those are
-    /// not popped (a busy stream of a higher priority, no credit of the connection, a socket that takes
-    /// nothing) they would add up for ever.
+    /// Streams that were reset, or got another priority, leave their old entries in the queues.
+    /// Where those are not popped (a busy stream of a higher priority, no credit of the connection,
+    /// a socket that takes nothing) they would add up for ever.
     pub(super) fn forget_void_tickets(&mut self) {
         let most = 2 * self.slab.len() + SPARE_TICKETS;
         let slab = &self.slab;
@@ -49,8 +49,8 @@ impl Streams {
         }
     }
 
-    /// Takes the stream whose turn it is. Among streams of one priority, those that the connection's
-    /// credit blocked have waited longest.
+    /// Takes the stream whose turn it is. Among streams of one priority, those that the
+    /// connection's credit blocked have waited longest.
     pub(super) fn next_turn(&mut self) -> Option<(usize, Ticket)> {
         match !self.connection_blocked.is_empty()
             && self.connection.left() > 0
@@ -69,8 +69,8 @@ impl Streams {
         }
     }
 
-    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so, DATA_BLOCKED is sent, once
-    /// for each limit.
+    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so,
+    /// DATA_BLOCKED is sent, once for each limit.
     pub(super) fn note_connection_blocked(&mut self) {
         if self.connection.left() > 0 {
             return;

@@ -1,8 +1,9 @@
-//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit (SPEC.md §7.5).
+//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit
+//! (SPEC.md §7.5).
 //!
-//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a stream that waits
-//! costs no more than what is kept here. It is opened when a place is free, as if the peer had opened it only then,
-//! and had sent at once all that it has sent about it meanwhile.
+//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a
+//! stream that waits costs no more than what is kept here. It is opened when a place is free, as if
+//! the peer had opened it only then, and had sent at once all that it has sent about it meanwhile.
 
 use bytes::Bytes;
 
@@ -23,12 +24,13 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the room grows there are two and a half places for each, and the tree takes some 40 bytes more: all in all less
-// than the 128 bytes of the formula for a connection's memory (SPEC §10).
+// While the room grows there are two and a half places for each, and the tree takes some 40 bytes
+// more: all in all less than the 128 bytes of the formula for a connection's memory (SPEC §10).
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
-/// What the peer has said of the halves of a stream that waits. No byte came before an end of its own half, for lack
-/// of credit. One of which it has reset its half and stopped ours does not wait any longer.
+/// What the peer has said of the halves of a stream that waits. No byte came before an end of its
+/// own half, for lack of credit. One of which it has reset its half and stopped ours does not wait
+/// any longer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Halves {
     #[default]
@@ -43,9 +45,10 @@ enum Halves {
     },
 }
 
-/// The streams that wait, and the places that they take: at most `max`, those counted that were given up and whose
-/// answer has not left. In the order of ids, which is the order of arrival, for the ids of one kind only rise. A tree
-/// and no hash table: it gives the memory of those that go back, and no choice of ids makes it slow.
+/// The streams that wait, and the places that they take: at most `max`, those counted that were
+/// given up and whose answer has not left. In the order of ids, which is the order of arrival, for
+/// the ids of one kind only rise. A tree and no hash table: it gives the memory of those that go
+/// back, and no choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
@@ -256,8 +259,8 @@ impl Streams {
         Ok(())
     }
 
-    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much as a refused one, and
-    /// is charged as one.
+    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much
+    /// as a refused one, and is charged as one.
     fn refuse_abandoned(
         &mut self,
         id: StreamId,

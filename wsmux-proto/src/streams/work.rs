@@ -7,7 +7,8 @@ use crate::{Event, MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
-/// Streams of a client that each have data to send, to a peer that has given the connection no credit.
+/// Streams of a client that each have data to send, to a peer that has given the connection no
+/// credit.
 struct ConnectionBlocked {
     streams: Streams,
     ids: Vec<StreamId>,
@@ -103,7 +104,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     }
 }
 
-/// An application that gives each stream a priority of its own: only streams whose turn it is are looked at.
+/// An application that gives each stream a priority of its own: only streams whose turn it is are
+/// looked at.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
@@ -126,8 +128,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
 }
 
-/// A message that wakes very many readers, with repeated connection-level events between them. Searching the whole queue
-/// for each would take hours here.
+/// A message that wakes very many readers, with repeated connection-level events between them.
+/// Searching the whole queue for each would take hours here.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,

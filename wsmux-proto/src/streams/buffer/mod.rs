@@ -1,42 +1,46 @@
 //! Bytes that wait: a queue of chunks in which large ones are shared and small ones gathered.
 //!
-//! What is bounded is memory, not payload: a `Bytes` keeps alive all of the allocation that it was cut from, and
-//! costs something of its own. So each chunk is at least half of what it was cut from whenever something is added to
-//! the queue, and what costs more than it carries is copied. Each byte is copied a constant number of times at
-//! most, whatever the sizes and the order of what is written and read.
+//! What is bounded is memory, not payload: a `Bytes` keeps alive all of the allocation that it was
+//! cut from, and costs something of its own. So each chunk is at least half of what it was cut from
+//! whenever something is added to the queue, and what costs more than it carries is copied. Each
+//! byte is copied a constant number of times at most, whatever the sizes and the order of what is
+//! written and read.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps alive the whole message
-/// that it was cut from, and each slice costs a descriptor: a peer that sends single bytes in large
-/// messages would hold a multiple of its credit.
+/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps alive the
+/// whole message that it was cut from, and each slice costs a descriptor: a peer that sends single
+/// bytes in large messages would hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
 /// A slice that is less than this part of its message is copied as well, for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// What a shared chunk costs at most besides its bytes: a place in the queue, which may have twice as many, and the
-/// header of its block; and the same for the two blocks of few bytes that may have been gathered before it. A chunk
-/// that exceeds half of its message by this much covers that cost (SPEC §10).
+/// What a shared chunk costs at most besides its bytes: a place in the queue, which may have twice
+/// as many, and the header of its block; and the same for the two blocks of few bytes that may have
+/// been gathered before it. A chunk that exceeds half of its message by this much covers that cost
+/// (SPEC §10).
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The least that is allocated to gather small chunks in, once there is more than one: an allocator has blocks
-/// of this size at hand.
+/// The least that is allocated to gather small chunks in, once there is more than one: an allocator
+/// has blocks of this size at hand.
 const GATHER_CAPACITY: usize = 512;
 
 /// The most that is allocated to gather chunks in before they are known to come.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// A block to gather in is this part of what was gathered in a row and waits: at most that much may stay unused.
+/// A block to gather in is this part of what was gathered in a row and waits: at most that much may
+/// stay unused.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue that has more places than this gives back half of them when only a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
-/// What is left of a chunk that is being read is copied out once it is less than this part of what it was cut from,
-/// even if nothing is added: a smaller part would let a last byte keep a message, a larger one would cost copies.
+/// What is left of a chunk that is being read is copied out once it is less than this part of what
+/// it was cut from, even if nothing is added: a smaller part would let a last byte keep a message,
+/// a larger one would cost copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of what they were cut from.
@@ -48,7 +52,8 @@ struct Chunk {
 
 /// A first-in-first-out queue of bytes.
 ///
-/// Right after bytes were added, the memory that it keeps alive is at most one block of [`GATHER_CAPACITY`] and
+/// Right after bytes were added, the memory that it keeps alive is at most one block of
+/// [`GATHER_CAPACITY`] and
 ///
 /// - four times its bytes, where they came in messages that may keep a block of twice their size;
 /// - one and a half times its bytes, where they were cut from nothing larger.
@@ -56,7 +61,8 @@ struct Chunk {
 /// Taking bytes off does not raise it.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for more.
+    /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for
+    /// more.
     first: Bytes,
     /// The size of what `first` was cut from.
     block_len: u32,
@@ -89,8 +95,8 @@ impl Buffer {
         self.len == 0
     }
 
-    /// How many bytes the queue counts for: as many as it has, or half of what its front keeps alive if that is
-    /// more.
+    /// How many bytes the queue counts for: as many as it has, or half of what its front keeps
+    /// alive if that is more.
     pub(super) fn charged(&self) -> usize {
         self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
     }
@@ -109,8 +115,8 @@ impl Buffer {
         if more.is_empty() {
             return;
         }
-        // Growing would move what is there; a new block does not. The first of a row may be the only one, and is
-        // as large as it has to be.
+        // Growing would move what is there; a new block does not. The first of a row may be the
+        // only one, and is as large as it has to be.
         self.seal();
         let wanted = match self.len.min(self.gathered as usize) {
             0 => 0,
@@ -150,7 +156,8 @@ impl Buffer {
         }
     }
 
-    /// Takes up to `max` bytes off the front, in one piece; empty only when the queue is, or `max` is 0.
+    /// Takes up to `max` bytes off the front, in one piece; empty only when the queue is, or `max`
+    /// is 0.
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
         if self.first.is_empty() {
             self.seal();

@@ -1,35 +1,39 @@
-//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes in that time.
+//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes
+//! in that time.
 //!
-//! A stream is as fast as its window per round trip, and needs no more of it than its path and its reader can
-//! use: bandwidth times round-trip time. Both are measured, and a window only ever grows: credit that was
-//! granted cannot be taken back (RFC 9000 §4.1), so a smaller window would promise memory that is not free.
+//! A stream is as fast as its window per round trip, and needs no more of it than its path and its
+//! reader can use: bandwidth times round-trip time. Both are measured, and a window only ever
+//! grows: credit that was granted cannot be taken back (RFC 9000 §4.1), so a smaller window would
+//! promise memory that is not free.
 
 use std::time::Duration;
 
 use super::credit::RecvCredit;
 use crate::{Capabilities, Config};
 
-/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that its window
-/// holds back so doubles it in each round trip; one that its link holds back keeps a round trip to spare for
-/// grants that are late.
+/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that
+/// its window holds back so doubles it in each round trip; one that its link holds back keeps a
+/// round trip to spare for grants that are late.
 const HEADROOM: u64 = 2;
 
 /// A window grows by at least this part of itself: less is the noise of the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// No stream holds more of the budget than this part of what the others have left. The first streams would
-/// else take all of it, and keep it as long as they live.
+/// No stream holds more of the budget than this part of what the others have left. The first
+/// streams would else take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// The span that is being measured must not promise more than this many times what the one before it brought:
-/// twice the growth that the one before may have caused. A burst at the speed of memory, from a peer that works in
-/// turns with this end, does not pass for the rate of its path.
+/// The span that is being measured must not promise more than this many times what the one before
+/// it brought: twice the growth that the one before may have caused. A burst at the speed of
+/// memory, from a peer that works in turns with this end, does not pass for the rate of its path.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// A stream is measured once so much of its first window has come: a grant is not due before twice of it.
+/// A stream is measured once so much of its first window has come: a grant is not due before twice
+/// of it.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
-/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any round trip.
+/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any
+/// round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the streams of a connection know of their path together, and what they may hold.
@@ -41,12 +45,12 @@ pub(in crate::streams) struct AutoTune {
     budget: u64,
     /// What they have grown by.
     used: u64,
-    /// The path's round-trip time by pings. The least one, for most of them come behind data that stands in a
-    /// queue: if the time in there counted, a larger window would make the queue longer and thereby itself
-    /// larger, without end.
+    /// The path's round-trip time by pings. The least one, for most of them come behind data that
+    /// stands in a queue: if the time in there counted, a larger window would make the queue longer
+    /// and thereby itself larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip, so that no
-    /// peer can make its path look longer than it is by answering pings late.
+    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip,
+    /// so that no peer can make its path look longer than it is by answering pings late.
     grant_rtt: Option<Duration>,
     /// The last ping left into silence, and no data has come since.
     undisturbed: bool,
@@ -117,7 +121,8 @@ impl AutoTune {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on it.
+    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on
+    /// it.
     pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
@@ -127,8 +132,9 @@ impl AutoTune {
         self.undisturbed = silence >= SILENCE;
     }
 
-    /// The last ping was answered after `sample`. If there was silence before and no data came in between, none
-    /// stood in its way: then this is the path as it is now, even if it was shorter before.
+    /// The last ping was answered after `sample`. If there was silence before and no data came in
+    /// between, none stood in its way: then this is the path as it is now, even if it was shorter
+    /// before.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.grant_rtt) = (Some(sample), None);
@@ -146,8 +152,8 @@ impl AutoTune {
     ) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        // What a window's worth of credit brings comes in one piece: a span that begins with its first byte holds
-        // all of it.
+        // What a window's worth of credit brings comes in one piece: a span that begins with its
+        // first byte holds all of it.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {

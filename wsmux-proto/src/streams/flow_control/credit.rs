@@ -3,12 +3,12 @@
 use super::auto_tune::Measure;
 use crate::{TransportError, frame::Credit, transport_error::violation};
 
-/// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames, later
-/// stalls the sender on a long path.
+/// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames,
+/// later stalls the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
-/// And by no more than this, however large the window: a grant for each 8 ms of a gigabit a second costs nothing,
-/// and a sender that gets its credit in pieces that large sends in bursts.
+/// And by no more than this, however large the window: a grant for each 8 ms of a gigabit a second
+/// costs nothing, and a sender that gets its credit in pieces that large sends in bursts.
 const GRANT_AT_MOST: u64 = 1024 * 1024;
 
 /// The receiver's account of one stream.
@@ -29,7 +29,8 @@ pub(in crate::streams) struct RecvCredit {
 }
 
 impl RecvCredit {
-    /// `granted` is what the peer knows already: the window, or nothing where a stream begins with a grant.
+    /// `granted` is what the peer knows already: the window, or nothing where a stream begins with
+    /// a grant.
     pub(in crate::streams) fn new(window: u64, granted: u64) -> Self {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
@@ -47,15 +48,16 @@ impl RecvCredit {
         self.growth += bytes;
     }
 
-    /// Sets what the window is without growth. A larger one takes the place of growth; returns of how much.
+    /// Sets what the window is without growth. A larger one takes the place of growth; returns of
+    /// how much.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
         self.release_growth(self.growth.saturating_sub(more))
     }
 
-    /// No more credit is granted, and `unread` bytes are all that the window still holds. Returns how much of
-    /// its growth is free.
+    /// No more credit is granted, and `unread` bytes are all that the window still holds. Returns
+    /// how much of its growth is free.
     pub(in crate::streams) fn end(&mut self, unread: u64) -> u64 {
         self.release_growth(unread.saturating_sub(self.initial_window))
     }

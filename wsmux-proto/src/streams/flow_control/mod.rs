@@ -1,4 +1,5 @@
-//! Flow control: how much may be sent on a stream (RFC 9000 §4), and by how much that grows on a long path.
+//! Flow control: how much may be sent on a stream (RFC 9000 §4), and by how much that grows on a
+//! long path.
 //!
 //! - `credit`: the accounts of a receiver and of a sender
 //! - `auto_tune`: receive windows that fit the path

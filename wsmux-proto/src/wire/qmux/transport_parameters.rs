@@ -1,4 +1,5 @@
-//! QMux's encoding of the transport parameters (RFC 9000 §18, draft-ietf-quic-qmux-02 §Transport Parameters).
+//! QMux's encoding of the transport parameters (RFC 9000 §18, draft-ietf-quic-qmux-02 §Transport
+//! Parameters).
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
 
-/// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has not.
+/// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has
+/// not.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
 /// Those that have a meaning here.
