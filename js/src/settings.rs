@@ -46,7 +46,9 @@ fn config(settings: &Object) -> Config {
         ("closeTimeout", |config, ms| {
             config.close_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),
-        ("datagramReceiveBufferSize", |config, n| _ = config.datagram_receive_buffer_size(n as usize)),
+        ("datagramReceiveBufferSize", |config, n| {
+            config.datagram_receive_buffer_size(n as usize);
+        }),
         ("datagramSendBufferSize", |config, n| _ = config.datagram_send_buffer_size(n as usize)),
     ];
     let mut config = Config::default();

@@ -137,5 +137,6 @@
 //! **TLS is a choice**, by the URL. On `ws://` there is none, and
 //! [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`.
 //!
-//! **Errors** have `SocketLost` for a lost socket (quinn: a stateless reset), `TimedOut` with the deadline that passed, and
-//! no `VersionMismatch` or `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says who it was.
+//! **Errors** have `SocketLost` for a lost socket, in place of quinn's `Reset`, and `TimedOut` with the
+//! deadline that passed. There is no `VersionMismatch` and no `CidsExhausted`.
+//! [`culprit`](crate::ConnectionError::culprit) says who it was.
