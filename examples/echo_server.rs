@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     config
         .max_concurrent_bidi_streams(args.max_streams)
         .max_concurrent_uni_streams(args.max_streams)
-        .stream_window(args.window);
+        .stream_receive_window(args.window);
     let wires: &[Wire] = match args.wire {
         WireArg::Auto => &[Wire::QMux, Wire::JsWs],
         WireArg::Qmux => &[Wire::QMux],

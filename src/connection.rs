@@ -88,7 +88,7 @@ impl WebSocketConnection {
     /// Nothing is lost when the future is dropped.
     pub async fn established(&self) -> Result<(), ConnectionError> {
         // What a peer says and does before it goes away at once is there to be accepted and read.
-        let check = |state: &mut State| match state.engine.was_established() {
+        let check = |state: &mut State| match state.engine.parameters_received() {
             true => Some(Ok(())),
             false => state.end_of().map(Err),
         };
@@ -356,14 +356,14 @@ impl WebSocketConnection {
     }
 
     /// The peer may send so many bytes on a stream before they are read, from now on; see
-    /// [`Config::stream_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
+    /// [`Config::stream_receive_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
     /// grow past what the connection began with, which bounds its messages.
     ///
     /// Some hundred bytes or more, unless the connection began with fewer: the peer knows the first window, and
     /// treats a flood of much smaller grants as an attack.
-    pub fn set_stream_window(&self, bytes: u64) {
+    pub fn set_stream_receive_window(&self, bytes: u64) {
         let mut state = self.0.lock();
-        state.engine.set_stream_window(bytes);
+        state.engine.set_stream_receive_window(bytes);
         state.wake_driver();
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -231,6 +232,8 @@ impl<S: Socket + Unpin> Driver<S> {
                 Some(Transmit::Message) => Outgoing::Message(&self.message),
                 Some(Transmit::Ping(payload)) => Outgoing::Ping(payload),
                 Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
+                // An engine that is newer than this driver.
+                Some(_) => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
             };
             self.socket.start_send(item)?;
             // What was sent keeps no chunk of the application's alive until the next message.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
     ReadExactError, ReadToEndError, ResetError, StreamId, VarInt,
-    proto::{ClosedStream, ReadError},
+    proto::{self, ClosedStream, Read, ReadError},
     shared::ConnectionRef,
     trace::{self, Told},
 };
@@ -141,7 +141,7 @@ impl RecvStream {
     fn poll_engine<T>(
         &mut self,
         cx: &mut Context<'_>,
-        read: impl FnOnce(&mut crate::proto::RecvStream<'_>) -> Result<Option<Option<T>>, ReadError>,
+        read: impl FnOnce(&mut proto::RecvStream<'_>) -> Result<Read<T>, ReadError>,
     ) -> Poll<Result<Option<T>, ReadError>> {
         match self.end {
             End::None => {}
@@ -151,20 +151,20 @@ impl RecvStream {
         let mut state = self.connection.lock();
         let found = read(&mut state.engine.recv_stream(self.id));
         match &found {
-            Ok(None) => {
+            Ok(Read::Blocked) => {
                 state.wait_to_read(self.id, cx);
                 return Poll::Pending;
             }
-            Ok(Some(None)) => self.end = End::Finished,
+            Ok(Read::Finished) => self.end = End::Finished,
             Err(ReadError::Reset(code)) => {
                 self.end = End::Reset(*code);
                 trace::reset_by_peer(&self.connection, self.id, &mut self.told, *code);
             }
-            Ok(Some(Some(_))) | Err(_) => {}
+            Ok(Read::Data(_)) | Err(_) => {}
         }
         // Reading gives credit, and ends streams, which the peer is told.
         state.wake_driver();
-        Poll::Ready(found.map(Option::flatten))
+        Poll::Ready(found.map(Read::data))
     }
 
     /// Wants no more: what has come is dropped, and the peer is told the code (STOP_SENDING, RFC 9000 §19.5).

@@ -136,7 +136,7 @@ pub(crate) enum Queue {
 pub(crate) struct Locked<'a> {
     // The order of these two is what this type is for: fields are dropped from the first to the last.
     state: MutexGuard<'a, State>,
-    wakeups: Option<Wakeups>,
+    carried: Option<Wakeups>,
 }
 
 impl Locked<'_> {
@@ -154,7 +154,7 @@ impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.state.wakeups.is_empty() {
-            self.wakeups = Some(self.state.wakeups.take());
+            self.carried = Some(self.state.wakeups.take());
         }
     }
 }
@@ -210,7 +210,7 @@ impl Shared {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { state, wakeups: None }
+        Locked { state, carried: None }
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -235,7 +235,7 @@ async fn what_a_client_sent_before_it_went_away_is_read() {
     timeout(bound, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     assert_eq!(bytes, b"x");
     let end = timeout(bound, connection.closed()).await.unwrap();
-    assert!(matches!(end, ConnectionError::Reset(SocketError::Io(_))), "{end:?}");
+    assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
 }
 
 /// js-ws is spoken only where it was asked for, and nothing else there.

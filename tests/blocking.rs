@@ -362,7 +362,7 @@ fn a_timeout_of_the_connections_waits_loses_nothing() {
 fn shutdown_waits_until_all_that_was_written_is_read() {
     on_both_wires(|wire| {
         let config = config(|config| {
-            config.stream_window(50_000).send_buffer(500_000);
+            config.stream_receive_window(50_000).send_buffer(500_000);
         });
         let (client, server) = pair(wire, &config);
         let (mut left, mut right) = stream(&client, &server);

@@ -137,7 +137,7 @@ async fn lost(events: &mut ReconnectEvents) -> ConnectionError {
 #[tokio::test(start_paused = true)]
 async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     let mut config = Config::default();
-    config.stream_window(1000).window_growth_budget(0);
+    config.stream_receive_window(1000).window_growth_budget(0);
     let (builder, mut servers) = world_with(config, [Connects, Connects]);
     let (client, mut events) = builder.start();
     connected(&mut events, 1).await;
@@ -477,7 +477,7 @@ async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
 #[tokio::test(start_paused = true)]
 async fn what_is_shut_down_is_kept_until_it_is_done_even_after_giving_up() {
     let mut config = Config::default();
-    config.stream_window(1000).window_growth_budget(0);
+    config.stream_receive_window(1000).window_growth_budget(0);
     let (builder, mut servers) = world_with(config, [Connects, refused(401)]);
     let (client, mut events) = builder.start();
     connected(&mut events, 1).await;

@@ -55,12 +55,14 @@ fn config() -> impl Strategy<Value = Config> {
     (windows, streams, buffers, times).prop_map(|(windows, streams, buffers, times)| {
         let bytes = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let mut config = Config::default();
-        config.stream_window(windows.0).max_stream_window(windows.1);
+        config.stream_receive_window(windows.0).max_stream_receive_window(windows.1);
         config.window_growth_budget(windows.2);
         config.max_concurrent_bidi_streams(streams.0).max_concurrent_uni_streams(streams.1);
         config.cancelled_streams_per_second(streams.2);
         config.send_buffer(bytes(buffers.0)).max_record_size(buffers.1);
-        config.datagram_receive_buffer(bytes(buffers.2)).datagram_send_buffer(bytes(buffers.3));
+        config
+            .datagram_receive_buffer_size(bytes(buffers.2))
+            .datagram_send_buffer_size(bytes(buffers.3));
         config.max_idle_timeout(times.0).keep_alive_interval(times.1);
         config.handshake_timeout(times.2).close_timeout(times.3);
         config

@@ -30,7 +30,7 @@ struct Sender {
 impl Sender {
     fn new(wire: Wire) -> Self {
         let mut config = Config::default();
-        config.stream_window(GRANT);
+        config.stream_receive_window(GRANT);
         let mut engine = Connection::new(config.clone(), Side::Client, wire, NOW);
         let mut out = MessageBuf::new();
         if wire.capabilities().parameters {

@@ -11,8 +11,8 @@ const isTime = (value) => Number.isFinite(value) && value >= 0;
 
 /** Each setting, with its permitted values and their description. */
 const SETTINGS = {
-  streamWindow: [isCount, "a number of bytes"],
-  maxStreamWindow: [isCount, "a number of bytes"],
+  streamReceiveWindow: [isCount, "a number of bytes"],
+  maxStreamReceiveWindow: [isCount, "a number of bytes"],
   windowGrowthBudget: [isCount, "a number of bytes"],
   maxConcurrentBidirectionalStreams: [isCount, "a number of streams"],
   maxConcurrentUnidirectionalStreams: [isCount, "a number of streams"],
@@ -29,8 +29,8 @@ const SETTINGS = {
   connectTimeout: [isTime, "a number of milliseconds"],
   handshakeTimeout: [isTime, "a number of milliseconds"],
   closeTimeout: [isTime, "a number of milliseconds"],
-  datagramReceiveBuffer: [isCount, "a number of bytes"],
-  datagramSendBuffer: [isCount, "a number of bytes"],
+  datagramReceiveBufferSize: [isCount, "a number of bytes"],
+  datagramSendBufferSize: [isCount, "a number of bytes"],
 };
 
 function dictionary(value, name) {

@@ -21,9 +21,9 @@ export interface WebSocketTransportOptions {
    */
   browserApi?: "WebSocket" | "WebSocketStream";
   /** How much the peer may send on a stream before any of it is read. */
-  streamWindow?: number;
+  streamReceiveWindow?: number;
   /** How far that window may grow. */
-  maxStreamWindow?: number;
+  maxStreamReceiveWindow?: number;
   /** How much all windows together may grow. */
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
@@ -50,8 +50,8 @@ export interface WebSocketTransportOptions {
   connectTimeout?: number;
   handshakeTimeout?: number;
   closeTimeout?: number;
-  datagramReceiveBuffer?: number;
-  datagramSendBuffer?: number;
+  datagramReceiveBufferSize?: number;
+  datagramSendBufferSize?: number;
 }
 
 export interface WebSocketTransportCloseInfo {

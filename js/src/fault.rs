@@ -69,6 +69,7 @@ impl From<ConnectionError> for Fault {
             Culprit::Peer => "peer",
             Culprit::Network => "network",
             Culprit::Timeout => "timeout",
+            _ => "unknown",
         };
         let fault = Self::new("session", &error).with("culprit", culprit);
         let (code, reason) = match &error {

@@ -19,8 +19,8 @@ fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
     // A float becomes the nearest number of a narrower kind.
     let sets: [(&str, Set); 19] = [
-        ("streamWindow", |config, n| _ = config.stream_window(n as u64)),
-        ("maxStreamWindow", |config, n| _ = config.max_stream_window(n as u64)),
+        ("streamReceiveWindow", |config, n| _ = config.stream_receive_window(n as u64)),
+        ("maxStreamReceiveWindow", |config, n| _ = config.max_stream_receive_window(n as u64)),
         ("windowGrowthBudget", |config, n| _ = config.window_growth_budget(n as u64)),
         ("maxConcurrentBidirectionalStreams", |config, n| {
             config.max_concurrent_bidi_streams(n as u64);
@@ -46,8 +46,10 @@ fn config(settings: &Object) -> Config {
         ("closeTimeout", |config, ms| {
             config.close_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),
-        ("datagramReceiveBuffer", |config, n| _ = config.datagram_receive_buffer(n as usize)),
-        ("datagramSendBuffer", |config, n| _ = config.datagram_send_buffer(n as usize)),
+        ("datagramReceiveBufferSize", |config, n| {
+            config.datagram_receive_buffer_size(n as usize);
+        }),
+        ("datagramSendBufferSize", |config, n| _ = config.datagram_send_buffer_size(n as usize)),
     ];
     let mut config = Config::default();
     for (name, set) in sets {

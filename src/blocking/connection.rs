@@ -231,9 +231,9 @@ impl WebSocketConnection {
     }
 
     /// The peer may send so many bytes on a stream before they are read, from now on; see
-    /// [`set_stream_window`](crate::WebSocketConnection::set_stream_window).
-    pub fn set_stream_window(&self, bytes: u64) {
-        self.0.set_stream_window(bytes);
+    /// [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window).
+    pub fn set_stream_receive_window(&self, bytes: u64) {
+        self.0.set_stream_receive_window(bytes);
     }
 
     /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on

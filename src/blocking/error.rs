@@ -57,7 +57,10 @@ mod tests {
         for kind in [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut]
         {
             let socket = SocketError::from(io::Error::from(kind));
-            assert_eq!(of(ConnectionError::Reset(socket)).kind(), io::ErrorKind::ConnectionAborted);
+            assert_eq!(
+                of(ConnectionError::SocketLost(socket)).kind(),
+                io::ErrorKind::ConnectionAborted
+            );
         }
         let idle = of(ConnectionError::TimedOut(Timeout::Idle));
         assert_eq!(idle.kind(), io::ErrorKind::ConnectionAborted);

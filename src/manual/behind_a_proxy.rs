@@ -39,9 +39,9 @@
 //!
 //! | what happens to the proxy | both ends get | when |
 //! |---|---|---|
-//! | killed, or its machine restarted | [`ConnectionError::Reset`] | at once |
-//! | reloaded | [`ConnectionError::Reset`] | when the old worker ends |
-//! | its timeout expires | [`ConnectionError::Reset`] | at once |
+//! | killed, or its machine restarted | [`ConnectionError::SocketLost`] | at once |
+//! | reloaded | [`ConnectionError::SocketLost`] | when the old worker ends |
+//! | its timeout expires | [`ConnectionError::SocketLost`] | at once |
 //! | hangs, or the path is gone | [`ConnectionError::TimedOut`] | after [`max_idle_timeout`] |
 //!
 //! The streams report the same, as [`ReadError::ConnectionLost`] and
@@ -64,7 +64,7 @@
 //! then ends with [`ConnectionError::ConnectionClosed`], with `WebSocket close 1009` in its reason.
 //! wsmux sends up to 64 KiB in a message: set [`max_message_sent`] on both ends to what the gateway
 //! accepts, and [`max_record_size`] for peers that are not wsmux. On js-ws a peer may put all its
-//! credit in one message, so there [`stream_window`] is the setting to lower.
+//! credit in one message, so there [`stream_receive_window`] is the setting to lower.
 //!
 //! # Who the client is
 //!
@@ -146,7 +146,7 @@
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed
-//! [`ConnectionError::Reset`]: crate::ConnectionError::Reset
+//! [`ConnectionError::SocketLost`]: crate::ConnectionError::SocketLost
 //! [`ConnectionError::TimedOut`]: crate::ConnectionError::TimedOut
 //! [`OpenError`]: crate::OpenError
 //! [`ReadError::ConnectionLost`]: crate::ReadError::ConnectionLost
@@ -166,6 +166,6 @@
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`shutdown`]: crate::WebSocketConnection::shutdown
-//! [`stream_window`]: crate::Config::stream_window
+//! [`stream_receive_window`]: crate::Config::stream_receive_window
 //! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
 //! [`socket_rtt`]: crate::WebSocketConnection::socket_rtt

@@ -65,7 +65,7 @@
 //!
 //! | js-ws | its default | wsmux | default here |
 //! |---|---|---|---|
-//! | `streamBufferSize` | 1 MiB | [`stream_window`](crate::Config::stream_window) | 1 MiB |
+//! | `streamBufferSize` | 1 MiB | [`stream_receive_window`](crate::Config::stream_receive_window) | 1 MiB |
 //! | `keepAliveIntervalTime` | never | [`keep_alive_interval`](crate::Config::keep_alive_interval) | 10 s |
 //! | `keepAliveTimeoutTime` | never | [`max_idle_timeout`](crate::Config::max_idle_timeout) | 30 s |
 //! | the context's timer, `connectTimeoutTime` | never | [`connect_timeout`](crate::WebSocketClientBuilder::connect_timeout), [`handshake_timeout`](crate::Config::handshake_timeout) | 10 s each |
@@ -147,7 +147,7 @@
 //! - **It has no stream limit**, and keeps the id of every stream that it has seen. Only your
 //!   application bounds the number of streams that wsmux opens there.
 //! - **When its process ends**, it sends no Close, and wsmux reports
-//!   [`ConnectionError::Reset`](crate::ConnectionError::Reset).
+//!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
 //! wsmux takes care of the rest for you. It never exceeds its credit, because js-ws would silently
 //! drop the excess bytes. It sends the end of a stream apart from its data, and sends no credit for

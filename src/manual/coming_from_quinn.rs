@@ -54,12 +54,12 @@
 //! | quinn | wsmux | |
 //! |---|---|---|
 //! | `max_concurrent_bidi_streams`, `max_concurrent_uni_streams` | the same | 100 in both |
-//! | `stream_receive_window` | `stream_window` | it grows here, up to `max_stream_window` |
+//! | `stream_receive_window` | `stream_receive_window` | it grows here, up to `max_stream_receive_window` |
 //! | `receive_window` | | always unlimited |
 //! | `send_window` | the same, and `send_buffer` of a stream | 64 MiB here; stalled streams fill at most half of it |
 //! | `max_idle_timeout` | the same | 30 s in both |
 //! | `keep_alive_interval` | the same | 10 s here, off in quinn |
-//! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | without `_size` | |
+//! | `datagram_receive_buffer_size`, `datagram_send_buffer_size` | the same | |
 //! | `qlog_stream` | `qlog`, with the feature of that name | a file for each connection |
 //! | congestion control, MTU, GSO, … | | the operating system's TCP |
 //!
@@ -136,8 +136,8 @@
 //!
 //! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the
 //! ends, only in the two queues: each drops its oldest datagrams, one when the socket is slow
-//! ([`datagram_send_buffer`](crate::Config::datagram_send_buffer)), the other when the reader is
-//! ([`datagram_receive_buffer`](crate::Config::datagram_receive_buffer)). Datagrams may be large,
+//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), the other when the reader is
+//! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may be large,
 //! up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow path they
 //! are late instead of lost. They are sent before waiting stream data.
 //!

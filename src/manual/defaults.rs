@@ -13,7 +13,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut config = Config::default();
 //! config
-//!     .stream_window(256 * 1024)
+//!     .stream_receive_window(256 * 1024)
 //!     .max_concurrent_uni_streams(0)
 //!     .max_idle_timeout(Some(Duration::from_secs(60)));
 //! let server = WebSocketServer::builder().config(config).bind("127.0.0.1:0").await?;
@@ -30,8 +30,8 @@
 //!
 //! | setting | default | range |
 //! |---|---|---|
-//! | [`stream_window`] | 1 MiB | 1 to 2^32 - 1 |
-//! | [`max_stream_window`] | 32 MiB | 0 to 2^32 - 1 |
+//! | [`stream_receive_window`] | 1 MiB | 1 to 2^32 - 1 |
+//! | [`max_stream_receive_window`] | 32 MiB | 0 to 2^32 - 1 |
 //! | [`window_growth_budget`] | 64 MiB | 0 and above; 0: no window grows |
 //! | [`max_concurrent_bidi_streams`] | 100 | 0 to 2^32 |
 //! | [`max_concurrent_uni_streams`] | 100 | 0 to 2^32 |
@@ -41,15 +41,15 @@
 //! | [`send_window`] | 64 MiB | 16 KiB and above |
 //! | [`max_local_streams`] | 65,536 | 1 and above |
 //!
-//! **[`stream_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds
+//! **[`stream_receive_window`]** is how far a peer may be ahead of the reader on one stream, so it bounds
 //! both the memory of a stream and its speed: no stream is faster than its window per round trip. 1
 //! MiB is a gigabit a second at 8 ms, or 84 Mbit/s at 100 ms. Each stream has this window from its
 //! first byte, no matter how many streams there are. On the QMux wire a window grows by itself
 //! where that is too little. Use a larger one for short streams over long paths, and a smaller one
-//! for many connections. [`set_stream_window`] changes it on a live connection. On the js-ws wire
+//! for many connections. [`set_stream_receive_window`] changes it on a live connection. On the js-ws wire
 //! it also bounds a peer's messages, so there it cannot grow past its first value.
 //!
-//! **[`max_stream_window`]** bounds how far one window may grow, and **[`window_growth_budget`]**
+//! **[`max_stream_receive_window`]** bounds how far one window may grow, and **[`window_growth_budget`]**
 //! how much all windows of a connection may grow together. A window becomes twice what its reader
 //! takes in a round trip, so only streams that use the growth reach either bound. 32 MiB is a
 //! gigabit a second at 200 ms (25 MB in flight), with some to spare. No stream takes more than half
@@ -103,8 +103,8 @@
 //! |---|---|---|
 //! | [`max_record_size`] | 64 KiB | 16,382 to 2^30 |
 //! | [`max_message_sent`] | 64 KiB | 1,200 to 65,536 |
-//! | [`datagram_receive_buffer`] | 256 KiB | 0 and above; 0 refuses datagrams |
-//! | [`datagram_send_buffer`] | 256 KiB | 0 and above |
+//! | [`datagram_receive_buffer_size`] | 256 KiB | 0 and above; 0 refuses datagrams |
+//! | [`datagram_send_buffer_size`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB
 //! is four turns of the scheduler: more gains no throughput, and once a message has begun it delays
@@ -116,7 +116,7 @@
 //! proxy](super::behind_a_proxy). It also bounds the datagrams that can be sent. The minimum is
 //! QUIC's own (RFC 9000 §14.1), into which every frame except data fits.
 //!
-//! **[`datagram_receive_buffer`]** and **[`datagram_send_buffer`]**: when a buffer is full, the
+//! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**: when a buffer is full, the
 //! oldest datagrams are dropped, and [`ConnectionStats`] counts them. Each datagram counts as its
 //! length plus 128 bytes, which is what it costs. Use more only if bursts matter more than
 //! freshness.
@@ -227,8 +227,8 @@
 //! [`cancelled_streams_per_second`]: crate::Config::cancelled_streams_per_second
 //! [`close_timeout`]: crate::Config::close_timeout
 //! [`connect_timeout`]: crate::WebSocketClientBuilder::connect_timeout
-//! [`datagram_receive_buffer`]: crate::Config::datagram_receive_buffer
-//! [`datagram_send_buffer`]: crate::Config::datagram_send_buffer
+//! [`datagram_receive_buffer_size`]: crate::Config::datagram_receive_buffer_size
+//! [`datagram_send_buffer_size`]: crate::Config::datagram_send_buffer_size
 //! [`handshake_timeout`]: crate::Config::handshake_timeout
 //! [`keep_alive_interval`]: crate::Config::keep_alive_interval
 //! [`max_concurrent_bidi_streams`]: crate::Config::max_concurrent_bidi_streams
@@ -237,13 +237,13 @@
 //! [`max_local_streams`]: crate::Config::max_local_streams
 //! [`max_message_sent`]: crate::Config::max_message_sent
 //! [`max_record_size`]: crate::Config::max_record_size
-//! [`max_stream_window`]: crate::Config::max_stream_window
+//! [`max_stream_receive_window`]: crate::Config::max_stream_receive_window
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
 //! [`max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`send_window`]: crate::Config::send_window
 //! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams
-//! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
-//! [`stream_window`]: crate::Config::stream_window
+//! [`set_stream_receive_window`]: crate::WebSocketConnection::set_stream_receive_window
+//! [`stream_receive_window`]: crate::Config::stream_receive_window
 //! [`window_growth_budget`]: crate::Config::window_growth_budget
 //! [`write_stall_timeout`]: crate::Config::write_stall_timeout

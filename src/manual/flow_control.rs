@@ -8,8 +8,8 @@
 //! reader that stops reading stops its own sender. After that it costs only the bytes that are
 //! buffered: at most one window.
 //!
-//! At first the window is [`Config::stream_window`], the same for every stream;
-//! [`set_stream_window`](crate::WebSocketConnection::set_stream_window) changes that on a live
+//! At first the window is [`Config::stream_receive_window`], the same for every stream;
+//! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) changes that on a live
 //! connection. On the js-ws wire a stream begins without credit, and its first data waits for one
 //! round trip.
 //!
@@ -36,7 +36,7 @@
 //! setting: its send buffer holds only data that the socket has not accepted, and TCP holds the
 //! data in flight (the operating system must let TCP's own buffers grow as far).
 //!
-//! [`Config::max_stream_window`] bounds the growth of one stream, and
+//! [`Config::max_stream_receive_window`] bounds the growth of one stream, and
 //! [`Config::window_growth_budget`] that of the connection. The budget limits only growth: each
 //! stream always has the window that it began with. No stream takes more than half of what the
 //! others have left. A stream returns its share when it ends and not before, because credit cannot
@@ -140,11 +140,11 @@
 //! allocator, whatever its peer does:
 //!
 //! ```text
-//! receive   (peer's bidi + peer's uni + own bidi) * stream_window + window_growth_budget, times 4
-//!           + datagram_receive_buffer
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_receive_window + window_growth_budget, times 4
+//!           + datagram_receive_buffer_size
 //! send      the smaller of (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk)
 //!           and send_window + (peer's bidi + own bidi + own uni) * (1 KiB + largest chunk), times 3 / 2
-//!           + datagram_send_buffer
+//!           + datagram_send_buffer_size
 //! socket    three blocks to read into, a buffer to write, and twice the largest message
 //! head      the handshake's request or response
 //! state     some KiB for each stream, and for the connection
@@ -185,13 +185,13 @@
 //!
 //! let mut config = Config::default();
 //! config
-//!     .stream_window(64 * 1024)
+//!     .stream_receive_window(64 * 1024)
 //!     .window_growth_budget(0)
 //!     .send_buffer(64 * 1024)
 //!     .max_concurrent_bidi_streams(8)
 //!     .max_concurrent_uni_streams(0)
-//!     .datagram_receive_buffer(0)
-//!     .datagram_send_buffer(0)
+//!     .datagram_receive_buffer_size(0)
+//!     .datagram_send_buffer_size(0)
 //!     .max_record_size(16_382);
 //! let each = config.memory_bound(Wire::QMux, &application);
 //! assert_eq!(each.receive / MIB, 2, "four times eight windows");
@@ -201,7 +201,7 @@
 //!
 //! The same server with idle clients needs some KiB for each, and its TLS sessions. A window of 64
 //! KiB still carries 10 Mbit/s per stream at 50 ms. Streams that need more can have a connection of
-//! their own, or get it with [`set_stream_window`](crate::WebSocketConnection::set_stream_window)
+//! their own, or get it with [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window)
 //! once the client has authenticated. Connections whose handshake is in progress come on top: see
 //! [`WebSocketServer`](crate::WebSocketServer).
 //!
@@ -257,11 +257,11 @@
 //! [`Config`]: crate::Config
 //! [`Config::memory_bound`]: crate::Config::memory_bound
 //! [`Config::max_record_size`]: crate::Config::max_record_size
-//! [`Config::max_stream_window`]: crate::Config::max_stream_window
+//! [`Config::max_stream_receive_window`]: crate::Config::max_stream_receive_window
 //! [`Config::max_local_streams`]: crate::Config::max_local_streams
 //! [`Config::max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`Config::send_buffer`]: crate::Config::send_buffer
 //! [`Config::send_window`]: crate::Config::send_window
-//! [`Config::stream_window`]: crate::Config::stream_window
+//! [`Config::stream_receive_window`]: crate::Config::stream_receive_window
 //! [`Config::window_growth_budget`]: crate::Config::window_growth_budget
 //! [`Config::write_stall_timeout`]: crate::Config::write_stall_timeout

@@ -13,7 +13,7 @@
 //! | data that had arrived | yes: it is read before the error is returned |
 //! | data that a write had accepted | unknown, see below |
 //! | datagrams that had arrived | yes, on the old connection's handle |
-//! | limits set on a live connection, [`set_stream_window`] for example | no: the new connection has those of [`Config`] |
+//! | limits set on a live connection, [`set_stream_receive_window`] for example | no: the new connection has those of [`Config`] |
 //! | what the server knows of this client | only what its application keeps |
 //!
 //! A new connection shares nothing with the old one: its streams begin at id 0, and the server
@@ -94,7 +94,7 @@
 //! [`max_attempts`]: crate::ReconnectingClientBuilder::max_attempts
 //! [`reconnect_if`]: crate::ReconnectingClientBuilder::reconnect_if
 //! [`retry_if`]: crate::ReconnectingClientBuilder::retry_if
-//! [`set_stream_window`]: crate::WebSocketConnection::set_stream_window
+//! [`set_stream_receive_window`]: crate::WebSocketConnection::set_stream_receive_window
 //! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
 //! [`with_dialer`]: crate::ReconnectingClient::with_dialer
 //! [shuts its connection down]: crate::WebSocketConnection::shutdown

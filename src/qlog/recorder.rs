@@ -257,7 +257,7 @@ impl Log {
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Some(Owner::Remote)
             }
-            ConnectionError::Reset(_) => None,
+            ConnectionError::SocketLost(_) => None,
             // Whatever the reason, it was this end that closed.
             _ => Some(Owner::Local),
         };
@@ -291,7 +291,7 @@ impl Log {
                 closed.application_code = Some(ErrorCode::application(code));
                 closed.reason = schema::reason(&reason);
             }
-            (_, None) => {}
+            (_, Some(_) | None) => {}
         }
         closed.reason.truncate(closed.reason.floor_char_boundary(MAX_REASON));
         closed

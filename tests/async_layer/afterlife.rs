@@ -38,7 +38,7 @@ async fn what_a_peer_said_before_it_went_away_at_once_can_be_accepted_and_read()
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_end_had_not_left_did_not_finish_though_its_handle_is_gone() {
     let (client, server) =
-        memory(Wire::QMux, &config(|config| _ = config.stream_window(1_000))).await;
+        memory(Wire::QMux, &config(|config| _ = config.stream_receive_window(1_000))).await;
     let mut send = client.open_uni().await.unwrap();
     send.write_all(&[7; 50_000]).await.unwrap();
     send.finish().unwrap();
@@ -56,7 +56,7 @@ async fn a_stream_whose_end_had_not_left_did_not_finish_though_its_handle_is_gon
 #[tokio::test(start_paused = true)]
 async fn time_spent_without_credit_is_counted_while_it_lasts_and_no_longer() {
     let (client, server) =
-        memory(Wire::QMux, &config(|config| _ = config.stream_window(1_000))).await;
+        memory(Wire::QMux, &config(|config| _ = config.stream_receive_window(1_000))).await;
     let mut send = client.open_uni().await.unwrap();
     send.write_all(&[7; 5_000]).await.unwrap();
     quiet().await;

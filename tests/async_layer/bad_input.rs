@@ -295,8 +295,8 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 let text = format!("{wire:?} {kept}: {reason:?}");
                 // What the peer had not read makes the operating system reset instead of end the stream.
                 match &reason {
-                    ConnectionError::Reset(SocketError::Eof) => {}
-                    ConnectionError::Reset(SocketError::Io(error)) => {
+                    ConnectionError::SocketLost(SocketError::Eof) => {}
+                    ConnectionError::SocketLost(SocketError::Io(error)) => {
                         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{text}");
                     }
                     _ => panic!("{text}"),
@@ -344,7 +344,10 @@ async fn a_peer_that_ends_its_tcp_in_order_in_mid_message_is_an_eof() {
         peer.bytes(&[0; 999]).await;
         peer.stream.shutdown().await.unwrap();
         let reason = ends(&ours).await;
-        assert!(matches!(reason, ConnectionError::Reset(SocketError::Eof)), "{wire:?}: {reason:?}");
+        assert!(
+            matches!(reason, ConnectionError::SocketLost(SocketError::Eof)),
+            "{wire:?}: {reason:?}"
+        );
     }
 }
 

@@ -92,7 +92,7 @@ async fn writes_and_reads_that_are_given_up_leave_no_hole_no_double_and_no_credi
     const COUNT: usize = 1_000_000;
     for wire in WIRES {
         let config = config(|config| {
-            config.send_buffer(1_000).stream_window(3_000);
+            config.send_buffer(1_000).stream_receive_window(3_000);
         });
         let (client, server) = memory(wire, &config).await;
         let mut stream = stream(&client, &server).await;
@@ -139,7 +139,7 @@ async fn a_reader_after_one_that_gave_up_is_woken() {
 async fn a_writer_after_one_that_gave_up_is_woken() {
     for wire in WIRES {
         let config = config(|config| {
-            config.send_buffer(1_000).stream_window(1_000);
+            config.send_buffer(1_000).stream_receive_window(1_000);
         });
         let (client, server) = memory(wire, &config).await;
         let mut stream = stream(&client, &server).await;
@@ -162,7 +162,7 @@ async fn a_writer_after_one_that_gave_up_is_woken() {
 async fn a_write_that_was_given_up_leaves_no_waker_behind_its_stream() {
     for wire in WIRES {
         let config = config(|config| {
-            config.send_buffer(1_000).stream_window(100);
+            config.send_buffer(1_000).stream_receive_window(100);
         });
         let (client, server) = memory(wire, &config).await;
         let mut stream = stream(&client, &server).await;
@@ -238,7 +238,7 @@ async fn a_datagram_that_a_reader_did_not_stay_for_goes_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_datagram_whose_sender_gave_up_waiting_is_not_sent() {
     let config = config(|config| {
-        config.datagram_send_buffer(2_000);
+        config.datagram_send_buffer_size(2_000);
     });
     let (left, right) = memory_pair(64 * 1024);
     let stall = left.stall();

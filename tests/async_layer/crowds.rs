@@ -146,7 +146,7 @@ async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
 /// A client that has sent nothing of its datagrams, as many as there is room for, and the server.
 async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryStall) {
     let config = config(|config| {
-        config.datagram_send_buffer(room);
+        config.datagram_send_buffer_size(room);
     });
     let (left, right) = memory_pair(64 * 1024);
     let stall = left.stall();

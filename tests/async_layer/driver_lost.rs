@@ -153,7 +153,7 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
                 };
                 assert_everybody_learns(client, end, DriverLost::Panicked).await;
                 let seen = server.closed().await;
-                assert!(matches!(seen, ConnectionError::Reset(SocketError::Eof)), "{seen}");
+                assert!(matches!(seen, ConnectionError::SocketLost(SocketError::Eof)), "{seen}");
             });
         }
     }
@@ -186,7 +186,7 @@ fn the_end_of_its_runtime_is_said_on_every_handle() {
         });
         assert_eq!(lost(&handle.close_reason().unwrap()), DriverLost::Dropped);
         let seen = far.block_on(server.closed());
-        assert!(matches!(seen, ConnectionError::Reset(SocketError::Eof)), "{seen}");
+        assert!(matches!(seen, ConnectionError::SocketLost(SocketError::Eof)), "{seen}");
     }
 }
 

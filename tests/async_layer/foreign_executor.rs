@@ -60,7 +60,7 @@ const STREAMS: u64 = 8;
 
 fn small() -> Config {
     config(|config| {
-        config.stream_window(100).send_buffer(100).datagram_send_buffer(1_000);
+        config.stream_receive_window(100).send_buffer(100).datagram_send_buffer_size(1_000);
         config.max_concurrent_bidi_streams(STREAMS);
     })
 }

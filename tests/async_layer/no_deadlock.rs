@@ -14,7 +14,7 @@ const COUNT: usize = 300_000;
 
 fn small() -> Config {
     config(|config| {
-        config.stream_window(20_000).send_buffer(10_000);
+        config.stream_receive_window(20_000).send_buffer(10_000);
     })
 }
 
@@ -102,7 +102,7 @@ async fn exchange(client: &WebSocketConnection, seed: usize, count: usize) {
 async fn a_pipe_of_64_bytes_is_enough_for_everything_at_once() {
     for wire in WIRES {
         let config = config(|config| {
-            config.stream_window(3_000).send_buffer(1_000).max_concurrent_bidi_streams(5);
+            config.stream_receive_window(3_000).send_buffer(1_000).max_concurrent_bidi_streams(5);
         });
         let (left, right) = tokio::io::duplex(64);
         let left = websocket(left, Side::Client, wire, &config).await;
@@ -180,7 +180,7 @@ async fn a_socket_that_stood_still_goes_on_where_it_was() {
 async fn many_tasks_on_several_threads_all_come_to_their_end() {
     for wire in WIRES {
         let config = config(|config| {
-            config.stream_window(20_000).send_buffer(7_000).max_concurrent_bidi_streams(40);
+            config.stream_receive_window(20_000).send_buffer(7_000).max_concurrent_bidi_streams(40);
             config.keep_alive_interval(None).max_idle_timeout(None);
         });
         let (client, server) = over(memory_pair(30_000), wire, &config).await;

@@ -108,7 +108,7 @@ async fn over_tcp_256_mib_pass_32_jsws_streams_that_stand_still() {
 async fn in_memory_16_mib_pass_32_streams_that_stand_still() {
     for wire in WIRES {
         let mut config = without_pings();
-        config.stream_window(100_000);
+        config.stream_receive_window(100_000);
         one_of_many(memory(wire, &config).await, 100_000, 16 * MIB).await;
     }
 }
@@ -158,7 +158,7 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
 async fn a_reader_that_stands_still_costs_opens_accepts_resets_and_datagrams_nothing() {
     for wire in WIRES {
         let config = config(|config| {
-            config.stream_window(50_000).max_concurrent_bidi_streams(STALLED as u64 + 1);
+            config.stream_receive_window(50_000).max_concurrent_bidi_streams(STALLED as u64 + 1);
         });
         let (client, server) = memory(wire, &config).await;
         let stalled = stall(&client, &server, 50_000).await;

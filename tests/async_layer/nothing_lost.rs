@@ -99,7 +99,10 @@ async fn what_came_before_the_end_is_read_after_it_also_from_streams_not_accepte
                     "{text}"
                 ),
                 SocketBreaks => {
-                    assert!(matches!(reason, ConnectionError::Reset(SocketError::Io(_))), "{text}");
+                    assert!(
+                        matches!(reason, ConnectionError::SocketLost(SocketError::Io(_))),
+                        "{text}"
+                    );
                 }
                 ThisEndCloses => {
                     assert!(matches!(reason, ConnectionError::LocallyClosed), "{text}");
@@ -177,7 +180,7 @@ async fn a_peer_beyond_its_credit_is_told_so_and_what_it_had_sent_is_read() {
         let (left, right) = memory_pair(64 * 1024);
         let mut peer = RawPeer::new(left, Side::Client, wire);
         let config = config(|config| {
-            config.stream_window(1_000);
+            config.stream_receive_window(1_000);
         });
         let server = connection(right, Side::Server, wire, &config);
         let [first, second] = [0, 1].map(|index| StreamId::new(Side::Client, Dir::Bi, index));

@@ -199,7 +199,7 @@ async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
 async fn a_hundred_streams_in_flight_lose_nothing_whoever_shuts_down() {
     for wire in WIRES {
         for (client_does, server_does) in [(true, false), (false, true), (true, true)] {
-            let settings = config(|config| _ = config.stream_window(20_000));
+            let settings = config(|config| _ = config.stream_receive_window(20_000));
             let (client, server) = memory(wire, &settings).await;
             let mut streams = tokio::task::JoinSet::new();
             for seed in 0..100 {

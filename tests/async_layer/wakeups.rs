@@ -130,7 +130,7 @@ async fn a_writer_is_woken_for_half_a_buffer_and_not_for_each_byte() {
     const COUNT: usize = 16 * BUFFER;
     for wire in WIRES {
         let config = config(|config| {
-            config.send_buffer(BUFFER).stream_window(1_000);
+            config.send_buffer(BUFFER).stream_receive_window(1_000);
         });
         let (client, server) = memory(wire, &config).await;
         let mut stream = client.open_bi().await.unwrap();
@@ -234,8 +234,8 @@ fn everybody_is_woken(
     let left = Watched::new(left);
     let panics = left.panics.clone();
     let config = config(|config| {
-        config.max_concurrent_bidi_streams(2).stream_window(100).send_buffer(100);
-        config.datagram_send_buffer(1_000);
+        config.max_concurrent_bidi_streams(2).stream_receive_window(100).send_buffer(100);
+        config.datagram_send_buffer_size(1_000);
     });
     let (client, _server, mut one, mut two) = runtime.block_on(async {
         let (client, server) = over((left, right), wire, &config).await;

@@ -155,7 +155,7 @@ async fn an_end_that_is_gone_without_a_close_is_seen_as_cut_off() {
     let server = within(accepted).await.unwrap().unwrap();
     go.send(()).unwrap();
     let end = within(server.closed()).await;
-    assert!(matches!(end, ConnectionError::Reset(_)), "{end:?}");
+    assert!(matches!(end, ConnectionError::SocketLost(_)), "{end:?}");
     assert_eq!(within(seen).await.unwrap(), Err(Side::Client));
     program.join().unwrap();
 }

@@ -229,7 +229,7 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
 fn a_shutdown_waits_for_credit_and_for_every_byte() {
     for wire in WIRES {
         let mut config = config();
-        config.stream_window(100);
+        config.stream_receive_window(100);
         let mut pair = Pair::new(wire, &config);
         let id = pair.open_bi(CLIENT);
         let sent = pattern(1, 0, 1_000);

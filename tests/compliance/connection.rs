@@ -2,7 +2,7 @@
 
 use wsmux::{
     Config,
-    proto::{Dir, Frame, TransportErrorCode, TransportParameters, Wire},
+    proto::{Dir, Frame, Read, TransportErrorCode, Wire},
 };
 
 use crate::*;
@@ -13,7 +13,7 @@ use crate::*;
 fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(1_000).max_concurrent_bidi_streams(20);
+        config.stream_receive_window(1_000).max_concurrent_bidi_streams(20);
         let (mut peer, id) = with_stream(wire, &config);
         (1..20).for_each(|index| peer.send(&[open(wire, bidi(CLIENT, index))]));
         peer.said();
@@ -25,7 +25,7 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
         let mut read = 0;
         for offset in 0..1_000 {
             peer.send(&[some(wire, id, offset, b"x")]);
-            read += peer.conn.recv_stream(id).read(9).unwrap().unwrap().unwrap().len();
+            read += peer.conn.recv_stream(id).read(9).unwrap().data().unwrap().len();
         }
         peer.assert_open("nothing waits for anything");
         assert_eq!(read, 1_000, "{wire:?}");
@@ -75,8 +75,7 @@ fn in_one_message_control_goes_first_then_datagrams_then_data() {
 #[test]
 fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     for wire in WIRES {
-        let parameters =
-            TransportParameters { max_record_size: 1 << 30, ..scripted_peer::generous() };
+        let parameters = scripted_peer::generous_but(|limits| limits.max_record_size = 1 << 30);
         let mut config = Config::default();
         config.send_buffer(1 << 20);
         let mut peer = ScriptedPeer::with_parameters(wire, SERVER, &config, parameters);
@@ -111,7 +110,7 @@ fn a_place_comes_back_when_the_last_byte_is_read_and_the_stream_was_accepted() {
         assert!(!peer.frames().contains(&raised), "nobody has read it");
         peer.conn.recv_stream(id).read(5).unwrap();
         assert!(!peer.frames().contains(&raised), "nor its end");
-        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Some(None));
+        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Read::Finished);
         assert_eq!(peer.frames(), [raised]);
         peer.send(&[stream(next, 0, b"", false)]);
         peer.assert_open("the place is free");
@@ -130,9 +129,9 @@ fn a_place_comes_back_when_the_last_byte_is_read_and_the_stream_was_accepted() {
 fn what_was_granted_can_be_used_after_the_window_became_smaller() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(10_000).window_growth_budget(0);
+        config.stream_receive_window(10_000).window_growth_budget(0);
         let (mut peer, id) = with_stream(wire, &config);
-        peer.conn.set_stream_window(100);
+        peer.conn.set_stream_receive_window(100);
         assert_eq!(peer.frames(), []);
         peer.send(&[some(wire, id, 0, &[0; 9_999]), some(wire, id, 9_999, b"x")]);
         peer.assert_open("ten thousand were granted");
@@ -190,7 +189,7 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
                 0 => {
                     peer.send(&[fin(wire, id, 5)]);
                     peer.conn.recv_stream(id).read(9).unwrap();
-                    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Some(None));
+                    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Finished);
                     peer.conn.send_stream(id).finish().unwrap();
                 }
                 1 => peer.send(&[gives_up(wire, id, 1, 5), stop(id, 2)]),
@@ -221,13 +220,13 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
 #[test]
 fn a_full_queue_of_datagrams_does_not_stop_streams() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(2_000);
+    config.datagram_receive_buffer_size(2_000);
     let (mut peer, id) = with_stream(Wire::QMux, &config);
     for nth in 0..200u8 {
         peer.send(&[Frame::Datagram(vec![nth; 500].into()), stream(id, nth.into(), &[nth], false)]);
     }
     peer.assert_open("datagrams may be lost");
-    assert_eq!(peer.conn.recv_stream(id).read(1_000).unwrap().unwrap().unwrap()[0], 0);
+    assert_eq!(peer.conn.recv_stream(id).read(1_000).unwrap().data().unwrap()[0], 0);
     let newest = std::iter::from_fn(|| peer.conn.read_datagram()).last();
     assert_eq!(newest.unwrap()[0], 199);
 }

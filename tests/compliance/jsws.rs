@@ -2,7 +2,9 @@
 
 use wsmux::{
     Config,
-    proto::{ConnectionError, Credit, Dir, Frame, MessageBuf, Transmit, TransportErrorCode, Wire},
+    proto::{
+        ConnectionError, Credit, Dir, Frame, MessageBuf, Read, Transmit, TransportErrorCode, Wire,
+    },
 };
 
 use crate::*;
@@ -14,7 +16,7 @@ use crate::*;
 fn the_first_messages_of_our_streams_are_these_bytes() {
     for (side, ids) in [(CLIENT, [0, 2, 4]), (SERVER, [1, 3, 5])] {
         let mut config = Config::default();
-        config.stream_window(0x0102_0304);
+        config.stream_receive_window(0x0102_0304);
         let mut peer = ScriptedPeer::new(Wire::JsWs, side, &config);
         for (index, id) in ids.into_iter().enumerate() {
             let opened = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -79,7 +81,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
 #[test]
 fn credit_is_for_payload_alone_in_both_directions() {
     let mut config = Config::default();
-    config.stream_window(100);
+    config.stream_receive_window(100);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     let id = bidi(CLIENT, 0);
     peer.send(&[ack(id, 100)]);
@@ -119,7 +121,7 @@ fn credit_that_was_used_makes_room_for_more() {
 fn credit_and_unread_bytes_are_never_more_than_the_window() {
     for window in [1, 2, 3, 10, 1_000] {
         let mut config = Config::default();
-        config.stream_window(window);
+        config.stream_receive_window(window);
         let (mut peer, id) = with_stream(Wire::JsWs, &config);
         let (mut credit, mut unread) = (window, 0);
         for step in 0..2_000u64 {
@@ -127,7 +129,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
                 let len = (step % 7 + 1).min(credit);
                 peer.send(&[data(id, &vec![0; len as usize])]);
                 (credit, unread) = (credit - len, unread + len);
-            } else if let Some(Some(read)) =
+            } else if let Read::Data(read) =
                 peer.conn.recv_stream(id).read(step as usize % 11 + 1).unwrap()
             {
                 unread -= read.len() as u64;
@@ -149,14 +151,14 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
 fn a_window_has_32_bits() {
     for asked in [u64::from(u32::MAX), 1 << 32, 1 << 40, u64::MAX] {
         let mut config = Config::default();
-        config.stream_window(asked);
+        config.stream_receive_window(asked);
         let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &config);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         assert_eq!(peer.frames(), [ack(id, u64::from(u32::MAX))], "{asked}");
 
         // And so it is when the application changes it later.
         let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
-        peer.conn.set_stream_window(asked);
+        peer.conn.set_stream_receive_window(asked);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         for frame in peer.frames() {
             let Frame::MaxStreamData { credit: Credit::More(more), .. } = frame else {
@@ -172,14 +174,14 @@ fn a_window_has_32_bits() {
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {
     let mut config = Config::default();
-    config.stream_window(100_000);
+    config.stream_receive_window(100_000);
     let (mut peer, id) = with_stream(Wire::JsWs, &config);
     assert_eq!(peer.conn.max_inbound_message(), 100_010);
     // An id of eight bytes makes the largest header.
     let header = [&0xc000_0000_0000_0000u64.to_be_bytes()[..], &[0, 0]].concat();
     peer.send_bytes([header.clone(), vec![7; 100_000]].concat());
     peer.assert_open("as large as it may be");
-    assert_eq!(peer.conn.recv_stream(id).read(200_000).unwrap().unwrap().unwrap().len(), 100_000);
+    assert_eq!(peer.conn.recv_stream(id).read(200_000).unwrap().data().unwrap().len(), 100_000);
     peer.said();
     peer.send_bytes([header, vec![7; 100_001]].concat());
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);

@@ -4,7 +4,7 @@ use wsmux::{
     Config,
     proto::{
         Close, ConnectionError, Dir, Frame, OpenError, ReadError, ResetAtError, SendEnd,
-        TransportErrorCode, TransportParameters, Wire,
+        TransportErrorCode, Wire,
     },
 };
 
@@ -183,7 +183,7 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
         .concat(),
     );
     peer.assert_open("all of it is good");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().unwrap().unwrap(), "hello");
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().data().unwrap(), "hello");
     assert!(
         matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(told)) if told == code(7))
     );
@@ -202,7 +202,10 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
 #[test]
 fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
     let mut config = Config::default();
-    config.stream_window(1_000).max_concurrent_bidi_streams(4).max_concurrent_uni_streams(4);
+    config
+        .stream_receive_window(1_000)
+        .max_concurrent_bidi_streams(4)
+        .max_concurrent_uni_streams(4);
     let encoding = TransportErrorCode::FRAME_ENCODING_ERROR;
     let state = TransportErrorCode::STREAM_STATE_ERROR;
     let limit = TransportErrorCode::STREAM_LIMIT_ERROR;
@@ -275,17 +278,16 @@ fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_h
             peer.conn.send_stream(id).write(b"x").unwrap();
         }),
         ("a larger window", |peer, id| {
-            peer.conn.set_stream_window(8 << 20);
+            peer.conn.set_stream_receive_window(8 << 20);
             peer.conn.recv_stream(id).stop(code(1)).unwrap();
         }),
     ];
     for (what, act) in acts {
         for credit in [0, 1_000] {
-            let mut peer = client(TransportParameters {
-                initial_max_data: credit,
-                initial_max_stream_data_bidi_remote: credit,
-                ..scripted_peer::generous()
-            });
+            let mut peer = client(scripted_peer::generous_but(|limits| {
+                limits.initial_max_data = credit;
+                limits.initial_max_stream_data_bidi_remote = credit;
+            }));
             let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
             act(&mut peer, id);
             let frames = peer.frames();
@@ -301,11 +303,10 @@ fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_h
 /// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
-    let mut peer = client(TransportParameters {
-        initial_max_streams_bidi: 2,
-        initial_max_streams_uni: 0,
-        ..scripted_peer::generous()
-    });
+    let mut peer = client(scripted_peer::generous_but(|limits| {
+        limits.initial_max_streams_bidi = 2;
+        limits.initial_max_streams_uni = 0;
+    }));
     let mut opened = [0; 2];
     for (bidi, uni) in [(2, 0), (2, 3), (5, 3), (1, 1)] {
         peer.send(&[
@@ -361,7 +362,7 @@ fn what_a_reset_promises_has_come_before_it() {
         peer.assert_open("all that it promises is here");
         let mut recv = peer.conn.recv_stream(id);
         if !kept.is_empty() {
-            assert_eq!(recv.read(100).unwrap().unwrap().unwrap(), kept);
+            assert_eq!(recv.read(100).unwrap().data().unwrap(), kept);
         }
         assert!(matches!(recv.read(100), Err(ReadError::Reset(told)) if told == code(3)));
     }
@@ -371,10 +372,11 @@ fn what_a_reset_promises_has_come_before_it() {
 /// the reliable size have been sent.
 #[test]
 fn a_reset_with_a_reliable_size_is_sent_to_a_peer_that_takes_it_and_behind_the_bytes() {
-    let limits = |reset_stream_at| TransportParameters {
-        initial_max_stream_data_bidi_remote: 10,
-        reset_stream_at,
-        ..scripted_peer::generous()
+    let limits = |reset_stream_at| {
+        scripted_peer::generous_but(|limits| {
+            limits.initial_max_stream_data_bidi_remote = 10;
+            limits.reset_stream_at = reset_stream_at;
+        })
     };
     let mut peer = client(limits(false));
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -442,8 +444,7 @@ fn the_largest_code_goes_and_comes_whole() {
 /// Connection credit MUST be spent only when bytes are put into a message, never when they are buffered.
 #[test]
 fn connection_credit_is_used_to_the_byte_and_never_given_back() {
-    let mut peer =
-        client(TransportParameters { initial_max_data: 100, ..scripted_peer::generous() });
+    let mut peer = client(scripted_peer::generous_but(|limits| limits.initial_max_data = 100));
     let hoards = peer.conn.open(Dir::Bi).unwrap().unwrap();
     let other = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(hoards).write(&[0; 60]).unwrap();

@@ -2,9 +2,7 @@
 
 use wsmux::{
     Config,
-    proto::{
-        Dir, Frame, ReadError, SendEnd, StreamId, TransportErrorCode, TransportParameters, Wire,
-    },
+    proto::{Dir, Frame, Read, ReadError, SendEnd, StreamId, TransportErrorCode, Wire},
 };
 
 use crate::*;
@@ -74,8 +72,8 @@ fn a_stream_lives_until_its_last_half_is_terminal() {
                     if theirs_resets {
                         assert!(matches!(recv.read(9), Err(ReadError::Reset(_))));
                     } else {
-                        assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), "hello");
-                        assert_eq!(recv.read(9).unwrap(), Some(None));
+                        assert_eq!(recv.read(9).unwrap().data().unwrap(), "hello");
+                        assert_eq!(recv.read(9).unwrap(), Read::Finished);
                     }
                     peer.said();
                 };
@@ -105,11 +103,11 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
         for len in [1, 2, 700, 7, 4_000, 90, 5_200] {
             peer.send(&[some(wire, id, at as u64, &sent[at..at + len])]);
             at += len;
-            let part = peer.conn.recv_stream(id).read(len / 2 + 1).unwrap().unwrap().unwrap();
+            let part = peer.conn.recv_stream(id).read(len / 2 + 1).unwrap().data().unwrap();
             read.extend_from_slice(&part);
         }
         assert_eq!(at, sent.len());
-        while let Some(Some(part)) = peer.conn.recv_stream(id).read(999).unwrap() {
+        while let Read::Data(part) = peer.conn.recv_stream(id).read(999).unwrap() {
             read.extend_from_slice(&part);
         }
         assert!(read == sent, "{wire:?}");
@@ -123,7 +121,7 @@ fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &Config::default());
         peer.send(&[some(wire, id, 0, b"read"), some(wire, id, 4, b"not read")]);
-        assert_eq!(peer.conn.recv_stream(id).read(4).unwrap().unwrap().unwrap(), "read");
+        assert_eq!(peer.conn.recv_stream(id).read(4).unwrap().data().unwrap(), "read");
         peer.send(&[gives_up(wire, id, (1 << 62) - 1, 12)]);
         let end = peer.conn.recv_stream(id).read(9);
         assert!(
@@ -173,7 +171,7 @@ fn a_stopped_half_waits_for_the_peers_end() {
 fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(1_000);
+        config.stream_receive_window(1_000);
         let (mut peer, id) = with_stream(wire, &config);
         peer.send(&[some(wire, id, 0, &[0; 1_000])]);
         peer.conn.recv_stream(id).read(1_000).unwrap();
@@ -186,10 +184,8 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
 /// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
 #[test]
 fn nothing_is_sent_behind_an_end() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_remote: 100,
-        ..scripted_peer::generous()
-    };
+    let parameters =
+        scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_remote = 100);
     // The FIN has left.
     let mut peer = client(parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -281,10 +277,8 @@ fn a_stop_behind_our_end_is_ignored() {
 #[test]
 fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
     for wire in WIRES {
-        let parameters = TransportParameters {
-            initial_max_stream_data_bidi_local: 0,
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_local = 0);
         let mut peer = ScriptedPeer::with_parameters(wire, SERVER, &Config::default(), parameters);
         let id = bidi(CLIENT, 0);
         peer.send(&[match wire {
@@ -321,7 +315,7 @@ fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
 fn every_stream_takes_its_whole_window_while_all_others_are_full() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(10_000).max_concurrent_bidi_streams(50);
+        config.stream_receive_window(10_000).max_concurrent_bidi_streams(50);
         let mut peer = ScriptedPeer::new(wire, SERVER, &config);
         for index in 0..50 {
             let id = bidi(CLIENT, index);
@@ -333,7 +327,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
         }
         for index in (0..50).rev() {
             let read = peer.conn.recv_stream(bidi(CLIENT, index)).read(20_000).unwrap();
-            assert_eq!(read.unwrap().unwrap()[0], index as u8);
+            assert_eq!(read.data().unwrap()[0], index as u8);
         }
     }
 }

@@ -187,7 +187,7 @@ async fn a_link_that_goes_down_is_noticed_at_both_ends() {
 }
 
 fn is_lost(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::Reset(_))
+    matches!(error, ConnectionError::SocketLost(_))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

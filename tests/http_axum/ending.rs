@@ -144,7 +144,7 @@ fn a_client_that_is_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let connection = ours.block_on(client.connect(&url)).unwrap();
     drop(ours);
     let end = theirs.block_on(async { within("the end", server.accepted().await.closed()).await });
-    assert!(matches!(end, ConnectionError::Reset(_)), "{end:?}");
+    assert!(matches!(end, ConnectionError::SocketLost(_)), "{end:?}");
     let of_client = &heard.ends()[CLIENT];
     assert!(!of_client.contains(&Sign::EndStream), "{of_client:?}");
     drop(connection);

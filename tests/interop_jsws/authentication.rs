@@ -99,7 +99,7 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     let refused = ["--verify", "true", "--accept", &wrong];
     let (node, ours) = tokio::join!(Node::try_client("jsws.mjs", &url, &refused), accept(&server));
     match within("the end", ours.closed()).await {
-        ConnectionError::Reset(_) => {}
+        ConnectionError::SocketLost(_) => {}
         other => panic!("it destroys the socket, without a Close: {other:?}"),
     }
     match node {

@@ -69,9 +69,12 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     let (mut stream, _there) = pair.open(Opener::Us).await;
     pair.node.call("exit", json!({})).await;
     let end = within("the end", pair.ours.closed()).await;
-    assert!(matches!(end, ConnectionError::Reset(_)), "{end:?}");
+    assert!(matches!(end, ConnectionError::SocketLost(_)), "{end:?}");
     let read = stream.recv().read_chunk(1).await;
-    assert!(matches!(read, Err(ReadError::ConnectionLost(ConnectionError::Reset(_)))), "{read:?}");
+    assert!(
+        matches!(read, Err(ReadError::ConnectionLost(ConnectionError::SocketLost(_)))),
+        "{read:?}"
+    );
 }
 
 /// A client by hand, for the package sends no text. Nor is Node needed: this shows what js-ws peers see.

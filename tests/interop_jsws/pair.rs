@@ -71,7 +71,7 @@ impl Pair {
 
     /// With this window for the streams of both ends.
     pub(crate) async fn with_windows(role: Role, window: u64) -> Self {
-        let ours = config(|config| _ = config.stream_window(window));
+        let ours = config(|config| _ = config.stream_receive_window(window));
         Self::new(role, ours, &["--window", &window.to_string()]).await
     }
 

@@ -32,7 +32,8 @@ in_both_roles! {
 }
 
 async fn sixty_four_mib_come_back_through_small_windows_of_ours(role: Role) {
-    let pair = Pair::new(role, config(|config| _ = config.stream_window(64 * KIB)), &[]).await;
+    let pair =
+        Pair::new(role, config(|config| _ = config.stream_receive_window(64 * KIB)), &[]).await;
     pair.start_node_echo().await;
     get_echo(&pair.ours, 1, 64 * MIB).await;
     pair.node.assert_unharmed().await;

@@ -48,10 +48,10 @@ impl Foreign for Session {
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool = false;
 
     fn config(settings: Settings) -> qmux::Config {
-        let Settings { stream_window, connection_window, streams, datagrams } = settings;
+        let Settings { stream_receive_window, connection_window, streams, datagrams } = settings;
         their_config(|config| {
             assert!(!datagrams || config.max_datagram_frame_size > 0, "it has them by default");
-            if let Some(window) = stream_window {
+            if let Some(window) = stream_receive_window {
                 config.max_stream_data_bidi_local = window;
                 config.max_stream_data_bidi_remote = window;
                 config.max_stream_data_uni = window;

@@ -68,7 +68,7 @@ async fn there_are_no_datagrams_where_one_end_takes_none(role: Role) {
     let refused = pair.ours.send_datagram(Bytes::new());
     assert!(matches!(refused, Err(SendDatagramError::UnsupportedByPeer)), "{refused:?}");
 
-    let none = config(|config| _ = config.datagram_receive_buffer(0));
+    let none = config(|config| _ = config.datagram_receive_buffer_size(0));
     let theirs = Them::config(Settings { datagrams: true, ..Settings::default() });
     let pair = Pair::<Them>::new(role, none, theirs).await;
     let refused = pair.theirs.send_datagram(Bytes::new());

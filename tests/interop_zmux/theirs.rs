@@ -59,14 +59,14 @@ impl Foreign for Session {
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool = true;
 
     fn config(settings: Settings) -> zmux::Config {
-        let Settings { stream_window, connection_window, streams, datagrams } = settings;
+        let Settings { stream_receive_window, connection_window, streams, datagrams } = settings;
         let mut config = zmux::Config::default();
-        if let Some(window) = stream_window {
+        if let Some(window) = stream_receive_window {
             config.initial_stream_receive_window = window;
             config.max_stream_receive_window = Cap::Fixed(window);
         }
         // It takes no less for the connection.
-        if let Some(window) = connection_window.or(stream_window.map(|window| 4 * window)) {
+        if let Some(window) = connection_window.or(stream_receive_window.map(|window| 4 * window)) {
             config.initial_connection_receive_window = window;
             config.max_connection_receive_window = Cap::Fixed(window);
         }

@@ -19,7 +19,7 @@ const SLACK: i64 = 1024;
 
 fn connection(heap: &mut Heap) -> Connection {
     let mut config = Config::default();
-    config.datagram_receive_buffer(BUFFER).datagram_send_buffer(BUFFER);
+    config.datagram_receive_buffer_size(BUFFER).datagram_send_buffer_size(BUFFER);
     let mut conn = heap.of(|| Connection::new(config, SERVER, Wire::QMux, Duration::ZERO));
     let message = encode(Wire::QMux, &Frame::TransportParameters(generous()), false);
     let mut out = MessageBuf::new();

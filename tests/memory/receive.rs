@@ -124,11 +124,11 @@ fn ids() -> impl Iterator<Item = StreamId> {
 fn config() -> Config {
     let mut config = Config::default();
     config
-        .stream_window(WINDOW)
+        .stream_receive_window(WINDOW)
         .window_growth_budget(0)
         .max_concurrent_bidi_streams(STREAMS)
         .max_concurrent_uni_streams(0)
-        .datagram_receive_buffer(0);
+        .datagram_receive_buffer_size(0);
     config
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use wsmux::{
     Config, MemoryUse,
-    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, TransportParameters, Wire},
+    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Wire},
 };
 
 use super::{
     PATTERNS, Pattern, Sizes,
-    support::{CLIENT, Heap, WIRES, encode, scripted_peer::generous},
+    support::{CLIENT, Heap, WIRES, encode, scripted_peer::generous_but},
 };
 
 const STREAMS: u64 = 3;
@@ -32,10 +32,9 @@ impl Sender {
         let mut heap = Heap::default();
         let mut conn = heap.of(|| Connection::new(config.clone(), CLIENT, wire, Duration::ZERO));
         if wire == Wire::QMux {
-            let parameters = Frame::TransportParameters(TransportParameters {
-                initial_max_stream_data_bidi_remote: 0,
-                ..generous()
-            });
+            let parameters = Frame::TransportParameters(generous_but(|limits| {
+                limits.initial_max_stream_data_bidi_remote = 0
+            }));
             let message = encode(wire, &parameters, false);
             heap.of(|| conn.handle_message(Duration::ZERO, Bytes::copy_from_slice(&message)));
         }
@@ -80,7 +79,10 @@ impl Sender {
 /// byte at most.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
-    config.max_concurrent_bidi_streams(0).max_concurrent_uni_streams(0).datagram_send_buffer(0);
+    config
+        .max_concurrent_bidi_streams(0)
+        .max_concurrent_uni_streams(0)
+        .datagram_send_buffer_size(0);
     let application = MemoryUse {
         open_bidi: STREAMS,
         largest_chunk: LARGEST_CHUNK as u64,

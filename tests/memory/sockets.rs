@@ -142,7 +142,7 @@ fn opening(wire: Wire, credit: u64) -> Vec<u8> {
 fn config() -> Config {
     let mut config = Config::default();
     config
-        .stream_window(WINDOW)
+        .stream_receive_window(WINDOW)
         .window_growth_budget(0)
         .send_buffer(WINDOW as usize)
         .max_concurrent_bidi_streams(STREAMS)
@@ -261,7 +261,7 @@ fn a_connection_that_cannot_send_holds_no_more_memory_than_the_formula() {
 #[test]
 fn a_message_in_fragments_is_held_twice_at_most() {
     let mut config = config();
-    config.stream_window(4 << 20);
+    config.stream_receive_window(4 << 20);
     let bound = config.memory_bound(Wire::JsWs, &MemoryUse::default());
     let largest = 4 << 20;
     let held = |fragments: &[usize]| {

@@ -265,7 +265,7 @@ async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Resul
 
 /// The network's doing, and not a word of the peer's.
 fn assert_cut(error: &ConnectionError) {
-    assert!(matches!(error, ConnectionError::Reset(_)), "not the network, but {error:?}");
+    assert!(matches!(error, ConnectionError::SocketLost(_)), "not the network, but {error:?}");
 }
 
 /// One end of a stream that neither end means to end.

@@ -52,7 +52,7 @@ impl Args {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(20_000);
         if let Some(window) = self.window {
-            config.stream_window(window);
+            config.stream_receive_window(window);
         }
         config
     }

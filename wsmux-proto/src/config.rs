@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{VarInt, params::TransportParameters};
+use crate::{VarInt, transport_parameters::TransportParameters};
 
 /// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
 /// no longer a window.
@@ -29,8 +29,8 @@ const MIN_SEND_WINDOW: usize = 16 * 1024;
 /// [`memory_bound`](Self::memory_bound) computes it.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub(crate) stream_window: u64,
-    pub(crate) max_stream_window: u64,
+    pub(crate) stream_receive_window: u64,
+    pub(crate) max_stream_receive_window: u64,
     pub(crate) window_growth_budget: u64,
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
@@ -46,17 +46,17 @@ pub struct Config {
     pub(crate) write_stall_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_timeout: Duration,
-    pub(crate) datagram_receive_buffer: usize,
-    pub(crate) datagram_send_buffer: usize,
+    pub(crate) datagram_receive_buffer_size: usize,
+    pub(crate) datagram_send_buffer_size: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             // A gigabit over 8 ms, or loopback at its full speed; js-ws's own default as well.
-            stream_window: 1024 * 1024,
+            stream_receive_window: 1024 * 1024,
             // A gigabit over 200 ms is 25 MB, and a third more for grants that are late.
-            max_stream_window: 32 * 1024 * 1024,
+            max_stream_receive_window: 32 * 1024 * 1024,
             // Half of it for one stream, which then has its largest window; the other half for the rest.
             window_growth_budget: 64 * 1024 * 1024,
             // quinn's default: with both kinds 200 MiB of data at worst, if nothing of it is read.
@@ -90,8 +90,8 @@ impl Default for Config {
             // Some round trips of a bad path; a peer that has not answered by then will not.
             close_timeout: Duration::from_secs(3),
             // Two hundred datagrams of a usual size; one that waits after more than that is stale.
-            datagram_receive_buffer: 256 * 1024,
-            datagram_send_buffer: 256 * 1024,
+            datagram_receive_buffer_size: 256 * 1024,
+            datagram_send_buffer_size: 256 * 1024,
         }
     }
 }
@@ -99,23 +99,23 @@ impl Default for Config {
 impl Config {
     /// Bytes that the peer may send on a stream before the application has read any: the window that each
     /// stream has in any case. At least 1, at most 2^32 - 1; default 1 MiB.
-    pub fn stream_window(&mut self, bytes: u64) -> &mut Self {
-        self.stream_window = bytes.clamp(1, MAX_STREAM_WINDOW);
+    pub fn stream_receive_window(&mut self, bytes: u64) -> &mut Self {
+        self.stream_receive_window = bytes.clamp(1, MAX_STREAM_WINDOW);
         self
     }
 
     /// Bytes up to which the window of a stream may grow, where its reader and its path can use them: by
     /// measurement, to twice what the reader takes in a round trip. At most 2^32 - 1; one that is not above
-    /// [`stream_window`](Self::stream_window) has no effect. Default 32 MiB.
+    /// [`stream_receive_window`](Self::stream_receive_window) has no effect. Default 32 MiB.
     ///
     /// On the js-ws wire no window grows, for there the window is also the limit of a message.
-    pub fn max_stream_window(&mut self, bytes: u64) -> &mut Self {
-        self.max_stream_window = bytes.min(MAX_STREAM_WINDOW);
+    pub fn max_stream_receive_window(&mut self, bytes: u64) -> &mut Self {
+        self.max_stream_receive_window = bytes.min(MAX_STREAM_WINDOW);
         self
     }
 
     /// Bytes by which the windows of a connection's streams may grow past
-    /// [`stream_window`](Self::stream_window), all together; 0 turns growing off. Default 64 MiB.
+    /// [`stream_receive_window`](Self::stream_receive_window), all together; 0 turns growing off. Default 64 MiB.
     ///
     /// No stream takes more than half of what the others have left, so one alone gets up to 32 MiB of the
     /// default. A stream keeps what it has until it ends, for credit cannot be taken back.
@@ -215,7 +215,7 @@ impl Config {
         self
     }
 
-    /// How long the connection may be silent before it is given up. `None`, zero, and a time beyond what a clock can
+    /// How long the connection may be silent before it is closed. `None`, zero, and a time beyond what a clock can
     /// hold mean for ever. Rounded up to whole milliseconds, the unit in which it is sent to the peer. A timeout shorter
     /// than the time between two messages ends every connection; below 150 ms it acts as 150 ms (RFC 9000 §10.1).
     /// Default 30 s.
@@ -274,15 +274,15 @@ impl Config {
 
     /// Bytes of memory for datagrams that wait for the application; when more come, the oldest go. Each counts for
     /// 128 bytes more than it has. 0 refuses datagrams. Default 256 KiB.
-    pub fn datagram_receive_buffer(&mut self, bytes: usize) -> &mut Self {
-        self.datagram_receive_buffer = bytes;
+    pub fn datagram_receive_buffer_size(&mut self, bytes: usize) -> &mut Self {
+        self.datagram_receive_buffer_size = bytes;
         self
     }
 
     /// Bytes of memory for datagrams that wait for the socket; when more come, the oldest go. Each counts for 128 bytes
     /// more than it has. Default 256 KiB.
-    pub fn datagram_send_buffer(&mut self, bytes: usize) -> &mut Self {
-        self.datagram_send_buffer = bytes;
+    pub fn datagram_send_buffer_size(&mut self, bytes: usize) -> &mut Self {
+        self.datagram_send_buffer_size = bytes;
         self
     }
 
@@ -293,23 +293,23 @@ impl Config {
 
     /// The largest message that the peer may send on `wire`, in bytes: what a socket has to take, and no more.
     pub fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
-        wire.max_inbound_message(self.max_record_size, self.stream_window)
+        wire.max_inbound_message(self.max_record_size, self.stream_receive_window)
     }
 
-    /// What the peer is told.
+    /// The transport parameters that are sent to the peer.
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
             // The credit of the connection must never run out before a stream's does: without a pause for
             // all. The streams' windows times their number bound the memory.
             initial_max_data: VarInt::MAX.into_inner(),
-            initial_max_stream_data_bidi_local: self.stream_window,
-            initial_max_stream_data_bidi_remote: self.stream_window,
-            initial_max_stream_data_uni: self.stream_window,
+            initial_max_stream_data_bidi_local: self.stream_receive_window,
+            initial_max_stream_data_bidi_remote: self.stream_receive_window,
+            initial_max_stream_data_uni: self.stream_receive_window,
             initial_max_streams_bidi: self.max_concurrent_bidi_streams,
             initial_max_streams_uni: self.max_concurrent_uni_streams,
             // A datagram fills at most one message, and the frame is what counts (RFC 9221 §3).
-            max_datagram_frame_size: match self.datagram_receive_buffer {
+            max_datagram_frame_size: match self.datagram_receive_buffer_size {
                 0 => 0,
                 bytes => self.max_record_size.min(bytes as u64),
             },

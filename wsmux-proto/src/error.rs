@@ -14,7 +14,7 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer broke the rules of the wire; it was told the code.
+    /// The peer broke the rules of the wire; the close that was sent carries the code.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a WebSocket text message, which neither wire has.
@@ -38,7 +38,7 @@ pub enum ConnectionError {
     ApplicationClosed(ApplicationClose),
     /// The network, or whatever carries the WebSocket, went away without a word from the peer.
     #[error("connection lost: {0}")]
-    Reset(SocketError),
+    SocketLost(SocketError),
     /// The peer was silent for longer than the idle timeout, never began, or read nothing for longer than the
     /// write-stall timeout.
     #[error("timed out: {0}")]
@@ -73,6 +73,7 @@ impl fmt::Display for DriverLost {
 
 /// Who brought a connection to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Culprit {
     /// This end: its application, or what runs it.
     Local,
@@ -89,7 +90,7 @@ impl ConnectionError {
     pub fn culprit(&self) -> Culprit {
         match self {
             Self::LocallyClosed | Self::DriverLost(_) => Culprit::Local,
-            Self::Reset(_) => Culprit::Network,
+            Self::SocketLost(_) => Culprit::Network,
             Self::TimedOut(_) => Culprit::Timeout,
             _ => Culprit::Peer,
         }
@@ -98,6 +99,7 @@ impl ConnectionError {
 
 /// Which deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Timeout {
     /// The peer's transport parameters did not come.
     Handshake,
@@ -215,7 +217,7 @@ pub enum ReadError {
     /// The connection ended before the stream did. Whatever had arrived has been read by now.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
-    /// This end stopped the stream, or has already been told of its end.
+    /// This end stopped the stream, or has already read its end.
     #[error("stream closed")]
     ClosedStream,
 }
@@ -240,7 +242,7 @@ pub enum WriteError {
 #[error("stream closed")]
 pub struct ClosedStream;
 
-/// Giving a stream up behind a part of it failed.
+/// Resetting a stream after a part of it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetAtError {
@@ -272,8 +274,8 @@ impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         let kind = match &error {
             ConnectionError::TimedOut(_) => io::ErrorKind::TimedOut,
-            ConnectionError::Reset(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
-            ConnectionError::Reset(SocketError::Io(error)) => error.kind(),
+            ConnectionError::SocketLost(SocketError::Eof) => io::ErrorKind::UnexpectedEof,
+            ConnectionError::SocketLost(SocketError::Io(error)) => error.kind(),
             ConnectionError::LocallyClosed => io::ErrorKind::NotConnected,
             ConnectionError::DriverLost(_) => io::ErrorKind::Other,
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {

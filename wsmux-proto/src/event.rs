@@ -4,48 +4,58 @@ use std::collections::VecDeque;
 
 use super::{Dir, StreamId};
 
-/// News for the application. Each is told once; those of a stream only to an application that waits for
-/// them, so that there are never more than a few per stream.
+/// What [`Connection::poll`](super::Connection::poll) returns: something that the application can
+/// do now, or that has happened. It says nothing about how much: the application asks the stream or
+/// the connection, and asks again until it finds nothing.
+///
+/// Each occurrence gives one event. [`Readable`](Self::Readable), [`Writable`](Self::Writable) and
+/// [`Ended`](Self::Ended) come only if a call on the stream found nothing before. The other events
+/// are queued once at most. So a peer cannot fill the queue of an application that does not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer's limits are known: streams can be opened.
+    /// The peer's transport parameters have come: streams can be opened, as far as its limits
+    /// allow. On a wire without parameters it is the first event.
     Established,
-    /// The peer has opened a stream, or several: [`accept`](super::Connection::accept) has them.
+    /// The peer has opened one stream or more: [`accept`](super::Connection::accept) returns them.
     Opened {
         /// Of this kind.
         dir: Dir,
     },
-    /// More streams may be opened than before.
+    /// [`open`](super::Connection::open) can open more streams than before: the peer has raised its
+    /// limit (RFC 9000 §4.6), or a stream of this end has ended at the local limit.
     Available {
         /// Of this kind.
         dir: Dir,
     },
-    /// A reader that found nothing can try again.
+    /// A read that found nothing ([`Read::Blocked`](super::Read::Blocked)) would find data, the end
+    /// or a reset now.
     Readable {
         /// The stream.
         id: StreamId,
     },
-    /// A writer that found no room can try again.
+    /// A write that found no room has room now, or fails because the peer has stopped the stream.
     Writable {
         /// The stream.
         id: StreamId,
     },
-    /// The sending half has ended: its end has left, or the peer has stopped it.
+    /// The sending half has ended: its FIN or its reset has been sent, or the peer has stopped it.
+    /// Follows [`SendEnd::Open`](super::SendEnd::Open).
     Ended {
         /// The stream.
         id: StreamId,
     },
-    /// A datagram has come.
+    /// [`read_datagram`](super::Connection::read_datagram) returns a datagram again.
     DatagramReceived,
-    /// There is room for datagrams again.
+    /// A datagram that did not fit can be sent without another one being dropped.
     DatagramsUnblocked,
-    /// The connection has ended; [`close_reason`](super::Connection::close_reason) says why.
+    /// The connection has ended; [`close_reason`](super::Connection::close_reason) says why. What
+    /// had come before stays readable.
     Closed,
 }
 
-/// The queue of events. Of those that are of no stream it holds one of each kind at most, however often they repeat;
-/// of a stream, one for each call of the application that waits for it.
+/// The queue of events. Of those that are of no stream it holds one of each kind at most, however
+/// often they repeat; of a stream, one for each call of the application that waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Dir, StreamId, TransportErrorCode, VarInt, params::TransportParameters};
+use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::TransportParameters};
 
 /// What one end tells the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frame {
     /// This many bytes that say nothing.
     Padding(usize),
@@ -89,6 +90,7 @@ pub enum Frame {
 
 /// A grant of credit, in the form that the wire has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Credit {
     /// The stream may carry this many bytes in all.
     Total(u64),
@@ -96,8 +98,9 @@ pub enum Credit {
     More(u64),
 }
 
-/// Why an end closes the connection, as the other end is told.
+/// Why an end closes the connection, as CONNECTION_CLOSE carries it (RFC 9000 §19.19).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Close {
     /// By the protocol.
     Transport {

@@ -7,9 +7,7 @@
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
 
-mod abuse;
-mod close;
-mod code;
+mod budget;
 mod config;
 mod connection;
 mod datagrams;
@@ -18,20 +16,20 @@ mod event;
 mod frame;
 mod memory_bound;
 mod message;
-mod params;
 mod socket;
 mod stats;
 mod stream_id;
 mod stream_map;
 mod streams;
-mod timer;
+mod timers;
+mod transport_error;
+mod transport_parameters;
 mod tree;
 mod varint;
 mod wire;
 mod write_stall;
 
 pub use self::{
-    code::{TransportError, TransportErrorCode},
     config::Config,
     connection::{Connection, Transmit},
     error::{
@@ -42,12 +40,13 @@ pub use self::{
     frame::{Close, Credit, Frame},
     memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
-    params::TransportParameters,
     socket::SocketCapabilities,
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,
-    streams::{RecvStream, SendEnd, SendStream},
+    streams::{Read, RecvStream, SendEnd, SendStream},
+    transport_error::{TransportError, TransportErrorCode},
+    transport_parameters::TransportParameters,
     tree::Tree,
     varint::{VarInt, VarIntBoundsExceeded},
     wire::{Capabilities, QMuxVersion, Wire},

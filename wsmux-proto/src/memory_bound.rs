@@ -87,10 +87,10 @@ impl Config {
     /// With `P` for the streams that the peer may have open, and `O` for those that the application opens:
     ///
     /// ```text
-    /// receive   ((P bidi + P uni + O bidi) * stream_window + window_growth_budget) * 4 + datagram_receive_buffer
+    /// receive   ((P bidi + P uni + O bidi) * stream_receive_window + window_growth_budget) * 4 + datagram_receive_buffer_size
     /// send      the smaller of (P bidi + O bidi + O uni) * (send_buffer + largest chunk)
     ///           and send_window + (P bidi + O bidi + O uni) * (1 KiB + largest chunk),
-    ///           * 3 / 2 + datagram_send_buffer
+    ///           * 3 / 2 + datagram_send_buffer_size
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
@@ -122,7 +122,7 @@ impl Config {
         let waiting = if caps.stream_limits { 0 } else { self.max_waiting_streams };
         let (receiving, sending) =
             (both.saturating_add(peers_uni), both.saturating_add(uni(open_uni)));
-        let message = wire.max_inbound_message(self.max_record_size, self.stream_window);
+        let message = wire.max_inbound_message(self.max_record_size, self.stream_receive_window);
         let by_streams = (self.send_buffer as u64).saturating_add(largest_chunk);
         let by_window = SEND_FLOOR.saturating_add(largest_chunk);
         let unsent = sending
@@ -130,14 +130,14 @@ impl Config {
             .min(sending.saturating_mul(by_window).saturating_add(self.send_window as u64));
         MemoryBound {
             receive: receiving
-                .saturating_mul(self.stream_window)
+                .saturating_mul(self.stream_receive_window)
                 .saturating_add(growth)
                 .saturating_mul(RECEIVE_FACTOR)
-                .saturating_add(datagrams(self.datagram_receive_buffer)),
+                .saturating_add(datagrams(self.datagram_receive_buffer_size)),
             send: unsent
                 .saturating_mul(SEND_HALVES)
                 .div_euclid(2)
-                .saturating_add(datagrams(self.datagram_send_buffer)),
+                .saturating_add(datagrams(self.datagram_send_buffer_size)),
             socket: READ_BLOCKS
                 .saturating_add(WRITE_BUFFER)
                 .saturating_add(message.saturating_mul(MESSAGES)),
@@ -162,7 +162,7 @@ mod tests {
             MemoryUse { open_bidi: u64::MAX, open_uni: u64::MAX, largest_chunk: u64::MAX };
         let mut config = Config::default();
         config
-            .stream_window(u64::MAX)
+            .stream_receive_window(u64::MAX)
             .window_growth_budget(u64::MAX)
             .send_buffer(usize::MAX)
             .max_concurrent_bidi_streams(u64::MAX)
@@ -171,14 +171,14 @@ mod tests {
             assert_eq!(config.memory_bound(wire, &application).total(), u64::MAX);
         }
         config
-            .stream_window(0)
+            .stream_receive_window(0)
             .window_growth_budget(0)
             .send_buffer(0)
             .max_concurrent_bidi_streams(0)
             .max_concurrent_uni_streams(0)
             .max_record_size(0)
-            .datagram_receive_buffer(0)
-            .datagram_send_buffer(0);
+            .datagram_receive_buffer_size(0)
+            .datagram_send_buffer_size(0);
         let none = config.memory_bound(Wire::QMux, &MemoryUse::default());
         assert_eq!((none.receive, none.send), (0, 0));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, MessageBuf, Side, StreamId, Transmit, Wire};
+use wsmux_proto::{Config, Connection, Dir, MessageBuf, Read, Side, StreamId, Transmit, Wire};
 
 /// No timer matters here.
 pub const NOW: Duration = Duration::ZERO;
@@ -61,7 +61,7 @@ fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bo
 /// Reads all that has come on a stream; says how much that was.
 pub fn read(connection: &mut Connection, id: StreamId) -> usize {
     let mut len = 0;
-    while let Ok(Some(Some(bytes))) = connection.recv_stream(id).read(usize::MAX) {
+    while let Ok(Read::Data(bytes)) = connection.recv_stream(id).read(usize::MAX) {
         len += bytes.len();
     }
     len

@@ -201,7 +201,7 @@ async fn a_server_that_drains_answers_the_calls_under_way() {
 async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     const WINDOW: usize = 64 * 1024;
     let mut config = Config::default();
-    config.window_growth_budget(0).stream_window(WINDOW as u64).send_buffer(WINDOW);
+    config.window_growth_budget(0).stream_receive_window(WINDOW as u64).send_buffer(WINDOW);
     let ends = Ends::new(config).await;
 
     // One channel's answer is not read, and below gRPC a stream of the connection is full.

@@ -48,7 +48,7 @@ test("a writer is braked by a peer that does not read", ALL, async (stage) => {
 
 test("a reader that does not read brakes the peer", ALL, async (stage) => {
   const window = 128 * KIB;
-  const transport = await stage.open({ streamWindow: window, maxStreamWindow: window });
+  const transport = await stage.open({ streamReceiveWindow: window, maxStreamReceiveWindow: window });
   const { readable } = await command(transport, `source 6 ${16 * MIB}`);
   const reader = readable.getReader();
   await echo(transport, 1, 16 * MIB);

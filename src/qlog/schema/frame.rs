@@ -186,14 +186,13 @@ impl Frame {
                 Self::StreamsBlocked { stream_type: (*dir).into(), limit: Uint(*limit) }
             }
             proto::Frame::Datagram(data) => Self::Datagram { length: data.len() },
-            proto::Frame::ConnectionClose(close) => Self::close(close),
-            proto::Frame::FinReceived { .. }
-            | proto::Frame::MaxStreamData { credit: proto::Credit::More(_), .. } => return None,
+            proto::Frame::ConnectionClose(close) => Self::close(close)?,
+            _ => return None,
         })
     }
 
-    fn close(close: &proto::Close) -> Self {
-        match close {
+    fn close(close: &proto::Close) -> Option<Self> {
+        Some(match close {
             proto::Close::Transport { code, frame, reason } => Self::ConnectionClose {
                 error_space: ErrorSpace::Transport,
                 error_code: (*code).into(),
@@ -208,7 +207,8 @@ impl Frame {
                 reason: self::reason(reason),
                 trigger_frame_type: None,
             },
-        }
+            _ => return None,
+        })
     }
 }
 

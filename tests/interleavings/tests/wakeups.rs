@@ -69,8 +69,8 @@ fn explore(scenario: fn(Wire), wires: &[Wire]) {
 fn small(streams: u64) -> Config {
     let mut config = Config::default();
     config
-        .stream_window(WINDOW)
-        .max_stream_window(0)
+        .stream_receive_window(WINDOW)
+        .max_stream_receive_window(0)
         .window_growth_budget(0)
         .send_buffer(SEND_BUFFER)
         .max_concurrent_bidi_streams(streams)
@@ -307,7 +307,7 @@ fn a_window_that_is_made_larger_wakes_the_writer() {
                 stream
             }
         });
-        server.set_stream_window(1_000);
+        server.set_stream_receive_window(1_000);
         let accepted = block_on(server.accept_bi()).unwrap();
         drop(writer.join().unwrap());
         drop(accepted);
@@ -419,7 +419,7 @@ fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
     fn scenario(wire: Wire) {
         // Room for one.
         let mut config = small(1);
-        config.datagram_send_buffer(1);
+        config.datagram_send_buffer_size(1);
         let (left, right) = memory_pair(50);
         let info = ConnectionInfo::default;
         let client = WebSocketConnection::from_socket(left, Side::Client, wire, config, info());

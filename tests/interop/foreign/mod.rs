@@ -16,7 +16,7 @@ pub(crate) use pair::*;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     /// The window of each stream, which does not grow, and little more for all of them together.
-    pub(crate) stream_window: Option<u64>,
+    pub(crate) stream_receive_window: Option<u64>,
     /// The window of all streams together.
     pub(crate) connection_window: Option<u64>,
     /// How many streams of each kind we may have open at a time.

@@ -32,7 +32,7 @@ async fn defaults<F: Foreign>(role: Role) -> Pair<F> {
 }
 
 async fn sixty_four_mib_come_back_through_small_windows_of_ours<F: Foreign>(role: Role) {
-    let ours = config(|config| _ = config.stream_window(SMALL));
+    let ours = config(|config| _ = config.stream_receive_window(SMALL));
     let pair = Pair::<F>::new(role, ours, F::Config::default()).await;
     let _echoes = pair.start_echoes();
     get_echo(&pair.ours, 1, 32 * MIB).await;
@@ -40,7 +40,7 @@ async fn sixty_four_mib_come_back_through_small_windows_of_ours<F: Foreign>(role
 }
 
 async fn sixty_four_mib_come_back_through_small_windows_of_theirs<F: Foreign>(role: Role) {
-    let theirs = F::config(Settings { stream_window: Some(SMALL), ..Settings::default() });
+    let theirs = F::config(Settings { stream_receive_window: Some(SMALL), ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
     let _echoes = pair.start_echoes();
     get_echo(&pair.ours, 1, 32 * MIB).await;

@@ -157,7 +157,8 @@ impl SlowCalls {
 
     pub(super) async fn expect_losses(self) {
         for outcome in within("slow losses", self.calls.join_all()).await {
-            let lost = matches!(outcome, Outcome::Failed(Failure::Lost(ConnectionError::Reset(_))));
+            let lost =
+                matches!(outcome, Outcome::Failed(Failure::Lost(ConnectionError::SocketLost(_))));
             assert!(lost, "a call whose server was killed: {outcome:?}");
         }
     }

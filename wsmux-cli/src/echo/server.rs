@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     config
         .max_concurrent_bidi_streams(args.max_streams)
         .max_concurrent_uni_streams(args.max_streams)
-        .stream_window(args.window);
+        .stream_receive_window(args.window);
     let builder =
         WebSocketServer::builder().config(config).wires(args.wire.wires().iter().copied());
     let (server, url) = args.tls.bind(builder, args.listen).await?;

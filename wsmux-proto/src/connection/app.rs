@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Connection, DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME};
+use super::{
+    Connection,
+    transmit::{DATAGRAM_OVERHEAD, MIN_DATAGRAM_FRAME},
+};
 use crate::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
     Side, StreamId, Wire,
@@ -23,8 +26,8 @@ impl Connection {
     }
 
     /// Opens a stream; `Ok(None)` when the peer, or this end's own limit
-    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)), allows no more for now, and then
-    /// [`Event::Available`] follows.
+    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)), allows no more for now,
+    /// and then [`Event::Available`] follows.
     ///
     /// On the QMux wire the peer sees the stream with its first frame; on the js-ws wire at once.
     ///
@@ -48,31 +51,33 @@ impl Connection {
         }
     }
 
-    /// An application waits for the peer to allow more streams: STREAMS_BLOCKED is sent once for each limit, and nothing
-    /// if the application waits at this end's own limit. Says whether there is something to send now.
+    /// An application waits for the peer to allow more streams: STREAMS_BLOCKED is sent once for
+    /// each limit, and nothing if the application waits at this end's own limit. Says whether there
+    /// is something to send now.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
 
-    /// The peer may have so many streams of a kind open at once from now on. Fewer than before takes effect as
-    /// streams end; what was granted is not taken back.
+    /// From now on the peer may have this many streams of a kind open at once. Fewer than before
+    /// takes effect as streams end; what was granted is not taken back.
     pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
         self.streams.set_max_concurrent(dir, count.min(1 << 32));
     }
 
-    /// The peer may be so many bytes ahead of the reader, on each stream, from now on. Less than before takes
-    /// effect as data is read; what was granted is not taken back. At least 1, at most 2^32 - 1, and where
-    /// the largest message follows from the window (js-ws) at most what the connection began with.
-    pub fn set_stream_window(&mut self, bytes: u64) {
+    /// From now on the peer may be this many bytes ahead of the reader, on each stream. Less than
+    /// before takes effect as data is read; what was granted is not taken back. At least 1, at most
+    /// 2^32 - 1, and where the largest message follows from the window (js-ws) at most what the
+    /// connection began with.
+    pub fn set_stream_receive_window(&mut self, bytes: u64) {
         let most = match self.caps.window_bounds_message {
-            true => self.config.stream_window,
+            true => self.config.stream_receive_window,
             false => u32::MAX.into(),
         };
-        self.streams.set_stream_window(bytes.clamp(1, most));
+        self.streams.set_stream_receive_window(bytes.clamp(1, most));
     }
 
-    /// The oldest stream of the peer's that was not accepted yet. Those that came before the connection's end
-    /// can be accepted after it.
+    /// The oldest stream of the peer's that was not accepted yet. Those that came before the
+    /// connection's end can be accepted after it.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.streams.accept(dir)
     }
@@ -92,8 +97,8 @@ impl Connection {
         self.streams.recv_stream(id, self.end.as_ref())
     }
 
-    /// The largest datagram that the peer takes and this end [sends](crate::Config::max_message_sent), in bytes;
-    /// `None` when the peer takes none.
+    /// The largest datagram that the peer takes and this end
+    /// [sends](crate::Config::max_message_sent), in bytes; `None` when the peer takes none.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
@@ -122,8 +127,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another being
-    /// dropped; if not, [`Event::DatagramsUnblocked`] follows.
+    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another
+    /// being dropped; if not, [`Event::DatagramsUnblocked`] follows.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -194,7 +199,7 @@ impl Connection {
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
             streams_refused: self.streams.refused,
-            useless_received: self.streams.abuse.useless,
+            useless_received: self.streams.budgets.useless,
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,

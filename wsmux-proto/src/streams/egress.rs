@@ -1,17 +1,16 @@
-//! Frames to the peer: what is pending first, then data in turns.
+//! What streams send: whether there is anything, and data in turns.
 
 use super::{
-    SPARE_STREAMS, Send, Streams, held::Piece, limits::MaxStreamsDue, recv::RecvState,
-    send::SendState, waiting::Refusal,
+    Streams,
+    held::Piece,
+    limits::MaxStreamsDue,
+    send::{Send, SendState},
 };
 use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
-/// What a stream may send before the next of its priority: a record of the usual size. Shorter turns cost
-/// headers, longer ones latency.
+/// What a stream may send before the next of its priority: a record of the usual size. Shorter
+/// turns cost headers, longer ones latency.
 const TURN: usize = 16 * 1024;
-
-/// A frame of control with all its fields takes no more than this.
-const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
 
 /// A message with less room than this left is full: a header and a few bytes are not worth a frame.
 const MIN_ROOM: usize = 64;
@@ -19,7 +18,7 @@ const MIN_ROOM: usize = 64;
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
     pub(crate) fn has_something_to_send(&self) -> bool {
-        !self.with_pending.is_empty()
+        !self.control_queue.is_empty()
             || !self.refusals.is_empty()
             || self.can_admit()
             || self.next_priority().is_some()
@@ -29,165 +28,30 @@ impl Streams {
             || self.data_blocked.is_some()
     }
 
-    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and a shutdown does not
-    /// wait either.
+    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
+    /// a shutdown does not wait either.
     pub(crate) fn are_quiet(&self) -> bool {
-        self.with_pending.is_empty()
-            && self.schedule.is_empty()
-            && self.starved.is_empty()
+        self.control_queue.is_empty()
+            && self.ready.is_empty()
+            && self.connection_blocked.is_empty()
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
             && self.refusals.is_empty()
             && self.waiting.is_empty()
             && !self.flush_wanted
             && !self.draining
-            && !self.tuning.is_sample_wanted()
+            && !self.auto_tune.is_sample_wanted()
             && self.data_blocked.is_none()
             && self.streams_blocked == [None; 2]
             && self.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
             && self.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
-    /// Appends control frames while the message stays within `max` bytes.
-    pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
-        let one = !self.caps.many_frames_per_message;
-        while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
-            if let Some(refusal) = self.refusals.pop_front() {
-                self.write_refusal(refusal, out);
-                continue;
-            }
-            let Some(&key) = self.with_pending.front() else { break };
-            self.write_pending(key, out);
-            // Now, and not at the next look: a stream that has ended must not count as something to send.
-            if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
-                self.with_pending.pop_front();
-                if let Some(stream) = self.slab.get_mut(key) {
-                    stream.pending.queued = false;
-                }
-                self.note_end(key, events);
-                self.reap(key);
-            }
-        }
-        for dir in Dir::ALL {
-            if out.len() + 2 * MAX_CONTROL_FRAME <= max {
-                self.write_stream_limits(dir, out);
-            }
-        }
-        if out.len() + MAX_CONTROL_FRAME <= max
-            && let Some(limit) = self.data_blocked.take()
-        {
-            self.wire.encode(&Frame::DataBlocked(limit), out);
-        }
-    }
-
-    fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = match self.max_streams_due(dir) {
-            MaxStreamsDue::No => false,
-            MaxStreamsDue::WithOthers => !out.is_empty() || self.next_priority().is_some(),
-            MaxStreamsDue::Now => true,
-        };
-        if due {
-            let count = self.counts.of(!self.side, dir);
-            (count.told, count.wanted) = (count.limit, false);
-            self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
-        }
-        if let Some(limit) = self.streams_blocked[dir as usize].take() {
-            self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
-        }
-    }
-
-    /// One of the two frames that refuse a stream: neither half will be served.
-    fn write_refusal(&mut self, refusal: Refusal, out: &mut MessageBuf) {
-        let Refusal { id, stop, reset, stop_told, waited } = refusal;
-        let frame = if stop_told {
-            Frame::ResetStream { id, code: reset, final_size: None, reliable_size: 0 }
-        } else {
-            Frame::StopSending { id, code: stop }
-        };
-        // A unidirectional one has no half of ours to reset.
-        if !stop_told && id.dir() == Dir::Bi {
-            self.refusals.push_front(Refusal { stop_told: true, ..refusal });
-        } else if waited {
-            self.waiting.answered();
-        }
-        if self.refusals.is_empty() && self.refusals.capacity() > SPARE_STREAMS {
-            // After a burst of refusals their memory goes back.
-            self.refusals.shrink_to_fit();
-        }
-        self.abuse.control_sent();
-        self.wire.encode(&frame, out);
-    }
-
-    /// Writes the next pending frame of a stream, if it is still to be said.
-    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        let id = stream.id;
-        let pending = &mut stream.pending;
-        let frame = if std::mem::take(&mut pending.credit) {
-            // Where a grant is what opens a stream, ours begins with one even if its reader has gone already:
-            // the peer drops or punishes any other first message.
-            let own = id.initiator() == self.side;
-            let opens = self.caps.opens_with_credit && own;
-            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last which the
-            // peer remembers. One that waits for credit has not ended, but for one that came out even.
-            let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
-            let revives = self.caps.grants_revive && !own && sent;
-            let recv = stream
-                .recv
-                .as_mut()
-                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
-                .filter(|recv| recv.credit.is_used_up() || !revives);
-            recv.and_then(|recv| {
-                self.tuning.tune(&mut recv.credit, self.now);
-                recv.credit.grant(self.caps.relative_credit)
-            })
-            .map(|credit| Frame::MaxStreamData { id, credit })
-        } else if std::mem::take(&mut pending.announce) {
-            stream.send.as_mut().filter(|send| send.is_unseen()).map(|send| {
-                send.announced = true;
-                Frame::Stream { id, offset: Some(0), data: Default::default(), fin: false }
-            })
-        } else if std::mem::take(&mut pending.stop) {
-            match stream.recv.as_ref().map(|recv| recv.state()) {
-                Some(RecvState::Stopped { code }) => Some(Frame::StopSending { id, code }),
-                // The stream has ended meanwhile.
-                _ => None,
-            }
-        } else if std::mem::take(&mut pending.reset) {
-            stream.send.as_mut().and_then(|send| {
-                let (code, reliable_size) = send.take_reset()?;
-                let final_size = Some(send.credit.used());
-                Some(Frame::ResetStream { id, code, final_size, reliable_size })
-            })
-        } else if let Some(code) = pending.reset_answer.take() {
-            Some(Frame::StopSending { id, code })
-        } else if std::mem::take(&mut pending.fin_received) {
-            Some(Frame::FinReceived { id })
-        } else if std::mem::take(&mut pending.blocked) {
-            let send = stream.send.as_mut().filter(|send| send.buffered() > 0);
-            let limit = send.and_then(|send| {
-                let limit = send.credit.report_blocked()?;
-                if send.blocked.start(self.now) {
-                    self.blocked_by_stream.started(self.now);
-                }
-                Some(limit)
-            });
-            limit
-                .filter(|_| self.caps.blocked_frames)
-                .map(|limit| Frame::StreamDataBlocked { id, limit })
-        } else {
-            None
-        };
-        if let Some(frame) = frame {
-            self.abuse.control_sent();
-            self.wire.encode(&frame, out);
-        }
-    }
-
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
     pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
-        // Until the flush is done no other stream's data goes first, because it would delay the end again each time.
+        // Until the flush is done no other stream's data goes first, because it would delay the end
+        // again each time.
         let flush_first = self.flush_wanted;
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let Some((key, ticket)) = self.next_turn() else { break };
@@ -198,7 +62,7 @@ impl Streams {
             }
             let Some(send) = &mut stream.send else { continue };
             if self.connection.left() == 0 && send.buffered() > 0 {
-                self.starved.push(key, ticket, send.priority);
+                self.connection_blocked.push(key, ticket, send.priority);
                 self.forget_void_tickets();
                 continue;
             }
@@ -214,7 +78,7 @@ impl Streams {
             self.note_room(key, events);
             self.note_end(key, events);
             self.schedule(key);
-            self.reap(key);
+            self.maybe_free(key);
             if full {
                 break;
             }
@@ -222,9 +86,9 @@ impl Streams {
         if !self.send_budget.nobody_waits() {
             self.wake_waiting_for_budget(events);
         }
-        self.note_starved();
-        // Found out only now, behind the control frames' turn: with nothing else to say it goes alone, or the
-        // caller takes the silence for the end and does not come back.
+        self.note_connection_blocked();
+        // Found out only now, after the control frames' turn: with nothing else to say it goes
+        // alone, or the caller takes the silence for the end and does not come back.
         if out.is_empty()
             && let Some(limit) = self.data_blocked.take()
         {
@@ -239,8 +103,8 @@ impl Streams {
         wanted
     }
 
-    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is the
-    /// message's last.
+    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
+    /// the message's last.
     fn write_turn(&mut self, key: usize, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
         let Some(stream) = self.slab.get_mut(key) else { return false };
         let id = stream.id;
@@ -252,12 +116,12 @@ impl Streams {
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
-        let others = !self.schedule.is_empty()
-            || (!self.starved.is_empty() && self.connection.left() > wanted as u64);
+        let others = !self.ready.is_empty()
+            || (!self.connection_blocked.is_empty() && self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
-        let finishing = send.state() == SendState::Finishing && len == send.buffered();
+        let finishing = send.state() == SendState::DataQueued && len == send.buffered();
         if len == 0 && !finishing {
             return false;
         }
@@ -279,14 +143,15 @@ impl Streams {
         if fin {
             send.fin_sent();
         }
-        if send.reset_if_sent() {
-            self.pend(key, |pending| pending.reset = true);
+        if send.queue_reset_if_sent() {
+            self.queue_control(key, |pending| pending.reset = true);
         }
-        self.abuse.data_sent(len, cut, self.declared_window(id));
+        self.budgets.data_sent(len, cut, self.declared_window(id));
         last
     }
 
-    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is free.
+    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is
+    /// free.
     pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -298,8 +163,8 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait until others have sent. Each time that the others hold less, a message leaves:
-    /// their bytes, or a reset.
+    /// Wakes writers that wait until others have sent. Each time that the others hold less, a
+    /// message leaves: their bytes, or a reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, slab, keys, .. } = self;
         send_budget.wake(|id| {
@@ -314,16 +179,16 @@ impl Streams {
         });
     }
 
-    /// Tells whoever waits that the end of the stream, or its reset, has left.
-    fn note_end(&mut self, key: usize, events: &mut Events) {
+    /// Queues the event for a caller that waits until the FIN or the reset of the stream is sent.
+    pub(super) fn note_end(&mut self, key: usize, events: &mut Events) {
         let Some(stream) = self.slab.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
             return;
         };
-        if send.state() == SendState::Finished {
+        if send.state() == SendState::DataSent {
             stream.send_released = true;
         }
-        if send.end_watch.tell() {
+        if send.end_watch.notify() {
             events.push(Event::Ended { id: stream.id });
         }
     }

@@ -1,17 +1,19 @@
-//! What the streams of a connection hold to be sent, and how much more each may take (SPEC.md C-75, C-76).
+//! What the streams of a connection hold to be sent, and how much more each may take (SPEC.md C-75,
+//! C-76).
 //!
-//! The *send window* bounds the sum. No stream takes more than half of what the others leave of it, so those that
-//! come later find room too. Bytes that their stream's credit does not cover wait for a reader that may stand
-//! still for ever, so they may take no more than half of the window from the others: the other half is for bytes
-//! that leave as soon as the socket takes them, and it comes back as fast.
+//! The *send window* bounds the sum. No stream takes more than half of what the others leave of it,
+//! so those that come later find room too. Bytes that their stream's credit does not cover wait for
+//! a reader that may stand still for ever, so they may take no more than half of the window from
+//! the others: the other half is for bytes that leave as soon as the socket takes them, and it
+//! comes back as fast.
 
 use std::collections::VecDeque;
 
 use crate::StreamId;
 
-/// What a stream may hold whatever the others do: a request, or the head of a message, leaves at once although
-/// others have filled the window. It is about the size of a stream's own state, so what it adds to the bound is
-/// of that order.
+/// What a stream may hold whatever the others do: a request, or the head of a message, leaves at
+/// once although others have filled the window. It is about the size of a stream's own state, so
+/// what it adds to the bound is of that order.
 pub(super) const ALWAYS: usize = 1024;
 
 /// Bytes that wait to be sent, of one stream or of all.
@@ -51,11 +53,13 @@ pub(crate) struct SendBudget {
     window: usize,
     /// What one stream may hold at most.
     buffer: usize,
-    /// While no more than this is held, every stream may fill its buffer, and nothing else has to be computed.
+    /// While no more than this is held, every stream may fill its buffer, and nothing else has to
+    /// be computed.
     plenty: Option<usize>,
     held: Held,
-    /// Streams that hold nothing, have credit, and wait to take a chunk of a certain length, in order. Each stands in
-    /// it at most once; those of streams that have ended go when there are more of them than streams.
+    /// Streams that hold nothing, have credit, and wait to take a chunk of a certain length, in
+    /// order. Each stands in it at most once; those of streams that have ended go when there are
+    /// more of them than streams.
     waiting: VecDeque<(StreamId, usize)>,
 }
 
@@ -85,7 +89,8 @@ impl SendBudget {
         self.held.uncovered += uncovered;
     }
 
-    /// A stream has sent bytes. They were covered, and used up as much credit, so the others are as before.
+    /// A stream has sent bytes. They were covered, and used up as much credit, so the others are as
+    /// before.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.held.bytes -= bytes;
     }
@@ -96,7 +101,8 @@ impl SendBudget {
         self.waiting = VecDeque::new();
     }
 
-    /// What is left when others hold this. Of the bytes that no credit covers, at most half of the window counts.
+    /// What is left when others hold this. Of the bytes that no credit covers, at most half of the
+    /// window counts.
     fn left(&self, others: Held) -> usize {
         self.window
             .saturating_sub(others.covered())
@@ -119,8 +125,8 @@ impl SendBudget {
         }
     }
 
-    /// A stream that holds nothing waits to take a chunk. Says whether there are more entries than `streams`
-    /// account for.
+    /// A stream that holds nothing waits to take a chunk. Says whether there are more entries than
+    /// `streams` account for.
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS
@@ -135,9 +141,9 @@ impl SendBudget {
         self.waiting.retain(|&(id, _)| live(id));
     }
 
-    /// Wakes those that wait, in order, as long as there is room for what they have to give; and all of them once
-    /// nothing is held that could leave, because then nothing would wake them later. `wake` says
-    /// whether the stream waited still.
+    /// Wakes those that wait, in order, as long as there is room for what they have to give; and
+    /// all of them once nothing is held that could leave, because then nothing would wake them
+    /// later. `wake` says whether the stream waited still.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
         let idle = self.held.covered() == 0;
         let mut left = self.left(self.held);

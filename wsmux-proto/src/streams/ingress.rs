@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     Dir, Event, StreamId, TransportError, VarInt,
-    abuse::{Load, MAX_REFUSALS},
-    code::violation,
+    budget::{MAX_REFUSALS, UselessWork},
     event::Events,
     frame::Credit,
+    transport_error::violation,
 };
 
 /// Which half of ours a frame is about.
@@ -34,8 +34,8 @@ enum Found {
 }
 
 impl Streams {
-    /// The one place where a frame's stream is looked up, opened if the frame may open it, and checked:
-    /// direction, initiator and limit, for every type of frame alike.
+    /// The one place where a frame's stream is looked up, opened if the frame may open it, and
+    /// checked: direction, initiator and limit, for every type of frame alike.
     fn find(
         &mut self,
         id: StreamId,
@@ -43,27 +43,27 @@ impl Streams {
         opens: bool,
         events: &mut Events,
     ) -> Result<Found, TransportError> {
-        let own = id.initiator() == self.side;
+        let local = id.initiator() == self.side;
         if id.dir() == Dir::Uni {
             if !self.caps.unidirectional {
                 return Err(violation::stream_state("this wire has no unidirectional streams"));
             }
-            if own == (half == Half::Recv) {
+            if local == (half == Half::Recv) {
                 return Err(violation::stream_state(format!("{id} does not go this way")));
             }
         }
         if let Some(key) = self.keys.get(id) {
             return Ok(Found::Stream(key));
         }
-        let count = *self.counts.of(id.initiator(), id.dir());
+        let count = *self.counts.get_mut(id.initiator(), id.dir());
         if id.index() < count.opened {
             if self.waiting.contains(id) {
                 return Ok(Found::Waiting);
             }
-            self.charge(Load::Late)?;
+            self.consume(UselessWork::Late)?;
             return Ok(Found::Gone);
         }
-        if own {
+        if local {
             return Err(violation::stream_state(format!("{id} was never opened")));
         }
         if !opens {
@@ -75,15 +75,15 @@ impl Streams {
     fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.draining;
-        self.abuse.check(Load::Cancelled, self.now)?;
+        self.budgets.check(UselessWork::Cancelled, self.now)?;
         // Those that wait come first.
         self.admit(events)?;
-        let count = self.counts.of(side, dir);
+        let count = self.counts.get_mut(side, dir);
         let first = if self.caps.stream_limits {
-            if id.index() >= count.told {
+            if id.index() >= count.advertised {
                 return Err(violation::stream_limit(format!(
                     "{id} where the limit is {}",
-                    count.told
+                    count.advertised
                 )));
             }
             // A stream opens all lower ones of its kind (RFC 9000 §3.2).
@@ -115,9 +115,9 @@ impl Streams {
         Ok(Found::Stream(key))
     }
 
-    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know yet that this end
-    /// drains may send on them what their windows allow. So they are kept as streams, without a handle to either half. Returns
-    /// the key of the last.
+    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know
+    /// yet that this end drains may send on them what their windows allow. So they are kept as
+    /// streams, without a handle to either half. Returns the key of the last.
     fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
         let mut key = 0;
         for index in first..=last.index() {
@@ -130,7 +130,7 @@ impl Streams {
                 .send
                 .as_mut()
                 .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
-            self.pend(key, |pending| (pending.stop, pending.reset) = (stops, resets));
+            self.queue_control(key, |pending| (pending.stop, pending.reset) = (stops, resets));
         }
         key
     }
@@ -143,15 +143,15 @@ impl Streams {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
             }
-            self.charge(Load::Refused)?;
+            self.consume(UselessWork::Refused)?;
         }
         self.refusals.push_back(Refusal::new(id));
         self.refused += 1;
         Ok(Found::Gone)
     }
 
-    pub(super) fn charge(&mut self, load: Load) -> Result<(), TransportError> {
-        self.abuse.charge(load, 1, self.now)
+    pub(super) fn consume(&mut self, kind: UselessWork) -> Result<(), TransportError> {
+        self.budgets.consume(kind, 1, self.now)
     }
 
     /// Whether a frame of this wire that is not a grant can be the first of a stream.
@@ -165,7 +165,7 @@ impl Streams {
         offset: Option<u64>,
         data: Bytes,
         fin: bool,
-        whole: usize,
+        message_len: usize,
         events: &mut Events,
     ) -> Result<(), TransportError> {
         let opens = id.index() >= self.counts.get(id.initiator(), id.dir()).opened;
@@ -179,21 +179,25 @@ impl Streams {
         let before = recv.credit.received();
         // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
         let unprovoked = recv.wants_credit();
-        let ended = recv.on_data(offset, data, fin, whole)?;
+        let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
-        self.tuning.on_received(&mut recv.credit, before, self.now);
+        self.auto_tune.on_received(&mut recv.credit, before, self.now);
         if grew || ended == Ended::Now {
-            self.abuse.useful_frame();
+            self.budgets.useful_frame();
         } else if !opens {
-            self.abuse.charge(if news { Load::Late } else { Load::Empty }, 1, self.now)?;
+            self.budgets.consume(
+                if news { UselessWork::Late } else { UselessWork::Empty },
+                1,
+                self.now,
+            )?;
         }
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }
         if ended == Ended::Now && unprovoked && self.caps.answers_ends {
-            self.pend(key, |pending| pending.fin_received = true);
+            self.queue_control(key, |pending| pending.fin_received = true);
         }
-        self.reap(key);
+        self.maybe_free(key);
         Ok(())
     }
 
@@ -211,22 +215,22 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
-        // Whoever stopped the stream himself is being answered, and does not answer in turn.
+        // A reset after our stop is the peer's answer to it, and is not answered in turn.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
-            self.charge(Load::Empty)?;
+            self.consume(UselessWork::Empty)?;
         } else {
             if recv.take_waiting() {
                 events.push(Event::Readable { id });
             }
             if unprovoked && self.caps.answers_ends {
-                self.pend(key, |pending| pending.reset_answer = Some(code));
+                self.queue_control(key, |pending| pending.reset_answer = Some(code));
             }
             if unprovoked {
-                self.give_up(key);
+                self.note_abandoned(key);
             }
         }
-        self.reap(key);
+        self.maybe_free(key);
         Ok(())
     }
 
@@ -256,10 +260,10 @@ impl Streams {
         }
     }
 
-    /// Whatever the application makes of it: who answers after that answers nobody.
-    fn give_up(&mut self, key: usize) {
+    /// The peer wants no answer on this stream: an answer that is sent later is of no use to it.
+    fn note_abandoned(&mut self, key: usize) {
         let stream = &mut self.slab[key];
-        stream.given_up |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
+        stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
     }
 
     fn stopped_by_peer(
@@ -275,19 +279,19 @@ impl Streams {
         let of_use = send.was_of_use();
         // What has ended already needs no answer: none would come to an end.
         if send.reset(code, ResetBy::Peer).is_err() {
-            return self.charge(Load::Late);
+            return self.consume(UselessWork::Late);
         }
         if std::mem::take(&mut send.waiting_for_room) {
             events.push(Event::Writable { id });
         }
-        if send.end_watch.tell() {
+        if send.end_watch.notify() {
             events.push(Event::Ended { id });
         }
         self.send_budget.change(before, Held::default());
-        stream.given_up |= !of_use;
+        stream.abandoned_by_peer |= !of_use;
         stream.ticket = None;
         self.unblock(key);
-        self.pend(key, |pending| pending.reset = true);
+        self.queue_control(key, |pending| pending.reset = true);
         Ok(())
     }
 
@@ -302,7 +306,7 @@ impl Streams {
             Found::Waiting => return self.on_grant_to_waiting(id, credit),
             Found::Gone => return Ok(()),
         };
-        self.charge(Load::Grant)?;
+        self.consume(UselessWork::Grant)?;
         let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
         let before = send.held();
         if send.credit.add(credit)? {
@@ -322,17 +326,17 @@ impl Streams {
     ) -> Result<(), TransportError> {
         // Credit goes out when it is due, whatever the peer says; but the stream must be one.
         match self.find(id, Half::Recv, true, events)? {
-            Found::Stream(_) | Found::Waiting => self.charge(Load::Blocked),
+            Found::Stream(_) | Found::Waiting => self.consume(UselessWork::Blocked),
             Found::Gone => Ok(()),
         }
     }
 
     pub(crate) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
-        self.charge(Load::Blocked)
+        self.consume(UselessWork::Blocked)
     }
 
     pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
-        self.charge(Load::Grant)?;
+        self.consume(UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             // A stream that waits for it stays where it is, and takes it in its turn (C-85).
             self.blocked_by_connection.stop(self.now);
@@ -340,17 +344,17 @@ impl Streams {
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`. What it may know by now goes out without waiting for
-    /// company, and so does the next place that comes free.
+    /// The peer waits for more streams than `limit`. What it may know by now goes out without
+    /// waiting for company, and so does the next place that comes free.
     pub(crate) fn on_streams_blocked(
         &mut self,
         dir: Dir,
         limit: u64,
     ) -> Result<(), TransportError> {
         let side = !self.side;
-        let count = self.counts.of(side, dir);
-        count.wanted |= limit >= count.told;
-        self.charge(Load::Blocked)
+        let count = self.counts.get_mut(side, dir);
+        count.wanted |= limit >= count.advertised;
+        self.consume(UselessWork::Blocked)
     }
 
     pub(crate) fn on_max_streams(
@@ -359,7 +363,7 @@ impl Streams {
         count: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        self.raise_own_limit(dir, count, events);
-        self.charge(Load::Grant)
+        self.raise_local_limit(dir, count, events);
+        self.consume(UselessWork::Grant)
     }
 }

@@ -2,26 +2,58 @@
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, credit::RecvCredit};
-use crate::{ReadError, RecvStreamStats, TransportError, VarInt, code::violation};
+use super::{Read, buffer::Buffer, flow_control::RecvCredit};
+use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error::violation};
 
-/// Where a receiving half is. What is on the wire comes in order, so "Size Known" and "Data Recvd" are one.
+/// Where a receiving half is: the states of RFC 9000 §3.2, and two of ours.
+///
+/// ```text
+///     open, or the peer's first frame
+///           |
+///           v
+///     +-----------+   RESET_STREAM    +------------+
+///     |   Recv    |------------------>| ResetRecvd |
+///     +-----------+                   +------------+
+///      |    |                               |
+///      |    | STREAM with FIN               | the code is read, or the half is stopped
+///      |    v                               v
+///      |  +-----------+               +------------+
+///      |  | DataRecvd |               | ResetRead  |
+///      |  +-----------+               +------------+
+///      |    |
+///      |    | all is read, or the half is stopped
+///      |    v
+///      |  +-----------+  STREAM with FIN
+///      |  | DataRead  |<----------+
+///      |  +-----------+           |
+///      |                          |
+///      | stop               +-----------+   RESET_STREAM    +--------------+
+///      +------------------->|  Stopped  |------------------>| StopAnswered |
+///                           +-----------+                   +--------------+
+/// ```
+///
+/// Bytes come in order, so all of them have come when the FIN has: the RFC's "Size Known" and "Data
+/// Recvd" are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecvState {
     /// More may come.
-    Receiving,
+    Recv,
     /// All has come; the buffer holds what the application has not read.
-    Complete,
-    /// The peer reset the stream. The buffer holds what it asked to be delivered all the same: the first
+    DataRecvd,
+    /// The application has read all, or wants no more of what had all come.
+    DataRead,
+    /// The peer reset the stream. The buffer holds what has to be delivered all the same: the first
     /// `reliable_size` bytes of the stream, less those that were read.
-    Reset { code: VarInt, reliable_size: u64 },
-    /// This end wants no more, the peer has not ended the stream yet.
+    ResetRecvd { code: VarInt, reliable_size: u64 },
+    /// The application knows of the reset, or wants no more.
+    ResetRead,
+    /// Ours: this end wants no more, and the peer has not ended the stream yet. In the RFC a stop
+    /// is no state, because there STOP_SENDING changes nothing for the receiver. Here what comes is
+    /// dropped, and no credit is granted.
     Stopped { code: VarInt },
-    /// The end is known to both the peer and the application.
-    Done,
-    /// This end stopped it, and the peer reset it in answer. Whatever else is said of it is not looked at, as
-    /// if the whole stream were forgotten (C-55).
-    GivenUp,
+    /// Ours: this end stopped the stream, and the peer reset it in answer. Further frames for it
+    /// are ignored without a check, as if the whole stream were forgotten (C-55).
+    StopAnswered,
 }
 
 #[derive(Debug)]
@@ -29,7 +61,8 @@ pub(super) struct Recv {
     state: RecvState,
     buffer: Buffer,
     pub(super) credit: RecvCredit,
-    /// The application found nothing to read and waits to be told.
+    /// The application found nothing to read and waits for
+    /// [`Event::Readable`](crate::Event::Readable).
     waiting: bool,
     was_read: WasRead,
 }
@@ -57,7 +90,7 @@ pub(super) enum Ended {
 impl Recv {
     pub(super) fn new(credit: RecvCredit) -> Self {
         Self {
-            state: RecvState::Receiving,
+            state: RecvState::Recv,
             buffer: Buffer::default(),
             credit,
             waiting: false,
@@ -88,38 +121,41 @@ impl Recv {
 
     /// Whether nothing remains to happen.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, RecvState::Done | RecvState::GivenUp)
+        matches!(self.state, RecvState::DataRead | RecvState::ResetRead | RecvState::StopAnswered)
     }
 
     /// Whether the peer has not ended it.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, RecvState::Receiving | RecvState::Stopped { .. })
+        matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws wire such
-    /// a grant would bring a dead stream back.
+    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws
+    /// wire such a grant would bring a dead stream back.
     pub(super) fn wants_credit(&self) -> bool {
-        self.state == RecvState::Receiving
+        self.state == RecvState::Recv
     }
 
     /// What an ended half no longer needs of its window's growth.
-    pub(super) fn give_up_growth(&mut self) -> u64 {
+    pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
-            RecvState::Receiving => 0,
-            RecvState::Complete | RecvState::Reset { .. } => {
+            RecvState::Recv => 0,
+            RecvState::DataRecvd | RecvState::ResetRecvd { .. } => {
                 self.credit.end(self.buffer.charged() as u64)
             }
-            RecvState::Stopped { .. } | RecvState::Done | RecvState::GivenUp => self.credit.end(0),
+            RecvState::Stopped { .. }
+            | RecvState::DataRead
+            | RecvState::ResetRead
+            | RecvState::StopAnswered => self.credit.end(0),
         }
     }
 
-    /// Whether the application is to be told, because it waits.
+    /// Whether the application waits for news; from now on it does not.
     pub(super) fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
     }
 
     fn fits_final_size(&self, end: u64) -> Result<(), TransportError> {
-        if matches!(self.state, RecvState::Receiving | RecvState::Stopped { .. })
+        if matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
             || end <= self.credit.received()
         {
             return Ok(());
@@ -127,16 +163,17 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Bytes from the peer, cut from a message of `whole` bytes. Says whether a reader has news.
+    /// Bytes from the peer, cut from a message of `message_len` bytes. Says whether a reader has
+    /// news.
     #[inline]
     pub(super) fn on_data(
         &mut self,
         offset: Option<u64>,
         data: Bytes,
         fin: bool,
-        whole: usize,
+        message_len: usize,
     ) -> Result<Ended, TransportError> {
-        if self.state == RecvState::GivenUp {
+        if self.state == RecvState::StopAnswered {
             return Ok(Ended::Before);
         }
         let offset = offset.unwrap_or(self.credit.received());
@@ -151,17 +188,17 @@ impl Recv {
         }
         self.credit.receive_to(offset + len);
         match self.state {
-            RecvState::Receiving => {
-                self.buffer.push_chunk(data, whole);
+            RecvState::Recv => {
+                self.buffer.push_chunk(data, message_len);
                 if fin {
-                    self.state = RecvState::Complete;
+                    self.state = RecvState::DataRecvd;
                     return Ok(Ended::Now);
                 }
             }
             RecvState::Stopped { .. } => {
                 self.credit.consume(len);
                 if fin {
-                    self.state = RecvState::Done;
+                    self.state = RecvState::DataRead;
                     return Ok(Ended::Now);
                 }
             }
@@ -171,14 +208,14 @@ impl Recv {
         Ok(Ended::Before)
     }
 
-    /// The peer gives up; of what it sent, the first `reliable_size` bytes are still good.
+    /// The peer resets the stream; the first `reliable_size` bytes are still to be delivered.
     pub(super) fn on_reset(
         &mut self,
         code: VarInt,
         final_size: Option<u64>,
         reliable_size: u64,
     ) -> Result<Ended, TransportError> {
-        if self.state == RecvState::GivenUp {
+        if self.state == RecvState::StopAnswered {
             return Ok(Ended::Before);
         }
         let received = self.credit.received();
@@ -189,7 +226,7 @@ impl Recv {
         }
         self.credit.check(final_size)?;
         match self.state {
-            RecvState::Receiving => {
+            RecvState::Recv => {
                 if reliable_size > received {
                     // On an ordered transport all that is to be delivered has come before
                     // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
@@ -197,28 +234,31 @@ impl Recv {
                 }
                 self.credit.receive_to(final_size);
                 self.keep(reliable_size);
-                self.state = RecvState::Reset { code, reliable_size };
+                self.state = RecvState::ResetRecvd { code, reliable_size };
                 Ok(Ended::Now)
             }
-            RecvState::Reset { code: first, reliable_size: kept } => {
+            RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
-                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT / RESET_STREAM frames;
-                    // of plain resets alone the first holds (RFC 9000 §3.2).
+                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
+                    // RESET_STREAM frames; of plain resets alone the first holds (RFC 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
                 if reliable_size < kept {
                     self.keep(reliable_size);
-                    self.state = RecvState::Reset { code, reliable_size };
+                    self.state = RecvState::ResetRecvd { code, reliable_size };
                 }
                 Ok(Ended::Before)
             }
             RecvState::Stopped { .. } => {
                 self.credit.receive_to(final_size);
-                self.state = RecvState::GivenUp;
+                self.state = RecvState::StopAnswered;
                 Ok(Ended::Now)
             }
             // All had come, and the first end holds (RFC 9000 §3.2).
-            RecvState::Complete | RecvState::Done | RecvState::GivenUp => Ok(Ended::Before),
+            RecvState::DataRecvd
+            | RecvState::DataRead
+            | RecvState::ResetRead
+            | RecvState::StopAnswered => Ok(Ended::Before),
         }
     }
 
@@ -228,50 +268,50 @@ impl Recv {
         self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
     }
 
-    /// Up to `max` bytes; `Ok(None)` at the end; `Err(None)` when there is nothing yet.
+    /// Up to `max` bytes.
     #[inline]
-    pub(super) fn read(&mut self, max: usize) -> Result<Option<Bytes>, Option<ReadError>> {
+    pub(super) fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
         if matches!(self.state, RecvState::Stopped { .. }) || self.is_done() {
-            return Err(Some(ReadError::ClosedStream));
+            return Err(ReadError::ClosedStream);
         }
         if max == 0 {
-            return Ok(Some(Bytes::new()));
+            return Ok(Read::Data(Bytes::new()));
         }
         if !self.buffer.is_empty() {
             let data = self.buffer.pop(max);
             self.buffer.settle();
             self.credit.consume(data.len() as u64);
-            self.was_read = match self.state == RecvState::Complete && self.buffer.is_empty() {
+            self.was_read = match self.state == RecvState::DataRecvd && self.buffer.is_empty() {
                 true => WasRead::Whole,
                 false => WasRead::Some,
             };
-            return Ok(Some(data));
+            return Ok(Read::Data(data));
         }
         match self.state {
-            RecvState::Complete => {
-                // The end may have come behind the last byte, by itself.
+            RecvState::DataRecvd => {
+                // The FIN may have come after the last byte, by itself.
                 self.was_read = match self.was_read {
                     WasRead::Nothing => WasRead::Some,
                     WasRead::Some | WasRead::Whole => WasRead::Whole,
                 };
-                self.state = RecvState::Done;
-                Ok(None)
+                self.state = RecvState::DataRead;
+                Ok(Read::Finished)
             }
-            RecvState::Reset { code, .. } => {
-                self.state = RecvState::Done;
-                Err(Some(ReadError::Reset(code)))
+            RecvState::ResetRecvd { code, .. } => {
+                self.state = RecvState::ResetRead;
+                Err(ReadError::Reset(code))
             }
             _ => {
                 self.waiting = true;
-                Err(None)
+                Ok(Read::Blocked)
             }
         }
     }
 
-    /// The code of a reset that has come, without taking notice of it.
+    /// The code of a reset that has come and was not read. It stays unread.
     pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
         match self.state {
-            RecvState::Reset { code, .. } => Some(code),
+            RecvState::ResetRecvd { code, .. } => Some(code),
             _ => {
                 self.waiting = true;
                 None
@@ -279,21 +319,28 @@ impl Recv {
         }
     }
 
-    /// The application wants no more. Says whether the peer has to be told.
+    /// The application wants no more. Says whether a STOP_SENDING is to be sent.
     pub(super) fn stop(&mut self, code: VarInt) -> bool {
         let unread = self.buffer.len() as u64;
         self.buffer.clear();
         self.credit.consume(unread);
         match self.state {
-            RecvState::Receiving => {
+            RecvState::Recv => {
                 self.state = RecvState::Stopped { code };
                 true
             }
-            RecvState::Stopped { .. } | RecvState::GivenUp => false,
-            _ => {
-                self.state = RecvState::Done;
+            RecvState::DataRecvd => {
+                self.state = RecvState::DataRead;
                 false
             }
+            RecvState::ResetRecvd { .. } => {
+                self.state = RecvState::ResetRead;
+                false
+            }
+            RecvState::Stopped { .. }
+            | RecvState::DataRead
+            | RecvState::ResetRead
+            | RecvState::StopAnswered => false,
         }
     }
 }

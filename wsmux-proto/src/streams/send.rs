@@ -4,32 +4,60 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, credit::SendCredit, held::Held};
+use super::{buffer::Buffer, flow_control::SendCredit, held::Held};
 use crate::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
 
-/// Where a sending half is. What the socket has taken counts as acknowledged
-/// (draft-ietf-quic-qmux-02 §QUIC Frames), so "Data Recvd" and "Reset Recvd" need no waiting.
+/// Where a sending half is: the states of RFC 9000 §3.1, and three of ours.
+///
+/// ```text
+///         open
+///           |
+///           v
+///     +------------+        reset_at        +---------------+
+///     |   Ready    |------------+---------->| ResetAtQueued |
+///     +------------+            |           +---------------+
+///           |                   |                   |
+///           | finish            |                   | the last reliable byte is sent
+///           v                   |                   v
+///     +------------+            |           +---------------+   reset, or STOP_SENDING received:
+///     | DataQueued |------------+           |  ResetQueued  |<- from Ready, DataQueued and
+///     +------------+                        +---------------+   ResetAtQueued
+///           |                                       |
+///           | STREAM with FIN is sent               | RESET_STREAM is sent
+///           v                                       v
+///     +------------+                        +---------------+
+///     |  DataSent  |                        |   ResetSent   |
+///     +------------+                        +---------------+
+/// ```
+///
+/// What the socket has taken counts as acknowledged (draft-ietf-quic-qmux-02 §QUIC Frames). So
+/// `DataSent` and `ResetSent` are the RFC's "Data Recvd" and "Reset Recvd" as well. `Ready` is the
+/// RFC's "Ready" and "Send": nothing here depends on whether the first byte has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendState {
     /// The application may write.
     Ready,
-    /// The application has finished; the end has not left.
-    Finishing,
-    /// The end has left.
-    Finished,
-    /// Given up by the application behind the bytes that are still in the buffer; `reliable_size` is where
-    /// they end.
-    ResettingAt { code: VarInt, reliable_size: u64 },
-    /// Given up, and the peer is told so with its next message or has been.
-    Reset { code: VarInt, by: ResetBy, reliable_size: u64, told: bool },
+    /// Ours: the application has finished, and the FIN waits for the bytes before it, or for its
+    /// turn. The RFC's "Data Sent" begins only when the FIN is sent.
+    DataQueued,
+    /// The FIN has been sent.
+    DataSent,
+    /// Ours: a reset follows the bytes that are still in the buffer, which end at `reliable_size`
+    /// (draft-ietf-quic-reliable-stream-reset).
+    ResetAtQueued { code: VarInt, reliable_size: u64 },
+    /// Ours: the reset leaves with the next message. State and not a queued frame, so that any
+    /// number of resets costs no memory of its own (C-32).
+    ResetQueued { code: VarInt, by: ResetBy, reliable_size: u64 },
+    /// The reset has been sent.
+    ResetSent { code: VarInt, by: ResetBy },
 }
 
-/// Who gave the stream up.
+/// Who asked for the reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResetBy {
     /// The application here.
     Application,
-    /// The peer, by STOP_SENDING; the application here has yet to learn it when it lets go.
+    /// The peer, by STOP_SENDING.
     Peer,
 }
 
@@ -39,16 +67,16 @@ pub(super) enum EndWatch {
     #[default]
     Nobody,
     Waiting,
-    /// The event is out. The half stays until somebody has looked at how it ended.
-    Told,
+    /// The event has been queued. The half stays until somebody has looked at how it ended.
+    Notified,
 }
 
 impl EndWatch {
     /// The half has ended. Says whether a caller waits for that.
-    pub(super) fn tell(&mut self) -> bool {
+    pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
-            *self = Self::Told;
+            *self = Self::Notified;
         }
         waits
     }
@@ -59,13 +87,14 @@ pub(super) struct Send {
     state: SendState,
     buffer: Buffer,
     pub(super) credit: SendCredit,
-    /// The application found no room and waits to be told.
+    /// The application found no room and waits for [`Event::Writable`](crate::Event::Writable).
     pub(super) waiting_for_room: bool,
     /// The stream stands in the queue of the send budget.
     pub(super) queued_for_room: bool,
-    /// The application waits to be told of the end.
+    /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// If the end must follow a flush: one more than the number asked for when data last left. 0 before that.
+    /// If the end must follow a flush: one more than the number asked for when data last left. 0
+    /// before that.
     pub(super) data_flush: u64,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
@@ -121,7 +150,7 @@ impl Send {
 
     /// Whether nothing remains to be sent.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, SendState::Finished | SendState::Reset { told: true, .. })
+        matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
 
     /// Whether there was more data to send, or a frame to the peer about it.
@@ -131,20 +160,29 @@ impl Send {
 
     /// Whether the peer got something by it: bytes, or an end that says that there are none.
     pub(super) fn was_of_use(&self) -> bool {
-        self.credit.used() > 0 || self.state == SendState::Finished
+        self.credit.used() > 0 || self.state == SendState::DataSent
     }
 
-    /// Whether the peer has been told nothing of the half.
+    /// Whether no frame has shown the half to the peer.
     pub(super) fn is_unseen(&self) -> bool {
         !self.announced && self.credit.used() == 0 && !self.is_done()
     }
 
+    /// The code of the peer's STOP_SENDING, if the half has ended by that.
+    pub(super) fn stopped_with(&self) -> Option<VarInt> {
+        match self.state {
+            SendState::ResetQueued { code, by: ResetBy::Peer, .. }
+            | SendState::ResetSent { code, by: ResetBy::Peer } => Some(code),
+            _ => None,
+        }
+    }
+
     /// Whether the application may still write.
     pub(super) fn check_writable(&self) -> Result<(), WriteError> {
-        match self.state {
-            SendState::Ready => Ok(()),
-            SendState::Reset { code, by: ResetBy::Peer, .. } => Err(WriteError::Stopped(code)),
-            _ => Err(WriteError::ClosedStream),
+        match (self.state, self.stopped_with()) {
+            (SendState::Ready, _) => Ok(()),
+            (_, Some(code)) => Err(WriteError::Stopped(code)),
+            (_, None) => Err(WriteError::ClosedStream),
         }
     }
 
@@ -153,8 +191,8 @@ impl Send {
     }
 
     pub(super) fn push_chunk(&mut self, data: Bytes) {
-        let whole = data.len();
-        self.buffer.push_chunk(data, whole);
+        let message_len = data.len();
+        self.buffer.push_chunk(data, message_len);
     }
 
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
@@ -163,24 +201,19 @@ impl Send {
 
     /// Whether the end is due and nothing comes before it.
     pub(super) fn only_fin_left(&self) -> bool {
-        self.state == SendState::Finishing && self.buffer.is_empty()
+        self.state == SendState::DataQueued && self.buffer.is_empty()
     }
 
     pub(super) fn finish(&mut self) -> Result<(), WriteError> {
-        match self.state {
-            SendState::Ready => {
-                self.state = SendState::Finishing;
-                Ok(())
-            }
-            SendState::Reset { code, by: ResetBy::Peer, .. } => Err(WriteError::Stopped(code)),
-            _ => Err(WriteError::ClosedStream),
-        }
+        self.check_writable()?;
+        self.state = SendState::DataQueued;
+        Ok(())
     }
 
-    /// The end has left.
+    /// The FIN has been sent.
     pub(super) fn fin_sent(&mut self) {
-        debug_assert_eq!(self.state, SendState::Finishing);
-        self.state = SendState::Finished;
+        debug_assert_eq!(self.state, SendState::DataQueued);
+        self.state = SendState::DataSent;
     }
 
     /// What has not been sent will not be.
@@ -188,56 +221,53 @@ impl Send {
         self.buffer.clear();
     }
 
-    /// Gives the stream up.
+    /// Resets the half: what has not been sent is dropped.
     pub(super) fn reset(&mut self, code: VarInt, by: ResetBy) -> Result<(), ClosedStream> {
         match self.state {
-            SendState::Ready | SendState::Finishing | SendState::ResettingAt { .. } => {
+            SendState::Ready | SendState::DataQueued | SendState::ResetAtQueued { .. } => {
                 self.buffer.clear();
-                self.state = SendState::Reset { code, by, reliable_size: 0, told: false };
+                self.state = SendState::ResetQueued { code, by, reliable_size: 0 };
                 Ok(())
             }
             _ => Err(ClosedStream),
         }
     }
 
-    /// Gives the stream up behind its first `reliable_size` bytes, or behind all that were written if they are
-    /// fewer.
+    /// Resets the half after its first `reliable_size` bytes, or after all that were written if
+    /// they are fewer.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,
         reliable_size: u64,
     ) -> Result<(), ClosedStream> {
-        if !matches!(self.state, SendState::Ready | SendState::Finishing) {
+        if !matches!(self.state, SendState::Ready | SendState::DataQueued) {
             return Err(ClosedStream);
         }
         let sent = self.credit.used();
         let keep = reliable_size.saturating_sub(sent);
         self.buffer.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
         let reliable_size = reliable_size.min(sent + self.buffer.len() as u64);
-        self.state = SendState::ResettingAt { code, reliable_size };
-        self.reset_if_sent();
+        self.state = SendState::ResetAtQueued { code, reliable_size };
+        self.queue_reset_if_sent();
         Ok(())
     }
 
-    /// Whether all that was to be sent before a reset has been sent now, so that the peer is to be told.
-    pub(super) fn reset_if_sent(&mut self) -> bool {
-        if let SendState::ResettingAt { code, reliable_size } = self.state
+    /// Queues a reset once all bytes that precede it have been sent. Says whether a RESET_STREAM
+    /// is to be sent.
+    pub(super) fn queue_reset_if_sent(&mut self) -> bool {
+        if let SendState::ResetAtQueued { code, reliable_size } = self.state
             && self.buffer.is_empty()
         {
             let by = ResetBy::Application;
-            self.state = SendState::Reset { code, by, reliable_size, told: false };
+            self.state = SendState::ResetQueued { code, by, reliable_size };
         }
-        matches!(self.state, SendState::Reset { told: false, .. })
+        matches!(self.state, SendState::ResetQueued { .. })
     }
 
-    /// The code and the reliable size of a reset that the peer has not been told; from now on it has.
+    /// The code and the reliable size of a reset that is queued, which is sent now.
     pub(super) fn take_reset(&mut self) -> Option<(VarInt, u64)> {
-        match &mut self.state {
-            SendState::Reset { code, reliable_size, told, .. } if !*told => {
-                *told = true;
-                Some((*code, *reliable_size))
-            }
-            _ => None,
-        }
+        let SendState::ResetQueued { code, by, reliable_size } = self.state else { return None };
+        self.state = SendState::ResetSent { code, by };
+        Some((code, reliable_size))
     }
 }

@@ -1,15 +1,16 @@
-//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit (SPEC.md §7.5).
+//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit
+//! (SPEC.md §7.5).
 //!
-//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a stream that waits
-//! costs no more than what is kept here. It is opened when a place is free, as if the peer had opened it only then,
-//! and had sent at once all that it has sent about it meanwhile.
+//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a
+//! stream that waits costs no more than what is kept here. It is opened when a place is free, as if
+//! the peer had opened it only then, and had sent at once all that it has sent about it meanwhile.
 
 use bytes::Bytes;
 
-use super::{Streams, credit::SendCredit};
+use super::{Streams, flow_control::SendCredit};
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt, abuse::Load, code::violation, event::Events,
-    frame::Credit, tree::Tree,
+    Dir, Event, StreamId, TransportError, VarInt, budget::UselessWork, event::Events,
+    frame::Credit, transport_error::violation, tree::Tree,
 };
 
 /// The code of a stream that is refused: the application never saw it.
@@ -23,12 +24,13 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the room grows there are two and a half places for each, and the tree takes some 40 bytes more: all in all less
-// than the 128 bytes of the formula for a connection's memory (SPEC §10).
+// While the room grows there are two and a half places for each, and the tree takes some 40 bytes
+// more: all in all less than the 128 bytes of the formula for a connection's memory (SPEC §10).
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
-/// What the peer has said of the halves of a stream that waits. No byte came before an end of its own half, for lack
-/// of credit. One of which it has reset its half and stopped ours does not wait any longer.
+/// What the peer has said of the halves of a stream that waits. No byte came before an end of its
+/// own half, for lack of credit. One of which it has reset its half and stopped ours does not wait
+/// any longer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Halves {
     #[default]
@@ -43,9 +45,10 @@ enum Halves {
     },
 }
 
-/// The streams that wait, and the places that they take: at most `max`, those counted that were given up and whose
-/// answer has not left. In the order of ids, which is the order of arrival, for the ids of one kind only rise. A tree
-/// and no hash table: it gives the memory of those that go back, and no choice of ids makes it slow.
+/// The streams that wait, and the places that they take: at most `max`, those counted that were
+/// given up and whose answer has not left. In the order of ids, which is the order of arrival, for
+/// the ids of one kind only rise. A tree and no hash table: it gives the memory of those that go
+/// back, and no choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
@@ -105,14 +108,14 @@ pub(super) struct Refusal {
     /// For RESET_STREAM.
     pub(super) reset: VarInt,
     /// STOP_SENDING has left, RESET_STREAM has not.
-    pub(super) stop_told: bool,
+    pub(super) stop_sent: bool,
     /// It holds a place in the waiting room.
     pub(super) waited: bool,
 }
 
 impl Refusal {
     pub(super) fn new(id: StreamId) -> Self {
-        Self { id, stop: REFUSED, reset: REFUSED, stop_told: false, waited: false }
+        Self { id, stop: REFUSED, reset: REFUSED, stop_sent: false, waited: false }
     }
 }
 
@@ -143,7 +146,7 @@ impl Streams {
     fn admit_waiting(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
             // As when the peer opens one: opening streams in advance must not evade the budget.
-            self.abuse.check(Load::Cancelled, self.now)?;
+            self.budgets.check(UselessWork::Cancelled, self.now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;
             };
@@ -194,7 +197,7 @@ impl Streams {
         // The first is the opening itself.
         match waiting.credit.replace(granted.left()) {
             None => Ok(()),
-            Some(_) => self.charge(Load::Grant),
+            Some(_) => self.consume(UselessWork::Grant),
         }
     }
 
@@ -214,7 +217,7 @@ impl Streams {
                 *ended = true;
                 Ok(())
             }
-            (_, 0) => self.charge(Load::Empty),
+            (_, 0) => self.consume(UselessWork::Empty),
             (Halves::Open | Halves::Stopped { fin: false, .. }, _) => {
                 Err(violation::flow_control("bytes on a stream without credit"))
             }
@@ -233,9 +236,9 @@ impl Streams {
                 waiting.halves = Halves::Reset(code);
                 Ok(())
             }
-            Halves::Stopped { code: reset, fin: false } => self.forget_given_up(id, code, reset),
+            Halves::Stopped { code: reset, fin: false } => self.refuse_abandoned(id, code, reset),
             Halves::Fin | Halves::Reset(_) | Halves::Stopped { fin: true, .. } => {
-                self.charge(Load::Empty)
+                self.consume(UselessWork::Empty)
             }
         }
     }
@@ -249,16 +252,16 @@ impl Streams {
         let fin = match waiting.halves {
             Halves::Open => false,
             Halves::Fin => true,
-            Halves::Reset(stop) => return self.forget_given_up(id, stop, code),
-            Halves::Stopped { .. } => return self.charge(Load::Late),
+            Halves::Reset(stop) => return self.refuse_abandoned(id, stop, code),
+            Halves::Stopped { .. } => return self.consume(UselessWork::Late),
         };
         waiting.halves = Halves::Stopped { code, fin };
         Ok(())
     }
 
-    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much as a refused one, and
-    /// is charged as one.
-    fn forget_given_up(
+    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much
+    /// as a refused one, and is charged as one.
+    fn refuse_abandoned(
         &mut self,
         id: StreamId,
         stop: VarInt,
@@ -267,7 +270,7 @@ impl Streams {
         self.waiting.streams[id.dir() as usize].remove(id.index());
         self.waiting.unanswered += 1;
         self.refusals.push_back(Refusal { stop, reset, waited: true, ..Refusal::new(id) });
-        self.charge(Load::Refused)
+        self.consume(UselessWork::Refused)
     }
 
     /// Streams that wait are refused, all of them (J-44).

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    Config, {Event, MessageBuf},
-};
+use crate::{Event, MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
-/// Streams of a client that each have data to send, to a peer that has given the connection no credit.
-struct Starved {
+/// Streams of a client that each have data to send, to a peer that has given the connection no
+/// credit.
+struct ConnectionBlocked {
     streams: Streams,
     ids: Vec<StreamId>,
     events: Events,
@@ -18,7 +17,7 @@ struct Starved {
     credit: u64,
 }
 
-impl Starved {
+impl ConnectionBlocked {
     fn new() -> Self {
         let parameters = TransportParameters {
             initial_max_stream_data_uni: 1 << 30,
@@ -34,9 +33,9 @@ impl Starved {
         for id in &ids {
             streams.send_stream(*id, None).write(&[7; 100]).expect("it is open");
         }
-        let mut starved = Self { streams, ids, events, out: MessageBuf::new(), credit: 0 };
-        starved.transmit();
-        starved
+        let mut blocked = Self { streams, ids, events, out: MessageBuf::new(), credit: 0 };
+        blocked.transmit();
+        blocked
     }
 
     /// Says how many bytes left.
@@ -60,7 +59,7 @@ impl Starved {
     }
 
     fn visited(&self) -> u64 {
-        self.streams.schedule.visited + self.streams.starved.visited
+        self.streams.ready.visited + self.streams.connection_blocked.visited
     }
 }
 
@@ -69,43 +68,44 @@ impl Starved {
 /// such as the connection's end.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
-    let mut starved = Starved::new();
-    let before = starved.visited();
+    let mut blocked = ConnectionBlocked::new();
+    let before = blocked.visited();
     for _ in 0..STREAMS {
-        starved.raise(1);
-        assert!(starved.transmit() > 1, "a byte and a header");
+        blocked.raise(1);
+        assert!(blocked.transmit() > 1, "a byte and a header");
     }
-    let visited = starved.visited() - before;
+    let visited = blocked.visited() - before;
     assert!(visited <= 8 * STREAMS, "{visited} entries for {STREAMS} bytes");
 }
 
 #[test]
 fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
-    let mut starved = Starved::new();
-    for id in std::mem::take(&mut starved.ids) {
-        starved.streams.send_stream(id, None).reset(VarInt::default()).expect("it is open");
+    let mut blocked = ConnectionBlocked::new();
+    for id in std::mem::take(&mut blocked.ids) {
+        blocked.streams.send_stream(id, None).reset(VarInt::default()).expect("it is open");
     }
-    starved.raise(1);
-    starved.transmit();
-    assert!(starved.streams.starved.is_empty() && starved.streams.schedule.is_empty());
-    assert_eq!(starved.streams.len(), 0);
+    blocked.raise(1);
+    blocked.transmit();
+    assert!(blocked.streams.connection_blocked.is_empty() && blocked.streams.ready.is_empty());
+    assert_eq!(blocked.streams.len(), 0);
 }
 
 /// Each change of priority leaves a void entry.
 #[test]
 fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
-    let mut starved = Starved::new();
+    let mut blocked = ConnectionBlocked::new();
     for round in 1..20 {
-        for &id in &starved.ids {
-            starved.streams.send_stream(id, None).set_priority(round).expect("it is open");
+        for &id in &blocked.ids {
+            blocked.streams.send_stream(id, None).set_priority(round).expect("it is open");
         }
-        starved.transmit();
-        let entries = starved.streams.starved.len() + starved.streams.schedule.len();
+        blocked.transmit();
+        let entries = blocked.streams.connection_blocked.len() + blocked.streams.ready.len();
         assert!(entries as u64 <= 4 * STREAMS + 2 * 64, "{entries}");
     }
 }
 
-/// An application that gives each stream a priority of its own: only streams whose turn it is are looked at.
+/// An application that gives each stream a priority of its own: only streams whose turn it is are
+/// looked at.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
@@ -128,8 +128,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
 }
 
-/// A message that wakes very many readers, with repeated connection-level events between them. Searching the whole queue
-/// for each would take hours here.
+/// A message that wakes very many readers, with repeated connection-level events between them.
+/// Searching the whole queue for each would take hours here.
 ///
 /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
 /// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,

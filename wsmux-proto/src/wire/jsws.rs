@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{Capabilities, Dir, Frame, MessageBuf, StreamHeader, TransportError, VarInt};
-use crate::{Side, StreamId, code::violation, frame::Credit};
+use crate::{Side, StreamId, frame::Credit, transport_error::violation};
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     parameters: false,

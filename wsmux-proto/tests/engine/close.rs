@@ -245,7 +245,10 @@ fn an_end_without_a_close_is_a_lost_transport() {
     for wire in WIRES {
         let mut peer = peer(wire);
         peer.conn.handle_socket_end(peer.now, SocketError::Eof);
-        assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::Reset(SocketError::Eof))));
+        assert!(matches!(
+            peer.conn.close_reason(),
+            Some(ConnectionError::SocketLost(SocketError::Eof))
+        ));
         assert!(peer.conn.is_closed());
         assert_eq!(peer.said(), []);
     }

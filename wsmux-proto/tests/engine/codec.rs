@@ -61,18 +61,18 @@ fn transport_parameters() -> impl Strategy<Value = TransportParameters> {
         (streams(), streams(), bytes(), integer(MAX - 16_382), any::<bool>()),
     )
         .prop_map(|((idle, data, local, remote, uni), (bidi, unis, datagram, record, at))| {
-            TransportParameters {
-                max_idle_timeout: Duration::from_millis(idle),
-                initial_max_data: data,
-                initial_max_stream_data_bidi_local: local,
-                initial_max_stream_data_bidi_remote: remote,
-                initial_max_stream_data_uni: uni,
-                initial_max_streams_bidi: bidi,
-                initial_max_streams_uni: unis,
-                max_datagram_frame_size: datagram,
-                max_record_size: record + 16_382,
-                reset_stream_at: at,
-            }
+            let mut limits = TransportParameters::default();
+            limits.max_idle_timeout = Duration::from_millis(idle);
+            limits.initial_max_data = data;
+            limits.initial_max_stream_data_bidi_local = local;
+            limits.initial_max_stream_data_bidi_remote = remote;
+            limits.initial_max_stream_data_uni = uni;
+            limits.initial_max_streams_bidi = bidi;
+            limits.initial_max_streams_uni = unis;
+            limits.max_datagram_frame_size = datagram;
+            limits.max_record_size = record + 16_382;
+            limits.reset_stream_at = at;
+            limits
         })
 }
 

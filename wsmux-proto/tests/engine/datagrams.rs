@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, TransportParameters, Wire};
+use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
 /// What a queued datagram may cost besides its bytes.
 const OVERHEAD: usize = 128;
@@ -31,11 +31,10 @@ fn a_datagram_arrives_whole_and_in_order() {
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {
-        let parameters = TransportParameters {
-            max_datagram_frame_size: frame,
-            max_record_size: record,
-            ..scripted_peer::generous()
-        };
+        let parameters = scripted_peer::generous_but(|limits| {
+            limits.max_datagram_frame_size = frame;
+            limits.max_record_size = record;
+        });
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
         let max = peer.conn.max_datagram_size().unwrap();
@@ -49,8 +48,7 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
         let len = message.map_or(0, |message| message.len()) as u64;
         assert!(len <= frame.min(record), "the frame of {len} is what counts");
     }
-    let parameters =
-        TransportParameters { max_datagram_frame_size: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.max_datagram_frame_size = 0);
     let none = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let js_ws = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
     for mut peer in [none, js_ws] {
@@ -68,7 +66,7 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(10_000);
+    config.datagram_receive_buffer_size(10_000);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
     for nth in 0..100u8 {
         peer.send(&[Frame::Datagram(vec![nth; 1_000].into())]);
@@ -90,7 +88,7 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();
-    config.datagram_receive_buffer(10_000);
+    config.datagram_receive_buffer_size(10_000);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
     for _ in 0..10_000 {
         peer.send(&[Frame::Datagram(Bytes::new())]);
@@ -102,7 +100,7 @@ fn empty_datagrams_are_bounded_too() {
 #[test]
 fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_room() {
     let mut config = Config::default();
-    config.datagram_send_buffer(10 * (1_000 + OVERHEAD));
+    config.datagram_send_buffer_size(10 * (1_000 + OVERHEAD));
     let mut pair = Pair::new(Wire::QMux, &config);
     pair.client.stalled = true;
     let datagram = |nth: u8| Bytes::from(vec![nth; 1_000]);
@@ -125,7 +123,7 @@ fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_r
 /// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
 #[test]
 fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
-    let parameters = TransportParameters { initial_max_data: 10, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 10);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -154,8 +152,7 @@ fn what_had_come_can_be_read_after_the_end() {
 #[test]
 fn no_datagram_frame_is_longer_than_the_peer_takes() {
     for max in 1..10 {
-        let parameters =
-            TransportParameters { max_datagram_frame_size: max, ..scripted_peer::generous() };
+        let parameters = scripted_peer::generous_but(|limits| limits.max_datagram_frame_size = max);
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
         let Some(len) = peer.conn.max_datagram_size() else { continue };

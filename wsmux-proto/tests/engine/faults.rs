@@ -242,7 +242,7 @@ fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end_of_what_is_half_there(
             }
             exchange.pair.reset();
             let lost = |error: &ConnectionError| {
-                matches!(error, ConnectionError::Reset(SocketError::Io(error))
+                matches!(error, ConnectionError::SocketLost(SocketError::Io(error))
                     if error.kind() == std::io::ErrorKind::ConnectionReset)
             };
             for side in [CLIENT, SERVER] {

@@ -1,13 +1,11 @@
 //! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is granted again.
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, Credit, Dir, Event, Frame, TransportErrorCode, TransportParameters, Wire,
-};
+use wsmux_proto::{Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, Wire};
 
 /// A window that stays as it is; those that grow are in `windows`.
 fn small_window(window: u64) -> Config {
-    Config::default().stream_window(window).window_growth_budget(0).clone()
+    Config::default().stream_receive_window(window).window_growth_budget(0).clone()
 }
 
 /// A server whose peer has opened stream 0 by the wire's custom, with nothing said yet.
@@ -85,7 +83,7 @@ fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
             peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
             if fits > 0 {
                 let read = peer.conn.recv_stream(bidi(CLIENT, 0)).read(5_000).unwrap();
-                assert_eq!(read.unwrap().unwrap(), vec![1; fits], "and nothing of the excess");
+                assert_eq!(read.data().unwrap(), vec![1; fits], "and nothing of the excess");
             }
         }
     }
@@ -137,7 +135,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
         let id = bidi(CLIENT, 0);
         peer.send(&[some_data(wire, 0, &[0; 1_000])]);
         for _ in 0..249 {
-            assert_eq!(peer.conn.recv_stream(id).read(1).unwrap().unwrap().unwrap().len(), 1);
+            assert_eq!(peer.conn.recv_stream(id).read(1).unwrap().data().unwrap().len(), 1);
         }
         assert_eq!(peer.frames(), []);
         peer.conn.recv_stream(id).read(1).unwrap();
@@ -204,12 +202,11 @@ fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
 
 /// A client that is allowed this much on each stream, and on all together.
 fn limited(stream: u64, connection: u64) -> ScriptedPeer {
-    let parameters = TransportParameters {
-        initial_max_data: connection,
-        initial_max_stream_data_bidi_remote: stream,
-        initial_max_stream_data_uni: stream,
-        ..scripted_peer::generous()
-    };
+    let parameters = scripted_peer::generous_but(|limits| {
+        limits.initial_max_data = connection;
+        limits.initial_max_stream_data_bidi_remote = stream;
+        limits.initial_max_stream_data_uni = stream;
+    });
     ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters)
 }
 
@@ -304,12 +301,11 @@ fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
 
 #[test]
 fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_local: 11,
-        initial_max_stream_data_bidi_remote: 22,
-        initial_max_stream_data_uni: 33,
-        ..scripted_peer::generous()
-    };
+    let parameters = scripted_peer::generous_but(|limits| {
+        limits.initial_max_stream_data_bidi_local = 11;
+        limits.initial_max_stream_data_bidi_remote = 22;
+        limits.initial_max_stream_data_uni = 33;
+    });
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     peer.send(&[stream(bidi(CLIENT, 0), 0, b"", false)]);
@@ -401,12 +397,12 @@ fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted()
 #[test]
 fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut config = Config::default();
-    config.stream_window(64 * 1024);
+    config.stream_receive_window(64 * 1024);
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
-    peer.conn.set_stream_window(1 << 20);
+    peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
-    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
     let frames = peer.frames();
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
@@ -416,19 +412,19 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();
-    config.stream_window(64 * 1024);
+    config.stream_receive_window(64 * 1024);
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
-    peer.conn.set_stream_window(1 << 20);
+    peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"request").unwrap();
-    assert!(peer.conn.recv_stream(id).read(9).unwrap().is_none());
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
     peer.frames();
     // The peer uses up what it knows of.
     for part in 0..4 {
         peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
     }
     let mut read = 0;
-    while let Some(Some(data)) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
+    while let Read::Data(data) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
         read += data.len();
     }
     assert_eq!(read, 64 * 1024);
@@ -443,7 +439,7 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
 /// Nobody waits for the connection's credit any more.
 #[test]
 fn a_reset_ends_the_wait_for_credit_of_the_connection() {
-    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Honest ends at the extremes of what settings and applications ask for: none spends a budget of the other.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, Side, StreamId, TransportParameters, Wire};
+use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
 
 /// More than every budget's burst, so that the refill has to be enough.
 const MANY: usize = 12_000;
@@ -9,8 +9,8 @@ const MANY: usize = 12_000;
 fn config(window: u64, streams: u64) -> Config {
     let mut config = Config::default();
     config
-        .stream_window(window)
-        .max_stream_window(window)
+        .stream_receive_window(window)
+        .max_stream_receive_window(window)
         .window_growth_budget(0)
         .max_concurrent_bidi_streams(streams)
         .max_concurrent_uni_streams(streams);
@@ -106,7 +106,7 @@ fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
 /// A peer whose account for all streams together is small.
 #[test]
 fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
-    let parameters = TransportParameters { initial_max_data: 100, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 100);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -130,10 +130,8 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
-        let parameters = TransportParameters {
-            initial_max_stream_data_uni: window,
-            ..scripted_peer::generous()
-        };
+        let parameters =
+            scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = window);
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
         let id = peer.conn.open(Dir::Uni).unwrap().unwrap();

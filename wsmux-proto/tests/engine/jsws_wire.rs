@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{
-    Config, Dir, Frame, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError,
+    Config, Dir, Frame, Read, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError,
 };
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
 const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
 
 fn config() -> Config {
-    Config::default().stream_window(1_024).clone()
+    Config::default().stream_receive_window(1_024).clone()
 }
 
 /// A server with the client's stream 0 open, and nothing to say.
@@ -73,7 +73,7 @@ fn integers_may_be_longer_than_they_need_to_be() {
     peer.send_bytes(vec![0x40, 0, 0, 2, 1, 0x80, 0, 0, 7]);
     peer.assert_open("J-4");
     let mut recv = peer.conn.recv_stream(bidi(CLIENT, 0));
-    assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), "x");
+    assert_eq!(recv.read(9).unwrap().data().unwrap(), "x");
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
@@ -333,7 +333,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
                 assert_eq!(peer.conn.send_stream(id).write(&sent).unwrap(), sent.len());
                 peer.conn.send_stream(id).finish().unwrap();
             }
-            while let Ok(Some(Some(bytes))) = peer.conn.recv_stream(id).read(9_999) {
+            while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(id).read(9_999) {
                 read.extend_from_slice(&bytes);
             }
         });
@@ -342,10 +342,10 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
         let server = replay(trace, Side::Server, |peer, _| {
             loop {
                 match peer.conn.recv_stream(id).read(9_999) {
-                    Ok(Some(Some(bytes))) => {
+                    Ok(Read::Data(bytes)) => {
                         assert_eq!(peer.conn.send_stream(id).write(&bytes).unwrap(), bytes.len());
                     }
-                    Ok(Some(None)) => peer.conn.send_stream(id).finish().unwrap(),
+                    Ok(Read::Finished) => peer.conn.send_stream(id).finish().unwrap(),
                     _ => break,
                 }
             }
@@ -391,7 +391,7 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
 #[test]
 fn a_small_window_leaves_room_for_messages_that_are_no_data() {
     let mut config = Config::default();
-    config.stream_window(4);
+    config.stream_receive_window(4);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
     let id = bidi(CLIENT, 1 << 20);
     peer.send(&[ack(id, 4), error_read(id, 1 << 40)]);

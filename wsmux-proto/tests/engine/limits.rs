@@ -2,8 +2,7 @@
 
 use crate::support::*;
 use wsmux_proto::{
-    Config, ConnectionError, Dir, Event, Frame, OpenError, Side, StreamId, TransportErrorCode,
-    TransportParameters, Wire,
+    Config, ConnectionError, Dir, Event, Frame, OpenError, Side, StreamId, TransportErrorCode, Wire,
 };
 
 fn config(bidi: u64, uni: u64) -> Config {
@@ -65,7 +64,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
 #[test]
 fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
     let parameters =
-        TransportParameters { initial_max_stream_data_bidi_local: 0, ..scripted_peer::generous() };
+        scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_local = 0);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     peer.send(&[max_stream_data(bidi(CLIENT, 0), 5), stop(bidi(CLIENT, 1), 8)]);
@@ -197,8 +196,7 @@ fn the_limit_grows_with_each_stream_that_is_freed_and_never_past_what_is_live() 
 /// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
-    let parameters =
-        TransportParameters { initial_max_streams_bidi: 1, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 1);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -316,7 +314,7 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
 #[test]
 fn streams_that_come_and_go_while_the_connection_has_no_credit_leave_nothing_behind() {
     // The peer grants no connection credit, has us answer, and takes the stream away, again and again.
-    let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut config = Config::default();
     config.cancelled_streams_per_second(None);
     let mut peer = ScriptedPeer::with_parameters(Wire::QMux, SERVER, &config, parameters);

@@ -9,11 +9,10 @@ fn config(most: u64) -> Config {
 
 /// A peer that allows streams without end.
 fn boundless() -> TransportParameters {
-    TransportParameters {
-        initial_max_streams_bidi: 1 << 60,
-        initial_max_streams_uni: 1 << 60,
-        ..scripted_peer::generous()
-    }
+    scripted_peer::generous_but(|limits| {
+        limits.initial_max_streams_bidi = 1 << 60;
+        limits.initial_max_streams_uni = 1 << 60;
+    })
 }
 
 /// [C-77] Of the streams of a kind that we opened, no more MUST be open at once than our own limit; at it, opening
@@ -108,8 +107,7 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
 /// The peer's limit is reported as before, if it is the one that is reached.
 #[test]
 fn the_peer_hears_of_its_own_limit_alone() {
-    let parameters =
-        TransportParameters { initial_max_streams_bidi: 2, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 2);
     for (most, told) in [(1, false), (2, false), (3, true)] {
         let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(most), parameters);
         while peer.conn.open(Dir::Bi).unwrap().is_some() {}

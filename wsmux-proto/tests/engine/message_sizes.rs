@@ -85,10 +85,7 @@ fn no_message_is_longer_than_this_end_is_set_to_send() {
 #[test]
 fn a_datagram_fits_what_the_peer_takes_and_this_end_sends() {
     let most = |set, takes| {
-        let parameters = wsmux_proto::TransportParameters {
-            max_record_size: takes,
-            ..scripted_peer::generous()
-        };
+        let parameters = scripted_peer::generous_but(|limits| limits.max_record_size = takes);
         let config = Config::default().max_message_sent(set).clone();
         let peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config, parameters);
         peer.conn.max_datagram_size().expect("the peer takes some")

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, StreamId, Wire};
+use wsmux_proto::{Config, Connection, Dir, Read, StreamId, Wire};
 
 /// What the one stream moves past the others that stand still. Unoptimised builds move less, by the same way.
 const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
@@ -31,7 +31,7 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
         }
         pair.drive();
         let before = read;
-        while let Some(Some(bytes)) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
+        while let Read::Data(bytes) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
             let at = read % block.len();
             let same = bytes.len().min(block.len() - at);
             assert!(bytes[..same] == block[at..at + same], "at {read}");
@@ -50,7 +50,7 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
 fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(WINDOW).send_buffer(WINDOW as usize);
+        config.stream_receive_window(WINDOW).send_buffer(WINDOW as usize);
         let mut pair = Pair::new(wire, &config);
         pair.client.record = false;
         pair.server.record = false;
@@ -82,7 +82,7 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
 #[test]
 fn streams_that_nobody_accepts_do_not_stop_another() {
     for wire in WIRES {
-        let mut pair = Pair::new(wire, Config::default().stream_window(WINDOW));
+        let mut pair = Pair::new(wire, Config::default().stream_receive_window(WINDOW));
         pair.client.record = false;
         let id = pair.open_bi(CLIENT);
         for _ in 0..99 {
@@ -98,7 +98,7 @@ fn streams_that_nobody_accepts_do_not_stop_another() {
 #[test]
 fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
     for wire in WIRES {
-        let mut pair = Pair::new(wire, Config::default().stream_window(WINDOW));
+        let mut pair = Pair::new(wire, Config::default().stream_receive_window(WINDOW));
         pair.client.record = false;
         let id = pair.open_bi(CLIENT);
         for _ in 0..50 {
@@ -120,7 +120,7 @@ fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
 fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(20_000).send_buffer(50_000);
+        config.stream_receive_window(20_000).send_buffer(50_000);
         let mut pair = Pair::new(wire, &config);
         pair.latency = ms(1);
         pair.client.capacity = Some(1_024);

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use wsmux_proto::{
-    Config, ConnectionError, Culprit, Dir, Event, Frame, ReadError, SocketError,
+    Config, ConnectionError, Culprit, Dir, Event, Frame, Read, ReadError, SocketError,
     TransportErrorCode, Wire, WriteError,
 };
 
@@ -97,7 +97,7 @@ fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
         assert_eq!(pair.server.read(id), (vec![], End::Lost), "no clean end");
         assert!(matches!(
             pair.client.conn.send_stream(id).write(b"more"),
-            Err(WriteError::ConnectionLost(ConnectionError::Reset(SocketError::Eof)))
+            Err(WriteError::ConnectionLost(ConnectionError::SocketLost(SocketError::Eof)))
         ));
         assert!(matches!(
             pair.client.conn.send_stream(id).finish(),
@@ -153,8 +153,8 @@ fn a_reset_behind_the_end_discards_nothing() {
         }
         peer.assert_open("a late reset");
         let mut recv = peer.conn.recv_stream(id);
-        assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), "hello");
-        assert_eq!(recv.read(9).unwrap(), Some(None), "a clean end (RFC 9000 §3.2)");
+        assert_eq!(recv.read(9).unwrap().data().unwrap(), "hello");
+        assert_eq!(recv.read(9).unwrap(), Read::Finished, "a clean end (RFC 9000 §3.2)");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
         let mut recv = peer.conn.recv_stream(id);
         assert_eq!(recv.received_reset().unwrap(), Some(code(9)), "known at once");
         if !kept.is_empty() {
-            assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), kept);
+            assert_eq!(recv.read(9).unwrap().data().unwrap(), kept);
         }
         assert!(matches!(recv.read(9), Err(ReadError::Reset(reset)) if reset == code(9)));
         assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
@@ -193,7 +193,7 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
         peer.assert_open("a second reset");
         let mut recv = peer.conn.recv_stream(id);
         if !kept.is_empty() {
-            assert_eq!(recv.read(9).unwrap().unwrap().unwrap(), kept);
+            assert_eq!(recv.read(9).unwrap().data().unwrap(), kept);
         }
         assert!(matches!(recv.read(9), Err(ReadError::Reset(_))));
     }
@@ -208,8 +208,8 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     peer.send(&[stream(id, 0, b"", false), stream(id, 0, b"", false), stream(id, 0, b"hi", true)]);
     peer.send(&[stream(id, 2, b"", true), stream(id, 2, b"", false)]);
     peer.assert_open("at the final size");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().unwrap().unwrap(), "hi");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Some(None));
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().data().unwrap(), "hi");
+    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Finished);
     peer.send(&[stream(id, 2, b"", true), stream(id, 2, b"", false), reset(id, 1, 2)]);
     peer.assert_open("read, and not yet forgotten");
     let id = bidi(CLIENT, 1);
@@ -258,7 +258,7 @@ fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     peer.send_bytes(vec![0xff]);
     assert!(matches!(peer.said()[..], [Said::Close { code: 1000, .. }]), "and no frame (Q-63)");
     let mut recv = peer.conn.recv_stream(id);
-    assert_eq!(recv.read(99).unwrap().unwrap().unwrap(), "before");
+    assert_eq!(recv.read(99).unwrap().data().unwrap(), "before");
     assert!(matches!(recv.read(99), Err(ReadError::ConnectionLost(_))));
 }
 

@@ -102,12 +102,12 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     let mut config = Config::default();
     config
-        .stream_window(12_345)
+        .stream_receive_window(12_345)
         .max_concurrent_bidi_streams(7)
         .max_concurrent_uni_streams(8)
         .max_idle_timeout(Some(ms(1_500)))
         .max_record_size(20_000)
-        .datagram_receive_buffer(0);
+        .datagram_receive_buffer_size(0);
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::fresh(Wire::QMux, side, &config);
         // The engine's encoding, against the tests' own: same ids, same order, shortest form, nothing else.
@@ -135,7 +135,7 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
 fn no_larger_datagram_is_invited_than_a_message_may_be() {
     for buffer in [1, 1_000, 16_382, 20_000, 1 << 20] {
         let mut config = Config::default();
-        config.max_record_size(16_382).datagram_receive_buffer(buffer);
+        config.max_record_size(16_382).datagram_receive_buffer_size(buffer);
         let mut peer = ScriptedPeer::fresh(Wire::QMux, Side::Server, &config);
         let said = peer.frames();
         let [Frame::TransportParameters(parameters), ..] = &said[..] else { panic!("{said:?}") };

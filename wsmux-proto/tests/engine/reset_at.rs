@@ -7,7 +7,7 @@ const LEN: usize = 5_000;
 
 fn pair(window: u64) -> Pair {
     let mut config = Config::default();
-    config.stream_window(window);
+    config.stream_receive_window(window);
     Pair::new(Wire::QMux, &config)
 }
 

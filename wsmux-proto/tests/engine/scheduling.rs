@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, Dir, Event, Frame, MessageBuf, StreamId, Transmit, TransportParameters, Wire,
-};
+use wsmux_proto::{Config, Dir, Event, Frame, MessageBuf, StreamId, Transmit, Wire};
 
 /// A client with this many streams, all allowed much and none with anything to say yet.
 fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
@@ -13,7 +11,7 @@ fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
 }
 
 fn client_with_record(wire: Wire, count: usize, record: u64) -> (ScriptedPeer, Vec<StreamId>) {
-    let parameters = TransportParameters { max_record_size: record, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.max_record_size = record);
     let mut config = Config::default();
     config.send_buffer(4 << 20);
     let mut peer = ScriptedPeer::with_parameters(wire, CLIENT, &config, parameters);
@@ -231,10 +229,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
 /// needs no credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_remote: 10,
-        ..scripted_peer::generous()
-    };
+    let parameters =
+        scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_remote = 10);
     let mut config = Config::default();
     config.send_buffer(4 << 20);
     let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config, parameters);

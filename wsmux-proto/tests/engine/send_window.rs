@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Dir, Event, Frame, StreamId, TransportParameters, Wire};
+use wsmux_proto::{Config, Dir, Event, Frame, StreamId, Wire};
 
 /// What a stream may hold in any case (C-75).
 const ALWAYS: usize = 1024;
@@ -15,14 +15,13 @@ fn config(window: usize) -> Config {
 
 /// A client whose peer allows any number of streams, with this much credit on each.
 fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
-    let parameters = TransportParameters {
-        initial_max_stream_data_bidi_remote: credit,
-        initial_max_stream_data_uni: credit,
-        initial_max_streams_bidi: 1 << 60,
-        initial_max_streams_uni: 1 << 60,
-        max_idle_timeout: secs(0),
-        ..scripted_peer::generous()
-    };
+    let parameters = scripted_peer::generous_but(|limits| {
+        limits.initial_max_stream_data_bidi_remote = credit;
+        limits.initial_max_stream_data_uni = credit;
+        limits.initial_max_streams_bidi = 1 << 60;
+        limits.initial_max_streams_uni = 1 << 60;
+        limits.max_idle_timeout = secs(0);
+    });
     ScriptedPeer::with_parameters(wire, CLIENT, config, parameters)
 }
 
@@ -132,7 +131,10 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     const BULK: usize = 4 << 20;
     const STREAM_WINDOW: u64 = 64 * 1024;
     let mut config = config(1 << 20);
-    config.stream_window(STREAM_WINDOW).max_concurrent_bidi_streams(10_000).window_growth_budget(0);
+    config
+        .stream_receive_window(STREAM_WINDOW)
+        .max_concurrent_bidi_streams(10_000)
+        .window_growth_budget(0);
     let mut pair = Pair::new(wire, &config);
     (pair.client.record, pair.server.record) = (false, false);
     for nth in 0..stalled {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, StreamId, TransportParameters, Wire};
+use wsmux_proto::{Config, Dir, Frame, StreamId, Wire};
 
 /// A client with streams that each have this much to send, and no credit of the connection.
 struct Starving {
@@ -14,7 +14,7 @@ struct Starving {
 
 impl Starving {
     fn new(lens: &[usize]) -> Self {
-        let parameters = TransportParameters { initial_max_data: 0, ..scripted_peer::generous() };
+        let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
         let ids: Vec<_> = lens.iter().map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();

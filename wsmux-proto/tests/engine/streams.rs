@@ -1,7 +1,7 @@
 //! The life of a stream: how it opens, how its halves end, and that nothing stays behind.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Event, Frame, ReadError, SendEnd, Wire, WriteError};
+use wsmux_proto::{Config, Dir, Event, Frame, Read, ReadError, SendEnd, Wire, WriteError};
 
 fn pair(wire: Wire) -> Pair {
     Pair::new(wire, &Config::default())
@@ -246,7 +246,7 @@ fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
 #[test]
 fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     for wire in WIRES {
-        let mut pair = Pair::new(wire, Config::default().stream_window(100));
+        let mut pair = Pair::new(wire, Config::default().stream_receive_window(100));
         let id = pair.open_bi(CLIENT);
         pair.client.write(id, &pattern(0, 0, 1_000));
         pair.client.finish(id);
@@ -316,7 +316,7 @@ fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() 
             _ => peer.send(&[ack(id, 1_024), close_read(id)]),
         }
         assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Some(None));
+        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Read::Finished);
         peer.conn.send_stream(id).finish().unwrap();
         peer.said();
         assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, ConnectionError, Dir, Frame, SocketCapabilities, Timeout, TransportParameters, Wire,
-};
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, SocketCapabilities, Timeout, Wire};
 
 /// Without the pings that windows ask for; those are in `windows`.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
@@ -89,7 +87,7 @@ fn the_shorter_of_both_idle_timeouts_holds_and_zero_is_none() {
         (None, 0, None),
     ] {
         let parameters =
-            TransportParameters { max_idle_timeout: secs(theirs), ..scripted_peer::generous() };
+            scripted_peer::generous_but(|limits| limits.max_idle_timeout = secs(theirs));
         let peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(ours, None), parameters);
         assert_eq!(peer.conn.poll_timeout(), expected.map(secs), "{ours:?} and {theirs}");
@@ -398,7 +396,7 @@ fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
 fn a_connection_with_no_timeout_waits_for_ever_and_still_finds_a_dead_peer_by_ping() {
     for wire in WIRES {
         let parameters =
-            TransportParameters { max_idle_timeout: Duration::ZERO, ..scripted_peer::generous() };
+            scripted_peer::generous_but(|limits| limits.max_idle_timeout = Duration::ZERO);
         let silent = config(None, None);
         let peer = ScriptedPeer::with_parameters(wire, CLIENT, &silent, parameters);
         assert_eq!(peer.conn.poll_timeout(), None);
@@ -443,7 +441,7 @@ fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
 /// The peer's idle timeout sets how often this end pings, and answers to pings are in no budget.
 #[test]
 fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
-    let parameters = TransportParameters { max_idle_timeout: ms(1), ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.max_idle_timeout = ms(1));
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     // The ping beside our parameters.

@@ -1,7 +1,9 @@
 //! The binding to WebSocket, and what differs between the versions of QMux.
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Dir, Frame, QMuxVersion, Side, Transmit, TransportErrorCode, Wire};
+use wsmux_proto::{
+    Config, Dir, Frame, QMuxVersion, Read, Side, Transmit, TransportErrorCode, Wire,
+};
 
 use crate::support::*;
 
@@ -33,7 +35,7 @@ fn an_empty_message_has_no_effect() {
     peer.send(&[stream(id, 3, b"two", true)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
     let mut read = Vec::new();
-    while let Ok(Some(Some(bytes))) = peer.conn.recv_stream(id).read(10) {
+    while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(id).read(10) {
         read.extend_from_slice(&bytes);
     }
     assert_eq!(read, b"onetwo");

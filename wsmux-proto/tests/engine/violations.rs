@@ -15,7 +15,10 @@ const MAX: u64 = (1 << 62) - 1;
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.stream_window(1_000).max_concurrent_bidi_streams(4).max_concurrent_uni_streams(4);
+    config
+        .stream_receive_window(1_000)
+        .max_concurrent_bidi_streams(4)
+        .max_concurrent_uni_streams(4);
     config
 }
 
@@ -50,7 +53,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
         let what = format!("{what}, behind a good frame");
         peer.assert_violation(&what, code, 1002);
         let read = peer.conn.recv_stream(uni(CLIENT, 0)).read(10).unwrap();
-        assert_eq!(read.unwrap().unwrap(), "before", "{what}: it has taken effect (Q-12)");
+        assert_eq!(read.data().unwrap(), "before", "{what}: it has taken effect (Q-12)");
     }
 }
 
@@ -381,7 +384,7 @@ fn datagrams_and_pings_against_the_rules() {
     let limit = 1_000;
     for (kind, over) in [(0x30, 1), (0x31, 3)] {
         let mut config = config();
-        config.datagram_receive_buffer(limit);
+        config.datagram_receive_buffer_size(limit);
         for excess in [0, 1] {
             let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
             let payload = vec![0; limit - over + excess];
@@ -394,7 +397,7 @@ fn datagrams_and_pings_against_the_rules() {
         }
     }
     let mut none = config();
-    none.datagram_receive_buffer(0);
+    none.datagram_receive_buffer_size(0);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &none);
     peer.send_bytes(datagram(0));
     peer.assert_violation("none are wanted", PROTOCOL, 1002);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, ConnectionError, Dir, Event, Frame, StreamId, TransportErrorCode, Wire};
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Event, Frame, Read, StreamId, TransportErrorCode, Wire,
+};
 
 const WINDOW: u64 = 1 << 20;
 
@@ -44,9 +46,9 @@ fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
 /// The peer's call ends, and the application has read and answered it.
 fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.send(&[data(id, b"?"), close_read(id)]);
-    let request = peer.conn.recv_stream(id).read(9).unwrap().flatten();
+    let request = peer.conn.recv_stream(id).read(9).unwrap().data();
     assert_eq!(request.as_deref(), Some(&b"?"[..]));
-    assert!(matches!(peer.conn.recv_stream(id).read(9), Ok(Some(None))));
+    assert!(matches!(peer.conn.recv_stream(id).read(9), Ok(Read::Finished)));
     peer.conn.send_stream(id).write(b"!").unwrap();
     peer.conn.send_stream(id).finish().unwrap();
 }
@@ -144,10 +146,10 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert!(said.contains(&Frame::FinReceived { id: id(1) }), "answered once: {said:?}");
     assert!(!said.contains(&ack(id(1), WINDOW)), "no credit after the end: {said:?}");
     let (read, writable, said) = next(1);
-    assert_eq!((read.as_str(), writable), ("Ok(Some(None))", true));
+    assert_eq!((read.as_str(), writable), ("Ok(Finished)", true));
     assert!(said.contains(&ack(id(2), WINDOW)) && said.contains(&error_read(id(2), 7)), "{said:?}");
     let (read, writable, said) = next(2);
-    assert_eq!((read.as_str(), writable), ("Ok(None)", false));
+    assert_eq!((read.as_str(), writable), ("Ok(Blocked)", false));
     assert!(said.contains(&stop(id(3), 5)), "the answer to the reset: {said:?}");
     let (read, writable, said) = next(3);
     assert_eq!((read.as_str(), writable), ("Err(Reset(5))", true));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, Credit, Dir, Frame, Wire};
+use wsmux_proto::{Config, Credit, Dir, Frame, Read, Wire};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -24,7 +24,7 @@ fn path(rtt: u64, mbit: u64) -> Path {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
@@ -46,7 +46,7 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
@@ -67,7 +67,7 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
 /// transport parameters, if windows may grow, and with each step of growth; never while one is
@@ -85,7 +85,7 @@ fn no_window_grows_where_the_initial_one_is_enough() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_for_no_reader_that_does_not_read() {
@@ -107,7 +107,7 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
@@ -133,7 +133,7 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
@@ -224,7 +224,7 @@ impl ByHand {
 
     fn new(bound: u64) -> Self {
         let mut config = Config::default();
-        config.stream_window(Self::WINDOW).keep_alive_interval(None);
+        config.stream_receive_window(Self::WINDOW).keep_alive_interval(None);
         let peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
         // It came with our parameters.
         let pings = vec![Frame::Ping(code(0))];
@@ -253,7 +253,7 @@ impl ByHand {
     /// The other end reads all there is, and says what it has to.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
-        while let Some(Some(_)) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
+        while let Read::Data(_) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
         for frame in self.peer.frames() {
             match frame {
                 Frame::MaxStreamData { credit: Credit::Total(total), .. } => self.granted = total,
@@ -300,7 +300,7 @@ fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
 }
 
 /// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
+/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
 /// such a step, it MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
@@ -341,7 +341,7 @@ fn pings_for_windows_are_few_and_an_unused_connection_sends_none_but_the_first()
 /// A hundred streams, each of which could use much more than its small window.
 fn a_hundred(budget: u64) -> Bulk {
     let mut config = Config::default();
-    config.stream_window(16 * KIB).window_growth_budget(budget);
+    config.stream_receive_window(16 * KIB).window_growth_budget(budget);
     let mut bulk = Bulk::new(path(100, 1_000), &config);
     for _ in 0..100 {
         bulk.open(Reader::AtOnce);
@@ -448,8 +448,8 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [
         Config::default().window_growth_budget(0),
-        Config::default().max_stream_window(0),
-        Config::default().max_stream_window(INITIAL),
+        Config::default().max_stream_receive_window(0),
+        Config::default().max_stream_receive_window(INITIAL),
     ] {
         let mut bulk = Bulk::new(path(200, 1_000), config);
         let flow = bulk.open(Reader::AtOnce);
@@ -457,7 +457,8 @@ fn without_a_budget_no_window_grows_and_nobody_asks() {
         assert_eq!((bulk.window(flow), bulk.growth()), (INITIAL, 0));
         assert_eq!(bulk.server_said(is_ping), 0);
     }
-    let mut bulk = Bulk::new(path(200, 1_000), Config::default().max_stream_window(3 * MIB));
+    let mut bulk =
+        Bulk::new(path(200, 1_000), Config::default().max_stream_receive_window(3 * MIB));
     let flow = bulk.open(Reader::AtOnce);
     bulk.run(secs(5));
     assert!((2 * MIB..=3 * MIB).contains(&bulk.window(flow)), "{}", bulk.window(flow));
@@ -492,11 +493,11 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let flow = bulk.open(Reader::AtOnce);
     bulk.run(secs(2));
     let window = bulk.window(flow);
-    bulk.pair.server.conn.set_stream_window(4 * MIB);
+    bulk.pair.server.conn.set_stream_receive_window(4 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (window, window - 4 * MIB));
-    bulk.pair.server.conn.set_stream_window(16 * MIB);
+    bulk.pair.server.conn.set_stream_receive_window(16 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (16 * MIB, 0));
-    bulk.pair.server.conn.set_stream_window(2 * MIB);
+    bulk.pair.server.conn.set_stream_receive_window(2 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (2 * MIB, 0));
     // What had been granted is used without fault, and the stream goes on.
     bulk.run(secs(2));
@@ -510,7 +511,7 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();
-    config.stream_window(32 * MIB).max_record_size(1 << 25);
+    config.stream_receive_window(32 * MIB).max_record_size(1 << 25);
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
     let id = bidi(CLIENT, 0);
     peer.send(&[stream(id, 0, &vec![0; 4 << 20], false)]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Frame, StreamId, Wire};
+use wsmux_proto::{Config, Frame, Read, StreamId, Wire};
 
 use super::{CLIENT, Item, Pair, ms, scripted_peer};
 
@@ -102,7 +102,7 @@ impl Bulk {
                 Reader::Every(..) => 0,
             };
             while most > 0
-                && let Ok(Some(Some(data))) = self.pair.server.conn.recv_stream(flow.id).read(most)
+                && let Ok(Read::Data(data)) = self.pair.server.conn.recv_stream(flow.id).read(most)
             {
                 flow.read += data.len() as u64;
                 most -= data.len();

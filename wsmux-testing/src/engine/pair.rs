@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
-    Config, Connection, Dir, Event, MessageBuf, ReadError, Side, SocketError, StreamId, Transmit,
-    Wire,
+    Config, Connection, Dir, Event, MessageBuf, Read, ReadError, Side, SocketError, StreamId,
+    Transmit, Wire,
 };
 
 use super::Heap;
@@ -278,13 +278,13 @@ impl Endpoint {
         while data.len() < max {
             let most = max - data.len();
             match self.of(|conn| conn.recv_stream(id).read(most)) {
-                Ok(Some(Some(bytes))) => {
+                Ok(Read::Data(bytes)) => {
                     assert!(!bytes.is_empty(), "no bytes are no news");
                     data.extend_from_slice(&bytes);
                     self.heap.give_back(bytes);
                 }
-                Ok(Some(None)) => return (data, End::Fin),
-                Ok(None) => return (data, End::Open),
+                Ok(Read::Finished) => return (data, End::Fin),
+                Ok(Read::Blocked) => return (data, End::Open),
                 Err(ReadError::Reset(code)) => return (data, End::Reset(code.into_inner())),
                 Err(ReadError::ConnectionLost(_)) => return (data, End::Lost),
                 Err(_) => return (data, End::Closed),

@@ -166,15 +166,21 @@ pub fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
 
 /// Limits that stop nothing.
 pub fn generous() -> TransportParameters {
-    TransportParameters {
-        initial_max_data: 1 << 40,
-        initial_max_stream_data_bidi_local: 1 << 30,
-        initial_max_stream_data_bidi_remote: 1 << 30,
-        initial_max_stream_data_uni: 1 << 30,
-        initial_max_streams_bidi: 1 << 20,
-        initial_max_streams_uni: 1 << 20,
-        max_datagram_frame_size: 65_536,
-        max_record_size: 65_536,
-        ..TransportParameters::default()
-    }
+    let mut limits = TransportParameters::default();
+    limits.initial_max_data = 1 << 40;
+    limits.initial_max_stream_data_bidi_local = 1 << 30;
+    limits.initial_max_stream_data_bidi_remote = 1 << 30;
+    limits.initial_max_stream_data_uni = 1 << 30;
+    limits.initial_max_streams_bidi = 1 << 20;
+    limits.initial_max_streams_uni = 1 << 20;
+    limits.max_datagram_frame_size = 65_536;
+    limits.max_record_size = 65_536;
+    limits
+}
+
+/// The limits of [`generous`], but for those that `set` changes.
+pub fn generous_but(set: impl FnOnce(&mut TransportParameters)) -> TransportParameters {
+    let mut limits = generous();
+    set(&mut limits);
+    limits
 }

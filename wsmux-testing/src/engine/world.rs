@@ -133,15 +133,15 @@ impl World {
         // As with Op::Limit.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
-            .stream_window(window)
-            .max_stream_window(max_window)
+            .stream_receive_window(window)
+            .max_stream_receive_window(max_window)
             .window_growth_budget(budget)
             .send_buffer(send_buffer)
             .send_window(send_window)
             .max_concurrent_bidi_streams(streams)
             .max_concurrent_uni_streams(streams)
-            .datagram_receive_buffer(DATAGRAMS)
-            .datagram_send_buffer(DATAGRAMS)
+            .datagram_receive_buffer_size(DATAGRAMS)
+            .datagram_send_buffer_size(DATAGRAMS)
             .max_idle_timeout(None)
             .keep_alive_interval(None);
         let mut pair = Pair::unconnected(wire, config.clone(), config);
@@ -274,7 +274,7 @@ impl World {
             }
             Op::Window(side, bytes) => {
                 self.largest_window = self.largest_window.max(bytes);
-                self.pair.end(side).of(|conn| conn.set_stream_window(bytes));
+                self.pair.end(side).of(|conn| conn.set_stream_receive_window(bytes));
             }
             // js-ws refuses what is above the limit, which is another story (tests/engine/limits.rs).
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
@@ -484,6 +484,7 @@ impl World {
                         half.granted = *total;
                     }
                     Credit::More(more) => half.granted += more,
+                    _ => panic!("a credit of an unknown kind"),
                 }
                 // So what lies unread never exceeds a window for each stream (C-53, C-56).
                 assert!(

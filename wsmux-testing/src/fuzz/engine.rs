@@ -85,15 +85,15 @@ impl Case {
         let send_buffer = input.pick(&[1, 100, 200_000]);
         let mut config = Config::default();
         config
-            .stream_window(window)
-            .max_stream_window(max_window)
+            .stream_receive_window(window)
+            .max_stream_receive_window(max_window)
             .window_growth_budget(budget)
             .send_buffer(send_buffer)
             .max_concurrent_bidi_streams(limit)
             .max_concurrent_uni_streams(limit)
             .max_record_size(0)
-            .datagram_receive_buffer(DATAGRAMS)
-            .datagram_send_buffer(DATAGRAMS);
+            .datagram_receive_buffer_size(DATAGRAMS)
+            .datagram_send_buffer_size(DATAGRAMS);
         if input.flag() {
             config.max_idle_timeout(None).keep_alive_interval(None);
         }
@@ -398,7 +398,7 @@ impl Case {
             0..5 => drop(conn.send_datagram(vec![1; len].into())),
             5..10 => drop(conn.read_datagram()),
             10..15 => conn.set_max_concurrent(dir, number),
-            15..20 => conn.set_stream_window(window),
+            15..20 => conn.set_stream_receive_window(window),
             20..25 => {
                 conn.report_streams_blocked(dir);
             }
@@ -590,16 +590,16 @@ fn parameters(input: &mut Input<'_>) -> TransportParameters {
     if input.flag() {
         return generous();
     }
-    TransportParameters {
-        max_idle_timeout: ms(number(input)),
-        initial_max_data: number(input),
-        initial_max_stream_data_bidi_local: number(input),
-        initial_max_stream_data_bidi_remote: number(input),
-        initial_max_stream_data_uni: number(input),
-        initial_max_streams_bidi: count(input),
-        initial_max_streams_uni: count(input),
-        max_datagram_frame_size: number(input),
-        max_record_size: number(input).max(16_382),
-        reset_stream_at: input.flag(),
-    }
+    let mut limits = TransportParameters::default();
+    limits.max_idle_timeout = ms(number(input));
+    limits.initial_max_data = number(input);
+    limits.initial_max_stream_data_bidi_local = number(input);
+    limits.initial_max_stream_data_bidi_remote = number(input);
+    limits.initial_max_stream_data_uni = number(input);
+    limits.initial_max_streams_bidi = count(input);
+    limits.initial_max_streams_uni = count(input);
+    limits.max_datagram_frame_size = number(input);
+    limits.max_record_size = number(input).max(16_382);
+    limits.reset_stream_at = input.flag();
+    limits
 }

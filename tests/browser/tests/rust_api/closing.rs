@@ -94,7 +94,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     let ReadError::ConnectionLost(error) = error.await else { panic!("no loss of the connection") };
     assert_eq!(error.culprit(), Culprit::Network, "{error}");
     let end = within("the end", connection.closed()).await;
-    assert!(matches!(end, ConnectionError::Reset(SocketError::Io(_))), "{end:?}");
+    assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
     // The default idle timeout.
     assert!(js_sys::Date::now() - start < 30_000.0);
 }

@@ -204,7 +204,9 @@ async fn end(
         _ => None,
     };
     match (ending, &actors, &others) {
-        (Ending::Cut, Some(ConnectionError::Reset(_)), ConnectionError::Reset(_)) => Ok(()),
+        (Ending::Cut, Some(ConnectionError::SocketLost(_)), ConnectionError::SocketLost(_)) => {
+            Ok(())
+        }
         (Ending::Drop, None, other) if code(other) == Some(0) => Ok(()),
         (Ending::Shutdown, Some(ConnectionError::LocallyClosed), other)
             if code(other) == Some(0) =>

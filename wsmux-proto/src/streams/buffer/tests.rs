@@ -86,11 +86,12 @@ impl Heap {
     }
 }
 
-/// What a queue may hold besides a multiple of its bytes: a short block to gather in, and some places.
+/// What a queue may hold besides a multiple of its bytes: a short block to gather in, and some
+/// places.
 const SLACK: f64 = 2048.0;
 
-/// A chunk of `len` bytes out of a message that is `spare` longer, as the socket brings it: a block that may be
-/// twice the message, where that makes sense.
+/// A chunk of `len` bytes out of a message that is `spare` longer, as the socket brings it: a block
+/// that may be twice the message, where that makes sense.
 fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     let whole = len + spare;
     let mut block = BytesMut::with_capacity(2 * whole);
@@ -100,7 +101,8 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     buffer.push_chunk(message.split_to(len), whole);
 }
 
-/// Each pattern is repeated until 4 MiB wait, and then more; after each step the queue holds at most the multiple.
+/// Each pattern is repeated until 4 MiB wait, and then more; after each step the queue holds at
+/// most the multiple.
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {

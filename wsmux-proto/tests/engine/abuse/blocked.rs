@@ -62,7 +62,7 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();
-    config.stream_window(8).window_growth_budget(0);
+    config.stream_receive_window(8).window_growth_budget(0);
     let id = bidi(CLIENT, 0);
     honest(ScriptedPeer::new(Wire::QMux, SERVER, &config), |peer, count| {
         let offset = 8 * count;

@@ -1,6 +1,7 @@
 //! Streams that are cancelled before they were served.
 
 use super::*;
+use wsmux_proto::Read;
 
 /// Rapid reset, CVE-2023-44487.
 ///
@@ -134,7 +135,7 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
                 }
             }
             accept(peer, id);
-            while let Ok(Some(Some(_))) = peer.conn.recv_stream(id).read(100) {}
+            while let Ok(Read::Data(_)) = peer.conn.recv_stream(id).read(100) {}
             let_go(peer, id);
         });
         assert_eq!(useless(&uploads), acks(wire), "{wire:?}");

@@ -4,8 +4,7 @@ use super::*;
 
 /// A peer for which an endless amount waits on a stream of ours without credit.
 fn with_waiting_data() -> (ScriptedPeer, StreamId) {
-    let parameters =
-        TransportParameters { initial_max_stream_data_uni: 0, ..scripted_peer::generous() };
+    let parameters = scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = 0);
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
@@ -100,7 +99,7 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {
         let mut config = Config::default();
-        config.stream_window(4_096).window_growth_budget(0);
+        config.stream_receive_window(4_096).window_growth_budget(0);
         let mut pair = Pair::new(wire, &config);
         let id = pair.open_bi(CLIENT);
         let mut left = 60_000;

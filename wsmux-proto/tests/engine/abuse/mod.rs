@@ -13,9 +13,7 @@ mod pings;
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{
-    Config, ConnectionError, Dir, Frame, StreamId, TransportErrorCode, TransportParameters, Wire,
-};
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, Read, StreamId, TransportErrorCode, Wire};
 
 /// Past every budget's burst.
 const MANY: u64 = 12_000;
@@ -87,7 +85,7 @@ fn accept(peer: &mut ScriptedPeer, id: StreamId) {
 
 /// The application reads the request, and answers with a byte.
 fn answer(peer: &mut ScriptedPeer, id: StreamId) {
-    while let Ok(Some(Some(_))) = peer.conn.recv_stream(id).read(100) {}
+    while let Ok(Read::Data(_)) = peer.conn.recv_stream(id).read(100) {}
     peer.conn.send_stream(id).write(b"!").unwrap();
     peer.conn.send_stream(id).finish().unwrap();
     peer.said();

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 pub use self::version::QMuxVersion;
 use super::{
-    Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, code::violation, frame::Close,
-    params::TransportParameters,
+    Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, frame::Close,
+    transport_error::violation, transport_parameters::TransportParameters,
 };
 
 /// The largest record that a peer may send before it has said what it takes itself, and the least that
@@ -28,6 +28,7 @@ pub enum Wire {
 
 /// What a wire can say; the engine asks this and never which wire it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// Each end begins with its transport parameters.
     pub parameters: bool,
@@ -57,13 +58,13 @@ pub struct Capabilities {
     /// A peer forgets a stream of its own once both halves have ended where it is, and takes a grant that
     /// comes after that for the begin of a new stream.
     pub grants_revive: bool,
-    /// Whoever is told of the end of a stream says that he heard.
+    /// The end of a stream is acknowledged by a frame.
     pub answers_ends: bool,
     /// An empty message is valid and has no effect.
     pub empty_messages: bool,
     /// A message can hold more than one frame.
     pub many_frames_per_message: bool,
-    /// The connection's end is told in a frame; without this only in the WebSocket's Close.
+    /// A frame carries the end of the connection; without this only the WebSocket's Close does.
     pub close_frame: bool,
     /// Pings are frames; without this the WebSocket's own.
     pub ping_frames: bool,
@@ -145,12 +146,18 @@ impl Wire {
     }
 
     /// The largest message that a peer may send to an end with these settings.
-    pub(crate) fn max_inbound_message(self, max_record_size: u64, stream_window: u64) -> u64 {
+    pub(crate) fn max_inbound_message(
+        self,
+        max_record_size: u64,
+        stream_receive_window: u64,
+    ) -> u64 {
         match self {
             Self::QMux => max_record_size,
             // One Data message may spend all the credit there is; id and type come before it.
             // The others may be longer than a small window.
-            Self::JsWs => stream_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL),
+            Self::JsWs => {
+                stream_receive_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL)
+            }
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{TransportError, VarInt, code::violation, error::Timeout};
+use super::{TransportError, VarInt, error::Timeout, transport_error::violation};
 
 /// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine):
 /// the peer's silence proves nothing then.
-const OWN_STALL: Duration = Duration::from_secs(1);
+const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// The least idle timeout that is observed, whatever either end declares (RFC 9000 §10.1 asks for three times what a
 /// lost packet takes to be noticed). Three pings a timeout are then twenty a second, of which the peer's budget takes
@@ -114,7 +114,7 @@ impl Timers {
     }
 
     /// Silence proves nothing from here on, and is not broken.
-    pub(super) fn bear_silence(&mut self) {
+    pub(super) fn disable_liveness(&mut self) {
         (self.idle_timeout, self.keep_alive) = (None, None);
         self.set_silences();
     }
@@ -123,8 +123,8 @@ impl Timers {
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
         self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
-            let own = self.idle_timeout.unwrap_or(peer_idle_timeout);
-            self.idle_timeout = Some(own.min(peer_idle_timeout).max(MIN_IDLE_TIMEOUT));
+            let local = self.idle_timeout.unwrap_or(peer_idle_timeout);
+            self.idle_timeout = Some(local.min(peer_idle_timeout).max(MIN_IDLE_TIMEOUT));
             self.set_silences();
         }
     }
@@ -235,7 +235,7 @@ impl Timers {
                 self.ping.due = true;
                 return due;
             }
-            if late < OWN_STALL || self.forgiven || self.handshake != Handshake::Done {
+            if late < LOCAL_STALL || self.forgiven || self.handshake != Handshake::Done {
                 return due;
             }
             self.forgive(now);
@@ -248,7 +248,7 @@ impl Timers {
     fn forgive(&mut self, now: Duration) {
         self.forgiven = true;
         let timeout = self.silences.unanswered.or(self.silences.idle).unwrap_or_default();
-        let since = now.saturating_sub(timeout.saturating_sub(OWN_STALL));
+        let since = now.saturating_sub(timeout.saturating_sub(LOCAL_STALL));
         self.last_activity = self.last_activity.max(since);
         self.last_heard = self.last_heard.max(since);
         if self.keep_alive.is_some() && self.ping.outstanding.is_none() {

@@ -1,12 +1,14 @@
 //! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19, draft-ietf-quic-qmux-02).
 
+mod transport_parameters;
+
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{
     Capabilities, Close, Dir, Frame, MessageBuf, QMuxVersion, StreamHeader, StreamId,
     TransportError, VarInt, take_bytes, take_varint, violation,
 };
-use crate::{TransportErrorCode, frame::Credit, params::TransportParameters};
+use crate::{TransportErrorCode, TransportParameters, frame::Credit};
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     parameters: true,
@@ -134,7 +136,7 @@ pub(super) fn encode_parameters(
     out: &mut MessageBuf,
 ) {
     let mut body = Vec::new();
-    parameters.encode(&mut body);
+    transport_parameters::encode(parameters, &mut body);
     put(out, version.parameters, &[]);
     put_with_length(out, &body.into());
 }
@@ -244,7 +246,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         // The engine checks whether it is the type of the agreed version.
         kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
-            Frame::TransportParameters(TransportParameters::decode(take_bytes(input, len)?)?)
+            Frame::TransportParameters(transport_parameters::decode(take_bytes(input, len)?)?)
         }
         _ => return Err(violation::frame_encoding("frame is unknown or forbidden on this wire")),
     })

@@ -1,28 +1,30 @@
 //! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
 //!
-//! A budget is spent by useless work. It comes back with useful work, which no attacker does at a profit, and with
-//! time, at a rate at which the useless work is harmless. So a peer that does useful work at any speed, or useless
-//! work slowly for any time, never exhausts one. What stays in proportion to the useful work costs a peer as much
-//! as it costs us.
+//! A budget is consumed by useless work. It comes back with useful work, which no attacker does at
+//! a profit, and with time, at a rate at which the useless work is harmless. So a peer that does
+//! useful work at any speed, or useless work slowly for any time, never exhausts one. What stays in
+//! proportion to the useful work costs a peer as much as it costs us.
 //!
-//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream limit (C-40), and
-//! what waits for a peer that does not read by being state and not a queue (C-32).
+//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream
+//! limit (C-40), and what waits for a peer that does not read by being state and not a queue
+//! (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{TransportError, code::violation};
+use super::{TransportError, transport_error::violation};
 
-/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some KiB in all. It is
-/// no budget that comes back, for while nothing is read nothing useful happens.
+/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some
+/// KiB in all. It is no budget that comes back, for while nothing is read nothing useful happens.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Load {
-    /// A stream of both directions that the peer opened and gave up, and of which nothing was read or answered.
+pub(super) enum UselessWork {
+    /// A stream of both directions that the peer opened and gave up, and of which nothing was read
+    /// or answered.
     Cancelled,
-    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused, or that the peer gave
-    /// up while it waited.
+    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused,
+    /// or that the peer gave up while it waited.
     Refused,
     /// A grant: of credit to one stream or all, or of streams.
     Grant,
@@ -48,60 +50,66 @@ struct Budget {
     /// This many more each second, in any case.
     per_second: u64,
     /// This many more in all, by the useful work so far.
-    earned: fn(&Work) -> u64,
+    earned: fn(&UsefulWork) -> u64,
 }
 
-/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what honest peers send
-/// now and then, or beside useful frames.
+/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what
+/// honest peers send now and then, or beside useful frames.
 const RARE: (u64, u64) = (1_000, 100);
 
-/// For what a link of some length can hold when the peer learns that it is of no more use; a hundredth of a core.
+/// For what a link of some length can hold when the peer learns that it is of no more use; a
+/// hundredth of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers each half of
-/// a stream, and a grant may cross its end.
+/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers
+/// each half of a stream, and a grant may cross its end.
 const ANSWERS: u64 = 2;
 
-/// Five streams of which four are cancelled are still a use of the connection: searches as one types, requests to
-/// several servers of which the first answer counts.
+/// Five streams of which four are cancelled are still a use of the connection: searches as one
+/// types, requests to several servers of which the first answer counts.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// Of every stream a peer may have something to say at the same moment, and then once more: that its window is another,
-/// that a tick of the application's has used up its credit, that it is stopped, or reset after its end as a page closes. A
-/// stream costs more memory than this.
+/// Of every stream a peer may have something to say at the same moment, and then once more: that
+/// its window is another, that a tick of the application's has used up its credit, that it is
+/// stopped, or reset after its end as a page closes. A stream costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
-/// A client may cancel all that it has open at once, and do so again while the first are being cleared away.
+/// A client may cancel all that it has open at once, and do so again while the first are being
+/// cleared away.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
 /// If the limit on streams is low, a burst of this many is harmless.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
-/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of one.
+/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of
+/// one.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
-/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a second of what a
-/// machine can send itself. To look for the end of padding costs less than to unmask it.
+/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a
+/// second of what a machine can send itself. To look for the end of padding costs less than to
+/// unmask it.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives back what it has
-/// read, read by read, a grant for each byte is the wire's own way.
+/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives
+/// back what it has read, read by read, a grant for each byte is the wire's own way.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other implementations. So if
-/// the window that the peer has declared is small, its grants have to be small too, and nothing that we do makes them
-/// larger. The peer gains nothing by declaring a small one: it may then have as little in flight, each part costs it a frame
-/// as it costs us one, and neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
-/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A frame that is longer than
-/// the declared window shows that the true one is larger, and counts by its bytes.
+/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other
+/// implementations. So if the window that the peer has declared is small, its grants have to be
+/// small too, and nothing that we do makes them larger. The peer gains nothing by declaring a small
+/// one: it may then have as little in flight, each part costs it a frame as it costs us one, and
+/// neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
+/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A
+/// frame that is longer than the declared window shows that the true one is larger, and counts by
+/// its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
-/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by mistake. It
-/// costs a hundredth of a core.
+/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by
+/// mistake. It costs a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
-impl Load {
+impl UselessWork {
     const COUNT: usize = Self::Padding as usize + 1;
 
     fn budget(self) -> Budget {
@@ -122,7 +130,8 @@ impl Load {
             Self::Grant => {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
-            // One for each limit reached: each limit was a frame of ours, and is used up by frames of the peer's.
+            // One for each limit reached: each limit was a frame of ours, and is used up by frames
+            // of the peer's.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
             // Ten a second are many; but some measure the path beside each message.
             Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
@@ -139,7 +148,7 @@ impl Load {
 
 /// The useful work of a connection so far. Each counts up only.
 #[derive(Debug, Default)]
-struct Work {
+struct UsefulWork {
     /// Frames that brought bytes, an end or a stream.
     received: u64,
     /// Frames about streams that left.
@@ -152,21 +161,21 @@ struct Work {
     grant_bytes: u64,
 }
 
-/// What has been spent of one budget.
+/// What has been consumed of one budget.
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
-    spent: u64,
+    consumed: u64,
     /// How much of what useful work earned has been set against it.
     earned: u64,
     /// Time before this has been set against it.
-    settled: Duration,
+    replenished_at: Duration,
 }
 
 /// All budgets of a connection.
 #[derive(Debug)]
-pub(super) struct Abuse {
-    accounts: [Account; Load::COUNT],
-    work: Work,
+pub(super) struct Budgets {
+    accounts: [Account; UselessWork::COUNT],
+    work: UsefulWork,
     most_streams: u64,
     cancelled_burst: u64,
     waiting: u64,
@@ -178,15 +187,15 @@ pub(super) struct Abuse {
     pub(super) useless: u64,
 }
 
-impl Abuse {
+impl Budgets {
     pub(super) fn new(
         cancelled_per_second: Option<u64>,
         grants_by_read: bool,
         now: Duration,
     ) -> Self {
         Self {
-            accounts: [Account { settled: now, ..Account::default() }; Load::COUNT],
-            work: Work::default(),
+            accounts: [Account { replenished_at: now, ..Account::default() }; UselessWork::COUNT],
+            work: UsefulWork::default(),
             most_streams: 0,
             cancelled_burst: MIN_CANCELLED_BURST,
             waiting: 0,
@@ -202,7 +211,8 @@ impl Abuse {
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// This many streams of the peer's may wait for a place, and the peer may give up all of them at once.
+    /// This many streams of the peer's may wait for a place, and the peer may abandon all of them
+    /// at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }
@@ -212,7 +222,8 @@ impl Abuse {
         self.work.received += 1;
     }
 
-    /// A stream was opened, by either end, and this many are open now: its other end may grant credit to it at once.
+    /// A stream was opened, by either end, and this many are open now: its other end may grant
+    /// credit to it at once.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
@@ -224,11 +235,12 @@ impl Abuse {
         self.work.served += 1;
     }
 
-    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether there were too
-    /// many is looked at when it opens the next. Of one direction there are none: nothing is to be answered on it, so
-    /// that nothing but its accept can have begun when nothing was read, which an empty stream costs as well.
+    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether
+    /// there were too many is looked at when it opens the next. Of one direction there are none:
+    /// nothing is to be answered on it, so that nothing but its accept can have begun when nothing
+    /// was read, which an empty stream costs as well.
     pub(super) fn stream_cancelled(&mut self) {
-        self.spend(Load::Cancelled, 1);
+        self.deduct(UselessWork::Cancelled, 1);
     }
 
     /// A frame about a stream left, which is no data.
@@ -236,7 +248,8 @@ impl Abuse {
         self.work.sent += 1;
     }
 
-    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this window, or none (0).
+    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this
+    /// window, or none (0).
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -252,37 +265,39 @@ impl Abuse {
         };
     }
 
-    fn spend(&mut self, load: Load, amount: u64) {
+    fn deduct(&mut self, kind: UselessWork, amount: u64) {
         self.useless += 1;
-        let spent = &mut self.accounts[load as usize].spent;
-        *spent = spent.saturating_add(amount);
+        let consumed = &mut self.accounts[kind as usize].consumed;
+        *consumed = consumed.saturating_add(amount);
     }
 
     /// The peer has caused useless work of one kind.
-    pub(super) fn charge(
+    pub(super) fn consume(
         &mut self,
-        load: Load,
+        kind: UselessWork,
         amount: u64,
         now: Duration,
     ) -> Result<(), TransportError> {
-        self.spend(load, amount);
-        self.check(load, now)
+        self.deduct(kind, amount);
+        self.check(kind, now)
     }
 
     /// Whether the budget for this lasts.
-    pub(super) fn check(&mut self, load: Load, now: Duration) -> Result<(), TransportError> {
-        let budget = load.budget();
-        let (burst, per_second) = match load {
-            Load::Cancelled => match self.cancelled_per_second {
+    pub(super) fn check(&mut self, kind: UselessWork, now: Duration) -> Result<(), TransportError> {
+        let budget = kind.budget();
+        let (burst, per_second) = match kind {
+            UselessWork::Cancelled => match self.cancelled_per_second {
                 Some(per_second) => (self.cancelled_burst, per_second),
                 None => return Ok(()),
             },
-            Load::Refused => (budget.burst.max(self.waiting), budget.per_second),
+            UselessWork::Refused => (budget.burst.max(self.waiting), budget.per_second),
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
-        let account = &mut self.accounts[load as usize];
+        let account = &mut self.accounts[kind as usize];
         // What came back is counted when it is needed: mostly never.
-        if account.spent <= burst || account.settle(&budget, per_second, &self.work, now) <= burst {
+        if account.consumed <= burst
+            || account.replenish(&budget, per_second, &self.work, now) <= burst
+        {
             return Ok(());
         }
         Err(violation::excessive_load(exhausted(&budget)))
@@ -290,22 +305,29 @@ impl Abuse {
 }
 
 impl Account {
-    /// Sets against what was spent all that came back since the last time. Returns what is left of it.
+    /// Sets against what was consumed all that came back since the last time. Returns what is left
+    /// of it.
     #[cold]
-    fn settle(&mut self, budget: &Budget, per_second: u64, work: &Work, now: Duration) -> u64 {
+    fn replenish(
+        &mut self,
+        budget: &Budget,
+        per_second: u64,
+        work: &UsefulWork,
+        now: Duration,
+    ) -> u64 {
         let earned = (budget.earned)(work);
         let by_work = earned.saturating_sub(self.earned);
         self.earned = earned;
-        let elapsed = now.saturating_sub(self.settled).as_nanos();
+        let elapsed = now.saturating_sub(self.replenished_at).as_nanos();
         let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
         // What is less than one unit is not lost.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
-            let whole = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-            self.settled = self.settled.saturating_add(whole);
+            let counted = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            self.replenished_at = self.replenished_at.saturating_add(counted);
         }
         let by_time = u64::try_from(by_time).unwrap_or(u64::MAX);
-        self.spent = self.spent.saturating_sub(by_work.saturating_add(by_time));
-        self.spent
+        self.consumed = self.consumed.saturating_sub(by_work.saturating_add(by_time));
+        self.consumed
     }
 }
 
@@ -326,77 +348,82 @@ mod tests {
     }
 
     /// How many pass in a row.
-    fn burst(abuse: &mut Abuse, load: Load, now: Duration) -> u64 {
-        (0..).take_while(|_| abuse.charge(load, 1, now).is_ok()).count() as u64
+    fn burst(budgets: &mut Budgets, kind: UselessWork, now: Duration) -> u64 {
+        (0..).take_while(|_| budgets.consume(kind, 1, now).is_ok()).count() as u64
     }
 
     #[test]
     fn at_the_rate_a_budget_lasts_for_ever_and_above_it_does_not() {
         for (gap, lasts) in [(10, true), (9, false)] {
-            let mut abuse = Abuse::new(None, false, Duration::ZERO);
+            let mut budgets = Budgets::new(None, false, Duration::ZERO);
             let count = 20_000;
-            let charged =
-                (0..count).take_while(|n| abuse.charge(Load::Ping, 1, ms(n * gap)).is_ok());
+            let charged = (0..count)
+                .take_while(|n| budgets.consume(UselessWork::Ping, 1, ms(n * gap)).is_ok());
             assert_eq!(charged.count() as u64 == count, lasts, "a ping each {gap} ms");
         }
     }
 
     #[test]
     fn a_long_silence_is_worth_one_burst_and_not_more() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
-        let again = burst(&mut abuse, Load::Ping, YEARS);
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
+        let again = burst(&mut budgets, UselessWork::Ping, YEARS);
         assert!((RARE.0..=2 * RARE.0).contains(&again), "{again}");
-        let again = burst(&mut abuse, Load::Ping, YEARS);
+        let again = burst(&mut budgets, UselessWork::Ping, YEARS);
         assert!(again <= 1, "{again}");
     }
 
     #[test]
     fn what_useful_work_earned_is_spent_once() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Ping, ms(0)), RARE.0);
-        (0..500).for_each(|_| abuse.useful_frame());
-        let again = burst(&mut abuse, Load::Ping, ms(0));
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
+        (0..500).for_each(|_| budgets.useful_frame());
+        let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
         // Another budget has its own account of the same work.
-        assert_eq!(burst(&mut abuse, Load::Blocked, ms(0)), RARE.0 + 500);
+        assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
     #[test]
     fn a_clock_that_began_long_ago_gives_no_more_than_one_that_begins_now() {
-        let mut abuse = Abuse::new(None, false, YEARS);
-        assert_eq!(burst(&mut abuse, Load::Ping, YEARS), RARE.0);
+        let mut budgets = Budgets::new(None, false, YEARS);
+        assert_eq!(burst(&mut budgets, UselessWork::Ping, YEARS), RARE.0);
     }
 
     #[test]
     fn something_may_be_said_of_each_stream_twice_without_anything_useful_between() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        (1..=100_000).for_each(|open| abuse.stream_opened(open));
-        (0..100_000).for_each(|_| abuse.useful_frame());
-        for load in [Load::Grant, Load::Blocked, Load::Empty, Load::Late] {
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        (1..=100_000).for_each(|open| budgets.stream_opened(open));
+        (0..100_000).for_each(|_| budgets.useful_frame());
+        for kind in
+            [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
+        {
             // More than twice, even: what was done before counts once.
-            let said = burst(&mut abuse, load, Duration::ZERO);
-            assert!(said >= 200_000, "{load:?}: {said}");
+            let said = burst(&mut budgets, kind, Duration::ZERO);
+            assert!(said >= 200_000, "{kind:?}: {said}");
         }
-        assert!(burst(&mut abuse, Load::Ping, Duration::ZERO) < 4_000, "not about streams");
+        assert!(
+            burst(&mut budgets, UselessWork::Ping, Duration::ZERO) < 4_000,
+            "not about streams"
+        );
     }
 
     #[test]
     fn grants_come_back_for_each_64_bytes_however_they_were_cut() {
-        let mut abuse = Abuse::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
-        (0..128).for_each(|_| abuse.data_sent(63, true, 0));
-        let again = burst(&mut abuse, Load::Grant, Duration::ZERO);
+        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+        (0..128).for_each(|_| budgets.data_sent(63, true, 0));
+        let again = burst(&mut budgets, UselessWork::Grant, Duration::ZERO);
         assert!((125..=126).contains(&again), "{again}");
     }
 
     #[test]
     fn grants_come_back_for_each_eighth_of_a_window_that_is_declared_small() {
         let back = |window, bytes, frames| {
-            let mut abuse = Abuse::new(None, false, Duration::ZERO);
-            assert_eq!(burst(&mut abuse, Load::Grant, Duration::ZERO), GRANTS.0);
-            (0..frames).for_each(|_| abuse.data_sent(bytes, true, window));
-            burst(&mut abuse, Load::Grant, Duration::ZERO)
+            let mut budgets = Budgets::new(None, false, Duration::ZERO);
+            assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+            (0..frames).for_each(|_| budgets.data_sent(bytes, true, window));
+            burst(&mut budgets, UselessWork::Grant, Duration::ZERO)
         };
         for (window, bytes, expected) in [(1, 1, 640), (7, 1, 640), (16, 4, 1280), (100, 12, 640)] {
             let back = back(window, bytes, 640);
@@ -413,9 +440,11 @@ mod tests {
 
     #[test]
     fn the_reason_names_the_budget() {
-        let mut abuse = Abuse::new(Some(0), false, Duration::ZERO);
-        for (load, name) in [(Load::Cancelled, "cancelled streams"), (Load::Grant, "grants")] {
-            let error = (0..).find_map(|_| abuse.charge(load, 1, ms(0)).err()).unwrap();
+        let mut budgets = Budgets::new(Some(0), false, Duration::ZERO);
+        for (kind, name) in
+            [(UselessWork::Cancelled, "cancelled streams"), (UselessWork::Grant, "grants")]
+        {
+            let error = (0..).find_map(|_| budgets.consume(kind, 1, ms(0)).err()).unwrap();
             assert!(error.reason.contains(name), "{error}");
         }
     }

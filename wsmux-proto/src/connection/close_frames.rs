@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
     ApplicationClose, ConnectionClose, ConnectionError, TransportError, TransportErrorCode, VarInt,
     frame::Close,
 };
@@ -33,9 +33,9 @@ const MAX_FRAME_REASON: usize = 1024;
 
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Farewell {
-    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02 §Initiating
-    /// a Connection Close).
+pub(super) struct CloseFrames {
+    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02
+    /// §Initiating a Connection Close).
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -43,7 +43,7 @@ pub(super) struct Farewell {
     pub(super) reason: String,
 }
 
-impl Farewell {
+impl CloseFrames {
     /// Without words.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
@@ -73,7 +73,7 @@ impl Farewell {
         Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
     }
 
-    /// What the peer is told when the connection ends for `error`; `None` when there is no way to tell it.
+    /// What is sent when the connection ends for `error`; `None` when nothing can be sent any more.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
         Some(match error {
@@ -102,13 +102,13 @@ impl Farewell {
                 Self::silent(status::NORMAL)
             }
             ConnectionError::LocallyClosed => Self::application(VarInt::default(), Bytes::new()),
-            ConnectionError::Reset(_) | ConnectionError::DriverLost(_) => return None,
+            ConnectionError::SocketLost(_) | ConnectionError::DriverLost(_) => return None,
         })
     }
 }
 
-/// A peer's frame, as the error that the application here sees. An error may be kept for long, and a slice would keep
-/// the message that the reason came in.
+/// A peer's frame, as the error that the application here sees. An error may be kept for long, and
+/// a slice would keep the message that the reason came in.
 pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     match close {
         Close::Transport { code, frame, reason } => {
@@ -127,8 +127,8 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// A peer's WebSocket Close that no frame came before, as the error that the application here sees. Where the
-/// wire has a frame for it, an application would have used that.
+/// A peer's WebSocket Close that no frame came before, as the error that the application here sees.
+/// Where the wire has a frame for it, an application would have used that.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_characters() {
         let reason = "ä".repeat(1_000);
-        let farewell = Farewell::application(VarInt::default(), reason.into());
-        assert_eq!(farewell.reason, "ä".repeat(61));
-        let Some(Close::Application { reason, .. }) = farewell.frame else { panic!("no frame") };
+        let frames = CloseFrames::application(VarInt::default(), reason.into());
+        assert_eq!(frames.reason, "ä".repeat(61));
+        let Some(Close::Application { reason, .. }) = frames.frame else { panic!("no frame") };
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
 

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is void.
+/// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is
+/// void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
@@ -32,16 +33,18 @@ struct Level {
 
 /// Streams that wait for their turn.
 ///
-/// Holds at most one live entry per stream; a void one (of a stream that was reset or moved) goes when its turn
-/// comes, or when there are more of them than streams: the owner of the queue sees to that with
-/// [`Schedule::len`] and [`Schedule::retain`].
+/// Holds at most one live entry per stream; a void one (of a stream that was reset or moved) goes
+/// when its turn comes, or when there are more of them than streams: the owner of the queue sees to
+/// that with [`Schedule::len`] and [`Schedule::retain`].
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// The highest priority of all. As long as all streams have the same, nothing else is touched.
     top: Option<Level>,
-    /// The others by rank; none is empty. An application may give each stream a priority of its own.
+    /// The others by rank; none is empty. An application may give each stream a priority of its
+    /// own.
     lower: Tree<Level>,
-    /// A queue that ran empty, for the next level: with one stream at a time there is one for each message.
+    /// A queue that ran empty, for the next level: with one stream at a time there is one for each
+    /// message.
     spare: Queue,
     /// How many entries the levels hold together.
     len: usize,

@@ -1,53 +1,57 @@
-//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes in that time.
+//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes
+//! in that time.
 //!
-//! A stream is as fast as its window per round trip, and needs no more of it than its path and its reader can
-//! use: bandwidth times round-trip time. Both are measured, and a window only ever grows: credit that was
-//! granted cannot be taken back (RFC 9000 §4.1), so a smaller window would promise memory that is not free.
+//! A stream is as fast as its window per round trip, and needs no more of it than its path and its
+//! reader can use: bandwidth times round-trip time. Both are measured, and a window only ever
+//! grows: credit that was granted cannot be taken back (RFC 9000 §4.1), so a smaller window would
+//! promise memory that is not free.
 
 use std::time::Duration;
 
 use super::credit::RecvCredit;
 use crate::{Capabilities, Config};
 
-/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that its window
-/// holds back so doubles it in each round trip; one that its link holds back keeps a round trip to spare for
-/// grants that are late.
+/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that
+/// its window holds back so doubles it in each round trip; one that its link holds back keeps a
+/// round trip to spare for grants that are late.
 const HEADROOM: u64 = 2;
 
 /// A window grows by at least this part of itself: less is the noise of the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// No stream holds more of the budget than this part of what the others have left. The first streams would
-/// else take all of it, and keep it as long as they live.
+/// No stream holds more of the budget than this part of what the others have left. The first
+/// streams would else take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// The span that is being measured must not promise more than this many times what the one before it brought:
-/// twice the growth that the one before may have caused. A burst at the speed of memory, from a peer that works in
-/// turns with this end, does not pass for the rate of its path.
+/// The span that is being measured must not promise more than this many times what the one before
+/// it brought: twice the growth that the one before may have caused. A burst at the speed of
+/// memory, from a peer that works in turns with this end, does not pass for the rate of its path.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// A stream is measured once so much of its first window has come: a grant is not due before twice of it.
+/// A stream is measured once so much of its first window has come: a grant is not due before twice
+/// of it.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
-/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any round trip.
+/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any
+/// round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the streams of a connection know of their path together, and what they may hold.
 #[derive(Debug)]
-pub(super) struct Tuning {
+pub(in crate::streams) struct AutoTune {
     initial_window: u64,
     max_window: u64,
     /// What all windows together may grow by.
     budget: u64,
     /// What they have grown by.
     used: u64,
-    /// The path's round-trip time by pings. The least one, for most of them come behind data that stands in a
-    /// queue: if the time in there counted, a larger window would make the queue longer and thereby itself
-    /// larger, without end.
+    /// The path's round-trip time by pings. The least one, for most of them come behind data that
+    /// stands in a queue: if the time in there counted, a larger window would make the queue longer
+    /// and thereby itself larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip, so that no
-    /// peer can make its path look longer than it is by answering pings late.
-    loop_time: Option<Duration>,
+    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip,
+    /// so that no peer can make its path look longer than it is by answering pings late.
+    grant_rtt: Option<Duration>,
     /// The last ping left into silence, and no data has come since.
     undisturbed: bool,
     /// A ping is to leave with what is being written.
@@ -56,7 +60,7 @@ pub(super) struct Tuning {
 
 /// What is being measured on one stream.
 #[derive(Debug)]
-pub(super) struct Measure {
+pub(in crate::streams) struct Measure {
     /// Where the current span began.
     begin: Mark,
     /// What the span before it brought for each round trip.
@@ -84,65 +88,72 @@ impl Mark {
     }
 }
 
-impl Tuning {
-    pub(super) fn new(config: &Config, caps: &Capabilities) -> Self {
+impl AutoTune {
+    pub(in crate::streams) fn new(config: &Config, caps: &Capabilities) -> Self {
         Self {
-            initial_window: config.stream_window,
-            max_window: config.max_stream_window,
+            initial_window: config.stream_receive_window,
+            max_window: config.max_stream_receive_window,
             budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
             used: 0,
             ping: None,
-            loop_time: None,
+            grant_rtt: None,
             undisturbed: false,
             sample_wanted: false,
         }
     }
 
     /// What the windows have grown by, all together.
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::streams) fn used(&self) -> u64 {
         self.used
     }
 
     /// A window is smaller, or no more.
-    pub(super) fn give_back(&mut self, bytes: u64) {
+    pub(in crate::streams) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
 
-    pub(super) fn is_sample_wanted(&self) -> bool {
+    pub(in crate::streams) fn is_sample_wanted(&self) -> bool {
         self.sample_wanted
     }
 
     /// Whether a ping is to leave now; asked once for each time that one is wanted.
-    pub(super) fn take_sample_wanted(&mut self) -> bool {
+    pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on it.
-    pub(super) fn is_on(&self) -> bool {
+    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on
+    /// it.
+    pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
     /// A ping leaves, after nothing has come for so long.
-    pub(super) fn on_ping_sent(&mut self, silence: Duration) {
+    pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
-    /// The last ping was answered after `sample`. If there was silence before and no data came in between, none
-    /// stood in its way: then this is the path as it is now, even if it was shorter before.
-    pub(super) fn on_ping_answered(&mut self, sample: Duration) {
+    /// The last ping was answered after `sample`. If there was silence before and no data came in
+    /// between, none stood in its way: then this is the path as it is now, even if it was shorter
+    /// before.
+    pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
-            (self.ping, self.loop_time) = (Some(sample), None);
+            (self.ping, self.grant_rtt) = (Some(sample), None);
         } else {
             self.ping = Some(self.ping.map_or(sample, |least| least.min(sample)));
         }
     }
 
     /// Bytes have come on a stream that had received `before`.
-    pub(super) fn on_received(&mut self, credit: &mut RecvCredit, before: u64, now: Duration) {
+    pub(in crate::streams) fn on_received(
+        &mut self,
+        credit: &mut RecvCredit,
+        before: u64,
+        now: Duration,
+    ) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        // What a window's worth of credit brings comes in one piece: a span that begins with its first byte holds
-        // all of it.
+        // What a window's worth of credit brings comes in one piece: a span that begins with its
+        // first byte holds all of it.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
@@ -152,7 +163,7 @@ impl Tuning {
         };
         if let Some((at, _)) = measure.grant.take_if(|&mut (_, limit)| limit < received) {
             let sample = now.saturating_sub(at);
-            self.loop_time = Some(self.loop_time.map_or(sample, |least| least.min(sample)));
+            self.grant_rtt = Some(self.grant_rtt.map_or(sample, |least| least.min(sample)));
         }
         if let Some(rtt) = self.rtt()
             && now.saturating_sub(measure.begin.at) >= rtt
@@ -163,7 +174,7 @@ impl Tuning {
     }
 
     fn rtt(&self) -> Option<Duration> {
-        self.ping.map(|ping| self.loop_time.map_or(ping, |least| least.min(ping)))
+        self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
     /// By how much a window may grow, if that is worth a step.
@@ -175,7 +186,7 @@ impl Tuning {
     }
 
     /// By how much a window is to grow: its reader takes more than half of it in a round trip.
-    pub(super) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
+    pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
         if CONFIRMATION.saturating_mul(before) < least {
@@ -190,7 +201,7 @@ impl Tuning {
     }
 
     /// A grant is about to leave: the moment for a window to grow.
-    pub(super) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
+    pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
         if self.room(credit).is_none() {
             return;
         }
@@ -222,16 +233,16 @@ mod tests {
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;
-        let mut tuning = Tuning::new(&Config::default(), &Wire::QMux.capabilities());
+        let mut auto_tune = AutoTune::new(&Config::default(), &Wire::QMux.capabilities());
         let mut answered = |silence, data: bool, sample| {
-            tuning.on_ping_sent(silence);
+            auto_tune.on_ping_sent(silence);
             if data {
                 let mut credit = RecvCredit::new(100, 100);
                 credit.receive_to(1);
-                tuning.on_received(&mut credit, 0, ms(0));
+                auto_tune.on_received(&mut credit, 0, ms(0));
             }
-            tuning.on_ping_answered(sample);
-            tuning.rtt().expect("there is one")
+            auto_tune.on_ping_answered(sample);
+            auto_tune.rtt().expect("there is one")
         };
         assert_eq!(answered(ms(0), false, ms(5)), ms(5));
         assert_eq!(answered(ms(20), false, ms(50)), ms(5), "a peer that was busy is no long path");

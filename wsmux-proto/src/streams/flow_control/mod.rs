@@ -1,0 +1,13 @@
+//! Flow control: how much may be sent on a stream (RFC 9000 §4), and by how much that grows on a
+//! long path.
+//!
+//! - `credit`: the accounts of a receiver and of a sender
+//! - `auto_tune`: receive windows that fit the path
+
+mod auto_tune;
+mod credit;
+
+pub(super) use self::{
+    auto_tune::AutoTune,
+    credit::{RecvCredit, SendCredit},
+};

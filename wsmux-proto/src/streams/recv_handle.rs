@@ -1,0 +1,169 @@
+//! A stream's receiving half, as the application sees it.
+
+use bytes::{BufMut, Bytes};
+
+use super::{Streams, recv::RecvState};
+use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, VarInt};
+
+impl Streams {
+    pub(crate) fn recv_stream<'a>(
+        &'a mut self,
+        id: StreamId,
+        end: Option<&'a ConnectionError>,
+    ) -> RecvStream<'a> {
+        RecvStream { streams: self, id, end }
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read<T> {
+    /// Data, or how much of it was copied.
+    Data(T),
+    /// The end of the stream: all has been read.
+    Finished,
+    /// Nothing has come that was not read;
+    /// [`Event::Readable`](crate::Event::Readable) follows when there is something.
+    Blocked,
+}
+
+impl<T> Read<T> {
+    /// The data, if there is any.
+    pub fn data(self) -> Option<T> {
+        match self {
+            Self::Data(data) => Some(data),
+            Self::Finished | Self::Blocked => None,
+        }
+    }
+}
+
+/// A stream's receiving half, borrowed from its [`Connection`](crate::Connection).
+#[derive(Debug)]
+pub struct RecvStream<'a> {
+    streams: &'a mut Streams,
+    id: StreamId,
+    end: Option<&'a ConnectionError>,
+}
+
+impl RecvStream<'_> {
+    /// Up to `max` bytes in one piece, as they came.
+    ///
+    /// # Errors
+    /// [`ReadError`]. What came before the connection's end is read first.
+    pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
+        let Some(key) = self.streams.keys.get(self.id) else {
+            return Err(ReadError::ClosedStream);
+        };
+        let stream = &mut self.streams.slab[key];
+        let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
+        let result = recv.read(max);
+        let auto_tune = &self.streams.auto_tune;
+        // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
+        let is_seen = self.id.initiator() != self.streams.side
+            || recv.credit.received() > 0
+            || self.streams.caps.opens_with_credit
+            || stream.send.as_ref().is_none_or(|send| !send.is_unseen());
+        let due = recv.wants_credit()
+            && is_seen
+            && (recv.credit.grant_is_due()
+                || auto_tune.growth_due(&recv.credit, self.streams.now).is_some());
+        if recv.is_done() {
+            stream.recv_released = true;
+            self.streams.maybe_free(key);
+        } else if due && !self.streams.ended {
+            self.streams.queue_control(key, |pending| pending.credit = true);
+        }
+        match (result, self.end) {
+            (Ok(Read::Blocked), Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            (result, _) => result,
+        }
+    }
+
+    /// Copies into `out` as much as it holds or has come, and says how much that was.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), and only when nothing was copied.
+    pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
+        let mut filled = 0;
+        loop {
+            match self.read(out.remaining_mut())? {
+                Read::Data(data) => {
+                    filled += data.len();
+                    out.put(data);
+                }
+                // Only the first round can find either: the others come after a look.
+                Read::Finished => return Ok(Read::Finished),
+                Read::Blocked => return Ok(Read::Blocked),
+            }
+            if !out.has_remaining_mut() || !self.has_data() {
+                return Ok(Read::Data(filled));
+            }
+        }
+    }
+
+    fn has_data(&self) -> bool {
+        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        recv.is_some_and(|recv| recv.buffered() > 0)
+    }
+
+    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the
+    /// code (RFC 9000 §3.5).
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.slab[key];
+        let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
+        if stream.recv_released {
+            return Err(ClosedStream);
+        }
+        stream.recv_released = true;
+        if recv.stop(code) && !self.streams.ended {
+            // A stream that the peer has not seen is shown to it first: there are peers that forget
+            // a STOP_SENDING for a stream that they do not know yet.
+            let announce =
+                !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
+            self.streams.queue_control(key, |pending| {
+                pending.stop = true;
+                pending.announce |= announce;
+            });
+        }
+        self.streams.maybe_free(key);
+        Ok(())
+    }
+
+    /// The code with which the peer reset the stream; `Ok(None)` when it has not, and then
+    /// [`Event::Readable`](crate::Event::Readable) follows.
+    ///
+    /// # Errors
+    /// [`ReadError::ClosedStream`] when the stream has ended otherwise,
+    /// [`ReadError::ConnectionLost`] when the connection has.
+    pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
+        let end = self.end;
+        let Some(recv) = self.streams.get_mut(self.id).and_then(|stream| stream.recv.as_mut())
+        else {
+            return Err(ReadError::ClosedStream);
+        };
+        match (recv.peek_reset(), recv.state(), end) {
+            (Some(code), ..) => Ok(Some(code)),
+            (None, RecvState::Recv, None) => Ok(None),
+            (None, RecvState::Recv, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
+            _ => Err(ReadError::ClosedStream),
+        }
+    }
+
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
+        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        Ok(recv.ok_or(ClosedStream)?.stats())
+    }
+
+    /// The application lets go of the half: unless it has ended, it is stopped with code 0.
+    pub fn release(&mut self) {
+        let _ = self.stop(VarInt::default());
+    }
+}

@@ -1,0 +1,334 @@
+//! A stream's sending half, as the application sees it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Send, Streams,
+    held::{Held, Piece},
+    send::{EndWatch, ResetBy, SendState},
+};
+use crate::{
+    ClosedStream, ConnectionError, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError,
+};
+
+impl Streams {
+    pub(crate) fn send_stream<'a>(
+        &'a mut self,
+        id: StreamId,
+        end: Option<&'a ConnectionError>,
+    ) -> SendStream<'a> {
+        SendStream { streams: self, id, end }
+    }
+}
+
+/// What became of a sending half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendEnd {
+    /// Not yet at its end.
+    Open,
+    /// The end, and every byte before it, has been handed to the socket.
+    Finished,
+    /// The peer stopped it with this code.
+    Stopped(VarInt),
+    /// This end reset it.
+    Reset,
+}
+
+/// A stream's sending half, borrowed from its [`Connection`](crate::Connection).
+#[derive(Debug)]
+pub struct SendStream<'a> {
+    streams: &'a mut Streams,
+    id: StreamId,
+    end: Option<&'a ConnectionError>,
+}
+
+impl SendStream<'_> {
+    /// How many bytes the send buffer takes now. With 0,
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn room(&mut self) -> Result<usize, WriteError> {
+        let (_, room) = self.room_for(Piece::Bytes)?;
+        Ok(room)
+    }
+
+    /// Whether [`write_chunk`](Self::write_chunk) would take a chunk of `len` bytes now. If not,
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn takes_chunk(&mut self, len: usize) -> Result<bool, WriteError> {
+        let (key, room) = self.room_for(Piece::Whole(len))?;
+        if room == 0 {
+            self.wait_for_budget(key, len);
+        }
+        Ok(room > 0)
+    }
+
+    /// The half's key, if it can be written to.
+    #[inline]
+    fn writable(&mut self) -> Result<usize, WriteError> {
+        let key = self.streams.keys.get(self.id);
+        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+        match (key, send, self.end) {
+            (Some(key), Some(send), None) if send.is_writable() => Ok(key),
+            _ => self.why_not_writable(key),
+        }
+    }
+
+    #[cold]
+    fn why_not_writable(&self, key: Option<usize>) -> Result<usize, WriteError> {
+        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+        let writable = send.map_or(Err(WriteError::ClosedStream), Send::check_writable);
+        match (key, writable, self.end) {
+            // A stop that arrived before the connection's end takes precedence.
+            (_, Err(WriteError::Stopped(code)), _) => Err(WriteError::Stopped(code)),
+            (_, _, Some(end)) => Err(WriteError::ConnectionLost(end.clone())),
+            (Some(key), Ok(()), None) => Ok(key),
+            (_, Err(error), None) => Err(error),
+            (None, Ok(()), None) => Err(WriteError::ClosedStream),
+        }
+    }
+
+    /// How many of these bytes fit, by the stream's own buffer and by the connection's budget.
+    fn room_for(&mut self, piece: Piece) -> Result<(usize, usize), WriteError> {
+        let key = self.writable()?;
+        let Streams { slab, send_budget, .. } = &mut *self.streams;
+        let send = slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
+        let held = send.held();
+        let limit = send_budget.limit(held, send.credit.left(), piece);
+        let room = limit.saturating_sub(held.bytes);
+        send.waiting_for_room = room == 0;
+        Ok((key, room))
+    }
+
+    /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one
+    /// without credit when it gets some: the others have to be let in as there is room.
+    fn wait_for_budget(&mut self, key: usize, len: usize) {
+        let streams = &mut *self.streams;
+        let stream = &mut streams.slab[key];
+        let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
+        if send.credit.left() == 0 {
+            // A peer that grants nothing before it has seen the stream would never see it.
+            let unseen = send.is_unseen() && self.id.initiator() == streams.side;
+            if unseen && !streams.caps.opens_with_credit {
+                streams.queue_control(key, |pending| pending.announce = true);
+            }
+        } else if !std::mem::replace(&mut send.queued_for_room, true)
+            && streams.send_budget.wait(self.id, len, streams.slab.len())
+        {
+            let Streams { keys, send_budget, .. } = streams;
+            send_budget.forget_waiting(|id| keys.get(id).is_some());
+        }
+    }
+
+    /// Takes a copy of as many bytes as there is room for; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        let (key, room) = self.room_for(Piece::Bytes)?;
+        let taken = room.min(data.len());
+        self.add(key, taken, |send| send.push_slice(&data[..taken]));
+        Ok(taken)
+    }
+
+    /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0, and
+    /// [`Event::Writable`](crate::Event::Writable) follows once there is. The buffer may so hold
+    /// more than its limit, by less than one chunk.
+    ///
+    /// # Errors
+    /// [`WriteError`], with nothing taken.
+    pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
+        if !self.takes_chunk(data.len())? {
+            return Ok(0);
+        }
+        let taken = data.len();
+        self.append_chunk(std::mem::take(data))?;
+        Ok(taken)
+    }
+
+    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has
+    /// waited for some before.
+    ///
+    /// # Errors
+    /// [`WriteError`], and `data` is dropped.
+    pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
+        let key = self.writable()?;
+        self.add(key, data.len(), |send| send.push_chunk(data));
+        Ok(())
+    }
+
+    fn add(&mut self, key: usize, len: usize, push: impl FnOnce(&mut Send)) {
+        if len == 0 {
+            return;
+        }
+        let Some(send) = self.streams.slab[key].send.as_mut() else { return };
+        let before = send.held().uncovered;
+        push(send);
+        let uncovered = send.held().uncovered - before;
+        self.streams.send_budget.taken(len, uncovered);
+        self.streams.schedule(key);
+    }
+
+    /// Nothing follows what was written.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the stream had ended already, and how.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        let key = self.writable()?;
+        let send = self.streams.slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
+        send.finish()?;
+        self.streams.schedule(key);
+        Ok(())
+    }
+
+    /// Resets the stream (RESET_STREAM, RFC 9000 §19.4): what has not been sent is dropped.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the FIN has been sent already, or the stream was reset before.
+    pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.slab[key];
+        let Some(send) = &mut stream.send else { return Err(ClosedStream) };
+        let before = send.held();
+        send.reset(code, ResetBy::Application)?;
+        (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
+        stream.ticket = None;
+        stream.send_released = true;
+        self.streams.send_budget.change(before, Held::default());
+        self.streams.unblock(key);
+        if !self.streams.ended {
+            self.streams.queue_control(key, |pending| pending.reset = true);
+        }
+        self.streams.maybe_free(key);
+        Ok(())
+    }
+
+    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered,
+    /// or after all that were written if they are fewer (RESET_STREAM_AT,
+    /// draft-ietf-quic-reliable-stream-reset).
+    ///
+    /// # Errors
+    /// [`ResetAtError`].
+    pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
+        if !self.streams.peer.reset_stream_at {
+            return Err(ResetAtError::UnsupportedByPeer);
+        }
+        if self.end.is_some() {
+            return Err(ResetAtError::ClosedStream);
+        }
+        let Some(key) = self.streams.keys.get(self.id) else {
+            return Err(ResetAtError::ClosedStream);
+        };
+        let stream = &mut self.streams.slab[key];
+        let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
+        let before = send.held();
+        send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
+        (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
+        stream.send_released = true;
+        let reset_is_due = send.queue_reset_if_sent();
+        let after = send.held();
+        self.streams.send_budget.change(before, after);
+        if reset_is_due {
+            stream.ticket = None;
+            self.streams.unblock(key);
+            self.streams.queue_control(key, |pending| pending.reset = true);
+        }
+        Ok(())
+    }
+
+    /// What became of the half. With [`SendEnd::Open`],
+    /// [`Event::Ended`](crate::Event::Ended) follows once it is something else.
+    pub fn poll_end(&mut self) -> SendEnd {
+        // A half that nobody stopped is forgotten only after its end has left.
+        let Some(key) = self.streams.keys.get(self.id) else { return SendEnd::Finished };
+        let Some(send) = self.streams.slab[key].send.as_mut() else { return SendEnd::Finished };
+        let end = match send.state() {
+            SendState::Ready | SendState::DataQueued => SendEnd::Open,
+            SendState::DataSent => SendEnd::Finished,
+            SendState::ResetAtQueued { .. }
+            | SendState::ResetQueued { .. }
+            | SendState::ResetSent { .. } => {
+                send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
+            }
+        };
+        // No event follows the connection's end, so nobody waits for one.
+        send.end_watch = match end == SendEnd::Open && !self.streams.ended {
+            true => EndWatch::Waiting,
+            false => EndWatch::Nobody,
+        };
+        if end != SendEnd::Open || self.streams.ended {
+            self.streams.maybe_free(key);
+        }
+        end
+    }
+
+    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where
+    /// the wire shows a stream when it is opened, nothing.
+    pub fn announce(&mut self) {
+        if self.streams.caps.opens_with_credit || self.end.is_some() {
+            return;
+        }
+        if let Some(key) = self.streams.keys.get(self.id) {
+            self.streams.queue_control(key, |pending| pending.announce = true);
+        }
+    }
+
+    /// Streams of a higher priority send first; equal ones take turns. At the start 0.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
+        let key = self.streams.keys.get(self.id).ok_or(ClosedStream)?;
+        let stream = &mut self.streams.slab[key];
+        let send = stream.send.as_mut().ok_or(ClosedStream)?;
+        if send.priority != priority {
+            send.priority = priority;
+            if stream.ticket.take().is_some() {
+                self.streams.schedule(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The priority.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended.
+    pub fn priority(&self) -> Result<i32, ClosedStream> {
+        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
+        Ok(send.ok_or(ClosedStream)?.priority)
+    }
+
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    pub fn stats(&self, now: Duration) -> Result<SendStreamStats, ClosedStream> {
+        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
+        Ok(send.ok_or(ClosedStream)?.stats(now))
+    }
+
+    /// The application lets go of the half. A finished one ends by itself; any other that has not
+    /// ended is reset with code 0, and never finished.
+    pub fn release(&mut self) {
+        let Some(key) = self.streams.keys.get(self.id) else { return };
+        let stream = &mut self.streams.slab[key];
+        match stream.send.as_ref().map(|send| send.state()) {
+            Some(SendState::Ready) => {
+                let _ = self.reset(VarInt::default());
+            }
+            // A finished one stays until its end has left; but if the peer stops it first, nobody
+            // else comes to let go of it.
+            _ => {
+                stream.send_released = true;
+                self.streams.maybe_free(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Transport parameters: what each end allows the other (RFC 9000 §18, draft-ietf-quic-qmux-02).
+
+use std::time::Duration;
+
+use super::wire::MIN_MAX_RECORD_SIZE;
+
+/// The limits that an end declares for what the other sends it. One is made by changing the fields
+/// of the [`Default`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportParameters {
+    /// How long the connection may be silent; zero for ever. Whole milliseconds on the wire.
+    pub max_idle_timeout: Duration,
+    /// Bytes of all streams together.
+    pub initial_max_data: u64,
+    /// Bytes on a bidirectional stream that the declaring end opens.
+    pub initial_max_stream_data_bidi_local: u64,
+    /// Bytes on a bidirectional stream that the other end opens.
+    pub initial_max_stream_data_bidi_remote: u64,
+    /// Bytes on a unidirectional stream.
+    pub initial_max_stream_data_uni: u64,
+    /// Bidirectional streams, in all.
+    pub initial_max_streams_bidi: u64,
+    /// Unidirectional streams, in all.
+    pub initial_max_streams_uni: u64,
+    /// Bytes of a DATAGRAM frame, type and length included; 0 for no datagrams (RFC 9221 §3).
+    pub max_datagram_frame_size: u64,
+    /// Bytes of a message.
+    pub max_record_size: u64,
+    /// RESET_STREAM_AT is understood (draft-ietf-quic-reliable-stream-reset §3).
+    pub reset_stream_at: bool,
+}
+
+/// What an end that declares nothing allows (RFC 9000 §18.2).
+impl Default for TransportParameters {
+    fn default() -> Self {
+        Self {
+            max_idle_timeout: Duration::ZERO,
+            initial_max_data: 0,
+            initial_max_stream_data_bidi_local: 0,
+            initial_max_stream_data_bidi_remote: 0,
+            initial_max_stream_data_uni: 0,
+            initial_max_streams_bidi: 0,
+            initial_max_streams_uni: 0,
+            max_datagram_frame_size: 0,
+            max_record_size: MIN_MAX_RECORD_SIZE,
+            reset_stream_at: false,
+        }
+    }
+}
