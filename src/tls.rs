@@ -14,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::BuildError;
+use crate::error::BuildError;
 
 /// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
 const ALPN: &[u8] = b"http/1.1";

@@ -1,6 +1,6 @@
 //! Both ends' handshakes: how they succeed, and each way in which they fail.
 
-#![cfg(feature = "tls")]
+#![cfg(all(feature = "tls", feature = "tungstenite"))]
 
 use wsmux_testing::server;
 

@@ -46,7 +46,7 @@ fn final_error(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConnectionError, ReadError, SocketError, Timeout};
+    use crate::proto::{ConnectionError, ReadError, SocketError, Timeout};
 
     fn of(error: ConnectionError) -> io::Error {
         WaitError::Failed(ReadError::ConnectionLost(error)).into()

@@ -1,21 +1,20 @@
 //! The client in a web page, where the browser dials: names, TCP, TLS, proxies and the upgrade are its own.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use wasm_bindgen::{JsCast, JsValue};
 use web_sys::Url;
 
 use crate::{
-    BuildError, ConnectError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-    connect_error::{CREDENTIALS, FRAGMENT},
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    error::{BuildError, ConnectError, connect::CREDENTIALS},
+    handshake::negotiation::{Agreed, Protocol, Subprotocols, agreed},
+    observe::trace,
     proto::{Config, Side, Wire},
     runtime::{Instant, timeout},
     socket::{
         Socket,
         browser::{EventSocket, StreamSocket},
     },
-    subprotocols::{Agreed, Protocol, Subprotocols, agreed},
-    trace,
 };
 
 /// Does not quote the browser's error: Firefox's repeats the URL, which may hold a password or a token.
@@ -238,36 +237,4 @@ impl WebSocketClientBuilder {
             api: self.api,
         })))
     }
-}
-
-/// The name alone of what the browser throws instead of a WebSocket: where a page's policy forbids the connection,
-/// Chromium's message repeats the URL.
-pub(crate) fn not_opened(error: &JsValue) -> ConnectError {
-    let name = name(error);
-    let kind = match name.as_deref() {
-        // What else a valid URL may hold.
-        Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
-        // A page that came by https may not open ws.
-        Some("SecurityError") => io::ErrorKind::PermissionDenied,
-        _ => io::ErrorKind::Other,
-    };
-    let name = name.unwrap_or_else(|| "no reason".to_owned());
-    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser gives {name}"))))
-}
-
-/// The name of a JavaScript error, such as `SyntaxError`.
-fn name(error: &JsValue) -> Option<String> {
-    js_sys::Reflect::get(error, &"name".into()).ok()?.as_string()
-}
-
-/// What a JavaScript error says.
-pub(crate) fn words(error: &JsValue) -> String {
-    let message = js_sys::Reflect::get(error, &"message".into());
-    let message = message.ok().and_then(|message| message.as_string()).or(error.as_string());
-    message.filter(|message| !message.is_empty()).unwrap_or_else(|| {
-        match error.dyn_ref::<js_sys::Object>() {
-            Some(object) => object.to_string().into(),
-            None => format!("{error:?}"),
-        }
-    })
 }

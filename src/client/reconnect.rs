@@ -12,8 +12,11 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{broadcast, watch};
 
+use super::WebSocketClient;
 use crate::{
-    ConnectError, ConnectionError, InFlight, WebSocketClient, WebSocketConnection,
+    connection::WebSocketConnection,
+    error::ConnectError,
+    proto::{ConnectionError, InFlight},
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 

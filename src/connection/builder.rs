@@ -5,12 +5,12 @@ use std::time::Duration;
 #[cfg(not(target_family = "wasm"))]
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::{ConnectionInfo, WebSocketConnection};
 #[cfg(feature = "qlog")]
-use crate::QlogConfig;
+use crate::observe::qlog::QlogConfig;
 #[cfg(not(target_family = "wasm"))]
 use crate::socket::FramedSocket;
 use crate::{
-    ConnectionInfo, WebSocketConnection,
     proto::{Config, Side, Wire},
     socket::Socket,
 };

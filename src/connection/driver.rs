@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    shared::{Shared, State},
+    wakeups::Wakeups,
+};
 use crate::{
     proto::{DriverLost, MessageBuf, SocketError, Transmit},
     runtime::{Instant, Sleep, sleep, yield_now},
-    shared::{Shared, State},
     socket::{Incoming, Outgoing, Socket},
-    wakeups::Wakeups,
 };
 
 /// Items taken from the socket before the engine is locked, and messages sent before the socket is read
@@ -72,10 +74,10 @@ pub(crate) struct Driver<S> {
     /// The connection has ended: what is left is to end the socket's stream.
     ending: bool,
     #[cfg(feature = "tracing")]
-    refused: crate::trace::Refused,
+    refused: crate::observe::trace::Refused,
     /// Before the last: the log says how the connection ended before others are told.
     #[cfg(feature = "qlog")]
-    qlog: Option<crate::qlog::Log>,
+    qlog: Option<crate::observe::qlog::Log>,
     /// The last field: it is dropped when the socket is gone.
     _finish: Finish,
 }
@@ -115,7 +117,7 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Writes what passes through the socket to this log.
     #[cfg(feature = "qlog")]
-    pub(crate) fn with_qlog(mut self, qlog: Option<crate::qlog::Log>) -> Self {
+    pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
         self.qlog = qlog;
         self
     }
@@ -184,7 +186,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         #[cfg(feature = "tracing")]
         if let Some(total) = self.refused.news(&state.engine) {
-            crate::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
+            crate::observe::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
         }
         self.wants = state.engine.wants_transmit();
         state.unlock_into(&mut self.wakeups);

@@ -5,9 +5,9 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
+    handshake::negotiation::Agreed,
     http::{Extensions, HeaderMap, Request},
     proto::QMuxVersion,
-    subprotocols::Agreed,
 };
 
 /// What the handshake of a connection said. Cheap to clone.

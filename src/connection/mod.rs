@@ -1,4 +1,14 @@
-//! The connection's handle.
+//! The connection: its handles, and the task that drives it.
+
+mod builder;
+mod driver;
+pub(crate) mod info;
+mod recv_stream;
+mod send_stream;
+pub(crate) mod shared;
+mod stream;
+mod waiters;
+mod wakeups;
 
 use std::{
     future::{Future, poll_fn},
@@ -10,17 +20,25 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{
-    ConnectionInfo, RecvStream, SendStream, WebSocketConnectionBuilder, WebSocketStream,
+pub use self::{
+    builder::WebSocketConnectionBuilder,
+    info::ConnectionInfo,
+    recv_stream::RecvStream,
+    send_stream::SendStream,
+    stream::{JoinError, WebSocketStream},
+};
+use self::{
     driver::Driver,
+    shared::{ConnectionRef, Place, Queue, Shared, State, wait_for},
+};
+use crate::{
+    observe::trace,
     proto::{
         self, Config, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, QMuxVersion,
         SendDatagramError, Side, StreamId, VarInt, Wire,
     },
-    runtime::Instant,
-    shared::{ConnectionRef, Place, Queue, Shared, State, wait_for},
+    runtime::{Instant, sync},
     socket::Socket,
-    sync, trace,
 };
 
 /// One WebSocket as a QUIC-shaped connection of many streams.

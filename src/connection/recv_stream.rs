@@ -10,11 +10,11 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::shared::ConnectionRef;
 use crate::{
-    ReadExactError, ReadToEndError, ResetError, StreamId, VarInt,
-    proto::{ClosedStream, ReadError},
-    shared::ConnectionRef,
-    trace::{self, Told},
+    error::{ReadExactError, ReadToEndError, ResetError},
+    observe::trace::{self, Told},
+    proto::{ClosedStream, ReadError, StreamId, VarInt},
 };
 
 /// How the half ended, for whoever asks again.
@@ -47,7 +47,7 @@ impl RecvStream {
     }
 
     /// Whether `send` is the other half of the same stream.
-    pub(crate) fn is_other_half_of(&self, send: &crate::SendStream) -> bool {
+    pub(crate) fn is_other_half_of(&self, send: &crate::connection::SendStream) -> bool {
         send.belongs_to(&self.connection, self.id)
     }
 
@@ -190,7 +190,7 @@ impl RecvStream {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended on both sides.
-    pub fn stats(&self) -> Result<crate::RecvStreamStats, ClosedStream> {
+    pub fn stats(&self) -> Result<crate::proto::RecvStreamStats, ClosedStream> {
         self.connection.lock().engine.recv_stream(self.id).stats()
     }
 

@@ -10,11 +10,11 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::shared::{ConnectionRef, Locked, Queue, wait_for};
 use crate::{
-    StoppedError, StreamId, VarInt,
-    proto::{ClosedStream, WriteError},
-    shared::{ConnectionRef, Locked, Queue, wait_for},
-    trace::{self, Told},
+    error::StoppedError,
+    observe::trace::{self, Told},
+    proto::{ClosedStream, StreamId, VarInt, WriteError},
 };
 
 /// The sending half of a stream.
@@ -249,7 +249,7 @@ impl SendStream {
         &mut self,
         code: VarInt,
         reliable_size: u64,
-    ) -> Result<(), crate::ResetAtError> {
+    ) -> Result<(), crate::proto::ResetAtError> {
         let mut state = self.connection.lock();
         state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
         self.reset = true;
@@ -308,7 +308,7 @@ impl SendStream {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended on both sides.
-    pub fn stats(&self) -> Result<crate::SendStreamStats, ClosedStream> {
+    pub fn stats(&self) -> Result<crate::proto::SendStreamStats, ClosedStream> {
         let mut state = self.connection.lock();
         let now = state.time(self.connection.now());
         state.engine.send_stream(self.id).stats(now)

@@ -8,7 +8,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{RecvStream, SendStream, StreamId, shared::ConnectionRef};
+use super::{RecvStream, SendStream, shared::ConnectionRef};
+use crate::proto::StreamId;
 
 /// A bidirectional stream: tokio's [`AsyncRead`] and [`AsyncWrite`], and two halves to use on their own.
 ///

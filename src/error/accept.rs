@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, io, sync::Arc};
 
-use tokio_tungstenite::tungstenite::http::StatusCode;
+use http::StatusCode;
 
-use crate::{BuildError, proto::ConnectionError};
+use super::BuildError;
+use crate::proto::ConnectionError;
 
 /// A client's handshake failed. Cheap to clone. None of these is the server's end.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,10 +3,10 @@
 use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
+    connection::info::HeaderNames,
+    handshake::negotiation::Shown,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    info::HeaderNames,
     proto::ConnectionError,
-    subprotocols::Shown,
 };
 
 /// Why a URL that can be read leads nowhere (W-50).

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{ConnectionError, ReadError, VarInt};
+use crate::proto::{ConnectionError, ReadError, VarInt};
 
 /// Reading exactly so many bytes failed.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -2,22 +2,23 @@
 
 use std::{borrow::Cow, fmt};
 
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 #[cfg(feature = "http2")]
-use tokio_tungstenite::tungstenite::http::{Method, Uri, Version};
-use tokio_tungstenite::tungstenite::{
-    handshake::{client::generate_key, derive_accept_key},
-    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header},
-};
+use http::{Method, Uri, Version};
 use url::{Host, Position, Url};
 
 use super::{
-    elements, has_element, head::MAX_HEADERS, header_map, hide_secrets, only, write_headers,
+    head::MAX_HEADERS,
+    headers::{elements, has_element, header_map, hide_secrets, only, write_headers},
+    key::{accept_key, generate_key},
+    negotiation::agreed,
 };
 use crate::{
-    ConnectError,
-    connect_error::{CREDENTIALS, FRAGMENT},
+    error::{
+        ConnectError,
+        connect::{CREDENTIALS, FRAGMENT},
+    },
     proto::Wire,
-    subprotocols::agreed,
 };
 
 /// Where a URL leads.
@@ -222,7 +223,7 @@ pub(crate) fn check(
         return invalid("no \"Connection: Upgrade\"");
     }
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-    let accept = derive_accept_key(key.unwrap_or_default());
+    let accept = accept_key(key.unwrap_or_default());
     if only(response, &header::SEC_WEBSOCKET_ACCEPT).is_none_or(|found| *found != accept) {
         return invalid("Sec-WebSocket-Accept does not fit the key");
     }
@@ -311,7 +312,7 @@ mod tests {
         };
         let target = Target::parse("ws://a").unwrap();
         let request = target.request(offered, &HeaderMap::new()).unwrap();
-        let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
+        let accept = accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
         let answer = ANSWER.replace(from, to).replace("ACCEPT", &accept);
         let (_, response) = parse(answer.as_bytes())?.expect("a whole response");
         check(&request, response.headers(), wire, offered)

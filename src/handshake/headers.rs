@@ -1,22 +1,16 @@
-//! The opening handshake (RFC 6455 §4): what both ends ask of it, without a socket.
-
-pub(crate) mod client;
-pub(crate) mod head;
-pub(crate) mod host;
-pub(crate) mod proxy;
-pub(crate) mod server;
+//! Headers: those that the handshake writes itself, those that hide secrets, and lists of elements.
 
 use std::sync::Arc;
 
 #[cfg(feature = "hyper")]
-use tokio_tungstenite::tungstenite::http::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use self::head::MAX_HEADERS;
-use crate::BuildError;
+use super::head::MAX_HEADERS;
+use crate::error::BuildError;
 
 /// Headers that the handshake writes itself.
-const RESERVED: [HeaderName; 9] = [
+pub(super) const RESERVED: [HeaderName; 9] = [
     header::CONNECTION,
     header::UPGRADE,
     header::CONTENT_LENGTH,
@@ -78,7 +72,7 @@ pub(crate) fn elements<'a>(
         .filter(|element| !element.is_empty())
 }
 
-fn has_element(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
+pub(super) fn has_element(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
     elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
@@ -89,7 +83,7 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 }
 
 /// Appends the headers and the empty line after them.
-fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         // Some servers compare names as they stand in RFC 6455.
         for (i, word) in name.as_str().split('-').enumerate() {
@@ -113,7 +107,7 @@ fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
 }
 
 /// A header map out of what the parser found.
-fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;

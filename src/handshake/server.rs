@@ -3,20 +3,15 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::{
-    handshake::derive_accept_key,
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-        header,
-    },
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 
 use super::{
-    RESERVED, elements, has_element,
     head::MAX_HEADERS,
-    header_map,
+    headers::{RESERVED, elements, has_element, header_map, only, write_headers},
     host::{is_host, is_host_and_port},
-    only, write_headers,
+    key::accept_key,
 };
 use crate::proto::Wire;
 
@@ -330,7 +325,7 @@ pub(crate) fn accept(
     // RFC 8441 §5: over HTTP/2 there is nothing to upgrade, and no key to prove.
     if request.version() == Version::HTTP_11 {
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-        let accept = derive_accept_key(key.unwrap_or_default());
+        let accept = accept_key(key.unwrap_or_default());
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept)?);
@@ -366,10 +361,7 @@ mod tests {
         let request = checked(GOOD).unwrap();
         assert_eq!(request.uri(), "/path?query");
         let headers = accept(&request, Some("qmux-02"), &HeaderMap::new()).unwrap();
-        assert_eq!(
-            headers[header::SEC_WEBSOCKET_ACCEPT],
-            derive_accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC==")
-        );
+        assert_eq!(headers[header::SEC_WEBSOCKET_ACCEPT], accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC=="));
         assert_eq!(headers.len(), 4);
         checked(&GOOD.replacen("WebSocket", "h2c, websocket", 1)).unwrap();
     }

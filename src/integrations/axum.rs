@@ -34,20 +34,23 @@
 
 use std::{convert::Infallible, fmt, future::Future, net::SocketAddr};
 
-use ::axum::{
+use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, FromRequestParts, OriginalUri},
     response::{IntoResponse, Response},
 };
+use http::{Request, request::Parts};
 use hyper_util::service::TowerToHyperService;
-use tokio_tungstenite::tungstenite::http::{Request, request::Parts};
 
-use crate::{
-    AcceptError, ConnectionInfo, Listener, WebSocketAcceptor, WebSocketConnection,
+use super::{
     hyper::{HttpServer, Refused},
-    info::RequestLine,
-    server::upgrade::{Handle, upgrade},
+    upgrade::{Handle, upgrade},
+};
+use crate::{
+    connection::{ConnectionInfo, WebSocketConnection, info::RequestLine},
+    error::AcceptError,
+    server::{Listener, WebSocketAcceptor},
 };
 
 /// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 WebSockets come with method

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use futures_util::{AsyncRead, AsyncWrite, Sink, Stream};
 use tokio::io::ReadBuf;
 
-use crate::{ReadError, RecvStream, SendStream, WebSocketStream, WriteError};
+use crate::{
+    connection::{RecvStream, SendStream, WebSocketStream},
+    proto::{ReadError, WriteError},
+};
 
 fn poll_read(
     stream: Pin<&mut impl tokio::io::AsyncRead>,

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
 
+use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming as IncomingBody},
     service::Service,
@@ -17,10 +18,14 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-use super::{AcceptError, Listener, get_over, listener::Incoming};
-use crate::{ConnectionInfo, handshake::head::MAX_HEAD, trace};
+use crate::{
+    connection::ConnectionInfo,
+    error::AcceptError,
+    handshake::head::MAX_HEAD,
+    observe::trace,
+    server::{Listener, get_over, listener::Incoming},
+};
 
 /// That of the [handshake timeout](crate::Config::handshake_timeout), for the same steps.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -196,7 +201,7 @@ impl HttpServer {
             .max_header_list_size(MAX_HEAD as u32)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
-        crate::hyper::allow_http2(&mut http);
+        crate::integrations::hyper::allow_http2(&mut http);
         http
     }
 

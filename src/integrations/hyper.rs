@@ -42,18 +42,19 @@
 //! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-pub use crate::server::{
-    http::HttpServer,
+use super::upgrade::Handle;
+pub use super::{
+    http_server::HttpServer,
     upgrade::{Refused, Upgrading},
 };
 use crate::{
-    ConnectionInfo, WebSocketAcceptor,
-    server::{listener::canonical, upgrade::Handle},
+    connection::ConnectionInfo,
+    server::{WebSocketAcceptor, listener::canonical},
 };
 
 /// Bytes that a client may send on one HTTP/2 stream before they are read. A WebSocket's are read as they come,
@@ -92,7 +93,7 @@ pub async fn upgrade<B>(
     *head.uri_mut() = request.uri().clone();
     *head.version_mut() = request.version();
     *head.headers_mut() = request.headers().clone();
-    crate::server::upgrade::upgrade(acceptor, head, handle, info).await
+    super::upgrade::upgrade(acceptor, head, handle, info).await
 }
 
 /// Lets clients open WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 §3), with windows of

@@ -4,8 +4,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
 
 use crate::{
-    Config, ConnectionInfo, WebSocketConnection,
-    proto::{ConnectionError, Side, Wire},
+    connection::{ConnectionInfo, WebSocketConnection},
+    proto::{Config, ConnectionError, Side, Wire},
     socket::TungsteniteSocket,
 };
 

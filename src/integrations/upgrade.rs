@@ -8,33 +8,34 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::hyper::{
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
+use http_body_util::Full;
+use hyper::{
     ext::Protocol,
     rt,
     upgrade::{OnUpgrade, Upgraded},
 };
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-};
 
-use super::{
-    AcceptError, WebSocketAcceptor,
-    accept::{Settings, Turned},
-    listener::canonical,
-};
 use crate::{
-    ConnectionInfo, WebSocketConnection,
-    handshake::{exact_request, server::Refusal},
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::AcceptError,
+    handshake::{headers::exact_request, server::Refusal},
+    observe::trace,
     proto::{Side, Wire},
-    trace,
+    server::{
+        WebSocketAcceptor,
+        accept::{Settings, Turned},
+        listener::canonical,
+    },
 };
 
 /// What hyper has put into a request's extensions that an upgrade needs.

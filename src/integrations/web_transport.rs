@@ -8,8 +8,12 @@ use bytes::Bytes;
 use web_transport_trait as generic;
 
 use crate::{
-    ConnectionError, ConnectionStats, OpenError, ReadError, RecvStream, SendDatagramError,
-    SendStream, StoppedError, VarInt, WebSocketConnection, WriteError,
+    connection::{RecvStream, SendStream, WebSocketConnection},
+    error::StoppedError,
+    proto::{
+        ConnectionError, ConnectionStats, OpenError, ReadError, SendDatagramError, VarInt,
+        WriteError,
+    },
 };
 
 /// What any operation through the trait fails with.
@@ -234,8 +238,8 @@ impl generic::RecvStream for RecvStream {
     async fn closed(&mut self) -> Result<(), WebTransportError> {
         match self.received_reset().await {
             Ok(code) => Err(WebTransportError::Read(ReadError::Reset(code))),
-            Err(crate::ResetError::ClosedStream) => Ok(()),
-            Err(crate::ResetError::ConnectionLost(error)) => Err(error.into()),
+            Err(crate::error::ResetError::ClosedStream) => Ok(()),
+            Err(crate::error::ResetError::ConnectionLost(error)) => Err(error.into()),
         }
     }
 }

@@ -2,29 +2,14 @@
 
 #[cfg(target_family = "wasm")]
 mod browser;
+#[cfg(not(target_family = "wasm"))]
+mod native;
+pub(crate) mod sync;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use self::browser::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::*;
-
-#[cfg(not(target_family = "wasm"))]
-mod native {
-    pub(crate) use tokio::{
-        task::{AbortHandle, yield_now},
-        time::{Instant, Sleep, sleep},
-    };
-
-    /// Starts a task that its handle can stop.
-    pub(crate) fn spawn_abortable(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        tokio::spawn(task).abort_handle()
-    }
-
-    /// At least 0, less than 1.
-    pub(crate) fn random() -> f64 {
-        rand::random()
-    }
-}
 
 /// [`Send`], but in a web page anything: all that runs there runs in one thread, and what the browser gives cannot
 /// leave it.

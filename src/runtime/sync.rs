@@ -2,7 +2,7 @@
 //! tests/interleavings sets, they are those of a scheduler that tries many orders of their steps.
 
 #[cfg(all(not(shuttle), target_family = "wasm"))]
-pub(crate) use crate::runtime::spawn;
+pub(crate) use super::spawn;
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 #[cfg(not(shuttle))]

@@ -5,28 +5,27 @@ use std::sync::{PoisonError, RwLock};
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{
-    AcceptError,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::{Limits, Place},
     shutdown::Registry,
 };
 use crate::{
-    ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-    connect_error::Offered,
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    error::{AcceptError, connect::Offered},
     handshake::{
         head::{HeadError, read_head},
+        negotiation::{Agreed, Shown},
         server::{self as handshake, Refusal},
     },
+    observe::trace,
     proto::{Side, Wire},
-    subprotocols::{Agreed, Shown},
-    trace,
 };
 
 /// How long a refused client may take to close once it has its answer, and how many bytes it may still be sending: to
@@ -37,7 +36,7 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 /// Makes connections of streams of bytes that clients have opened; the part of a server that does not
 /// listen. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct WebSocketAcceptor(pub(super) Arc<Settings>);
+pub struct WebSocketAcceptor(pub(crate) Arc<Settings>);
 
 impl WebSocketAcceptor {
     /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
@@ -68,7 +67,7 @@ impl WebSocketAcceptor {
     pub fn set_tls_config(
         &self,
         config: Arc<rustls::ServerConfig>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         self.0.tls.set(crate::tls::http1_only(config)?);
         Ok(())
     }
@@ -82,7 +81,7 @@ impl WebSocketAcceptor {
         &self,
         chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
         key: rustls::pki_types::PrivateKeyDer<'static>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         let tls = &self.0.tls;
         let identity = crate::tls::Identity { chain: chain.into_iter().collect(), key };
         tls.renew(crate::tls::server_config(&identity, tls.clients.as_ref())?)
@@ -122,11 +121,11 @@ impl Tls {
     }
 
     /// Takes the place of another of its kind: what one that was given asks of clients must not get lost.
-    fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::BuildError> {
+    fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
             let what = "there is no certificate of `certificate` to renew";
-            return Err(crate::BuildError::Tls(what.into()));
+            return Err(crate::error::BuildError::Tls(what.into()));
         };
         *current = config;
         Ok(())
@@ -135,13 +134,13 @@ impl Tls {
 
 /// A client of a server that listens.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(crate) struct Guest {
     pub(super) registry: Arc<Registry>,
     pub(super) place: Place,
 }
 
 /// A client that gets no WebSocket.
-pub(super) enum Turned {
+pub(crate) enum Turned {
     Refused(Refusal),
     /// It asked for none.
     Answered(Response<Bytes>),
@@ -163,19 +162,19 @@ impl From<Refusal> for Turned {
 }
 
 /// Why a handshake does not go on.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Late,
     ShuttingDown,
 }
 
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The subprotocols that are spoken; none where QMux is not.
     pub(super) accepted: Vec<String>,
     /// Whether these are the names of protocols.
     pub(super) accepts_protocols: bool,
     pub(super) jsws: bool,
     pub(super) headers: HeaderMap,
-    pub(super) connection: WebSocketConnectionBuilder,
+    pub(crate) connection: WebSocketConnectionBuilder,
     /// All must accept.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
@@ -229,12 +228,12 @@ impl Settings {
     }
 
     /// W-23: all steps share one timeout.
-    pub(super) fn left(&self, start: Instant) -> Duration {
+    pub(crate) fn left(&self, start: Instant) -> Duration {
         self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
     /// A step of the handshake, unless there is no more time for it.
-    pub(super) async fn within<F: Future>(
+    pub(crate) async fn within<F: Future>(
         &self,
         start: Instant,
         guest: Option<&Guest>,
@@ -312,7 +311,7 @@ impl Settings {
     }
 
     /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         mut request: Request<()>,
         info: &mut ConnectionInfo,
@@ -397,7 +396,7 @@ impl From<&Turned> for AcceptError {
 }
 
 impl Stop {
-    pub(super) fn to_refusal(&self) -> Refusal {
+    pub(crate) fn to_refusal(&self) -> Refusal {
         match self {
             Self::Late => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
             Self::ShuttingDown => {

@@ -31,7 +31,7 @@ use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 /// Makes traits with async methods that a server can hold; to implement [`Authorize`] with.
 pub use async_trait::async_trait;
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::http::{
+use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header,
 };
 
@@ -39,11 +39,12 @@ pub use super::login::{
     AllowedOrigins, Basic, Bearer, User, basic_credentials, bearer_token, constant_time_eq,
 };
 use crate::{
-    BuildError, ConnectionInfo,
-    connect_error::Offered,
-    handshake::{add_header, elements},
-    info::HeaderNames,
-    subprotocols::Shown,
+    connection::{ConnectionInfo, info::HeaderNames},
+    error::{BuildError, connect::Offered},
+    handshake::{
+        headers::{add_header, elements},
+        negotiation::Shown,
+    },
 };
 
 /// Decides on clients; set by [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
@@ -178,7 +179,7 @@ impl fmt::Debug for UpgradeRequest {
 
 impl UpgradeRequest {
     /// The request, which a server always has.
-    fn request(&self) -> &tokio_tungstenite::tungstenite::http::Request<()> {
+    fn request(&self) -> &http::Request<()> {
         self.info.request().expect("made with a request")
     }
 

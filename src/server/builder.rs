@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::ToSocketAddrs;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 #[cfg(feature = "tls")]
 use super::accept::{CurrentTls, Tls};
 use super::{
-    BindError, Listener, WebSocketAcceptor, WebSocketServer,
+    Listener, WebSocketAcceptor, WebSocketServer,
     accept::Settings,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::Limits,
@@ -19,10 +19,13 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, http1_only, server_config};
 use crate::{
-    BuildError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-    handshake::add_header,
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    error::{BindError, BuildError},
+    handshake::{
+        headers::add_header,
+        negotiation::{Protocol, Subprotocols},
+    },
     proto::{Config, Wire},
-    subprotocols::{Protocol, Subprotocols},
 };
 
 /// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].
@@ -152,7 +155,7 @@ impl WebSocketServerBuilder {
     /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
     /// Default `None`: a log costs time and disk space, and shows who did what when.
     #[cfg(feature = "qlog")]
-    pub fn qlog(mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> Self {
+    pub fn qlog(mut self, qlog: impl Into<Option<crate::observe::qlog::QlogConfig>>) -> Self {
         self.connection = self.connection.qlog(qlog);
         self
     }

@@ -43,7 +43,7 @@ enum Kind {
 
 /// What a client comes by.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -159,7 +159,7 @@ impl Listener {
 
     /// The next client, for one who waits alone.
     #[cfg(feature = "hyper")]
-    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+    pub(crate) async fn accept(&self) -> io::Result<Incoming> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 }

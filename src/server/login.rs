@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use data_encoding::BASE64;
+use http::{HeaderMap, StatusCode, header};
 use subtle::{Choice, ConstantTimeEq};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, header};
 
 use super::authorize::{Accept, Authorize, Refuse, UpgradeRequest};
-use crate::handshake::only;
+use crate::handshake::headers::only;
 
 /// Who logged in: what [`Basic`] and [`Bearer`] attach to the connection, for
 /// [`application_data::<User>()`](crate::WebSocketConnection::application_data).

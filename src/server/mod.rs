@@ -1,17 +1,12 @@
 //! Listening: TCP and Unix sockets, and what is accepted on them.
 
-mod accept;
+pub(crate) mod accept;
 pub mod authorize;
 mod builder;
-mod error;
-#[cfg(feature = "hyper")]
-pub(crate) mod http;
 mod limits;
 pub(crate) mod listener;
 mod login;
 mod shutdown;
-#[cfg(feature = "hyper")]
-pub(crate) mod upgrade;
 
 use std::{
     fmt,
@@ -40,13 +35,15 @@ use self::{
     shutdown::Registry,
 };
 pub use self::{
-    accept::WebSocketAcceptor,
-    builder::WebSocketServerBuilder,
-    error::{AcceptError, BindError},
-    listener::Listener,
+    accept::WebSocketAcceptor, builder::WebSocketServerBuilder, listener::Listener,
     shutdown::ShutdownReport,
 };
-use crate::{ConnectionInfo, VarInt, WebSocketConnection, trace};
+use crate::{
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::AcceptError,
+    observe::trace,
+    proto::VarInt,
+};
 
 /// How long accepting rests when the system is out of file descriptors or memory: long enough for some
 /// connection to end, short enough for nobody to notice.
@@ -166,7 +163,7 @@ impl WebSocketServer {
     pub fn set_tls_config(
         &self,
         config: Arc<rustls::ServerConfig>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         self.acceptor.set_tls_config(config)
     }
 
@@ -183,7 +180,7 @@ impl WebSocketServer {
         &self,
         chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
         key: rustls::pki_types::PrivateKeyDer<'static>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         self.acceptor.set_certificate(chain, key)
     }
 
@@ -328,7 +325,7 @@ impl Wake for Arrivals {
 }
 
 /// Waits after accepting has failed, where that is the system's want and not one client's.
-async fn get_over(error: &io::Error) {
+pub(crate) async fn get_over(error: &io::Error) {
     if !is_of_one_client(error) {
         trace::accept_paused(error);
         sleep(ACCEPT_PAUSE).await;

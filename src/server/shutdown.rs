@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::limits::Place;
-use crate::{VarInt, WebSocketConnection, shared::Shared};
+use crate::{
+    connection::{WebSocketConnection, shared::Shared},
+    proto::VarInt,
+};
 
 /// How long a shutdown waits for handshakes, which it gives up at once: more than each may take to say so and to be
 /// heard, and no more, for one whose future nobody polls any more never ends.

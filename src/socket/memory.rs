@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{Incoming, Outgoing, Socket};
 use crate::{
     proto::SocketError,
-    sync::{Mutex, MutexGuard},
+    runtime::sync::{Mutex, MutexGuard},
 };
 
 /// What an item without a payload counts for, in bytes.

@@ -7,7 +7,7 @@ mod framed;
 mod memory;
 #[cfg(not(target_family = "wasm"))]
 mod tcp;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 mod tungstenite;
 
 use std::{
@@ -20,7 +20,7 @@ use bytes::Bytes;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
 pub use crate::proto::SocketCapabilities;
 use crate::{

@@ -6,10 +6,15 @@ use tokio::{net::TcpStream, time::Instant};
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
+use super::Session;
 #[cfg(feature = "tls")]
-use super::super::tls::HTTP1;
-use super::{super::proxy::Tunnel, ConnectError, Session, WebSocketClient};
-use crate::{ConnectionInfo, WebSocketConnection, handshake::client::Target};
+use crate::client::native::tls::HTTP1;
+use crate::{
+    client::{WebSocketClient, native::proxy::Tunnel},
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::ConnectError,
+    handshake::client::Target,
+};
 
 /// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
 /// remembered.

@@ -16,15 +16,16 @@ use self::{
     dial::Dialled,
     session::{Lease, OpenError, Session},
 };
-use super::{ConnectError, Settings, WebSocketClient};
+use super::{WebSocketClient, native::Settings};
 use crate::{
-    ConnectionInfo, WebSocketConnection,
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::ConnectError,
     handshake::{
         client::{self as handshake, Target},
-        exact_headers, hide_secrets,
+        headers::{exact_headers, hide_secrets},
+        negotiation::Agreed,
     },
-    subprotocols::Agreed,
-    trace,
+    observe::trace,
 };
 
 /// How long it is remembered that a server has no WebSocket over HTTP/2. Asking costs a TCP connection and its

@@ -11,17 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, client::SendRequest, ext::Protocol};
+use http::{Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, oneshot},
     time::{Instant, sleep},
 };
-use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-use super::{super::excerpt, ConnectError, stream::Http2Stream};
+use super::stream::Http2Stream;
 use crate::{
-    ConnectionInfo,
-    handshake::{head::MAX_HEAD, kept_headers},
+    client::native::excerpt,
+    connection::ConnectionInfo,
+    error::ConnectError,
+    handshake::{head::MAX_HEAD, headers::kept_headers},
 };
 
 /// Bytes that the server may send on a stream before our driver has read them, which it does as they come: so

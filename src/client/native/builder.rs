@@ -2,19 +2,24 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
-use super::{Settings, SocketOptions, Verifier, VerifyServer, Via, WebSocketClient};
+use super::{Settings, Verifier, Via};
 use crate::{
-    BuildError, WebSocketConnection, WebSocketConnectionBuilder,
-    handshake::{add_header, host::is_host, proxy::Proxy},
-    info::HeaderNames,
+    client::{SocketOptions, VerifyServer, WebSocketClient},
+    connection::{WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames},
+    error::BuildError,
+    handshake::{
+        headers::add_header,
+        host::is_host,
+        negotiation::{Protocol, Subprotocols},
+        proxy::Proxy,
+    },
     proto::{Config, Wire},
-    subprotocols::{Protocol, Subprotocols},
 };
 
 /// Sets up a [`WebSocketClient`].
@@ -168,7 +173,7 @@ impl WebSocketClientBuilder {
     /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
     /// Default `None`: a log costs time and disk space, and shows who did what when.
     #[cfg(feature = "qlog")]
-    pub fn qlog(mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> Self {
+    pub fn qlog(mut self, qlog: impl Into<Option<crate::observe::qlog::QlogConfig>>) -> Self {
         self.connection = self.connection.qlog(qlog);
         self
     }

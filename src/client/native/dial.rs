@@ -13,7 +13,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{ConnectError, SocketOptions, resolve::resolve};
+use super::resolve::resolve;
+use crate::{client::SocketOptions, error::ConnectError};
 
 /// How long an address is alone before the next one is tried beside it: what RFC 8305 §5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 #[cfg(feature = "http2")]
 use h2::RecvStream;
+use http::{HeaderMap, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, header};
 
 /// Of the body, the bytes that are kept: enough for a sentence, whatever a proxy's page holds.
 const MAX_EXCERPT: usize = 1024;
@@ -170,7 +170,7 @@ impl Chunks {
 /// Reads it from a stream of HTTP/2, whose frames say where the body ends. That may be said by an empty one that comes
 /// later, which is not waited for where the head has said it already.
 #[cfg(feature = "http2")]
-pub(super) async fn read_http2(
+pub(in crate::client) async fn read_http2(
     recv: &mut RecvStream,
     status: StatusCode,
     headers: &HeaderMap,

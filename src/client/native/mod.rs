@@ -2,28 +2,24 @@
 
 mod builder;
 mod dial;
-mod excerpt;
-#[cfg(feature = "http2")]
-mod http2;
-mod proxy;
+pub(super) mod excerpt;
+pub(super) mod proxy;
 mod resolve;
 mod socket_options;
 #[cfg(feature = "tls")]
-mod tls;
+pub(super) mod tls;
 mod verify;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::{HeaderMap, Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Response, StatusCode};
 
-#[cfg(feature = "http2")]
-pub use self::http2::Http2Client;
 pub use self::{
     builder::WebSocketClientBuilder, dial::ConnectAttempts, socket_options::SocketOptions,
     verify::VerifyServer,
@@ -33,17 +29,18 @@ use self::{
     verify::Verifier,
 };
 use crate::{
-    ConnectError, ConnectionInfo, Rejection, VerifyServerError, WebSocketConnection,
-    WebSocketConnectionBuilder,
+    connection::{
+        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames,
+    },
+    error::{ConnectError, Rejection, VerifyServerError},
     handshake::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},
-        kept_headers,
+        headers::kept_headers,
+        negotiation::Agreed,
     },
-    info::HeaderNames,
+    observe::trace,
     proto::{Side, Wire},
-    subprotocols::Agreed,
-    trace,
 };
 
 /// A server that is not wanted gets so long to take the end of its stream.
@@ -62,16 +59,16 @@ const MAX_INTERIM_RESPONSES: usize = 8;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct WebSocketClient(Arc<Settings>);
+pub struct WebSocketClient(pub(super) Arc<Settings>);
 
-struct Settings {
-    wire: Wire,
-    offered: Vec<String>,
+pub(super) struct Settings {
+    pub(super) wire: Wire,
+    pub(super) offered: Vec<String>,
     /// Whether these are the names of protocols.
-    offers_protocols: bool,
-    headers: HeaderMap,
-    connection: WebSocketConnectionBuilder,
-    connect_timeout: Duration,
+    pub(super) offers_protocols: bool,
+    pub(super) headers: HeaderMap,
+    pub(super) connection: WebSocketConnectionBuilder,
+    pub(super) connect_timeout: Duration,
     socket_options: SocketOptions,
     proxy: Option<Via>,
     verifier: Option<Verifier>,
@@ -134,7 +131,7 @@ impl WebSocketClient {
         self.dial(&target).await.inspect_err(failed)
     }
 
-    async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+    pub(super) async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
         let (tunnel, info) = self.reach(target).await?;
         match tunnel {
             Tunnel::Plain(tcp) => self.open(target, tcp, info).await,
@@ -144,7 +141,10 @@ impl WebSocketClient {
     }
 
     /// A TCP connection to the server, or a tunnel.
-    async fn reach(&self, target: &Target) -> Result<(Tunnel, ConnectionInfo), ConnectError> {
+    pub(super) async fn reach(
+        &self,
+        target: &Target,
+    ) -> Result<(Tunnel, ConnectionInfo), ConnectError> {
         let Settings { connect_timeout, socket_options, proxy, .. } = &*self.0;
         let ((remote_address, local_address), tunnel) = match proxy {
             Some(proxy) => proxy.tunnel(target, *connect_timeout, socket_options).await?,
@@ -174,7 +174,7 @@ impl WebSocketClient {
         self.open(&target, io, ConnectionInfo::default()).await.inspect_err(failed)
     }
 
-    fn target(&self, url: &str) -> Result<Target, ConnectError> {
+    pub(super) fn target(&self, url: &str) -> Result<Target, ConnectError> {
         let target = Target::parse(url)?;
         match target.tls && !cfg!(feature = "tls") {
             true => Err(ConnectError::UnsupportedScheme("wss".into())),
@@ -202,7 +202,7 @@ impl WebSocketClient {
 
     /// TLS, and what the application says of the server's certificates.
     #[cfg(feature = "tls")]
-    async fn secure<S>(
+    pub(super) async fn secure<S>(
         &self,
         start: Instant,
         target: &Target,
@@ -229,7 +229,7 @@ impl WebSocketClient {
     }
 
     /// W-23: all steps share one timeout.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         start: Instant,
         step: impl Future<Output = Result<T, ConnectError>>,
@@ -257,7 +257,7 @@ impl WebSocketClient {
         verdict
     }
 
-    async fn finish<S>(
+    pub(super) async fn finish<S>(
         &self,
         start: Instant,
         target: &Target,
@@ -287,7 +287,7 @@ impl WebSocketClient {
     }
 
     /// A connection over a WebSocket that is open, if the application takes the server's response.
-    async fn establish<S>(
+    pub(super) async fn establish<S>(
         &self,
         start: Instant,
         response: Response<()>,

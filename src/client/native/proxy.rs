@@ -8,11 +8,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ConnectError, SocketOptions, dial::dial, exchange, is_an_answer, say_goodbye};
-use crate::handshake::{client::Target, proxy::Proxy};
+use super::{dial::dial, exchange, is_an_answer, say_goodbye};
+use crate::{
+    client::SocketOptions,
+    error::ConnectError,
+    handshake::{client::Target, proxy::Proxy},
+};
 
 /// A stream of bytes that leads to the server.
-pub(super) enum Tunnel {
+pub(in crate::client) enum Tunnel {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),

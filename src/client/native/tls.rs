@@ -13,12 +13,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::ConnectError;
-use crate::tls::{Identity, Trust, client_config};
+use crate::{
+    error::ConnectError,
+    tls::{Identity, Trust, client_config},
+};
 
 /// What a client that speaks HTTP/1.1 offers by ALPN (RFC 7301): nothing else, for a server that speaks HTTP/2 as well
 /// would choose that.
-pub(super) const HTTP1: &[u8] = b"http/1.1";
+pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
 
 /// A configuration made when it is first needed, for the platform's roots have to be read.
 #[derive(Debug)]

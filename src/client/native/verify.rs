@@ -4,9 +4,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::http::Response;
+use http::Response;
 
-use crate::{ConnectionInfo, VerifyServerError};
+use crate::{connection::ConnectionInfo, error::VerifyServerError};
 
 /// An application's own check of a server, besides that of TLS: see
 /// [`verify_server`](crate::WebSocketClientBuilder::verify_server).

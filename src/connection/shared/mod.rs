@@ -11,14 +11,15 @@ use std::{
 
 use bytes::Bytes;
 
+use super::{ConnectionInfo, waiters::Waiters, wakeups::Wakeups};
 use crate::{
-    ConnectionInfo, Dir, StoppedError, StreamId, VarInt,
-    proto::{Connection, ConnectionError, Event, SendEnd, StreamMap},
-    runtime::Instant,
-    sync::{AtomicUsize, Mutex, MutexGuard},
-    trace,
-    waiters::Waiters,
-    wakeups::Wakeups,
+    error::StoppedError,
+    observe::trace,
+    proto::{Connection, ConnectionError, Dir, Event, SendEnd, StreamId, StreamMap, VarInt},
+    runtime::{
+        Instant,
+        sync::{AtomicUsize, Mutex, MutexGuard},
+    },
 };
 
 /// One per connection, behind an `Arc` that the driver and every handle hold.

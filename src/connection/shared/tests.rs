@@ -3,7 +3,10 @@
 use std::{sync::mpsc, task::Wake, thread};
 
 use super::*;
-use crate::{Config, SendStream, Side, Wire};
+use crate::{
+    connection::SendStream,
+    proto::{Config, Side, Wire},
+};
 
 /// The waker of a task that owns a stream, and whose last owner it is.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);

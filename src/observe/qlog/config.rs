@@ -14,7 +14,10 @@ use super::{
     side_name, since_1970,
     writer::{Writer, WriterThread},
 };
-use crate::{ConnectionInfo, Side, Wire, shared::Shared};
+use crate::{
+    connection::{ConnectionInfo, shared::Shared},
+    proto::{Side, Wire},
+};
 
 /// The least bytes that a log may be bounded to: its beginning, its end, and something between.
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
@@ -25,7 +28,7 @@ pub(super) const MIN_SIZE: u64 = 64 * 1024;
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Whether and where connections are logged, in QUIC's qlog: for
-/// [`Config::qlog`](crate::Config::qlog). Cheap to clone.
+/// [`Config::qlog`](crate::WebSocketClientBuilder::qlog). Cheap to clone.
 ///
 /// ```
 /// use wsmux::{Config, QlogConfig};
@@ -159,9 +162,9 @@ impl QlogConfig {
         }
         let connection = QlogConnection { id: shared.id, side, info: &shared.info };
         let Source { open, thread } = &*self.source;
-        thread.check_room().inspect_err(crate::trace::qlog_failed).ok()?;
+        thread.check_room().inspect_err(crate::observe::trace::qlog_failed).ok()?;
         let writer = open(&connection)?;
-        let queue = thread.queue(writer).inspect_err(crate::trace::qlog_failed).ok()?;
+        let queue = thread.queue(writer).inspect_err(crate::observe::trace::qlog_failed).ok()?;
         let output = Output::new(queue, tokio::runtime::Handle::current());
         let mut log = Log::new(output, shared.clone(), wire, self.max_size - END);
         log.begin(side, self.title.as_deref(), self.description.as_deref());

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::config::{QlogConfig, QlogConnection};
 pub(crate) use self::recorder::Log;
-use crate::Side;
+use crate::proto::Side;
 
 const fn side_name(side: Side) -> &'static str {
     match side {

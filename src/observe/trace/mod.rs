@@ -7,7 +7,9 @@ mod server;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::server::*;
 use crate::{
-    ConnectError, ConnectionInfo, Side, StreamId, VarInt, Wire, proto::WriteError, shared::Shared,
+    connection::{ConnectionInfo, shared::Shared},
+    error::ConnectError,
+    proto::{Side, StreamId, VarInt, Wire, WriteError},
 };
 
 /// `event!(DEBUG, "name", field = value)`, or with a connection's [`Shared`](crate::shared::Shared) before it
@@ -80,7 +82,7 @@ pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo)
         "handshake.completed",
         side = ::tracing::field::debug(side),
         wire = ::tracing::field::debug(wire),
-        subprotocol = info.subprotocol.as_ref().map(crate::subprotocols::Agreed::shown),
+        subprotocol = info.subprotocol.as_ref().map(crate::handshake::negotiation::Agreed::shown),
         remote_address = info.remote_address().map(::tracing::field::display)
     );
 }
@@ -131,9 +133,8 @@ mod enabled {
     use std::fmt;
 
     use crate::{
-        ConnectionInfo,
+        connection::{ConnectionInfo, shared::Shared},
         proto::{Connection, ConnectionError, TransportErrorCode},
-        shared::Shared,
     };
 
     /// Streams of the peer's that were refused, of which it is recorded that there are more.

@@ -3,7 +3,7 @@
 #[cfg(feature = "tracing")]
 use super::Coded;
 use super::event;
-use crate::AcceptError;
+use crate::error::AcceptError;
 
 /// The system gives no more sockets for now.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]

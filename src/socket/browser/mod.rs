@@ -4,6 +4,7 @@
 //! Close, says nothing more after that, and gives messages in one piece only, however large they are.
 
 mod events;
+mod js_error;
 mod streams;
 
 use std::io;

@@ -11,9 +11,8 @@ use super::{
     side_name, since_1970,
 };
 use crate::{
-    Side, Wire,
-    proto::{self, Close, ConnectionError, Frame, Timeout},
-    shared::Shared,
+    connection::shared::Shared,
+    proto::{self, Close, ConnectionError, Frame, Side, Timeout, Wire},
     socket::Incoming,
 };
 

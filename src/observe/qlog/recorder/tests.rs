@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    Config, ConnectionInfo, QlogConfig,
-    proto::Connection,
-    qlog::{config::MIN_SIZE, output::MAX_HELD, writer::Writer},
+    connection::ConnectionInfo,
+    observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
+    proto::{Config, Connection},
 };
 
 /// Waits for a permit before its first write, and gives all that was written when it is dropped.

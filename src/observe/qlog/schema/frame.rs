@@ -6,28 +6,28 @@ use super::{ErrorCode, Uint};
 use crate::proto::{self, Dir};
 
 /// Bytes of a close's reason that are written; each may take six in JSON.
-pub(in crate::qlog) const MAX_REASON: usize = 1024;
+pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
 
 /// A frame, and how many bytes it had. The schema dropped that field after draft-02; qvis still draws by it.
 #[derive(Debug, Serialize)]
-pub(in crate::qlog) struct SizedFrame {
+pub(in crate::observe::qlog) struct SizedFrame {
     #[serde(flatten)]
-    pub(in crate::qlog) frame: Frame,
-    pub(in crate::qlog) frame_size: usize,
+    pub(in crate::observe::qlog) frame: Frame,
+    pub(in crate::observe::qlog) frame_size: usize,
     /// How many equal ones this is. The schema folds PADDING alone, into its length; it lets fields be added.
     #[serde(skip_serializing_if = "is_one")]
-    pub(in crate::qlog) count: u64,
+    pub(in crate::observe::qlog) count: u64,
 }
 
 impl SizedFrame {
     /// An equal one follows.
-    pub(in crate::qlog) fn add(&mut self, other: &Self) {
+    pub(in crate::observe::qlog) fn add(&mut self, other: &Self) {
         self.frame_size += other.frame_size;
         self.count += other.count;
     }
 
     /// Another one follows, and there is no entry left for it. This entry began with a frame of this type.
-    pub(in crate::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
+    pub(in crate::observe::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
         self.add(other);
         if !matches!(self.frame, Frame::Unknown { .. }) {
             self.frame = Frame::Unknown { raw_frame_type: Uint(kind.into_inner()) };
@@ -41,7 +41,7 @@ fn is_one(count: &u64) -> bool {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::qlog) enum StreamType {
+pub(in crate::observe::qlog) enum StreamType {
     Bidirectional,
     Unidirectional,
 }
@@ -57,7 +57,7 @@ impl From<Dir> for StreamType {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::qlog) enum ErrorSpace {
+pub(in crate::observe::qlog) enum ErrorSpace {
     Transport,
     Application,
 }
@@ -65,7 +65,7 @@ pub(in crate::qlog) enum ErrorSpace {
 /// A frame of QUIC's, or of QMux's in the place where the schema lets others extend it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "frame_type", rename_all = "snake_case")]
-pub(in crate::qlog) enum Frame {
+pub(in crate::observe::qlog) enum Frame {
     Padding {
         payload_length: usize,
     },
@@ -139,7 +139,7 @@ pub(in crate::qlog) enum Frame {
 
 impl Frame {
     /// `None` for what only another wire than QMux can say.
-    pub(in crate::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
+    pub(in crate::observe::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
         let stream = |id: &proto::StreamId| Uint(id.into_inner());
         let number = |number: &proto::VarInt| Uint(number.into_inner());
         Some(match frame {
@@ -213,7 +213,7 @@ impl Frame {
 }
 
 /// Words of the peer's, UTF-8 by custom.
-pub(in crate::qlog) fn reason(bytes: &[u8]) -> String {
+pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
     // A few more, so that no character is cut that fits.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];
     let mut text = String::from_utf8_lossy(bytes).into_owned();

@@ -140,7 +140,7 @@ struct State {
 impl State {
     fn fail(&self, error: &io::Error) {
         self.failed.store(true, Ordering::Relaxed);
-        crate::trace::qlog_failed(error);
+        crate::observe::trace::qlog_failed(error);
     }
 }
 
