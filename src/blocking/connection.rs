@@ -294,7 +294,7 @@ impl WebSocketConnection {
     }
 
     /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
-    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
-        self.0.peer_identity()
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
+        self.0.peer_certificates()
     }
 }

@@ -11,6 +11,7 @@ use std::io;
 /// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) where the connection has ended, else
 /// the operation's own.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum WaitError<E> {
     /// The timeout has passed. Nothing was done, and nothing is lost.
     #[error("timed out")]

@@ -41,9 +41,9 @@ pub enum BrowserApi {
 /// This is the client of a web page, a window's or a worker's. It offers what a page may do: the browser chooses
 /// addresses, proxy, certificates and headers, and tells of none of them.
 #[derive(Debug, Clone)]
-pub struct WebSocketClient(Arc<Settings>);
+pub struct WebSocketClient(Arc<ClientSettings>);
 
-struct Settings {
+struct ClientSettings {
     wire: Wire,
     offered: Vec<String>,
     /// Whether these are the names of protocols.
@@ -54,9 +54,9 @@ struct Settings {
 }
 
 /// Without the subprotocols: pages put tokens there.
-impl fmt::Debug for Settings {
+impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ClientSettings")
             .field("wire", &self.wire)
             .field("config", &self.connection.config)
             .field("connect_timeout", &self.connect_timeout)
@@ -108,7 +108,7 @@ impl WebSocketClient {
     }
 
     async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { offered, connection, connect_timeout, api, .. } = &*self.0;
+        let ClientSettings { offered, connection, connect_timeout, api, .. } = &*self.0;
         let start = Instant::now();
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let late = |_| ConnectError::HandshakeTimeout;
@@ -134,7 +134,7 @@ impl WebSocketClient {
         selected: Option<String>,
         left: Duration,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let Settings { wire, offered, offers_protocols, connection, .. } = &*self.0;
+        let ClientSettings { wire, offered, offers_protocols, connection, .. } = &*self.0;
         let subprotocol = agreed(selected, *wire, offered)?;
         let subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
@@ -228,7 +228,7 @@ impl WebSocketClientBuilder {
     /// # Errors
     /// [`BuildError`] for the first setting that cannot be.
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
-        Ok(WebSocketClient(Arc::new(Settings {
+        Ok(WebSocketClient(Arc::new(ClientSettings {
             offered: self.subprotocols.offered(self.wire)?,
             offers_protocols: self.subprotocols.are_protocols(),
             wire: self.wire,

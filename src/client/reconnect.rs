@@ -72,7 +72,7 @@ pub struct ReconnectingClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ReconnectState>,
     // A sender would keep the listeners waiting when nobody dials any more.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
@@ -85,7 +85,7 @@ impl Drop for Inner {
 }
 
 #[derive(Debug, Clone)]
-enum State {
+enum ReconnectState {
     Connecting,
     Connected(WebSocketConnection),
     GaveUp(ReconnectError),
@@ -125,12 +125,12 @@ impl ReconnectingClient {
         let mut state = self.0.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Connected(connection) if !connection.is_spent() => {
+                ReconnectState::Connected(connection) if !connection.is_spent() => {
                     return Ok(connection.clone());
                 }
                 // The task has yet to learn that the connection is spent.
-                State::Connected(_) | State::Connecting => {}
-                State::GaveUp(error) => return Err(error.clone()),
+                ReconnectState::Connected(_) | ReconnectState::Connecting => {}
+                ReconnectState::GaveUp(error) => return Err(error.clone()),
             }
             state.changed().await.map_err(|_| ReconnectError::Stopped)?;
         }
@@ -139,7 +139,9 @@ impl ReconnectingClient {
     /// The connection, if there is one now.
     pub fn current(&self) -> Option<WebSocketConnection> {
         match &*self.0.state.borrow() {
-            State::Connected(connection) if !connection.is_spent() => Some(connection.clone()),
+            ReconnectState::Connected(connection) if !connection.is_spent() => {
+                Some(connection.clone())
+            }
             _ => None,
         }
     }
@@ -354,7 +356,7 @@ impl ReconnectingClientBuilder {
     /// Starts dialling, in a task of the tokio runtime in which this is to be called, or of the page. With the client
     /// comes all that happens to it; who does not care drops the events.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
-        let (tell_state, state) = watch::channel(State::Connecting);
+        let (tell_state, state) = watch::channel(ReconnectState::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
         let events = tell.downgrade();
         let task = spawn_abortable(self.run(tell_state, tell));
@@ -362,10 +364,14 @@ impl ReconnectingClientBuilder {
         (client, ReconnectEvents { receiver: Some(receiver) })
     }
 
-    async fn run(self, state: watch::Sender<State>, events: broadcast::Sender<ReconnectEvent>) {
+    async fn run(
+        self,
+        state: watch::Sender<ReconnectState>,
+        events: broadcast::Sender<ReconnectEvent>,
+    ) {
         let mut draining = Draining::new();
         let error = self.keep_connected(&state, &events, &mut draining).await;
-        state.send_replace(State::GaveUp(error.clone()));
+        state.send_replace(ReconnectState::GaveUp(error.clone()));
         // Without a listener nobody misses an event.
         let _ = events.send(ReconnectEvent::GaveUp { error });
         drop(events);
@@ -376,7 +382,7 @@ impl ReconnectingClientBuilder {
     /// Dials until it gives up; this is why.
     async fn keep_connected(
         &self,
-        state: &watch::Sender<State>,
+        state: &watch::Sender<ReconnectState>,
         events: &broadcast::Sender<ReconnectEvent>,
         draining: &mut Draining,
     ) -> ReconnectError {
@@ -388,12 +394,12 @@ impl ReconnectingClientBuilder {
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
                     // Before the event: its listeners find the connection.
-                    state.send_replace(State::Connected(connection.clone()));
+                    state.send_replace(ReconnectState::Connected(connection.clone()));
                     tell(ReconnectEvent::Connected { attempt });
                     let since = Instant::now();
                     beside(draining, events, connection.spent()).await;
                     let lasted = since.elapsed() >= LASTING;
-                    state.send_replace(State::Connecting);
+                    state.send_replace(ReconnectState::Connecting);
                     let is_replaced = connection.close_reason().is_none()
                         && (self.reconnect_if)(&ConnectionError::LocallyClosed);
                     let is_own = if is_replaced {

@@ -74,7 +74,7 @@ pub(crate) struct Driver<S> {
     /// The connection has ended: what is left is to end the socket's stream.
     ending: bool,
     #[cfg(feature = "tracing")]
-    refused: crate::observe::trace::Refused,
+    refused: crate::observe::trace::RefusedStreams,
     /// Before the last: the log says how the connection ended before others are told.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
@@ -169,7 +169,7 @@ impl<S: Socket + Unpin> Driver<S> {
                 Incoming::Message(message) => engine.handle_message(now, message),
                 Incoming::Text => engine.handle_text(now),
                 Incoming::TooLarge => engine.handle_oversized(now),
-                Incoming::Garbage(reason) => engine.handle_garbage(now, &reason),
+                Incoming::ProtocolError(reason) => engine.handle_garbage(now, &reason),
                 Incoming::Ping => engine.handle_ping(now),
                 Incoming::Pong(payload) => engine.handle_pong(now, &payload),
                 Incoming::Close { code, reason } => engine.handle_close(now, code, &reason),
@@ -186,7 +186,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         #[cfg(feature = "tracing")]
         if let Some(total) = self.refused.news(&state.engine) {
-            crate::observe::trace::event!(self.shared, DEBUG, "stream.refused", total = total);
+            crate::observe::trace::event!(self.shared.span, DEBUG, "stream.refused", total = total);
         }
         self.wants = state.engine.wants_transmit();
         state.unlock_into(&mut self.wakeups);
@@ -347,7 +347,7 @@ impl<S: Socket + Unpin> Driver<S> {
         self.wakeups.notify();
         if due {
             // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
-            self.socket.rest();
+            self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
         }
         next

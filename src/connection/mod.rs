@@ -29,7 +29,7 @@ pub use self::{
 };
 use self::{
     driver::Driver,
-    shared::{ConnectionRef, Place, Queue, Shared, State, wait_for},
+    shared::{ConnectionRef, Queue, QueuePosition, Shared, State, wait_for},
 };
 use crate::{
     observe::trace,
@@ -88,7 +88,7 @@ impl WebSocketConnection {
         #[cfg(feature = "qlog")]
         let driver = driver.with_qlog(qlog);
         #[cfg(feature = "tracing")]
-        let driver = tracing::Instrument::instrument(driver, handle.span.clone());
+        let driver = tracing::Instrument::instrument(driver, handle.span.0.clone());
         sync::spawn(driver);
         let connection = Self(handle);
         #[cfg(feature = "blocking")]
@@ -142,19 +142,19 @@ impl WebSocketConnection {
     }
 
     async fn open(&self, dir: Dir) -> Result<StreamId, OpenError> {
-        let mut place = Place::new(&self.0, Queue::Openers(dir));
+        let mut position = QueuePosition::new(&self.0, Queue::Openers(dir));
         poll_fn(|cx| {
             let mut state = self.0.lock();
             state.engine.openable(dir)?;
-            if place.may_take(&mut state, 1)
+            if position.may_take(&mut state, 1)
                 && let Some(id) = state.engine.open(dir)?
             {
-                place.leave(&mut state);
+                position.leave(&mut state);
                 state.wake_driver();
-                trace::event!(self.0, TRACE, "stream.opened", stream = id.into_inner());
+                trace::event!(self.0.span, TRACE, "stream.opened", stream = id.into_inner());
                 return Poll::Ready(Ok(id));
             }
-            place.wait(&mut state, 1, cx);
+            position.wait(&mut state, 1, cx);
             if state.engine.report_streams_blocked(dir) {
                 state.wake_driver();
             }
@@ -182,14 +182,14 @@ impl WebSocketConnection {
     fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         let mut state = self.0.lock();
         state.engine.openable(dir)?;
-        if !Place::new(&self.0, Queue::Openers(dir)).may_take(&mut state, 1) {
+        if !QueuePosition::new(&self.0, Queue::Openers(dir)).may_take(&mut state, 1) {
             return Ok(None);
         }
         let id = state.engine.open(dir)?;
         state.wake_driver();
         #[cfg(feature = "tracing")]
         if let Some(id) = id {
-            trace::event!(self.0, TRACE, "stream.opened", stream = id.into_inner());
+            trace::event!(self.0.span, TRACE, "stream.opened", stream = id.into_inner());
         }
         Ok(id)
     }
@@ -224,7 +224,7 @@ impl WebSocketConnection {
         let accepted = self.take_in_turn(queue, |engine| engine.accept(dir)).await;
         #[cfg(feature = "tracing")]
         if let Ok(id) = &accepted {
-            trace::event!(self.0, TRACE, "stream.accepted", stream = id.into_inner());
+            trace::event!(self.0.span, TRACE, "stream.accepted", stream = id.into_inner());
         }
         accepted
     }
@@ -235,20 +235,20 @@ impl WebSocketConnection {
         queue: Queue,
         mut take: impl FnMut(&mut proto::Connection) -> Option<T>,
     ) -> Result<T, ConnectionError> {
-        let mut place = Place::new(&self.0, queue);
+        let mut position = QueuePosition::new(&self.0, queue);
         poll_fn(|cx| {
             let mut state = self.0.lock();
-            let taken = match place.may_take(&mut state, 1) {
+            let taken = match position.may_take(&mut state, 1) {
                 true => take(&mut state.engine).map(Ok).or_else(|| state.end_of().map(Err)),
                 false => None,
             };
             match taken {
                 Some(taken) => {
-                    place.leave(&mut state);
+                    position.leave(&mut state);
                     Poll::Ready(taken)
                 }
                 None => {
-                    place.wait(&mut state, 1, cx);
+                    position.wait(&mut state, 1, cx);
                     Poll::Pending
                 }
             }
@@ -281,17 +281,17 @@ impl WebSocketConnection {
     /// # Cancel safety
     /// The datagram is not sent when the future is dropped, and the place in the queue is given up.
     pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
-        let mut place = Place::new(&self.0, Queue::DatagramSenders);
+        let mut position = QueuePosition::new(&self.0, Queue::DatagramSenders);
         poll_fn(|cx| {
             let mut state = self.0.lock();
             let cost = state.engine.datagram_cost(&datagram)?;
-            if place.may_take(&mut state, cost) {
+            if position.may_take(&mut state, cost) {
                 let sent = state.engine.send_datagram(datagram.clone());
-                place.leave(&mut state);
+                position.leave(&mut state);
                 state.wake_driver();
                 return Poll::Ready(sent);
             }
-            place.wait(&mut state, cost, cx);
+            position.wait(&mut state, cost, cx);
             Poll::Pending
         })
         .await
@@ -482,7 +482,7 @@ impl WebSocketConnection {
 
     /// The peer's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
     /// showed none. A client that accepts any certificate has verified nothing.
-    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.0.info.peer_certificates()
     }
 

@@ -158,7 +158,7 @@ impl RecvStream {
             Ok(Some(None)) => self.end = End::Finished,
             Err(ReadError::Reset(code)) => {
                 self.end = End::Reset(*code);
-                trace::reset_by_peer(&self.connection, self.id, &mut self.told, *code);
+                trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, *code);
             }
             Ok(Some(Some(_))) | Err(_) => {}
         }
@@ -176,7 +176,7 @@ impl RecvStream {
         state.engine.recv_stream(self.id).stop(code)?;
         state.wake_driver();
         trace::event!(
-            self.connection,
+            self.connection.span,
             DEBUG,
             "stream.stopped",
             stream = self.id.into_inner(),
@@ -209,7 +209,7 @@ impl RecvStream {
             let mut state = self.connection.lock();
             match state.engine.recv_stream(self.id).received_reset()? {
                 Some(code) => {
-                    trace::reset_by_peer(&self.connection, self.id, &mut self.told, code);
+                    trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, code);
                     Poll::Ready(Ok(code))
                 }
                 None => {
@@ -241,7 +241,7 @@ impl Drop for RecvStream {
         if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
             let stream = self.id.into_inner();
             trace::event!(
-                self.connection,
+                self.connection.span,
                 DEBUG,
                 "stream.stopped",
                 stream = stream,

@@ -111,7 +111,7 @@ impl SendStream {
         let mut state = self.connection.lock();
         let written = state.engine.send_stream(self.id).write(data);
         let taken = written.inspect_err(|error| {
-            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
         match taken {
             0 => self.wait_for_room(state, cx),
@@ -137,7 +137,7 @@ impl SendStream {
         let mut state = self.connection.lock();
         let written = state.engine.send_stream(self.id).write_chunk(chunk);
         let taken = written.inspect_err(|error| {
-            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
         match taken {
             0 => self.wait_for_room(state, cx),
@@ -155,7 +155,7 @@ impl SendStream {
         // The chunk's length is not known yet.
         let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
         let room = room.inspect_err(|error| {
-            trace::write_failed(&self.connection, self.id, &mut self.told, error);
+            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
         match room {
             false => self.wait_for_room(state, cx),
@@ -211,7 +211,12 @@ impl SendStream {
         state.engine.send_stream(self.id).finish()?;
         self.finished = true;
         state.wake_driver();
-        trace::event!(self.connection, TRACE, "stream.finished", stream = self.id.into_inner());
+        trace::event!(
+            self.connection.span,
+            TRACE,
+            "stream.finished",
+            stream = self.id.into_inner()
+        );
         Ok(())
     }
 
@@ -229,7 +234,7 @@ impl SendStream {
         state.wake_driver();
         drop(state);
         trace::event!(
-            self.connection,
+            self.connection.span,
             DEBUG,
             "stream.reset",
             stream = self.id.into_inner(),
@@ -281,7 +286,7 @@ impl SendStream {
             #[cfg(feature = "tracing")]
             if let Ok(Some(code)) = outcome {
                 let error = WriteError::Stopped(code);
-                trace::write_failed(&connection, id, &mut Told::default(), &error);
+                trace::write_failed(&connection.span, id, &mut Told::default(), &error);
             }
             outcome
         }
@@ -353,7 +358,7 @@ impl Drop for SendStream {
             if state.engine.send_stream(self.id).room().is_ok() {
                 let stream = self.id.into_inner();
                 trace::event!(
-                    self.connection,
+                    self.connection.span,
                     DEBUG,
                     "stream.reset",
                     stream = stream,

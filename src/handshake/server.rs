@@ -17,7 +17,7 @@ use crate::proto::Wire;
 
 /// A request that is answered with a status and closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
     /// Boxed, for it is large, and an error.
@@ -26,7 +26,7 @@ pub(crate) struct Refusal {
     pub(crate) body: Option<Bytes>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(crate) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into(), headers: Box::default(), body: None }
     }
@@ -37,9 +37,9 @@ impl Refusal {
 }
 
 /// The response, with the headers that belong to its status and body, whatever becomes of the stream below.
-impl From<Refusal> for Response<Bytes> {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { status, reason, headers, body } = refusal;
+impl From<ErrorResponse> for Response<Bytes> {
+    fn from(refusal: ErrorResponse) -> Self {
+        let ErrorResponse { status, reason, headers, body } = refusal;
         let mut headers = *headers;
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
@@ -102,7 +102,7 @@ fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
 }
 
 /// The request at the start of `bytes` with its length, once all of it is there.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorResponse> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut parsed);
     let len = match parsed.parse(bytes) {
@@ -110,7 +110,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
         Err(httparse::Error::Version) if names_http(bytes) => return Err(bad_version()),
-        Err(_) => return Err(Refusal::bad("not an HTTP request")),
+        Err(_) => return Err(ErrorResponse::bad("not an HTTP request")),
     };
     // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but a balancer may ask in it how we are.
     let version = match parsed.version {
@@ -124,7 +124,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
     let (Some(method), Some(uri), Some(headers)) = (method, uri, headers) else {
-        return Err(Refusal::bad("not an HTTP request"));
+        return Err(ErrorResponse::bad("not an HTTP request"));
     };
     let mut request = Request::new(());
     *request.method_mut() = method;
@@ -141,16 +141,16 @@ fn names_http(bytes: &[u8]) -> bool {
     line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
 }
 
-pub(crate) fn too_large() -> Refusal {
-    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
+pub(crate) fn too_large() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
 }
 
-fn bad_version() -> Refusal {
-    Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
+fn bad_version() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
 /// Whether the request names one server in a valid way, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
-pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
+pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
     // W-45. A version before 1.1 may have no Host, and HTTP/2 has something better.
     let is_present = headers.contains_key(header::HOST);
@@ -158,13 +158,13 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
     match only(headers, &header::HOST) {
         Some(host) if is_host(host) => {}
         None if !is_present && may_miss => {}
-        _ => return Err(Refusal::bad("no valid Host, or more than one")),
+        _ => return Err(ErrorResponse::bad("no valid Host, or more than one")),
     }
     if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
-        return Err(Refusal::bad("the request's target has characters that are not escaped"));
+        return Err(ErrorResponse::bad("the request's target has characters that are not escaped"));
     }
     if uri.authority().is_some_and(|authority| !is_host_and_port(authority.as_str())) {
-        return Err(Refusal::bad("the request's target has no valid host"));
+        return Err(ErrorResponse::bad("the request's target has no valid host"));
     }
     if request.version() == Version::HTTP_2 {
         return check_authority(uri, headers);
@@ -178,17 +178,17 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
         (Some(scheme), Some(_)) => matches!(scheme, "http" | "https"),
         (Some(_), None) => false,
     };
-    if is_form_of_http { Ok(()) } else { Err(Refusal::bad("not a request's target")) }
+    if is_form_of_http { Ok(()) } else { Err(ErrorResponse::bad("not a request's target")) }
 }
 
 /// W-48.
-fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
     match (uri.authority(), headers.get(header::HOST)) {
-        (None, None) => Err(Refusal::bad("no :authority")),
+        (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
-            Err(Refusal::bad("Host and :authority differ"))
+            Err(ErrorResponse::bad("Host and :authority differ"))
         }
         _ => Ok(()),
     }
@@ -206,7 +206,7 @@ pub(crate) fn settle_host(request: &mut Request<()>) {
 
 /// Whether the request asks for a WebSocket as its version of HTTP requires. Its target has been
 /// [checked](check_target) before.
-pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
+pub(crate) fn check(request: &Request<()>) -> Result<(), ErrorResponse> {
     match request.version() {
         Version::HTTP_11 => check_upgrade(request),
         Version::HTTP_2 => check_connect(request),
@@ -216,16 +216,16 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
 
 /// RFC 8441 §4, §5: what the stream is, `CONNECT` and `:protocol` say; keys and `Upgrade` are gone. That the
 /// `:protocol` is `websocket` is for whoever has it to look at.
-fn check_connect(request: &Request<()>) -> Result<(), Refusal> {
+fn check_connect(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::CONNECT {
-        return Err(Refusal::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
+        return Err(ErrorResponse::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
     }
     if has_length(headers) {
-        return Err(Refusal::bad("request has a body"));
+        return Err(ErrorResponse::bad("request has a body"));
     }
     if !has_version(headers) {
-        return Err(Refusal::bad("no \"Sec-WebSocket-Version: 13\""));
+        return Err(ErrorResponse::bad("no \"Sec-WebSocket-Version: 13\""));
     }
     Ok(())
 }
@@ -239,16 +239,16 @@ fn has_version(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 6455 §4.2.1.
-fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
+fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
+        return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
     }
     // Its bytes would be taken for frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
-        return Err(Refusal::bad("request has a body"));
+        return Err(ErrorResponse::bad("request has a body"));
     }
-    let upgrade = |reason| Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, reason));
+    let upgrade = |reason| Err(ErrorResponse::new(StatusCode::UPGRADE_REQUIRED, reason));
     if !has_element(headers, &header::UPGRADE, "websocket") {
         return upgrade("no \"Upgrade: websocket\"");
     }
@@ -260,7 +260,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
     }
     match only(headers, &header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key.as_bytes()) => Ok(()),
-        _ => Err(Refusal::bad("no Sec-WebSocket-Key of 16 bytes in base64")),
+        _ => Err(ErrorResponse::bad("no Sec-WebSocket-Key of 16 bytes in base64")),
     }
 }
 
@@ -285,19 +285,19 @@ pub(crate) fn select<'a>(
     headers: &HeaderMap,
     accepted: &'a [String],
     jsws: bool,
-) -> Result<(Wire, Option<&'a str>), Refusal> {
+) -> Result<(Wire, Option<&'a str>), ErrorResponse> {
     let name = &header::SEC_WEBSOCKET_PROTOCOL;
     if !headers.contains_key(name) {
         // W-19, W-20.
         return match jsws {
             true => Ok((Wire::JsWs, None)),
-            false => Err(Refusal::bad("no subprotocol offered")),
+            false => Err(ErrorResponse::bad("no subprotocol offered")),
         };
     }
     match acceptable(headers, accepted).next() {
         Some(name) => Ok((Wire::QMux, Some(name))),
         // W-18, W-21.
-        None => Err(Refusal::bad("no subprotocol that is offered is spoken here")),
+        None => Err(ErrorResponse::bad("no subprotocol that is offered is spoken here")),
     }
 }
 
@@ -316,11 +316,11 @@ pub(crate) fn accept(
     request: &Request<()>,
     subprotocol: Option<&str>,
     extra: &HeaderMap,
-) -> Result<HeaderMap, Refusal> {
+) -> Result<HeaderMap, ErrorResponse> {
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)
-            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
+            .map_err(|_| ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
     };
     // RFC 8441 §5: over HTTP/2 there is nothing to upgrade, and no key to prove.
     if request.version() == Version::HTTP_11 {
@@ -349,7 +349,7 @@ mod tests {
         Connection: keep-alive, upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n\r\n";
 
-    fn checked(request: &str) -> Result<Request<()>, Refusal> {
+    fn checked(request: &str) -> Result<Request<()>, ErrorResponse> {
         let (_, request) = parse(request.as_bytes())?.expect("a whole request");
         check_target(&request)?;
         check(&request)?;
@@ -472,7 +472,7 @@ mod tests {
     fn refusals_say_what_is_wanted() {
         let bytes = |status| {
             let status = StatusCode::from_u16(status).unwrap();
-            let bytes = response_bytes(Refusal::new(status, "why").into(), None);
+            let bytes = response_bytes(ErrorResponse::new(status, "why").into(), None);
             String::from_utf8(bytes).unwrap().to_lowercase()
         };
         assert!(bytes(405).starts_with("http/1.1 405 method not allowed\r\n"));

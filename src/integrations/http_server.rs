@@ -24,7 +24,7 @@ use crate::{
     error::AcceptError,
     handshake::head::MAX_HEAD,
     observe::trace,
-    server::{Listener, get_over, listener::Incoming},
+    server::{Listener, get_over, listener::AcceptedStream},
 };
 
 /// That of the [handshake timeout](crate::Config::handshake_timeout), for the same steps.
@@ -149,7 +149,7 @@ impl HttpServer {
 
     async fn serve_client<S, B>(
         self: Arc<Self>,
-        incoming: Incoming,
+        incoming: AcceptedStream,
         service: S,
         draining: watch::Receiver<()>,
     ) where
@@ -163,7 +163,7 @@ impl HttpServer {
         let deadline = Instant::now() + self.head_timeout.min(FOREVER);
         match incoming {
             #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
-            Incoming::Tcp(tcp, address) => {
+            AcceptedStream::Tcp(tcp, address) => {
                 // Streams would wait for each other's acknowledgements.
                 let _ = tcp.set_nodelay(true);
                 #[cfg(feature = "tls")]
@@ -178,7 +178,7 @@ impl HttpServer {
                 self.serve_http(tcp, info, service, deadline, draining).await;
             }
             #[cfg(unix)]
-            Incoming::Unix(unix) => {
+            AcceptedStream::Unix(unix) => {
                 let info = ConnectionInfo::default();
                 #[cfg(feature = "tls")]
                 if let Some(config) = &self.tls {

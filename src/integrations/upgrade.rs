@@ -28,12 +28,12 @@ use tokio::{
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
     error::AcceptError,
-    handshake::{headers::exact_request, server::Refusal},
+    handshake::{headers::exact_request, server::ErrorResponse},
     observe::trace,
     proto::{Side, Wire},
     server::{
         WebSocketAcceptor,
-        accept::{Settings, Turned},
+        accept::{Rejected, ServerSettings},
         listener::canonical,
     },
 };
@@ -71,9 +71,11 @@ pub(crate) async fn upgrade(
     let address = info.remote_address;
     let decided = decide(&acceptor.0, request, handle, info);
     let decided = match acceptor.0.within(start, None, decided).await {
-        Ok(decided) => decided.map_err(|turned| Refused::new((&turned).into(), turned, version)),
+        Ok(decided) => {
+            decided.map_err(|rejected| Refused::new((&rejected).into(), rejected, version))
+        }
         Err(stop) => {
-            let refusal = stop.to_refusal();
+            let refusal = stop.to_error_response();
             Err(Refused::new(stop.into(), refusal.into(), version))
         }
     };
@@ -109,11 +111,11 @@ fn join_cookies(request: &mut Request<()>) {
 }
 
 async fn decide(
-    settings: &Settings,
+    settings: &ServerSettings,
     request: Request<()>,
     handle: Handle,
     mut info: ConnectionInfo,
-) -> Result<(Agreed, HeaderMap), Turned> {
+) -> Result<(Agreed, HeaderMap), Rejected> {
     if request.version() == Version::HTTP_2 && request.method() == Method::CONNECT {
         let (status, reason) = match handle.protocol.as_ref().map(Protocol::as_str) {
             Some("websocket") => (StatusCode::OK, ""),
@@ -122,13 +124,13 @@ async fn decide(
             None => (StatusCode::BAD_REQUEST, "a CONNECT without :protocol"),
         };
         if status != StatusCode::OK {
-            return Err(Refusal::new(status, reason).into());
+            return Err(ErrorResponse::new(status, reason).into());
         }
     }
     let (wire, headers) = settings.decide(request, &mut info).await?;
     let Some(on_upgrade) = handle.on_upgrade else {
         let reason = "this server's connections cannot be upgraded";
-        return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into());
+        return Err(ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into());
     };
     info.response_headers = Some(Arc::new(headers.clone()));
     Ok((Agreed { on_upgrade, wire, info }, headers))
@@ -144,7 +146,7 @@ struct Agreed {
 impl Agreed {
     async fn open(
         self,
-        settings: &Settings,
+        settings: &ServerSettings,
         start: Instant,
     ) -> Result<WebSocketConnection, AcceptError> {
         let Self { on_upgrade, wire, mut info } = self;
@@ -196,7 +198,7 @@ where
 }
 
 async fn connect<S>(
-    settings: &Settings,
+    settings: &ServerSettings,
     start: Instant,
     io: S,
     rest: &[u8],
@@ -258,8 +260,8 @@ impl fmt::Debug for Refused {
 }
 
 impl Refused {
-    fn new(error: AcceptError, turned: Turned, version: Version) -> Self {
-        let mut response = Response::<Bytes>::from(turned).map(Full::new);
+    fn new(error: AcceptError, rejected: Rejected, version: Version) -> Self {
+        let mut response = Response::<Bytes>::from(rejected).map(Full::new);
         if version == Version::HTTP_2 {
             // RFC 9113 §8.2.2: neither is a header of HTTP/2.
             response.headers_mut().remove(header::CONNECTION);

@@ -14,7 +14,7 @@
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates) where those without
 //! are welcome too. What a client showed, and TLS verified, is
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity): the chain in DER. That a root vouches for somebody does
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates): the chain in DER. That a root vouches for somebody does
 //! not say that he may come: compare the certificate with those that may, in a hook or on the connection.
 //!
 //! ```
@@ -47,7 +47,7 @@
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (connected, accepted) = tokio::join!(known.connect(&url), accept);
 //! let (_connected, accepted) = (connected?, accepted?);
-//! assert_eq!(accepted.peer_identity().expect("it was required")[0], *client_certificate);
+//! assert_eq!(accepted.peer_certificates().expect("it was required")[0], *client_certificate);
 //!
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (refused, accepted) = tokio::join!(nobody.connect(&url), accept);

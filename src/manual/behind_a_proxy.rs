@@ -82,7 +82,7 @@
 //! the TCP stream yourself, read the header and not a byte more, and give the rest to [`WebSocketAcceptor::from_io`].
 //! Such a connection knows no address of its own.
 //!
-//! **TLS that ends at the proxy** leaves [`peer_identity`] empty. What the proxy found in a client's certificate it can
+//! **TLS that ends at the proxy** leaves [`peer_certificates`] empty. What the proxy found in a client's certificate it can
 //! put into headers, with the same care; to judge certificates yourself, let the proxy pass TLS through
 //! (`mode tcp`, nginx's `stream`).
 //!
@@ -149,7 +149,7 @@
 //! [`max_idle_timeout`]: crate::Config::max_idle_timeout
 //! [`max_message_sent`]: crate::Config::max_message_sent
 //! [`max_record_size`]: crate::Config::max_record_size
-//! [`peer_identity`]: crate::WebSocketConnection::peer_identity
+//! [`peer_certificates`]: crate::WebSocketConnection::peer_certificates
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`shutdown`]: crate::WebSocketConnection::shutdown

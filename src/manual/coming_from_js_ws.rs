@@ -58,7 +58,7 @@
 //! | `connection.stop({errorCode, reason})` | [`close(code, reason)`](crate::WebSocketConnection::close), see below |
 //! | `connection.closedP`, `EventWebSocketConnectionError` | [`closed`](crate::WebSocketConnection::closed), [`close_reason`](crate::WebSocketConnection::close_reason) |
 //! | `connection.meta()` | [`info`](crate::WebSocketConnection::info), [`remote_address`](crate::WebSocketConnection::remote_address) |
-//! | `remoteCertsChain` | [`peer_identity`](crate::WebSocketConnection::peer_identity) |
+//! | `remoteCertsChain` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) |
 //! | `client.destroy()`, `server.stop()` | `close` of each connection; [`WebSocketServer::close`](crate::WebSocketServer::close) ends accepting alone |
 //!
 //! # Settings
@@ -82,7 +82,7 @@
 //! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed) pins it. Any other rule on a client is a
 //! [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
 //! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or a look at
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) before anything is sent. On a server it takes
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before anything is sent. On a server it takes
 //! two steps: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in `tls_config` that lets the
 //! certificates through, and [`authorize`](crate::WebSocketServerBuilder::authorize), which sees the chain and the
 //! headers, and refuses with an HTTP status. js-ws asks every client for a certificate; wsmux asks none by default.

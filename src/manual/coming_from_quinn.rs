@@ -44,7 +44,7 @@
 //! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
-//! | `peer_identity` | the same | the chain as DER, no `Any` |
+//! | `peer_identity` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) | the chain as DER, no `Any` |
 //! | `handshake_data` | [`info`](crate::WebSocketConnection::info), [`subprotocol`](crate::WebSocketConnection::subprotocol) | |
 //! | `export_keying_material`, `stable_id`, `force_key_update`, `rebind` | | |
 //!
@@ -135,7 +135,7 @@
 //! lost. They overtake stream data that waits.
 //!
 //! **TLS is a choice**, by the URL. On `ws://` there is none, and
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`.
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
 //! **Errors** have `Reset` for a lost socket (quinn: a stateless reset), `TimedOut` with the deadline that passed, and
 //! no `VersionMismatch` or `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says who it was.

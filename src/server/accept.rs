@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
-    limits::{Limits, Place},
+    limits::{Limits, Permit},
     shutdown::Registry,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     handshake::{
         head::{HeadError, read_head},
         negotiation::{Agreed, Shown},
-        server::{self as handshake, Refusal},
+        server::{self as handshake, ErrorResponse},
     },
     observe::trace,
     proto::{Side, Wire},
@@ -36,7 +36,7 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 /// Makes connections of streams of bytes that clients have opened; the part of a server that does not
 /// listen. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct WebSocketAcceptor(pub(crate) Arc<Settings>);
+pub struct WebSocketAcceptor(pub(crate) Arc<ServerSettings>);
 
 impl WebSocketAcceptor {
     /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
@@ -132,42 +132,42 @@ impl Tls {
     }
 }
 
-/// A client of a server that listens.
+/// What a server that listens gives a client that it has accepted.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,
-    pub(super) place: Place,
+    pub(super) permit: Permit,
 }
 
-/// A client that gets no WebSocket.
-pub(crate) enum Turned {
-    Refused(Refusal),
+/// The answer to a client that gets no WebSocket.
+pub(crate) enum Rejected {
+    Refused(ErrorResponse),
     /// It asked for none.
     Answered(Response<Bytes>),
 }
 
-impl From<Turned> for Response<Bytes> {
-    fn from(turned: Turned) -> Self {
-        match turned {
-            Turned::Refused(refusal) => refusal.into(),
-            Turned::Answered(page) => page,
+impl From<Rejected> for Response<Bytes> {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Refused(refusal) => refusal.into(),
+            Rejected::Answered(page) => page,
         }
     }
 }
 
-impl From<Refusal> for Turned {
-    fn from(refusal: Refusal) -> Self {
+impl From<ErrorResponse> for Rejected {
+    fn from(refusal: ErrorResponse) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Why a handshake does not go on.
-pub(crate) enum Stop {
+pub(crate) enum Abort {
     Late,
     ShuttingDown,
 }
 
-pub(crate) struct Settings {
+pub(crate) struct ServerSettings {
     /// The subprotocols that are spoken; none where QMux is not.
     pub(super) accepted: Vec<String>,
     /// Whether these are the names of protocols.
@@ -182,13 +182,13 @@ pub(crate) struct Settings {
     pub(super) tls: Tls,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ServerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let accepted: &dyn fmt::Debug = match self.accepts_protocols {
             true => &self.accepted,
             false => &Offered(&self.accepted),
         };
-        f.debug_struct("Settings")
+        f.debug_struct("ServerSettings")
             .field("accepted", accepted)
             .field("jsws", &self.jsws)
             .field("limits", &self.limits)
@@ -197,13 +197,13 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl Settings {
+impl ServerSettings {
     pub(super) async fn open<S>(
         &self,
         start: Instant,
         io: S,
         info: ConnectionInfo,
-        guest: Option<Guest>,
+        admission: Option<Admission>,
     ) -> Result<WebSocketConnection, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -211,7 +211,7 @@ impl Settings {
         #[cfg(feature = "tls")]
         if let Some(config) = self.tls.get() {
             let accept = tokio_rustls::TlsAcceptor::from(config).accept(io).into_fallible();
-            let io = match self.within(start, guest.as_ref(), accept).await {
+            let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
                     // rustls has sent its alert, which is an answer too.
@@ -222,9 +222,9 @@ impl Settings {
             };
             let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
             let info = ConnectionInfo { peer_certificates, ..info };
-            return self.finish(start, io, info, guest).await;
+            return self.finish(start, io, info, admission).await;
         }
-        self.finish(start, io, info, guest).await
+        self.finish(start, io, info, admission).await
     }
 
     /// W-23: all steps share one timeout.
@@ -236,19 +236,19 @@ impl Settings {
     pub(crate) async fn within<F: Future>(
         &self,
         start: Instant,
-        guest: Option<&Guest>,
+        admission: Option<&Admission>,
         step: F,
-    ) -> Result<F::Output, Stop> {
+    ) -> Result<F::Output, Abort> {
         let shutdown = async {
-            match guest {
-                Some(guest) => guest.registry.draining().await,
+            match admission {
+                Some(admission) => admission.registry.draining().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = shutdown => Err(Stop::ShuttingDown),
-            done = timeout(self.left(start), step) => done.map_err(|_| Stop::Late),
+            () = shutdown => Err(Abort::ShuttingDown),
+            done = timeout(self.left(start), step) => done.map_err(|_| Abort::Late),
         }
     }
 
@@ -257,7 +257,7 @@ impl Settings {
         start: Instant,
         mut io: S,
         mut info: ConnectionInfo,
-        guest: Option<Guest>,
+        admission: Option<Admission>,
     ) -> Result<WebSocketConnection, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -272,18 +272,18 @@ impl Settings {
             };
             Ok(self.decide(request, &mut info).await)
         };
-        let (wire, headers) = match self.within(start, guest.as_ref(), decide).await {
+        let (wire, headers) = match self.within(start, admission.as_ref(), decide).await {
             Ok(Ok(Ok(decided))) => decided,
-            Ok(Ok(Err(turned))) => {
-                let error = AcceptError::from(&turned);
+            Ok(Ok(Err(rejected))) => {
+                let error = AcceptError::from(&rejected);
                 let method = info.request().map(|request| request.method());
-                let answer = handshake::response_bytes(turned.into(), method);
+                let answer = handshake::response_bytes(rejected.into(), method);
                 answer_and_close(io, &answer, self.left(start)).await;
                 return Err(error);
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(stop) => {
-                let answer = handshake::response_bytes(stop.to_refusal().into(), None);
+                let answer = handshake::response_bytes(stop.to_error_response().into(), None);
                 answer_and_close(io, &answer, LINGER).await;
                 return Err(stop.into());
             }
@@ -293,7 +293,7 @@ impl Settings {
             io.write_all(&answer).await?;
             io.flush().await
         };
-        self.within(start, guest.as_ref(), write).await??;
+        self.within(start, admission.as_ref(), write).await??;
         info.response_headers = Some(headers.into());
 
         trace::handshake_completed(Side::Server, wire, &info);
@@ -303,8 +303,8 @@ impl Settings {
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
         // The client may be long in coming with them.
         drop((buf, answer));
-        if let Some(Guest { registry, place }) = guest {
-            registry.add(&connection, place);
+        if let Some(Admission { registry, permit }) = admission {
+            registry.add(&connection, permit);
         }
         connection.established().await?;
         Ok(connection)
@@ -315,7 +315,7 @@ impl Settings {
         &self,
         mut request: Request<()>,
         info: &mut ConnectionInfo,
-    ) -> Result<(Wire, HeaderMap), Turned> {
+    ) -> Result<(Wire, HeaderMap), Rejected> {
         let addressed = handshake::check_target(&request);
         if addressed.is_ok() {
             handshake::settle_host(&mut request);
@@ -328,7 +328,7 @@ impl Settings {
                 let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };
                 for hook in &self.hooks {
                     if let Some(page) = hook.respond(&asked).await {
-                        return Err(Turned::Answered(handshake::page(page)));
+                        return Err(Rejected::Answered(handshake::page(page)));
                     }
                 }
             }
@@ -353,7 +353,11 @@ impl Settings {
     }
 
     /// What all hooks say together, once it has been found to be possible.
-    async fn ask(&self, request: &Request<()>, info: &ConnectionInfo) -> Result<Accept, Refusal> {
+    async fn ask(
+        &self,
+        request: &Request<()>,
+        info: &ConnectionInfo,
+    ) -> Result<Accept, ErrorResponse> {
         let acceptable = handshake::acceptable(request.headers(), &self.accepted).cloned();
         let asked = UpgradeRequest { info: info.clone(), acceptable: acceptable.collect() };
         let mut all = Accept::new();
@@ -366,7 +370,7 @@ impl Settings {
                 Err(refuse) => refuse,
             };
             let words = status.canonical_reason().unwrap_or("refused");
-            return Err(Refusal { headers, body, ..Refusal::new(status, words) });
+            return Err(ErrorResponse { headers, body, ..ErrorResponse::new(status, words) });
         }
         let impossible = match (&all.error, &all.subprotocol) {
             (Some(error), _) => error.to_string(),
@@ -379,38 +383,40 @@ impl Settings {
         // The mistake is ours, and no business of the client's.
         let body = Some("internal server error\n".into());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Err(Refusal { body, ..Refusal::new(status, impossible) })
+        Err(ErrorResponse { body, ..ErrorResponse::new(status, impossible) })
     }
 }
 
-impl From<&Turned> for AcceptError {
-    fn from(turned: &Turned) -> Self {
-        match turned {
+impl From<&Rejected> for AcceptError {
+    fn from(rejected: &Rejected) -> Self {
+        match rejected {
             // The body is the hook's own, and may repeat the URL.
-            Turned::Refused(Refusal { status, reason, .. }) => {
+            Rejected::Refused(ErrorResponse { status, reason, .. }) => {
                 Self::Refused { status: *status, reason: reason.clone() }
             }
-            Turned::Answered(page) => Self::Answered { status: page.status() },
+            Rejected::Answered(page) => Self::Answered { status: page.status() },
         }
     }
 }
 
-impl Stop {
-    pub(crate) fn to_refusal(&self) -> Refusal {
+impl Abort {
+    pub(crate) fn to_error_response(&self) -> ErrorResponse {
         match self {
-            Self::Late => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+            Self::Late => {
+                ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")
+            }
             Self::ShuttingDown => {
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
+                ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
             }
         }
     }
 }
 
-impl From<Stop> for AcceptError {
-    fn from(stop: Stop) -> Self {
+impl From<Abort> for AcceptError {
+    fn from(stop: Abort) -> Self {
         match stop {
-            Stop::Late => Self::HandshakeTimeout,
-            Stop::ShuttingDown => Self::ShuttingDown,
+            Abort::Late => Self::HandshakeTimeout,
+            Abort::ShuttingDown => Self::ShuttingDown,
         }
     }
 }

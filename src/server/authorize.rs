@@ -231,7 +231,7 @@ impl UpgradeRequest {
 
     /// The client's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
     /// showed none.
-    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.info.peer_certificates()
     }
 
@@ -255,6 +255,7 @@ impl UpgradeRequest {
 
 /// A client is welcome.
 #[derive(Default)]
+#[must_use]
 pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
@@ -324,6 +325,7 @@ impl Accept {
 
 /// A client gets another answer than a WebSocket.
 #[derive(Clone)]
+#[must_use]
 pub struct Refuse {
     pub(super) status: StatusCode,
     /// Boxed, for it is large, and an error.

@@ -12,7 +12,7 @@ use tokio::net::ToSocketAddrs;
 use super::accept::{CurrentTls, Tls};
 use super::{
     Listener, WebSocketAcceptor, WebSocketServer,
-    accept::Settings,
+    accept::ServerSettings,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::Limits,
 };
@@ -246,7 +246,7 @@ impl WebSocketServerBuilder {
                 return Err(BuildError::Tls(what.into()));
             }
         };
-        Ok(WebSocketAcceptor(Arc::new(Settings {
+        Ok(WebSocketAcceptor(Arc::new(ServerSettings {
             accepted,
             accepts_protocols: self.subprotocols.are_protocols(),
             jsws: self.jsws,
@@ -334,7 +334,7 @@ impl WebSocketServerBuilder {
     }
 
     /// Asks clients for a certificate that goes back to one of these roots, and turns away those without (mutual
-    /// TLS). [`peer_identity`](crate::WebSocketConnection::peer_identity) then has the chain. Needs a
+    /// TLS). [`peer_certificates`](crate::WebSocketConnection::peer_certificates) then has the chain. Needs a
     /// [`certificate`](Self::certificate).
     ///
     /// That the chain is good says that one of the roots vouches for the client; whether this client may come is
@@ -349,7 +349,7 @@ impl WebSocketServerBuilder {
     }
 
     /// As [`require_client_certificates`](Self::require_client_certificates), but clients without a certificate are
-    /// welcome: their [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`. One that goes back to no
+    /// welcome: their [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`. One that goes back to no
     /// root is refused all the same.
     pub fn request_client_certificates(
         mut self,

@@ -29,9 +29,9 @@ use tokio::{
 };
 
 use self::{
-    accept::Guest,
-    limits::{HandshakePlace, Places},
-    listener::{Incoming, canonical},
+    accept::Admission,
+    limits::{HandshakePermit, Slots},
+    listener::{AcceptedStream, canonical},
     shutdown::Registry,
 };
 pub use self::{
@@ -83,7 +83,7 @@ pub struct WebSocketServer {
     /// Which listener is asked first, in turn: a busy one must not starve the others.
     turn: AtomicUsize,
     acceptor: WebSocketAcceptor,
-    places: Places,
+    slots: Slots,
     registry: Arc<Registry>,
     closed: watch::Sender<bool>,
 }
@@ -122,7 +122,7 @@ impl WebSocketServer {
             listeners: Mutex::new(listeners),
             arrivals: Arc::default(),
             turn: AtomicUsize::new(0),
-            places: Places::new(acceptor.0.limits),
+            slots: Slots::new(acceptor.0.limits),
             acceptor,
             registry: Registry::new(),
             closed: watch::Sender::new(false),
@@ -204,7 +204,7 @@ impl WebSocketServer {
     }
 
     async fn accept_next(&self) -> Connecting {
-        let mut vacancy = self.places.vacancy().await;
+        let mut reservation = self.slots.reserve().await;
         loop {
             let incoming = match self.incoming().await {
                 Ok(incoming) => incoming,
@@ -214,21 +214,21 @@ impl WebSocketServer {
                 }
             };
             let address = incoming.address();
-            match self.places.take(vacancy, address.map(|address| address.ip())) {
-                Ok((place, handshake)) => {
-                    let guest = Guest { registry: self.registry.clone(), place };
-                    return self.connecting(incoming, address, guest, handshake);
+            match self.slots.take(reservation, address.map(|address| address.ip())) {
+                Ok((permit, handshake)) => {
+                    let admission = Admission { registry: self.registry.clone(), permit };
+                    return self.connecting(incoming, address, admission, handshake);
                 }
                 Err(given_back) => {
                     trace::address_limit(address);
-                    vacancy = given_back;
+                    reservation = given_back;
                 }
             }
         }
     }
 
     /// The next client of any listener.
-    async fn incoming(&self) -> io::Result<Incoming> {
+    async fn incoming(&self) -> io::Result<AcceptedStream> {
         // A listener keeps one waker of all that poll it, so that has to be one for all.
         let waker = Waker::from(self.arrivals.clone());
         loop {
@@ -242,7 +242,7 @@ impl WebSocketServer {
         }
     }
 
-    fn poll_listeners(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+    fn poll_listeners(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         let listeners = self.lock_listeners();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % listeners.len().max(1);
         let (before, after) = listeners.split_at(first);
@@ -252,27 +252,27 @@ impl WebSocketServer {
 
     fn connecting(
         &self,
-        incoming: Incoming,
+        incoming: AcceptedStream,
         remote_address: Option<SocketAddr>,
-        guest: Guest,
-        handshake: HandshakePlace,
+        admission: Admission,
+        handshake: HandshakePermit,
     ) -> Connecting {
         let start = Instant::now();
         let settings = self.acceptor.0.clone();
         let failed = move |error: &_| trace::accept_failed(error, remote_address);
         let info = ConnectionInfo { remote_address, ..ConnectionInfo::default() };
         let future: Pin<Box<dyn Future<Output = _> + Send>> = match incoming {
-            Incoming::Tcp(stream, _) => Box::pin(async move {
-                let _handshake = (handshake, guest.registry.handshake());
+            AcceptedStream::Tcp(stream, _) => Box::pin(async move {
+                let _handshake = (handshake, admission.registry.handshake());
                 stream.set_nodelay(true)?;
                 let local_address = stream.local_addr().ok().map(canonical);
                 let info = ConnectionInfo { local_address, ..info };
-                settings.open(start, stream, info, Some(guest)).await.inspect_err(failed)
+                settings.open(start, stream, info, Some(admission)).await.inspect_err(failed)
             }),
             #[cfg(unix)]
-            Incoming::Unix(stream) => Box::pin(async move {
-                let _handshake = (handshake, guest.registry.handshake());
-                settings.open(start, stream, info, Some(guest)).await.inspect_err(failed)
+            AcceptedStream::Unix(stream) => Box::pin(async move {
+                let _handshake = (handshake, admission.registry.handshake());
+                settings.open(start, stream, info, Some(admission)).await.inspect_err(failed)
             }),
         };
         Connecting { future, remote_address }

@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use self::{
     dial::Dialled,
-    session::{Lease, OpenError, Session},
+    session::{Lease, RequestError, Session},
 };
-use super::{WebSocketClient, native::Settings};
+use super::{WebSocketClient, native::ClientSettings};
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
     error::ConnectError,
@@ -65,20 +65,20 @@ struct Pool {
 /// those who are still of use are so looked at once for each that is new, on average.
 #[derive(Debug, Default)]
 struct Origins {
-    known: HashMap<Key, Arc<Origin>>,
+    routes: HashMap<Key, Arc<Origin>>,
     /// How many were left by the last pruning.
     kept: usize,
 }
 
 impl Origins {
     fn get(&mut self, key: Key) -> Arc<Origin> {
-        let is_full = self.known.len() >= (2 * self.kept).max(MIN_PRUNED);
-        if is_full && !self.known.contains_key(&key) {
+        let is_full = self.routes.len() >= (2 * self.kept).max(MIN_PRUNED);
+        if is_full && !self.routes.contains_key(&key) {
             let now = Instant::now();
-            self.known.retain(|_, origin| origin.is_of_use(now));
-            self.kept = self.known.len();
+            self.routes.retain(|_, origin| origin.is_of_use(now));
+            self.kept = self.routes.len();
         }
-        self.known.entry(key).or_default().clone()
+        self.routes.entry(key).or_default().clone()
     }
 }
 
@@ -94,11 +94,11 @@ struct Key {
 struct Origin {
     /// Held while somebody dials: those who wait for it share what he gets.
     dialling: tokio::sync::Mutex<()>,
-    known: Mutex<Known>,
+    routes: Mutex<RouteCache>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct RouteCache {
     sessions: Vec<Weak<Session>>,
     /// Until then the server is taken for one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
@@ -108,26 +108,26 @@ struct Known {
 }
 
 impl Origin {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn routes(&self) -> MutexGuard<'_, RouteCache> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody has it, or it says something that is worth a look at the next dial.
     fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
-        let known = self.known();
+        let routes = self.routes();
         Arc::strong_count(self) > 1
-            || known.sessions.iter().any(|session| session.strong_count() > 0)
-            || known.http1_until.is_some_and(|until| now < until)
+            || routes.sessions.iter().any(|session| session.strong_count() > 0)
+            || routes.http1_until.is_some_and(|until| now < until)
     }
 
     fn http1(&self) {
-        self.known().http1_until = Some(Instant::now() + HTTP1_MEMORY);
+        self.routes().http1_until = Some(Instant::now() + HTTP1_MEMORY);
     }
 }
 
-impl Known {
+impl RouteCache {
     /// How to get there without a dial, if it is known, but not over `besides`.
-    fn way(&mut self, besides: Option<&Arc<Session>>) -> Option<Way> {
+    fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
         let lease = sessions.find_map(|session| match besides {
@@ -136,12 +136,12 @@ impl Known {
             _ => Lease::new(&session),
         });
         let is_http1 = self.http1_until.is_some_and(|until| Instant::now() < until);
-        lease.map(Way::Over).or(is_http1.then_some(Way::Http1))
+        lease.map(Route::Over).or(is_http1.then_some(Route::Http1))
     }
 }
 
 /// How a connection is to be had.
-enum Way {
+enum Route {
     Over(Lease),
     /// This stream has been dialled already.
     Upgrade(Box<Dialled>),
@@ -199,10 +199,10 @@ impl Pool {
         let mut refused = None;
         loop {
             let start = Instant::now();
-            let lease = match self.way(&origin, target, refused.as_ref()).await? {
-                Way::Over(lease) => lease,
-                Way::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
-                Way::Http1 => return self.client.dial(target).await,
+            let lease = match self.route(&origin, target, refused.as_ref()).await? {
+                Route::Over(lease) => lease,
+                Route::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
+                Route::Http1 => return self.client.dial(target).await,
             };
             // The time to dial has limits of its own.
             let start = lease.session().since().max(start);
@@ -210,12 +210,12 @@ impl Pool {
             match self.open(start, target, lease).await {
                 // A connection that was there and has gone is no failure yet. Each is retired with it, and
                 // one that has just been dialled does not come to this for ever.
-                Err(OpenError::NotSent(_)) if session.since() < called => {}
-                Err(OpenError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
+                Err(RequestError::NotSent(_)) if session.since() < called => {}
+                Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
-                    OpenError::NotSent(error)
-                    | OpenError::NotProcessed(error)
-                    | OpenError::Failed(error),
+                    RequestError::NotSent(error)
+                    | RequestError::NotProcessed(error)
+                    | RequestError::Failed(error),
                 ) => return Err(error),
                 Ok(connection) => return Ok(connection),
             }
@@ -229,59 +229,59 @@ impl Pool {
         origins.get(key)
     }
 
-    async fn way(
+    async fn route(
         &self,
         origin: &Origin,
         target: &Target,
         besides: Option<&Arc<Session>>,
-    ) -> Result<Way, ConnectError> {
+    ) -> Result<Route, ConnectError> {
         let before = {
-            let mut known = origin.known();
-            if let Some(way) = known.way(besides) {
+            let mut routes = origin.routes();
+            if let Some(way) = routes.route(besides) {
                 return Ok(way);
             }
-            known.failures
+            routes.failures
         };
         // Whoever dials may not be polled any more: no attempt is waited for that has had its time.
-        let Settings { connect_timeout, connection, .. } = &*self.client.0;
+        let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
         {
-            let mut known = origin.known();
-            if let Some(way) = known.way(besides) {
+            let mut routes = origin.routes();
+            if let Some(way) = routes.route(besides) {
                 return Ok(way);
             }
             // Each of those who waited would find out for himself, one after the other.
-            if known.failures > before
-                && let Some(error) = &known.failure
+            if routes.failures > before
+                && let Some(error) = &routes.failure
             {
                 return Err(error.clone());
             }
         }
         let way = self.dial(origin, target).await;
         if let Err(error) = &way {
-            let mut known = origin.known();
-            known.failures += 1;
-            known.failure = Some(error.clone());
+            let mut routes = origin.routes();
+            routes.failures += 1;
+            routes.failure = Some(error.clone());
         }
         drop(turn);
         way
     }
 
-    async fn dial(&self, origin: &Origin, target: &Target) -> Result<Way, ConnectError> {
+    async fn dial(&self, origin: &Origin, target: &Target) -> Result<Route, ConnectError> {
         let dialled = dial::dial(&self.client, target).await?;
         if !dialled.is_http2 {
             origin.http1();
-            return Ok(Way::Upgrade(Box::new(dialled)));
+            return Ok(Route::Upgrade(Box::new(dialled)));
         }
         let start = dialled.start;
         let session = self.client.in_time(start, dialled.session()).await?;
         if !session.offers_websocket() {
             origin.http1();
-            return Ok(Way::Http1);
+            return Ok(Route::Http1);
         }
-        origin.known().sessions.push(Arc::downgrade(&session));
-        Lease::new(&session).map(Way::Over).ok_or_else(|| {
+        origin.routes().sessions.push(Arc::downgrade(&session));
+        Lease::new(&session).map(Route::Over).ok_or_else(|| {
             ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
         })
     }
@@ -291,30 +291,31 @@ impl Pool {
         start: Instant,
         target: &Target,
         lease: Lease,
-    ) -> Result<WebSocketConnection, OpenError> {
-        let Settings { wire, offered, offers_protocols, headers, connection, .. } = &*self.client.0;
+    ) -> Result<WebSocketConnection, RequestError> {
+        let ClientSettings { wire, offered, offers_protocols, headers, connection, .. } =
+            &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
-        let request = target.request(offered, headers).map_err(OpenError::Failed)?;
+        let request = target.request(offered, headers).map_err(RequestError::Failed)?;
         let request =
-            handshake::extended_connect(&request, target.tls).map_err(OpenError::Failed)?;
+            handshake::extended_connect(&request, target.tls).map_err(RequestError::Failed)?;
         let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         let session = lease.session().clone();
         let opened = timeout(left, lease.open(request.clone())).await;
         let (mut response, stream) = opened.unwrap_or_else(|_| {
             // Whether the route is slow or the path is dead, the next one had better not wait behind it.
             session.retire();
-            Err(OpenError::Failed(ConnectError::HandshakeTimeout))
+            Err(RequestError::Failed(ConnectError::HandshakeTimeout))
         })?;
         // Those of h2 are parts of what came with them.
         *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());
-        let subprotocol =
-            handshake::selected(response.headers(), *wire, offered).map_err(OpenError::Failed)?;
+        let subprotocol = handshake::selected(response.headers(), *wire, offered)
+            .map_err(RequestError::Failed)?;
         info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
         info.request = Some(request.into());
         // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
         let established = self.client.establish(start, response, stream, &[], info);
-        established.await.map_err(OpenError::Failed)
+        established.await.map_err(RequestError::Failed)
     }
 }
 
@@ -343,6 +344,6 @@ mod tests {
         for port in 10_000..30_000 {
             origins.get(key(port));
         }
-        assert!(origins.known.len() <= 2 * MIN_PRUNED, "{}", origins.known.len());
+        assert!(origins.routes.len() <= 2 * MIN_PRUNED, "{}", origins.routes.len());
     }
 }

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
-use super::{Settings, Verifier, Via};
+use super::{ClientSettings, ProxyServer, Verifier};
 use crate::{
     client::{SocketOptions, VerifyServer, WebSocketClient},
     connection::{WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames},
@@ -237,12 +237,12 @@ impl WebSocketClientBuilder {
             // These are about the server alone.
             (None, _) => crate::tls::Trust::default(),
         };
-        let proxy = self.proxy.map(|proxy| Via {
+        let proxy = self.proxy.map(|proxy| ProxyServer {
             proxy,
             #[cfg(feature = "tls")]
             tls: LazyConfig::new(proxy_trust, None),
         });
-        Ok(WebSocketClient(Arc::new(Settings {
+        Ok(WebSocketClient(Arc::new(ClientSettings {
             wire: self.wire,
             offered,
             offers_protocols: self.subprotocols.are_protocols(),

@@ -25,7 +25,7 @@ pub use self::{
     verify::VerifyServer,
 };
 use self::{
-    proxy::{Tunnel, Via},
+    proxy::{ProxyServer, Tunnel},
     verify::Verifier,
 };
 use crate::{
@@ -59,9 +59,9 @@ const MAX_INTERIM_RESPONSES: usize = 8;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct WebSocketClient(pub(super) Arc<Settings>);
+pub struct WebSocketClient(pub(super) Arc<ClientSettings>);
 
-pub(super) struct Settings {
+pub(super) struct ClientSettings {
     pub(super) wire: Wire,
     pub(super) offered: Vec<String>,
     /// Whether these are the names of protocols.
@@ -70,7 +70,7 @@ pub(super) struct Settings {
     pub(super) connection: WebSocketConnectionBuilder,
     pub(super) connect_timeout: Duration,
     socket_options: SocketOptions,
-    proxy: Option<Via>,
+    proxy: Option<ProxyServer>,
     verifier: Option<Verifier>,
     #[cfg(feature = "tls")]
     tls: tls::LazyConfig,
@@ -80,9 +80,9 @@ pub(super) struct Settings {
 }
 
 /// Leaves out TLS, the headers' values, and the subprotocols, one of which may be a token.
-impl fmt::Debug for Settings {
+impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ClientSettings")
             .field("wire", &self.wire)
             .field("headers", &HeaderNames(&self.headers))
             .field("config", &self.connection.config)
@@ -145,7 +145,7 @@ impl WebSocketClient {
         &self,
         target: &Target,
     ) -> Result<(Tunnel, ConnectionInfo), ConnectError> {
-        let Settings { connect_timeout, socket_options, proxy, .. } = &*self.0;
+        let ClientSettings { connect_timeout, socket_options, proxy, .. } = &*self.0;
         let ((remote_address, local_address), tunnel) = match proxy {
             Some(proxy) => proxy.tunnel(target, *connect_timeout, socket_options).await?,
             None => {
@@ -267,7 +267,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, offered, offers_protocols, headers, .. } = &*self.0;
+        let ClientSettings { wire, offered, offers_protocols, headers, .. } = &*self.0;
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
@@ -298,7 +298,7 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Settings { wire, connection, .. } = &*self.0;
+        let ClientSettings { wire, connection, .. } = &*self.0;
         if let Some(Verifier(verifier)) = &self.0.verifier {
             let verdict = verifier.verify_response(&response, &info);
             self.verdict(start, &mut io, Some(response.headers()), verdict).await?;

@@ -24,13 +24,13 @@ pub(in crate::client) enum Tunnel {
 
 /// A proxy, and how to reach it.
 #[derive(Debug)]
-pub(super) struct Via {
+pub(super) struct ProxyServer {
     pub(super) proxy: Proxy,
     #[cfg(feature = "tls")]
     pub(super) tls: super::tls::LazyConfig,
 }
 
-impl Via {
+impl ProxyServer {
     /// Has the proxy connect to the target. Whatever goes wrong is the proxy's: it says so for itself, and it
     /// alone knows the server so far.
     pub(super) async fn tunnel(

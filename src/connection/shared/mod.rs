@@ -32,8 +32,7 @@ pub(crate) struct Shared {
     #[cfg(feature = "qlog")]
     pub(crate) id: u64,
     /// What is recorded of the connection belongs to it.
-    #[cfg(feature = "tracing")]
-    pub(crate) span: tracing::Span,
+    pub(crate) span: trace::Span,
     /// How many handles there are; the driver is none.
     handles: AtomicUsize,
 }
@@ -154,6 +153,8 @@ impl Shared {
             id,
             #[cfg(feature = "tracing")]
             span: trace::connection_span(id, &engine, &info),
+            #[cfg(not(feature = "tracing"))]
+            span: trace::Span(),
             state: Mutex::new(State {
                 engine,
                 wakeups: Wakeups::default(),
@@ -198,7 +199,7 @@ impl Shared {
         while let Some(event) = state.engine.poll() {
             match event {
                 Event::Established => {
-                    trace::event!(self, DEBUG, "connection.established");
+                    trace::event!(self.span, DEBUG, "connection.established");
                     state.wake_all_of(Queue::Established);
                     for dir in Dir::ALL {
                         state.wake_next(Queue::Openers(dir));
@@ -214,7 +215,7 @@ impl Shared {
                 Event::Closed => {
                     #[cfg(feature = "tracing")]
                     if let Some(error) = state.engine.close_reason() {
-                        trace::closed(self, error);
+                        trace::closed(&self.span, error);
                     }
                     state.wake_all();
                 }
@@ -232,7 +233,7 @@ impl Shared {
         // A timeout past what a clock can tell is none.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         state.engine.shutdown(now, deadline);
-        trace::event!(self, DEBUG, "connection.draining");
+        trace::event!(self.span, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
         for dir in Dir::ALL {
             state.wake_all_of(Queue::Openers(dir));
@@ -481,7 +482,7 @@ fn replace(slot: &mut Option<Waker>, waker: &Waker, wakeups: &mut Wakeups) {
 }
 
 /// A place in a queue, given up when dropped: what was set aside for it then goes to the next.
-pub(crate) struct Place<'a> {
+pub(crate) struct QueuePosition<'a> {
     shared: &'a Shared,
     queue: Queue,
     ticket: Option<u64>,
@@ -489,7 +490,7 @@ pub(crate) struct Place<'a> {
     wants: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> QueuePosition<'a> {
     pub(crate) fn new(shared: &'a Shared, queue: Queue) -> Self {
         Self { shared, queue, ticket: None, wants: 1 }
     }
@@ -526,7 +527,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
             let mut state = self.shared.lock();
@@ -543,17 +544,17 @@ pub(crate) async fn wait_for<T>(
     queue: Queue,
     mut check: impl FnMut(&mut State) -> Option<T>,
 ) -> T {
-    let mut place = Place::new(shared, queue);
+    let mut position = QueuePosition::new(shared, queue);
     poll_fn(|cx| {
         // Looks and waits under one lock, so that nothing falls between the two.
         let mut state = shared.lock();
         match check(&mut state) {
             Some(found) => {
-                place.leave(&mut state);
+                position.leave(&mut state);
                 Poll::Ready(found)
             }
             None => {
-                place.wait(&mut state, 1, cx);
+                position.wait(&mut state, 1, cx);
                 Poll::Pending
             }
         }

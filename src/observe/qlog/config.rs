@@ -28,13 +28,13 @@ pub(super) const MIN_SIZE: u64 = 64 * 1024;
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Whether and where connections are logged, in QUIC's qlog: for
-/// [`Config::qlog`](crate::WebSocketClientBuilder::qlog). Cheap to clone.
+/// [`WebSocketClientBuilder::qlog`](crate::WebSocketClientBuilder::qlog) and its like. Cheap to clone.
 ///
 /// ```
-/// use wsmux::{Config, QlogConfig};
+/// use wsmux::{QlogConfig, WebSocketClient};
 ///
-/// let mut config = Config::default();
-/// config.qlog(QlogConfig::directory("qlogs").title("nightly load"));
+/// let qlog = QlogConfig::directory("qlogs").title("nightly load");
+/// let client = WebSocketClient::builder().qlog(qlog);
 /// ```
 ///
 /// **What is written.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, a sequence of JSON
@@ -74,6 +74,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// that shuts down waits for the logs of its connections, but not for a writer that does nothing for two seconds.
 /// Nothing waits for the logs of connections of the feature `blocking`: a program that ends may cut them off.
 #[derive(Clone)]
+#[must_use]
 pub struct QlogConfig {
     source: Arc<Source>,
     title: Option<Arc<str>>,

@@ -7,13 +7,13 @@ mod server;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::server::*;
 use crate::{
-    connection::{ConnectionInfo, shared::Shared},
+    connection::ConnectionInfo,
     error::ConnectError,
     proto::{Side, StreamId, VarInt, Wire, WriteError},
 };
 
-/// `event!(DEBUG, "name", field = value)`, or with a connection's [`Shared`](crate::shared::Shared) before it
-/// to record it in the connection's span. Nothing is evaluated unless a subscriber wants it; without the feature,
+/// `event!(DEBUG, "name", field = value)`, or with a connection's [`Span`] before it to
+/// record it in the connection's span. Nothing is evaluated unless a subscriber wants it; without the feature,
 /// nothing at all.
 macro_rules! event {
     ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
@@ -22,15 +22,19 @@ macro_rules! event {
             name: $name, target: "wsmux", ::tracing::Level::$level, $($field = $value,)* $name
         );
     };
-    ($shared:expr, $level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+    ($span:expr, $level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
         #[cfg(feature = "tracing")]
         ::tracing::event!(
-            name: $name, target: "wsmux", parent: &$shared.span, ::tracing::Level::$level,
+            name: $name, target: "wsmux", parent: &$span.0, ::tracing::Level::$level,
             $($field = $value,)* $name
         );
     };
 }
 pub(crate) use event;
+
+/// The span in which a connection's events are recorded; nothing without the feature.
+#[derive(Debug)]
+pub(crate) struct Span(#[cfg(feature = "tracing")] pub(crate) ::tracing::Span);
 
 /// The number of the next connection in this process.
 #[cfg(any(feature = "tracing", feature = "qlog"))]
@@ -54,23 +58,23 @@ impl Told {
 
 /// A write to a stream failed.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn write_failed(shared: &Shared, id: StreamId, told: &mut Told, error: &WriteError) {
+pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &WriteError) {
     #[cfg(feature = "tracing")]
     if let WriteError::Stopped(code) = error
         && told.first()
     {
         let (stream, code) = (id.into_inner(), code.into_inner());
-        event!(shared, DEBUG, "stream.stopped", stream = stream, code = code, by = "peer");
+        event!(span, DEBUG, "stream.stopped", stream = stream, code = code, by = "peer");
     }
 }
 
 /// A read from a stream, or a wait for its reset, found that the peer has reset it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn reset_by_peer(shared: &Shared, id: StreamId, told: &mut Told, code: VarInt) {
+pub(crate) fn reset_by_peer(span: &Span, id: StreamId, told: &mut Told, code: VarInt) {
     #[cfg(feature = "tracing")]
     if told.first() {
         let (stream, code) = (id.into_inner(), code.into_inner());
-        event!(shared, DEBUG, "stream.reset", stream = stream, code = code, by = "peer");
+        event!(span, DEBUG, "stream.reset", stream = stream, code = code, by = "peer");
     }
 }
 
@@ -132,16 +136,17 @@ pub(crate) use enabled::*;
 mod enabled {
     use std::fmt;
 
+    use super::Span;
     use crate::{
-        connection::{ConnectionInfo, shared::Shared},
+        connection::ConnectionInfo,
         proto::{Connection, ConnectionError, TransportErrorCode},
     };
 
     /// Streams of the peer's that were refused, of which it is recorded that there are more.
     #[derive(Debug, Default)]
-    pub(crate) struct Refused(u64);
+    pub(crate) struct RefusedStreams(u64);
 
-    impl Refused {
+    impl RefusedStreams {
         /// How many there are now, if that is news for somebody.
         pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
@@ -182,23 +187,20 @@ mod enabled {
     }
 
     /// The span of a connection.
-    pub(crate) fn connection_span(
-        id: u64,
-        engine: &Connection,
-        info: &ConnectionInfo,
-    ) -> tracing::Span {
-        tracing::error_span!(
+    pub(crate) fn connection_span(id: u64, engine: &Connection, info: &ConnectionInfo) -> Span {
+        let span = tracing::error_span!(
             target: "wsmux",
             "wsmux.connection",
             id,
             side = tracing::field::debug(engine.side()),
             wire = tracing::field::debug(engine.wire()),
             remote_address = info.remote_address().map(tracing::field::display),
-        )
+        );
+        Span(span)
     }
 
     /// The connection has ended.
-    pub(crate) fn closed(shared: &Shared, error: &ConnectionError) {
+    pub(crate) fn closed(span: &Span, error: &ConnectionError) {
         let is_clean = match error {
             ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => true,
             ConnectionError::ConnectionClosed(close) => {
@@ -209,7 +211,7 @@ mod enabled {
         let culprit = error.culprit();
         if is_clean {
             event!(
-                shared,
+                span,
                 INFO,
                 "connection.closed",
                 culprit = ::tracing::field::debug(culprit),
@@ -217,7 +219,7 @@ mod enabled {
             );
         } else {
             event!(
-                shared,
+                span,
                 WARN,
                 "connection.closed",
                 culprit = ::tracing::field::debug(culprit),

@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             }
             Item::Text => self.give_up(Incoming::Text),
             Item::TooLarge => self.give_up(Incoming::TooLarge),
-            Item::Garbage(words) => self.give_up(Incoming::Garbage(words.to_owned())),
+            Item::ProtocolError(words) => self.give_up(Incoming::ProtocolError(words.to_owned())),
         }
     }
 
@@ -167,9 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
         super::tcp::rtt(&self.io)
     }
 
-    fn rest(&mut self) {
-        self.reader.rest();
-        self.writer.rest();
+    fn release_buffers(&mut self) {
+        self.reader.release_buffers();
+        self.writer.release_buffers();
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {

@@ -50,7 +50,7 @@ pub(super) enum Item {
     Close { code: Option<u16>, reason: String },
     Text,
     TooLarge,
-    Garbage(&'static str),
+    ProtocolError(&'static str),
 }
 
 /// The reading half of a WebSocket.
@@ -144,7 +144,7 @@ impl Reader {
     }
 
     /// Nothing has come for a while: an idle connection needs no block.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         self.spare = VecDeque::new();
         self.read_size = MIN_READ;
         if self.buffer.is_empty() {
@@ -188,7 +188,7 @@ impl Reader {
                         *self.frame.insert(header)
                     }
                     Ok(Parsed::Partial) => return None,
-                    Err(words) => return Some(Item::Garbage(words)),
+                    Err(words) => return Some(Item::ProtocolError(words)),
                 },
             };
             let len = usize::try_from(header.len).unwrap_or(usize::MAX);
@@ -218,9 +218,9 @@ impl Reader {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
             (Opcode::Text, None) => Some(Item::Text),
-            (Opcode::Continuation, None) => Some(Item::Garbage("continuation of nothing")),
+            (Opcode::Continuation, None) => Some(Item::ProtocolError("continuation of nothing")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
-                Some(Item::Garbage("message within a message"))
+                Some(Item::ProtocolError("message within a message"))
             }
             (Opcode::Binary | Opcode::Continuation, _)
                 if header.len > self.max_message.saturating_sub(gathered) =>
@@ -234,7 +234,7 @@ impl Reader {
             (Opcode::Continuation, _) if header.len == 0 => {
                 self.empty += 1;
                 (self.empty > MAX_EMPTY_FRAGMENTS)
-                    .then_some(Item::Garbage("too many empty fragments"))
+                    .then_some(Item::ProtocolError("too many empty fragments"))
             }
             _ => None,
         }
@@ -290,7 +290,7 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
         Opcode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
         _ => match parse_close(payload) {
             Ok((code, reason)) => Item::Close { code, reason },
-            Err(words) => Item::Garbage(words),
+            Err(words) => Item::ProtocolError(words),
         },
     }
 }

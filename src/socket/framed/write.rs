@@ -172,7 +172,7 @@ impl Writer {
     }
 
     /// Nothing has been said for a while.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         if self.out.is_empty() {
             self.out = Vec::new();
         }

@@ -156,7 +156,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
                 Some(Ok(Incoming::Close { code, reason }))
             }
             // tungstenite gives these only to those who ask for them.
-            Some(Ok(Message::Frame(_))) => discard(self, Incoming::Garbage("bare frame".into())),
+            Some(Ok(Message::Frame(_))) => {
+                discard(self, Incoming::ProtocolError("bare frame".into()))
+            }
             Some(Err(Error::Capacity(_))) => discard(self, Incoming::TooLarge),
             // Of a text message, or of a Close's reason: tungstenite does not say which.
             Some(Err(Error::Utf8(_))) => discard(self, Incoming::Text),
@@ -164,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
                 Some(Err(SocketError::Eof))
             }
             Some(Err(Error::Io(error))) => Some(Err(socket_error(error))),
-            Some(Err(error)) => discard(self, Incoming::Garbage(error.to_string())),
+            Some(Err(error)) => discard(self, Incoming::ProtocolError(error.to_string())),
             // The closing handshake is done: for a client the stream has ended, for a server our answer has
             // been written and nothing may follow it.
             None => {

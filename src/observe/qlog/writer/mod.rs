@@ -51,7 +51,7 @@ impl WriterThread {
 
     /// The queue of a new log. Fails when the system has no thread for it.
     pub(super) fn queue(&self, writer: Writer) -> io::Result<Queue> {
-        let log = State {
+        let log = WriterState {
             writer: Mutex::new(Some(writer)),
             failed: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
@@ -82,7 +82,7 @@ fn write(jobs: Receiver<Job>, backlog: &Backlog) {
 
 /// The way of one log to the thread. Never waits.
 pub(super) struct Queue {
-    log: Arc<State>,
+    log: Arc<WriterState>,
     jobs: Sender<Job>,
 }
 
@@ -129,7 +129,7 @@ impl Queue {
 }
 
 /// What the thread and a connection share of a log.
-struct State {
+struct WriterState {
     /// The thread's. `None` while it writes, once the writer has failed, and after the end.
     writer: Mutex<Option<Writer>>,
     failed: AtomicBool,
@@ -137,7 +137,7 @@ struct State {
     backlog: Arc<Backlog>,
 }
 
-impl State {
+impl WriterState {
     fn fail(&self, error: &io::Error) {
         self.failed.store(true, Ordering::Relaxed);
         crate::observe::trace::qlog_failed(error);
@@ -145,7 +145,7 @@ impl State {
 }
 
 struct Job {
-    log: Arc<State>,
+    log: Arc<WriterState>,
     work: Work,
 }
 
@@ -174,11 +174,11 @@ impl Job {
 struct Chunk {
     bytes: Vec<u8>,
     cost: usize,
-    log: Arc<State>,
+    log: Arc<WriterState>,
 }
 
 impl Chunk {
-    fn new(mut bytes: Vec<u8>, log: Arc<State>) -> Self {
+    fn new(mut bytes: Vec<u8>, log: Arc<WriterState>) -> Self {
         bytes.shrink_to_fit();
         let cost = bytes.capacity() + OVERHEAD;
         log.bytes.fetch_add(cost, Ordering::Relaxed);

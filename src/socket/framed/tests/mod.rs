@@ -289,7 +289,7 @@ async fn what_is_not_websocket_is_garbage() {
         &[0x88, 0x03, 0x03, 0xe8, 0xff],
     ] {
         let incoming = understand(bytes).await;
-        assert!(matches!(incoming, Ok(Incoming::Garbage(_))), "{bytes:x?}: {incoming:?}");
+        assert!(matches!(incoming, Ok(Incoming::ProtocolError(_))), "{bytes:x?}: {incoming:?}");
     }
 }
 
@@ -327,7 +327,7 @@ async fn after_garbage_sending_goes_on_and_what_comes_is_thrown_away() {
     let (ours, mut theirs) = duplex(1 << 10);
     let mut ours = FramedSocket::new(ours, &[], Side::Server, 1_000);
     theirs.write_all(b"garbage").await.unwrap();
-    assert!(matches!(recv(&mut ours).await, Ok(Incoming::Garbage(_))));
+    assert!(matches!(recv(&mut ours).await, Ok(Incoming::ProtocolError(_))));
     send(&mut ours, Outgoing::Close { code: 1002, reason: String::new() }).await;
     let (mut reading, mut writing) = tokio::io::split(theirs);
     let peer = async {
@@ -388,7 +388,7 @@ async fn a_socket_at_rest_holds_no_large_buffer() {
         theirs.send(Message::Binary(pattern(300_000).into())).await.unwrap();
         recv(&mut ours).await.unwrap();
     }
-    ours.rest();
+    ours.release_buffers();
     poll_fn(|cx| {
         assert!(ours.poll_recv(cx).is_pending());
         Poll::Ready(())
