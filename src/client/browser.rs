@@ -100,7 +100,7 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50: browsers differ in what they do with a user.
+        // W-50 (RFC 6455 §3): browsers differ in what they do with a user.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }

@@ -355,13 +355,14 @@ impl<S: Socket + Unpin> Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// Ends the stream below (W-55), for which there is what is left of the close timeout: who has waited so long for
+    /// Ends the stream below, for which there is what is left of the close timeout: who has waited so long for
     /// the peer's Close waits no longer for its FIN.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
             return Poll::Pending;
         }
+        // W-55, W-58: ends our direction, within the close wait.
         match self.socket.poll_shutdown(cx) {
             Poll::Pending if !is_late => Poll::Pending,
             _ => Poll::Ready(()),

@@ -3,12 +3,9 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
+use http::{Extensions, HeaderMap, Request};
 
-use crate::{
-    handshake::negotiation::Agreed,
-    http::{Extensions, HeaderMap, Request},
-    proto::QMuxVersion,
-};
+use crate::{handshake::negotiation::Agreed, proto::QMuxVersion};
 
 /// What the handshake of a connection said. Cheap to clone.
 ///
@@ -90,6 +87,7 @@ impl ConnectionInfo {
     /// The application protocol that was agreed on: `app` of the subprotocol `qmux-02.app`, all of one that does not
     /// begin with the name of a version of QMux, such as `moqt-18`; `None` for `qmux-02` alone, and on the js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
+        // W-43: what follows the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 

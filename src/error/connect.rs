@@ -2,14 +2,11 @@
 
 use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
-use crate::{
-    connection::info::HeaderNames,
-    handshake::negotiation::Shown,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    proto::ConnectionError,
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// Why a URL that can be read leads nowhere (W-50).
+use crate::{connection::info::HeaderNames, handshake::negotiation::Shown, proto::ConnectionError};
+
+/// Why a URL that can be read leads nowhere.
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";
 pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 

@@ -48,15 +48,17 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// W-49: the same server that a browser would reach.
+    /// Where a URL leads: the same server that a browser would reach.
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let invalid = |reason: &str| ConnectError::InvalidUrl(reason.to_owned());
+        // W-49 (WHATWG URL): the same server that a browser would reach.
         let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
         let tls = match url.scheme() {
             "ws" => false,
             "wss" => true,
             scheme => return Err(ConnectError::UnsupportedScheme(scheme.to_owned())),
         };
+        // W-50 (RFC 6455 §3): neither a fragment nor a user.
         if url.fragment().is_some() {
             return Err(invalid(FRAGMENT));
         }
@@ -94,7 +96,7 @@ impl Target {
         }
     }
 
-    /// The request with a fresh key, and no extension (W-3).
+    /// The request with a fresh key, and no extension.
     pub(crate) fn request(
         &self,
         offered: &[String],
@@ -110,6 +112,7 @@ impl Target {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_KEY, value(&generate_key())?);
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        // W-3: no extension is offered.
         if !offered.is_empty() {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
         }
@@ -237,7 +240,7 @@ pub(crate) fn selected(
     offered: &[String],
 ) -> Result<Option<String>, ConnectError> {
     let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
-    // W-5: none was offered.
+    // W-5 (RFC 6455 §4.1): none was offered.
     if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return invalid("an extension that was not offered");
     }

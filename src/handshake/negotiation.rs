@@ -98,7 +98,7 @@ impl Subprotocols {
         self.names.is_none()
     }
 
-    /// The names themselves: each application protocol's (W-12), then those of QMux alone.
+    /// The names themselves: each application protocol's, then those of QMux alone.
     pub(crate) fn names(&self) -> Result<Vec<String>, BuildError> {
         for Protocol::OfVersion(name) | Protocol::Bare(name) in &self.protocols {
             valid_token(name)?;
@@ -106,6 +106,7 @@ impl Subprotocols {
         let mut names = Vec::new();
         for name in self.names.clone().unwrap_or_else(|| self.names_of_protocols()) {
             valid_token(&name)?;
+            // W-42: another wire cannot be configured.
             if is_foreign(&name) {
                 return Err(BuildError::ForeignProtocol(name));
             }
@@ -114,6 +115,7 @@ impl Subprotocols {
                 names.push(name);
             }
         }
+        // W-12: at least one.
         if names.is_empty() { Err(BuildError::NoSubprotocol) } else { Ok(names) }
     }
 
@@ -124,8 +126,10 @@ impl Subprotocols {
         for protocol in &self.protocols {
             match protocol {
                 Protocol::OfVersion(app) => {
+                    // W-12, W-40: `qmux-02.<app>`, and the older version after it.
                     names.extend(versions().map(|version| format!("{version}.{app}")));
                 }
+                // W-41: a bare name is exactly that name.
                 Protocol::Bare(name) => names.push(name.clone()),
             }
         }
@@ -135,9 +139,10 @@ impl Subprotocols {
         names
     }
 
-    /// What a client offers on `wire` (W-12, W-13). Names are looked at even where they are not offered.
+    /// What a client offers on `wire`. Names are looked at even where they are not offered.
     pub(crate) fn offered(&self, wire: Wire) -> Result<Vec<String>, BuildError> {
         match (self.names(), wire) {
+            // W-13: nothing is offered on js-ws.
             (Ok(_) | Err(BuildError::NoSubprotocol), Wire::JsWs) => Ok(Vec::new()),
             (names, _) => names,
         }
@@ -151,9 +156,9 @@ pub(crate) fn agreed(
     offered: &[String],
 ) -> Result<Option<String>, ConnectError> {
     let expected = match (&selected, wire) {
-        // W-15.
+        // W-15 (RFC 6455 §4.1): nothing was offered.
         (selected, Wire::JsWs) => selected.is_none(),
-        // W-14.
+        // W-14 (RFC 6455 §4.1): one of those that were offered.
         (None, _) => false,
         (Some(selected), _) => offered.contains(selected),
     };
@@ -163,8 +168,8 @@ pub(crate) fn agreed(
     }
 }
 
-/// W-22.
 fn valid_token(name: &str) -> Result<(), BuildError> {
+    // W-22 (RFC 6455 §4.1): a name is an HTTP token.
     match name.char_indices().find(|(_, letter)| !is_token_char(*letter)) {
         Some((at, letter)) => Err(BuildError::InvalidProtocol(format!("{letter:?} at byte {at}"))),
         None if name.is_empty() => Err(BuildError::InvalidProtocol("it is empty".into())),

@@ -152,7 +152,7 @@ fn bad_version() -> ErrorResponse {
 /// Whether the request names one server in a valid way, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45. A version before 1.1 may have no Host, and HTTP/2 has something better.
+    // W-45 (RFC 9112 §3.2). A version before 1.1 may have no Host, and HTTP/2 has something better.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
@@ -160,6 +160,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
         None if !is_present && may_miss => {}
         _ => return Err(ErrorResponse::bad("no valid Host, or more than one")),
     }
+    // W-46: only ASCII.
     if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
         return Err(ErrorResponse::bad("the request's target has characters that are not escaped"));
     }
@@ -169,7 +170,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     if request.version() == Version::HTTP_2 {
         return check_authority(uri, headers);
     }
-    // W-46.
+    // W-46 (RFC 9112 §3.2): one of the four forms, as the method has it.
     let method = request.method();
     let is_form_of_http = match (uri.scheme_str(), uri.authority()) {
         (None, None) if uri.path() == "*" => method == Method::OPTIONS,
@@ -181,8 +182,9 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     if is_form_of_http { Ok(()) } else { Err(ErrorResponse::bad("not a request's target")) }
 }
 
-/// W-48.
+/// Whether an HTTP/2 request names its server once.
 fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host`, and the same if both.
     match (uri.authority(), headers.get(header::HOST)) {
         (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
@@ -194,12 +196,13 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> 
     }
 }
 
-/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not misled
-/// (W-47). Over HTTP/2 the header is mostly absent.
+/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not
+/// misled. Over HTTP/2 the header is mostly absent.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     if let Some(Ok(authority)) = authority {
+        // W-47 (RFC 9112 §3.2.2): the authority of the target wins.
         request.headers_mut().insert(header::HOST, authority);
     }
 }
@@ -288,35 +291,38 @@ pub(crate) fn select<'a>(
 ) -> Result<(Wire, Option<&'a str>), ErrorResponse> {
     let name = &header::SEC_WEBSOCKET_PROTOCOL;
     if !headers.contains_key(name) {
-        // W-19, W-20.
+        // W-19, W-20: nothing is offered.
         return match jsws {
             true => Ok((Wire::JsWs, None)),
             false => Err(ErrorResponse::bad("no subprotocol offered")),
         };
     }
     match acceptable(headers, accepted).next() {
+        // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
         Some(name) => Ok((Wire::QMux, Some(name))),
-        // W-18, W-21.
+        // W-18, W-21: none of what is offered.
         None => Err(ErrorResponse::bad("no subprotocol that is offered is spoken here")),
     }
 }
 
-/// Those subprotocols that the server accepts and the client offers, in the server's order (W-16, W-17).
+/// Those subprotocols that the server accepts and the client offers, in the server's order.
 pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     accepted: &'a [String],
 ) -> impl Iterator<Item = &'a String> {
+    // W-16 (RFC 6455 §11.3.4): byte by byte, over all lines, in our order of preference.
     accepted.iter().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })
 }
 
-/// The response's headers. No extension is ever among them (W-4).
+/// The response's headers. No extension is ever among them.
 pub(crate) fn accept(
     request: &Request<()>,
     subprotocol: Option<&str>,
     extra: &HeaderMap,
 ) -> Result<HeaderMap, ErrorResponse> {
+    // W-4: `Sec-WebSocket-Extensions` is reserved, and never inserted.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)

@@ -227,8 +227,9 @@ impl ServerSettings {
         self.finish(start, io, info, admission).await
     }
 
-    /// W-23: all steps share one timeout.
+    /// What is left of the handshake timeout.
     pub(crate) fn left(&self, start: Instant) -> Duration {
+        // W-23: all steps share one timeout.
         self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 

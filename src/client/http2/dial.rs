@@ -18,6 +18,7 @@ use crate::{
 
 /// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
 /// remembered.
+// W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 

@@ -228,12 +228,13 @@ impl WebSocketClient {
         Ok((io, ConnectionInfo { peer_certificates, ..info }))
     }
 
-    /// W-23: all steps share one timeout.
+    /// A step of the handshake, within what is left of its timeout.
     pub(super) async fn in_time<T>(
         &self,
         start: Instant,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
+        // W-23: all steps share one timeout, the wait for the parameters included.
         let left = self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
     }
@@ -278,6 +279,7 @@ impl WebSocketClient {
         };
         let upgraded = self.in_time(start, upgrade).await;
         if upgraded.as_ref().is_err_and(is_an_answer) {
+            // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
@@ -316,7 +318,7 @@ impl WebSocketClient {
 }
 
 /// Whether the server has refused the WebSocket, or has sent what cannot be read: its stream is still there, and can
-/// be ended in order (W-59).
+/// be ended in order.
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })

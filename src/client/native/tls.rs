@@ -87,6 +87,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     name: ServerName<'static>,
     io: S,
 ) -> Result<TlsStream<S>, ConnectError> {
+    // W-60 (RFC 7301 §3.2): exactly what the caller speaks.
     let alpn = alpn.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(config.get().await?);
     connector

@@ -38,7 +38,7 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 const GROW_BY_ONE_IN: usize = 4;
 
 /// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
-/// not may make some, and only an attacker so many (W-30).
+/// not may make some, and only an attacker so many.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// What was read.
@@ -217,12 +217,14 @@ impl Reader {
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
+            // W-2: refused by its header alone.
             (Opcode::Text, None) => Some(Item::Text),
             (Opcode::Continuation, None) => Some(Item::ProtocolError("continuation of nothing")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Some(Item::ProtocolError("message within a message"))
             }
             (Opcode::Binary | Opcode::Continuation, _)
+                // W-6: the sum of the fragments so far counts.
                 if header.len > self.max_message.saturating_sub(gathered) =>
             {
                 Some(Item::TooLarge)
@@ -233,6 +235,7 @@ impl Reader {
             }
             (Opcode::Continuation, _) if header.len == 0 => {
                 self.empty += 1;
+                // W-30: empty fragments are counted.
                 (self.empty > MAX_EMPTY_FRAGMENTS)
                     .then_some(Item::ProtocolError("too many empty fragments"))
             }

@@ -117,6 +117,7 @@ impl TungsteniteSocket<()> {
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_BUFFER + WRITE_SLACK)
+            // W-6: tungstenite counts the fragments against this while they arrive.
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit))
     }
@@ -141,13 +142,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
             Some(Ok(Message::Binary(message))) => Some(Ok(Incoming::Message(message))),
+            // W-2: the engine closes with 1002.
             Some(Ok(Message::Text(_))) => Some(Ok(Incoming::Text)),
             Some(Ok(Message::Ping(payload))) => {
+                // W-8, W-9 (RFC 6455 §5.5): tungstenite answers, and keeps the newest pong alone.
                 self.unflushed += payload.len() + MAX_FRAME_HEADER;
                 Some(Ok(Incoming::Ping))
             }
             Some(Ok(Message::Pong(payload))) => Some(Ok(Incoming::Pong(payload))),
             Some(Ok(Message::Close(frame))) => {
+                // W-28 (RFC 6455 §5.5.1): tungstenite answers it.
                 self.reading = Reading::PeerClosed;
                 let (code, reason) = match frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str().to_owned()),
@@ -159,9 +163,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             Some(Ok(Message::Frame(_))) => {
                 discard(self, Incoming::ProtocolError("bare frame".into()))
             }
+            // W-7: the engine closes with 1009.
             Some(Err(Error::Capacity(_))) => discard(self, Incoming::TooLarge),
             // Of a text message, or of a Close's reason: tungstenite does not say which.
             Some(Err(Error::Utf8(_))) => discard(self, Incoming::Text),
+            // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                 Some(Err(SocketError::Eof))
             }
@@ -179,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
 
     /// Ends the stream below for writing, once our Close has left.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        // W-56: a stream whose Close has not left in full is not ended.
         if self.writing != Writing::Closed {
             return Poll::Ready(Ok(()));
         }
@@ -246,6 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
 
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
         let message = match item {
+            // W-1: every message is binary.
             Outgoing::Message(message) => Message::Binary(message.to_bytes()),
             Outgoing::Ping(payload) => Message::Ping(Bytes::copy_from_slice(&payload)),
             Outgoing::Close { code, reason } => {
@@ -257,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
         match Pin::new(&mut self.websocket).start_send(message) {
             // The peer's Close came first, tungstenite has answered it, and nothing may follow.
             Err(
+                // W-11 (RFC 6455 §5.5.1): nothing follows our Close.
                 Error::Protocol(ProtocolError::SendAfterClosing)
                 | Error::ConnectionClosed
                 | Error::AlreadyClosed,
