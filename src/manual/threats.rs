@@ -49,8 +49,8 @@
 //! | a stream that is not read, to hold up others | credit of each its own (C-28, C-31) | `engine/no_pause.rs` |
 //! | a reset or a grant that brings an ended stream back | high-water marks (C-3, C-8, J-11) | `engine/streams.rs` |
 //! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse/ended_streams.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
-//! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `proto/stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
-//! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `proto/streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
+//! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
+//! | MAX_DATA where very many streams wait for it | costs what it lets through (C-85) | `streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
 //! | a window made to grow by pings held back | the least round trip counts (C-56 to C-58) | `engine/windows.rs` |
 //!
 //! # Frames and messages
@@ -58,7 +58,7 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | empty STREAM frames and messages, FINs and resets again and again | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
-//! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `proto/streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
+//! | single bytes out of large messages, to hold the messages | small pieces are copied (C-53) | `streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
 //! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, all of a message but one byte read | blocks that fit what is in them, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
 //! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
 //! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
