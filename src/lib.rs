@@ -61,6 +61,7 @@
 //! |---|---|---|
 //! | `tokio` | default | the connection, its client and its server |
 //! | `tls` | default | `wss://` through rustls, with the platform's roots |
+//! | `tungstenite` | default | a connection over a WebSocket of `tokio-tungstenite` that somebody else has opened |
 //! | `blocking` | | the same for threads without a runtime: `std::io::Read` and `Write` |
 //! | `futures-io` | | the streams as futures' `AsyncRead` and `AsyncWrite`, and as `Stream` and `Sink` of `Bytes` |
 //! | `web-transport` | | the connection as a `web_transport_trait::Session` |
@@ -69,7 +70,7 @@
 //! | `hyper` | | a route of a hyper 1.x server as a connection, over HTTP/1.1 and HTTP/2 |
 //! | `axum` | | the same as an extractor of axum |
 //! | `http2` | | a client whose connections share a TCP connection, over HTTP/2 |
-//! | none | | the engine alone: neither tokio nor tungstenite |
+//! | none | | the engine alone, without tokio |
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md
 
@@ -78,110 +79,71 @@
 #![warn(unreachable_pub)]
 // Without its features, half of what these pages link to is not there.
 #![cfg_attr(
-    any(not(feature = "tls"), target_family = "wasm"),
+    any(not(feature = "tls"), not(feature = "tungstenite"), target_family = "wasm"),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
-#[cfg(all(feature = "axum", not(target_family = "wasm")))]
-pub mod axum;
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 pub mod blocking;
-#[cfg(all(feature = "tokio", target_family = "wasm"))]
-mod browser;
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
-mod client;
 #[cfg(feature = "tokio")]
-mod connect_error;
+mod client;
 #[cfg(feature = "tokio")]
 mod connection;
 #[cfg(feature = "tokio")]
-mod connection_builder;
-#[cfg(feature = "tokio")]
-mod driver;
-#[cfg(feature = "tokio")]
 mod error;
-#[cfg(feature = "futures-io")]
-mod futures_io;
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
-mod handshake;
-#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
-pub mod hyper;
 #[cfg(feature = "tokio")]
-mod info;
+mod handshake;
+#[cfg(feature = "tokio")]
+mod integrations;
 #[cfg(all(any(doc, doctest), feature = "tls", not(target_family = "wasm")))]
 pub mod manual;
-#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
-mod qlog;
 #[cfg(feature = "tokio")]
-mod reconnect;
-#[cfg(feature = "tokio")]
-mod recv_stream;
+mod observe;
 #[cfg(feature = "tokio")]
 mod runtime;
-#[cfg(feature = "tokio")]
-mod send_stream;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod server;
 #[cfg(feature = "tokio")]
-mod shared;
-#[cfg(feature = "tokio")]
 pub mod socket;
-#[cfg(feature = "tokio")]
-mod stream;
-#[cfg(feature = "tokio")]
-mod subprotocols;
-#[cfg(feature = "tokio")]
-mod sync;
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod tls;
-#[cfg(feature = "tokio")]
-mod trace;
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
-mod upgraded;
-#[cfg(feature = "tokio")]
-mod waiters;
-#[cfg(feature = "tokio")]
-mod wakeups;
-#[cfg(feature = "web-transport")]
-mod web_transport;
 
+#[cfg(all(feature = "tokio", target_family = "wasm"))]
+pub use client::BrowserApi;
 #[cfg(all(feature = "http2", not(target_family = "wasm")))]
 pub use client::Http2Client;
-#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
-pub use qlog::{QlogConfig, QlogConnection};
+#[cfg(all(feature = "axum", not(target_family = "wasm")))]
+pub use integrations::axum;
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
+pub use integrations::hyper;
 #[cfg(feature = "web-transport")]
-pub use web_transport::WebTransportError;
-#[cfg(all(feature = "tokio", target_family = "wasm"))]
-pub use {
-    ::http,
-    browser::{BrowserApi, WebSocketClient, WebSocketClientBuilder},
-};
+pub use integrations::web_transport::WebTransportError;
+#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
+pub use observe::qlog::{QlogConfig, QlogConnection};
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use {
-    client::{
-        ConnectAttempts, SocketOptions, VerifyServer, WebSocketClient, WebSocketClientBuilder,
-    },
+    client::{ConnectAttempts, SocketOptions, VerifyServer},
+    error::{AcceptError, BindError},
     server::{
-        AcceptError, BindError, Connecting, Listener, ShutdownReport, WebSocketAcceptor,
-        WebSocketServer, WebSocketServerBuilder, authorize,
+        Connecting, Listener, ShutdownReport, WebSocketAcceptor, WebSocketServer,
+        WebSocketServerBuilder, authorize,
     },
 };
 #[cfg(feature = "tokio")]
 pub use {
-    connect_error::{ConnectError, Rejection, VerifyServerError},
-    connection::WebSocketConnection,
-    connection_builder::WebSocketConnectionBuilder,
-    error::{ReadExactError, ReadToEndError, ResetError, StoppedError},
-    info::ConnectionInfo,
-    reconnect::{
+    client::{
         ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient,
-        ReconnectingClientBuilder,
+        ReconnectingClientBuilder, WebSocketClient, WebSocketClientBuilder,
     },
-    recv_stream::RecvStream,
+    connection::{
+        ConnectionInfo, JoinError, RecvStream, SendStream, WebSocketConnection,
+        WebSocketConnectionBuilder, WebSocketStream,
+    },
+    error::{
+        BuildError, ConnectError, ReadExactError, ReadToEndError, Rejection, ResetError,
+        StoppedError, VerifyServerError,
+    },
     runtime::{MaybeSend, MaybeSync},
-    send_stream::SendStream,
-    stream::{JoinError, WebSocketStream},
-    subprotocols::BuildError,
 };
 
 /// The engine alone: a state machine without a socket, a clock or a task.
@@ -198,15 +160,15 @@ pub use proto::{
 /// The attribute for implementations of [`VerifyServer`].
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use async_trait::async_trait;
+/// The types of HTTP's headers and statuses.
+#[cfg(feature = "tokio")]
+pub use http;
 /// The TLS library whose configurations a client and a server take.
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 pub use rustls;
 /// The WebSocket library whose sockets [`WebSocketConnection::from_websocket`] takes.
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use tokio_tungstenite;
-/// The types of HTTP's headers and statuses.
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
-pub use tokio_tungstenite::tungstenite::http;
 
 #[cfg(all(
     target_family = "wasm",

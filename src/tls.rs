@@ -14,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::BuildError;
+use crate::error::BuildError;
 
 /// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
 const ALPN: &[u8] = b"http/1.1";
@@ -130,6 +130,7 @@ const HTTP2: &[u8] = b"h2";
 /// (RFC 7301 §3.2).
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
+    // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.
     if !offered.is_empty() && !offered.iter().any(|name| name == ALPN) {
         let what =
             "a WebSocket server speaks http/1.1, which the configuration's ALPN does not have";
@@ -139,6 +140,7 @@ pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>,
         return Ok(config);
     }
     let mut config = ServerConfig::clone(&config);
+    // W-61: `h2` is never selected.
     config.alpn_protocols.retain(|name| name != HTTP2);
     Ok(Arc::new(config))
 }

@@ -59,7 +59,7 @@ impl Authorize for Looks {
             request.remote_address().unwrap().ip().to_string(),
             request.offered_subprotocols().collect::<Vec<_>>().join(" "),
             request.acceptable_subprotocols().join(" "),
-            request.peer_identity().map_or(0, |chain| chain.len()).to_string(),
+            request.peer_certificates().map_or(0, |chain| chain.len()).to_string(),
         ]);
         let name = request.acceptable_subprotocols()[1].clone();
         Ok(Accept::new().subprotocol(name).header("X-Hook", "1").data(7u32).data("text"))
@@ -409,7 +409,7 @@ async fn required_certificates_keep_out_those_without_and_those_of_others() {
     let server = || tls.server().require_client_certificates([people.root.clone()]);
     let shows = |who: &Tls| tls.client().client_certificate([who.certificate.clone()], who.key());
     let (client, accepted) = connected(server(), shows(&people), "wss").await;
-    assert_eq!(accepted.peer_identity().unwrap().to_vec(), [&*people.certificate]);
+    assert_eq!(accepted.peer_certificates().unwrap().to_vec(), [&*people.certificate]);
     echo(&client, &accepted).await;
     for (client, alert) in [(tls.client(), "CertificateRequired"), (shows(&others), "UnknownCA")] {
         let (address, accepted) = one_client(server()).await;
@@ -428,9 +428,9 @@ async fn optional_certificates_keep_out_only_those_of_others() {
     let server = || tls.server().request_client_certificates([people.root.clone()]);
     let shows = |who: &Tls| tls.client().client_certificate([who.certificate.clone()], who.key());
     let (_client, accepted) = connected(server(), shows(&people), "wss").await;
-    assert_eq!(accepted.peer_identity().unwrap().to_vec(), [&*people.certificate]);
+    assert_eq!(accepted.peer_certificates().unwrap().to_vec(), [&*people.certificate]);
     let (_client, accepted) = connected(server(), tls.client(), "wss").await;
-    assert_eq!(accepted.peer_identity(), None);
+    assert_eq!(accepted.peer_certificates(), None);
     let (_, failed) = turned_away(server(), shows(&others), "wss").await;
     assert!(matches!(failed, AcceptError::Tls(_)), "{failed:?}");
 }
@@ -471,8 +471,8 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
 
     server.set_certificate([new.certificate.clone()], new.key()).unwrap();
     let (after, accepted) = both(&shows(&new)).await;
-    assert_eq!(after.unwrap().peer_identity().unwrap()[0], *new.certificate);
-    assert_eq!(accepted.unwrap().peer_identity().unwrap()[0], *people.certificate);
+    assert_eq!(after.unwrap().peer_certificates().unwrap()[0], *new.certificate);
+    assert_eq!(accepted.unwrap().peer_certificates().unwrap()[0], *people.certificate);
     let (failed, _) = both(&shows(&old)).await;
     assert!(matches!(failed, Err(ConnectError::Tls(_))), "{failed:?}");
     let (failed, accepted) = both(&new.client().build().unwrap()).await;
@@ -484,14 +484,14 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     let third = Tls::new("127.0.0.1");
     server.set_tls_config(third.server_config()).unwrap();
     let (client, accepted) = both(&third.client().build().unwrap()).await;
-    assert_eq!(client.unwrap().peer_identity().unwrap()[0], *third.certificate);
-    assert_eq!(accepted.unwrap().peer_identity(), None);
+    assert_eq!(client.unwrap().peer_certificates().unwrap()[0], *third.certificate);
+    assert_eq!(accepted.unwrap().peer_certificates(), None);
     echo(&before, &accepted_before).await;
     // What it asks of clients would get lost with a certificate of the builder's kind.
     let failed = server.set_certificate([new.certificate.clone()], new.key());
     assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
     let (client, _) = both(&third.client().build().unwrap()).await;
-    assert_eq!(client.unwrap().peer_identity().unwrap()[0], *third.certificate);
+    assert_eq!(client.unwrap().peer_certificates().unwrap()[0], *third.certificate);
 }
 
 #[test]

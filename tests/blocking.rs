@@ -600,7 +600,7 @@ fn tls_is_done_by_the_threads_that_wait_for_it() {
         let builder = wsmux::WebSocketClient::builder().trust_self_signed(certificate.clone());
         let client = WebSocketClient::new(builder.build().unwrap()).unwrap();
         let connection = client.connect(&url).unwrap();
-        assert_eq!(connection.peer_identity().unwrap()[0], certificate.as_ref());
+        assert_eq!(connection.peer_certificates().unwrap()[0], certificate.as_ref());
         round_trip(&connection, 8, 1_000_000);
         connection.shutdown();
         serving.join().unwrap();

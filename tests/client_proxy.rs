@@ -195,7 +195,7 @@ async fn a_tunnel_carries_plain_and_tls_through_either_kind_of_proxy() {
             );
             assert_eq!(*proxy.requests.lock().unwrap(), [expected]);
             // Certificates are the server's, not the proxy's.
-            let shown = connection.peer_identity().map(|chain| chain[0].to_vec());
+            let shown = connection.peer_certificates().map(|chain| chain[0].to_vec());
             let expected = (scheme == "wss").then(|| server_tls.certificate.to_vec());
             assert_eq!(shown, expected);
         }

@@ -1,4 +1,4 @@
-//! What the feature `tracing` records: the events that `src/trace.rs` documents, with their levels and fields.
+//! What the feature `tracing` records: the events that `src/observe/trace` documents, with their levels and fields.
 #![cfg(feature = "tracing")]
 
 use std::{

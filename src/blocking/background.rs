@@ -21,7 +21,7 @@ tokio::task_local! {
 
 /// A connection is being made, whose driver runs in the current background, if there is one: that lives at least as
 /// long. Those of handshakes that fail are among them, of which nobody else learns.
-pub(crate) fn carry(connection: &crate::WebSocketConnection) {
+pub(crate) fn carry(connection: &crate::connection::WebSocketConnection) {
     let _ = CURRENT.try_with(|background| background.carry(connection));
 }
 
@@ -54,7 +54,7 @@ impl Background {
     }
 
     /// The thread lives at least as long as this connection, whose driver runs there.
-    fn carry(&self, connection: &crate::WebSocketConnection) {
+    fn carry(&self, connection: &crate::connection::WebSocketConnection) {
         let (gone, alive) = (connection.gone(), self.alive.clone());
         self.runtime.spawn(async move {
             gone.await;
@@ -83,7 +83,8 @@ fn run(started: SyncSender<io::Result<Background>>) {
 mod tests {
     use super::*;
     use crate::{
-        Config, ConnectionError, ConnectionInfo, Side, VarInt, WebSocketConnection, Wire,
+        connection::{ConnectionInfo, WebSocketConnection},
+        proto::{Config, ConnectionError, Side, VarInt, Wire},
         socket::{MemorySocket, memory_pair},
     };
 

@@ -3,12 +3,12 @@
 use std::io;
 
 use super::{WebSocketConnection, background::Background};
-use crate::ConnectError;
+use crate::error::ConnectError;
 
 /// Opens connections to servers. Cheap to clone; the clones share their thread in the background.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient {
-    client: crate::WebSocketClient,
+    client: crate::client::WebSocketClient,
     background: Background,
 }
 
@@ -17,7 +17,7 @@ impl WebSocketClient {
     ///
     /// # Errors
     /// What the operating system says when it has no more threads or file descriptors.
-    pub fn new(client: crate::WebSocketClient) -> io::Result<Self> {
+    pub fn new(client: crate::client::WebSocketClient) -> io::Result<Self> {
         Ok(Self { client, background: Background::start()? })
     }
 
@@ -32,7 +32,7 @@ impl WebSocketClient {
     }
 
     /// The async client with the same settings.
-    pub fn as_async(&self) -> &crate::WebSocketClient {
+    pub fn as_async(&self) -> &crate::client::WebSocketClient {
         &self.client
     }
 }

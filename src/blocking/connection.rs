@@ -9,8 +9,8 @@ use super::{
     wait::{try_wait, wait, wait_at_most},
 };
 use crate::{
-    ConnectionError, ConnectionInfo, ConnectionStats, OpenError, SendDatagramError, Side, VarInt,
-    Wire,
+    connection::ConnectionInfo,
+    proto::{ConnectionError, ConnectionStats, OpenError, SendDatagramError, Side, VarInt, Wire},
 };
 
 /// One WebSocket as a QUIC-shaped connection of many streams, for threads.
@@ -18,25 +18,25 @@ use crate::{
 /// The handle is cheap to clone, and all threads may use it at once. The connection is closed with code 0 when
 /// the last handle is dropped, the handles of its streams included.
 #[derive(Debug, Clone)]
-pub struct WebSocketConnection(crate::WebSocketConnection);
+pub struct WebSocketConnection(crate::connection::WebSocketConnection);
 
 impl WebSocketConnection {
     /// The connection, to be used by threads from here on.
     ///
     /// It goes on in the runtime that it was made in, and ends with that. To wait for it in the thread of a
     /// runtime of a single thread, its own, would be for ever.
-    pub fn from_async(connection: crate::WebSocketConnection) -> Self {
+    pub fn from_async(connection: crate::connection::WebSocketConnection) -> Self {
         Self(connection)
     }
 
     /// The connection, to be used by tasks as well. It goes on where it is, in the background or in the
     /// runtime that it was made in.
-    pub fn as_async(&self) -> &crate::WebSocketConnection {
+    pub fn as_async(&self) -> &crate::connection::WebSocketConnection {
         &self.0
     }
 
     /// The connection, to be used by tasks. Else as [`as_async`](Self::as_async).
-    pub fn into_async(self) -> crate::WebSocketConnection {
+    pub fn into_async(self) -> crate::connection::WebSocketConnection {
         self.0
     }
 
@@ -294,7 +294,7 @@ impl WebSocketConnection {
     }
 
     /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
-    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
-        self.0.peer_identity()
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
+        self.0.peer_certificates()
     }
 }

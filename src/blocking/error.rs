@@ -11,6 +11,7 @@ use std::io;
 /// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) where the connection has ended, else
 /// the operation's own.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum WaitError<E> {
     /// The timeout has passed. Nothing was done, and nothing is lost.
     #[error("timed out")]
@@ -46,7 +47,7 @@ fn final_error(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConnectionError, ReadError, SocketError, Timeout};
+    use crate::proto::{ConnectionError, ReadError, SocketError, Timeout};
 
     fn of(error: ConnectionError) -> io::Error {
         WaitError::Failed(ReadError::ConnectionLost(error)).into()

@@ -12,14 +12,17 @@ use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
-use crate::{ClosedStream, ReadError, ReadToEndError, ResetError, StreamId, VarInt};
+use crate::{
+    error::{ReadToEndError, ResetError},
+    proto::{ClosedStream, ReadError, StreamId, VarInt},
+};
 
 /// The receiving half of a stream, a [`Read`].
 ///
 /// Dropping it before its end was read stops the stream with code 0: the peer is told to send no more.
 #[derive(Debug)]
 pub struct RecvStream {
-    inner: crate::RecvStream,
+    inner: crate::connection::RecvStream,
     timeout: Option<Duration>,
     /// What a [`read_to_end`](Self::read_to_end) had read when its time ran out, at most its limit.
     unread: Bytes,
@@ -28,7 +31,7 @@ pub struct RecvStream {
 impl RecvStream {
     /// The stream, to be used by threads from here on; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
-    pub fn from_async(stream: crate::RecvStream) -> Self {
+    pub fn from_async(stream: crate::connection::RecvStream) -> Self {
         Self { inner: stream, timeout: None, unread: Bytes::new() }
     }
 
@@ -37,11 +40,11 @@ impl RecvStream {
     /// # Errors
     /// The stream itself, unchanged, while it keeps bytes of a [`read_to_end`](Self::read_to_end) that timed
     /// out: they have to be read first.
-    pub fn into_async(self) -> Result<crate::RecvStream, Self> {
+    pub fn into_async(self) -> Result<crate::connection::RecvStream, Self> {
         if self.unread.is_empty() { Ok(self.inner) } else { Err(self) }
     }
 
-    pub(super) fn as_async(&self) -> &crate::RecvStream {
+    pub(super) fn as_async(&self) -> &crate::connection::RecvStream {
         &self.inner
     }
 

@@ -11,7 +11,10 @@ use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
-use crate::{ClosedStream, StoppedError, StreamId, VarInt, WriteError};
+use crate::{
+    error::StoppedError,
+    proto::{ClosedStream, StreamId, VarInt, WriteError},
+};
 
 /// The sending half of a stream, a [`Write`].
 ///
@@ -22,23 +25,23 @@ use crate::{ClosedStream, StoppedError, StreamId, VarInt, WriteError};
 /// an end that looks complete.
 #[derive(Debug)]
 pub struct SendStream {
-    inner: crate::SendStream,
+    inner: crate::connection::SendStream,
     timeout: Option<Duration>,
 }
 
 impl SendStream {
     /// The stream, to be used by threads from here on; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
-    pub fn from_async(stream: crate::SendStream) -> Self {
+    pub fn from_async(stream: crate::connection::SendStream) -> Self {
         Self { inner: stream, timeout: None }
     }
 
     /// The stream, to be used by tasks from here on.
-    pub fn into_async(self) -> crate::SendStream {
+    pub fn into_async(self) -> crate::connection::SendStream {
         self.inner
     }
 
-    pub(super) fn as_async(&self) -> &crate::SendStream {
+    pub(super) fn as_async(&self) -> &crate::connection::SendStream {
         &self.inner
     }
 
@@ -99,7 +102,7 @@ impl SendStream {
         &mut self,
         code: VarInt,
         reliable_size: u64,
-    ) -> Result<(), crate::ResetAtError> {
+    ) -> Result<(), crate::proto::ResetAtError> {
         self.inner.reset_at(code, reliable_size)
     }
 

@@ -7,12 +7,16 @@ use std::{
 };
 
 use super::{WebSocketConnection, background::Background};
-use crate::{AcceptError, ShutdownReport, VarInt, WebSocketAcceptor};
+use crate::{
+    error::AcceptError,
+    proto::VarInt,
+    server::{ShutdownReport, WebSocketAcceptor},
+};
 
 /// Takes connections from clients. Several threads may accept at once.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    server: crate::WebSocketServer,
+    server: crate::server::WebSocketServer,
     background: Background,
 }
 
@@ -34,7 +38,7 @@ impl WebSocketServer {
         listener.set_nonblocking(true)?;
         let background = Background::start()?;
         let listener = background.wait(async { tokio::net::TcpListener::from_std(listener) })?;
-        let server = crate::WebSocketServer::new(listener, acceptor);
+        let server = crate::server::WebSocketServer::new(listener, acceptor);
         Ok(Self { server, background })
     }
 
@@ -78,7 +82,7 @@ impl WebSocketServer {
 #[derive(Debug)]
 #[must_use = "the handshake is done by waiting for it"]
 pub struct Connecting {
-    connecting: crate::Connecting,
+    connecting: crate::server::Connecting,
     background: Background,
 }
 

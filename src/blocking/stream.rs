@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{RecvStream, SendStream};
-use crate::StreamId;
+use crate::proto::StreamId;
 
 /// A bidirectional stream: [`Read`] and [`Write`], and two halves to use on their own, in a thread each.
 ///
@@ -21,7 +21,7 @@ pub struct WebSocketStream {
 impl WebSocketStream {
     /// The stream, to be used by threads from here on; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
-    pub fn from_async(stream: crate::WebSocketStream) -> Self {
+    pub fn from_async(stream: crate::connection::WebSocketStream) -> Self {
         let (send, recv) = stream.into_split();
         Self { send: SendStream::from_async(send), recv: RecvStream::from_async(recv) }
     }

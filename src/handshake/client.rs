@@ -2,22 +2,23 @@
 
 use std::{borrow::Cow, fmt};
 
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 #[cfg(feature = "http2")]
-use tokio_tungstenite::tungstenite::http::{Method, Uri, Version};
-use tokio_tungstenite::tungstenite::{
-    handshake::{client::generate_key, derive_accept_key},
-    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header},
-};
+use http::{Method, Uri, Version};
 use url::{Host, Position, Url};
 
 use super::{
-    elements, has_element, head::MAX_HEADERS, header_map, hide_secrets, only, write_headers,
+    head::MAX_HEADERS,
+    headers::{elements, has_element, header_map, hide_secrets, only, write_headers},
+    key::{accept_key, generate_key},
+    negotiation::agreed,
 };
 use crate::{
-    ConnectError,
-    connect_error::{CREDENTIALS, FRAGMENT},
+    error::{
+        ConnectError,
+        connect::{CREDENTIALS, FRAGMENT},
+    },
     proto::Wire,
-    subprotocols::agreed,
 };
 
 /// Where a URL leads.
@@ -47,15 +48,17 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// W-49: the same server that a browser would reach.
+    /// Where a URL leads: the same server that a browser would reach.
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let invalid = |reason: &str| ConnectError::InvalidUrl(reason.to_owned());
+        // W-49 (WHATWG URL): the same server that a browser would reach.
         let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
         let tls = match url.scheme() {
             "ws" => false,
             "wss" => true,
             scheme => return Err(ConnectError::UnsupportedScheme(scheme.to_owned())),
         };
+        // W-50 (RFC 6455 §3): neither a fragment nor a user.
         if url.fragment().is_some() {
             return Err(invalid(FRAGMENT));
         }
@@ -93,7 +96,7 @@ impl Target {
         }
     }
 
-    /// The request with a fresh key, and no extension (W-3).
+    /// The request with a fresh key, and no extension.
     pub(crate) fn request(
         &self,
         offered: &[String],
@@ -109,6 +112,7 @@ impl Target {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_KEY, value(&generate_key())?);
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        // W-3: no extension is offered.
         if !offered.is_empty() {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
         }
@@ -222,7 +226,7 @@ pub(crate) fn check(
         return invalid("no \"Connection: Upgrade\"");
     }
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-    let accept = derive_accept_key(key.unwrap_or_default());
+    let accept = accept_key(key.unwrap_or_default());
     if only(response, &header::SEC_WEBSOCKET_ACCEPT).is_none_or(|found| *found != accept) {
         return invalid("Sec-WebSocket-Accept does not fit the key");
     }
@@ -236,7 +240,7 @@ pub(crate) fn selected(
     offered: &[String],
 ) -> Result<Option<String>, ConnectError> {
     let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
-    // W-5: none was offered.
+    // W-5 (RFC 6455 §4.1): none was offered.
     if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return invalid("an extension that was not offered");
     }
@@ -311,7 +315,7 @@ mod tests {
         };
         let target = Target::parse("ws://a").unwrap();
         let request = target.request(offered, &HeaderMap::new()).unwrap();
-        let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
+        let accept = accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
         let answer = ANSWER.replace(from, to).replace("ACCEPT", &accept);
         let (_, response) = parse(answer.as_bytes())?.expect("a whole response");
         check(&request, response.headers(), wire, offered)

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use tokio_tungstenite::tungstenite::http::{HeaderValue, uri::Authority};
+use http::{HeaderValue, uri::Authority};
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2), with a host that is not empty and a port that TCP has.
 /// User and password are no part of it.

@@ -2,12 +2,12 @@
 //! server's is.
 
 use data_encoding::BASE64;
+use http::HeaderValue;
 use percent_encoding::percent_decode_str;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use url::Url;
 
 use super::client::{Target, read_url};
-use crate::BuildError;
+use crate::error::BuildError;
 
 /// An HTTP proxy, and what it is to know of us.
 #[derive(Debug)]

@@ -3,26 +3,21 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::{
-    handshake::derive_accept_key,
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-        header,
-    },
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 
 use super::{
-    RESERVED, elements, has_element,
     head::MAX_HEADERS,
-    header_map,
+    headers::{RESERVED, elements, has_element, header_map, only, write_headers},
     host::{is_host, is_host_and_port},
-    only, write_headers,
+    key::accept_key,
 };
 use crate::proto::Wire;
 
 /// A request that is answered with a status and closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
     /// Boxed, for it is large, and an error.
@@ -31,7 +26,7 @@ pub(crate) struct Refusal {
     pub(crate) body: Option<Bytes>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(crate) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { status, reason: reason.into(), headers: Box::default(), body: None }
     }
@@ -42,9 +37,9 @@ impl Refusal {
 }
 
 /// The response, with the headers that belong to its status and body, whatever becomes of the stream below.
-impl From<Refusal> for Response<Bytes> {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { status, reason, headers, body } = refusal;
+impl From<ErrorResponse> for Response<Bytes> {
+    fn from(refusal: ErrorResponse) -> Self {
+        let ErrorResponse { status, reason, headers, body } = refusal;
         let mut headers = *headers;
         let mut insert = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
@@ -107,7 +102,7 @@ fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
 }
 
 /// The request at the start of `bytes` with its length, once all of it is there.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorResponse> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut parsed);
     let len = match parsed.parse(bytes) {
@@ -115,7 +110,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
         Err(httparse::Error::Version) if names_http(bytes) => return Err(bad_version()),
-        Err(_) => return Err(Refusal::bad("not an HTTP request")),
+        Err(_) => return Err(ErrorResponse::bad("not an HTTP request")),
     };
     // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but a balancer may ask in it how we are.
     let version = match parsed.version {
@@ -129,7 +124,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, Refusa
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
     let (Some(method), Some(uri), Some(headers)) = (method, uri, headers) else {
-        return Err(Refusal::bad("not an HTTP request"));
+        return Err(ErrorResponse::bad("not an HTTP request"));
     };
     let mut request = Request::new(());
     *request.method_mut() = method;
@@ -146,35 +141,36 @@ fn names_http(bytes: &[u8]) -> bool {
     line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
 }
 
-pub(crate) fn too_large() -> Refusal {
-    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
+pub(crate) fn too_large() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head is too large")
 }
 
-fn bad_version() -> Refusal {
-    Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
+fn bad_version() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
 /// Whether the request names one server in a valid way, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
-pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
+pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45. A version before 1.1 may have no Host, and HTTP/2 has something better.
+    // W-45 (RFC 9112 §3.2). A version before 1.1 may have no Host, and HTTP/2 has something better.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
         Some(host) if is_host(host) => {}
         None if !is_present && may_miss => {}
-        _ => return Err(Refusal::bad("no valid Host, or more than one")),
+        _ => return Err(ErrorResponse::bad("no valid Host, or more than one")),
     }
+    // W-46: only ASCII.
     if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
-        return Err(Refusal::bad("the request's target has characters that are not escaped"));
+        return Err(ErrorResponse::bad("the request's target has characters that are not escaped"));
     }
     if uri.authority().is_some_and(|authority| !is_host_and_port(authority.as_str())) {
-        return Err(Refusal::bad("the request's target has no valid host"));
+        return Err(ErrorResponse::bad("the request's target has no valid host"));
     }
     if request.version() == Version::HTTP_2 {
         return check_authority(uri, headers);
     }
-    // W-46.
+    // W-46 (RFC 9112 §3.2): one of the four forms, as the method has it.
     let method = request.method();
     let is_form_of_http = match (uri.scheme_str(), uri.authority()) {
         (None, None) if uri.path() == "*" => method == Method::OPTIONS,
@@ -183,35 +179,37 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), Refusal> {
         (Some(scheme), Some(_)) => matches!(scheme, "http" | "https"),
         (Some(_), None) => false,
     };
-    if is_form_of_http { Ok(()) } else { Err(Refusal::bad("not a request's target")) }
+    if is_form_of_http { Ok(()) } else { Err(ErrorResponse::bad("not a request's target")) }
 }
 
-/// W-48.
-fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Whether an HTTP/2 request names its server once.
+fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host`, and the same if both.
     match (uri.authority(), headers.get(header::HOST)) {
-        (None, None) => Err(Refusal::bad("no :authority")),
+        (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
-            Err(Refusal::bad("Host and :authority differ"))
+            Err(ErrorResponse::bad("Host and :authority differ"))
         }
         _ => Ok(()),
     }
 }
 
-/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not misled
-/// (W-47). Over HTTP/2 the header is mostly absent.
+/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not
+/// misled. Over HTTP/2 the header is mostly absent.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     if let Some(Ok(authority)) = authority {
+        // W-47 (RFC 9112 §3.2.2): the authority of the target wins.
         request.headers_mut().insert(header::HOST, authority);
     }
 }
 
 /// Whether the request asks for a WebSocket as its version of HTTP requires. Its target has been
 /// [checked](check_target) before.
-pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
+pub(crate) fn check(request: &Request<()>) -> Result<(), ErrorResponse> {
     match request.version() {
         Version::HTTP_11 => check_upgrade(request),
         Version::HTTP_2 => check_connect(request),
@@ -221,16 +219,16 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), Refusal> {
 
 /// RFC 8441 §4, §5: what the stream is, `CONNECT` and `:protocol` say; keys and `Upgrade` are gone. That the
 /// `:protocol` is `websocket` is for whoever has it to look at.
-fn check_connect(request: &Request<()>) -> Result<(), Refusal> {
+fn check_connect(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::CONNECT {
-        return Err(Refusal::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
+        return Err(ErrorResponse::bad("WebSocket over HTTP/2 needs an extended CONNECT"));
     }
     if has_length(headers) {
-        return Err(Refusal::bad("request has a body"));
+        return Err(ErrorResponse::bad("request has a body"));
     }
     if !has_version(headers) {
-        return Err(Refusal::bad("no \"Sec-WebSocket-Version: 13\""));
+        return Err(ErrorResponse::bad("no \"Sec-WebSocket-Version: 13\""));
     }
     Ok(())
 }
@@ -244,16 +242,16 @@ fn has_version(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 6455 §4.2.1.
-fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
+fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
+        return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
     }
     // Its bytes would be taken for frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
-        return Err(Refusal::bad("request has a body"));
+        return Err(ErrorResponse::bad("request has a body"));
     }
-    let upgrade = |reason| Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, reason));
+    let upgrade = |reason| Err(ErrorResponse::new(StatusCode::UPGRADE_REQUIRED, reason));
     if !has_element(headers, &header::UPGRADE, "websocket") {
         return upgrade("no \"Upgrade: websocket\"");
     }
@@ -265,7 +263,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), Refusal> {
     }
     match only(headers, &header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key.as_bytes()) => Ok(()),
-        _ => Err(Refusal::bad("no Sec-WebSocket-Key of 16 bytes in base64")),
+        _ => Err(ErrorResponse::bad("no Sec-WebSocket-Key of 16 bytes in base64")),
     }
 }
 
@@ -290,47 +288,50 @@ pub(crate) fn select<'a>(
     headers: &HeaderMap,
     accepted: &'a [String],
     jsws: bool,
-) -> Result<(Wire, Option<&'a str>), Refusal> {
+) -> Result<(Wire, Option<&'a str>), ErrorResponse> {
     let name = &header::SEC_WEBSOCKET_PROTOCOL;
     if !headers.contains_key(name) {
-        // W-19, W-20.
+        // W-19, W-20: nothing is offered.
         return match jsws {
             true => Ok((Wire::JsWs, None)),
-            false => Err(Refusal::bad("no subprotocol offered")),
+            false => Err(ErrorResponse::bad("no subprotocol offered")),
         };
     }
     match acceptable(headers, accepted).next() {
+        // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
         Some(name) => Ok((Wire::QMux, Some(name))),
-        // W-18, W-21.
-        None => Err(Refusal::bad("no subprotocol that is offered is spoken here")),
+        // W-18, W-21: none of what is offered.
+        None => Err(ErrorResponse::bad("no subprotocol that is offered is spoken here")),
     }
 }
 
-/// Those subprotocols that the server accepts and the client offers, in the server's order (W-16, W-17).
+/// Those subprotocols that the server accepts and the client offers, in the server's order.
 pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     accepted: &'a [String],
 ) -> impl Iterator<Item = &'a String> {
+    // W-16 (RFC 6455 §11.3.4): byte by byte, over all lines, in our order of preference.
     accepted.iter().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })
 }
 
-/// The response's headers. No extension is ever among them (W-4).
+/// The response's headers. No extension is ever among them.
 pub(crate) fn accept(
     request: &Request<()>,
     subprotocol: Option<&str>,
     extra: &HeaderMap,
-) -> Result<HeaderMap, Refusal> {
+) -> Result<HeaderMap, ErrorResponse> {
+    // W-4: `Sec-WebSocket-Extensions` is reserved, and never inserted.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)
-            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
+            .map_err(|_| ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
     };
     // RFC 8441 §5: over HTTP/2 there is nothing to upgrade, and no key to prove.
     if request.version() == Version::HTTP_11 {
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-        let accept = derive_accept_key(key.unwrap_or_default());
+        let accept = accept_key(key.unwrap_or_default());
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept)?);
@@ -354,7 +355,7 @@ mod tests {
         Connection: keep-alive, upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n\r\n";
 
-    fn checked(request: &str) -> Result<Request<()>, Refusal> {
+    fn checked(request: &str) -> Result<Request<()>, ErrorResponse> {
         let (_, request) = parse(request.as_bytes())?.expect("a whole request");
         check_target(&request)?;
         check(&request)?;
@@ -366,10 +367,7 @@ mod tests {
         let request = checked(GOOD).unwrap();
         assert_eq!(request.uri(), "/path?query");
         let headers = accept(&request, Some("qmux-02"), &HeaderMap::new()).unwrap();
-        assert_eq!(
-            headers[header::SEC_WEBSOCKET_ACCEPT],
-            derive_accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC==")
-        );
+        assert_eq!(headers[header::SEC_WEBSOCKET_ACCEPT], accept_key(b"AQIDBAUGBwgJCgsMDQ4PEC=="));
         assert_eq!(headers.len(), 4);
         checked(&GOOD.replacen("WebSocket", "h2c, websocket", 1)).unwrap();
     }
@@ -480,7 +478,7 @@ mod tests {
     fn refusals_say_what_is_wanted() {
         let bytes = |status| {
             let status = StatusCode::from_u16(status).unwrap();
-            let bytes = response_bytes(Refusal::new(status, "why").into(), None);
+            let bytes = response_bytes(ErrorResponse::new(status, "why").into(), None);
             String::from_utf8(bytes).unwrap().to_lowercase()
         };
         assert!(bytes(405).starts_with("http/1.1 405 method not allowed\r\n"));

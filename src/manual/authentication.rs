@@ -15,7 +15,7 @@
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
 //! if clients without one are welcome too.
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) is the chain, in DER, that the
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that the
 //! client presented and TLS verified. A valid chain says who the client is, not that it may
 //! connect: compare the certificate with the permitted ones, in a hook or on the connection.
 //!
@@ -49,7 +49,7 @@
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (connected, accepted) = tokio::join!(known.connect(&url), accept);
 //! let (_connected, accepted) = (connected?, accepted?);
-//! assert_eq!(accepted.peer_identity().expect("it was required")[0], *client_certificate);
+//! assert_eq!(accepted.peer_certificates().expect("it was required")[0], *client_certificate);
 //!
 //! let accept = async { server.accept().await.expect("it is open").await };
 //! let (refused, accepted) = tokio::join!(nobody.connect(&url), accept);

@@ -90,7 +90,7 @@
 //! does not read it: accept the TCP stream yourself, read exactly the header, and pass the stream
 //! to [`WebSocketAcceptor::from_io`]. Such a connection has no address.
 //!
-//! **TLS that ends at the proxy** leaves [`peer_identity`] empty. The proxy can copy what it found
+//! **TLS that ends at the proxy** leaves [`peer_certificates`] empty. The proxy can copy what it found
 //! in a client's certificate into headers; the same care applies to those. To check certificates
 //! yourself, let the proxy pass TLS through (`mode tcp`, nginx's `stream`).
 //!
@@ -162,7 +162,7 @@
 //! [`max_idle_timeout`]: crate::Config::max_idle_timeout
 //! [`max_message_sent`]: crate::Config::max_message_sent
 //! [`max_record_size`]: crate::Config::max_record_size
-//! [`peer_identity`]: crate::WebSocketConnection::peer_identity
+//! [`peer_certificates`]: crate::WebSocketConnection::peer_certificates
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`shutdown`]: crate::WebSocketConnection::shutdown

@@ -58,7 +58,7 @@
 //! | `connection.stop({errorCode, reason})` | [`close(code, reason)`](crate::WebSocketConnection::close), see below |
 //! | `connection.closedP`, `EventWebSocketConnectionError` | [`closed`](crate::WebSocketConnection::closed), [`close_reason`](crate::WebSocketConnection::close_reason) |
 //! | `connection.meta()` | [`info`](crate::WebSocketConnection::info), [`remote_address`](crate::WebSocketConnection::remote_address) |
-//! | `remoteCertsChain` | [`peer_identity`](crate::WebSocketConnection::peer_identity) |
+//! | `remoteCertsChain` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) |
 //! | `client.destroy()`, `server.stop()` | `close` of each connection; [`WebSocketServer::close`](crate::WebSocketServer::close) ends accepting alone |
 //!
 //! # Settings
@@ -82,7 +82,7 @@
 //! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed). For any other rule, a
 //! client uses a [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
 //! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or checks
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) before it sends anything. A server
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A server
 //! needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
 //! `tls_config` that accepts the certificates, and an
 //! [`authorize`](crate::WebSocketServerBuilder::authorize) hook, which sees the chain and the

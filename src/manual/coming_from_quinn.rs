@@ -45,7 +45,7 @@
 //! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
-//! | `peer_identity` | the same | the chain as DER, no `Any` |
+//! | `peer_identity` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) | the chain as DER, no `Any` |
 //! | `handshake_data` | [`info`](crate::WebSocketConnection::info), [`subprotocol`](crate::WebSocketConnection::subprotocol) | |
 //! | `export_keying_material`, `stable_id`, `force_key_update`, `rebind` | | |
 //!
@@ -142,7 +142,7 @@
 //! are late instead of lost. They are sent before waiting stream data.
 //!
 //! **TLS is optional**, and the URL selects it. On `ws://` there is none, and
-//! [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`.
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
 //! **Errors**: `Reset` is a lost socket (in quinn, a stateless reset). `TimedOut` names the timeout
 //! that expired. There is no `VersionMismatch` and no `CidsExhausted`.

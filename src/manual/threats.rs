@@ -111,8 +111,8 @@
 //! | a head with two hosts, none, or an invalid one, which a proxy and this server could read differently | 400, before a hook runs; the target has precedence over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
 //! | a large head, to keep the blocks that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
 //! | accepting a reconnecting client and closing at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
-//! | a name with a thousand addresses | 32 are tried | `client/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
-//! | a refusal's body in endless chunks | 4 KiB and a second of it are read | `client/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
+//! | a name with a thousand addresses | 32 are tried | `client/native/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
+//! | a refusal's body in endless chunks | 4 KiB and a second of it are read | `client/native/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
 //! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
 //! | a refusal that repeats the URL, to get its token logged | no body and no header value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
 //! | a token among the subprotocols that is selected, or repeated in the reason of a close | only names of the form `qmux-...` and configured protocols are shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |

@@ -5,28 +5,27 @@ use std::sync::{PoisonError, RwLock};
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{
-    AcceptError,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
-    limits::{Limits, Place},
+    limits::{Limits, Permit},
     shutdown::Registry,
 };
 use crate::{
-    ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-    connect_error::Offered,
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    error::{AcceptError, connect::Offered},
     handshake::{
         head::{HeadError, read_head},
-        server::{self as handshake, Refusal},
+        negotiation::{Agreed, Shown},
+        server::{self as handshake, ErrorResponse},
     },
+    observe::trace,
     proto::{Side, Wire},
-    subprotocols::{Agreed, Shown},
-    trace,
 };
 
 /// How long a refused client may take to close once it has its answer, and how many bytes it may still be sending: to
@@ -37,7 +36,7 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 /// Makes connections of streams of bytes that clients have opened; the part of a server that does not
 /// listen. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct WebSocketAcceptor(pub(super) Arc<Settings>);
+pub struct WebSocketAcceptor(pub(crate) Arc<ServerSettings>);
 
 impl WebSocketAcceptor {
     /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
@@ -68,7 +67,7 @@ impl WebSocketAcceptor {
     pub fn set_tls_config(
         &self,
         config: Arc<rustls::ServerConfig>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         self.0.tls.set(crate::tls::http1_only(config)?);
         Ok(())
     }
@@ -82,7 +81,7 @@ impl WebSocketAcceptor {
         &self,
         chain: impl IntoIterator<Item = rustls::pki_types::CertificateDer<'static>>,
         key: rustls::pki_types::PrivateKeyDer<'static>,
-    ) -> Result<(), crate::BuildError> {
+    ) -> Result<(), crate::error::BuildError> {
         let tls = &self.0.tls;
         let identity = crate::tls::Identity { chain: chain.into_iter().collect(), key };
         tls.renew(crate::tls::server_config(&identity, tls.clients.as_ref())?)
@@ -122,60 +121,60 @@ impl Tls {
     }
 
     /// Takes the place of another of its kind: what one that was given asks of clients must not get lost.
-    fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::BuildError> {
+    fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
             let what = "there is no certificate of `certificate` to renew";
-            return Err(crate::BuildError::Tls(what.into()));
+            return Err(crate::error::BuildError::Tls(what.into()));
         };
         *current = config;
         Ok(())
     }
 }
 
-/// A client of a server that listens.
+/// What a server that listens gives a client that it has accepted.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,
-    pub(super) place: Place,
+    pub(super) permit: Permit,
 }
 
-/// A client that gets no WebSocket.
-pub(super) enum Turned {
-    Refused(Refusal),
+/// The answer to a client that gets no WebSocket.
+pub(crate) enum Rejected {
+    Refused(ErrorResponse),
     /// It asked for none.
     Answered(Response<Bytes>),
 }
 
-impl From<Turned> for Response<Bytes> {
-    fn from(turned: Turned) -> Self {
-        match turned {
-            Turned::Refused(refusal) => refusal.into(),
-            Turned::Answered(page) => page,
+impl From<Rejected> for Response<Bytes> {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Refused(refusal) => refusal.into(),
+            Rejected::Answered(page) => page,
         }
     }
 }
 
-impl From<Refusal> for Turned {
-    fn from(refusal: Refusal) -> Self {
+impl From<ErrorResponse> for Rejected {
+    fn from(refusal: ErrorResponse) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Why a handshake does not go on.
-pub(super) enum Stop {
+pub(crate) enum Abort {
     Late,
     ShuttingDown,
 }
 
-pub(super) struct Settings {
+pub(crate) struct ServerSettings {
     /// The subprotocols that are spoken; none where QMux is not.
     pub(super) accepted: Vec<String>,
     /// Whether these are the names of protocols.
     pub(super) accepts_protocols: bool,
     pub(super) jsws: bool,
     pub(super) headers: HeaderMap,
-    pub(super) connection: WebSocketConnectionBuilder,
+    pub(crate) connection: WebSocketConnectionBuilder,
     /// All must accept.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
@@ -183,13 +182,13 @@ pub(super) struct Settings {
     pub(super) tls: Tls,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ServerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let accepted: &dyn fmt::Debug = match self.accepts_protocols {
             true => &self.accepted,
             false => &Offered(&self.accepted),
         };
-        f.debug_struct("Settings")
+        f.debug_struct("ServerSettings")
             .field("accepted", accepted)
             .field("jsws", &self.jsws)
             .field("limits", &self.limits)
@@ -198,13 +197,13 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl Settings {
+impl ServerSettings {
     pub(super) async fn open<S>(
         &self,
         start: Instant,
         io: S,
         info: ConnectionInfo,
-        guest: Option<Guest>,
+        admission: Option<Admission>,
     ) -> Result<WebSocketConnection, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -212,7 +211,7 @@ impl Settings {
         #[cfg(feature = "tls")]
         if let Some(config) = self.tls.get() {
             let accept = tokio_rustls::TlsAcceptor::from(config).accept(io).into_fallible();
-            let io = match self.within(start, guest.as_ref(), accept).await {
+            let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
                     // rustls has sent its alert, which is an answer too.
@@ -223,33 +222,34 @@ impl Settings {
             };
             let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
             let info = ConnectionInfo { peer_certificates, ..info };
-            return self.finish(start, io, info, guest).await;
+            return self.finish(start, io, info, admission).await;
         }
-        self.finish(start, io, info, guest).await
+        self.finish(start, io, info, admission).await
     }
 
-    /// W-23: all steps share one timeout.
-    pub(super) fn left(&self, start: Instant) -> Duration {
+    /// What is left of the handshake timeout.
+    pub(crate) fn left(&self, start: Instant) -> Duration {
+        // W-23: all steps share one timeout.
         self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
     /// A step of the handshake, unless there is no more time for it.
-    pub(super) async fn within<F: Future>(
+    pub(crate) async fn within<F: Future>(
         &self,
         start: Instant,
-        guest: Option<&Guest>,
+        admission: Option<&Admission>,
         step: F,
-    ) -> Result<F::Output, Stop> {
+    ) -> Result<F::Output, Abort> {
         let shutdown = async {
-            match guest {
-                Some(guest) => guest.registry.draining().await,
+            match admission {
+                Some(admission) => admission.registry.draining().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = shutdown => Err(Stop::ShuttingDown),
-            done = timeout(self.left(start), step) => done.map_err(|_| Stop::Late),
+            () = shutdown => Err(Abort::ShuttingDown),
+            done = timeout(self.left(start), step) => done.map_err(|_| Abort::Late),
         }
     }
 
@@ -258,7 +258,7 @@ impl Settings {
         start: Instant,
         mut io: S,
         mut info: ConnectionInfo,
-        guest: Option<Guest>,
+        admission: Option<Admission>,
     ) -> Result<WebSocketConnection, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -273,18 +273,18 @@ impl Settings {
             };
             Ok(self.decide(request, &mut info).await)
         };
-        let (wire, headers) = match self.within(start, guest.as_ref(), decide).await {
+        let (wire, headers) = match self.within(start, admission.as_ref(), decide).await {
             Ok(Ok(Ok(decided))) => decided,
-            Ok(Ok(Err(turned))) => {
-                let error = AcceptError::from(&turned);
+            Ok(Ok(Err(rejected))) => {
+                let error = AcceptError::from(&rejected);
                 let method = info.request().map(|request| request.method());
-                let answer = handshake::response_bytes(turned.into(), method);
+                let answer = handshake::response_bytes(rejected.into(), method);
                 answer_and_close(io, &answer, self.left(start)).await;
                 return Err(error);
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(stop) => {
-                let answer = handshake::response_bytes(stop.to_refusal().into(), None);
+                let answer = handshake::response_bytes(stop.to_error_response().into(), None);
                 answer_and_close(io, &answer, LINGER).await;
                 return Err(stop.into());
             }
@@ -294,7 +294,7 @@ impl Settings {
             io.write_all(&answer).await?;
             io.flush().await
         };
-        self.within(start, guest.as_ref(), write).await??;
+        self.within(start, admission.as_ref(), write).await??;
         info.response_headers = Some(headers.into());
 
         trace::handshake_completed(Side::Server, wire, &info);
@@ -304,19 +304,19 @@ impl Settings {
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
         // The client may be long in coming with them.
         drop((buf, answer));
-        if let Some(Guest { registry, place }) = guest {
-            registry.add(&connection, place);
+        if let Some(Admission { registry, permit }) = admission {
+            registry.add(&connection, permit);
         }
         connection.established().await?;
         Ok(connection)
     }
 
     /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         mut request: Request<()>,
         info: &mut ConnectionInfo,
-    ) -> Result<(Wire, HeaderMap), Turned> {
+    ) -> Result<(Wire, HeaderMap), Rejected> {
         let addressed = handshake::check_target(&request);
         if addressed.is_ok() {
             handshake::settle_host(&mut request);
@@ -329,7 +329,7 @@ impl Settings {
                 let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };
                 for hook in &self.hooks {
                     if let Some(page) = hook.respond(&asked).await {
-                        return Err(Turned::Answered(handshake::page(page)));
+                        return Err(Rejected::Answered(handshake::page(page)));
                     }
                 }
             }
@@ -354,7 +354,11 @@ impl Settings {
     }
 
     /// What all hooks say together, once it has been found to be possible.
-    async fn ask(&self, request: &Request<()>, info: &ConnectionInfo) -> Result<Accept, Refusal> {
+    async fn ask(
+        &self,
+        request: &Request<()>,
+        info: &ConnectionInfo,
+    ) -> Result<Accept, ErrorResponse> {
         let acceptable = handshake::acceptable(request.headers(), &self.accepted).cloned();
         let asked = UpgradeRequest { info: info.clone(), acceptable: acceptable.collect() };
         let mut all = Accept::new();
@@ -367,7 +371,7 @@ impl Settings {
                 Err(refuse) => refuse,
             };
             let words = status.canonical_reason().unwrap_or("refused");
-            return Err(Refusal { headers, body, ..Refusal::new(status, words) });
+            return Err(ErrorResponse { headers, body, ..ErrorResponse::new(status, words) });
         }
         let impossible = match (&all.error, &all.subprotocol) {
             (Some(error), _) => error.to_string(),
@@ -380,38 +384,40 @@ impl Settings {
         // The mistake is ours, and no business of the client's.
         let body = Some("internal server error\n".into());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Err(Refusal { body, ..Refusal::new(status, impossible) })
+        Err(ErrorResponse { body, ..ErrorResponse::new(status, impossible) })
     }
 }
 
-impl From<&Turned> for AcceptError {
-    fn from(turned: &Turned) -> Self {
-        match turned {
+impl From<&Rejected> for AcceptError {
+    fn from(rejected: &Rejected) -> Self {
+        match rejected {
             // The body is the hook's own, and may repeat the URL.
-            Turned::Refused(Refusal { status, reason, .. }) => {
+            Rejected::Refused(ErrorResponse { status, reason, .. }) => {
                 Self::Refused { status: *status, reason: reason.clone() }
             }
-            Turned::Answered(page) => Self::Answered { status: page.status() },
+            Rejected::Answered(page) => Self::Answered { status: page.status() },
         }
     }
 }
 
-impl Stop {
-    pub(super) fn to_refusal(&self) -> Refusal {
+impl Abort {
+    pub(crate) fn to_error_response(&self) -> ErrorResponse {
         match self {
-            Self::Late => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+            Self::Late => {
+                ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")
+            }
             Self::ShuttingDown => {
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
+                ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
             }
         }
     }
 }
 
-impl From<Stop> for AcceptError {
-    fn from(stop: Stop) -> Self {
+impl From<Abort> for AcceptError {
+    fn from(stop: Abort) -> Self {
         match stop {
-            Stop::Late => Self::HandshakeTimeout,
-            Stop::ShuttingDown => Self::ShuttingDown,
+            Abort::Late => Self::HandshakeTimeout,
+            Abort::ShuttingDown => Self::ShuttingDown,
         }
     }
 }

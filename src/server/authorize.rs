@@ -31,7 +31,7 @@ use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 /// Makes traits with async methods that a server can hold; to implement [`Authorize`] with.
 pub use async_trait::async_trait;
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::http::{
+use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header,
 };
 
@@ -39,11 +39,12 @@ pub use super::login::{
     AllowedOrigins, Basic, Bearer, User, basic_credentials, bearer_token, constant_time_eq,
 };
 use crate::{
-    BuildError, ConnectionInfo,
-    connect_error::Offered,
-    handshake::{add_header, elements},
-    info::HeaderNames,
-    subprotocols::Shown,
+    connection::{ConnectionInfo, info::HeaderNames},
+    error::{BuildError, connect::Offered},
+    handshake::{
+        headers::{add_header, elements},
+        negotiation::Shown,
+    },
 };
 
 /// Decides on clients; set by [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
@@ -178,7 +179,7 @@ impl fmt::Debug for UpgradeRequest {
 
 impl UpgradeRequest {
     /// The request, which a server always has.
-    fn request(&self) -> &tokio_tungstenite::tungstenite::http::Request<()> {
+    fn request(&self) -> &http::Request<()> {
         self.info.request().expect("made with a request")
     }
 
@@ -230,7 +231,7 @@ impl UpgradeRequest {
 
     /// The client's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
     /// showed none.
-    pub fn peer_identity(&self) -> Option<Arc<[Bytes]>> {
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.info.peer_certificates()
     }
 
@@ -254,6 +255,7 @@ impl UpgradeRequest {
 
 /// A client is welcome.
 #[derive(Default)]
+#[must_use]
 pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
@@ -323,6 +325,7 @@ impl Accept {
 
 /// A client gets another answer than a WebSocket.
 #[derive(Clone)]
+#[must_use]
 pub struct Refuse {
     pub(super) status: StatusCode,
     /// Boxed, for it is large, and an error.

@@ -3,26 +3,29 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::ToSocketAddrs;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 #[cfg(feature = "tls")]
 use super::accept::{CurrentTls, Tls};
 use super::{
-    BindError, Listener, WebSocketAcceptor, WebSocketServer,
-    accept::Settings,
+    Listener, WebSocketAcceptor, WebSocketServer,
+    accept::ServerSettings,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::Limits,
 };
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, http1_only, server_config};
 use crate::{
-    BuildError, ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-    handshake::add_header,
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    error::{BindError, BuildError},
+    handshake::{
+        headers::add_header,
+        negotiation::{Protocol, Subprotocols},
+    },
     proto::{Config, Wire},
-    subprotocols::{Protocol, Subprotocols},
 };
 
 /// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].
@@ -152,7 +155,7 @@ impl WebSocketServerBuilder {
     /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
     /// Default `None`: a log costs time and disk space, and shows who did what when.
     #[cfg(feature = "qlog")]
-    pub fn qlog(mut self, qlog: impl Into<Option<crate::QlogConfig>>) -> Self {
+    pub fn qlog(mut self, qlog: impl Into<Option<crate::observe::qlog::QlogConfig>>) -> Self {
         self.connection = self.connection.qlog(qlog);
         self
     }
@@ -243,7 +246,7 @@ impl WebSocketServerBuilder {
                 return Err(BuildError::Tls(what.into()));
             }
         };
-        Ok(WebSocketAcceptor(Arc::new(Settings {
+        Ok(WebSocketAcceptor(Arc::new(ServerSettings {
             accepted,
             accepts_protocols: self.subprotocols.are_protocols(),
             jsws: self.jsws,
@@ -331,7 +334,7 @@ impl WebSocketServerBuilder {
     }
 
     /// Asks clients for a certificate that goes back to one of these roots, and turns away those without (mutual
-    /// TLS). [`peer_identity`](crate::WebSocketConnection::peer_identity) then has the chain. Needs a
+    /// TLS). [`peer_certificates`](crate::WebSocketConnection::peer_certificates) then has the chain. Needs a
     /// [`certificate`](Self::certificate).
     ///
     /// That the chain is good says that one of the roots vouches for the client; whether this client may come is
@@ -346,7 +349,7 @@ impl WebSocketServerBuilder {
     }
 
     /// As [`require_client_certificates`](Self::require_client_certificates), but clients without a certificate are
-    /// welcome: their [`peer_identity`](crate::WebSocketConnection::peer_identity) is `None`. One that goes back to no
+    /// welcome: their [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`. One that goes back to no
     /// root is refused all the same.
     pub fn request_client_certificates(
         mut self,

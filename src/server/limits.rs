@@ -17,37 +17,37 @@ pub(super) struct Limits {
     pub(super) handshakes_per_address: Option<usize>,
 }
 
-/// Who is there, counted against the limits. Of the addresses, it holds those that have a connection.
+/// The slots for clients and their handshakes. Of the addresses, those with a connection are counted.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     connections: Option<Arc<Semaphore>>,
     handshakes: Option<Arc<Semaphore>>,
     of_address: Addresses,
     handshakes_of_address: Addresses,
 }
 
-/// A place for a client that has not come yet.
+/// A slot that is kept for a client that has not arrived yet.
 #[derive(Debug)]
-pub(super) struct Vacancy {
+pub(super) struct Reservation {
     connection: Option<OwnedSemaphorePermit>,
     handshake: Option<OwnedSemaphorePermit>,
 }
 
-/// A client's place among the connections, given up when dropped.
+/// A client's slot among the connections, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     _connection: Option<OwnedSemaphorePermit>,
-    _address: Option<AddressPlace>,
+    _address: Option<AddressPermit>,
 }
 
-/// A client's place among the handshakes, given up when dropped.
+/// A client's slot among the handshakes, given back when dropped.
 #[derive(Debug)]
-pub(super) struct HandshakePlace {
+pub(super) struct HandshakePermit {
     _handshake: Option<OwnedSemaphorePermit>,
-    _address: Option<AddressPlace>,
+    _address: Option<AddressPermit>,
 }
 
-impl Places {
+impl Slots {
     pub(super) fn new(limits: Limits) -> Self {
         let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -58,30 +58,32 @@ impl Places {
         }
     }
 
-    /// Waits until there is a place for one more: who comes meanwhile waits in the system's queue.
+    /// Waits for a free slot. Clients that arrive meanwhile stay in the kernel's accept queue.
     ///
-    /// Cancel safe: the places are given back.
-    pub(super) async fn vacancy(&self) -> Vacancy {
+    /// Cancel safe: the slots are given back.
+    pub(super) async fn reserve(&self) -> Reservation {
         async fn permit(of: &Option<Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
             // It is never closed.
             of.clone()?.acquire_owned().await.ok()
         }
-        Vacancy {
+        Reservation {
             connection: permit(&self.connections).await,
             handshake: permit(&self.handshakes).await,
         }
     }
 
-    /// Gives a vacancy to a client from this address; gives it back where the address has its share already.
+    /// Gives a reserved slot to a client from this address, or back if the address has its share already.
     pub(super) fn take(
         &self,
-        vacancy: Vacancy,
+        reservation: Reservation,
         address: Option<IpAddr>,
-    ) -> Result<(Place, HandshakePlace), Vacancy> {
-        let Ok(of_address) = self.of_address.take(address) else { return Err(vacancy) };
-        let Ok(handshake) = self.handshakes_of_address.take(address) else { return Err(vacancy) };
-        let place = Place { _connection: vacancy.connection, _address: of_address };
-        Ok((place, HandshakePlace { _handshake: vacancy.handshake, _address: handshake }))
+    ) -> Result<(Permit, HandshakePermit), Reservation> {
+        let Ok(of_address) = self.of_address.take(address) else { return Err(reservation) };
+        let Ok(handshake) = self.handshakes_of_address.take(address) else {
+            return Err(reservation);
+        };
+        let permit = Permit { _connection: reservation.connection, _address: of_address };
+        Ok((permit, HandshakePermit { _handshake: reservation.handshake, _address: handshake }))
     }
 }
 
@@ -103,7 +105,7 @@ impl Addresses {
     }
 
     /// `None` where nothing is counted.
-    fn take(&self, address: Option<IpAddr>) -> Result<Option<AddressPlace>, Full> {
+    fn take(&self, address: Option<IpAddr>) -> Result<Option<AddressPermit>, Full> {
         let (Some(limit), Some(address)) = (self.limit, address) else { return Ok(None) };
         let network = network(address);
         let mut counts = lock(&self.counts);
@@ -116,17 +118,17 @@ impl Addresses {
             return Err(Full);
         }
         *count += 1;
-        Ok(Some(AddressPlace { network, counts: self.counts.clone() }))
+        Ok(Some(AddressPermit { network, counts: self.counts.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct AddressPlace {
+struct AddressPermit {
     network: IpAddr,
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Drop for AddressPlace {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let mut counts = lock(&self.counts);
         if let Some(count) = counts.get_mut(&self.network) {
@@ -169,15 +171,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_without_connections_is_forgotten() {
-        let places = Places::new(Limits { per_address: Some(1), ..Limits::default() });
-        let one = places.take(places.vacancy().await, Some(ip("2001:db8::1"))).unwrap();
-        places.take(places.vacancy().await, Some(ip("2001:db8::2"))).unwrap_err();
-        places.take(places.vacancy().await, Some(ip("192.0.2.1"))).unwrap();
-        assert_eq!(lock(&places.of_address.counts).len(), 1);
+        let slots = Slots::new(Limits { per_address: Some(1), ..Limits::default() });
+        let one = slots.take(slots.reserve().await, Some(ip("2001:db8::1"))).unwrap();
+        slots.take(slots.reserve().await, Some(ip("2001:db8::2"))).unwrap_err();
+        slots.take(slots.reserve().await, Some(ip("192.0.2.1"))).unwrap();
+        assert_eq!(lock(&slots.of_address.counts).len(), 1);
         drop(one);
-        assert_eq!(lock(&places.of_address.counts).len(), 0);
-        let closed = Places::new(Limits { per_address: Some(0), ..Limits::default() });
-        closed.take(closed.vacancy().await, Some(ip("192.0.2.1"))).unwrap_err();
+        assert_eq!(lock(&slots.of_address.counts).len(), 0);
+        let closed = Slots::new(Limits { per_address: Some(0), ..Limits::default() });
+        closed.take(closed.reserve().await, Some(ip("192.0.2.1"))).unwrap_err();
         assert_eq!(lock(&closed.of_address.counts).len(), 0);
     }
 }

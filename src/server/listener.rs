@@ -43,13 +43,13 @@ enum Kind {
 
 /// What a client comes by.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(crate) enum AcceptedStream {
     Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
-impl Incoming {
+impl AcceptedStream {
     /// The client's address; `None` of a Unix socket, whose clients have none.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
@@ -144,22 +144,22 @@ impl Listener {
     }
 
     /// The next client. Of all who poll, the last one's waker is kept.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, address) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok(Incoming::Tcp(stream, canonical(address))))
+                Poll::Ready(Ok(AcceptedStream::Tcp(stream, canonical(address))))
             }
             #[cfg(unix)]
             Kind::Unix(listener, _) => {
-                Poll::Ready(Ok(Incoming::Unix(ready!(listener.poll_accept(cx))?.0)))
+                Poll::Ready(Ok(AcceptedStream::Unix(ready!(listener.poll_accept(cx))?.0)))
             }
         }
     }
 
     /// The next client, for one who waits alone.
     #[cfg(feature = "hyper")]
-    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+    pub(crate) async fn accept(&self) -> io::Result<AcceptedStream> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
 }

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use data_encoding::BASE64;
+use http::{HeaderMap, StatusCode, header};
 use subtle::{Choice, ConstantTimeEq};
-use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, header};
 
 use super::authorize::{Accept, Authorize, Refuse, UpgradeRequest};
-use crate::handshake::only;
+use crate::handshake::headers::only;
 
 /// Who logged in: what [`Basic`] and [`Bearer`] attach to the connection, for
 /// [`application_data::<User>()`](crate::WebSocketConnection::application_data).
@@ -47,6 +47,7 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 /// lengths may. It is for a few users from a configuration: passwords in a database should be hashed, and looked
 /// up by a hook of your own with [`basic_credentials`].
 #[derive(Clone)]
+#[must_use]
 pub struct Basic {
     challenge: String,
     users: Vec<(String, String)>,
@@ -97,6 +98,7 @@ impl Authorize for Basic {
 /// A token crosses the wire readable: use it over TLS only. Tokens are compared in constant time, with all of
 /// them. Those that are signed, such as JWT, are for a hook of your own with [`bearer_token`].
 #[derive(Clone)]
+#[must_use]
 pub struct Bearer {
     realm: String,
     tokens: Vec<(String, String)>,
@@ -164,6 +166,7 @@ fn quoted(text: &str) -> String {
 /// HTTP passwords and client certificates, along: a server that trusts those needs this. It keeps out pages only;
 /// a program can send any `Origin` it likes.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct AllowedOrigins {
     origins: Vec<String>,
     required: bool,

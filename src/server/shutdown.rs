@@ -12,8 +12,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::limits::Place;
-use crate::{VarInt, WebSocketConnection, shared::Shared};
+use super::limits::Permit;
+use crate::{
+    connection::{WebSocketConnection, shared::Shared},
+    proto::VarInt,
+};
 
 /// How long a shutdown waits for handshakes, which it gives up at once: more than each may take to say so and to be
 /// heard, and no more, for one whose future nobody polls any more never ends.
@@ -32,7 +35,7 @@ pub struct ShutdownReport {
 /// The connections of a server that have not ended. It holds none of them open.
 #[derive(Debug)]
 pub(super) struct Registry {
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
     /// How many connections there are.
     live: watch::Sender<usize>,
     /// How many handshakes are under way, of those that anybody has begun to wait for.
@@ -41,7 +44,7 @@ pub(super) struct Registry {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RegistryState {
     connections: Slab<Weak<Shared>>,
     draining: bool,
     /// Once the deadline has passed, what late ones are closed with.
@@ -60,14 +63,14 @@ impl Registry {
 
     /// Keeps an eye on a connection until it has ended, and its place until then. One that comes after the
     /// shutdown began is drained at once.
-    pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, place: Place) {
+    pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
         let mut state = self.lock();
         let key = state.connections.insert(Arc::downgrade(&shared));
         self.live.send_replace(state.connections.len());
         let (draining, closing) = (state.draining, state.closing.clone());
         drop(state);
-        shared.keep(Box::new(Entry { key, registry: self.clone(), _place: place }));
+        shared.keep(Box::new(Entry { key, registry: self.clone(), _permit: permit }));
         if let Some((code, reason)) = closing {
             shared.close(code, reason);
         } else if draining {
@@ -147,12 +150,12 @@ impl Registry {
         connections.iter().for_each(|connection| connection.shut_down(None));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn all(state: &State) -> Vec<Arc<Shared>> {
+fn all(state: &RegistryState) -> Vec<Arc<Shared>> {
     state.connections.iter().filter_map(|(_, connection)| connection.upgrade()).collect()
 }
 
@@ -171,7 +174,7 @@ impl Drop for Handshake {
 struct Entry {
     key: usize,
     registry: Arc<Registry>,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Drop for Entry {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{Incoming, Outgoing, Socket};
 use crate::{
     proto::SocketError,
-    sync::{Mutex, MutexGuard},
+    runtime::sync::{Mutex, MutexGuard},
 };
 
 /// What an item without a payload counts for, in bytes.
@@ -22,7 +22,8 @@ const ITEM_OVERHEAD: usize = 2;
 /// In each direction at most `capacity` bytes wait for the reader; a message larger than that goes when the
 /// direction is empty. Beyond them each end holds back one item, and one answer to a ping or a Close.
 pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
-    let [to_right, to_left] = [(), ()].map(|()| Pipe(Arc::new(Mutex::new(State::new(capacity)))));
+    let [to_right, to_left] =
+        [(), ()].map(|()| Pipe(Arc::new(Mutex::new(PipeState::new(capacity)))));
     let left = MemorySocket::new(to_right.clone(), to_left.clone());
     (left, MemorySocket::new(to_left, to_right))
 }
@@ -83,20 +84,20 @@ impl Item {
             + match self {
                 Self::Ping(payload) => payload.len(),
                 Self::Other(Incoming::Message(bytes) | Incoming::Pong(bytes)) => bytes.len(),
-                Self::Other(Incoming::Garbage(text) | Incoming::Close { reason: text, .. }) => {
-                    text.len()
-                }
+                Self::Other(
+                    Incoming::ProtocolError(text) | Incoming::Close { reason: text, .. },
+                ) => text.len(),
                 Self::Other(Incoming::Text | Incoming::TooLarge | Incoming::Ping) => 0,
             }
     }
 }
 
 #[derive(Debug, Clone)]
-struct Pipe(Arc<Mutex<State>>);
+struct Pipe(Arc<Mutex<PipeState>>);
 
 /// One direction. Bounded by `capacity` bytes, or one larger item.
 #[derive(Debug)]
-struct State {
+struct PipeState {
     items: VecDeque<Item>,
     bytes: usize,
     capacity: usize,
@@ -108,7 +109,7 @@ struct State {
     writes_paused: bool,
 }
 
-impl State {
+impl PipeState {
     fn new(capacity: usize) -> Self {
         Self {
             items: VecDeque::new(),
@@ -124,13 +125,13 @@ impl State {
 }
 
 impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         // Nothing panics while it is locked, so there is nothing half done to be seen.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes what either end may be waiting for.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut PipeState)) {
         let mut state = self.lock();
         change(&mut state);
         let wakers = [state.reader.take(), state.writer.take()];

@@ -7,7 +7,7 @@ mod framed;
 mod memory;
 #[cfg(not(target_family = "wasm"))]
 mod tcp;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 mod tungstenite;
 
 use std::{
@@ -20,7 +20,7 @@ use bytes::Bytes;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
 pub use crate::proto::SocketCapabilities;
 use crate::{
@@ -89,7 +89,7 @@ pub trait Socket: MaybeSend + 'static {
     }
 
     /// The connection has been quiet for a while: memory that waits for more to read or write can go.
-    fn rest(&mut self) {}
+    fn release_buffers(&mut self) {}
 
     /// How many bytes have come in all, those of messages that are not complete included: a peer that sends a long
     /// message over a slow link is not silent. 0 where the socket does not know, and then only whole messages count.
@@ -105,6 +105,7 @@ pub trait Socket: MaybeSend + 'static {
 
 /// What a socket brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Incoming {
     /// A binary message, in one piece.
     Message(Bytes),
@@ -113,7 +114,7 @@ pub enum Incoming {
     /// A message larger than the socket was told to take.
     TooLarge,
     /// Something that is not WebSocket, in words.
-    Garbage(String),
+    ProtocolError(String),
     /// A ping; the socket answers it.
     Ping,
     /// A pong, with its payload.
@@ -129,6 +130,7 @@ pub enum Incoming {
 
 /// What a socket takes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Outgoing<'a> {
     /// A binary message.
     Message(&'a MessageBuf),

@@ -1,5 +1,5 @@
 //! The async layer: handles, driver and sockets together, over memory and over TCP.
-#![cfg(feature = "tokio")]
+#![cfg(feature = "tungstenite")]
 
 // What they share.
 mod bytes;

@@ -218,7 +218,7 @@ async fn a_hook_on_a_route_sees_the_clients_certificate_and_its_ipv4_address_as_
         let client = client.build().unwrap();
         let _connection = connect(&server, http2, client, "/mux").await.unwrap();
         let accepted = server.accepted().await;
-        assert_eq!(accepted.peer_identity().unwrap()[0], certificate[..]);
+        assert_eq!(accepted.peer_certificates().unwrap()[0], certificate[..]);
         let stranger = connect(&server, http2, server.client().build().unwrap(), "/mux").await;
         assert!(stranger.is_err());
     }

@@ -127,7 +127,7 @@ async fn both_ends_know_what_the_handshake_said() {
             assert_eq!(version(&accepted), expected);
             assert_eq!(client.remote_address(), Some(server.address));
             assert_eq!(accepted.remote_address(), client.info().local_address());
-            assert_eq!(client.peer_identity().is_some(), kind.tls);
+            assert_eq!(client.peer_certificates().is_some(), kind.tls);
             exchange(&client, 3_000_000).await;
             // Over HTTP/1.1 the socket below is found again under hyper's box.
             #[cfg(target_os = "linux")]

@@ -74,7 +74,7 @@ async fn the_packages_client_shows_its_certificate_and_hears_the_alert_without()
     let options = ["--cert", &ours[0], "--key", &ours[1], "--ca", &ca, "--verify", "true"];
     let (node, accepted) = node_connects(server(), &options).await;
     node.expect("a connection");
-    assert_eq!(accepted.unwrap().peer_identity().unwrap().to_vec(), [&*people.certificate]);
+    assert_eq!(accepted.unwrap().peer_certificates().unwrap().to_vec(), [&*people.certificate]);
 
     let theirs = ["--cert", &theirs[0], "--key", &theirs[1]];
     for (options, alert) in [(&[][..], "certificate required"), (&theirs[..], "unknown ca")] {
@@ -149,7 +149,10 @@ async fn the_packages_server_judges_our_certificate() {
     // By its roots, and by its callback.
     for options in [&["--verify", "true", "--ca", &root], &["--verify", "true", "--accept", &own]] {
         let (_node, connected) = we_connect(&tls, options, shows(&people)).await;
-        assert_eq!(connected.expect("a connection").peer_identity().unwrap()[0], *tls.certificate);
+        assert_eq!(
+            connected.expect("a connection").peer_certificates().unwrap()[0],
+            *tls.certificate
+        );
         // It destroys the socket, without an alert or a status: there is nothing to tell but that.
         let (_node, failed) = we_connect(&tls, options, shows(&others)).await;
         let failed = failed.unwrap_err();

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use qmux::{
     Error, RecvStream, SendStream, Session,
     ws::tokio_tungstenite::{
-        Connector, connect_async_with_config,
-        tungstenite::{client::IntoClientRequest, http::HeaderValue},
+        Connector, connect_async_with_config, tungstenite::client::IntoClientRequest,
     },
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use web_transport_trait as trait_;
-use wsmux::rustls::ClientConfig;
+use wsmux::{http::HeaderValue, rustls::ClientConfig};
 
 use crate::{
     foreign::{End, Foreign, ForeignRecv, ForeignSend, Settings},

@@ -83,6 +83,12 @@ impl StreamId {
     }
 }
 
+impl From<StreamId> for u64 {
+    fn from(id: StreamId) -> Self {
+        id.into_inner()
+    }
+}
+
 impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StreamId({self})")

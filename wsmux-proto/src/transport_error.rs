@@ -63,6 +63,12 @@ impl TransportErrorCode {
     }
 }
 
+impl From<TransportErrorCode> for u64 {
+    fn from(code: TransportErrorCode) -> Self {
+        code.into_inner()
+    }
+}
+
 impl fmt::Debug for TransportErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -6,13 +6,19 @@ use tokio::{net::TcpStream, time::Instant};
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
+use super::Session;
 #[cfg(feature = "tls")]
-use super::super::tls::HTTP1;
-use super::{super::proxy::Tunnel, ConnectError, Session, WebSocketClient};
-use crate::{ConnectionInfo, WebSocketConnection, handshake::client::Target};
+use crate::client::native::tls::HTTP1;
+use crate::{
+    client::{WebSocketClient, native::proxy::Tunnel},
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::ConnectError,
+    handshake::client::Target,
+};
 
 /// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
 /// remembered.
+// W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 

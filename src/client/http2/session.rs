@@ -11,17 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, client::SendRequest, ext::Protocol};
+use http::{Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, oneshot},
     time::{Instant, sleep},
 };
-use tokio_tungstenite::tungstenite::http::{Request, Response};
 
-use super::{super::excerpt, ConnectError, stream::Http2Stream};
+use super::stream::Http2Stream;
 use crate::{
-    ConnectionInfo,
-    handshake::{head::MAX_HEAD, kept_headers},
+    client::native::excerpt,
+    connection::ConnectionInfo,
+    error::ConnectError,
+    handshake::{head::MAX_HEAD, headers::kept_headers},
 };
 
 /// Bytes that the server may send on a stream before our driver has read them, which it does as they come: so
@@ -207,7 +209,7 @@ impl Drop for Unanswered<'_> {
 
 /// Why a stream did not open.
 #[derive(Debug)]
-pub(super) enum OpenError {
+pub(super) enum RequestError {
     /// The connection has ended, or will, and takes nothing more.
     NotSent(ConnectError),
     /// The server has not looked at the request, and another connection may serve it (RFC 9113 §8.7).
@@ -236,12 +238,12 @@ impl Lease {
     pub(super) async fn open(
         self,
         mut request: Request<()>,
-    ) -> Result<(Response<()>, Http2Stream), OpenError> {
+    ) -> Result<(Response<()>, Http2Stream), RequestError> {
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let not_sent = |error| {
             // GOAWAY has come, or the connection has been lost.
             self.0.retire();
-            OpenError::NotSent(lost(error))
+            RequestError::NotSent(lost(error))
         };
         let unanswered = Unanswered(Some(&self.0.doubts));
         let asked = async {
@@ -260,8 +262,8 @@ impl Lease {
         let response = response.map_err(|error| {
             let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
             match refused || (error.is_go_away() && error.is_remote()) {
-                true => OpenError::NotProcessed(lost(error)),
-                false => OpenError::Failed(lost(error)),
+                true => RequestError::NotProcessed(lost(error)),
+                false => RequestError::Failed(lost(error)),
             }
         })?;
         let (head, mut recv) = response.into_parts();
@@ -271,7 +273,7 @@ impl Lease {
             let _ = send.send_data(Bytes::new(), true);
             let headers = kept_headers(&head.headers);
             let refused = ConnectError::Refused { status: head.status, headers, body };
-            return Err(OpenError::Failed(refused));
+            return Err(RequestError::Failed(refused));
         }
         Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, self)))
     }

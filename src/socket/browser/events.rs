@@ -16,10 +16,12 @@ use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use super::{CAPABILITIES, ending, incoming};
+use super::{
+    CAPABILITIES, ending, incoming,
+    js_error::{not_opened, words},
+};
 use crate::{
-    ConnectError,
-    browser::{not_opened, words},
+    error::ConnectError,
     proto::SocketError,
     runtime::{Sleep, sleep},
     socket::{Incoming, Outgoing, Socket, SocketCapabilities},
@@ -125,6 +127,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
+            // `Eof` is the only other end so far.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))

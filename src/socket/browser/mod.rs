@@ -4,6 +4,7 @@
 //! Close, says nothing more after that, and gives messages in one piece only, however large they are.
 
 mod events;
+mod js_error;
 mod streams;
 
 use std::io;
@@ -32,22 +33,25 @@ fn incoming(data: &JsValue, max: u64) -> Incoming {
         Some(buffer) => Uint8Array::new(buffer),
         None => match data.dyn_ref::<Uint8Array>() {
             Some(bytes) => bytes.clone(),
+            // W-2: the engine closes with 1002.
             None => return Incoming::Text,
         },
     };
     match u64::from(bytes.length()) > max {
+        // W-7: the engine closes with 1009.
         true => Incoming::TooLarge,
         false => Incoming::Message(Bytes::from(bytes.to_vec())),
     }
 }
 
-/// What the browser says of a WebSocket's end: the peer's Close, then the end of the stream; or that alone (W-29).
+/// What the browser says of a WebSocket's end: the peer's Close, then the end of the stream; or that alone.
 fn ending(code: u16, reason: String) -> (Option<Incoming>, SocketError) {
     if LOST.contains(&code) {
         let words = match &*reason {
             "" => format!("the browser says {code}"),
             reason => format!("the browser says {code}: {reason}"),
         };
+        // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
         return (None, io::Error::new(io::ErrorKind::UnexpectedEof, words).into());
     }
     let code = (code != NO_STATUS).then_some(code);

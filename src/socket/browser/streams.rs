@@ -15,10 +15,12 @@ use web_sys::{
     ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter,
 };
 
-use super::{CAPABILITIES, NO_STATUS, ending, incoming};
+use super::{
+    CAPABILITIES, NO_STATUS, ending, incoming,
+    js_error::{not_opened, words},
+};
 use crate::{
-    ConnectError,
-    browser::{not_opened, words},
+    error::ConnectError,
     proto::SocketError,
     socket::{Incoming, Outgoing, Socket, SocketCapabilities},
 };

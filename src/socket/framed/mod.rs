@@ -73,6 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         match item {
             Item::Message(message) => Incoming::Message(message),
             Item::Ping(payload) => {
+                // W-8 (RFC 6455 §5.5.2): the pong carries the payload of its ping.
                 self.writer.pong(payload);
                 Incoming::Ping
             }
@@ -80,12 +81,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             Item::Close { code, reason } => {
                 self.peer_closed = true;
                 self.reading = Reading::Discard;
+                // W-28 (RFC 6455 §5.5.1): a Close is answered.
                 self.writer.answer_close(code);
                 Incoming::Close { code, reason }
             }
+            // W-2: the engine closes with 1002.
             Item::Text => self.give_up(Incoming::Text),
+            // W-7: the engine closes with 1009.
             Item::TooLarge => self.give_up(Incoming::TooLarge),
-            Item::Garbage(words) => self.give_up(Incoming::Garbage(words.to_owned())),
+            Item::ProtocolError(words) => self.give_up(Incoming::ProtocolError(words.to_owned())),
         }
     }
 
@@ -96,10 +100,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
 
     /// Ends the stream for writing, once our Close has left.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // W-56: a stream whose Close has not left in full is not ended.
         if self.shut_down || !self.writer.is_closed() {
             return Poll::Ready(Ok(()));
         }
         let ended = match ready!(self.writer.poll_write_out(&mut self.io, cx, 0)) {
+            // W-55 (RFC 8446 §6.1, RFC 8441 §5): ends our direction.
             Ok(()) => ready!(poll_once(self.io.shutdown(), cx)),
             failed => failed,
         };
@@ -110,12 +116,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
     /// Throws away what comes, until the stream ends. Once our Close has left, whoever is to end the stream
     /// first does.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
+        // W-57 (RFC 6455 §7.1.1): a server ends its direction first; a client waits for that.
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
         if ours_to_end {
             // If it fails, reading reports it.
             let _ = self.poll_end(cx);
         }
         let mut discarded = 0;
+        // W-58 (RFC 6455 §7.1.1): what arrives until the peer ends is discarded.
         while discarded < DISCARD_AT_ONCE {
             match ready!(self.reader.poll_fill(&mut self.io, cx)) {
                 Ok(0) => return Poll::Ready(SocketError::Eof),
@@ -136,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
                 return Poll::Ready(Ok(self.understand(item)));
             }
             match ready!(self.reader.poll_fill(&mut self.io, cx)) {
+                // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
                 Ok(0) => return Poll::Ready(Err(SocketError::Eof)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(socket_error(error))),
@@ -151,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
         match item {
             Outgoing::Message(message) => {
+                // W-1: every message is binary.
                 self.writer.frame(Opcode::Binary, message.len(), message.slices());
             }
             Outgoing::Ping(payload) => self.writer.control(Opcode::Ping, &payload),
@@ -167,9 +177,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
         super::tcp::rtt(&self.io)
     }
 
-    fn rest(&mut self) {
-        self.reader.rest();
-        self.writer.rest();
+    fn release_buffers(&mut self) {
+        self.reader.release_buffers();
+        self.writer.release_buffers();
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {

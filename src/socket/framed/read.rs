@@ -38,7 +38,7 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 const GROW_BY_ONE_IN: usize = 4;
 
 /// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
-/// not may make some, and only an attacker so many (W-30).
+/// not may make some, and only an attacker so many.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// What was read.
@@ -50,7 +50,7 @@ pub(super) enum Item {
     Close { code: Option<u16>, reason: String },
     Text,
     TooLarge,
-    Garbage(&'static str),
+    ProtocolError(&'static str),
 }
 
 /// The reading half of a WebSocket.
@@ -144,7 +144,7 @@ impl Reader {
     }
 
     /// Nothing has come for a while: an idle connection needs no block.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         self.spare = VecDeque::new();
         self.read_size = MIN_READ;
         if self.buffer.is_empty() {
@@ -188,7 +188,7 @@ impl Reader {
                         *self.frame.insert(header)
                     }
                     Ok(Parsed::Partial) => return None,
-                    Err(words) => return Some(Item::Garbage(words)),
+                    Err(words) => return Some(Item::ProtocolError(words)),
                 },
             };
             let len = usize::try_from(header.len).unwrap_or(usize::MAX);
@@ -217,12 +217,14 @@ impl Reader {
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
+            // W-2: refused by its header alone.
             (Opcode::Text, None) => Some(Item::Text),
-            (Opcode::Continuation, None) => Some(Item::Garbage("continuation of nothing")),
+            (Opcode::Continuation, None) => Some(Item::ProtocolError("continuation of nothing")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
-                Some(Item::Garbage("message within a message"))
+                Some(Item::ProtocolError("message within a message"))
             }
             (Opcode::Binary | Opcode::Continuation, _)
+                // W-6: the sum of the fragments so far counts.
                 if header.len > self.max_message.saturating_sub(gathered) =>
             {
                 Some(Item::TooLarge)
@@ -233,8 +235,9 @@ impl Reader {
             }
             (Opcode::Continuation, _) if header.len == 0 => {
                 self.empty += 1;
+                // W-30: empty fragments are counted.
                 (self.empty > MAX_EMPTY_FRAGMENTS)
-                    .then_some(Item::Garbage("too many empty fragments"))
+                    .then_some(Item::ProtocolError("too many empty fragments"))
             }
             _ => None,
         }
@@ -290,7 +293,7 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
         Opcode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
         _ => match parse_close(payload) {
             Ok((code, reason)) => Item::Close { code, reason },
-            Err(words) => Item::Garbage(words),
+            Err(words) => Item::ProtocolError(words),
         },
     }
 }

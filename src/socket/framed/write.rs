@@ -70,6 +70,7 @@ impl Writer {
         len: usize,
         slices: impl Iterator<Item = &'a [u8]>,
     ) {
+        // W-11 (RFC 6455 §5.5.1): nothing follows our Close.
         if self.closed {
             return;
         }
@@ -106,6 +107,7 @@ impl Writer {
 
     /// A ping has come. Only the newest is answered (RFC 6455 §5.5.3).
     pub(super) fn pong(&mut self, payload: Bytes) {
+        // W-9 (RFC 6455 §5.5.3): the newer ping replaces the one that waits.
         self.pong = Some(payload);
     }
 
@@ -172,7 +174,7 @@ impl Writer {
     }
 
     /// Nothing has been said for a while.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         if self.out.is_empty() {
             self.out = Vec::new();
         }

@@ -1,7 +1,7 @@
 //! No wake-up is lost, in whichever order the handles' steps and the drivers' come: a scenario that waits for
 //! one that never comes is a deadlock, which shuttle reports with the schedule that led to it.
 //!
-//! Steps are those between two uses of the locks of src/sync.rs: the connection's state and the memory socket.
+//! Steps are those between two uses of the locks of src/runtime/sync.rs: the connection's state and the memory socket.
 //! Time stands still, so that no timer makes good for a wake-up that was forgotten.
 #![cfg(shuttle)]
 

@@ -4,12 +4,10 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use qmux::{
     Session,
-    ws::tokio_tungstenite::{
-        client_async,
-        tungstenite::{client::IntoClientRequest, http::HeaderValue},
-    },
+    ws::tokio_tungstenite::{client_async, tungstenite::client::IntoClientRequest},
 };
 use web_transport_trait::{RecvStream as _, SendStream as _, Session as _};
+use wsmux::http::HeaderValue;
 
 use super::{
     Connection, Rival, Stream,

@@ -52,7 +52,7 @@ pub(super) fn ours(side: Side, input: &[u8], chops: &[usize]) -> Understood {
                 Item::Close { code, reason } => return (heard, End::Close(code, reason)),
                 Item::Text => return (heard, End::Text),
                 Item::TooLarge => return (heard, End::Refused("too large".into())),
-                Item::Garbage(words) => return (heard, End::Refused(words.into())),
+                Item::ProtocolError(words) => return (heard, End::Refused(words.into())),
             });
         }
         match reader.poll_fill(&mut io, &mut Context::from_waker(Waker::noop())) {

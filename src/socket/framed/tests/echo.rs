@@ -24,7 +24,7 @@ where
                 Outgoing::Message(&message)
             }
             // W-2, W-7, and RFC 6455 §7.1.7.
-            Ok(Incoming::Text | Incoming::Garbage(_)) => close(1002),
+            Ok(Incoming::Text | Incoming::ProtocolError(_)) => close(1002),
             Ok(Incoming::TooLarge) => close(1009),
             Ok(Incoming::Ping | Incoming::Pong(_) | Incoming::Close { .. }) => continue,
             Err(error) => return error,

@@ -13,10 +13,11 @@ use futures_util::{
 use tokio::{net::TcpStream, sync::watch, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 use wsmux::{
     VarInt, Wire,
+    http::HeaderValue,
     proto::{Credit, Dir, Frame},
 };
 

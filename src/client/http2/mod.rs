@@ -1,0 +1,349 @@
+//! WebSockets over HTTP/2 (RFC 8441): several connections to one server share a TCP connection.
+
+mod dial;
+mod session;
+mod stream;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout};
+
+use self::{
+    dial::Dialled,
+    session::{Lease, RequestError, Session},
+};
+use super::{WebSocketClient, native::ClientSettings};
+use crate::{
+    connection::{ConnectionInfo, WebSocketConnection},
+    error::ConnectError,
+    handshake::{
+        client::{self as handshake, Target},
+        headers::{exact_headers, hide_secrets},
+        negotiation::Agreed,
+    },
+    observe::trace,
+};
+
+/// How long it is remembered that a server has no WebSocket over HTTP/2. Asking costs a TCP connection and its
+/// TLS each time, and what a server is only changes when it is deployed anew.
+const HTTP1_MEMORY: Duration = Duration::from_secs(300);
+
+/// Servers that are remembered before those are forgotten of which nothing is known any more.
+const MIN_PRUNED: usize = 64;
+
+/// A client whose connections to one server share a TCP and TLS connection, where the server offers WebSocket
+/// over HTTP/2 (RFC 8441), and have one each where it does not. Cheap to clone; clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = wsmux::WebSocketClient::builder().protocol("chat").build()?;
+/// let client = wsmux::Http2Client::new(client);
+/// let one = client.connect("wss://example.com/chat").await?;
+/// let two = client.connect("wss://example.com/chat?room=2").await?; // no second TCP connection
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A TCP connection lives as long as a [`WebSocketConnection`] over it does, and takes as many as the server's
+/// SETTINGS_MAX_CONCURRENT_STREAMS says; then another one is opened beside it. When it is lost, all that are over
+/// it are: [what it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+#[derive(Debug, Clone)]
+pub struct Http2Client(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    client: WebSocketClient,
+    prior_knowledge: bool,
+    origins: Mutex<Origins>,
+}
+
+/// Where connections lead to. Bounded by what the application connects to, and pruned each time that it has doubled:
+/// those who are still of use are so looked at once for each that is new, on average.
+#[derive(Debug, Default)]
+struct Origins {
+    routes: HashMap<Key, Arc<Origin>>,
+    /// How many were left by the last pruning.
+    kept: usize,
+}
+
+impl Origins {
+    fn get(&mut self, key: Key) -> Arc<Origin> {
+        let is_full = self.routes.len() >= (2 * self.kept).max(MIN_PRUNED);
+        if is_full && !self.routes.contains_key(&key) {
+            let now = Instant::now();
+            self.routes.retain(|_, origin| origin.is_of_use(now));
+            self.kept = self.routes.len();
+        }
+        self.routes.entry(key).or_default().clone()
+    }
+}
+
+/// Whom a TCP connection leads to.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    tls: bool,
+    host: String,
+    port: u16,
+}
+
+#[derive(Debug, Default)]
+struct Origin {
+    /// Held while somebody dials: those who wait for it share what he gets.
+    dialling: tokio::sync::Mutex<()>,
+    routes: Mutex<RouteCache>,
+}
+
+#[derive(Debug, Default)]
+struct RouteCache {
+    sessions: Vec<Weak<Session>>,
+    /// Until then the server is taken for one without WebSocket over HTTP/2.
+    http1_until: Option<Instant>,
+    /// Dials that have failed, and how the last one did.
+    failures: u64,
+    failure: Option<ConnectError>,
+}
+
+impl Origin {
+    fn routes(&self) -> MutexGuard<'_, RouteCache> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has it, or it says something that is worth a look at the next dial.
+    fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
+        let routes = self.routes();
+        Arc::strong_count(self) > 1
+            || routes.sessions.iter().any(|session| session.strong_count() > 0)
+            || routes.http1_until.is_some_and(|until| now < until)
+    }
+
+    fn http1(&self) {
+        self.routes().http1_until = Some(Instant::now() + HTTP1_MEMORY);
+    }
+}
+
+impl RouteCache {
+    /// How to get there without a dial, if it is known, but not over `besides`.
+    fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
+        self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
+        let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
+        let lease = sessions.find_map(|session| match besides {
+            Some(besides) if Arc::ptr_eq(besides, &session) => None,
+            _ if session.is_in_doubt() => None,
+            _ => Lease::new(&session),
+        });
+        let is_http1 = self.http1_until.is_some_and(|until| Instant::now() < until);
+        lease.map(Route::Over).or(is_http1.then_some(Route::Http1))
+    }
+}
+
+/// How a connection is to be had.
+enum Route {
+    Over(Lease),
+    /// This stream has been dialled already.
+    Upgrade(Box<Dialled>),
+    Http1,
+}
+
+impl Http2Client {
+    /// A client with the settings of this one. Its ALPN is `h2` and `http/1.1`, whatever a TLS configuration of the
+    /// user's has.
+    pub fn new(client: WebSocketClient) -> Self {
+        Self::with(client, false)
+    }
+
+    /// The same for servers that are known to speak HTTP/2 without TLS: a `ws://` URL is dialled so (RFC 9113
+    /// §3.3), and one that does not is an error. By default `ws://` is HTTP/1.1, for only TLS can tell.
+    pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
+        Self::with(client, true)
+    }
+
+    fn with(client: WebSocketClient, prior_knowledge: bool) -> Self {
+        Self(Arc::new(Pool { client, prior_knowledge, origins: Mutex::default() }))
+    }
+
+    /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an HTTP/2 connection that
+    /// is there, or a new one. Where ALPN selects HTTP/1.1, the same TLS connection is upgraded; where the server
+    /// speaks HTTP/2 and does not offer WebSocket over it, a second one is opened for HTTP/1.1. Either is
+    /// remembered for five minutes, in which the server is not asked again.
+    ///
+    /// Several calls at once share one attempt to reach the server, and its failure; one that has taken longer than
+    /// the connect timeout and the handshake timeout together is not waited for. Whether the server offers
+    /// it stands in its SETTINGS, which cost the first connection one round trip more.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the attempt is given up. Connections that share its TCP connection go on. Where its
+    /// request was sent and not answered, further calls dial until the server has answered a PING on that TCP
+    /// connection, for it may be dead.
+    pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+        let target = self.0.client.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.0.connect(&target).await.inspect_err(failed)
+    }
+}
+
+impl Pool {
+    async fn connect(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+        if !target.tls && !self.prior_knowledge {
+            return self.client.dial(target).await;
+        }
+        let called = Instant::now();
+        let origin = self.origin(target);
+        // Over which the server has refused a stream that it has not looked at.
+        let mut refused = None;
+        loop {
+            let start = Instant::now();
+            let lease = match self.route(&origin, target, refused.as_ref()).await? {
+                Route::Over(lease) => lease,
+                Route::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
+                Route::Http1 => return self.client.dial(target).await,
+            };
+            // The time to dial has limits of its own.
+            let start = lease.session().since().max(start);
+            let session = lease.session().clone();
+            match self.open(start, target, lease).await {
+                // A connection that was there and has gone is no failure yet. Each is retired with it, and
+                // one that has just been dialled does not come to this for ever.
+                Err(RequestError::NotSent(_)) if session.since() < called => {}
+                Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
+                Err(
+                    RequestError::NotSent(error)
+                    | RequestError::NotProcessed(error)
+                    | RequestError::Failed(error),
+                ) => return Err(error),
+                Ok(connection) => return Ok(connection),
+            }
+        }
+    }
+
+    fn origin(&self, target: &Target) -> Arc<Origin> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = target.host_in_zone().to_ascii_lowercase();
+        let key = Key { tls: target.tls, host, port: target.port };
+        origins.get(key)
+    }
+
+    async fn route(
+        &self,
+        origin: &Origin,
+        target: &Target,
+        besides: Option<&Arc<Session>>,
+    ) -> Result<Route, ConnectError> {
+        let before = {
+            let mut routes = origin.routes();
+            if let Some(way) = routes.route(besides) {
+                return Ok(way);
+            }
+            routes.failures
+        };
+        // Whoever dials may not be polled any more: no attempt is waited for that has had its time.
+        let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
+        let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
+        let turn = timeout(limit, origin.dialling.lock()).await;
+        {
+            let mut routes = origin.routes();
+            if let Some(way) = routes.route(besides) {
+                return Ok(way);
+            }
+            // Each of those who waited would find out for himself, one after the other.
+            if routes.failures > before
+                && let Some(error) = &routes.failure
+            {
+                return Err(error.clone());
+            }
+        }
+        let way = self.dial(origin, target).await;
+        if let Err(error) = &way {
+            let mut routes = origin.routes();
+            routes.failures += 1;
+            routes.failure = Some(error.clone());
+        }
+        drop(turn);
+        way
+    }
+
+    async fn dial(&self, origin: &Origin, target: &Target) -> Result<Route, ConnectError> {
+        let dialled = dial::dial(&self.client, target).await?;
+        if !dialled.is_http2 {
+            origin.http1();
+            return Ok(Route::Upgrade(Box::new(dialled)));
+        }
+        let start = dialled.start;
+        let session = self.client.in_time(start, dialled.session()).await?;
+        if !session.offers_websocket() {
+            origin.http1();
+            return Ok(Route::Http1);
+        }
+        origin.routes().sessions.push(Arc::downgrade(&session));
+        Lease::new(&session).map(Route::Over).ok_or_else(|| {
+            ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
+        })
+    }
+
+    async fn open(
+        &self,
+        start: Instant,
+        target: &Target,
+        lease: Lease,
+    ) -> Result<WebSocketConnection, RequestError> {
+        let ClientSettings { wire, offered, offers_protocols, headers, connection, .. } =
+            &*self.client.0;
+        let mut info: ConnectionInfo = lease.session().info().clone();
+        let request = target.request(offered, headers).map_err(RequestError::Failed)?;
+        let request =
+            handshake::extended_connect(&request, target.tls).map_err(RequestError::Failed)?;
+        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
+        let session = lease.session().clone();
+        let opened = timeout(left, lease.open(request.clone())).await;
+        let (mut response, stream) = opened.unwrap_or_else(|_| {
+            // Whether the route is slow or the path is dead, the next one had better not wait behind it.
+            session.retire();
+            Err(RequestError::Failed(ConnectError::HandshakeTimeout))
+        })?;
+        // Those of h2 are parts of what came with them.
+        *response.headers_mut() = exact_headers(response.headers());
+        hide_secrets(response.headers_mut());
+        let subprotocol = handshake::selected(response.headers(), *wire, offered)
+            .map_err(RequestError::Failed)?;
+        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
+        info.request = Some(request.into());
+        // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
+        let established = self.client.establish(start, response, stream, &[], info);
+        established.await.map_err(RequestError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(port: u16) -> Key {
+        Key { tls: true, host: "example.com".into(), port }
+    }
+
+    #[test]
+    fn servers_are_looked_through_only_when_they_have_doubled() {
+        let (mut origins, mut prunings, mut kept) = (Origins::default(), 0, 0);
+        // An application that stays connected to all.
+        let held: Vec<_> = (0..10_000)
+            .map(|port| {
+                let origin = origins.get(key(port));
+                prunings += u32::from(std::mem::replace(&mut kept, origins.kept) != origins.kept);
+                origin
+            })
+            .collect();
+        assert!(prunings <= 8, "{prunings} times");
+        // And one that lets go of all.
+        drop(held);
+        for port in 10_000..30_000 {
+            origins.get(key(port));
+        }
+        assert!(origins.routes.len() <= 2 * MIN_PRUNED, "{}", origins.routes.len());
+    }
+}

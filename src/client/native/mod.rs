@@ -1,0 +1,361 @@
+//! Dialling: a name, a TCP connection, TLS, the upgrade, and a connection over it.
+
+mod builder;
+mod dial;
+pub(super) mod excerpt;
+pub(super) mod proxy;
+mod resolve;
+mod socket_options;
+#[cfg(feature = "tls")]
+pub(super) mod tls;
+mod verify;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Response, StatusCode};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+#[cfg(feature = "tls")]
+use tokio_rustls::client::TlsStream;
+
+pub use self::{
+    builder::WebSocketClientBuilder, dial::ConnectAttempts, socket_options::SocketOptions,
+    verify::VerifyServer,
+};
+use self::{
+    proxy::{ProxyServer, Tunnel},
+    verify::Verifier,
+};
+use crate::{
+    connection::{
+        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames,
+    },
+    error::{ConnectError, Rejection, VerifyServerError},
+    handshake::{
+        client::{self as handshake, Target},
+        head::{HeadError, read_head},
+        headers::kept_headers,
+        negotiation::Agreed,
+    },
+    observe::trace,
+    proto::{Side, Wire},
+};
+
+/// A server that is not wanted gets so long to take the end of its stream.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Responses of kind 1xx that may come before the one that counts.
+const MAX_INTERIM_RESPONSES: usize = 8;
+
+/// Opens connections to servers. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = wsmux::WebSocketClient::builder().protocol("chat").build()?;
+/// let connection = client.connect("wss://example.com/chat").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct WebSocketClient(pub(super) Arc<ClientSettings>);
+
+pub(super) struct ClientSettings {
+    pub(super) wire: Wire,
+    pub(super) offered: Vec<String>,
+    /// Whether these are the names of protocols.
+    pub(super) offers_protocols: bool,
+    pub(super) headers: HeaderMap,
+    pub(super) connection: WebSocketConnectionBuilder,
+    pub(super) connect_timeout: Duration,
+    socket_options: SocketOptions,
+    proxy: Option<ProxyServer>,
+    verifier: Option<Verifier>,
+    #[cfg(feature = "tls")]
+    tls: tls::LazyConfig,
+    /// Instead of the URL's host.
+    #[cfg(feature = "tls")]
+    server_name: Option<rustls::pki_types::ServerName<'static>>,
+}
+
+/// Leaves out TLS, the headers' values, and the subprotocols, one of which may be a token.
+impl fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSettings")
+            .field("wire", &self.wire)
+            .field("headers", &HeaderNames(&self.headers))
+            .field("config", &self.connection.config)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("socket_options", &self.socket_options)
+            .field("proxy", &self.proxy.as_ref().map(|via| &via.proxy))
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WebSocketClient {
+    /// What to set before a client is made.
+    pub fn builder() -> WebSocketClientBuilder {
+        WebSocketClientBuilder::new()
+    }
+
+    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries its addresses, upgrades, and waits for the
+    /// server's transport parameters. Redirects are not followed.
+    ///
+    /// A name's addresses are tried as RFC 8305 ("happy eyeballs") has it: IPv6 and IPv4 in turn, the next one as
+    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken. Of a name with more
+    /// addresses 32 are tried.
+    ///
+    /// The URL is read as a browser reads it (WHATWG URL): what is not ASCII is percent-encoded in path and query, and
+    /// punycode in the host. One with a user, a password or a fragment is refused; credentials belong in a
+    /// [header](WebSocketClientBuilder::header). Unlike a browser's, an IPv6 address may have a zone, as in
+    /// `ws://[fe80::1%25eth0]:80/`.
+    ///
+    /// The system resolves the name, in a thread of its own; at most 128 of them live at once in a process, and further
+    /// names wait for their turn. A thread whose name servers are dead may outlast the attempt, which neither the caller
+    /// nor the end of the runtime waits for.
+    ///
+    /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
+    /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake
+    /// timeout](crate::Config::handshake_timeout).
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the attempt is given up and its socket closed.
+    pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+        let target = self.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.dial(&target).await.inspect_err(failed)
+    }
+
+    pub(super) async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+        let (tunnel, info) = self.reach(target).await?;
+        match tunnel {
+            Tunnel::Plain(tcp) => self.open(target, tcp, info).await,
+            #[cfg(feature = "tls")]
+            Tunnel::Tls(tls) => self.open(target, *tls, info).await,
+        }
+    }
+
+    /// A TCP connection to the server, or a tunnel.
+    pub(super) async fn reach(
+        &self,
+        target: &Target,
+    ) -> Result<(Tunnel, ConnectionInfo), ConnectError> {
+        let ClientSettings { connect_timeout, socket_options, proxy, .. } = &*self.0;
+        let ((remote_address, local_address), tunnel) = match proxy {
+            Some(proxy) => proxy.tunnel(target, *connect_timeout, socket_options).await?,
+            None => {
+                let host = target.host_in_zone();
+                let tcp = dial::dial(&host, target.port, *connect_timeout, socket_options).await?;
+                ((tcp.peer_addr().ok(), tcp.local_addr().ok()), Tunnel::Plain(tcp))
+            }
+        };
+        Ok((tunnel, ConnectionInfo { remote_address, local_address, ..ConnectionInfo::default() }))
+    }
+
+    /// Connects as [`connect`](Self::connect) does, over a stream of bytes that leads to the server already:
+    /// a tunnel, a Unix socket. The URL says whether TLS is spoken, and what the request asks for.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the stream is dropped.
+    pub async fn from_io<S>(&self, url: &str, io: S) -> Result<WebSocketConnection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let target = self.target(url)?;
+        let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
+        self.open(&target, io, ConnectionInfo::default()).await.inspect_err(failed)
+    }
+
+    pub(super) fn target(&self, url: &str) -> Result<Target, ConnectError> {
+        let target = Target::parse(url)?;
+        match target.tls && !cfg!(feature = "tls") {
+            true => Err(ConnectError::UnsupportedScheme("wss".into())),
+            false => Ok(target),
+        }
+    }
+
+    async fn open<S>(
+        &self,
+        target: &Target,
+        io: S,
+        info: ConnectionInfo,
+    ) -> Result<WebSocketConnection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let start = Instant::now();
+        #[cfg(feature = "tls")]
+        if target.tls {
+            let (io, info) = self.secure(start, target, &[tls::HTTP1], io, info).await?;
+            return self.finish(start, target, io, info).await;
+        }
+        self.finish(start, target, io, info).await
+    }
+
+    /// TLS, and what the application says of the server's certificates.
+    #[cfg(feature = "tls")]
+    pub(super) async fn secure<S>(
+        &self,
+        start: Instant,
+        target: &Target,
+        alpn: &[&[u8]],
+        io: S,
+        info: ConnectionInfo,
+    ) -> Result<(TlsStream<S>, ConnectionInfo), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match &self.0.server_name {
+            Some(name) => name.clone(),
+            None => tls::server_name(&target.host)?,
+        };
+        let handshake = tls::connect(&self.0.tls, alpn, name, io);
+        let mut io = self.in_time(start, handshake).await?;
+        let peer_certificates = crate::tls::peer_certificates(io.get_ref().1);
+        if let Some(Verifier(verifier)) = &self.0.verifier {
+            let chain = peer_certificates.as_deref().unwrap_or_default();
+            let verdict = verifier.verify_certificates(&target.host, chain);
+            self.verdict(start, &mut io, None, verdict).await?;
+        }
+        Ok((io, ConnectionInfo { peer_certificates, ..info }))
+    }
+
+    /// A step of the handshake, within what is left of its timeout.
+    pub(super) async fn in_time<T>(
+        &self,
+        start: Instant,
+        step: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        // W-23: all steps share one timeout, the wait for the parameters included.
+        let left = self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
+        timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
+    }
+
+    /// What the application says of the server. One that is turned away is told by the end of its stream, under
+    /// TLS with a `close_notify`.
+    async fn verdict(
+        &self,
+        start: Instant,
+        io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        response: Option<&HeaderMap>,
+        verdict: impl Future<Output = Result<(), VerifyServerError>>,
+    ) -> Result<(), ConnectError> {
+        let rejected = |error| Rejection::new(error, response.map(kept_headers));
+        let verdict =
+            async { verdict.await.map_err(|error| ConnectError::Rejected(rejected(error))) };
+        let verdict = self.in_time(start, verdict).await;
+        if verdict.is_err() {
+            say_goodbye(io).await;
+        }
+        verdict
+    }
+
+    pub(super) async fn finish<S>(
+        &self,
+        start: Instant,
+        target: &Target,
+        mut io: S,
+        mut info: ConnectionInfo,
+    ) -> Result<WebSocketConnection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let ClientSettings { wire, offered, offers_protocols, headers, .. } = &*self.0;
+        let request = target.request(offered, headers)?;
+        let bytes = handshake::request_bytes(&request);
+        let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = async {
+            let (response, rest) = exchange(&mut io, &bytes, is_upgrade).await?;
+            let selected = handshake::check(&request, response.headers(), *wire, offered)?;
+            Ok((response, rest, selected))
+        };
+        let upgraded = self.in_time(start, upgrade).await;
+        if upgraded.as_ref().is_err_and(is_an_answer) {
+            // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.
+            say_goodbye(&mut io).await;
+        }
+        let (response, rest, subprotocol) = upgraded?;
+        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
+        info.request = Some(request.into());
+        self.establish(start, response, io, &rest, info).await
+    }
+
+    /// A connection over a WebSocket that is open, if the application takes the server's response.
+    pub(super) async fn establish<S>(
+        &self,
+        start: Instant,
+        response: Response<()>,
+        mut io: S,
+        rest: &[u8],
+        mut info: ConnectionInfo,
+    ) -> Result<WebSocketConnection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let ClientSettings { wire, connection, .. } = &*self.0;
+        if let Some(Verifier(verifier)) = &self.0.verifier {
+            let verdict = verifier.verify_response(&response, &info);
+            self.verdict(start, &mut io, Some(response.headers()), verdict).await?;
+        }
+        info.response_headers = Some(response.into_parts().0.headers.into());
+
+        trace::handshake_completed(Side::Client, *wire, &info);
+
+        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
+        let connection = connection.clone().info(info).time_left(left);
+        let connection = connection.build_upgraded(io, rest, Side::Client, *wire);
+        connection.established().await?;
+        Ok(connection)
+    }
+}
+
+/// Whether the server has refused the WebSocket, or has sent what cannot be read: its stream is still there, and can
+/// be ended in order.
+fn is_an_answer(error: &ConnectError) -> bool {
+    use ConnectError::{InvalidResponse, Refused, Subprotocol};
+    matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
+}
+
+/// Ends the stream to a server that was rejected or that refused.
+async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
+    let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
+}
+
+/// Sends a request and reads its response, up to one that is `wanted`; with it what came behind it.
+async fn exchange(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+    wanted: impl Fn(StatusCode) -> bool,
+) -> Result<(Response<()>, Vec<u8>), ConnectError> {
+    io.write_all(request).await?;
+    io.flush().await?;
+    let mut buf = Vec::new();
+    for _ in 0..MAX_INTERIM_RESPONSES {
+        let response =
+            read_head(io, &mut buf, handshake::parse).await.map_err(|error| match error {
+                HeadError::TooLarge => {
+                    ConnectError::InvalidResponse("its head is too large".into())
+                }
+                HeadError::Invalid(error) => error,
+                HeadError::Io(error) => error.into(),
+            })?;
+        match response.status() {
+            status if wanted(status) => return Ok((response, buf)),
+            status if status.is_informational() => {}
+            status => {
+                let body = excerpt::read(io, buf, status, response.headers()).await;
+                let headers = kept_headers(response.headers());
+                return Err(ConnectError::Refused { status, headers, body });
+            }
+        }
+    }
+    Err(ConnectError::InvalidResponse("interim responses without end".into()))
+}

@@ -1,0 +1,128 @@
+//! A client's TLS handshake.
+
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    error::ConnectError,
+    tls::{Identity, Trust, client_config},
+};
+
+/// What a client that speaks HTTP/1.1 offers by ALPN (RFC 7301): nothing else, for a server that speaks HTTP/2 as well
+/// would choose that.
+pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
+
+/// A configuration made when it is first needed, for the platform's roots have to be read.
+#[derive(Debug)]
+pub(super) struct LazyConfig {
+    trust: Trust,
+    identity: Option<Arc<Identity>>,
+    /// What the one thread that makes it has found. The thread outlasts a caller that gives up, and serves the next:
+    /// if each caller began again, impatient ones would fill the runtime's threads, and none would have its roots.
+    made: Mutex<Option<watch::Receiver<Option<Made>>>>,
+}
+
+type Made = Result<Arc<ClientConfig>, rustls::Error>;
+
+impl LazyConfig {
+    pub(super) fn new(trust: Trust, identity: Option<Identity>) -> Self {
+        Self { trust, identity: identity.map(Arc::new), made: Mutex::default() }
+    }
+
+    /// Cancel safe: what was begun goes on for the next caller.
+    async fn get(&self) -> Result<Arc<ClientConfig>, ConnectError> {
+        let failed = |error| ConnectError::Tls(Arc::new(io::Error::other(error)));
+        let mut made = self.made();
+        // Without an answer the thread has panicked, or its runtime has ended.
+        let made = made.wait_for(Option::is_some).await.map_err(|_| failed("no roots".into()))?;
+        match &*made {
+            Some(Ok(config)) => Ok(config.clone()),
+            Some(Err(error)) => Err(failed(Box::<dyn Error + Send + Sync>::from(error.clone()))),
+            None => Err(failed("no roots".into())),
+        }
+    }
+
+    /// What is made or being made; what has failed is begun again.
+    fn made(&self) -> watch::Receiver<Option<Made>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            // In this order: of a thread that is not running any more the borrow sees the last word.
+            let is_running = made.has_changed().is_ok();
+            let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
+            if is_of_use {
+                return made.clone();
+            }
+        }
+        let (tell, found) = watch::channel(None);
+        let (trust, identity) = (self.trust.clone(), self.identity.clone());
+        // The platform's roots may be hundreds of files.
+        tokio::task::spawn_blocking(move || {
+            tell.send_replace(Some(client_config(trust, identity.as_deref())));
+        });
+        made.insert(found).clone()
+    }
+}
+
+/// The name that goes into SNI, and that the certificate is to have. An address is looked for among the
+/// certificate's addresses, and SNI has no place for it (RFC 6066 §3).
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ConnectError> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|error| ConnectError::InvalidUrl(error.to_string()))
+}
+
+/// Offers `alpn`, whatever the configuration has: what is spoken over TLS is the caller's, and not the user's.
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    config: &LazyConfig,
+    alpn: &[&[u8]],
+    name: ServerName<'static>,
+    io: S,
+) -> Result<TlsStream<S>, ConnectError> {
+    // W-60 (RFC 7301 §3.2): exactly what the caller speaks.
+    let alpn = alpn.iter().map(|name| name.to_vec()).collect();
+    let connector = TlsConnector::from(config.get().await?);
+    connector
+        .with_alpn(alpn)
+        .connect(name, io)
+        .await
+        .map_err(|error| ConnectError::Tls(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_began_who_gave_up_serves_the_next() {
+        let config = LazyConfig::new(Trust::Any, None);
+        // It may have been fast.
+        let _ = pin!(config.get()).poll(&mut Context::from_waker(Waker::noop()));
+        let begun = config.made.lock().unwrap().clone().unwrap();
+        let made = config.get().await.unwrap();
+        assert!(config.made().same_channel(&begun), "it has begun again");
+        assert!(Arc::ptr_eq(&made, &config.get().await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_has_failed_is_tried_again_by_the_next() {
+        let config = LazyConfig::new(Trust::Roots(vec![b"no certificate"[..].into()]), None);
+        config.get().await.unwrap_err();
+        let failed = config.made.lock().unwrap().clone().unwrap();
+        config.get().await.unwrap_err();
+        assert!(!config.made().same_channel(&failed));
+    }
+}

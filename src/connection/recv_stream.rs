@@ -1,0 +1,255 @@
+//! The receiving half of a stream.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::shared::ConnectionRef;
+use crate::{
+    error::{ReadExactError, ReadToEndError, ResetError},
+    observe::trace::{self, Told},
+    proto::{self, ClosedStream, Read, ReadError, StreamId, VarInt},
+};
+
+/// How the half ended, for whoever asks again.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    None,
+    Finished,
+    Reset(VarInt),
+}
+
+/// The receiving half of a stream.
+///
+/// Dropping it before its end was read stops the stream with code 0: the peer is told to send no more.
+#[derive(Debug)]
+pub struct RecvStream {
+    id: StreamId,
+    connection: ConnectionRef,
+    end: End,
+    told: Told,
+}
+
+impl RecvStream {
+    pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
+        Self { id, connection, end: End::None, told: Told::default() }
+    }
+
+    /// The stream's number.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Whether `send` is the other half of the same stream.
+    pub(crate) fn is_other_half_of(&self, send: &crate::connection::SendStream) -> bool {
+        send.belongs_to(&self.connection, self.id)
+    }
+
+    /// Waits for bytes, and copies as many as have come and fit into `buf`; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    ///
+    /// # Cancel safety
+    /// No byte is lost when the future is dropped.
+    pub async fn read(&mut self, buf: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        let mut buf = ReadBuf::new(buf);
+        let more = poll_fn(|cx| self.poll_read_buf(cx, &mut buf)).await?;
+        Ok(more.then_some(buf.filled().len()))
+    }
+
+    /// Fills `buf`.
+    ///
+    /// # Errors
+    /// [`ReadExactError`]; the bytes read before are in `buf`.
+    ///
+    /// # Cancel safety
+    /// None: how much of `buf` was filled is forgotten with the future.
+    pub async fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ReadExactError> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read(&mut buf[filled..]).await? {
+                Some(len) => filled += len,
+                None => return Err(ReadExactError::FinishedEarly(filled)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes, and gives up to `max_length` of them in one piece and without a copy; `None` at the end
+    /// of the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    ///
+    /// # Cancel safety
+    /// No byte is lost when the future is dropped.
+    pub async fn read_chunk(&mut self, max_length: usize) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.poll_read_chunk(cx, max_length)).await
+    }
+
+    /// Reads to the end of the stream.
+    ///
+    /// # Errors
+    /// [`ReadToEndError::TooLong`] when there are more than `limit` bytes; what was read until then is lost.
+    ///
+    /// # Cancel safety
+    /// None: what was read is lost with the future.
+    pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.read_chunk(usize::MAX).await? {
+            if chunk.len() > limit - all.len() {
+                return Err(ReadToEndError::TooLong);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    /// As [`read_chunk`](Self::read_chunk). With `Pending`, `cx` is woken when there is news.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_length: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        self.poll_engine(cx, |stream| stream.read(max_length))
+    }
+
+    /// Copies what has come into `buf`; `false` at the end of the stream.
+    fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<bool, ReadError>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let read = ready!(self.poll_engine(cx, |stream| stream.read_into(buf)));
+        Poll::Ready(read.map(|copied| copied.is_some()))
+    }
+
+    /// Asks the engine, and remembers the end of the stream for whoever asks again.
+    fn poll_engine<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut proto::RecvStream<'_>) -> Result<Read<T>, ReadError>,
+    ) -> Poll<Result<Option<T>, ReadError>> {
+        match self.end {
+            End::None => {}
+            End::Finished => return Poll::Ready(Ok(None)),
+            End::Reset(code) => return Poll::Ready(Err(ReadError::Reset(code))),
+        }
+        let mut state = self.connection.lock();
+        let found = read(&mut state.engine.recv_stream(self.id));
+        match &found {
+            Ok(Read::Blocked) => {
+                state.wait_to_read(self.id, cx);
+                return Poll::Pending;
+            }
+            Ok(Read::Finished) => self.end = End::Finished,
+            Err(ReadError::Reset(code)) => {
+                self.end = End::Reset(*code);
+                trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, *code);
+            }
+            Ok(Read::Data(_)) | Err(_) => {}
+        }
+        // Reading gives credit, and ends streams, which the peer is told.
+        state.wake_driver();
+        Poll::Ready(found.map(Read::data))
+    }
+
+    /// Wants no more: what has come is dropped, and the peer is told the code (STOP_SENDING, RFC 9000 §19.5).
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let mut state = self.connection.lock();
+        state.engine.recv_stream(self.id).stop(code)?;
+        state.wake_driver();
+        trace::event!(
+            self.connection.span,
+            DEBUG,
+            "stream.stopped",
+            stream = self.id.into_inner(),
+            code = code.into_inner(),
+            by = "local"
+        );
+        Ok(())
+    }
+
+    /// What the half has done.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] when the stream has ended on both sides.
+    pub fn stats(&self) -> Result<crate::proto::RecvStreamStats, ClosedStream> {
+        self.connection.lock().engine.recv_stream(self.id).stats()
+    }
+
+    /// Waits until the peer has reset the stream, and gives its code, without reading.
+    ///
+    /// # Errors
+    /// [`ResetError`] when that cannot happen any more: all has come, or this end stopped the stream.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn received_reset(&mut self) -> Result<VarInt, ResetError> {
+        if let End::Reset(code) = self.end {
+            return Ok(code);
+        }
+        poll_fn(|cx| {
+            let mut state = self.connection.lock();
+            match state.engine.recv_stream(self.id).received_reset()? {
+                Some(code) => {
+                    trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, code);
+                    Poll::Ready(Ok(code))
+                }
+                None => {
+                    state.wait_to_read(self.id, cx);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl AsyncRead for RecvStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.get_mut().poll_read_buf(cx, buf))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        let mut state = self.connection.lock();
+        state.forget_reader(self.id);
+        #[cfg(feature = "tracing")]
+        if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
+            let stream = self.id.into_inner();
+            trace::event!(
+                self.connection.span,
+                DEBUG,
+                "stream.stopped",
+                stream = stream,
+                code = 0,
+                by = "local"
+            );
+        }
+        state.engine.recv_stream(self.id).release();
+        state.wake_driver();
+    }
+}

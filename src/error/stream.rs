@@ -1,0 +1,102 @@
+//! The errors of the async operations that the engine does not know.
+
+use std::io;
+
+use crate::proto::{ConnectionError, ReadError, VarInt};
+
+/// Reading exactly so many bytes failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadExactError {
+    /// The stream ended before, after this many bytes.
+    #[error("stream ended after {0} bytes")]
+    FinishedEarly(usize),
+    /// Reading failed.
+    #[error(transparent)]
+    ReadError(#[from] ReadError),
+}
+
+/// Reading to the end failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadToEndError {
+    /// The stream is longer than the limit.
+    #[error("stream is longer than the limit")]
+    TooLong,
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Waiting for the end of a sending half failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoppedError {
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[from] ConnectionError),
+    /// This end has reset the stream.
+    #[error("stream closed")]
+    ClosedStream,
+}
+
+/// Waiting for a reset failed: there will be none.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetError {
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    ConnectionLost(#[from] ConnectionError),
+    /// The stream has ended otherwise.
+    #[error("stream closed")]
+    ClosedStream,
+}
+
+impl From<ReadError> for ResetError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
+            // A stream that can't be read any more is never reset.
+            _ => Self::ClosedStream,
+        }
+    }
+}
+
+impl From<ReadExactError> for io::Error {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => Self::new(io::ErrorKind::UnexpectedEof, error),
+            ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadToEndError> for io::Error {
+    fn from(error: ReadToEndError) -> Self {
+        match error {
+            ReadToEndError::TooLong => Self::new(io::ErrorKind::InvalidData, error),
+            ReadToEndError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoppedError> for io::Error {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::ConnectionLost(error) => error.into(),
+            StoppedError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+        }
+    }
+}
+
+impl From<ResetError> for io::Error {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::ConnectionLost(error) => error.into(),
+            ResetError::ClosedStream => Self::new(io::ErrorKind::NotConnected, error),
+        }
+    }
+}
+
+/// A reset's or a stop's code where the caller named none.
+pub(crate) const NO_CODE: VarInt = VarInt::from_u32(0);

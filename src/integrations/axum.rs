@@ -1,0 +1,159 @@
+//! Connections on the routes of an [axum](https://docs.rs/axum/0.8) server, beside its other routes, over
+//! HTTP/1.1 and HTTP/2.
+//!
+//! ```no_run
+//! use axum::{Router, extract::State, response::Response, routing::{any, get}};
+//! use wsmux::{WebSocketAcceptor, WebSocketServer, axum::WsMuxUpgrade, hyper::HttpServer};
+//!
+//! async fn mux(State(acceptor): State<WebSocketAcceptor>, upgrade: WsMuxUpgrade) -> Response {
+//!     upgrade
+//!         .on_connection(&acceptor, |connection| async move {
+//!             while let Ok(stream) = connection.accept_bi().await {
+//!                 // one task for each
+//!             }
+//!         })
+//!         .await
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let acceptor = WebSocketServer::builder().protocol("chat").build()?;
+//! let routes = Router::new()
+//!     .route("/", get(|| async { "a page\n" }))
+//!     .route("/mux", any(mux))
+//!     .with_state(acceptor);
+//! let listener = tokio::net::TcpListener::bind("[::]:8080").await?;
+//! HttpServer::new().serve_routes(listener, routes).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`HttpServer`] stands in for `axum::serve`, which has no limit on the time that a client takes for its first request,
+//! and none that ends an idle one: a few silent clients hold all its file descriptors.
+//!
+//! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+
+use std::{convert::Infallible, fmt, future::Future, net::SocketAddr};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts, OriginalUri},
+    response::{IntoResponse, Response},
+};
+use http::{Request, request::Parts};
+use hyper_util::service::TowerToHyperService;
+
+use super::{
+    hyper::{HttpServer, Refused},
+    upgrade::{Handle, upgrade},
+};
+use crate::{
+    connection::{ConnectionInfo, WebSocketConnection, info::RequestLine},
+    error::AcceptError,
+    server::{Listener, WebSocketAcceptor},
+};
+
+/// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 WebSockets come with method
+/// CONNECT, so the route wants [`any`](::axum::routing::any) rather than `get`.
+///
+/// It takes any request: whether it is in order is for [`on_connection`](Self::on_connection) to say, which
+/// answers those that are not. What was known of the client before is taken from a [`ConnectionInfo`] in the
+/// request's extensions, or else from axum's `ConnectInfo<SocketAddr>`.
+#[must_use = "the client gets its answer by `on_connection`"]
+pub struct WsMuxUpgrade {
+    request: Request<()>,
+    handle: Handle,
+    info: ConnectionInfo,
+    on_failed: Option<Box<dyn FnOnce(AcceptError) + Send>>,
+}
+
+impl fmt::Debug for WsMuxUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WsMuxUpgrade")
+            .field("request", &RequestLine(&self.request))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let handle = Handle::take(&mut parts.extensions);
+        let info = parts.extensions.get::<ConnectionInfo>().cloned().unwrap_or_else(|| {
+            let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+            ConnectionInfo {
+                remote_address: address.map(|ConnectInfo(address)| *address),
+                ..ConnectionInfo::default()
+            }
+        });
+        let mut request = Request::new(());
+        *request.method_mut() = parts.method.clone();
+        // A nested router shortens the path, and a hook that guards a prefix must see it.
+        let original = parts.extensions.get::<OriginalUri>();
+        *request.uri_mut() = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
+        *request.version_mut() = parts.version;
+        *request.headers_mut() = parts.headers.clone();
+        Ok(Self { request, handle, info, on_failed: None })
+    }
+}
+
+impl WsMuxUpgrade {
+    /// Tells `failed` of a client whose request was in order and that got no connection, because it went away
+    /// or was no peer. Default: nobody, but for the features that record it.
+    pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
+        self.on_failed = Some(Box::new(failed));
+        self
+    }
+
+    /// Checks the request, and gives the answer that the route has to return. If the client gets its
+    /// connection, `serve` runs with it in a task of its own, which nothing ends but itself.
+    ///
+    /// The acceptor has the settings: wires, application protocols, streams' limits, times, and the hooks, by which it
+    /// says who may come. One of a builder without an [`authorizer`](crate::WebSocketServerBuilder::authorizer) lets
+    /// everybody in that the layers before the route do. The builder's limits on connections count for a server that
+    /// listens itself. Best built once, with
+    /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and kept in the router's state.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the client gets no connection.
+    pub async fn on_connection<F, Fut>(self, acceptor: &WebSocketAcceptor, serve: F) -> Response
+    where
+        F: FnOnce(WebSocketConnection) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Self { request, handle, info, on_failed } = self;
+        let (response, upgrading) = match upgrade(acceptor, request, handle, info).await {
+            Ok(upgraded) => upgraded,
+            Err(refused) => return IntoResponse::into_response(refused),
+        };
+        tokio::spawn(async move {
+            match upgrading.await {
+                Ok(connection) => serve(connection).await,
+                Err(error) => {
+                    if let Some(failed) = on_failed {
+                        failed(error);
+                    }
+                }
+            }
+        });
+        response.map(Body::new)
+    }
+}
+
+impl HttpServer {
+    /// As [`serve`](Self::serve), for these routes. Their requests carry a [`ConnectionInfo`] in their extensions,
+    /// from which [`WsMuxUpgrade`] takes the client's address and certificates, and no `ConnectInfo`.
+    ///
+    /// # Cancel safety
+    /// As [`serve`](Self::serve).
+    pub async fn serve_routes(self, listener: impl Into<Listener>, routes: Router) -> Infallible {
+        self.serve(listener, TowerToHyperService::new(routes)).await
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        Refused::into_response(self).map(Body::new)
+    }
+}

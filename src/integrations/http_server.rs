@@ -1,0 +1,291 @@
+//! An HTTP server for routes that become connections, with the limits that one needs that faces the network.
+
+#[cfg(feature = "tls")]
+use std::net::SocketAddr;
+use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming as IncomingBody},
+    service::Service,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    connection::ConnectionInfo,
+    error::AcceptError,
+    handshake::head::MAX_HEAD,
+    observe::trace,
+    server::{Listener, get_over, listener::AcceptedStream},
+};
+
+/// That of the [handshake timeout](crate::Config::handshake_timeout), for the same steps.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longer than the minute for which proxies keep a connection to their servers: the one that sends the requests had
+/// better end an idle connection, or a request crosses its end.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// HTTP/2's pings, and the time for their answers. A client that has vanished holds its socket no longer than this
+/// twice; each of its connections has a keep-alive of its own besides.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// Past this a time is none: tokio's clock ends some day.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or without: what a loop around
+/// hyper's `serve_connection` lacks, on a port that strangers reach.
+///
+/// A client that connects has the [head timeout](Self::head_timeout) for TLS and its first request, whichever version of
+/// HTTP it speaks, and whether it says half of it or nothing. One that sends no further request for the [idle
+/// timeout](Self::idle_timeout) is let go; what it has open then goes on, its WebSockets among them. A request's head has
+/// at most 64 KiB. A client that hangs up, and a system that is out of file descriptors, do not end the server: it tries
+/// again every 100 ms, while clients wait in the system's queue. HTTP/2's clients may open WebSockets, as by
+/// [`allow_http2`](crate::hyper::allow_http2).
+///
+/// How many clients there may be at once is not limited here. What follows a request's head is the route's affair: how
+/// long its body may take, and how slowly its response may be read.
+///
+/// ```no_run
+/// # use wsmux::hyper::HttpServer;
+/// # async fn example(
+/// #     service: impl hyper::service::Service<
+/// #         hyper::Request<hyper::body::Incoming>,
+/// #         Response = hyper::Response<String>,
+/// #         Error = std::convert::Infallible,
+/// #         Future: Send,
+/// #     > + Clone + Send + 'static,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("[::]:8080").await?;
+/// HttpServer::new().serve(listener, service).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is served before `serve`"]
+pub struct HttpServer {
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Default for HttpServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpServer {
+    /// With the defaults, and without TLS.
+    pub fn new() -> Self {
+        Self {
+            head_timeout: HEAD_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// How long a client may take for TLS and the head of its first request, together and counted from its TCP
+    /// connection. Default 10 s.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// How long after its last request a client may take for another one, its head included. Then an HTTP/1.1 connection
+    /// is closed, and one of HTTP/2 gets a GOAWAY: it takes no more requests, and closes when its streams have ended.
+    /// Default 75 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Speaks TLS. For HTTP/2 its ALPN has to have `h2`, and `http/1.1` for the rest.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Serves every client that connects. Each request has a [`ConnectionInfo`] among its extensions, with the addresses and, under
+    /// TLS, the client's certificates.
+    ///
+    /// # Cancel safety
+    /// This ends only when the future is dropped. Then nobody listens any more, and each HTTP connection ends after the
+    /// requests that are under way; connections of upgraded requests go on.
+    pub async fn serve<S, B>(self, listener: impl Into<Listener>, service: S) -> Infallible
+    where
+        S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let listener = listener.into();
+        // Dropped with this future, which the connections' tasks notice.
+        let (_serving, draining) = watch::channel(());
+        let settings = Arc::new(self);
+        loop {
+            match listener.accept().await {
+                Ok(incoming) => {
+                    let (settings, service) = (settings.clone(), service.clone());
+                    tokio::spawn(settings.serve_client(incoming, service, draining.clone()));
+                }
+                Err(error) => get_over(&error).await,
+            }
+        }
+    }
+
+    async fn serve_client<S, B>(
+        self: Arc<Self>,
+        incoming: AcceptedStream,
+        service: S,
+        draining: watch::Receiver<()>,
+    ) where
+        S: Service<Request<IncomingBody>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let deadline = Instant::now() + self.head_timeout.min(FOREVER);
+        match incoming {
+            #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
+            AcceptedStream::Tcp(tcp, address) => {
+                // Streams would wait for each other's acknowledgements.
+                let _ = tcp.set_nodelay(true);
+                #[cfg(feature = "tls")]
+                if let Some(config) = &self.tls {
+                    let Some(tls) = accept_tls(config, tcp, Some(address), deadline).await else {
+                        return;
+                    };
+                    let info = ConnectionInfo::of_tls(&tls);
+                    return self.serve_http(tls, info, service, deadline, draining).await;
+                }
+                let info = ConnectionInfo::of_tcp(&tcp);
+                self.serve_http(tcp, info, service, deadline, draining).await;
+            }
+            #[cfg(unix)]
+            AcceptedStream::Unix(unix) => {
+                let info = ConnectionInfo::default();
+                #[cfg(feature = "tls")]
+                if let Some(config) = &self.tls {
+                    let Some(tls) = accept_tls(config, unix, None, deadline).await else { return };
+                    let peer_certificates = crate::tls::peer_certificates(tls.get_ref().1);
+                    let info = ConnectionInfo { peer_certificates, ..info };
+                    return self.serve_http(tls, info, service, deadline, draining).await;
+                }
+                self.serve_http(unix, info, service, deadline, draining).await;
+            }
+        }
+    }
+
+    fn http(&self) -> auto::Builder<TokioExecutor> {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        let idle = self.idle_timeout.min(FOREVER);
+        http.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_HEAD);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEAD as u32)
+            .keep_alive_interval(HTTP2_PING)
+            .keep_alive_timeout(HTTP2_PING);
+        crate::integrations::hyper::allow_http2(&mut http);
+        http
+    }
+
+    async fn serve_http<S, B>(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        info: ConnectionInfo,
+        service: S,
+        deadline: Instant,
+        mut draining: watch::Receiver<()>,
+    ) where
+        S: Service<Request<IncomingBody>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let address = info.remote_address;
+        let (asked, mut requests) = watch::channel(());
+        let service = Watched { service, info, asked };
+        let http = self.http();
+        let mut serving = pin!(http.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let mut limit = pin!(sleep_until(deadline));
+        let (mut began, mut is_ending) = (false, false);
+        loop {
+            tokio::select! {
+                // What it ends with is the client's affair.
+                _ = serving.as_mut() => return,
+                _ = draining.changed(), if !is_ending => {}
+                Ok(()) = requests.changed(), if !is_ending => {
+                    began = true;
+                    limit.as_mut().reset(Instant::now() + self.idle_timeout.min(FOREVER));
+                    continue;
+                }
+                () = &mut limit, if !is_ending => {
+                    if !began {
+                        trace::accept_failed(&AcceptError::HandshakeTimeout, address);
+                        return;
+                    }
+                }
+            }
+            is_ending = true;
+            serving.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn accept_tls<S: AsyncRead + AsyncWrite + Unpin>(
+    config: &Arc<rustls::ServerConfig>,
+    io: S,
+    address: Option<SocketAddr>,
+    deadline: Instant,
+) -> Option<tokio_rustls::server::TlsStream<S>> {
+    let accept = tokio_rustls::TlsAcceptor::from(config.clone()).accept(io);
+    let error = match tokio::time::timeout_at(deadline, accept).await {
+        Ok(Ok(tls)) => return Some(tls),
+        Ok(Err(error)) => AcceptError::Tls(error.into()),
+        Err(_) => AcceptError::HandshakeTimeout,
+    };
+    trace::accept_failed(&error, address);
+    None
+}
+
+/// A client's service, which says when there is a request, and tells it of its client.
+#[derive(Debug)]
+struct Watched<S> {
+    service: S,
+    info: ConnectionInfo,
+    asked: watch::Sender<()>,
+}
+
+impl<S, B> Service<Request<B>> for Watched<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<B>) -> S::Future {
+        self.asked.send_replace(());
+        request.extensions_mut().insert(self.info.clone());
+        self.service.call(request)
+    }
+}

@@ -1,0 +1,16 @@
+//! Other crates' servers, sockets and traits, as connections and streams or over them.
+
+#[cfg(all(feature = "axum", not(target_family = "wasm")))]
+pub mod axum;
+#[cfg(feature = "futures-io")]
+mod futures_io;
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
+mod http_server;
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
+pub mod hyper;
+#[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
+mod tungstenite;
+#[cfg(all(feature = "hyper", not(target_family = "wasm")))]
+mod upgrade;
+#[cfg(feature = "web-transport")]
+pub(crate) mod web_transport;

@@ -1,0 +1,5 @@
+//! What a connection tells of itself: tracing's spans and events, and qlog.
+
+#[cfg(all(feature = "qlog", not(target_family = "wasm")))]
+pub(crate) mod qlog;
+pub(crate) mod trace;

@@ -1,0 +1,312 @@
+//! Makes events of what a connection's task sees, and keeps to the bounds of the log.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    milliseconds,
+    output::{CHUNK, Output},
+    schema::{self, ErrorCode, MAX_REASON, Owner},
+    side_name, since_1970,
+};
+use crate::{
+    connection::shared::Shared,
+    proto::{self, Close, ConnectionError, Frame, Side, Timeout, Wire},
+    socket::Incoming,
+};
+
+/// Records are not gathered for longer than this, so that a log can be looked at while it grows.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// What is kept free of a log for its end: two warnings, and the event that says how the connection ended.
+pub(super) const END: u64 = 2 * 256 + 512 + 6 * MAX_REASON as u64;
+
+/// Entries for the frames of one message. One of 64 KiB may hold tens of thousands of frames.
+const MAX_FRAMES: usize = 1_000;
+
+/// One connection's log, which its task keeps.
+#[derive(Debug)]
+pub(crate) struct Log {
+    output: Output,
+    shared: Arc<Shared>,
+    wire: Wire,
+    /// Records that are not yet with the output.
+    chunk: Vec<u8>,
+    /// When records were last handed to the output.
+    handed_over: Duration,
+    /// Bytes that events may still have; for the end there is room besides.
+    room: u64,
+    /// There was an event that had no room.
+    is_full: bool,
+    /// Events left out since the last that was not.
+    lost: u64,
+    /// Messages, and so the number of the next.
+    sent: u64,
+    received: u64,
+    rtt: Option<Duration>,
+    /// What this end said when it closed the connection.
+    farewell: Option<Close>,
+}
+
+impl Log {
+    /// A log whose events may have so many bytes.
+    pub(super) fn new(output: Output, shared: Arc<Shared>, wire: Wire, room: u64) -> Self {
+        Self {
+            output,
+            handed_over: shared.now(),
+            shared,
+            wire,
+            chunk: Vec::new(),
+            room,
+            is_full: false,
+            lost: 0,
+            sent: 0,
+            received: 0,
+            rtt: None,
+            farewell: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, side: Side, title: Option<&str>, description: Option<&str>) {
+        let header = schema::Header {
+            qlog_version: "0.3",
+            qlog_format: "JSON-SEQ",
+            title,
+            description,
+            trace: schema::Trace {
+                title,
+                description,
+                common_fields: schema::CommonFields {
+                    protocol_type: ["QMux"],
+                    group_id: self.shared.id.to_string(),
+                    time_format: "relative",
+                    // Of the moment from which this connection's times are counted.
+                    reference_time: milliseconds(since_1970().saturating_sub(self.shared.now())),
+                },
+                vantage_point: schema::VantagePoint { name: "wsmux", kind: side_name(side) },
+            },
+        };
+        self.record(&header);
+        self.room = self.room.saturating_sub(self.chunk.len() as u64);
+        let info = &self.shared.info;
+        if let (Some(local), Some(remote)) = (info.local_address(), info.remote_address()) {
+            let (from, to) = match side {
+                Side::Client => (local, remote),
+                Side::Server => (remote, local),
+            };
+            let started = schema::ConnectionStarted {
+                ip_version: if to.is_ipv4() { "v4" } else { "v6" },
+                src_ip: from.ip(),
+                dst_ip: to.ip(),
+                protocol: "QMux",
+                src_port: from.port(),
+                dst_port: to.port(),
+            };
+            self.event(self.shared.now(), "connectivity:connection_started", started);
+        }
+    }
+
+    /// The socket takes this message.
+    pub(crate) fn sent(&mut self, now: Duration, message: Bytes) {
+        let number = self.sent;
+        self.sent += 1;
+        self.packet(now, Owner::Local, number, message);
+    }
+
+    /// The socket has brought this.
+    pub(crate) fn received(&mut self, now: Duration, items: &[Incoming]) {
+        for item in items {
+            if let Incoming::Message(message) = item {
+                let number = self.received;
+                self.received += 1;
+                self.packet(now, Owner::Remote, number, message.clone());
+            }
+        }
+    }
+
+    fn packet(&mut self, now: Duration, sender: Owner, packet_number: u64, mut message: Bytes) {
+        if self.output.has_failed() {
+            return;
+        }
+        if self.is_full || self.output.is_full() {
+            self.lost += 1;
+            // The last event repeats what this end said when it closed.
+            if let (Owner::Local, Ok(Some(Frame::ConnectionClose(close)))) =
+                (sender, self.wire.decode(&mut message))
+            {
+                self.farewell = Some(close);
+            }
+            return;
+        }
+        let raw = schema::RawInfo { length: message.len() };
+        let mut frames: Vec<schema::SizedFrame> = Vec::new();
+        // Entries before the last, which is for all other frames. Nothing that follows a close has any effect.
+        let (mut most, mut last_kind) = (MAX_FRAMES, proto::VarInt::default());
+        let mut before = message.len();
+        // What cannot be decoded ends the connection, which the last event says.
+        loop {
+            let kind = self.wire.frame_type(&message).unwrap_or_default();
+            let Ok(Some(frame)) = self.wire.decode(&mut message) else { break };
+            let frame_size = before - message.len();
+            before = message.len();
+            // They come first and once, or end the connection.
+            if let (0, true, Frame::TransportParameters(parameters)) =
+                (packet_number, frames.is_empty(), &frame)
+            {
+                let parameters = schema::ParametersSet::new(sender, parameters);
+                self.event(now, "transport:parameters_set", parameters);
+            }
+            if let Some(frame) = schema::Frame::new(&frame) {
+                let are_full = frames.len() > most;
+                let entry = schema::SizedFrame { frame, frame_size, count: 1 };
+                match frames.last_mut() {
+                    Some(last) if last.frame == entry.frame => last.add(&entry),
+                    Some(last) if are_full => last.add_other(&entry, last_kind),
+                    _ => {
+                        frames.push(entry);
+                        last_kind = kind;
+                    }
+                }
+            }
+            if let Frame::ConnectionClose(close) = frame {
+                most = most.min(frames.len());
+                if let Owner::Local = sender {
+                    self.farewell = Some(close);
+                }
+            }
+        }
+        let name = match sender {
+            Owner::Local => "transport:packet_sent",
+            Owner::Remote => "transport:packet_received",
+        };
+        let header = schema::PacketHeader { packet_type: "1RTT", packet_number };
+        self.event(now, name, schema::Packet { header, frames, raw });
+    }
+
+    /// The smoothed round-trip time is this.
+    pub(crate) fn rtt(&mut self, now: Duration, rtt: Option<Duration>) {
+        if let Some(rtt) = rtt
+            && self.rtt.replace(rtt) != Some(rtt)
+        {
+            let metrics = schema::MetricsUpdated { smoothed_rtt: milliseconds(rtt) };
+            self.event(now, "recovery:metrics_updated", metrics);
+        }
+    }
+
+    fn event(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+        if self.output.has_failed() {
+            return;
+        }
+        if self.is_full || self.output.is_full() {
+            self.lost += 1;
+            return;
+        }
+        let (before, lost) = (self.chunk.len(), self.lost);
+        self.append(now, name, data);
+        let written = (self.chunk.len() - before) as u64;
+        match self.room.checked_sub(written) {
+            Some(room) => self.room = room,
+            None => {
+                self.chunk.truncate(before);
+                self.is_full = true;
+                self.lost = lost + 1;
+                self.warn(now, "the log has reached its largest size: what follows is missing");
+            }
+        }
+        if self.chunk.len() >= CHUNK || now.saturating_sub(self.handed_over) >= MAX_DELAY {
+            self.handed_over = now;
+            self.output.push(std::mem::take(&mut self.chunk));
+        }
+    }
+
+    fn append(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            let why = if self.is_full { "no room in the log" } else { "the writer is slow" };
+            self.warn(now, &format!("{why}: {lost} events are missing here"));
+        }
+        self.record(&schema::Event { time: milliseconds(now), name, data });
+    }
+
+    fn warn(&mut self, now: Duration, message: &str) {
+        let data = schema::Warning { message };
+        self.record(&schema::Event { time: milliseconds(now), name: "generic:warning", data });
+    }
+
+    /// Appends a record of RFC 7464.
+    fn record(&mut self, record: &impl serde::Serialize) {
+        let before = self.chunk.len();
+        self.chunk.push(0x1e);
+        // Nothing here can fail to be JSON; if it did, it would be left out.
+        match serde_json::to_writer(&mut self.chunk, record) {
+            Ok(()) => self.chunk.push(b'\n'),
+            Err(_) => self.chunk.truncate(before),
+        }
+    }
+
+    fn closed(&mut self) -> schema::ConnectionClosed {
+        let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
+            // There never was a driver that would have ended it.
+            let reason = "never began".to_owned();
+            return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
+        };
+        let owner = match &error {
+            // What the peer said for itself.
+            ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
+                Some(Owner::Remote)
+            }
+            ConnectionError::SocketLost(_) => None,
+            // Whatever the reason, it was this end that closed.
+            _ => Some(Owner::Local),
+        };
+        let trigger = match &error {
+            ConnectionError::TimedOut(Timeout::Handshake) => "handshake_timeout",
+            ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive) => "idle_timeout",
+            ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => "application",
+            ConnectionError::ConnectionClosed(close) if close.error_code.into_inner() == 0 => {
+                "clean"
+            }
+            _ => "error",
+        };
+        let mut closed = schema::ConnectionClosed {
+            owner,
+            connection_code: None,
+            application_code: None,
+            reason: error.to_string(),
+            trigger,
+        };
+        match (&error, self.farewell.take()) {
+            (ConnectionError::ConnectionClosed(close), _) => {
+                closed.connection_code = Some(close.error_code.into());
+                closed.reason = schema::reason(&close.reason);
+            }
+            (ConnectionError::ApplicationClosed(close), _) => {
+                closed.application_code = Some(ErrorCode::application(close.error_code));
+                closed.reason = schema::reason(&close.reason);
+            }
+            (_, Some(Close::Transport { code, .. })) => closed.connection_code = Some(code.into()),
+            (_, Some(Close::Application { code, reason })) => {
+                closed.application_code = Some(ErrorCode::application(code));
+                closed.reason = schema::reason(&reason);
+            }
+            (_, Some(_) | None) => {}
+        }
+        closed.reason.truncate(closed.reason.floor_char_boundary(MAX_REASON));
+        closed
+    }
+}
+
+/// The connection has ended.
+impl Drop for Log {
+    fn drop(&mut self) {
+        let closed = self.closed();
+        // However much waits: it is what a reader looks for first.
+        self.append(self.shared.now(), "connectivity:connection_closed", closed);
+        self.output.push(std::mem::take(&mut self.chunk));
+        self.output.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The frames of a packet.
+
+use serde::Serialize;
+
+use super::{ErrorCode, Uint};
+use crate::proto::{self, Dir};
+
+/// Bytes of a close's reason that are written; each may take six in JSON.
+pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
+
+/// A frame, and how many bytes it had. The schema dropped that field after draft-02; qvis still draws by it.
+#[derive(Debug, Serialize)]
+pub(in crate::observe::qlog) struct SizedFrame {
+    #[serde(flatten)]
+    pub(in crate::observe::qlog) frame: Frame,
+    pub(in crate::observe::qlog) frame_size: usize,
+    /// How many equal ones this is. The schema folds PADDING alone, into its length; it lets fields be added.
+    #[serde(skip_serializing_if = "is_one")]
+    pub(in crate::observe::qlog) count: u64,
+}
+
+impl SizedFrame {
+    /// An equal one follows.
+    pub(in crate::observe::qlog) fn add(&mut self, other: &Self) {
+        self.frame_size += other.frame_size;
+        self.count += other.count;
+    }
+
+    /// Another one follows, and there is no entry left for it. This entry began with a frame of this type.
+    pub(in crate::observe::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
+        self.add(other);
+        if !matches!(self.frame, Frame::Unknown { .. }) {
+            self.frame = Frame::Unknown { raw_frame_type: Uint(kind.into_inner()) };
+        }
+    }
+}
+
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::observe::qlog) enum StreamType {
+    Bidirectional,
+    Unidirectional,
+}
+
+impl From<Dir> for StreamType {
+    fn from(dir: Dir) -> Self {
+        match dir {
+            Dir::Bi => Self::Bidirectional,
+            Dir::Uni => Self::Unidirectional,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::observe::qlog) enum ErrorSpace {
+    Transport,
+    Application,
+}
+
+/// A frame of QUIC's, or of QMux's in the place where the schema lets others extend it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "frame_type", rename_all = "snake_case")]
+pub(in crate::observe::qlog) enum Frame {
+    Padding {
+        payload_length: usize,
+    },
+    ResetStream {
+        stream_id: Uint,
+        error_code: Uint,
+        final_size: Uint,
+    },
+    ResetStreamAt {
+        stream_id: Uint,
+        error_code: Uint,
+        final_size: Uint,
+        reliable_size: Uint,
+    },
+    StopSending {
+        stream_id: Uint,
+        error_code: Uint,
+    },
+    Stream {
+        stream_id: Uint,
+        offset: Uint,
+        length: usize,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fin: bool,
+    },
+    MaxData {
+        maximum: Uint,
+    },
+    MaxStreamData {
+        stream_id: Uint,
+        maximum: Uint,
+    },
+    MaxStreams {
+        stream_type: StreamType,
+        maximum: Uint,
+    },
+    DataBlocked {
+        limit: Uint,
+    },
+    StreamDataBlocked {
+        stream_id: Uint,
+        limit: Uint,
+    },
+    StreamsBlocked {
+        stream_type: StreamType,
+        limit: Uint,
+    },
+    ConnectionClose {
+        error_space: ErrorSpace,
+        error_code: ErrorCode,
+        error_code_value: Uint,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trigger_frame_type: Option<Uint>,
+    },
+    /// RFC 9221's, which 0.3 has not.
+    Datagram {
+        length: usize,
+    },
+    /// Several, beginning with one of this type.
+    Unknown {
+        raw_frame_type: Uint,
+    },
+    QxTransportParameters,
+    QxPing {
+        sequence_number: Uint,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        response: bool,
+    },
+}
+
+impl Frame {
+    /// `None` for what only another wire than QMux can say.
+    pub(in crate::observe::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
+        let stream = |id: &proto::StreamId| Uint(id.into_inner());
+        let number = |number: &proto::VarInt| Uint(number.into_inner());
+        Some(match frame {
+            proto::Frame::Padding(count) => Self::Padding { payload_length: *count },
+            proto::Frame::TransportParameters(_) => Self::QxTransportParameters,
+            proto::Frame::Ping(sequence) => {
+                Self::QxPing { sequence_number: number(sequence), response: false }
+            }
+            proto::Frame::Pong(sequence) => {
+                Self::QxPing { sequence_number: number(sequence), response: true }
+            }
+            proto::Frame::Stream { id, offset, data, fin } => Self::Stream {
+                stream_id: stream(id),
+                offset: Uint((*offset)?),
+                length: data.len(),
+                fin: *fin,
+            },
+            proto::Frame::ResetStream { id, code, final_size, reliable_size } => {
+                let (stream_id, error_code) = (stream(id), number(code));
+                let final_size = Uint((*final_size)?);
+                match *reliable_size {
+                    0 => Self::ResetStream { stream_id, error_code, final_size },
+                    size => {
+                        let reliable_size = Uint(size);
+                        Self::ResetStreamAt { stream_id, error_code, final_size, reliable_size }
+                    }
+                }
+            }
+            proto::Frame::StopSending { id, code } => {
+                Self::StopSending { stream_id: stream(id), error_code: number(code) }
+            }
+            proto::Frame::MaxData(maximum) => Self::MaxData { maximum: Uint(*maximum) },
+            proto::Frame::MaxStreamData { id, credit: proto::Credit::Total(maximum) } => {
+                Self::MaxStreamData { stream_id: stream(id), maximum: Uint(*maximum) }
+            }
+            proto::Frame::MaxStreams { dir, count } => {
+                Self::MaxStreams { stream_type: (*dir).into(), maximum: Uint(*count) }
+            }
+            proto::Frame::DataBlocked(limit) => Self::DataBlocked { limit: Uint(*limit) },
+            proto::Frame::StreamDataBlocked { id, limit } => {
+                Self::StreamDataBlocked { stream_id: stream(id), limit: Uint(*limit) }
+            }
+            proto::Frame::StreamsBlocked { dir, limit } => {
+                Self::StreamsBlocked { stream_type: (*dir).into(), limit: Uint(*limit) }
+            }
+            proto::Frame::Datagram(data) => Self::Datagram { length: data.len() },
+            proto::Frame::ConnectionClose(close) => Self::close(close)?,
+            _ => return None,
+        })
+    }
+
+    fn close(close: &proto::Close) -> Option<Self> {
+        Some(match close {
+            proto::Close::Transport { code, frame, reason } => Self::ConnectionClose {
+                error_space: ErrorSpace::Transport,
+                error_code: (*code).into(),
+                error_code_value: Uint(code.into_inner()),
+                reason: self::reason(reason),
+                trigger_frame_type: (frame.into_inner() != 0).then(|| Uint(frame.into_inner())),
+            },
+            proto::Close::Application { code, reason } => Self::ConnectionClose {
+                error_space: ErrorSpace::Application,
+                error_code: ErrorCode::application(*code),
+                error_code_value: Uint(code.into_inner()),
+                reason: self::reason(reason),
+                trigger_frame_type: None,
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Words of the peer's, UTF-8 by custom.
+pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
+    // A few more, so that no character is cut that fits.
+    let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_REASON));
+    text
+}

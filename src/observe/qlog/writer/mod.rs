@@ -1,0 +1,290 @@
+//! The thread that writes the logs of one configuration.
+
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use crate::runtime::sleep;
+
+/// Where a log goes.
+pub(super) type Writer = Box<dyn Write + Send>;
+
+/// Bytes that wait for the thread, at most, of all logs together. Each connection may add one chunk, and its end.
+const MAX_WAITING: usize = 64 * 1024 * 1024;
+
+/// What a chunk costs besides its bytes: its place in the channel, and what an allocator adds to two blocks.
+const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
+
+/// How long a runtime waits for a writer that does nothing. A disk that is busy takes less for one chunk.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The thread that writes the logs of one configuration, in the order in which their chunks came. It is no thread of
+/// the runtime's: a writer that hangs would take one of those away from everything else. It begins with the first log,
+/// and ends once the configuration and its logs are gone and all that waited is written.
+#[derive(Default)]
+pub(super) struct WriterThread {
+    /// The thread ends when there is no sender left, so it has none.
+    jobs: Mutex<Option<Sender<Job>>>,
+    backlog: Arc<Backlog>,
+}
+
+impl WriterThread {
+    /// Fails when so much waits that there should be no further log: logs that have ended would be without bound.
+    pub(super) fn check_room(&self) -> io::Result<()> {
+        match self.backlog.is_full() {
+            true => Err(io::Error::other("too much waits for the writers of other logs")),
+            false => Ok(()),
+        }
+    }
+
+    /// The queue of a new log. Fails when the system has no thread for it.
+    pub(super) fn queue(&self, writer: Writer) -> io::Result<Queue> {
+        let log = WriterState {
+            writer: Mutex::new(Some(writer)),
+            failed: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+            backlog: self.backlog.clone(),
+        };
+        Ok(Queue { log: Arc::new(log), jobs: self.jobs()? })
+    }
+
+    fn jobs(&self) -> io::Result<Sender<Job>> {
+        let mut running = lock(&self.jobs);
+        if let Some(jobs) = &*running {
+            return Ok(jobs.clone());
+        }
+        let (sender, jobs) = mpsc::channel();
+        let backlog = self.backlog.clone();
+        // At most 15 characters are shown by Linux.
+        thread::Builder::new().name("wsmux-qlog".into()).spawn(move || write(jobs, &backlog))?;
+        Ok(running.insert(sender).clone())
+    }
+}
+
+fn write(jobs: Receiver<Job>, backlog: &Backlog) {
+    for job in jobs {
+        job.run();
+        backlog.progressed();
+    }
+}
+
+/// The way of one log to the thread. Never waits.
+pub(super) struct Queue {
+    log: Arc<WriterState>,
+    jobs: Sender<Job>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Whether the writer has failed: what comes now is thrown away.
+    pub(super) fn has_failed(&self) -> bool {
+        self.log.failed.load(Ordering::Relaxed)
+    }
+
+    /// Allocated bytes that wait, and those that are being written.
+    pub(super) fn bytes(&self) -> usize {
+        self.log.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all logs of the configuration together wait for too much.
+    pub(super) fn is_backlog_full(&self) -> bool {
+        self.log.backlog.is_full()
+    }
+
+    pub(super) fn push(&self, chunk: Vec<u8>) {
+        if !self.has_failed() {
+            self.send(Work::Write(Chunk::new(chunk, self.log.clone())));
+        }
+    }
+
+    /// Nothing follows: the writer is flushed, and dropped.
+    pub(super) fn end(&self) -> Written {
+        let (ended, written) = oneshot::channel();
+        self.send(Work::End(ended));
+        Written { written, backlog: self.log.backlog.clone(), given_up: false }
+    }
+
+    fn send(&self, work: Work) {
+        if self.jobs.send(Job { log: self.log.clone(), work }).is_err() {
+            self.log.fail(&io::Error::other("the thread that writes has ended"));
+        }
+    }
+}
+
+/// What the thread and a connection share of a log.
+struct WriterState {
+    /// The thread's. `None` while it writes, once the writer has failed, and after the end.
+    writer: Mutex<Option<Writer>>,
+    failed: AtomicBool,
+    bytes: AtomicUsize,
+    backlog: Arc<Backlog>,
+}
+
+impl WriterState {
+    fn fail(&self, error: &io::Error) {
+        self.failed.store(true, Ordering::Relaxed);
+        crate::observe::trace::qlog_failed(error);
+    }
+}
+
+struct Job {
+    log: Arc<WriterState>,
+    work: Work,
+}
+
+enum Work {
+    Write(Chunk),
+    /// It is dropped when all of the log is written, or the writer has failed.
+    End(#[expect(dead_code, reason = "to be dropped")] oneshot::Sender<Infallible>),
+}
+
+impl Job {
+    fn run(self) {
+        let Some(mut writer) = lock(&self.log.writer).take() else { return };
+        // A writer that panics has failed, and the other logs go on.
+        let run = catch_unwind(AssertUnwindSafe(|| match &self.work {
+            Work::Write(chunk) => writer.write_all(&chunk.bytes).map(|()| Some(writer)),
+            Work::End(_) => writer.flush().map(|()| drop(writer)).map(|()| None),
+        }));
+        match run.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
+            Ok(writer) => *lock(&self.log.writer) = writer,
+            Err(error) => self.log.fail(&error),
+        }
+    }
+}
+
+/// Records that count as waiting until they are dropped.
+struct Chunk {
+    bytes: Vec<u8>,
+    cost: usize,
+    log: Arc<WriterState>,
+}
+
+impl Chunk {
+    fn new(mut bytes: Vec<u8>, log: Arc<WriterState>) -> Self {
+        bytes.shrink_to_fit();
+        let cost = bytes.capacity() + OVERHEAD;
+        log.bytes.fetch_add(cost, Ordering::Relaxed);
+        log.backlog.bytes.fetch_add(cost, Ordering::Relaxed);
+        Self { bytes, cost, log }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        drop(mem::take(&mut self.bytes));
+        self.log.bytes.fetch_sub(self.cost, Ordering::Relaxed);
+        self.log.backlog.bytes.fetch_sub(self.cost, Ordering::Relaxed);
+    }
+}
+
+/// What waits for one thread.
+#[derive(Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    progress: Mutex<Progress>,
+    progressed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    jobs_done: u64,
+    /// Somebody has lost patience since the last job was done.
+    is_stuck: bool,
+}
+
+impl Backlog {
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= MAX_WAITING
+    }
+
+    fn progressed(&self) {
+        let mut progress = lock(&self.progress);
+        progress.jobs_done = progress.jobs_done.wrapping_add(1);
+        progress.is_stuck = false;
+        drop(progress);
+        self.progressed.notify_all();
+    }
+
+    /// Blocks until `is_done`, as long as the thread gets on.
+    fn wait_until(&self, mut is_done: impl FnMut() -> bool) {
+        let mut progress = lock(&self.progress);
+        while !is_done() && !progress.is_stuck {
+            let before = progress.jobs_done;
+            let waited = self.progressed.wait_timeout_while(progress, PATIENCE, |progress| {
+                progress.jobs_done == before && !progress.is_stuck
+            });
+            let timed_out;
+            (progress, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            progress.is_stuck |= timed_out.timed_out();
+        }
+    }
+
+    fn jobs_done(&self) -> u64 {
+        lock(&self.progress).jobs_done
+    }
+
+    /// Whether the thread hangs, when nothing more was done since it was asked.
+    fn is_stuck(&self, before: u64, asked: Instant) -> bool {
+        let mut progress = lock(&self.progress);
+        // The runtime's clock may be a test's, which does not wait.
+        let in_vain = progress.jobs_done == before && asked.elapsed() >= PATIENCE;
+        progress.is_stuck |= in_vain;
+        progress.is_stuck
+    }
+}
+
+/// Waits for a log to be written, in a task. A runtime that ends drops it before that, and then it waits there: so a
+/// log is whole once its runtime is gone, unless its writer hangs.
+pub(super) struct Written {
+    written: oneshot::Receiver<Infallible>,
+    backlog: Arc<Backlog>,
+    given_up: bool,
+}
+
+impl Written {
+    /// Ends also when the writer hangs: what waits for a runtime's tasks would wait for ever.
+    pub(super) async fn wait(mut self) {
+        while !self.given_up {
+            let (before, asked) = (self.backlog.jobs_done(), Instant::now());
+            tokio::select! {
+                // It is never sent to: it is done when the sender is gone.
+                _ = &mut self.written => return,
+                () = sleep(PATIENCE) => self.given_up = self.backlog.is_stuck(before, asked),
+            }
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if !self.given_up {
+            let written = &mut self.written;
+            self.backlog.wait_until(|| written.try_recv() == Err(TryRecvError::Closed));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

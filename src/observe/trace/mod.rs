@@ -1,0 +1,230 @@
+//! What the feature `tracing` records: the macro and the calls. The events' names, levels and fields stand in
+//! the manual's chapter on observability, which is to be changed with them.
+
+#[cfg(not(target_family = "wasm"))]
+mod server;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::server::*;
+use crate::{
+    connection::ConnectionInfo,
+    error::ConnectError,
+    proto::{Side, StreamId, VarInt, Wire, WriteError},
+};
+
+/// `event!(DEBUG, "name", field = value)`, or with a connection's [`Span`] before it to
+/// record it in the connection's span. Nothing is evaluated unless a subscriber wants it; without the feature,
+/// nothing at all.
+macro_rules! event {
+    ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::event!(
+            name: $name, target: "wsmux", ::tracing::Level::$level, $($field = $value,)* $name
+        );
+    };
+    ($span:expr, $level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::event!(
+            name: $name, target: "wsmux", parent: &$span.0, ::tracing::Level::$level,
+            $($field = $value,)* $name
+        );
+    };
+}
+pub(crate) use event;
+
+/// The span in which a connection's events are recorded; nothing without the feature.
+#[derive(Debug)]
+pub(crate) struct Span(#[cfg(feature = "tracing")] pub(crate) ::tracing::Span);
+
+/// The number of the next connection in this process.
+#[cfg(any(feature = "tracing", feature = "qlog"))]
+pub(crate) fn next_connection_id() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Whether the end of a half of a stream has been recorded: the application may learn of it again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Told(#[cfg(feature = "tracing")] bool);
+
+#[cfg(feature = "tracing")]
+impl Told {
+    /// Whether this is the first time.
+    pub(crate) fn first(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+}
+
+/// A write to a stream failed.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &WriteError) {
+    #[cfg(feature = "tracing")]
+    if let WriteError::Stopped(code) = error
+        && told.first()
+    {
+        let (stream, code) = (id.into_inner(), code.into_inner());
+        event!(span, DEBUG, "stream.stopped", stream = stream, code = code, by = "peer");
+    }
+}
+
+/// A read from a stream, or a wait for its reset, found that the peer has reset it.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn reset_by_peer(span: &Span, id: StreamId, told: &mut Told, code: VarInt) {
+    #[cfg(feature = "tracing")]
+    if told.first() {
+        let (stream, code) = (id.into_inner(), code.into_inner());
+        event!(span, DEBUG, "stream.reset", stream = stream, code = code, by = "peer");
+    }
+}
+
+/// The WebSocket is open.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo) {
+    event!(
+        DEBUG,
+        "handshake.completed",
+        side = ::tracing::field::debug(side),
+        wire = ::tracing::field::debug(wire),
+        subprotocol = info.subprotocol.as_ref().map(crate::handshake::negotiation::Agreed::shown),
+        remote_address = info.remote_address().map(::tracing::field::display)
+    );
+}
+
+/// A connection's qlog could not be written.
+#[cfg(feature = "qlog")]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn qlog_failed(error: &std::io::Error) {
+    event!(WARN, "qlog.failed", error = ::tracing::field::display(error));
+}
+
+/// A client got no connection.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
+    #[cfg(feature = "tracing")]
+    match error {
+        ConnectError::Refused { .. } => {
+            event!(
+                WARN,
+                "handshake.refused",
+                side = "Client",
+                host = host,
+                port = port,
+                error = &*error.to_string()
+            );
+        }
+        _ => {
+            event!(
+                WARN,
+                "handshake.failed",
+                side = "Client",
+                host = host,
+                port = port,
+                error = &*match error {
+                    ConnectError::Connection(error) => Coded(error).to_string(),
+                    error => error.to_string(),
+                }
+            );
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) use enabled::*;
+
+#[cfg(feature = "tracing")]
+mod enabled {
+    use std::fmt;
+
+    use super::Span;
+    use crate::{
+        connection::ConnectionInfo,
+        proto::{Connection, ConnectionError, TransportErrorCode},
+    };
+
+    /// Streams of the peer's that were refused, of which it is recorded that there are more.
+    #[derive(Debug, Default)]
+    pub(crate) struct RefusedStreams(u64);
+
+    impl RefusedStreams {
+        /// How many there are now, if that is news for somebody.
+        pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
+            if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
+                return None;
+            }
+            let total = engine.stats(std::time::Duration::ZERO).streams_refused;
+            (std::mem::replace(&mut self.0, total) < total).then_some(total)
+        }
+    }
+
+    /// Why a connection ended, with the code of a peer's close and without its reason: a peer that repeats a secret
+    /// there must not have it written into a log.
+    pub(crate) struct Coded<'a>(pub(crate) &'a ConnectionError);
+
+    impl fmt::Display for Coded<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0 {
+                ConnectionError::ApplicationClosed(close) => {
+                    write!(f, "closed by the peer's application: code {}", close.error_code)
+                }
+                ConnectionError::ConnectionClosed(close) => {
+                    write!(f, "closed by the peer: {}", close.error_code)?;
+                    match websocket_code(&close.reason) {
+                        Some(code) => write!(f, ": WebSocket close {code}"),
+                        None => Ok(()),
+                    }
+                }
+                error => error.fmt(f),
+            }
+        }
+    }
+
+    /// The code of a WebSocket Close that no frame came before: of a proxy's, for example, that found a message too
+    /// large. It stands before the peer's words.
+    fn websocket_code(reason: &[u8]) -> Option<u16> {
+        let code = reason.strip_prefix(b"WebSocket close ")?.get(..4)?;
+        std::str::from_utf8(code).ok()?.parse().ok()
+    }
+
+    /// The span of a connection.
+    pub(crate) fn connection_span(id: u64, engine: &Connection, info: &ConnectionInfo) -> Span {
+        let span = tracing::error_span!(
+            target: "wsmux",
+            "wsmux.connection",
+            id,
+            side = tracing::field::debug(engine.side()),
+            wire = tracing::field::debug(engine.wire()),
+            remote_address = info.remote_address().map(tracing::field::display),
+        );
+        Span(span)
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(span: &Span, error: &ConnectionError) {
+        let is_clean = match error {
+            ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => true,
+            ConnectionError::ConnectionClosed(close) => {
+                close.error_code == TransportErrorCode::NO_ERROR
+            }
+            _ => false,
+        };
+        let culprit = error.culprit();
+        if is_clean {
+            event!(
+                span,
+                INFO,
+                "connection.closed",
+                culprit = ::tracing::field::debug(culprit),
+                reason = &*Coded(error).to_string()
+            );
+        } else {
+            event!(
+                span,
+                WARN,
+                "connection.closed",
+                culprit = ::tracing::field::debug(culprit),
+                reason = &*Coded(error).to_string()
+            );
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a server records.
+
+#[cfg(feature = "tracing")]
+use super::Coded;
+use super::event;
+use crate::error::AcceptError;
+
+/// The system gives no more sockets for now.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn accept_paused(error: &std::io::Error) {
+    event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
+}
+
+/// A client was closed, for its address has its share of connections.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
+    event!(
+        DEBUG,
+        "server.address_limit",
+        remote_address = remote_address.map(::tracing::field::display)
+    );
+}
+
+/// A server got no connection of a client.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
+    #[cfg(feature = "tracing")]
+    match error {
+        AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
+            event!(
+                DEBUG,
+                "handshake.refused",
+                side = "Server",
+                remote_address = remote_address.map(::tracing::field::display),
+                error = &*error.to_string()
+            );
+        }
+        _ => {
+            event!(
+                DEBUG,
+                "handshake.failed",
+                side = "Server",
+                remote_address = remote_address.map(::tracing::field::display),
+                error = &*match error {
+                    AcceptError::Connection(error) => Coded(error).to_string(),
+                    error => error.to_string(),
+                }
+            );
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! JavaScript's errors as ours.
+
+use std::{io, sync::Arc};
+
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::error::{ConnectError, connect::FRAGMENT};
+
+/// The name alone of what the browser throws instead of a WebSocket: where a page's policy forbids the connection,
+/// Chromium's message repeats the URL.
+pub(super) fn not_opened(error: &JsValue) -> ConnectError {
+    let name = name(error);
+    let kind = match name.as_deref() {
+        // What else a valid URL may hold.
+        Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
+        // A page that came by https may not open ws.
+        Some("SecurityError") => io::ErrorKind::PermissionDenied,
+        _ => io::ErrorKind::Other,
+    };
+    let name = name.unwrap_or_else(|| "no reason".to_owned());
+    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser gives {name}"))))
+}
+
+/// The name of a JavaScript error, such as `SyntaxError`.
+fn name(error: &JsValue) -> Option<String> {
+    js_sys::Reflect::get(error, &"name".into()).ok()?.as_string()
+}
+
+/// What a JavaScript error says.
+pub(super) fn words(error: &JsValue) -> String {
+    let message = js_sys::Reflect::get(error, &"message".into());
+    let message = message.ok().and_then(|message| message.as_string()).or(error.as_string());
+    message.filter(|message| !message.is_empty()).unwrap_or_else(|| {
+        match error.dyn_ref::<js_sys::Object>() {
+            Some(object) => object.to_string().into(),
+            None => format!("{error:?}"),
+        }
+    })
+}
