@@ -1,5 +1,5 @@
-//! Each MUST of SPEC.md is demanded by a test, and each test that says so quotes it as it stands there. And a comment
-//! of the library cites its number, at the line that honours it.
+//! Each MUST of SPEC.md is demanded by a test, and each test that says so quotes it as it stands there.
+//! A comment of the library cites its number at the line that honours it.
 //!
 //! A test names what it demands in its doc comment, a requirement to a paragraph:
 //!
@@ -23,8 +23,8 @@ use std::{
 /// Requirements that no peer can exercise, each with its reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
 
-/// Requirements that no line of the library cites. The list only shrinks; this writes it again, without those that have
-/// got their citation: `cargo test --test spec -- --ignored`.
+/// Requirements that no line of the library cites. The list only shrinks. This command writes it:
+/// `cargo test --test spec -- --ignored`.
 #[rustfmt::skip]
 const NOT_YET_CITED: &[&str] = &[
     "W-1", "W-2", "W-6", "W-7", "W-8", "W-9", "W-10", "W-11", "W-24", "W-25",
@@ -276,8 +276,8 @@ fn numbers(comment: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What a source holds besides its test modules: the numbers that it cites, each with its line. Adds the names of test
-/// modules that are files.
+/// The numbers that a source cites outside of its test modules, each with its line. Adds the names of
+/// test modules that are files.
 fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut is_test = false;
@@ -296,7 +296,8 @@ fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize
     found
 }
 
-/// All numbers that the library cites, each with the first place. The manual is about the library, and no part of it.
+/// All numbers that the library cites, each with its first place. The manual describes the library,
+/// and does not count.
 fn cited() -> BTreeMap<String, String> {
     let mut files = Vec::new();
     for directory in ["src", "wsmux-proto/src"] {

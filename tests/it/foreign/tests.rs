@@ -6,7 +6,8 @@ use wsmux::{Config, ConnectionError, ReadError, SendDatagramError, WriteError};
 
 use super::{interop::*, *};
 
-/// A module with a test of each of these for the implementation `$them`, with our server and with our client.
+/// Makes a module with a test of each function below for the implementation `$them`, with our server
+/// and with our client.
 macro_rules! every_test {
     ($them:ty) => {
         mod every_implementation {
