@@ -1,4 +1,5 @@
 //! Each MUST of SPEC.md is demanded by a test, and each test that says so quotes it as it stands there.
+//! A comment of the library cites its number at the line that honours it.
 //!
 //! A test names what it demands in its doc comment, a requirement to a paragraph:
 //!
@@ -21,6 +22,32 @@ use std::{
 
 /// Requirements that no peer can exercise, each with its reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
+
+/// Requirements that no line of the library cites. The list only shrinks. This command writes it:
+/// `cargo test --test spec -- --ignored`.
+#[rustfmt::skip]
+const NOT_YET_CITED: &[&str] = &[
+    "W-1", "W-2", "W-6", "W-7", "W-8", "W-9", "W-10", "W-11", "W-24", "W-25",
+    "W-26", "W-28", "W-31", "W-40", "W-41", "W-42", "W-43", "W-44", "W-56", "W-57",
+    "W-58", "W-60", "W-61", "C-1", "C-2", "C-3", "C-4", "C-5", "C-6", "C-7",
+    "C-8", "C-9", "C-10", "C-11", "C-12", "C-13", "C-14", "C-15", "C-16", "C-17",
+    "C-18", "C-19", "C-20", "C-21", "C-22", "C-23", "C-24", "C-25", "C-26", "C-27",
+    "C-28", "C-29", "C-30", "C-31", "C-33", "C-34", "C-35", "C-36", "C-37", "C-39",
+    "C-41", "C-42", "C-43", "C-44", "C-45", "C-48", "C-50", "C-51", "C-52", "C-53",
+    "C-54", "C-56", "C-57", "C-58", "C-59", "C-60", "C-61", "C-63", "C-64", "C-70",
+    "C-71", "C-72", "C-73", "C-79", "C-82", "C-86", "C-87", "C-88", "Q-1", "Q-2",
+    "Q-3", "Q-5", "Q-6", "Q-7", "Q-8", "Q-9", "Q-10", "Q-11", "Q-12", "Q-13",
+    "Q-14", "Q-15", "Q-16", "Q-17", "Q-18", "Q-19", "Q-20", "Q-21", "Q-22", "Q-23",
+    "Q-24", "Q-25", "Q-26", "Q-27", "Q-28", "Q-29", "Q-30", "Q-31", "Q-32", "Q-33",
+    "Q-35", "Q-36", "Q-37", "Q-38", "Q-39", "Q-40", "Q-41", "Q-42", "Q-43", "Q-44",
+    "Q-45", "Q-46", "Q-47", "Q-48", "Q-49", "Q-50", "Q-51", "Q-52", "Q-53", "Q-54",
+    "Q-55", "Q-56", "Q-57", "Q-58", "Q-59", "Q-60", "Q-61", "Q-62", "Q-63", "Q-64",
+    "Q-65", "Q-66", "Q-67", "Q-70", "Q-71", "Q-72", "Q-73", "J-1", "J-2", "J-3",
+    "J-4", "J-5", "J-6", "J-7", "J-8", "J-9", "J-10", "J-11", "J-12", "J-13",
+    "J-14", "J-15", "J-16", "J-17", "J-18", "J-19", "J-20", "J-21", "J-23", "J-24",
+    "J-25", "J-26", "J-27", "J-28", "J-29", "J-30", "J-31", "J-32", "J-33", "J-34",
+    "J-35", "J-36", "J-37", "J-39", "J-41",
+];
 
 const LETTERS: [char; 4] = ['W', 'C', 'Q', 'J'];
 
@@ -241,6 +268,135 @@ fn every_requirement_has_its_test_and_every_quote_is_true() {
     assert!(faults.is_empty(), "{} faults:\n{list}", faults.len());
 }
 
+/// The numbers that a comment names, `C-27` or `(Q-5, J-3)`.
+fn numbers(comment: &str) -> impl Iterator<Item = &str> {
+    comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| {
+        let digits = word.strip_prefix(LETTERS).and_then(|rest| rest.strip_prefix('-'));
+        digits.is_some_and(|digits| digits.parse::<u32>().is_ok())
+    })
+}
+
+/// The numbers that a source cites outside of its test modules, each with its line. Adds the names of
+/// test modules that are files.
+fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    let mut is_test = false;
+    for (line, text) in (1..).zip(source.lines()) {
+        if is_test && let Some(module) = text.strip_prefix("mod ") {
+            match module.strip_suffix(';') {
+                Some(module) => test_modules.push(module.to_owned()),
+                // A test module is the last thing of its file.
+                None => break,
+            }
+        }
+        is_test = text.starts_with("#[cfg(test)]") || text.starts_with("#[cfg(all(test, ");
+        let comment = text.split_once("//").map_or("", |(_, comment)| comment);
+        found.extend(numbers(comment).map(|number| (number.to_owned(), line)));
+    }
+    found
+}
+
+/// All numbers that the library cites, each with its first place. The manual describes the library,
+/// and does not count.
+fn cited() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    for directory in ["src", "wsmux-proto/src"] {
+        sources(&root().join(directory), &mut files);
+    }
+    files.sort();
+    let mut test_modules = BTreeSet::from([root().join("src/manual")]);
+    let mut found = Vec::new();
+    for path in &files {
+        let source = fs::read_to_string(path).expect("a source");
+        let mut modules = Vec::new();
+        let cited = citations(&source, &mut modules);
+        let is_root = ["mod.rs", "lib.rs"].iter().any(|name| path.ends_with(name));
+        let folder = if is_root { path.with_file_name("") } else { path.with_extension("") };
+        test_modules.extend(modules.iter().map(|module| folder.join(module)));
+        found.extend(cited.into_iter().map(|(number, line)| (path, number, line)));
+    }
+    let mut places = BTreeMap::new();
+    for (path, number, line) in found {
+        if !path.ancestors().any(|part| test_modules.contains(&part.with_extension(""))) {
+            let name = path.strip_prefix(root()).unwrap_or(path).display();
+            places.entry(number).or_insert_with(|| format!("{name}:{line}"));
+        }
+    }
+    places
+}
+
+#[test]
+fn every_requirement_is_cited_where_it_is_honoured() {
+    let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
+    let requirements = requirements(&spec, &mut Vec::new());
+    let cited = cited();
+    let mut faults = Vec::new();
+    for (number, place) in &cited {
+        if !requirements.contains_key(number) {
+            faults.push(format!("{place}: SPEC.md has no {number}"));
+        }
+    }
+    for number in NOT_YET_CITED {
+        match (requirements.contains_key(*number), cited.get(*number)) {
+            (false, _) => faults.push(format!("NOT_YET_CITED: SPEC.md has no {number}")),
+            (_, Some(place)) => {
+                faults.push(format!("NOT_YET_CITED: {number} is cited now, at {place}"));
+            }
+            _ => {}
+        }
+    }
+    for (number, sentence) in &requirements {
+        if !cited.contains_key(number) && !NOT_YET_CITED.contains(&number.as_str()) {
+            faults.push(format!("no comment of the library cites {number}: {sentence}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
+}
+
+#[test]
+#[ignore = "writes NOT_YET_CITED of this file again"]
+fn the_list_of_what_is_not_yet_cited_is_written() {
+    let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
+    let cited = cited();
+    let mut missing: Vec<_> = requirements(&spec, &mut Vec::new())
+        .into_keys()
+        .filter(|number| !cited.contains_key(number))
+        .collect();
+    missing.sort_by_key(|number| in_order(number));
+    let path = root().join("tests/spec.rs");
+    let source = fs::read_to_string(&path).expect("this file");
+    let (before, rest) = source.split_once("NOT_YET_CITED: &[&str] = &[\n").expect("the list");
+    let (_, after) = rest.split_once("];\n").expect("its end");
+    let mut list = String::new();
+    for line in missing.chunks(10) {
+        let _ = writeln!(list, "    \"{}\",", line.join("\", \""));
+    }
+    let source = format!("{before}NOT_YET_CITED: &[&str] = &[\n{list}];\n{after}");
+    fs::write(path, source).expect("this file can be written");
+}
+
+#[test]
+fn a_citation_is_a_number_in_a_comment_outside_of_tests() {
+    let source = "\
+//! [C-1], and nothing but (Q-22, J-3).
+#[cfg(test)]
+mod counted;
+const C_4: &str = \"C-4\"; // C-5 (RFC 9000 §4.1); not XC-6, C-7b, W-, C-8-9
+    #[cfg(test)]
+    fn helper() {} // C-10 to C-12
+#[cfg(all(test, unix))]
+mod tests {
+    // C-13
+}
+";
+    let mut modules = Vec::new();
+    let found = citations(source, &mut modules);
+    let found: Vec<_> = found.iter().map(|(number, line)| (&number[..], *line)).collect();
+    let expected = [("C-1", 1), ("Q-22", 1), ("J-3", 1), ("C-5", 4), ("C-10", 6), ("C-12", 6)];
+    assert_eq!(found, expected);
+    assert_eq!(modules, ["counted"]);
+}
+
 #[test]
 fn a_quote_ends_with_its_paragraph_and_belongs_to_the_test_below() {
     let source = "\
@@ -322,9 +478,12 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     let named = tests_of_the_threats();
     assert!(named.len() > 20, "{named:?}");
     for (file, test) in named {
-        let places = ["tests", "src", "wsmux-proto/tests", "wsmux-proto/src"]
+        // The engine is `wsmux::proto`, and its files are named so.
+        let in_engine = file.strip_prefix("proto/").unwrap_or(&file);
+        let places = ["tests/it", "tests/heap", "tests/recorded", "wsmux-proto/tests", "src"]
             .map(|place| root().join(place).join(&file));
-        let text = places.iter().find_map(|path| fs::read_to_string(path).ok());
+        let mut places = places.into_iter().chain([root().join("wsmux-proto/src").join(in_engine)]);
+        let text = places.find_map(|path| fs::read_to_string(path).ok());
         let text = text.unwrap_or_else(|| panic!("{file} is not there"));
         assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
     }

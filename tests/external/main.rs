@@ -1,0 +1,21 @@
+//! The tests that need other programs, or root. `./test` installs the programs where it can, and runs
+//! each module by its name: `cargo test --all-features --test external -- interop_jsws::`.
+
+// Node 20, with the packages of tests/peers/node.
+mod interop_jsws;
+mod interop_moq;
+
+// Node 20, and OpenSSL's program.
+#[cfg(all(feature = "http2", feature = "tungstenite"))]
+mod foreign_end;
+
+// nginx, HAProxy, tinyproxy, curl, Chromium.
+#[cfg(all(feature = "axum", feature = "http2"))]
+mod chromium;
+mod curl;
+mod proxies;
+mod tinyproxy;
+
+// Linux, root, iproute2 and iptables.
+#[cfg(target_os = "linux")]
+mod faults;

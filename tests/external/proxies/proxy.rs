@@ -1,0 +1,357 @@
+//! nginx and HAProxy as processes of a test: their usual WebSocket configuration in a folder of their own, on
+//! loopback, without root and without the system's services.
+
+use std::{
+    net::SocketAddr,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream, UnixStream},
+    process::{Child, Command},
+    time::sleep,
+};
+
+use super::interop::{Certificate, within};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Nginx,
+    HaProxy,
+}
+
+/// What a client speaks to the proxy. Behind it is always plain `ws`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    Plain,
+    Tls,
+}
+
+/// What the tests vary of a configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) front: Front,
+    /// How long the proxy lets a tunnel be silent.
+    pub(crate) idle: Duration,
+    /// HAProxy tells the server the client's address, by a PROXY header of version 1.
+    pub(crate) send_proxy: bool,
+    /// HAProxy asks the servers whether they serve. Each question is a connection to them.
+    pub(crate) checks: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Longer than any machine stands still; what is about the timeout sets its own.
+        Self {
+            front: Front::Plain,
+            idle: Duration::from_secs(3600),
+            send_proxy: false,
+            checks: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    kind: Kind,
+    front: Front,
+    port: Port,
+    certificate: Certificate,
+    folder: Folder,
+    process: Child,
+}
+
+/// A folder for a proxy's files, removed with this.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Not in the target folder: the path of a Unix socket is short.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wsmux-proxy-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).expect("a file in a temporary folder");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port of loopback that is kept for whoever of a test listens on it, and again after a restart: bound, and
+/// not listened on, so that nobody else is given it, and a client is refused.
+#[derive(Debug)]
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    pub(crate) fn reserve() -> Self {
+        let reserve = || {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            // Not before, for then the system might choose a port that is reserved already.
+            socket.set_reuseaddr(true)?;
+            std::io::Result::Ok(socket)
+        };
+        Self(reserve().expect("a free port"))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("a bound socket")
+    }
+}
+
+impl Proxy {
+    /// A proxy before these servers, that listens when this returns.
+    pub(crate) async fn start(kind: Kind, settings: &Settings, servers: &[SocketAddr]) -> Self {
+        let certificate = Certificate::new();
+        let folder = Folder::new();
+        folder.write("cert.pem", &certificate.cert_pem);
+        folder.write("key.pem", &certificate.key_pem);
+        // HAProxy wants both in one file.
+        folder.write("both.pem", &format!("{}{}", certificate.cert_pem, certificate.key_pem));
+        let port = Port::reserve();
+        let text = match kind {
+            Kind::Nginx => nginx(&folder, port.address(), settings, servers),
+            Kind::HaProxy => haproxy(&folder, port.address(), settings, servers),
+        };
+        folder.write("proxy.conf", &text);
+        let process = spawn(kind, &folder);
+        let mut proxy = Self { kind, front: settings.front, port, certificate, folder, process };
+        proxy.listens().await;
+        proxy
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.front == Front::Tls { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.port.address())
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Ends all its processes, which can do nothing about it.
+    pub(crate) async fn kill(&mut self) {
+        self.signal_all(Signal::SIGKILL);
+        let status = within("the proxy's end", self.process.wait()).await.expect("a status");
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
+        // Its workers are nobody's children now: a port that refuses is their last sign.
+        let gone = async {
+            while TcpStream::connect(self.port.address()).await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("the workers' end", gone).await;
+    }
+
+    /// Starts it again where it was, as its supervisor would.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = spawn(self.kind, &self.folder);
+        self.listens().await;
+    }
+
+    async fn listens(&mut self) {
+        let ready = async {
+            while TcpStream::connect(self.port.address()).await.is_err() {
+                if let Some(status) = self.process.try_wait().expect("a child of ours") {
+                    panic!("{:?}: {status}, {}", self.kind, self.log());
+                }
+                // Nobody tells when it listens.
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("the proxy's start", ready).await;
+    }
+
+    /// Lets it stand still: its sockets stay open, and nothing moves.
+    pub(crate) fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Has it read its configuration again: a new worker listens, and the old one ends within a second.
+    pub(crate) async fn reload(&self) {
+        if self.kind == Kind::Nginx {
+            return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
+        }
+        let reload = async {
+            // HAProxy's worker listens before its master hears signals.
+            while !self.log().contains("Reloading HAProxy") {
+                kill(self.pid(), Signal::SIGUSR2).expect("a process that lives");
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        within("the reload", reload).await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path("log")).unwrap_or_default()
+    }
+
+    /// Says a command to HAProxy's runtime API; its answer.
+    pub(crate) async fn tell(&self, command: &str) -> String {
+        let job = async {
+            let mut socket = UnixStream::connect(self.folder.path("admin.sock")).await?;
+            socket.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        within("the runtime API's answer", job).await.expect("a runtime API")
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = self.process.id().expect("a process that lives");
+        Pid::from_raw(pid.try_into().expect("a process id"))
+    }
+
+    /// Workers are processes of their own, and outlive a master that is killed.
+    fn signal_all(&self, signal: Signal) {
+        killpg(self.pid(), signal).expect("a process group that lives");
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if self.process.id().is_some() {
+            self.signal_all(Signal::SIGKILL);
+        }
+    }
+}
+
+fn spawn(kind: Kind, folder: &Folder) -> Child {
+    let config = folder.path("proxy.conf");
+    let mut command = match kind {
+        Kind::Nginx => {
+            let mut command = std::process::Command::new("nginx");
+            command.args(["-p", &folder.path(""), "-e", "stderr", "-c", &config]);
+            command
+        }
+        Kind::HaProxy => {
+            let mut command = std::process::Command::new("haproxy");
+            command.args(["-W", "-db", "-f", &config]);
+            command
+        }
+    };
+    let log = std::fs::File::create(folder.path("log")).expect("a file in a temporary folder");
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // Debian keeps both where only root looks.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
+}
+
+/// The manual's configuration, with the addresses, files and times of the test. Each must be there once.
+fn adapt(manual: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = manual.to_owned();
+    for (from, to) in changes {
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in the manual's configuration");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+const NGINX: &str = include_str!("../../../src/manual/behind_a_proxy/nginx.conf");
+
+fn nginx(folder: &Folder, port: SocketAddr, settings: &Settings, servers: &[SocketAddr]) -> String {
+    let servers: String = servers.iter().map(|server| format!("server {server};\n")).collect();
+    let listen = match settings.front {
+        Front::Plain => format!("listen {port};"),
+        Front::Tls => format!("listen {port} ssl;"),
+    };
+    let idle = settings.idle.as_millis();
+    let site = adapt(
+        NGINX,
+        &[
+            ("    server 10.0.0.1:8080;\n", &servers),
+            ("    server 10.0.0.2:8080;\n", ""),
+            ("listen 443 ssl;", &listen),
+            ("/etc/nginx/cert.pem", &folder.path("cert.pem")),
+            ("/etc/nginx/key.pem", &folder.path("key.pem")),
+            ("proxy_read_timeout 60s;", &format!("proxy_read_timeout {idle}ms;")),
+            ("proxy_send_timeout 60s;", &format!("proxy_send_timeout {idle}ms;")),
+        ],
+    );
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {};\n", folder.path(name)))
+        .concat();
+    let pid = folder.path("pid");
+    format!(
+        "daemon off;
+pid {pid};
+error_log stderr;
+worker_processes 1;
+worker_shutdown_timeout 1s;
+events {{ worker_connections 256; }}
+http {{
+access_log off;
+{temporary}
+{site}
+}}
+"
+    )
+}
+
+const HAPROXY: &str = include_str!("../../../src/manual/behind_a_proxy/haproxy.cfg");
+
+fn haproxy(
+    folder: &Folder,
+    port: SocketAddr,
+    settings: &Settings,
+    servers: &[SocketAddr],
+) -> String {
+    let bind = match settings.front {
+        Front::Plain => format!("bind {port}"),
+        Front::Tls => format!("bind {port} ssl crt {} alpn http/1.1", folder.path("both.pem")),
+    };
+    let send_proxy = if settings.send_proxy { " send-proxy" } else { "" };
+    let servers: String = ["a", "b"]
+        .iter()
+        .zip(servers)
+        .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
+        .collect();
+    // A server that waits for one client is not to be asked by the proxy.
+    let checks = match settings.checks {
+        true => "    default-server check inter 200ms fall 1 rise 1\n",
+        false => "",
+    };
+    let pool = adapt(
+        HAPROXY,
+        &[
+            ("bind :443 ssl crt /etc/haproxy/both.pem alpn http/1.1", &bind),
+            ("timeout tunnel 60s", &format!("timeout tunnel {}ms", settings.idle.as_millis())),
+            ("    default-server check inter 2s fall 2 rise 1\n", checks),
+            ("    server a 10.0.0.1:8080\n", &servers),
+            ("    server b 10.0.0.2:8080\n", ""),
+        ],
+    );
+    let admin = folder.path("admin.sock");
+    format!(
+        "global
+    stats socket {admin} mode 600 level admin expose-fd listeners
+    hard-stop-after 1s
+
+{pool}"
+    )
+}

@@ -1,0 +1,9 @@
+//! How much memory is held, and how often it is allocated.
+
+#[cfg(feature = "tokio")]
+mod allocations;
+#[cfg(all(feature = "hyper", feature = "http2"))]
+mod head_memory;
+mod held_to_send;
+#[cfg(feature = "tokio")]
+mod memory;

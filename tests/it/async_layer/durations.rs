@@ -1,0 +1,83 @@
+//! The longest durations that there are, above the engine: they mean "never".
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use wsmux::{Config, ConnectionError, Side, VarInt, socket::memory_pair};
+
+use super::pair::{WIRES, config, connection, memory};
+
+/// A fresh runtime for each case.
+fn in_fresh_runtimes(case: impl AsyncFn()) {
+    // A wait of this length never ends.
+    const WATCHDOG: Duration = Duration::from_secs(30);
+    let run = |runtime: Runtime| {
+        let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
+        runtime.block_on(watched).expect("it waits in vain");
+        // It does not delay anything either.
+        drop(runtime);
+    };
+    run(Builder::new_current_thread().enable_all().build().unwrap());
+    run(Builder::new_multi_thread().enable_all().build().unwrap());
+}
+
+fn longest() -> Config {
+    config(|config| {
+        let never = Duration::MAX;
+        config.max_idle_timeout(Some(never)).keep_alive_interval(Some(never));
+        config.handshake_timeout(never).close_timeout(never);
+    })
+}
+
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
+/// clock reaches the deadline, there is none.
+#[test]
+fn a_connection_of_the_longest_times_closes_and_drops_as_any_other() {
+    for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
+        in_fresh_runtimes(async || {
+            let (client, server) = memory(wire, &longest()).await;
+            let mut stream = client.open_bi().await.unwrap();
+            stream.send().write_all(b"in time").await.unwrap();
+            drop(server.accept_bi().await.unwrap());
+            if drops {
+                drop((stream, client));
+            } else {
+                client.close(VarInt::from_u32(7), b"");
+                assert!(matches!(client.closed().await, ConnectionError::LocallyClosed));
+            }
+            assert!(matches!(server.closed().await, ConnectionError::ApplicationClosed(_)));
+        });
+    }
+}
+
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
+/// clock reaches the deadline, there is none.
+#[test]
+fn an_unanswered_close_holds_up_neither_its_caller_nor_the_runtime() {
+    for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
+        in_fresh_runtimes(async || {
+            // A peer that says nothing.
+            let (socket, _silent) = memory_pair(64 * 1024);
+            let client = connection(socket, Side::Client, wire, &longest());
+            tokio::task::yield_now().await;
+            if drops {
+                return drop(client);
+            }
+            client.close(VarInt::from_u32(7), b"");
+            assert!(matches!(client.close_reason(), Some(ConnectionError::LocallyClosed)));
+            assert!(client.open_bi().await.is_err());
+        });
+    }
+}
+
+#[test]
+fn the_longest_shutdown_waits_for_its_streams_alone() {
+    for wire in WIRES {
+        in_fresh_runtimes(async || {
+            let (client, server) = memory(wire, &longest()).await;
+            let ended = client.shutdown_timeout(Duration::MAX);
+            assert!(matches!(ended.await, ConnectionError::LocallyClosed));
+            assert!(matches!(server.closed().await, ConnectionError::ApplicationClosed(_)));
+        });
+    }
+}

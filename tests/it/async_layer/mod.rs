@@ -1,0 +1,26 @@
+//! The async layer: handles, driver and sockets together, over memory and over TCP.
+
+// What they share.
+mod bytes;
+mod hand;
+mod pair;
+mod raw;
+
+mod afterlife;
+mod bad_input;
+mod cancel_safety;
+mod crowds;
+mod deaf_peer;
+mod driver_lost;
+mod durations;
+mod foreign_executor;
+mod no_deadlock;
+mod no_pause;
+mod nothing_lost;
+mod opening;
+mod shutdown;
+mod slow_link;
+mod stopped;
+mod stopped_upload;
+mod tokio_io;
+mod wakeups;

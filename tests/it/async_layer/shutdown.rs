@@ -1,0 +1,257 @@
+//! `shutdown` lets what has begun come to its end, and nothing new begin.
+
+use std::time::Duration;
+
+use wsmux::{
+    Config, ConnectionError, OpenError, ReadError, VarInt, WebSocketConnection, Wire, WriteError,
+};
+
+use super::{
+    bytes::{read_expected, write_expected},
+    hand::Hand,
+    pair::{WIRES, config, memory, quiet, soon},
+};
+
+const ZERO: VarInt = VarInt::from_u32(0);
+
+/// The end that a peer sees which was shut down in order.
+fn assert_code_0(end: &ConnectionError, reason: &str) {
+    assert!(
+        matches!(end, ConnectionError::ApplicationClosed(close)
+            if close.error_code == ZERO && close.reason == reason.as_bytes()),
+        "{end:?}"
+    );
+}
+
+/// [C-49] `shutdown` MUST first send every byte that writes accepted and every FIN that was asked for, and then
+/// close with application code 0.
+#[tokio::test(start_paused = true)]
+async fn everything_that_was_written_arrives_although_its_handles_are_gone() {
+    for wire in WIRES {
+        let (client, server) = memory(wire, &Config::default()).await;
+        for seed in 0..10 {
+            let (mut send, recv) = client.open_bi().await.unwrap().into_split();
+            write_expected(&mut send, seed, 300_000).await;
+            send.finish().unwrap();
+            drop(recv);
+        }
+        let shutdown = client.shutdown();
+        drop(client);
+        let ended = tokio::spawn(shutdown);
+        quiet().await;
+        for seed in 0..10 {
+            let mut stream = soon(server.accept_bi()).await.unwrap();
+            assert_eq!(read_expected(stream.recv(), seed).await, 300_000, "{wire:?}");
+        }
+        assert_code_0(&soon(server.closed()).await, "");
+        assert!(matches!(soon(ended).await.unwrap(), ConnectionError::LocallyClosed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_open_go_on_both_ways_and_the_last_one_ends_it() {
+    for wire in WIRES {
+        let (client, server) = memory(wire, &Config::default()).await;
+        let mut ours = client.open_bi().await.unwrap();
+        ours.send().announce();
+        let mut theirs = server.open_bi().await.unwrap();
+        write_expected(theirs.send(), 1, 1_000).await;
+        quiet().await;
+        // Dropped at once: it has begun all the same.
+        drop(server.shutdown());
+        let mut ours_accepted = soon(server.accept_bi()).await.unwrap();
+        let mut theirs_accepted = soon(client.accept_bi()).await.unwrap();
+        for (near, far, seed) in
+            [(&mut ours, &mut ours_accepted, 2), (&mut theirs, &mut theirs_accepted, 1)]
+        {
+            let from = if seed == 1 { 1_000 } else { 0 };
+            let mut at = from;
+            while at < 1_000_000 {
+                let data = super::bytes::expected(seed, at, 10_000);
+                let taken = tokio::select! {
+                    taken = near.send().write(&data) => taken.unwrap(),
+                    chunk = far.recv().read_chunk(100_000) => {
+                        assert!(!chunk.unwrap().unwrap().is_empty());
+                        0
+                    }
+                };
+                at += taken;
+            }
+            near.send().finish().unwrap();
+            while soon(far.recv().read_chunk(100_000)).await.unwrap().is_some() {}
+            far.send().finish().unwrap();
+            assert_eq!(soon(near.recv().read_to_end(0)).await.unwrap(), b"");
+            assert!(server.close_reason().is_none() || seed == 1, "{wire:?}");
+        }
+        assert_code_0(&soon(client.closed()).await, "");
+        assert!(matches!(soon(server.closed()).await, ConnectionError::LocallyClosed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
+    for wire in WIRES {
+        let config = config(|config| {
+            config.max_concurrent_bidi_streams(1);
+        });
+        let (client, server) = memory(wire, &config).await;
+        let mut first = client.open_bi().await.unwrap();
+        first.send().announce();
+        let accepted = server.accept_bi().await.unwrap();
+        let mut waiting = (wire == Wire::QMux).then(|| Hand::waiting(client.open_bi()));
+        let mut shutdown = Hand::new(client.shutdown());
+        if let Some(waiting) = &mut waiting {
+            assert_eq!(waiting.wakes(), 1);
+            assert!(matches!(waiting.ready(), Err(OpenError::ShuttingDown)));
+        }
+        assert!(matches!(client.open_bi().await, Err(OpenError::ShuttingDown)), "{wire:?}");
+        assert!(matches!(client.try_open_bi(), Err(OpenError::ShuttingDown)), "{wire:?}");
+        // The peer does not know yet: its stream is refused, and it learns that.
+        let mut refused = server.open_bi().await.unwrap();
+        refused.send().write_all(b"hello").await.unwrap();
+        let read = soon(refused.recv().read_chunk(1)).await;
+        assert!(matches!(read, Err(ReadError::Reset(ZERO))), "{wire:?}: {read:?}");
+        let stopped = soon(refused.send().stopped()).await;
+        assert!(matches!(stopped, Ok(Some(ZERO))), "{wire:?}: {stopped:?}");
+        let write = refused.send().write(b"more").await;
+        assert!(matches!(write, Err(WriteError::Stopped(ZERO))), "{wire:?}");
+        assert!(shutdown.poll().is_pending(), "{wire:?}: a stream is open yet");
+        drop((first, accepted));
+        quiet().await;
+        assert!(matches!(shutdown.ready(), ConnectionError::LocallyClosed), "{wire:?}");
+        assert_code_0(&soon(server.closed()).await, "");
+    }
+}
+
+async fn hanging(wire: Wire) -> (WebSocketConnection, WebSocketConnection, wsmux::WebSocketStream) {
+    let (client, server) = memory(wire, &Config::default()).await;
+    let mut stream = client.open_bi().await.unwrap();
+    stream.send().write_all(b"to nobody").await.unwrap();
+    quiet().await;
+    (client, server, stream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_end_holds_it_up_until_the_deadline_and_no_longer() {
+    for wire in WIRES {
+        let (client, server, _stream) = hanging(wire).await;
+        let begin = tokio::time::Instant::now();
+        let end = client.shutdown_timeout(Duration::from_secs(5)).await;
+        assert!(matches!(end, ConnectionError::LocallyClosed));
+        let taken = begin.elapsed().as_millis();
+        assert!((5_000..5_010).contains(&taken), "{wire:?}: {taken} ms");
+        assert_code_0(&soon(server.closed()).await, "shutdown deadline");
+        // Without a deadline it is held up for as long as the connection lives.
+        let (client, _server, stream) = hanging(wire).await;
+        let mut shutdown = Hand::new(client.shutdown());
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        assert!(shutdown.poll().is_pending(), "{wire:?}");
+        // A later deadline changes that; so does the end of the stream.
+        drop(client.shutdown_timeout(Duration::from_secs(3_600)));
+        drop(stream);
+        soon(client.closed()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_can_shut_down_at_once() {
+    for wire in WIRES {
+        let (client, server) = memory(wire, &Config::default()).await;
+        let mut stream = client.open_bi().await.unwrap();
+        write_expected(stream.send(), 1, 100_000).await;
+        stream.send().finish().unwrap();
+        quiet().await;
+        let both = tokio::spawn({
+            let (client, server) = (client.shutdown(), server.shutdown());
+            async move { tokio::join!(client, server) }
+        });
+        let mut accepted = soon(server.accept_bi()).await.unwrap();
+        assert_eq!(read_expected(accepted.recv(), 1).await, 100_000);
+        accepted.send().finish().unwrap();
+        assert_eq!(soon(stream.recv().read_to_end(0)).await.unwrap(), b"");
+        let ends = soon(both).await.unwrap();
+        let fine = |end: &ConnectionError| match end {
+            ConnectionError::LocallyClosed => true,
+            other => {
+                assert_code_0(other, "");
+                true
+            }
+        };
+        assert!(fine(&ends.0) && fine(&ends.1), "{wire:?}: {ends:?}");
+    }
+}
+
+/// Sends and checks `BYTES` each way on one stream.
+async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
+    const BYTES: usize = 200_000;
+    let (mut send, mut recv) = stream.into_split();
+    let writer = async {
+        write_expected(&mut send, seed, BYTES).await;
+        send.finish().unwrap();
+    };
+    let (read, ()) = tokio::join!(read_expected(&mut recv, seed), writer);
+    assert_eq!(read, BYTES);
+}
+
+/// [C-49] `shutdown` MUST first send every byte that writes accepted and every FIN that was asked for, and then
+/// close with application code 0.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_streams_in_flight_lose_nothing_whoever_shuts_down() {
+    for wire in WIRES {
+        for (client_does, server_does) in [(true, false), (false, true), (true, true)] {
+            let settings = config(|config| _ = config.stream_receive_window(20_000));
+            let (client, server) = memory(wire, &settings).await;
+            let mut streams = tokio::task::JoinSet::new();
+            for seed in 0..100 {
+                let mut ours = client.open_bi().await.unwrap();
+                ours.send().announce();
+                let theirs = soon(server.accept_bi()).await.unwrap();
+                streams.spawn(exchange(ours, seed));
+                streams.spawn(exchange(theirs, seed));
+            }
+            tokio::task::yield_now().await;
+            let ends = [(client_does, &client), (server_does, &server)]
+                .map(|(does, end)| does.then(|| end.shutdown()));
+            while let Some(done) = streams.join_next().await {
+                done.unwrap();
+            }
+            for end in ends.into_iter().flatten() {
+                soon(end).await;
+            }
+            for end in [&client, &server] {
+                let end = soon(end.closed()).await;
+                let in_order = match &end {
+                    ConnectionError::LocallyClosed => true,
+                    ConnectionError::ApplicationClosed(close) => close.error_code == ZERO,
+                    _ => false,
+                };
+                assert!(in_order, "{wire:?}: {end:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_deadline_every_stream_ends_in_the_documented_error() {
+    for wire in WIRES {
+        let (client, server) = memory(wire, &Config::default()).await;
+        let mut pairs = Vec::new();
+        for _ in 0..100 {
+            let mut ours = client.open_bi().await.unwrap();
+            ours.send().announce();
+            pairs.push((ours, soon(server.accept_bi()).await.unwrap()));
+        }
+        client.shutdown_timeout(Duration::from_secs(5)).await;
+        server.closed().await;
+        for (mut ours, mut theirs) in pairs {
+            let read = ours.recv().read_chunk(1).await.unwrap_err();
+            assert!(matches!(read, ReadError::ConnectionLost(ConnectionError::LocallyClosed)));
+            let write = ours.send().write(b"x").await.unwrap_err();
+            assert!(matches!(write, WriteError::ConnectionLost(ConnectionError::LocallyClosed)));
+            match theirs.recv().read_chunk(1).await.unwrap_err() {
+                ReadError::ConnectionLost(end) => assert_code_0(&end, "shutdown deadline"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Connects that their callers give up before the answer: the TCP connection that they shared may be dead.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use wsmux::{Http2Client, WebSocketConnection};
+
+use super::server::{Kind, Server, exchange, within};
+
+/// The way to a server, which can go dead without a word.
+struct Path {
+    address: SocketAddr,
+    /// TCP connections that came.
+    count: Arc<AtomicUsize>,
+    relays: tokio::sync::mpsc::UnboundedReceiver<Relay>,
+    accepting: JoinHandle<()>,
+}
+
+/// One TCP connection's way.
+struct Relay {
+    /// Held open, whatever becomes of the task.
+    _sockets: [std::net::TcpStream; 2],
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// From now on nothing passes, and no end is told.
+    async fn goes_dead(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Path {
+    async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let (made, relays) = tokio::sync::mpsc::unbounded_channel();
+        let counted = count.clone();
+        let accepting = tokio::spawn(async move {
+            loop {
+                let near = listener.accept().await.unwrap().0.into_std().unwrap();
+                let far = TcpStream::connect(server).await.unwrap().into_std().unwrap();
+                let sockets = [near.try_clone().unwrap(), far.try_clone().unwrap()];
+                let mut near = TcpStream::from_std(near).unwrap();
+                let mut far = TcpStream::from_std(far).unwrap();
+                let task = tokio::spawn(async move {
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                });
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = made.send(Relay { _sockets: sockets, task });
+            }
+        });
+        Self { address, count, relays, accepting }
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/mux", self.address)
+    }
+
+    fn connections(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn start() -> (Server, Path, Http2Client, WebSocketConnection) {
+    let server = Server::start(Kind::PLAIN).await;
+    let path = Path::to(server.address).await;
+    let client = Http2Client::with_prior_knowledge(server.client().build().unwrap());
+    let first = within("connecting", client.connect(&path.url())).await.unwrap();
+    exchange(&first, 1000).await;
+    (server, path, client, first)
+}
+
+/// A caller with so little patience that it asks, and gives up.
+fn gives_up(connecting: impl Future) {
+    let polled = pin!(connecting).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Pending));
+}
+
+#[tokio::test]
+async fn a_dead_session_is_left_though_every_caller_gives_up_early() {
+    let (_server, mut path, client, _first) = start().await;
+    let mut relay = path.relays.recv().await.unwrap();
+    relay.goes_dead().await;
+    for _ in 0..3 {
+        gives_up(client.connect(&path.url()));
+    }
+    // Within the handshake's own timeout, or not at all.
+    let connection = within("connecting", client.connect(&path.url())).await.unwrap();
+    exchange(&connection, 1000).await;
+    // The three had their share of attempts to dial, too.
+    assert!((2..=4).contains(&path.connections()), "{}", path.connections());
+}
+
+#[tokio::test]
+async fn a_session_that_answers_is_shared_again_after_a_caller_gave_up() {
+    let (_server, path, client, first) = start().await;
+    gives_up(client.connect(&path.url()));
+    let shares = async {
+        loop {
+            let before = path.connections();
+            // Time for the answer to a PING, without a clock.
+            exchange(&first, 1000).await;
+            let connection = client.connect(&path.url()).await.unwrap();
+            let closed = connection.closed();
+            connection.close(0u32.into(), b"");
+            closed.await;
+            if path.connections() == before {
+                break;
+            }
+        }
+    };
+    within("an answer to the PING", shares).await;
+    exchange(&first, 1000).await;
+}

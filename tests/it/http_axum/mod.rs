@@ -1,0 +1,15 @@
+//! Connections on the routes of somebody else's HTTP server, over HTTP/1.1 and HTTP/2, and clients that share a
+//! TCP connection.
+
+mod crowd;
+mod ending;
+mod foreign;
+mod given_up;
+mod heads;
+mod hooks;
+mod routes;
+#[allow(dead_code, reason = "a browser reports to it, in `external`")]
+mod server;
+mod shared;
+use wsmux_testing::ending as ways;
+use wsmux_testing::server as tls;

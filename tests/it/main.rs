@@ -1,0 +1,51 @@
+//! The tests of the library that need only Rust, and no process of their own. `Cargo.toml` says which
+//! tests have one, and why.
+//!
+//! A test's path begins with its file: `cargo test --all-features --test it -- reconnect::`.
+
+// What SPEC.md demands.
+mod compliance;
+
+// The connection, and what it records in files.
+#[cfg(feature = "tungstenite")]
+mod async_layer;
+#[cfg(feature = "blocking")]
+mod blocking;
+#[cfg(all(feature = "tls", feature = "tungstenite"))]
+mod carrier_end;
+#[cfg(feature = "qlog")]
+mod qlog;
+#[cfg(feature = "tokio")]
+mod settings;
+
+// Client and server.
+#[cfg(feature = "tls")]
+mod alpn;
+#[cfg(feature = "tls")]
+mod authentication;
+#[cfg(feature = "tokio")]
+mod bad_input_connect;
+#[cfg(feature = "tls")]
+mod client_dial;
+#[cfg(feature = "tls")]
+mod client_proxy;
+#[cfg(feature = "tokio")]
+mod client_request;
+#[cfg(all(feature = "tls", feature = "tungstenite"))]
+mod handshake;
+#[cfg(all(feature = "axum", feature = "http2", feature = "tls"))]
+mod http_axum;
+#[cfg(feature = "tls")]
+mod reconnect;
+#[cfg(feature = "tls")]
+mod server_limits;
+#[cfg(all(feature = "tokio", unix))]
+mod server_listeners;
+
+// Other implementations of the QMux wire, in Rust.
+#[cfg(feature = "tls")]
+mod foreign;
+#[cfg(feature = "tls")]
+mod interop_qmux;
+#[cfg(feature = "tls")]
+mod interop_zmux;
