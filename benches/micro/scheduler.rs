@@ -5,14 +5,14 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 /// The scheduler itself, which is no part of the API.
 #[path = "../../wsmux-proto/src/streams/scheduler.rs"]
 #[allow(dead_code, reason = "what only the engine needs")]
-mod scheduler;
+mod ready_queue;
 
 /// The tree in which the scheduler keeps its priorities.
 #[path = "../../wsmux-proto/src/tree.rs"]
 #[allow(dead_code, unused_imports, reason = "what only the engine needs, and the tests of it")]
 mod tree;
 
-use scheduler::{Schedule, Tickets};
+use ready_queue::{Schedule, Tickets};
 
 const STREAMS: [usize; 3] = [1, 100, 10_000];
 const PRIORITIES: i32 = 8;
