@@ -204,6 +204,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let (mut messages, mut bytes) = (0, 0);
         let mut blocked = false;
         while self.wants && messages < BATCH && bytes < BATCH_BYTES {
+            // C-36 (QMux "Implementation Considerations")
             if self.socket.poll_ready(cx)?.is_pending() {
                 blocked = true;
                 break;
@@ -310,6 +311,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let wrote_in_vain = self.write_end.is_some();
         self.now = self.shared.now();
         (self.woken, self.wants) = (0, true);
+        // C-30 (QMux "Forward Progress and Flow Control")
         let received = self.receive(cx);
         let sent = self.send(cx);
         let socket_rtt = self.ask_socket();
@@ -322,7 +324,7 @@ impl<S: Socket + Unpin> Driver<S> {
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
         }
-        // After the socket was read: a peer is not silent while its message waits.
+        // After the socket was read: a peer is not silent while its message waits (C-46).
         let next = state.engine.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{VarInt, transport_parameters::TransportParameters};
 
 /// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
-/// no longer a window.
+/// no longer a window (J-29).
 const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
 /// A tenth of the pings a second that the peer's budget refills (SPEC §8.6).
@@ -300,8 +300,8 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // The credit of the connection must never run out before a stream's does: without a pause for
-            // all. The streams' windows times their number bound the memory.
+            // The credit of the connection must never run out before a stream's does: without a
+            // pause for all (C-28, C-31). The streams' windows times their number bound the memory.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

@@ -44,7 +44,7 @@ pub(super) struct Timers {
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
     silences: Silences,
-    /// When a message last came or went whole (draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// When a message last came or went whole (C-42, draft-ietf-quic-qmux-02 §Idle Timeout).
     last_activity: Duration,
     /// When a message last came.
     last_received: Duration,
@@ -149,6 +149,7 @@ impl Timers {
             unanswered: interval.map(|interval| {
                 self.at_least_round_trips(idle.unwrap_or(interval.saturating_mul(3)))
             }),
+            // C-44 (RFC 9000 §10.1.2)
             ask: interval
                 .map(|interval| idle.map_or(interval, |timeout| interval.min(timeout / 3))),
         };
@@ -210,6 +211,7 @@ impl Timers {
             (handshake, Due::TimedOut(Timeout::Handshake)),
             (after(self.last_activity, self.silences.idle), Due::TimedOut(Timeout::Idle)),
             (
+                // C-45
                 after(self.last_heard, self.silences.unanswered.filter(|_| ping_is_due)),
                 Due::TimedOut(Timeout::KeepAlive),
             ),

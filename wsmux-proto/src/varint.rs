@@ -49,6 +49,7 @@ impl VarInt {
 
     /// Appends the shortest encoding.
     pub fn encode<B: BufMut + ?Sized>(self, out: &mut B) {
+        // J-4
         match self.size() {
             1 => out.put_u8(self.0 as u8),
             2 => out.put_u16(0x4000 | self.0 as u16),

@@ -49,6 +49,7 @@ impl Connection {
     pub fn close(&mut self, now: Duration, code: VarInt, reason: Bytes) {
         self.now = now;
         let frames = CloseFrames::application(code, reason);
+        // C-48 (RFC 9000 §10.2)
         self.finish_with(ConnectionError::LocallyClosed, Some(frames));
     }
 

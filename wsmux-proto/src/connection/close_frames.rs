@@ -137,6 +137,7 @@ pub(super) fn error_of_websocket(
     let code = code.unwrap_or(status::NO_STATUS);
     let application = match code {
         _ if wire_has_frame => None,
+        // J-36
         status::NORMAL => Some(0),
         code if status::REGISTERED.contains(&code.into()) => Some(code),
         status::PRIVATE..=status::LAST_PRIVATE => Some(code - status::PRIVATE),
@@ -149,6 +150,7 @@ pub(super) fn error_of_websocket(
             reason,
         });
     }
+    // J-37
     let error_code = match code {
         status::PROTOCOL_ERROR..=status::UNSUPPORTED | status::BAD_DATA..=status::TOO_BIG => {
             TransportErrorCode::PROTOCOL_VIOLATION

@@ -35,6 +35,7 @@ impl Connection {
         if message.is_empty() {
             let handled = match self.caps.empty_messages {
                 true => self.consume(UselessWork::Empty, 1),
+                // J-3
                 false => Err(violation::protocol("message without a frame")),
             };
             return handled.unwrap_or_else(|error| self.fail(error.into()));
@@ -121,7 +122,7 @@ impl Connection {
     }
 
     /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
-    /// (draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Duration) {
         self.now = now;
         match self.caps.ping_frames {

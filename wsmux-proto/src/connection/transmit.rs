@@ -66,6 +66,7 @@ impl Connection {
             State::Established => self.transmit_established(out),
             State::Closing(Closing::Frame(frames)) => {
                 let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
+                // J-35
                 let frame = frames.frame.take().filter(|_| self.caps.close_frame);
                 self.state = State::Closing(Closing::WebSocket { code, reason });
                 match frame {
@@ -82,6 +83,7 @@ impl Connection {
                     false => close_frames::code_of_page(*code),
                 };
                 let reason = std::mem::take(reason);
+                // C-50 (QMux "Initiating a Connection Close"; RFC 6455 §7.1.1)
                 self.state = State::Closing(Closing::AwaitPeer);
                 Some(Transmit::Close { code, reason })
             }
@@ -114,6 +116,7 @@ impl Connection {
             self.wire.encode(&Frame::Pong(number), out);
         }
         self.write_ping(out);
+        // C-34
         self.streams.write_control(out, self.max_message, &mut self.events);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();

@@ -11,6 +11,7 @@ impl Streams {
         }
         let side = self.side;
         let count = self.counts.get_mut(side, dir);
+        // C-1, C-2 (RFC 9000 §2.1)
         let id = StreamId::new(side, dir, count.opened);
         count.opened += 1;
         self.insert(id);
@@ -20,6 +21,7 @@ impl Streams {
     /// How many more streams the peer's limit and the local one allow.
     pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional {
+            // J-34
             return Err(OpenError::Unsupported);
         }
         if self.draining {

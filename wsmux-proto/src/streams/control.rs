@@ -154,6 +154,7 @@ impl Streams {
         } else if std::mem::take(&mut pending.reset) {
             stream.send.as_mut().and_then(|send| {
                 let (code, reliable_size) = send.take_reset()?;
+                // C-24 (RFC 9000 §4.5)
                 let final_size = Some(send.credit.used());
                 Some(Frame::ResetStream { id, code, final_size, reliable_size })
             })

@@ -67,12 +67,14 @@ impl Streams {
                 continue;
             }
             stream.ticket = None;
+            // J-16
             if send.data_flush == self.flushes && send.only_fin_left() {
                 self.flush_wanted = true;
                 self.schedule(key);
                 break;
             }
             let alone = next != Some(send.priority);
+            // C-35 (QMux "Implementation Considerations")
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
             self.note_room(key, events);
@@ -110,8 +112,10 @@ impl Streams {
         let id = stream.id;
         let Some(send) = &mut stream.send else { return false };
         let offset = send.credit.used();
+        // C-26 (RFC 9000 §4.1)
         let credit = send.credit.left().min(self.connection.left());
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        // C-37
         let room = max.saturating_sub(out.len());
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
@@ -121,7 +125,9 @@ impl Streams {
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
+        // C-25 (RFC 9000 §3.1)
         let finishing = send.state() == SendState::DataQueued && len == send.buffered();
+        // J-5
         if len == 0 && !finishing {
             return false;
         }
@@ -134,6 +140,7 @@ impl Streams {
             out.put_chunk(chunk);
         }
         let cut = send.buffered() > 0 && credit == len as u64;
+        // J-25
         send.credit.take(len as u64);
         self.connection.take(len as u64);
         self.send_budget.sent(len);

@@ -48,6 +48,7 @@ impl Streams {
             if !self.caps.unidirectional {
                 return Err(violation::stream_state("this wire has no unidirectional streams"));
             }
+            // C-6 (RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13)
             if local == (half == Half::Recv) {
                 return Err(violation::stream_state(format!("{id} does not go this way")));
             }
@@ -56,17 +57,21 @@ impl Streams {
             return Ok(Found::Stream(key));
         }
         let count = *self.counts.get_mut(id.initiator(), id.dir());
+        // C-3
         if id.index() < count.opened {
             if self.waiting.contains(id) {
                 return Ok(Found::Waiting);
             }
+            // C-8 (RFC 9000 §3.2, §4.5), J-11, J-32
             self.consume(UselessWork::Late)?;
             return Ok(Found::Gone);
         }
         if local {
+            // C-7 (RFC 9000 §19.5, §19.8, §19.10), J-9
             return Err(violation::stream_state(format!("{id} was never opened")));
         }
         if !opens {
+            // J-14
             return Err(violation::protocol(format!("{id} begins with the wrong message")));
         }
         self.open_remote(id, events)
@@ -86,9 +91,10 @@ impl Streams {
                     count.advertised
                 )));
             }
-            // A stream opens all lower ones of its kind (RFC 9000 §3.2).
+            // A stream opens all lower ones of its kind (C-5, RFC 9000 §3.2).
             count.opened
         } else {
+            // J-10
             id.index()
         };
         count.opened = id.index() + 1;
@@ -103,12 +109,14 @@ impl Streams {
             for index in first..id.index() {
                 self.refuse(StreamId::new(side, dir, index))?;
             }
+            // J-31
             return self.refuse(id);
         }
         let mut key = 0;
         for index in first..=id.index() {
             let id = StreamId::new(side, dir, index);
             key = self.insert(id);
+            // C-9
             self.unaccepted[dir as usize].push_back(id);
         }
         events.push(Event::Opened { dir });
@@ -139,6 +147,7 @@ impl Streams {
         // Where streams are granted, the grant bounds the refusals.
         if !self.caps.stream_limits {
             let waited = usize::try_from(self.waiting.unanswered()).unwrap_or(usize::MAX);
+            // J-33
             if self.refusals.len().saturating_sub(waited) >= MAX_REFUSALS {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
@@ -175,6 +184,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        // J-6
         let news = !data.is_empty();
         let before = recv.credit.received();
         // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
@@ -195,6 +205,7 @@ impl Streams {
             events.push(Event::Readable { id });
         }
         if ended == Ended::Now && unprovoked && self.caps.answers_ends {
+            // J-17
             self.queue_control(key, |pending| pending.fin_received = true);
         }
         self.maybe_free(key);
@@ -224,6 +235,7 @@ impl Streams {
                 events.push(Event::Readable { id });
             }
             if unprovoked && self.caps.answers_ends {
+                // J-18
                 self.queue_control(key, |pending| pending.reset_answer = Some(code));
             }
             if unprovoked {
@@ -254,6 +266,7 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         match self.find(id, Half::Send, false, events)? {
+            // J-20
             Found::Stream(key) => self.stopped_by_peer(key, VarInt::default(), events),
             Found::Waiting => self.on_stop_of_waiting(id, VarInt::default()),
             Found::Gone => Ok(()),
@@ -277,7 +290,8 @@ impl Streams {
         let Some(send) = &mut stream.send else { return Ok(()) };
         let before = send.held();
         let of_use = send.was_of_use();
-        // What has ended already needs no answer: none would come to an end.
+        // What has ended already needs no answer: none would come to an end (C-23,
+        // RFC 9000 §3.5; J-21).
         if send.reset(code, ResetBy::Peer).is_err() {
             return self.consume(UselessWork::Late);
         }
@@ -291,6 +305,7 @@ impl Streams {
         stream.abandoned_by_peer |= !of_use;
         stream.ticket = None;
         self.unblock(key);
+        // C-22 (RFC 9000 §3.5), J-19
         self.queue_control(key, |pending| pending.reset = true);
         Ok(())
     }

@@ -80,6 +80,7 @@ impl Streams {
             return MaxStreamsDue::No;
         }
         let left = count.advertised.saturating_sub(count.opened);
+        // C-39
         match count.wanted || left.saturating_mul(2) <= self.max_concurrent[dir as usize] {
             true => MaxStreamsDue::Now,
             false => MaxStreamsDue::WithOthers,

@@ -121,6 +121,7 @@ impl Recv {
 
     /// Whether nothing remains to happen.
     pub(super) fn is_done(&self) -> bool {
+        // C-17 (RFC 9000 §3.5, §4.5)
         matches!(self.state, RecvState::DataRead | RecvState::ResetRead | RecvState::StopAnswered)
     }
 
@@ -130,7 +131,7 @@ impl Recv {
     }
 
     /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws
-    /// wire such a grant would bring a dead stream back.
+    /// wire such a grant would bring a dead stream back (C-20, RFC 9000 §3.3).
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }
@@ -160,6 +161,7 @@ impl Recv {
         {
             return Ok(());
         }
+        // J-24
         Err(violation::final_size("data after the end of a stream"))
     }
 
@@ -196,6 +198,7 @@ impl Recv {
                 }
             }
             RecvState::Stopped { .. } => {
+                // C-16 (RFC 9000 §3.5), J-23
                 self.credit.consume(len);
                 if fin {
                     self.state = RecvState::DataRead;
@@ -233,6 +236,7 @@ impl Recv {
                     return Err(violation::protocol("a reliable size past what was sent"));
                 }
                 self.credit.receive_to(final_size);
+                // C-14 (RFC 9000 §3.2)
                 self.keep(reliable_size);
                 self.state = RecvState::ResetRecvd { code, reliable_size };
                 Ok(Ended::Now)
@@ -254,7 +258,7 @@ impl Recv {
                 self.state = RecvState::StopAnswered;
                 Ok(Ended::Now)
             }
-            // All had come, and the first end holds (RFC 9000 §3.2).
+            // All had come, and the first end holds (C-15, RFC 9000 §3.2, §4.5).
             RecvState::DataRecvd
             | RecvState::DataRead
             | RecvState::ResetRead
@@ -277,6 +281,7 @@ impl Recv {
         if max == 0 {
             return Ok(Read::Data(Bytes::new()));
         }
+        // C-13 (RFC 9000 §2.2)
         if !self.buffer.is_empty() {
             let data = self.buffer.pop(max);
             self.buffer.settle();

@@ -74,6 +74,7 @@ impl RecvStream<'_> {
             self.streams.queue_control(key, |pending| pending.credit = true);
         }
         match (result, self.end) {
+            // C-18, C-19
             (Ok(Read::Blocked), Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
             (result, _) => result,
         }
@@ -164,6 +165,7 @@ impl RecvStream<'_> {
 
     /// The application lets go of the half: unless it has ended, it is stopped with code 0.
     pub fn release(&mut self) {
+        // C-11 (RFC 9000 §3.5)
         let _ = self.stop(VarInt::default());
     }
 }

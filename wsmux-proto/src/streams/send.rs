@@ -145,6 +145,7 @@ impl Send {
 
     /// Whether [`check_writable`](Self::check_writable) says so.
     pub(super) fn is_writable(&self) -> bool {
+        // C-21 (RFC 9000 §3.3)
         matches!(self.state, SendState::Ready)
     }
 

@@ -202,6 +202,7 @@ impl SendStream<'_> {
         stream.send_released = true;
         self.streams.send_budget.change(before, Held::default());
         self.streams.unblock(key);
+        // C-12 (RFC 9000 §3.2)
         if !self.streams.ended {
             self.streams.queue_control(key, |pending| pending.reset = true);
         }
@@ -320,6 +321,7 @@ impl SendStream<'_> {
         let Some(key) = self.streams.keys.get(self.id) else { return };
         let stream = &mut self.streams.slab[key];
         match stream.send.as_ref().map(|send| send.state()) {
+            // C-10
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }

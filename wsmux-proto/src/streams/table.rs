@@ -73,6 +73,7 @@ impl Streams {
         // may precede the first frame.
         let grown =
             !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
+        // J-12, J-13
         if self.caps.opens_with_credit || grown {
             self.queue_control(key, |pending| pending.credit = true);
         }
@@ -97,6 +98,7 @@ impl Streams {
             EndWatch::Notified => false,
         };
         let released = stream.send_released && stream.recv_released;
+        // C-4 (RFC 9000 §3.4)
         if !(released && over) {
             // Only the peer's half is left.
             let is_ours_to_end = !released
@@ -123,6 +125,7 @@ impl Streams {
         self.send_budget.change(held, Held::default());
         self.slab.remove(key);
         self.keys.remove(id);
+        // C-40
         self.count_closed(id);
         if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
             // After a burst of streams their memory goes back.

@@ -20,6 +20,7 @@ impl Streams {
         if stream.ticket.is_some() {
             return;
         }
+        // C-29 (RFC 9000 §4.1), J-15
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             let ticket = self.tickets.next();
             stream.ticket = Some(ticket);

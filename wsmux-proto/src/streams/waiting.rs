@@ -16,7 +16,7 @@ use crate::{
 /// The code of a stream that is refused: the application never saw it.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
-/// What the peer has said of a stream that waits.
+/// What the peer has said of a stream that waits (J-41).
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// The credit that it granted, in all; `None` before its first grant.

@@ -20,6 +20,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     grants_revive: true,
     answers_ends: true,
     empty_messages: false,
+    // J-1
     many_frames_per_message: false,
     close_frame: false,
     ping_frames: false,
@@ -40,7 +41,7 @@ const CLOSE: u16 = 3;
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
-/// The lowest bit says who opened the stream, and there is no other kind than bidirectional.
+/// The lowest bit says who opened the stream, and there is no other kind than bidirectional (J-7).
 fn wire_id(id: StreamId) -> VarInt {
     VarInt::saturating(id.index() << 1 | id.initiator() as u64)
 }
@@ -48,6 +49,7 @@ fn wire_id(id: StreamId) -> VarInt {
 fn stream_id(id: VarInt) -> Result<StreamId, TransportError> {
     let id = id.into_inner();
     let initiator = if id & 1 == 0 { Side::Client } else { Side::Server };
+    // J-8
     if id >> 1 >= StreamId::MAX_COUNT {
         return Err(violation::protocol("stream id is too large"));
     }
@@ -127,6 +129,7 @@ pub(super) fn decode(message: &mut Bytes) -> Result<Option<Frame>, TransportErro
         },
         _ => return Err(violation::frame_encoding("unknown type of message")),
     };
+    // J-2
     if !message.is_empty() {
         return Err(violation::frame_encoding("bytes behind the end of the message"));
     }

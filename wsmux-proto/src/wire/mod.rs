@@ -154,7 +154,7 @@ impl Wire {
         match self {
             Self::QMux => max_record_size,
             // One Data message may spend all the credit there is; id and type come before it.
-            // The others may be longer than a small window.
+            // The others may be longer than a small window (J-30).
             Self::JsWs => {
                 stream_receive_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL)
             }

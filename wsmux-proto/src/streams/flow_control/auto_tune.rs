@@ -93,6 +93,7 @@ impl AutoTune {
         Self {
             initial_window: config.stream_receive_window,
             max_window: config.max_stream_receive_window,
+            // J-39
             budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
             used: 0,
             ping: None,

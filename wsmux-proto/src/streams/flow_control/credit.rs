@@ -83,6 +83,7 @@ impl RecvCredit {
 
     /// Whether the peer may send up to `end`.
     pub(in crate::streams) fn check(&self, end: u64) -> Result<(), TransportError> {
+        // C-27 (RFC 9000 §4.1), J-26
         if end > self.granted {
             return Err(violation::flow_control(format!(
                 "{end} bytes on a stream whose credit is {}",
@@ -120,12 +121,15 @@ impl RecvCredit {
     /// Whether a grant is worth a frame.
     pub(in crate::streams) fn grant_is_due(&self) -> bool {
         let behind = (self.consumed + self.window()).saturating_sub(self.granted);
+        // C-38
         behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
     /// The grant that gives the peer its whole window again; `None` when it has it.
     pub(in crate::streams) fn grant(&mut self, relative: bool) -> Option<Credit> {
+        // J-28
         let total = self.consumed + self.window();
+        // C-41 (RFC 9000 §4.1)
         let more = total.checked_sub(self.granted).filter(|&more| more > 0)?;
         self.granted = total;
         Some(if relative { Credit::More(more) } else { Credit::Total(total) })
@@ -164,7 +168,7 @@ impl SendCredit {
         let limit = match credit {
             Credit::Total(total) => total,
             Credit::More(more) => {
-                // The only wire with increments holds what is left in 32 bits.
+                // The only wire with increments holds what is left in 32 bits (J-27).
                 if self.left() + more > u64::from(u32::MAX) {
                     return Err(violation::flow_control("credit grows past 2^32 - 1"));
                 }
