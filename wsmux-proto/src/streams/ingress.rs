@@ -69,6 +69,7 @@ impl Streams {
         if !opens {
             return Err(violation::protocol(format!("{id} begins with the wrong message")));
         }
+        // Q-36 (RFC 9000 §3.2)
         self.open_remote(id, events)
     }
 
@@ -80,6 +81,7 @@ impl Streams {
         self.admit(events)?;
         let count = self.counts.get_mut(side, dir);
         let first = if self.caps.stream_limits {
+            // Q-35 (RFC 9000 §4.6)
             if id.index() >= count.advertised {
                 return Err(violation::stream_limit(format!(
                     "{id} where the limit is {}",
@@ -175,6 +177,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        // Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
         // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.

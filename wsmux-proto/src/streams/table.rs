@@ -121,6 +121,7 @@ impl Streams {
         }
         let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
         self.send_budget.change(held, Held::default());
+        // C-54
         self.slab.remove(key);
         self.keys.remove(id);
         self.count_closed(id);
