@@ -424,7 +424,7 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        // Not whether the thread panics: a runtime may be dropped while its owner does.
+        // Not whether the thread panics: a runtime may be dropped while its owner does (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         let mut state = self.shared.lock();
         let now = state.time(self.shared.now());

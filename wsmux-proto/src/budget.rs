@@ -253,10 +253,12 @@ impl Budgets {
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
+        // C-63
         self.work.grants += match self.grants_by_read {
             true => bytes,
             false => u64::from(!cut),
         };
+        // C-86
         let is_small = (1..BYTES_FOR_A_GRANT * PARTS_OF_A_WINDOW).contains(&window);
         self.work.grant_bytes += match is_small && bytes <= window {
             true => bytes * BYTES_FOR_A_GRANT / (window / PARTS_OF_A_WINDOW).max(1),
@@ -288,6 +290,7 @@ impl Budgets {
         let (burst, per_second) = match kind {
             UselessWork::Cancelled => match self.cancelled_per_second {
                 Some(per_second) => (self.cancelled_burst, per_second),
+                // C-64
                 None => return Ok(()),
             },
             UselessWork::Refused => (budget.burst.max(self.waiting), budget.per_second),
@@ -300,6 +303,7 @@ impl Budgets {
         {
             return Ok(());
         }
+        // C-60 (QMux "Denial of Service"; RFC 9113 §10.5)
         Err(violation::excessive_load(exhausted(&budget)))
     }
 }
@@ -326,6 +330,7 @@ impl Account {
             self.replenished_at = self.replenished_at.saturating_add(counted);
         }
         let by_time = u64::try_from(by_time).unwrap_or(u64::MAX);
+        // C-61
         self.consumed = self.consumed.saturating_sub(by_work.saturating_add(by_time));
         self.consumed
     }

@@ -301,7 +301,8 @@ impl Config {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
             // The credit of the connection must never run out before a stream's does: without a
-            // pause for all (C-28, C-31). The streams' windows times their number bound the memory.
+            // pause for all (C-28, C-31). The streams' windows times their number bound the memory
+            //
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,
@@ -311,6 +312,7 @@ impl Config {
             // A datagram fills at most one message, and the frame is what counts (RFC 9221 §3).
             max_datagram_frame_size: match self.datagram_receive_buffer_size {
                 0 => 0,
+                // Q-54 (QMux "Unreliable Datagram Extension")
                 bytes => self.max_record_size.min(bytes as u64),
             },
             max_record_size: self.max_record_size,

@@ -45,6 +45,7 @@ impl Queue {
     /// Appends, and returns how many older ones had to go.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
+        // Q-55 (QMux "Forward Progress and Flow Control")
         while !self.fits(&datagram) && self.pop().is_some() {
             dropped += 1;
         }
@@ -94,7 +95,8 @@ impl Datagrams {
     /// A datagram came. Says whether there was room for it.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
         // A slice would keep alive the message that it was cut from, and the block of that message: the queue would hold
-        // more than its bound, and so would the other direction's if an application echoed it.
+        // more than its bound, and so would the other direction's if an application
+        // echoed it (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;

@@ -171,6 +171,7 @@ fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
     f.write_str(": ")?;
     let shown = &reason[..reason.len().min(MAX_SHOWN)];
     // A control character of the peer's would begin a line of a log, or steer a terminal.
+    // What is not UTF-8 is replaced: Q-67 (RFC 9000 §19.19).
     String::from_utf8_lossy(shown).chars().try_for_each(|letter| match letter.is_control() {
         true => write!(f, "{}", letter.escape_default()),
         false => write!(f, "{letter}"),

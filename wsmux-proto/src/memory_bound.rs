@@ -1,4 +1,4 @@
-//! The formula for a connection's memory (SPEC §10), computed.
+//! The formula for a connection's memory (SPEC §10, C-53), computed.
 
 use crate::{Config, Wire};
 

@@ -271,6 +271,7 @@ impl Ping {
             return None;
         }
         let number = self.next;
+        // Q-56 (QMux "QX_PING Frames")
         self.next += 1;
         self.outstanding = Some((number, now));
         Some(VarInt::saturating(number))
@@ -282,10 +283,12 @@ impl Ping {
         equal_is_valid: bool,
     ) -> Result<(), TransportError> {
         let last = self.last_received;
+        // Q-58 (QMux "QX_PING Frames")
         if last.is_some_and(|last| number < last || (number == last && !equal_is_valid)) {
             return Err(violation::protocol("ping numbers must rise"));
         }
         self.last_received = Some(number);
+        // Q-57 (QMux "QX_PING Frames")
         self.answer = Some(number);
         Ok(())
     }
@@ -297,6 +300,7 @@ impl Ping {
         now: Duration,
     ) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
+        // Q-59 (QMux "QX_PING Frames")
         if number >= self.next {
             return Err(violation::protocol("an answer to a ping that was never sent"));
         }

@@ -64,6 +64,7 @@ impl VarInt {
             return None;
         }
         let first = input.chunk()[0];
+        // Q-11 (RFC 9000 §16)
         let size = 1usize << (first >> 6);
         if input.remaining() < size {
             return None;

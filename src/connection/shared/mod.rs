@@ -154,6 +154,7 @@ impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.state.wakeups.is_empty() {
+            // C-87
             self.carried = Some(self.state.wakeups.take());
         }
     }
@@ -409,6 +410,7 @@ impl State {
     fn wake_next(&mut self, queue: Queue) {
         let there = self.there(queue);
         let Some(waiters) = self.queues.of(queue, &mut self.ends) else { return };
+        // C-88
         waiters.wake(there, self.wakeups.woken());
         match queue {
             Queue::Openers(dir) if there == 0 && !waiters.is_empty() => {

@@ -248,7 +248,7 @@ impl Reader {
         if let Some(pieces) = &mut self.pieces {
             let (gathered, room) = (pieces.len(), pieces.capacity() - pieces.len());
             if len > room {
-                // By less than a doubling, and never past the largest message.
+                // By less than a doubling, and never past the largest message (C-73).
                 let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
                 let roomy = (gathered + gathered / GROW_BY_ONE_IN).min(most);
                 let mut larger = BytesMut::with_capacity(roomy.max(gathered + len));
@@ -266,6 +266,7 @@ impl Reader {
             self.leave_block(len);
             return None;
         }
+        // C-72
         let small = len.saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
         if !small {
             return Some(Item::Message(self.buffer.split_to(len).freeze()));

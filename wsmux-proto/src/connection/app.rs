@@ -110,6 +110,7 @@ impl Connection {
         if let Some(end) = &self.end {
             return Err(end.clone().into());
         }
+        // Q-52 (RFC 9221 §3; QMux "Unreliable Datagram Extension")
         match self.max_datagram_size() {
             None => Err(SendDatagramError::UnsupportedByPeer),
             Some(max) if datagram.len() > max => Err(SendDatagramError::TooLarge),

@@ -29,6 +29,7 @@ impl Connection {
     }
 
     pub(super) fn finish_with(&mut self, error: ConnectionError, frames: Option<CloseFrames>) {
+        // C-51
         if self.end.is_some() {
             return;
         }
@@ -39,6 +40,7 @@ impl Connection {
         self.close_deadline = self.now.checked_add(self.config.close_timeout);
         self.blocked_by_socket.stop(self.now);
         self.streams.now = self.now;
+        // C-52
         self.end = Some(error);
         self.streams.on_connection_end();
         self.events.push(Event::Closed);

@@ -51,6 +51,7 @@ impl CloseFrames {
 
     /// The application closes.
     pub(super) fn application(code: VarInt, reason: Bytes) -> Self {
+        // Q-62 (QMux "max_record_size Transport Parameter")
         let reason = text(&reason, MAX_FRAME_REASON);
         Self {
             code: websocket_code(code),
@@ -64,6 +65,7 @@ impl CloseFrames {
 
     fn violation(error: &TransportError, code: u16) -> Self {
         let reason = shorten(error.reason.to_string(), MAX_FRAME_REASON);
+        // W-25
         let words = format!("{}: {reason}", error.code);
         let frame = Close::Transport {
             code: error.code,
@@ -76,6 +78,7 @@ impl CloseFrames {
     /// What is sent when the connection ends for `error`; `None` when nothing can be sent any more.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
+        // W-24
         Some(match error {
             ConnectionError::TransportError(error) => {
                 let code = match error.code {
@@ -96,8 +99,9 @@ impl CloseFrames {
                 &protocol(TransportErrorCode::PROTOCOL_VIOLATION, "not a WebSocket frame"),
                 status::PROTOCOL_ERROR,
             ),
+            // Q-66 (QMux "Initiating a Connection Close")
             ConnectionError::TimedOut(_) => Self::silent(status::GOING_AWAY),
-            // The peer's own words need no more than the WebSocket's answer.
+            // The peer's own words need no more than the WebSocket's answer.
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Self::silent(status::NORMAL)
             }
@@ -136,6 +140,7 @@ pub(super) fn error_of_websocket(
 ) -> ConnectionError {
     let code = code.unwrap_or(status::NO_STATUS);
     let application = match code {
+        // Q-65 (QMux "Responding to a Connection Close")
         _ if wire_has_frame => None,
         // J-36
         status::NORMAL => Some(0),
@@ -191,6 +196,7 @@ fn text(bytes: &[u8], max: usize) -> String {
 
 /// Cuts at a character's border, at most `max` bytes in.
 fn shorten(mut text: String, max: usize) -> String {
+    // W-26 (RFC 6455 §5.5, §5.5.1)
     text.truncate(text.floor_char_boundary(max));
     text
 }

@@ -34,28 +34,33 @@ impl Connection {
         }
         if message.is_empty() {
             let handled = match self.caps.empty_messages {
+                // Q-70 (Binding "Record Framing")
                 true => self.consume(UselessWork::Empty, 1),
                 // J-3
                 false => Err(violation::protocol("message without a frame")),
             };
             return handled.unwrap_or_else(|error| self.fail(error.into()));
         }
+        // Q-64 (QMux "Initiating a Connection Close"; RFC 9000 §10.2.2)
         while self.is_open() {
             let (kind, before) = (self.wire.frame_type(&message), message.len());
+            // Q-1 (Binding "Record Framing"; QMux "QMux Records")
             let handled = match self.wire.decode(&mut message) {
                 Ok(None) => return,
+                //
                 Ok(Some(Frame::TransportParameters(_))) if !self.is_of_version(kind) => {
                     let reason = "transport parameters of another version of QMux";
                     Err(violation::protocol(reason))
                 }
                 Ok(Some(frame)) => {
                     self.stats.frames_received += 1;
+                    //
                     self.handle_frame(frame, before - message.len(), message_len)
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
-                // The close names the frame that showed the error (RFC 9000 §19.19).
+                // The close names the frame that showed the error (RFC 9000 §19.19, Q-61).
                 let frame = error.frame.or(kind);
                 self.fail(TransportError { frame, ..error }.into());
             }
@@ -100,8 +105,8 @@ impl Connection {
     /// A WebSocket pong has come.
     pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3): any, where our pings are
-        // frames.
+        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
+        // pings are frames.
         if !self.caps.ping_frames
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
@@ -161,6 +166,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Duration) {
         self.now = now;
         if !self.is_open() {
+            // C-79
             if self.close_deadline.is_some_and(|deadline| deadline <= now) {
                 self.state = State::Closed;
             }
@@ -204,6 +210,7 @@ impl Connection {
         message_len: usize,
     ) -> Result<(), TransportError> {
         let events = &mut self.events;
+        // Q-15, Q-16 (QMux "QX_TRANSPORT_PARAMETERS Frames")
         if matches!(self.state, State::Handshake) != matches!(frame, Frame::TransportParameters(_))
         {
             return Err(violation::protocol("transport parameters come first, and once"));
@@ -212,6 +219,7 @@ impl Connection {
             Frame::TransportParameters(peer) => {
                 self.timers.established(peer.max_idle_timeout);
                 let max_record = usize::try_from(peer.max_record_size).unwrap_or(usize::MAX);
+                // Q-3 (QMux "max_record_size Transport Parameter"), W-31
                 self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
@@ -267,7 +275,7 @@ impl Connection {
     }
 
     fn handle_datagram(&mut self, data: &[u8], size: usize) -> Result<(), TransportError> {
-        // The limit is on the frame, its type and length included (RFC 9221 §3).
+        // The limit is on the frame, its type and length included (RFC 9221 §3, Q-53).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }

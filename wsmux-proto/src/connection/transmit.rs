@@ -51,7 +51,7 @@ impl Connection {
         self.timers.on_socket_takes(now);
         out.clear();
         if !self.parameters_sent && !matches!(self.state, State::Closed) {
-            // They come first, whatever happens.
+            // They come first, whatever happens.
             self.parameters_sent = true;
             self.wire.encode_parameters(&self.config.parameters(), self.version, out);
             // Never again is the path as empty as now.
@@ -62,11 +62,12 @@ impl Connection {
             return Some(self.message_leaves(out));
         }
         match &mut self.state {
+            // Q-17 (QMux "QX_TRANSPORT_PARAMETERS Frames")
             State::Handshake | State::Closed | State::Closing(Closing::AwaitPeer) => None,
             State::Established => self.transmit_established(out),
             State::Closing(Closing::Frame(frames)) => {
                 let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
-                // J-35
+                // J-35, Q-60 (QMux "Initiating a Connection Close")
                 let frame = frames.frame.take().filter(|_| self.caps.close_frame);
                 self.state = State::Closing(Closing::WebSocket { code, reason });
                 match frame {
@@ -124,6 +125,7 @@ impl Connection {
         }
         self.write_datagrams(out);
         self.streams.write_data(out, self.max_message, &mut self.events);
+        //
         if !out.is_empty() {
             return Some(self.message_leaves(out));
         }

@@ -31,6 +31,7 @@ impl Streams {
         let count = self.counts.get_mut(side, dir);
         let local_left = max_local.saturating_sub(count.live);
         count.capped |= local_left == 0;
+        // Q-37 (RFC 9000 §4.6)
         Ok(local_left.min(count.limit - count.opened))
     }
 

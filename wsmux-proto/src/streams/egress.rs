@@ -111,8 +111,9 @@ impl Streams {
         let Some(stream) = self.slab.get_mut(key) else { return false };
         let id = stream.id;
         let Some(send) = &mut stream.send else { return false };
+        // Q-26 (QMux "Ordering of STREAM Frames")
         let offset = send.credit.used();
-        // C-26 (RFC 9000 §4.1)
+        // C-26 (RFC 9000 §4.1), Q-50 (RFC 9000 §4.1)
         let credit = send.credit.left().min(self.connection.left());
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // C-37
@@ -142,6 +143,7 @@ impl Streams {
         let cut = send.buffered() > 0 && credit == len as u64;
         // J-25
         send.credit.take(len as u64);
+        //
         self.connection.take(len as u64);
         self.send_budget.sent(len);
         if self.caps.fin_after_flush && len > 0 {

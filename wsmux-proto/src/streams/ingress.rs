@@ -74,6 +74,7 @@ impl Streams {
             // J-14
             return Err(violation::protocol(format!("{id} begins with the wrong message")));
         }
+        // Q-36 (RFC 9000 §3.2)
         self.open_remote(id, events)
     }
 
@@ -85,6 +86,7 @@ impl Streams {
         self.admit(events)?;
         let count = self.counts.get_mut(side, dir);
         let first = if self.caps.stream_limits {
+            // Q-35 (RFC 9000 §4.6)
             if id.index() >= count.advertised {
                 return Err(violation::stream_limit(format!(
                     "{id} where the limit is {}",
@@ -184,7 +186,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
-        // J-6
+        // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
         // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.

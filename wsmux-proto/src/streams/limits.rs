@@ -66,6 +66,7 @@ impl Streams {
         if local {
             self.available[id.dir() as usize] |= count.capped;
         } else if !self.draining {
+            // Q-40 (RFC 9000 §4.6)
             self.grant_streams(id.dir());
         }
     }

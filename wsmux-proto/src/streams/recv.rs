@@ -161,7 +161,7 @@ impl Recv {
         {
             return Ok(());
         }
-        // J-24
+        // J-24, Q-31 (RFC 9000 §4.5)
         Err(violation::final_size("data after the end of a stream"))
     }
 
@@ -180,11 +180,13 @@ impl Recv {
         }
         let offset = offset.unwrap_or(self.credit.received());
         let len = data.len() as u64;
+        // in this order
         self.fits_final_size(offset + len)?;
         if fin && offset + len < self.credit.received() {
             return Err(violation::final_size("a final size below what was sent"));
         }
         self.credit.check(offset + len)?;
+        // Q-27 (QMux "Ordering of STREAM Frames"), Q-28 (RFC 9000 §19.8)
         if offset != self.credit.received() {
             return Err(violation::protocol("stream data with a gap or an overlap"));
         }
@@ -205,7 +207,7 @@ impl Recv {
                     return Ok(Ended::Now);
                 }
             }
-            // The size is known and holds, so this is an empty frame, which says nothing new.
+            // The size is known and holds, so this empty frame says nothing new.
             _ => {}
         }
         Ok(Ended::Before)
@@ -227,26 +229,28 @@ impl Recv {
         if final_size < received {
             return Err(violation::final_size("a final size below what was sent"));
         }
+        // Q-41 (RFC 9000 §4.5; RSA "RESET_STREAM_AT Frame")
         self.credit.check(final_size)?;
         match self.state {
             RecvState::Recv => {
                 if reliable_size > received {
-                    // On an ordered transport all that is to be delivered has come before
-                    // (draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
+                    // On an ordered transport all that is to be delivered has come before (Q-44,
+                    // draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
                     return Err(violation::protocol("a reliable size past what was sent"));
                 }
                 self.credit.receive_to(final_size);
-                // C-14 (RFC 9000 §3.2)
+                // C-14 (RFC 9000 §3.2), Q-43 (RSA "Resetting Streams")
                 self.keep(reliable_size);
                 self.state = RecvState::ResetRecvd { code, reliable_size };
                 Ok(Ended::Now)
             }
             RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
-                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
+                    // draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
                     // RESET_STREAM frames; of plain resets alone the first holds (RFC 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
+                // Q-45 (RSA "Multiple RESET_STREAM_AT / RESET_STREAM frames")
                 if reliable_size < kept {
                     self.keep(reliable_size);
                     self.state = RecvState::ResetRecvd { code, reliable_size };

@@ -256,6 +256,7 @@ impl Send {
     /// Queues a reset once all bytes that precede it have been sent. Says whether a RESET_STREAM
     /// is to be sent.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
+        // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state
             && self.buffer.is_empty()
         {

@@ -217,6 +217,7 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ResetAtError`].
     pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
+        // Q-47 (RSA "Transport Parameter")
         if !self.streams.peer.reset_stream_at {
             return Err(ResetAtError::UnsupportedByPeer);
         }

@@ -123,6 +123,7 @@ impl Streams {
         }
         let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
         self.send_budget.change(held, Held::default());
+        // C-54
         self.slab.remove(key);
         self.keys.remove(id);
         // C-40

@@ -171,6 +171,7 @@ fn take_varint(input: &mut Bytes) -> Result<VarInt, TransportError> {
 fn take_bytes(input: &mut Bytes, len: VarInt) -> Result<Bytes, TransportError> {
     match usize::try_from(len.into_inner()) {
         Ok(len) if len <= input.len() => Ok(input.split_to(len)),
+        // Q-2 (QMux "QMux Records"; RFC 9000 §12.4), Q-5 (QMux "QMux Records")
         _ => Err(violation::frame_encoding("frame is cut short")),
     }
 }

@@ -17,7 +17,7 @@ const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 /// One line for each version, in order of preference.
 const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
-    // "Monotonically increasing", where -02 has "strictly".
+    // "Monotonically increasing", where -02 has "strictly".
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
@@ -34,6 +34,7 @@ impl QMuxVersion {
 
     /// The version that follows from the subprotocol that was agreed on.
     pub fn of_subprotocol(subprotocol: &str) -> Self {
+        // W-44 (Binding "QMux Version")
         Self::split_subprotocol(subprotocol).0.unwrap_or(Self::IMPLIED)
     }
 

@@ -131,6 +131,7 @@ impl Buffer {
     /// Appends a chunk that was cut from something of `block_len` bytes.
     pub(super) fn push_chunk(&mut self, data: Bytes, block_len: usize) {
         let worth = data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN);
+        // C-70
         let shared = match self.is_empty() {
             true => worth >= block_len,
             false => {

@@ -175,11 +175,13 @@ impl AutoTune {
     }
 
     fn rtt(&self) -> Option<Duration> {
+        // C-58
         self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
     /// By how much a window may grow, if that is worth a step.
     fn room(&self, credit: &RecvCredit) -> Option<u64> {
+        // C-57
         let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;
         let room = share.saturating_sub(credit.growth());
         let room = room.min(self.max_window.saturating_sub(credit.window()));
@@ -195,6 +197,7 @@ impl AutoTune {
         }
         let (rtt, room) = (self.rtt()?, self.room(credit)?);
         let here = Mark { at: now, received: credit.received(), consumed: credit.consumed() };
+        // C-56
         let wanted = HEADROOM
             .saturating_mul(begin.per_rtt(here, rtt))
             .min(CONFIRMATION.saturating_mul(before));
@@ -212,7 +215,7 @@ impl AutoTune {
         if let Some(growth) = self.growth_due(credit, now) {
             credit.grow(growth);
             self.used += growth;
-            // Each step rests on a time of its own.
+            // Each step rests on a time of its own (C-59).
             self.sample_wanted = true;
         }
     }

@@ -176,6 +176,7 @@ impl SendCredit {
             }
         };
         let rose = limit > self.limit;
+        // Q-39 (RFC 9000 §4.1, §4.6)
         self.limit = self.limit.max(limit);
         Ok(rose)
     }

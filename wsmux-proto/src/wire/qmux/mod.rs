@@ -56,6 +56,7 @@ const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;
 
 fn put(out: &mut MessageBuf, kind: u64, fields: &[u64]) {
     out.put(|out| {
+        // Q-9 (RFC 9000 §12.4)
         VarInt::saturating(kind).encode(out);
         fields.iter().for_each(|&field| VarInt::saturating(field).encode(out));
     });
@@ -74,6 +75,7 @@ const fn streams_frame(dir: Dir, bidi: u64, uni: u64) -> u64 {
 }
 
 pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
+    // Q-8 (QMux "QUIC Frames")
     match frame {
         Frame::Padding(count) => {
             out.put(|out| out.put_bytes(PADDING as u8, *count));
@@ -120,6 +122,7 @@ pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
             put_with_length(out, reason);
         }
         Frame::ConnectionClose(Close::Application { code, reason }) => {
+            // Q-48 (RFC 9000 §20.2)
             put(out, APPLICATION_CLOSE, &[code.into_inner()]);
             put_with_length(out, reason);
         }
@@ -181,6 +184,7 @@ pub(super) fn decode(message: &mut Bytes) -> Result<Option<Frame>, TransportErro
     }
     let before = message.len();
     let kind = take_varint(message)?;
+    // Q-10 (RFC 9000 §12.4)
     if before - message.len() != kind.size() {
         return Err(violation::protocol("frame type is not encoded in the fewest bytes"));
     }
@@ -197,6 +201,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
                 RESET_STREAM => 0,
                 _ => take_varint(input)?.into_inner(),
             };
+            // Q-42 (RSA "RESET_STREAM_AT Frame")
             if reliable_size > final_size {
                 return Err(violation::frame_encoding("reliable size is past the final size"));
             }
@@ -248,6 +253,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
             let len = take_varint(input)?;
             Frame::TransportParameters(transport_parameters::decode(take_bytes(input, len)?)?)
         }
+        // Q-6 (RFC 9000 §12.4), Q-7 (QMux "QUIC Frames")
         _ => return Err(violation::frame_encoding("frame is unknown or forbidden on this wire")),
     })
 }
@@ -261,13 +267,14 @@ fn decode_stream(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> 
     } else {
         std::mem::take(input)
     };
+    // Q-29 (RFC 9000 §19.8)
     if offset + data.len() as u64 > VarInt::MAX.into_inner() {
         return Err(violation::frame_encoding("stream data ends past 2^62 - 1"));
     }
     Ok(Frame::Stream { id, offset: Some(offset), data, fin: kind & STREAM_FIN != 0 })
 }
 
-/// A number of streams, which stays within 2^60 (RFC 9000 §19.11, §19.14).
+/// A number of streams, which stays within 2^60 (Q-38, RFC 9000 §4.6, §19.11, §19.14).
 fn take_count(input: &mut Bytes) -> Result<u64, TransportError> {
     let count = take_varint(input)?.into_inner();
     if count > StreamId::MAX_COUNT {

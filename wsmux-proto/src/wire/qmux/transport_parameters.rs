@@ -47,6 +47,7 @@ pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
         value.encode(out);
     };
     let idle = u64::try_from(params.max_idle_timeout.as_millis()).unwrap_or(u64::MAX);
+    // Q-25 (RFC 9000 §7.4; QMux "Permitted and Forbidden Transport Parameters")
     for (id, value, default) in [
         (MAX_IDLE_TIMEOUT, idle, 0),
         (INITIAL_MAX_DATA, params.initial_max_data, 0),
@@ -78,9 +79,11 @@ pub(super) fn decode(mut input: Bytes) -> Result<TransportParameters, TransportE
         };
         let id = id.into_inner();
         let len = usize::try_from(len.into_inner()).unwrap_or(usize::MAX);
+        // Q-18 (RFC 9000 §7.4, §18)
         if len > input.len() {
             return Err(violation::transport_parameter("parameter is cut short"));
         }
+        // Q-19 (RFC 9000 §7.4)
         if let Some(known) = KNOWN.iter().position(|&known| known == id)
             && std::mem::replace(&mut seen[known], true)
         {
@@ -110,12 +113,15 @@ fn set(params: &mut TransportParameters, id: u64, mut value: Bytes) -> Result<()
             params.reset_stream_at = true;
             return Ok(());
         }
+        // Q-24 (RSA "Transport Parameter")
         RESET_STREAM_AT => {
             return Err(violation::transport_parameter("reset_stream_at carries a value"));
         }
+        // Q-20 (QMux "Permitted and Forbidden Transport Parameters")
         id if FORBIDDEN.contains(&id) => {
             return Err(violation::transport_parameter(format!("parameter {id:#x} is forbidden")));
         }
+        // Q-21 (RFC 9000 §7.4.2; QMux "Permitted and Forbidden Transport Parameters")
         _ => return Ok(()),
     };
     *field = whole_varint(id, &mut value)?;
@@ -123,11 +129,13 @@ fn set(params: &mut TransportParameters, id: u64, mut value: Bytes) -> Result<()
 }
 
 fn validate(params: &TransportParameters) -> Result<(), TransportError> {
+    // Q-23 (RFC 9000 §4.6)
     if params.initial_max_streams_bidi > StreamId::MAX_COUNT
         || params.initial_max_streams_uni > StreamId::MAX_COUNT
     {
         return Err(violation::transport_parameter("initial_max_streams is past 2^60"));
     }
+    // Q-22 (QMux "max_record_size Transport Parameter")
     if params.max_record_size < MIN_MAX_RECORD_SIZE {
         return Err(violation::transport_parameter("max_record_size is below 16382"));
     }
