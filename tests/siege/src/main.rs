@@ -17,6 +17,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use attacks::Attack;
+use peak_alloc::PeakAlloc;
+
+/// Counts the bytes that a process has allocated: the victim reports its own.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 /// Attacks, soaks and crowds a wsmux server
 #[derive(Debug, Parser)]

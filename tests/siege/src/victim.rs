@@ -4,12 +4,28 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use wsmux::{Config, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
 
-use crate::process;
+use crate::{HEAP, process};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Address {
     pub url: String,
     pub socket: std::net::SocketAddr,
+}
+
+/// The bytes that the victim has allocated.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Heap {
+    pub now: u64,
+    /// The most since it was asked the last time.
+    pub peak: u64,
+}
+
+impl Heap {
+    fn look() -> Self {
+        let heap = Self { now: HEAP.current_usage() as u64, peak: HEAP.peak_usage() as u64 };
+        HEAP.reset_peak_usage();
+        heap
+    }
 }
 
 pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
@@ -37,7 +53,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
             });
         }
     });
-    process::serve(|| Ok(())).await
+    process::serve(|| Ok(Heap::look())).await
 }
 
 async fn serve(connection: WebSocketConnection) {

@@ -18,7 +18,7 @@ use wsmux::Wire;
 use crate::{
     honest::Done,
     process::{self, Part},
-    victim::Address,
+    victim::{Address, Heap},
 };
 use told::Told;
 
@@ -153,6 +153,9 @@ pub struct Outcome {
     before: u64,
     peak: u64,
     after: u64,
+    /// Bytes that the victim has allocated, before the attack and at most while it lasted.
+    allocated_before: u64,
+    allocated_peak: u64,
     limit: u64,
     alone: Done,
     beside: Done,
@@ -164,11 +167,19 @@ impl Outcome {
         self.peak.saturating_sub(self.before)
     }
 
+    fn allocated(&self) -> u64 {
+        self.allocated_peak.saturating_sub(self.allocated_before)
+    }
+
     /// What is not as it should be.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.growth() > self.limit {
-            faults.push("the victim's memory grew past the limit".to_owned());
+            faults.push("the victim's resident memory grew past the limit".to_owned());
+        }
+        // What is allocated and was never touched is not resident.
+        if self.allocated() > self.limit {
+            faults.push("the victim allocated more than the limit".to_owned());
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
@@ -223,6 +234,7 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
 
     let before = victim.memory()?.now;
     victim.forget_peak()?;
+    let allocated_before = victim.ask::<Heap>().await?.now;
     let (socket, time) = (address.socket.to_string(), seconds.to_string());
     let mut attacker = Part::start(&["attacker", &attack.name(), &socket, &time])?;
     let () = attacker.says().await?;
@@ -231,6 +243,7 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     let beside: Done = honest.ask().await?;
     let told = attacker.says().await?;
     let peak = victim.memory()?.peak;
+    let allocated_peak = victim.ask::<Heap>().await?.peak;
     attacker.end().await?;
     sleep(AFTER).await;
     let after = victim.memory()?.now;
@@ -241,7 +254,19 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     honest.end().await?;
     victim.end().await?;
     let limit = attack.limit();
-    Ok(Outcome { attack, seconds, before, peak, after, limit, alone, beside, told })
+    Ok(Outcome {
+        attack,
+        seconds,
+        before,
+        peak,
+        after,
+        allocated_before,
+        allocated_peak,
+        limit,
+        alone,
+        beside,
+        told,
+    })
 }
 
 /// The attacker's process.

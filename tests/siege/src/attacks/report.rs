@@ -14,6 +14,7 @@ pub fn print(outcomes: &[Outcome]) {
         "peak",
         "after",
         "growth",
+        "allocated",
         "limit",
         "bulk MiB/s",
         "beside",
@@ -30,7 +31,7 @@ pub fn print(outcomes: &[Outcome]) {
     for outcome in outcomes {
         table.add_row(row(outcome));
     }
-    for column in table.column_iter_mut().skip(1).take(15) {
+    for column in table.column_iter_mut().skip(1).take(16) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!("{table}");
@@ -46,7 +47,15 @@ fn row(outcome: &Outcome) -> Vec<String> {
     };
     let mut row = vec![outcome.attack.name()];
     row.extend(
-        [outcome.before, outcome.peak, outcome.after, outcome.growth(), outcome.limit].map(mib),
+        [
+            outcome.before,
+            outcome.peak,
+            outcome.after,
+            outcome.growth(),
+            outcome.allocated(),
+            outcome.limit,
+        ]
+        .map(mib),
     );
     row.extend(rates(|done| done.bytes as f64 / MIB as f64));
     row.extend(rates(|done| done.calls as f64));
