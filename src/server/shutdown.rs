@@ -67,9 +67,9 @@ impl Registry {
         let shared = connection.shared();
         let mut state = self.lock();
         let key = state.connections.insert(Arc::downgrade(&shared));
-        self.live.send_replace(state.connections.len());
         let (draining, closing) = (state.draining, state.closing.clone());
         drop(state);
+        self.live.send_modify(|live| *live += 1);
         shared.keep(Box::new(Entry { key, registry: self.clone(), _permit: permit }));
         if let Some((code, reason)) = closing {
             shared.close(code, reason);
@@ -179,8 +179,63 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut state = self.registry.lock();
-        state.connections.try_remove(self.key);
-        self.registry.live.send_replace(state.connections.len());
+        self.registry.lock().connections.try_remove(self.key);
+        self.registry.live.send_modify(|live| *live -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Wake},
+    };
+
+    use super::*;
+    use crate::{
+        proto::{Side, Wire},
+        server::limits::{Limits, Slots},
+        socket::memory_pair,
+    };
+
+    /// Looks, when it is woken, whether the registry can be locked.
+    struct Looks(Arc<Registry>, AtomicUsize);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            assert!(self.0.state.try_lock().is_ok(), "woken under the lock");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_are_woken_without_the_lock() {
+        let (registry, slots) = (Registry::new(), Slots::new(Limits::default()));
+        let looks = Arc::new(Looks(registry.clone(), AtomicUsize::new(0)));
+        let waker = looks.clone().into();
+        let mut live = registry.live.subscribe();
+        for nth in 1..=2 {
+            live.borrow_and_update();
+            let mut changed = pin!(live.changed());
+            assert!(changed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            match nth {
+                1 => {
+                    let (permit, _) = slots.take(slots.reserve().await, None).expect("no limit");
+                    let (left, _) = memory_pair(1024);
+                    let connection =
+                        WebSocketConnection::builder().build(left, Side::Server, Wire::QMux);
+                    registry.add(&connection, permit);
+                    assert_eq!(registry.live(), 1);
+                }
+                _ => {
+                    // Its handle and its socket are gone.
+                    registry.gone().await;
+                    assert_eq!(registry.live(), 0);
+                }
+            }
+            assert_eq!(looks.1.load(Ordering::Relaxed), nth);
+        }
     }
 }
