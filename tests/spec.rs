@@ -277,9 +277,9 @@ fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize
     found
 }
 
-/// All numbers that the library cites, each with its first place. The manual describes the library,
-/// and does not count.
-fn cited() -> BTreeMap<String, String> {
+/// All numbers that the library cites, each with its places. The manual describes the library, and
+/// does not count.
+fn cited() -> BTreeMap<String, Vec<String>> {
     let mut files = Vec::new();
     for directory in ["src", "wsmux-proto/src"] {
         sources(&root().join(directory), &mut files);
@@ -296,11 +296,11 @@ fn cited() -> BTreeMap<String, String> {
         test_modules.extend(modules.iter().map(|module| folder.join(module)));
         found.extend(cited.into_iter().map(|(number, line)| (path, number, line)));
     }
-    let mut places = BTreeMap::new();
+    let mut places = BTreeMap::<_, Vec<_>>::new();
     for (path, number, line) in found {
         if !path.ancestors().any(|part| test_modules.contains(&part.with_extension(""))) {
             let name = path.strip_prefix(root()).unwrap_or(path).display();
-            places.entry(number).or_insert_with(|| format!("{name}:{line}"));
+            places.entry(number).or_default().push(format!("{name}:{line}"));
         }
     }
     places
@@ -312,16 +312,16 @@ fn every_requirement_is_cited_where_it_is_honoured() {
     let requirements = requirements(&spec, &mut Vec::new());
     let cited = cited();
     let mut faults = Vec::new();
-    for (number, place) in &cited {
+    for (number, places) in &cited {
         if !requirements.contains_key(number) {
-            faults.push(format!("{place}: SPEC.md has no {number}"));
+            faults.push(format!("{}: SPEC.md has no {number}", places[0]));
         }
     }
     for number in NOT_YET_CITED {
         match (requirements.contains_key(*number), cited.get(*number)) {
             (false, _) => faults.push(format!("NOT_YET_CITED: SPEC.md has no {number}")),
-            (_, Some(place)) => {
-                faults.push(format!("NOT_YET_CITED: {number} is cited now, at {place}"));
+            (_, Some(places)) => {
+                faults.push(format!("NOT_YET_CITED: {number} is cited now, at {}", places[0]));
             }
             _ => {}
         }
@@ -331,6 +331,52 @@ fn every_requirement_is_cited_where_it_is_honoured() {
             faults.push(format!("no comment of the library cites {number}: {sentence}"));
         }
     }
+    assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
+}
+
+/// The numbers of a cell such as `C-1 to C-3, Q-26`.
+fn expanded(cell: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for part in cell.split(", ") {
+        let split = |number: &str| {
+            let (letter, digits) = number.split_once('-')?;
+            Some((letter.to_owned(), digits.parse::<u32>().ok()?))
+        };
+        let (first, last) = part.split_once(" to ").unwrap_or((part, part));
+        if let (Some((letter, first)), Some((_, last))) = (split(first), split(last)) {
+            all.extend((first..=last).map(|digits| format!("{letter}-{digits}")));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_row_of_the_architecture_names_the_files_that_cite_its_numbers() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
+    let requirements = requirements(&spec, &mut Vec::new());
+    let cited = cited();
+    let (_, tables) = page.split_once("## Where each rule is\n").expect("the tables");
+    let (tables, _) = tables.split_once("\n## ").expect("their end");
+    let (mut rows, mut faults) = (0, Vec::new());
+    for line in tables.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [section, _, files, numbers] = cells[..] else { panic!("{line}") };
+        let files: Vec<_> = files.split('`').skip(1).step_by(2).collect();
+        let is_named = |place: &String| {
+            let place = place.strip_prefix("wsmux-proto/src/").unwrap_or(place);
+            files.iter().any(|file| place.starts_with(file))
+        };
+        for number in expanded(numbers) {
+            // Numbers are never reused, so a range may have gaps.
+            let is_cited = cited.get(&number).is_none_or(|places| places.iter().any(is_named));
+            if requirements.contains_key(&number) && !is_cited {
+                faults.push(format!("{section}: {number} is cited in {:?}", cited[&number]));
+            }
+        }
+        rows += usize::from(!files.is_empty());
+    }
+    assert!(rows > 40, "{rows} rows");
     assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
 }
 

@@ -15,7 +15,8 @@ use tokio::task::coop::unconstrained;
 
 use super::WaitError;
 
-/// Wakes the thread that waits. Not by `thread::park`, whose one token others in this thread may take.
+/// Wakes the waiting thread. It does not use `thread::park`: a thread has only one token, and other
+/// code on this thread may take it.
 #[derive(Debug, Default)]
 struct Parker {
     woken: Mutex<bool>,

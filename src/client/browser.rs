@@ -86,8 +86,8 @@ impl WebSocketClient {
     /// reached the server.
     ///
     /// # Errors
-    /// [`ConnectError`]. For its users' sake a browser does not tell a page why there is no WebSocket: whether the name
-    /// is unknown, the certificate bad or the request refused, it is a [`ConnectError::Connect`].
+    /// [`ConnectError`]. To protect its user, a browser does not say why a WebSocket failed. An
+    /// unknown name, a bad certificate and a refused request are all a [`ConnectError::Connect`].
     ///
     /// # Cancel safety
     /// When the future is dropped, the attempt is given up and its socket closed.

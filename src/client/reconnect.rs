@@ -101,9 +101,9 @@ impl ReconnectingClient {
         })
     }
 
-    /// What to set before dialling starts, where each attempt is to be made in its own way: with a fresh token, to
-    /// another address, over [`from_io`](WebSocketClient::from_io). `dial` should have a timeout, as
-    /// [`connect`](WebSocketClient::connect) has. It is dropped when the client is.
+    /// The settings of a client that calls `dial` for each attempt. Attempts can so differ: a fresh
+    /// token, another address, or [`from_io`](WebSocketClient::from_io). `dial` should have a
+    /// timeout, as [`connect`](WebSocketClient::connect) has. It is dropped when the client is.
     pub fn with_dialer<D, F>(dial: D) -> ReconnectingClientBuilder
     where
         D: Fn() -> F + MaybeSend + MaybeSync + 'static,

@@ -24,9 +24,11 @@ use crate::{
 /// again: so many small ones cost little more than one.
 const BATCH: usize = 16;
 
-/// A batch ends with the message that makes it so long: one large message is a batch. What has come wakes readers
-/// that wait for this task to yield, and their credit waits for them: with the megabytes of 16 large messages
-/// the peer ran out of window each time, and both cores took turns. What is urgent waits for a round, too.
+/// A batch ends with the message that brings it to this length, so one large message is a batch.
+/// Received data wakes its readers, but they run only after this task yields, and the peer gets
+/// credit only after they have read. With batches of 16 large messages, which are megabytes, the
+/// peer ran out of window each time, and the two cores worked in turns. Urgent messages wait for a
+/// round, too.
 const BATCH_BYTES: usize = 32 * 1024;
 
 /// Rounds in which nobody was woken, before other tasks of the runtime get their turn.
@@ -335,6 +337,10 @@ impl<S: Socket + Unpin> Driver<S> {
         // What came before the write failed is read after it has: once more, then.
         let read_out = wrote_in_vain && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
+        if done {
+            // Those who wait learn of the end before the socket is shut down, which may take long.
+            self.woken += self.shared.dispatch(&mut state);
+        }
         let failed_now = self.write_end.is_some() && !read_out;
         // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
         // task would be woken by the first of them, and run before the others.

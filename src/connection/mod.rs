@@ -116,8 +116,9 @@ impl WebSocketConnection {
     /// Opens a bidirectional stream. At the peer's limit, and at
     /// [this end's own](Config::max_local_streams), it waits for its turn, first come first served.
     ///
-    /// On the QMux wire the peer sees the stream with its first frame, so before something is written,
-    /// finished or [announced](SendStream::announce); on the js-ws wire at once.
+    /// On the QMux wire the peer sees the stream with its first frame, which is sent once something
+    /// is written, or the stream is finished or [announced](SendStream::announce). On the js-ws
+    /// wire the peer sees it at once.
     ///
     /// # Errors
     /// [`OpenError`].

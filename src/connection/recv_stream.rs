@@ -153,6 +153,8 @@ impl RecvStream {
         match &found {
             Ok(Read::Blocked) => {
                 state.wait_to_read(self.id, cx);
+                // A window that was raised is granted even if there was nothing to read.
+                state.wake_driver();
                 return Poll::Pending;
             }
             Ok(Read::Finished) => self.end = End::Finished,

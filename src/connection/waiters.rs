@@ -87,8 +87,9 @@ impl Waiters {
             return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
         }
         // One that was woken and did not find enough waits again, where it stood.
-        self.set_aside -= wants;
+        // Cloning is foreign code, so it comes before the accounts.
         let mut last = (place, Waiter { waker: waker.clone(), wants });
+        self.set_aside -= wants;
         match &mut self.first {
             None => self.first = Some(last),
             Some(first) => {

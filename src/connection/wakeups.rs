@@ -72,7 +72,7 @@ impl Wakeups {
             return;
         }
         let Self { driver, others, let_go, .. } = self;
-        // As usual: one waker, after which nobody would be left if it panicked.
+        // The usual case is one waker. If it panics, there is no other left to wake.
         match (&mut *driver, others.len(), &mut *let_go) {
             (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
             (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),

@@ -259,7 +259,7 @@ fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     Some(moment.duration_since(from).unwrap_or_default())
 }
 
-/// No browser shows a page the headers.
+/// Always `None`: a browser does not show the response's headers to a page.
 #[cfg(target_family = "wasm")]
 fn until(_: &str, _: Option<&HeaderValue>) -> Option<Duration> {
     None

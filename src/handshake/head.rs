@@ -124,7 +124,7 @@ mod tests {
         let parses = Cell::default();
         read(Drip(head.as_bytes()), &parses).await.unwrap();
         assert!(parses.get() < 20, "{}", parses.get());
-        // Nor is a flood of empty lines.
+        // A flood of empty lines is not parsed at all.
         let parses = Cell::default();
         let flood = "\r\n".repeat(MAX_HEAD);
         assert!(matches!(read(Drip(flood.as_bytes()), &parses).await, Err(HeadError::TooLarge)));

@@ -219,7 +219,8 @@ where
 /// [`WebSocketConnection`] once the response has been sent, and the client's transport parameters have come.
 /// The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
-/// The response has to be returned for that: a task that awaits this before it returns waits in vain.
+/// The response is sent only after the route's handler has returned it. A handler that awaits this
+/// before it returns the response waits in vain.
 ///
 /// # Errors
 /// [`AcceptError`]: the client has gone, or is no peer.

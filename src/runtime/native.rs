@@ -1,4 +1,4 @@
-//! Tasks, clocks and chance of tokio and the system.
+//! Tasks, clocks and random numbers, from tokio and the system.
 
 pub(crate) use tokio::{
     task::{AbortHandle, yield_now},

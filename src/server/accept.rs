@@ -102,7 +102,7 @@ pub(super) enum CurrentTls {
     None,
     /// Made of a certificate, and of what the builder was told of clients.
     OfCertificate(Arc<rustls::ServerConfig>),
-    /// What it asks of clients is not known here.
+    /// Made by the application. Whether it asks clients for certificates is not known here.
     AsGiven(Arc<rustls::ServerConfig>),
 }
 
@@ -168,7 +168,7 @@ pub(crate) enum Abort {
 }
 
 pub(crate) struct ServerSettings {
-    /// The subprotocols that are spoken; none where QMux is not.
+    /// The subprotocols that are accepted. Empty if QMux is not.
     pub(super) accepted: Vec<String>,
     /// Whether these are the names of protocols.
     pub(super) accepts_protocols: bool,

@@ -105,8 +105,9 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Accepts the application protocol `name` by that name alone, such as `moqt-18`, as
-    /// draft-lcurley-qmux-websocket-00 has it; [`protocol`](Self::protocol) accepts the other form, in the order of the calls. Default none.
+    /// Accepts the application protocol `name` by its bare name, such as `moqt-18`
+    /// (draft-lcurley-qmux-websocket-00). [`protocol`](Self::protocol) accepts the other form. The
+    /// order of the calls of both is the order of preference. Default none.
     pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.protocols.push(Protocol::Bare(name.into()));
         self

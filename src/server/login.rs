@@ -111,7 +111,7 @@ impl std::fmt::Debug for Bearer {
 }
 
 impl Bearer {
-    /// Nobody, so far. `realm` says what the token is for.
+    /// Accepts nobody until [`token`](Self::token) adds one. `realm` says what the token is for.
     pub fn new(realm: &str) -> Self {
         Self { realm: quoted(realm), tokens: Vec::new() }
     }

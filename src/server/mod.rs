@@ -158,7 +158,8 @@ impl WebSocketServer {
     /// builder's [`tls_config`](WebSocketServerBuilder::tls_config) says.
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`; everything stays as it was then.
+    /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`. The server then
+    /// keeps the configuration that it has.
     #[cfg(feature = "tls")]
     pub fn set_tls_config(
         &self,
@@ -324,7 +325,7 @@ impl Wake for Arrivals {
     }
 }
 
-/// Waits after accepting has failed, where that is the system's want and not one client's.
+/// Pauses after a failed accept, unless the failure concerns one client only.
 pub(crate) async fn get_over(error: &io::Error) {
     if !is_of_one_client(error) {
         trace::accept_paused(error);

@@ -39,7 +39,8 @@ use crate::{
 /// timeout](crate::Config::close_timeout) at most. Then it calls [`poll_shutdown`](Self::poll_shutdown) until that is
 /// ready or the time is up, at least once, and drops the socket.
 pub trait Socket: MaybeSend + 'static {
-    /// What it can do besides messages; asked once, before all else. Everything, unless it says otherwise.
+    /// What the socket can do besides carrying messages. Called once, before any other method. By
+    /// default the socket can do everything.
     fn capabilities(&self) -> SocketCapabilities {
         SocketCapabilities::default()
     }

@@ -52,8 +52,8 @@ pub(super) fn limit_unsent(io: &dyn Any) {
     let _ = io;
 }
 
-/// The smoothed round-trip time that TCP has measured below `io`, where that is TCP, bare or under TLS, and the
-/// operating system tells: on Linux.
+/// The smoothed round-trip time that TCP has measured below `io`. `None` unless `io` is TCP, bare
+/// or under TLS, and the operating system is Linux.
 pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
     let tcp = tcp_below(io)?;
     #[cfg(target_os = "linux")]

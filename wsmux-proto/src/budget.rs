@@ -69,9 +69,10 @@ const ANSWERS: u64 = 2;
 /// types, requests to several servers of which the first answer counts.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// Of every stream a peer may have something to say at the same moment, and then once more: that
-/// its window is another, that a tick of the application's has used up its credit, that it is
-/// stopped, or reset after its end as a page closes. A stream costs more memory than this.
+/// A peer may send a frame about every stream at the same moment, and then one more. Such a frame
+/// says that the stream's window has changed, that one tick of the application has used up its
+/// credit, that it is stopped, or that it is reset after its end because a page closes. A stream
+/// costs more memory than this.
 const FOR_EACH_STREAM: u64 = 2;
 
 /// A client may cancel all that it has open at once, and do so again while the first are being
@@ -85,9 +86,9 @@ const MIN_CANCELLED_BURST: u64 = 1_000;
 /// one.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
-/// A constant stream of nothing else hides when there is traffic: 128 Mbit/s of it, and half a
-/// second of what a machine can send itself. To look for the end of padding costs less than to
-/// unmask it.
+/// A peer may send padding all the time to hide when it sends anything else. The rate allows 128
+/// Mbit/s of padding. The burst allows half a second of what a machine can send to itself. Finding
+/// the end of the padding costs less than unmasking it.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
@@ -155,7 +156,7 @@ struct UsefulWork {
     sent: u64,
     /// Streams of the peer's that were answered, or read to their end.
     served: u64,
-    /// How many grants the streams and frames were worth.
+    /// How many grants the peer may send for these streams and frames.
     grants: u64,
     /// Bytes of stream data that left, each as often as grants must be smaller than usual.
     grant_bytes: u64,

@@ -94,9 +94,9 @@ impl Datagrams {
 
     /// A datagram came. Says whether there was room for it.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // A slice would keep alive the message that it was cut from, and the block of that message: the queue would hold
-        // more than its bound, and so would the other direction's if an application
-        // echoed it (C-71).
+        // A slice would keep alive the message that it was cut from, and that message's block. The
+        // queue would then hold more than its bound. If the application echoed the datagram, so
+        // would the outgoing queue (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;

@@ -31,7 +31,7 @@ const HEAD: u64 = 64 * KIB;
 /// direction that is gathered in.
 const STREAM: u64 = 4 * KIB;
 
-/// What a stream of the peer's costs that waits for a place (SPEC J-43).
+/// What a peer's stream costs while it waits for a place (SPEC J-43).
 const WAITING_STREAM: u64 = 128;
 
 /// What a connection holds besides all that: its state, its tables and queues, the message that is being made, and one
@@ -96,10 +96,10 @@ impl Config {
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
     /// ```
     ///
-    /// The largest inbound message is [`max_record_size`](Self::max_record_size) on the QMux wire, and the stream
-    /// window and 10 bytes on the js-ws wire, which has no unidirectional streams, no datagrams, and no windows that
-    /// grow. The manual's chapter `flow_control` has
-    /// the reasons.
+    /// On the QMux wire the largest inbound message is [`max_record_size`](Self::max_record_size).
+    /// On the js-ws wire it is the stream window plus 10 bytes. That wire has no unidirectional
+    /// streams, no datagrams, and no windows that grow. The manual's chapter `flow_control` has the
+    /// reasons.
     ///
     /// ```
     /// use wsmux_proto::{Config, MemoryUse, Wire};

@@ -16,8 +16,8 @@ use crate::{
     handshake::client::Target,
 };
 
-/// In order of preference. A server that has WebSocket over HTTP/1.1 alone is asked once too often, which is
-/// remembered.
+/// In order of preference. A server that speaks `h2` but has WebSocket only over HTTP/1.1 costs one
+/// attempt too many. The client remembers that.
 // W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];

@@ -126,7 +126,7 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// How to get there without a dial, if it is known, but not over `besides`.
+    /// A route that needs no dial, if one is known. It is never the session `besides`.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -242,7 +242,8 @@ impl Pool {
             }
             routes.failures
         };
-        // Whoever dials may not be polled any more: no attempt is waited for that has had its time.
+        // The future that dials may no longer be polled. So the wait for it is limited to the time
+        // that an attempt may take.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
@@ -251,7 +252,7 @@ impl Pool {
             if let Some(way) = routes.route(besides) {
                 return Ok(way);
             }
-            // Each of those who waited would find out for himself, one after the other.
+            // Otherwise every waiter would dial and fail in turn.
             if routes.failures > before
                 && let Some(error) = &routes.failure
             {
@@ -280,8 +281,10 @@ impl Pool {
             origin.http1();
             return Ok(Route::Http1);
         }
+        // Before others can see the session, and take the only stream that it may have.
+        let lease = Lease::new(&session);
         origin.routes().sessions.push(Arc::downgrade(&session));
-        Lease::new(&session).map(Route::Over).ok_or_else(|| {
+        lease.map(Route::Over).ok_or_else(|| {
             ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
         })
     }

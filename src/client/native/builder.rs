@@ -222,7 +222,7 @@ impl WebSocketClientBuilder {
     /// Makes the client.
     ///
     /// # Errors
-    /// [`BuildError`] for the first setting that cannot be.
+    /// [`BuildError`] for the first setting that is not valid.
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
         if let Some(error) = self.error {
             return Err(error);

@@ -25,7 +25,7 @@ enum Body {
     /// After so many bytes of it, or of its excerpt.
     Length(usize),
     Chunked,
-    /// With the stream.
+    /// Where the stream ends.
     Rest,
 }
 

@@ -561,7 +561,7 @@ impl<'a> QueuePosition<'a> {
         let Some(waiters) = state.queues.of(self.queue, &mut state.ends) else { return };
         let own = waiters.leave(ticket, self.wants);
         state.wakeups.let_go(own);
-        // Who comes next may have waited only for this one.
+        // The next waiter may have been blocked only by this one.
         state.wake_next(self.queue);
     }
 }

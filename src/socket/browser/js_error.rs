@@ -6,8 +6,8 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{ConnectError, connect::FRAGMENT};
 
-/// The name alone of what the browser throws instead of a WebSocket: where a page's policy forbids the connection,
-/// Chromium's message repeats the URL.
+/// The error for a WebSocket that the browser did not open. It contains only the name of what was
+/// thrown, because Chromium's message repeats the URL if a page's policy forbids the connection.
 pub(super) fn not_opened(error: &JsValue) -> ConnectError {
     let name = name(error);
     let kind = match name.as_deref() {

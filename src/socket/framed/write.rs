@@ -75,7 +75,7 @@ impl Writer {
             return;
         }
         self.reserve(MAX_HEADER + len);
-        // A client's masks must not be guessed (RFC 6455 §10.3): these come from a cipher.
+        // A client's masks must be unpredictable (RFC 6455 §10.3). A cipher generates these.
         let mask = (self.side == Side::Client).then(rand::random);
         Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
         let start = self.out.len();

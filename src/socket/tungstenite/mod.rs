@@ -292,7 +292,7 @@ impl Writing {
     }
 }
 
-/// A stream cut short is told apart from one that failed, whichever way TLS says it.
+/// Distinguishes a stream that was cut short from one that failed, however TLS reports it.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

@@ -1,7 +1,8 @@
 //! The server. `examples/echo_server.rs` of the repository is the one to learn the API from.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
+use tokio::sync::Semaphore;
 use wsmux::{
     Config, ReadError, RecvStream, SendStream, VarInt, WebSocketConnection, WebSocketServer,
     WriteError,
@@ -15,6 +16,9 @@ use crate::{
 
 /// The largest unidirectional stream that is sent back: it is read to its end first.
 const MAX_UNI: usize = 64 * 1024 * 1024;
+
+/// How many such streams of a connection are held at once.
+const MAX_HELD: usize = 4;
 
 /// Sends back all that comes: streams finish for finish and reset for reset, and datagrams
 #[derive(Debug, clap::Args)]
@@ -64,9 +68,14 @@ async fn serve(connection: WebSocketConnection) {
         }
     };
     let uni = async {
-        while let Ok(mut recv) = connection.accept_uni().await {
+        // Each holds its bytes until the client grants a stream for them.
+        let places = Arc::new(Semaphore::new(MAX_HELD));
+        loop {
+            let place = places.clone().acquire_owned().await.expect("it is never closed");
+            let Ok(mut recv) = connection.accept_uni().await else { break };
             let connection = connection.clone();
             tokio::spawn(async move {
+                let _place = place;
                 // Only a stream that came whole is sent back.
                 let Ok(bytes) = recv.read_to_end(MAX_UNI).await else { return };
                 let Ok(mut send) = connection.open_uni().await else { return };

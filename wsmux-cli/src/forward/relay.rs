@@ -1,10 +1,10 @@
 //! One TCP connection and its stream.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncWriteExt, BufReader, copy, copy_buf, sink},
+    io::{AsyncWriteExt, BufReader, Interest, copy, copy_buf, sink},
     net::{TcpListener, TcpStream, tcp},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -68,7 +68,14 @@ fn refuse(tcp: &TcpStream, reason: &str) {
 
 /// Connects a stream to the target. Where that fails the stream is reset, which it is by being dropped.
 pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duration) {
-    match timeout(wait, TcpStream::connect(&target.0)).await {
+    let mut stream = stream;
+    let gone = stream.send().stopped();
+    let connected = tokio::select! {
+        connected = timeout(wait, TcpStream::connect(&target.0)) => connected,
+        // Nobody waits for the target any more.
+        _ = gone => return,
+    };
+    match connected {
         Ok(Ok(tcp)) => relay(tcp, stream).await,
         Ok(Err(error)) => eprintln!("{target}: {error}"),
         Err(_) => eprintln!("{target}: not connected in time"),
@@ -86,16 +93,50 @@ async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     let _ = tcp.set_nodelay(true);
     // Otherwise a TCP peer that vanished would hold its stream for ever. ssh does so too.
     let _ = SockRef::from(&tcp).set_keepalive(true);
-    let (mut read, write) = tcp.split();
+    let (mut read, mut write) = tcp.split();
     let (send, recv) = stream.split();
-    match tokio::try_join!(upload(&mut read, send), download(recv, write)) {
-        Ok((Upload::Finished, ())) => {}
-        Ok((Upload::Stopped, ())) => {
+    match both(&mut read, send, recv, &mut write).await {
+        Ok(Upload::Finished) => {}
+        Ok(Upload::Stopped) => {
             let _ = timeout(LINGER, copy(&mut read, &mut sink())).await;
         }
         Err(_) => reset_on_drop(&tcp),
     }
     // Halves of the stream that have not ended are reset and stopped with it; one that is finished is still sent.
+}
+
+/// Both directions, until both have ended or one has failed.
+async fn both(
+    read: &mut tcp::ReadHalf<'_>,
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    write: &mut tcp::WriteHalf<'_>,
+) -> io::Result<Upload> {
+    let mut upload = pin!(upload(read, send));
+    {
+        let mut download = pin!(download(recv, write));
+        tokio::select! {
+            uploaded = &mut upload => {
+                let uploaded = uploaded?;
+                download.await?;
+                return Ok(uploaded);
+            }
+            downloaded = &mut download => downloaded?,
+        }
+    }
+    // The upload may wait for credit and look at TCP no more.
+    tokio::select! {
+        uploaded = upload => uploaded,
+        error = reset(write) => Err(error),
+    }
+}
+
+/// Waits until TCP has failed, which neither a read nor a write might notice for long.
+async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
+    match write.ready(Interest::ERROR).await {
+        Ok(_) => io::ErrorKind::ConnectionReset.into(),
+        Err(error) => error,
+    }
 }
 
 enum Upload {
@@ -112,7 +153,12 @@ async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Resu
         send.shutdown().await
     };
     tokio::select! {
-        Ok(Some(_)) = stopped => Ok(Upload::Stopped),
+        end = stopped => match end {
+            Ok(Some(_)) => Ok(Upload::Stopped),
+            Ok(None) => Ok(Upload::Finished),
+            // The WebSocket is lost, and a TCP peer that says nothing would not notice.
+            Err(error) => Err(io::Error::other(error)),
+        },
         copied = copy => match copied {
             Ok(()) => Ok(Upload::Finished),
             // A write may learn of it first.
@@ -128,11 +174,17 @@ fn is_stopped(error: &io::Error) -> bool {
 }
 
 /// From the stream to TCP.
-async fn download(recv: &mut RecvStream, mut write: tcp::WriteHalf<'_>) -> io::Result<()> {
-    while let Some(chunk) = recv.read_chunk(usize::MAX).await? {
-        write.write_all(&chunk).await?;
+async fn download(recv: &mut RecvStream, write: &mut tcp::WriteHalf<'_>) -> io::Result<()> {
+    loop {
+        let chunk = tokio::select! {
+            chunk = recv.read_chunk(usize::MAX) => chunk?,
+            error = reset(write) => return Err(error),
+        };
+        match chunk {
+            Some(chunk) => write.write_all(&chunk).await?,
+            None => return write.shutdown().await,
+        }
     }
-    write.shutdown().await
 }
 
 /// The TCP connection ends with a reset, and not with an end that looks complete.

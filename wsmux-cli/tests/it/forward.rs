@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest},
     net::TcpStream,
     process::Command,
 };
@@ -202,6 +202,24 @@ async fn a_near_end_connects_again_after_a_loss() {
     middle.next().await;
     let mut after = TcpStream::connect(address).await.unwrap();
     echoes(&mut after, b"after").await;
+}
+
+/// The client has all that the target had to say, and says nothing itself.
+#[tokio::test]
+async fn a_half_closed_connection_ends_with_its_websocket() {
+    let (listener, target) = listener().await;
+    let (_far, url) = far(&["--target", &target, "--allow-anyone"]).await;
+    let mut middle = Middle::new(&url).await;
+    let (_near, address) = near(&middle.url(), &[]).await;
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    let (mut there, _) = within(listener.accept()).await.unwrap();
+    there.write_all(b"answer").await.unwrap();
+    there.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    within(tcp.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"answer");
+    middle.cut().await;
+    within(tcp.ready(Interest::ERROR)).await.unwrap();
 }
 
 #[tokio::test]

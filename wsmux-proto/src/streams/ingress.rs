@@ -361,8 +361,9 @@ impl Streams {
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`. What it may know by now goes out without
-    /// waiting for company, and so does the next place that comes free.
+    /// The peer waits for more streams than `limit`. If its limit has risen since it was last
+    /// advertised, MAX_STREAMS is sent at once, without waiting for other frames. Otherwise the
+    /// next stream that is freed has it sent at once.
     pub(crate) fn on_streams_blocked(
         &mut self,
         dir: Dir,

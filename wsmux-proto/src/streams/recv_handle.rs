@@ -22,8 +22,8 @@ pub enum Read<T> {
     Data(T),
     /// The end of the stream: all has been read.
     Finished,
-    /// Nothing has come that was not read;
-    /// [`Event::Readable`](crate::Event::Readable) follows when there is something.
+    /// All that has arrived has been read. [`Event::Readable`](crate::Event::Readable) follows when
+    /// there is more.
     Blocked,
 }
 

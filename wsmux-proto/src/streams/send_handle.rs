@@ -326,8 +326,8 @@ impl SendStream<'_> {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            // A finished one stays until its end has left; but if the peer stops it first, nobody
-            // else comes to let go of it.
+            // A finished half stays until its FIN has been sent. It is marked as released now,
+            // because no later call would do that if the peer stopped it first.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

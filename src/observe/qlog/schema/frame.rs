@@ -138,7 +138,7 @@ pub(in crate::observe::qlog) enum Frame {
 }
 
 impl Frame {
-    /// `None` for what only another wire than QMux can say.
+    /// `None` for a frame that the QMux wire does not have.
     pub(in crate::observe::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
         let stream = |id: &proto::StreamId| Uint(id.into_inner());
         let number = |number: &proto::VarInt| Uint(number.into_inner());

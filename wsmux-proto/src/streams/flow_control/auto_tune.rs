@@ -117,7 +117,7 @@ impl AutoTune {
         self.sample_wanted
     }
 
-    /// Whether a ping is to leave now; asked once for each time that one is wanted.
+    /// Whether a ping is to be sent now. Says so once for each ping that is wanted.
     pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
