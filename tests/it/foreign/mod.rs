@@ -49,6 +49,9 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// It takes datagrams of more bytes than this.
     const DATAGRAM_SIZE: usize;
 
+    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has left. In crate qmux 0.6.6 the
+    /// writer's task learns of a close in two ways, and one of them does not send what is queued.
+    const MAY_LOSE_ITS_CLOSE: bool;
     /// Whether it gives back, of its connection's window, what a stream that it stopped had in flight or unread.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 

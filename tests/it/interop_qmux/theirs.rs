@@ -44,6 +44,7 @@ impl Foreign for Session {
 
     const DATAGRAM_SIZE: usize = 60_000;
 
+    const MAY_LOSE_ITS_CLOSE: bool = true;
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool = false;
 
     fn config(settings: Settings) -> qmux::Config {

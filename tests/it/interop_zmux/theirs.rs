@@ -56,6 +56,7 @@ impl Foreign for Session {
 
     const DATAGRAM_SIZE: usize = 16_000;
 
+    const MAY_LOSE_ITS_CLOSE: bool = false;
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool = true;
 
     fn config(settings: Settings) -> zmux::Config {
