@@ -7,7 +7,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use tokio::runtime::Builder;
 use wsmux::{
     Config, ConnectionInfo, Dir, Side, WebSocketConnection, Wire,
-    proto::{Connection, MessageBuf, StreamId, VarInt},
+    proto::{Connection, MessageBuf, StreamId, Time, VarInt},
     socket::memory_pair,
 };
 
@@ -35,7 +35,7 @@ fn varints(values: &[u64]) -> Vec<u8> {
 struct Hand {
     engine: Connection,
     out: MessageBuf,
-    now: Duration,
+    now: Time,
 }
 
 impl Hand {

@@ -15,7 +15,7 @@ use super::{
     wakeups::Wakeups,
 };
 use crate::{
-    proto::{DriverLost, MessageBuf, SocketError, Transmit},
+    proto::{DriverLost, MessageBuf, SocketError, Time, Transmit},
     runtime::{Instant, Sleep, sleep, yield_now},
     socket::{Incoming, Outgoing, Socket},
 };
@@ -61,9 +61,9 @@ pub(crate) struct Driver<S> {
     /// Whether the engine may have something to send in this round.
     wants: bool,
     /// The engine's time in this round: one look at the clock serves all of it.
-    now: Duration,
+    now: Time,
     /// When the socket was last asked for its round-trip time.
-    asked: Option<Duration>,
+    asked: Option<Time>,
     /// The engine wants nothing sent before a flush is done.
     flushing: bool,
     /// Reading has ended, and how.
@@ -103,7 +103,7 @@ impl<S: Socket + Unpin> Driver<S> {
             woken: 0,
             alarm: Alarm::new(),
             wants: true,
-            now: Duration::ZERO,
+            now: Time::EPOCH,
             asked: None,
             flushing: false,
             read_end: None,
@@ -265,7 +265,7 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// What the socket says of its path, now and then.
     fn ask_socket(&mut self) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| self.now.saturating_sub(asked) < ASK_SOCKET_EVERY) {
+        if self.asked.is_some_and(|asked| self.now - asked < ASK_SOCKET_EVERY) {
             return None;
         }
         self.asked = Some(self.now);
@@ -274,7 +274,7 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
     /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
-    fn is_done(&self, state: &mut State, now: Duration, read_out: bool) -> bool {
+    fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
         }
@@ -450,7 +450,7 @@ enum Next {
 /// The engine's next deadline, on the runtime's clock.
 struct Alarm {
     timer: Pin<Box<Sleep>>,
-    armed: Option<Duration>,
+    armed: Option<Time>,
 }
 
 impl Alarm {
@@ -463,8 +463,8 @@ impl Alarm {
     /// setting the clock for each message.
     fn rings(
         &mut self,
-        next: Option<Duration>,
-        instant: impl FnOnce(Duration) -> Option<Instant>,
+        next: Option<Time>,
+        instant: impl FnOnce(Time) -> Option<Instant>,
         cx: &mut Context<'_>,
     ) -> bool {
         let Some(next) = next else {

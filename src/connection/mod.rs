@@ -75,7 +75,7 @@ impl WebSocketConnection {
         settings: WebSocketConnectionBuilder,
     ) -> Self {
         let (config, info) = (settings.config, settings.info);
-        let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
+        let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
         engine.set_socket_capabilities(socket.capabilities());
         if let Some(subprotocol) = info.subprotocol() {
             engine.set_qmux_version(QMuxVersion::of_subprotocol(subprotocol));

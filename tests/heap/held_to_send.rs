@@ -1,15 +1,13 @@
 //! How much a connection allocates to send to a peer that allows everything and reads nothing.
 
-use std::time::Duration;
-
 use allocation_counter::measure;
 use bytes::Bytes;
 use wsmux::{
     Config,
-    proto::{Connection, Dir, MessageBuf, Side, Wire},
+    proto::{Connection, Dir, MessageBuf, Side, Time, Wire},
 };
 
-const NOW: Duration = Duration::ZERO;
+const NOW: Time = Time::EPOCH;
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 

@@ -12,6 +12,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{TransportError, transport_error::violation};
+use crate::Time;
 
 /// Refusals that may wait for a peer that opens streams and does not read: two frames each, some
 /// KiB in all. It is no budget that comes back, for while nothing is read nothing useful happens.
@@ -169,7 +170,7 @@ struct Account {
     /// How much of what useful work earned has been set against it.
     earned: u64,
     /// Time before this has been set against it.
-    replenished_at: Duration,
+    replenished_at: Time,
 }
 
 /// All budgets of a connection.
@@ -189,11 +190,7 @@ pub(super) struct Budgets {
 }
 
 impl Budgets {
-    pub(super) fn new(
-        cancelled_per_second: Option<u64>,
-        grants_by_read: bool,
-        now: Duration,
-    ) -> Self {
+    pub(super) fn new(cancelled_per_second: Option<u64>, grants_by_read: bool, now: Time) -> Self {
         Self {
             accounts: [Account { replenished_at: now, ..Account::default() }; UselessWork::COUNT],
             work: UsefulWork::default(),
@@ -279,14 +276,14 @@ impl Budgets {
         &mut self,
         kind: UselessWork,
         amount: u64,
-        now: Duration,
+        now: Time,
     ) -> Result<(), TransportError> {
         self.deduct(kind, amount);
         self.check(kind, now)
     }
 
     /// Whether the budget for this lasts.
-    pub(super) fn check(&mut self, kind: UselessWork, now: Duration) -> Result<(), TransportError> {
+    pub(super) fn check(&mut self, kind: UselessWork, now: Time) -> Result<(), TransportError> {
         let budget = kind.budget();
         let (burst, per_second) = match kind {
             UselessWork::Cancelled => match self.cancelled_per_second {
@@ -313,22 +310,16 @@ impl Account {
     /// Sets against what was consumed all that came back since the last time. Returns what is left
     /// of it.
     #[cold]
-    fn replenish(
-        &mut self,
-        budget: &Budget,
-        per_second: u64,
-        work: &UsefulWork,
-        now: Duration,
-    ) -> u64 {
+    fn replenish(&mut self, budget: &Budget, per_second: u64, work: &UsefulWork, now: Time) -> u64 {
         let earned = (budget.earned)(work);
         let by_work = earned.saturating_sub(self.earned);
         self.earned = earned;
-        let elapsed = now.saturating_sub(self.replenished_at).as_nanos();
+        let elapsed = (now - self.replenished_at).as_nanos();
         let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
         // What is less than one unit is not lost.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
             let counted = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-            self.replenished_at = self.replenished_at.saturating_add(counted);
+            self.replenished_at += counted;
         }
         let by_time = u64::try_from(by_time).unwrap_or(u64::MAX);
         // C-61
@@ -347,21 +338,21 @@ fn exhausted(budget: &Budget) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    const YEARS: Duration = Duration::from_secs(1 << 30);
+    const YEARS: Time = Time::from_epoch(Duration::from_secs(1 << 30));
 
-    fn ms(milliseconds: u64) -> Duration {
-        Duration::from_millis(milliseconds)
+    fn ms(milliseconds: u64) -> Time {
+        Time::from_epoch(Duration::from_millis(milliseconds))
     }
 
     /// How many pass in a row.
-    fn burst(budgets: &mut Budgets, kind: UselessWork, now: Duration) -> u64 {
+    fn burst(budgets: &mut Budgets, kind: UselessWork, now: Time) -> u64 {
         (0..).take_while(|_| budgets.consume(kind, 1, now).is_ok()).count() as u64
     }
 
     #[test]
     fn at_the_rate_a_budget_lasts_for_ever_and_above_it_does_not() {
         for (gap, lasts) in [(10, true), (9, false)] {
-            let mut budgets = Budgets::new(None, false, Duration::ZERO);
+            let mut budgets = Budgets::new(None, false, Time::EPOCH);
             let count = 20_000;
             let charged = (0..count)
                 .take_while(|n| budgets.consume(UselessWork::Ping, 1, ms(n * gap)).is_ok());
@@ -371,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_long_silence_is_worth_one_burst_and_not_more() {
-        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        let mut budgets = Budgets::new(None, false, Time::EPOCH);
         assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
         let again = burst(&mut budgets, UselessWork::Ping, YEARS);
         assert!((RARE.0..=2 * RARE.0).contains(&again), "{again}");
@@ -381,7 +372,7 @@ mod tests {
 
     #[test]
     fn what_useful_work_earned_is_spent_once() {
-        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        let mut budgets = Budgets::new(None, false, Time::EPOCH);
         assert_eq!(burst(&mut budgets, UselessWork::Ping, ms(0)), RARE.0);
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
@@ -398,38 +389,35 @@ mod tests {
 
     #[test]
     fn something_may_be_said_of_each_stream_twice_without_anything_useful_between() {
-        let mut budgets = Budgets::new(None, false, Duration::ZERO);
+        let mut budgets = Budgets::new(None, false, Time::EPOCH);
         (1..=100_000).for_each(|open| budgets.stream_opened(open));
         (0..100_000).for_each(|_| budgets.useful_frame());
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
             // More than twice, even: what was done before counts once.
-            let said = burst(&mut budgets, kind, Duration::ZERO);
+            let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }
-        assert!(
-            burst(&mut budgets, UselessWork::Ping, Duration::ZERO) < 4_000,
-            "not about streams"
-        );
+        assert!(burst(&mut budgets, UselessWork::Ping, Time::EPOCH) < 4_000, "not about streams");
     }
 
     #[test]
     fn grants_come_back_for_each_64_bytes_however_they_were_cut() {
-        let mut budgets = Budgets::new(None, false, Duration::ZERO);
-        assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+        let mut budgets = Budgets::new(None, false, Time::EPOCH);
+        assert_eq!(burst(&mut budgets, UselessWork::Grant, Time::EPOCH), GRANTS.0);
         (0..128).for_each(|_| budgets.data_sent(63, true, 0));
-        let again = burst(&mut budgets, UselessWork::Grant, Duration::ZERO);
+        let again = burst(&mut budgets, UselessWork::Grant, Time::EPOCH);
         assert!((125..=126).contains(&again), "{again}");
     }
 
     #[test]
     fn grants_come_back_for_each_eighth_of_a_window_that_is_declared_small() {
         let back = |window, bytes, frames| {
-            let mut budgets = Budgets::new(None, false, Duration::ZERO);
-            assert_eq!(burst(&mut budgets, UselessWork::Grant, Duration::ZERO), GRANTS.0);
+            let mut budgets = Budgets::new(None, false, Time::EPOCH);
+            assert_eq!(burst(&mut budgets, UselessWork::Grant, Time::EPOCH), GRANTS.0);
             (0..frames).for_each(|_| budgets.data_sent(bytes, true, window));
-            burst(&mut budgets, UselessWork::Grant, Duration::ZERO)
+            burst(&mut budgets, UselessWork::Grant, Time::EPOCH)
         };
         for (window, bytes, expected) in [(1, 1, 640), (7, 1, 640), (16, 4, 1280), (100, 12, 640)] {
             let back = back(window, bytes, 640);
@@ -446,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_reason_names_the_budget() {
-        let mut budgets = Budgets::new(Some(0), false, Duration::ZERO);
+        let mut budgets = Budgets::new(Some(0), false, Time::EPOCH);
         for (kind, name) in
             [(UselessWork::Cancelled, "cancelled streams"), (UselessWork::Grant, "grants")]
         {

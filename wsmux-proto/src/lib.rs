@@ -21,6 +21,7 @@ mod stats;
 mod stream_id;
 mod stream_map;
 mod streams;
+mod time;
 mod timers;
 mod transport_error;
 mod transport_parameters;
@@ -45,6 +46,7 @@ pub use self::{
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,
     streams::{Read, RecvStream, SendEnd, SendStream},
+    time::Time,
     transport_error::{TransportError, TransportErrorCode},
     transport_parameters::TransportParameters,
     tree::Tree,

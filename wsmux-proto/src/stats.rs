@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Side, StreamId};
+use super::{Side, StreamId, Time};
 
 /// Counts since the connection began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,56 +107,60 @@ pub struct RecvStreamStats {
 /// Time spent in a state that comes and goes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stopwatch {
-    since: Option<Duration>,
+    since: Option<Time>,
     total: Duration,
 }
 
 impl Stopwatch {
     /// It runs from now on; `false` when it did already.
-    pub(super) fn start(&mut self, now: Duration) -> bool {
+    pub(super) fn start(&mut self, now: Time) -> bool {
         let stood = self.since.is_none();
         self.since.get_or_insert(now);
         stood
     }
 
-    /// It stands; returns since when it ran, if it did.
-    pub(super) fn stop(&mut self, now: Duration) -> Option<Duration> {
-        let since = self.since.take()?;
-        self.total = self.total.saturating_add(now.saturating_sub(since));
-        Some(since)
+    /// It stops; `false` when it did not run.
+    pub(super) fn stop(&mut self, now: Time) -> bool {
+        let Some(since) = self.since.take() else { return false };
+        self.total = self.total.saturating_add(now - since);
+        true
     }
 
-    pub(super) fn total(&self, now: Duration) -> Duration {
-        let running = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+    pub(super) fn total(&self, now: Time) -> Duration {
+        let running = self.since.map_or(Duration::ZERO, |since| now - since);
         self.total.saturating_add(running)
     }
 }
 
-/// The sum of many stopwatches, without a look at each. A sum beyond what a duration can hold stays at the maximum:
-/// it is then wrong, which a statistic may be.
+/// The sum of many stopwatches, without a look at each. A sum beyond what a [`Duration`] can hold
+/// stays at the maximum: the statistic is then wrong, and nothing else is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,
-    /// When those that run were started, added up.
-    since: Duration,
+    /// When the number of running stopwatches last changed.
+    changed_at: Time,
+    /// What all of them had measured by then.
     total: Duration,
 }
 
 impl StopwatchSum {
-    pub(super) fn started(&mut self, now: Duration) {
+    pub(super) fn started(&mut self, now: Time) {
+        self.count_to(now);
         self.running += 1;
-        self.since = self.since.saturating_add(now);
     }
 
-    /// One that ran since `since` stands now.
-    pub(super) fn stopped(&mut self, since: Duration, now: Duration) {
+    pub(super) fn stopped(&mut self, now: Time) {
+        self.count_to(now);
         self.running -= 1;
-        self.since = self.since.saturating_sub(since);
-        self.total = self.total.saturating_add(now.saturating_sub(since));
     }
 
-    pub(super) fn total(&self, now: Duration) -> Duration {
-        let running = now.saturating_mul(self.running).saturating_sub(self.since);
+    fn count_to(&mut self, now: Time) {
+        self.total = self.total(now);
+        self.changed_at = now;
+    }
+
+    pub(super) fn total(&self, now: Time) -> Duration {
+        let running = (now - self.changed_at).saturating_mul(self.running);
         self.total.saturating_add(running)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TransportError, VarInt, error::Timeout, transport_error::violation};
+use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
 /// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine):
 /// the peer's silence proves nothing then.
@@ -32,7 +32,7 @@ pub(super) enum Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
     /// They must have come by then; `None` for a time that no clock reaches.
-    Awaited(Option<Duration>),
+    Awaited(Option<Time>),
     Done,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Timers {
     keep_alive: Option<Duration>,
     silences: Silences,
     /// When a message last came or went whole (C-42, draft-ietf-quic-qmux-02 §Idle Timeout).
-    last_activity: Duration,
+    last_activity: Time,
     /// When a message last came.
-    last_received: Duration,
+    last_received: Time,
     /// When anything at all last came.
-    last_heard: Duration,
+    last_heard: Time,
     /// A deadline of the present silence was put off already. Once is enough: whatever came while this end slept is
     /// handled before the deadline is looked at (C-46), and timers that are always late would put it off for ever.
     forgiven: bool,
@@ -75,7 +75,7 @@ struct Silences {
 pub(super) struct Ping {
     next: u64,
     /// The ping that has not been answered, and when it left.
-    outstanding: Option<(u64, Duration)>,
+    outstanding: Option<(u64, Time)>,
     /// A ping is to be sent.
     pub(super) due: bool,
     /// The number of the peer's last ping.
@@ -89,7 +89,7 @@ pub(super) struct Ping {
 
 impl Timers {
     pub(super) fn new(
-        now: Duration,
+        now: Time,
         handshake: Option<Duration>,
         idle_timeout: Option<Duration>,
         keep_alive: Option<Duration>,
@@ -133,7 +133,7 @@ impl Timers {
     pub(super) fn on_pong(
         &mut self,
         number: VarInt,
-        now: Duration,
+        now: Time,
     ) -> Result<Option<Duration>, TransportError> {
         let sample = self.ping.on_pong(number, now)?;
         if sample.is_some() {
@@ -162,11 +162,11 @@ impl Timers {
         timeout.max(round_trips.min(timeout.saturating_mul(ROUND_TRIPS)))
     }
 
-    pub(super) fn on_sent(&mut self, now: Duration) {
+    pub(super) fn on_sent(&mut self, now: Time) {
         self.last_activity = now;
     }
 
-    pub(super) fn on_received(&mut self, now: Duration) {
+    pub(super) fn on_received(&mut self, now: Time) {
         self.last_activity = now;
         self.last_received = now;
         self.last_heard = now;
@@ -175,7 +175,7 @@ impl Timers {
 
     /// Something came that proves life but is no message of the wire. It does not end the silence that the idle
     /// timeout counts, so it earns no further delay either: a proxy sends pings for a peer that is gone.
-    pub(super) fn on_heard(&mut self, now: Duration) {
+    pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
 
@@ -188,7 +188,7 @@ impl Timers {
     /// full has room when the peer's TCP has acknowledged something, and its size grows with acknowledgements alone.
     /// So has what a proxy or a browser holds, when the next hop took something. A path that is dead, or a peer that
     /// reads no more, moves nothing once the buffers on the way are full, so what this puts off is bounded by them.
-    pub(super) fn on_socket_takes(&mut self, now: Duration) {
+    pub(super) fn on_socket_takes(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
             self.last_heard = now;
@@ -196,12 +196,12 @@ impl Timers {
     }
 
     /// For how long nothing has come.
-    pub(super) fn silence(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.last_received)
+    pub(super) fn silence(&self, now: Time) -> Duration {
+        now - self.last_received
     }
 
-    fn deadlines(&self) -> [(Option<Duration>, Due); 4] {
-        let after = |since: Duration, time: Option<Duration>| since.checked_add(time?);
+    fn deadlines(&self) -> [(Option<Time>, Due); 4] {
+        let after = |since: Time, time: Option<Duration>| since.checked_add(time?);
         let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
         let (handshake, asks) = match self.handshake {
             Handshake::Awaited(deadline) => (deadline, false),
@@ -224,13 +224,14 @@ impl Timers {
         ]
     }
 
-    pub(super) fn next(&self) -> Option<Duration> {
+    pub(super) fn next(&self) -> Option<Time> {
         self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min()
     }
 
-    pub(super) fn on_timeout(&mut self, now: Duration) -> Due {
+    pub(super) fn on_timeout(&mut self, now: Time) -> Due {
         for (deadline, due) in self.deadlines() {
-            let Some(late) = deadline.and_then(|deadline| now.checked_sub(deadline)) else {
+            let Some(late) = deadline.and_then(|deadline| now.checked_duration_since(deadline))
+            else {
                 continue;
             };
             if due == Due::Ping {
@@ -247,7 +248,7 @@ impl Timers {
     }
 
     /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
-    fn forgive(&mut self, now: Duration) {
+    fn forgive(&mut self, now: Time) {
         self.forgiven = true;
         let timeout = self.silences.unanswered.or(self.silences.idle).unwrap_or_default();
         let since = now.saturating_sub(timeout.saturating_sub(LOCAL_STALL));
@@ -266,7 +267,7 @@ impl Ping {
     }
 
     /// The number of the ping that is due, which leaves now.
-    pub(super) fn send(&mut self, now: Duration) -> Option<VarInt> {
+    pub(super) fn send(&mut self, now: Time) -> Option<VarInt> {
         if !std::mem::take(&mut self.due) {
             return None;
         }
@@ -294,11 +295,7 @@ impl Ping {
     }
 
     /// How long the newest ping took; an answer to an older one tells nothing.
-    fn on_pong(
-        &mut self,
-        number: VarInt,
-        now: Duration,
-    ) -> Result<Option<Duration>, TransportError> {
+    fn on_pong(&mut self, number: VarInt, now: Time) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
         // Q-59 (QMux "QX_PING Frames")
         if number >= self.next {
@@ -306,7 +303,7 @@ impl Ping {
         }
         let newest = self.outstanding.take_if(|(outstanding, _)| *outstanding == number);
         let Some((_, sent)) = newest else { return Ok(None) };
-        let rtt = now.saturating_sub(sent);
+        let rtt = now - sent;
         self.latest_rtt = Some(rtt);
         self.rtt = Some(match self.rtt {
             // The products of times as long as the clock reaches would be longer than that.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Time;
+
 /// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine, a
 /// page in the background): the socket may have had room that this end did not notice.
 const OWN_STALL: Duration = Duration::from_secs(1);
@@ -11,7 +13,7 @@ const OWN_STALL: Duration = Duration::from_secs(1);
 pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// Since when the socket has taken nothing.
-    since: Option<Duration>,
+    since: Option<Time>,
     /// This end has missed the deadline once in this stall. A node that is always late would otherwise never get rid of
     /// such a peer.
     forgiven: bool,
@@ -28,7 +30,7 @@ impl WriteStall {
     }
 
     /// The socket takes nothing.
-    pub(super) fn on_full(&mut self, now: Duration) {
+    pub(super) fn on_full(&mut self, now: Time) {
         self.since.get_or_insert(now);
     }
 
@@ -38,13 +40,14 @@ impl WriteStall {
     }
 
     /// When the peer has had its time; `None` while the clock stands, or for a time beyond what a clock can hold.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.since?.checked_add(self.timeout?)
     }
 
     /// Whether the peer has had its time. The first deadline that this end missed itself restarts the clock.
-    pub(super) fn is_over(&mut self, now: Duration) -> bool {
-        let Some(late) = self.deadline().and_then(|deadline| now.checked_sub(deadline)) else {
+    pub(super) fn is_over(&mut self, now: Time) -> bool {
+        let Some(late) = self.deadline().and_then(|deadline| now.checked_duration_since(deadline))
+        else {
             return false;
         };
         if late < OWN_STALL || self.forgiven {

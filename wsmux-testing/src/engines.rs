@@ -1,12 +1,12 @@
 //! Two engines, and a hand that carries messages between them.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, MessageBuf, Read, Side, StreamId, Transmit, Wire};
+use wsmux_proto::{
+    Config, Connection, Dir, MessageBuf, Read, Side, StreamId, Time, Transmit, Wire,
+};
 
 /// No timer matters here.
-pub const NOW: Duration = Duration::ZERO;
+pub const NOW: Time = Time::EPOCH;
 
 pub struct Engines {
     pub client: Connection,

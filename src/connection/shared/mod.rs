@@ -15,7 +15,7 @@ use super::{ConnectionInfo, waiters::Waiters, wakeups::Wakeups};
 use crate::{
     error::StoppedError,
     observe::trace,
-    proto::{Connection, ConnectionError, Dir, Event, SendEnd, StreamId, StreamMap, VarInt},
+    proto::{Connection, ConnectionError, Dir, Event, SendEnd, StreamId, StreamMap, Time, VarInt},
     runtime::{
         Instant,
         sync::{AtomicUsize, Mutex, MutexGuard},
@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// The socket takes nothing: nobody but the socket need wake the driver for something to send.
     socket_is_full: bool,
     /// The latest time that the engine was told.
-    latest: Duration,
+    latest: Time,
     readers: StreamWakers,
     writers: StreamWakers,
     ends: StreamMap<Box<EndWaiters>>,
@@ -193,7 +193,7 @@ impl Shared {
                 wakeups: Wakeups::default(),
                 driver: None,
                 socket_is_full: false,
-                latest: Duration::ZERO,
+                latest: Time::EPOCH,
                 readers: StreamWakers::default(),
                 writers: StreamWakers::default(),
                 ends: StreamMap::default(),
@@ -216,13 +216,13 @@ impl Shared {
         Locked { state, carried: None }
     }
 
-    pub(crate) fn now(&self) -> Duration {
-        self.epoch.elapsed()
+    pub(crate) fn now(&self) -> Time {
+        Time::from_epoch(self.epoch.elapsed())
     }
 
     /// The moment that the engine calls `at`; `None` when it is further away than a clock can tell.
-    pub(crate) fn instant(&self, at: Duration) -> Option<Instant> {
-        let instant = self.epoch.checked_add(at)?;
+    pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
+        let instant = self.epoch.checked_add(at.since_epoch())?;
         // tokio's timer rounds up, and panics where it cannot.
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
@@ -304,7 +304,7 @@ impl Shared {
 impl State {
     /// The engine's time, which never goes back: `seen` on the clock, unless somebody has looked since and was
     /// faster to lock.
-    pub(crate) fn time(&mut self, seen: Duration) -> Duration {
+    pub(crate) fn time(&mut self, seen: Time) -> Time {
         self.latest = self.latest.max(seen);
         self.latest
     }

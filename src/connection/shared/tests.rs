@@ -23,7 +23,7 @@ struct Sleeper {
 
 impl Sleeper {
     fn new() -> Self {
-        let engine = Connection::new(Config::default(), Side::Client, Wire::JsWs, Duration::ZERO);
+        let engine = Connection::new(Config::default(), Side::Client, Wire::JsWs, Time::EPOCH);
         let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
         shared.dispatch(&mut shared.lock());
         Self { handle: ConnectionRef::new(shared.clone()), shared }

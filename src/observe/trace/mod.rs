@@ -152,7 +152,7 @@ mod enabled {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
                 return None;
             }
-            let total = engine.stats(std::time::Duration::ZERO).streams_refused;
+            let total = engine.stats(crate::proto::Time::EPOCH).streams_refused;
             (std::mem::replace(&mut self.0, total) < total).then_some(total)
         }
     }

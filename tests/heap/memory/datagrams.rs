@@ -1,11 +1,9 @@
 //! Datagrams that nobody reads, or that the socket does not take.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use wsmux::{
     Config,
-    proto::{Connection, Frame, MessageBuf, Wire},
+    proto::{Connection, Frame, MessageBuf, Time, Wire},
 };
 
 use super::{
@@ -20,12 +18,12 @@ const SLACK: i64 = 1024;
 fn connection(heap: &mut Heap) -> Connection {
     let mut config = Config::default();
     config.datagram_receive_buffer_size(BUFFER).datagram_send_buffer_size(BUFFER);
-    let mut conn = heap.of(|| Connection::new(config, SERVER, Wire::QMux, Duration::ZERO));
+    let mut conn = heap.of(|| Connection::new(config, SERVER, Wire::QMux, Time::EPOCH));
     let message = encode(Wire::QMux, &Frame::TransportParameters(generous()), false);
     let mut out = MessageBuf::new();
     heap.of(|| {
-        conn.handle_message(Duration::ZERO, Bytes::copy_from_slice(&message));
-        while conn.poll_transmit(Duration::ZERO, &mut out).is_some() {}
+        conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message));
+        while conn.poll_transmit(Time::EPOCH, &mut out).is_some() {}
         while conn.poll().is_some() {}
     });
     conn
@@ -51,7 +49,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
                 heap.of(|| {
                     let mut block = BytesMut::with_capacity(2 * message.len());
                     block.extend_from_slice(&message);
-                    conn.handle_message(Duration::ZERO, block.split().freeze());
+                    conn.handle_message(Time::EPOCH, block.split().freeze());
                     while conn.poll().is_some() {}
                 });
                 let data = vec![7; len];
@@ -79,7 +77,7 @@ fn a_datagram_that_is_sent_back_keeps_nothing_but_itself() {
         heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            conn.handle_message(Duration::ZERO, block.split().freeze());
+            conn.handle_message(Time::EPOCH, block.split().freeze());
             while conn.poll().is_some() {}
             let datagram = conn.read_datagram().expect("it came");
             conn.send_datagram(datagram).expect("it fits");

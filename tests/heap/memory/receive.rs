@@ -1,11 +1,9 @@
 //! What is received and not read, or read in part.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use wsmux::{
     Config, MemoryUse,
-    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Wire},
+    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Time, Wire},
 };
 
 use super::{
@@ -49,7 +47,7 @@ struct Receiver {
 impl Receiver {
     fn new(wire: Wire, config: &Config) -> Self {
         let mut heap = Heap::default();
-        let conn = heap.of(|| Connection::new(config.clone(), SERVER, wire, Duration::ZERO));
+        let conn = heap.of(|| Connection::new(config.clone(), SERVER, wire, Time::EPOCH));
         let out = MessageBuf::new();
         let mut this = Self { conn, heap, wire, out, offsets: Default::default() };
         if wire == Wire::QMux {
@@ -73,7 +71,7 @@ impl Receiver {
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            self.conn.handle_message(Duration::ZERO, block.split().freeze());
+            self.conn.handle_message(Time::EPOCH, block.split().freeze());
             while self.conn.poll().is_some() {}
         });
         assert!(self.conn.close_reason().is_none(), "{:?}", self.conn.close_reason());
@@ -81,7 +79,7 @@ impl Receiver {
 
     fn transmit(&mut self) {
         self.heap.of(|| {
-            while self.conn.poll_transmit(Duration::ZERO, &mut self.out).is_some() {}
+            while self.conn.poll_transmit(Time::EPOCH, &mut self.out).is_some() {}
             self.out.clear();
             while self.conn.poll().is_some() {}
         });

@@ -1,11 +1,9 @@
 //! What is written to a peer that grants nothing, or little.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use wsmux::{
     Config, MemoryUse,
-    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Wire},
+    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Time, Wire},
 };
 
 use super::{
@@ -30,13 +28,13 @@ struct Sender {
 impl Sender {
     fn new(wire: Wire, config: &Config) -> Self {
         let mut heap = Heap::default();
-        let mut conn = heap.of(|| Connection::new(config.clone(), CLIENT, wire, Duration::ZERO));
+        let mut conn = heap.of(|| Connection::new(config.clone(), CLIENT, wire, Time::EPOCH));
         if wire == Wire::QMux {
             let parameters = Frame::TransportParameters(generous_but(|limits| {
                 limits.initial_max_stream_data_bidi_remote = 0
             }));
             let message = encode(wire, &parameters, false);
-            heap.of(|| conn.handle_message(Duration::ZERO, Bytes::copy_from_slice(&message)));
+            heap.of(|| conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message)));
         }
         let ids = (0..STREAMS).map(|_| heap.of(|| conn.open(Dir::Bi)).unwrap().unwrap()).collect();
         Self { conn, heap, wire, out: MessageBuf::new(), ids, granted: 0 }
@@ -64,11 +62,11 @@ impl Sender {
             };
             let message = encode(self.wire, &Frame::MaxStreamData { id, credit }, false);
             self.heap.of(|| {
-                self.conn.handle_message(Duration::ZERO, Bytes::copy_from_slice(&message));
+                self.conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message));
             });
         }
         self.heap.of(|| {
-            while self.conn.poll_transmit(Duration::ZERO, &mut self.out).is_some() {}
+            while self.conn.poll_transmit(Time::EPOCH, &mut self.out).is_some() {}
             self.out.clear();
             while self.conn.poll().is_some() {}
         });
@@ -105,7 +103,8 @@ fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
         if grants && sizes.below(4) == 0 {
             sender.grant(sizes.below(20_000) as u64);
         }
-        let (held, unsent) = (sender.heap.held(), sender.conn.stats(Duration::ZERO).send_buffered);
+        let (held, unsent) =
+            (sender.heap.held(), sender.conn.stats(wsmux_proto::Time::EPOCH).send_buffered);
         assert!(held <= most, "{wire:?} {pattern:?} {grants}: {held} of {most}");
         if unsent > 100_000 {
             ratio = ratio.max((held - idle) as f64 / unsent as f64);

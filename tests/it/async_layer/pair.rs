@@ -56,7 +56,7 @@ pub(crate) async fn websocket<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + 
     wire: Wire,
     config: &Config,
 ) -> TungsteniteSocket<S> {
-    let engine = proto::Connection::new(config.clone(), side, wire, Duration::ZERO);
+    let engine = proto::Connection::new(config.clone(), side, wire, proto::Time::EPOCH);
     let settings = TungsteniteSocket::config(engine.max_inbound_message());
     let role = if side == Side::Client { Role::Client } else { Role::Server };
     TungsteniteSocket::new(WebSocketStream::from_raw_socket(stream, role, Some(settings)).await)

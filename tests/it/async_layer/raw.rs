@@ -1,6 +1,6 @@
 //! A peer without a connection of ours: what it says is written here, byte by byte.
 
-use std::{future::poll_fn, time::Duration};
+use std::future::poll_fn;
 
 use ::bytes::{BufMut, Bytes};
 use wsmux::{
@@ -62,9 +62,9 @@ pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
 pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
     // Without windows that grow, it asks nothing that would be answered.
     let config = Config::default().window_growth_budget(0).clone();
-    let mut engine = proto::Connection::new(config, side, wire, Duration::ZERO);
+    let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
     let mut message = MessageBuf::new();
-    engine.poll_transmit(Duration::ZERO, &mut message).map(|_| message.to_bytes())
+    engine.poll_transmit(proto::Time::EPOCH, &mut message).map(|_| message.to_bytes())
 }
 
 fn varint(out: &mut Vec<u8>, value: u64) {

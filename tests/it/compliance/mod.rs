@@ -9,8 +9,6 @@ mod jsws;
 mod qmux;
 mod streams;
 
-use std::time::Duration;
-
 use wsmux::{
     Config,
     proto::{Dir, Frame, StreamId, TransportParameters, Wire},
@@ -66,5 +64,5 @@ fn client(parameters: TransportParameters) -> ScriptedPeer {
 }
 
 fn live(peer: &ScriptedPeer) -> u64 {
-    peer.conn.stats(Duration::ZERO).live_streams
+    peer.conn.stats(wsmux_proto::Time::EPOCH).live_streams
 }

@@ -489,7 +489,7 @@ fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();
     config.window_growth_budget(0).keep_alive_interval(Some(secs(10)));
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
-    peer.now = secs(10);
+    peer.now = at(secs(10));
     peer.conn.handle_timeout(peer.now);
     assert_eq!(peer.frames(), [Frame::Ping(code(0))]);
     peer.send(&[Frame::Pong(code(0)), Frame::Pong(code(0))]);

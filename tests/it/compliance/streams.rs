@@ -239,7 +239,7 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
                 // FIN and data wait when the request comes (RFC 9000 §3.5 would let them go first).
                 peer.conn.send_stream(id).finish().unwrap();
             }
-            let left = written as u64 - peer.conn.stats(Duration::ZERO).send_buffered;
+            let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;
             peer.send(&[stop(id, 1 << 40)]);
             assert_eq!(
                 peer.frames(),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
-    Side, StreamId, Wire,
+    Side, StreamId, Time, Wire,
 };
 
 impl Connection {
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// What the connection has done.
-    pub fn stats(&self, now: Duration) -> ConnectionStats {
+    pub fn stats(&self, now: Time) -> ConnectionStats {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
             live_streams: self.streams.len() as u64,

@@ -1,7 +1,5 @@
 //! The end of a connection, and whether it has come.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{
@@ -9,7 +7,7 @@ use super::{
     close_frames::CloseFrames,
     state::{Closing, State},
 };
-use crate::{ConnectionError, DriverLost, Event, VarInt};
+use crate::{ConnectionError, DriverLost, Event, Time, VarInt};
 
 impl Connection {
     pub(super) fn is_open(&self) -> bool {
@@ -48,7 +46,7 @@ impl Connection {
 
     /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has
     /// not been sent is lost; what has come stays readable.
-    pub fn close(&mut self, now: Duration, code: VarInt, reason: Bytes) {
+    pub fn close(&mut self, now: Time, code: VarInt, reason: Bytes) {
         self.now = now;
         let frames = CloseFrames::application(code, reason);
         // C-48 (RFC 9000 §10.2)
@@ -56,7 +54,7 @@ impl Connection {
     }
 
     /// Ends the connection without a word, if it has not ended: its driver is gone.
-    pub fn abandon(&mut self, now: Duration, lost: DriverLost) {
+    pub fn abandon(&mut self, now: Time, lost: DriverLost) {
         self.now = now;
         self.finish(ConnectionError::DriverLost(lost));
         self.state = State::Closed;
@@ -67,7 +65,7 @@ impl Connection {
     /// are refused with code 0. Streams that came before can be accepted, and data flows as before.
     ///
     /// Past `deadline` the connection is closed whatever its streams do.
-    pub fn shutdown(&mut self, now: Duration, deadline: Option<Duration>) {
+    pub fn shutdown(&mut self, now: Time, deadline: Option<Time>) {
         self.now = now;
         match self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
@@ -96,7 +94,7 @@ impl Connection {
     }
 
     /// When a close stops waiting for the peer; `None` while there is none.
-    pub fn close_deadline(&self) -> Option<Duration> {
+    pub fn close_deadline(&self) -> Option<Time> {
         self.close_deadline
     }
 

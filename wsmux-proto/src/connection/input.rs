@@ -1,7 +1,5 @@
 //! What comes in: messages, WebSocket's own control frames, the socket's end, and time.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{
@@ -10,7 +8,7 @@ use super::{
     state::{Closing, State},
 };
 use crate::{
-    ConnectionError, Event, Frame, SocketError, Timeout, TransportError, VarInt,
+    ConnectionError, Event, Frame, SocketError, Time, Timeout, TransportError, VarInt,
     budget::UselessWork, timers::Due, transport_error::violation,
 };
 
@@ -19,7 +17,7 @@ const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
     /// A binary message has come.
-    pub fn handle_message(&mut self, now: Duration, mut message: Bytes) {
+    pub fn handle_message(&mut self, now: Time, mut message: Bytes) {
         self.now = now;
         self.timers.on_received(now);
         self.stats.messages_received += 1;
@@ -69,7 +67,7 @@ impl Connection {
 
     /// Bytes of a message have come that is not complete: the peer lives, and what it says next may
     /// have to wait for the rest of a long message.
-    pub fn handle_progress(&mut self, now: Duration) {
+    pub fn handle_progress(&mut self, now: Time) {
         self.heard_control(now);
     }
 
@@ -79,31 +77,31 @@ impl Connection {
     }
 
     /// A text message has come, which neither wire has.
-    pub fn handle_text(&mut self, now: Duration) {
+    pub fn handle_text(&mut self, now: Time) {
         self.now = now;
         self.fail(ConnectionError::TextMessage);
     }
 
     /// A message larger than [`max_inbound_message`](Self::max_inbound_message) is coming.
-    pub fn handle_oversized(&mut self, now: Duration) {
+    pub fn handle_oversized(&mut self, now: Time) {
         self.now = now;
         self.fail(ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
     }
 
     /// What came is not WebSocket.
-    pub fn handle_garbage(&mut self, now: Duration, reason: &str) {
+    pub fn handle_garbage(&mut self, now: Time, reason: &str) {
         self.now = now;
         self.fail(ConnectionError::WebSocketProtocol(reason.into()));
     }
 
     /// A WebSocket ping has come. The socket answers it.
-    pub fn handle_ping(&mut self, now: Duration) {
+    pub fn handle_ping(&mut self, now: Time) {
         self.heard_control(now);
         self.count_useless_ping();
     }
 
     /// A WebSocket pong has come.
-    pub fn handle_pong(&mut self, now: Duration, payload: &[u8]) {
+    pub fn handle_pong(&mut self, now: Time, payload: &[u8]) {
         self.heard_control(now);
         // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
         // pings are frames.
@@ -128,7 +126,7 @@ impl Connection {
 
     /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
     /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
-    fn heard_control(&mut self, now: Duration) {
+    fn heard_control(&mut self, now: Time) {
         self.now = now;
         match self.caps.ping_frames {
             true => self.timers.on_heard(now),
@@ -137,7 +135,7 @@ impl Connection {
     }
 
     /// The peer's WebSocket Close has come. The socket answers it.
-    pub fn handle_close(&mut self, now: Duration, code: Option<u16>, reason: &str) {
+    pub fn handle_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
         self.now = now;
         if self.end.is_none() {
             self.finish(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
@@ -155,7 +153,7 @@ impl Connection {
     }
 
     /// The socket has ended: nothing more will come.
-    pub fn handle_socket_end(&mut self, now: Duration, error: SocketError) {
+    pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
         self.now = now;
         self.finish(ConnectionError::SocketLost(error));
         self.state = State::Closed;
@@ -163,7 +161,7 @@ impl Connection {
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
     /// should be handled first: a peer is not silent while its message waits.
-    pub fn handle_timeout(&mut self, now: Duration) {
+    pub fn handle_timeout(&mut self, now: Time) {
         self.now = now;
         if !self.is_open() {
             // C-79
@@ -191,7 +189,7 @@ impl Connection {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes
     /// with every call, mostly to later: a timer that fires early does no harm.
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
             State::Handshake | State::Established => {
                 let stall = self.write_stall.deadline();

@@ -10,8 +10,6 @@ mod input;
 mod state;
 mod transmit;
 
-use std::time::Duration;
-
 use self::state::State;
 pub use self::transmit::Transmit;
 use super::{
@@ -19,7 +17,7 @@ use super::{
     datagrams::Datagrams, event::Events, stats::Stopwatch, streams::Streams, timers::Timers,
     wire::Capabilities, write_stall::WriteStall,
 };
-use crate::Config;
+use crate::{Config, Time};
 
 /// A connection's state machine: no socket, no clock, no task.
 ///
@@ -42,9 +40,9 @@ pub struct Connection {
     end: Option<ConnectionError>,
     /// When a close stops waiting for the peer; `None` also for a time that no clock reaches
     /// (C-81).
-    close_deadline: Option<Duration>,
+    close_deadline: Option<Time>,
     /// When a shutdown stops waiting for the streams.
-    drain_deadline: Option<Duration>,
+    drain_deadline: Option<Time>,
     /// Nothing has been sent since the flush that precedes the close of a shutdown.
     drain_flushed: bool,
     parameters_sent: bool,
@@ -61,12 +59,12 @@ pub struct Connection {
     /// There is something to send and the socket does not take it.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
-    now: Duration,
+    now: Time,
 }
 
 impl Connection {
     /// A connection over a WebSocket that has just been opened.
-    pub fn new(config: Config, side: Side, wire: Wire, now: Duration) -> Self {
+    pub fn new(config: Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let handshake = caps.parameters.then_some(config.handshake_timeout);
         let mut events = Events::default();

@@ -1,14 +1,12 @@
 //! What the socket takes: which frames and which of WebSocket's own go next.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{
     Connection, close_frames,
     state::{Closing, State},
 };
-use crate::{Frame, MessageBuf, VarInt};
+use crate::{Frame, MessageBuf, Time, VarInt};
 
 /// What the socket is to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Connection {
     /// What to send next, if anything: for a [`Transmit::Message`] the bytes are in `out`. To be
     /// called when the socket can take a message, and not before: which stream's bytes go next is
     /// decided here.
-    pub fn poll_transmit(&mut self, now: Duration, out: &mut MessageBuf) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, now: Time, out: &mut MessageBuf) -> Option<Transmit> {
         self.now = now;
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
@@ -203,7 +201,7 @@ impl Connection {
     /// timeout](crate::Config::write_stall_timeout), and because a socket that takes something
     /// after it was full shows that the path still carries bytes. To be called before
     /// [`poll_timeout`](Self::poll_timeout) is asked.
-    pub fn handle_socket_full(&mut self, now: Duration) {
+    pub fn handle_socket_full(&mut self, now: Time) {
         self.timers.on_socket_full();
         if self.wants_transmit() {
             self.blocked_by_socket.start(now);

@@ -57,7 +57,7 @@ use super::{
     transport_parameters::TransportParameters,
     tree,
 };
-use crate::Config;
+use crate::{Config, Time};
 
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -111,7 +111,7 @@ pub(super) struct Streams {
     /// The end of a stream waits for a flush.
     flush_wanted: bool,
     /// The time of the call that is being served, or of the last one that came with a time.
-    pub(super) now: Duration,
+    pub(super) now: Time,
     /// What streams have been kept waiting by their own credit, all together.
     pub(super) blocked_by_stream: StopwatchSum,
     /// Streams wait for credit of the connection.
@@ -126,7 +126,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Duration) -> Self {
+    pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let local = config.parameters();
         let max_concurrent =

@@ -1,11 +1,9 @@
 //! The sending half of a stream (RFC 9000 §3.1).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{buffer::Buffer, flow_control::SendCredit, held::Held};
-use crate::{ClosedStream, SendStreamStats, VarInt, WriteError, stats::Stopwatch};
+use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is: the states of RFC 9000 §3.1, and three of ours.
 ///
@@ -134,7 +132,7 @@ impl Send {
         Held { bytes, uncovered: bytes.saturating_sub(credit) }
     }
 
-    pub(super) fn stats(&self, now: Duration) -> SendStreamStats {
+    pub(super) fn stats(&self, now: Time) -> SendStreamStats {
         SendStreamStats {
             sent: self.credit.used(),
             buffered: self.buffer.len() as u64,

@@ -1,7 +1,5 @@
 //! A stream's sending half, as the application sees it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{
@@ -10,7 +8,8 @@ use super::{
     send::{EndWatch, ResetBy, SendState},
 };
 use crate::{
-    ClosedStream, ConnectionError, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError,
+    ClosedStream, ConnectionError, ResetAtError, SendStreamStats, StreamId, Time, VarInt,
+    WriteError,
 };
 
 impl Streams {
@@ -311,7 +310,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
-    pub fn stats(&self, now: Duration) -> Result<SendStreamStats, ClosedStream> {
+    pub fn stats(&self, now: Time) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }

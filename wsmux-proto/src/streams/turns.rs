@@ -91,9 +91,9 @@ impl Streams {
     /// The stream has credit again, or nothing to send any more.
     pub(super) fn unblock(&mut self, key: usize) {
         if let Some(send) = self.slab.get_mut(key).and_then(|stream| stream.send.as_mut())
-            && let Some(since) = send.blocked.stop(self.now)
+            && send.blocked.stop(self.now)
         {
-            self.blocked_by_stream.stopped(since, self.now);
+            self.blocked_by_stream.stopped(self.now);
         }
     }
 }

@@ -1,9 +1,7 @@
 //! What is counted here is work, not time: how many entries of its queues a connection looks at.
 
-use std::time::Duration;
-
 use super::*;
-use crate::{Event, MessageBuf, VarInt};
+use crate::{Event, MessageBuf, Time, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
@@ -25,7 +23,7 @@ impl ConnectionBlocked {
             ..TransportParameters::default()
         };
         let config = Config::default();
-        let mut streams = Streams::new(&config, Side::Client, Wire::QMux, Duration::ZERO);
+        let mut streams = Streams::new(&config, Side::Client, Wire::QMux, Time::EPOCH);
         let mut events = Events::default();
         streams.set_peer_parameters(parameters, &mut events);
         let open = |_| streams.open(Dir::Uni).expect("it lives").expect("the limit permits");

@@ -61,17 +61,17 @@ impl QMuxVersion {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use bytes::Bytes;
 
     use super::*;
     use crate::{
-        Config, Connection, ConnectionError, MessageBuf, Side, Transmit, TransportErrorCode, Wire,
+        Config, Connection, ConnectionError, MessageBuf, Side, Time, Transmit, TransportErrorCode,
+        Wire,
     };
 
     fn engine(version: QMuxVersion, side: Side) -> Connection {
-        let mut engine = Connection::new(Config::default(), side, Wire::QMux, Duration::ZERO);
+        let mut engine = Connection::new(Config::default(), side, Wire::QMux, Time::EPOCH);
         engine.set_qmux_version(version);
         engine
     }
@@ -79,7 +79,7 @@ mod tests {
     /// The first message.
     fn hello(engine: &mut Connection) -> Bytes {
         let mut out = MessageBuf::new();
-        assert_eq!(engine.poll_transmit(Duration::ZERO, &mut out), Some(Transmit::Message));
+        assert_eq!(engine.poll_transmit(Time::EPOCH, &mut out), Some(Transmit::Message));
         out.to_bytes()
     }
 
@@ -98,11 +98,11 @@ mod tests {
             let ours = hello(&mut server);
             assert!(ours.starts_with(b"\xffQS0\r\n\r\n"), "{ours:?}");
             client = engine(version, Side::Client);
-            client.handle_message(Duration::ZERO, ours.clone());
+            client.handle_message(Time::EPOCH, ours.clone());
             assert!(client.is_established());
 
             client = engine(next, Side::Client);
-            client.handle_message(Duration::ZERO, ours);
+            client.handle_message(Time::EPOCH, ours);
             match client.close_reason() {
                 Some(ConnectionError::TransportError(error)) => {
                     assert_eq!(error.code, TransportErrorCode::PROTOCOL_VIOLATION, "{error}");

@@ -220,13 +220,13 @@ fn the_socket_can_go_once_both_have_closed() {
 fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
     for wire in WIRES {
         let mut peer = peer(wire);
-        peer.now = secs(5);
+        peer.now = at(secs(5));
         peer.conn.close(peer.now, code(0), "".into());
         peer.said();
-        assert_eq!(peer.conn.poll_timeout(), Some(secs(8)), "{wire:?}");
-        peer.conn.handle_timeout(secs(8) - ms(1));
+        assert_eq!(peer.conn.poll_timeout(), Some(at(secs(8))), "{wire:?}");
+        peer.conn.handle_timeout(at(secs(8) - ms(1)));
         assert!(!peer.conn.is_closed());
-        peer.conn.handle_timeout(secs(8));
+        peer.conn.handle_timeout(at(secs(8)));
         assert!(peer.conn.is_closed());
 
         let mut peer = self::peer(wire);

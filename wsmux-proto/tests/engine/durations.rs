@@ -72,9 +72,9 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
     let id = bidi(CLIENT, 0);
     let is_qmux = peer.wire == Wire::QMux;
     match step {
-        Step::Later(by) => peer.now = peer.now.saturating_add(*by),
+        Step::Later(by) => peer.now = peer.now + *by,
         Step::Deadline(by) => {
-            let due = peer.conn.poll_timeout().map_or(peer.now, |due| due.saturating_add(*by));
+            let due = peer.conn.poll_timeout().map_or(peer.now, |due| due + *by);
             peer.now = peer.now.max(due);
         }
         Step::Padding if is_qmux => peer.send(&[Frame::Padding(1)]),
@@ -154,7 +154,7 @@ proptest! {
         let wire = if js_ws { Wire::JsWs } else { Wire::QMux };
         let side = if server { SERVER } else { CLIENT };
         let mut peer = ScriptedPeer::fresh(wire, side, &config);
-        peer.now = start;
+        peer.now = at(start);
         let mut said = peer.said();
         if wire == Wire::QMux && established {
             peer.send_bytes(parameters_frame(&[
@@ -186,7 +186,7 @@ fn a_time_that_no_clock_reaches_means_never() {
             let mut config = Config::default();
             set(&mut config, index);
             let mut peer = ScriptedPeer::fresh(wire, SERVER, &config);
-            peer.now = NANOSECOND;
+            peer.now = at(NANOSECOND);
             peer.said();
             if wire == Wire::QMux {
                 peer.send_bytes(parameters_frame(&[parameter(1, 0)]));
@@ -199,7 +199,7 @@ fn a_time_that_no_clock_reaches_means_never() {
             peer.conn.close(peer.now, code(0), Bytes::new());
             assert!(matches!(peer.said()[..], [.., Said::Close { .. }]), "{wire:?}");
             assert_eq!(peer.conn.poll_timeout(), None, "the close waits for the peer alone");
-            peer.conn.handle_timeout(secs(1 << 40));
+            peer.conn.handle_timeout(at(secs(1 << 40)));
             assert!(!peer.conn.is_closed(), "{wire:?}");
             peer.conn.handle_close(peer.now, Some(1000), "");
             assert!(peer.conn.is_closed(), "{wire:?}");
@@ -215,11 +215,11 @@ fn a_handshake_without_a_deadline_is_still_a_handshake() {
     config.handshake_timeout(Duration::MAX).max_idle_timeout(None);
     config.keep_alive_interval(Some(secs(10))).window_growth_budget(0);
     let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config);
-    peer.now = secs(1);
+    peer.now = at(secs(1));
     assert_eq!(peer.said().len(), 1, "its parameters");
     // The engine counts from zero, where the longest time of all is just within reach.
     let due = peer.conn.poll_timeout();
-    assert!(due.is_none_or(|due| due == Duration::MAX), "{due:?}: the peer has not begun");
+    assert!(due.is_none_or(|due| due == at(Duration::MAX)), "{due:?}: the peer has not begun");
 }
 
 /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
@@ -231,10 +231,10 @@ fn a_connection_may_begin_at_any_time() {
             let mut config = Config::default();
             config.handshake_timeout(timeout).close_timeout(timeout);
             config.max_idle_timeout(Some(timeout)).keep_alive_interval(Some(timeout));
-            let mut connection = Connection::new(config, CLIENT, wire, start);
-            assert!(connection.poll_timeout().is_none_or(|due| due >= start));
-            connection.close(Duration::MAX, code(0), Bytes::new());
-            assert!(connection.poll_timeout().is_none_or(|due| due == Duration::MAX));
+            let mut connection = Connection::new(config, CLIENT, wire, at(start));
+            assert!(connection.poll_timeout().is_none_or(|due| due >= at(start)));
+            connection.close(at(Duration::MAX), code(0), Bytes::new());
+            assert!(connection.poll_timeout().is_none_or(|due| due == at(Duration::MAX)));
         }
     }
 }

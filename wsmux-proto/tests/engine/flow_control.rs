@@ -57,7 +57,7 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
         let written = pair.client.write(id, &pattern(1, 0, 10_000));
         pair.drive();
         assert_eq!(
-            written - pair.client.conn.stats(std::time::Duration::ZERO).send_buffered as usize,
+            written - pair.client.conn.stats(Time::EPOCH).send_buffered as usize,
             1_000,
             "{wire:?}"
         );
@@ -445,8 +445,8 @@ fn a_reset_ends_the_wait_for_credit_of_the_connection() {
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"x").unwrap();
     peer.said();
-    peer.now = secs(1);
+    peer.now = at(secs(1));
     peer.conn.send_stream(id).reset(code(0)).unwrap();
     peer.said();
-    assert_eq!(peer.conn.stats(secs(100)).blocked_by_connection_credit, secs(1));
+    assert_eq!(peer.conn.stats(at(secs(100))).blocked_by_connection_credit, secs(1));
 }

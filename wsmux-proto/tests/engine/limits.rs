@@ -36,7 +36,7 @@ fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
             peer.send(std::slice::from_ref(&frame));
             let what = format!("{frame:?}");
             peer.assert_violation(&what, TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
-            assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
+            assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 0);
         }
     }
 }
@@ -55,7 +55,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
             peer.send(std::slice::from_ref(&frame));
             peer.assert_open(&format!("{frame:?}"));
             assert_eq!(peer.events(), [Event::Opened { dir: id.dir() }], "{frame:?}");
-            assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 3, "{frame:?}");
+            assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 3, "{frame:?}");
         }
     }
 }
@@ -231,8 +231,8 @@ fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_li
             .iter()
             .any(|frame| matches!(frame, Frame::MaxStreamData { id, .. } if *id == refused))
     );
-    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 2);
-    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).streams_refused, 1);
+    assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 2);
+    assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 1);
     // Its answers, and what it had sent before it heard, are dropped.
     peer.send(&[data(refused, b"x"), stop(refused, 0), error_read(refused, 0), ack(refused, 5)]);
     peer.assert_open("answers to the refusal");
@@ -278,7 +278,7 @@ fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
         for index in 0..10 {
             peer.send(&[ack(bidi(CLIENT, index), 100)]);
         }
-        assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, count);
+        assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, count);
     }
 }
 
@@ -331,7 +331,7 @@ fn streams_that_come_and_go_while_the_connection_has_no_credit_leave_nothing_beh
         peer.said();
         peer.events();
     }
-    assert_eq!(peer.conn.stats(std::time::Duration::ZERO).live_streams, 0);
+    assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 0);
     assert!(format!("{:?}", peer.conn).len() < fresh + 20_000, "something grows with each stream");
 }
 

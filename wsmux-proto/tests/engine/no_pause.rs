@@ -68,10 +68,7 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
         }
         let id = pair.open_bi(CLIENT);
         move_bulk(&mut pair, id, BULK);
-        assert_eq!(
-            pair.client.conn.stats(std::time::Duration::ZERO).send_buffered,
-            STALLED as u64 * WINDOW
-        );
+        assert_eq!(pair.client.conn.stats(Time::EPOCH).send_buffered, STALLED as u64 * WINDOW);
         for id in stalled {
             assert_eq!(pair.server.read(id).0, pattern(0, 0, WINDOW as usize), "{wire:?}");
         }
@@ -184,7 +181,7 @@ fn a_peer_that_does_not_read_makes_nothing_grow() {
         let fresh = format!("{:?}", peer.conn).len();
         for nth in 0..10_000 {
             // Slowly enough for no budget (C-61).
-            peer.now = ms(50 * nth);
+            peer.now = at(ms(50 * nth));
             match wire {
                 Wire::QMux => {
                     peer.send(&[

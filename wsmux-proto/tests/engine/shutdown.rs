@@ -17,7 +17,7 @@ fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
     // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
-        peer.now = ms(line / 200);
+        peer.now = at(ms(line / 200));
         peer.send(&[stream(log, line * 32, &[b'x'; 32], false)]);
         if !peer.conn.is_established() {
             panic!("after {line} lines: {:?}", peer.conn.close_reason());
@@ -41,7 +41,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
     // It says that it lives, for an hour.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
-    while peer.now < secs(3_600) && peer.conn.is_established() {
+    while peer.now < at(secs(3_600)) && peer.conn.is_established() {
         peer.now = peer.conn.poll_timeout().unwrap().max(peer.now);
         peer.conn.handle_timeout(peer.now);
         for said in peer.said() {

@@ -139,7 +139,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);
     let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
-    peer.now = secs(10);
+    peer.now = at(secs(10));
     peer.conn.handle_timeout(peer.now);
     let ping = peer.said_next();
     for _ in 0..seconds {

@@ -83,18 +83,18 @@ fn an_end_without_data_leaves_while_data_wait_for_credit() {
 #[test]
 fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     let mut starving = Starving::new(&[10; 2]);
-    starving.peer.now = ms(100);
+    starving.peer.now = at(ms(100));
     starving.peer.send(&[Frame::MaxData(10)]);
     let frames = starving.peer.frames();
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
     assert_eq!(frames[1..], [Frame::DataBlocked(10)]);
-    starving.peer.now = ms(300);
+    starving.peer.now = at(ms(300));
     let blocked = |peer: &ScriptedPeer| peer.conn.stats(peer.now).blocked_by_connection_credit;
     assert_eq!(blocked(&starving.peer), ms(300));
     // The one that waits is reset: no stream waits any more.
     starving.peer.conn.send_stream(starving.ids[1]).reset(code(0)).unwrap();
     starving.peer.said();
-    starving.peer.now = ms(900);
+    starving.peer.now = at(ms(900));
     assert!(!starving.peer.conn.wants_transmit());
     assert!(blocked(&starving.peer) <= ms(300) + Duration::ZERO);
 }

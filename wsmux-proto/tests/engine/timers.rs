@@ -24,7 +24,7 @@ fn timed_out(conn: &wsmux_proto::Connection) -> Option<Timeout> {
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
-        let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= until) else {
+        let Some(timeout) = peer.conn.poll_timeout().filter(|&timeout| timeout <= at(until)) else {
             break;
         };
         assert!(fired < 10_000, "a timer that is due again as soon as it was handled: {timeout:?}");
@@ -35,7 +35,7 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
             break;
         }
     }
-    peer.now = peer.now.max(until);
+    peer.now = peer.now.max(at(until));
     said
 }
 
@@ -90,7 +90,7 @@ fn the_shorter_of_both_idle_timeouts_holds_and_zero_is_none() {
             scripted_peer::generous_but(|limits| limits.max_idle_timeout = secs(theirs));
         let peer =
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(ours, None), parameters);
-        assert_eq!(peer.conn.poll_timeout(), expected.map(secs), "{ours:?} and {theirs}");
+        assert_eq!(peer.conn.poll_timeout(), expected.map(secs).map(at), "{ours:?} and {theirs}");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     let said = wait(&mut peer, secs(10));
     assert_eq!(said, [Said::Frames(vec![Frame::Ping(code(0))])]);
-    peer.conn.handle_pong(secs(10), &0u64.to_be_bytes());
+    peer.conn.handle_pong(at(secs(10)), &0u64.to_be_bytes());
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
@@ -241,7 +241,7 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             // The machine sleeps for an hour, and wakes with the peer's message still in the socket.
             let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
             wait(&mut peer, secs(5));
-            peer.now = secs(3_600);
+            peer.now = at(secs(3_600));
             peer.conn.handle_timeout(peer.now);
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
@@ -273,7 +273,7 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
 fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     for wire in WIRES {
         let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), Some(10)));
-        peer.now = secs(3_600);
+        peer.now = at(secs(3_600));
         peer.conn.handle_timeout(peer.now);
         wait(&mut peer, secs(3_640));
         assert!(timed_out(&peer.conn).is_some());
@@ -307,7 +307,7 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
                 let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
                 let looks = look_late(&mut peer, late, |_| {});
                 assert!(timed_out(&peer.conn).is_some(), "{wire:?}: {looks} looks without an end");
-                assert!(peer.now < secs(60), "{wire:?}: only after {:?}", peer.now);
+                assert!(peer.now < at(secs(60)), "{wire:?}: only after {:?}", peer.now);
             }
         }
     }
@@ -330,12 +330,12 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
             peer.said();
         });
         assert!(timed_out(&peer.conn).is_some(), "{wire:?}");
-        assert!(peer.now < secs(60), "{wire:?}: only after {:?}", peer.now);
+        assert!(peer.now < at(secs(60)), "{wire:?}: only after {:?}", peer.now);
     }
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     look_late(&mut peer, secs(1), |peer| peer.conn.handle_ping(peer.now));
     assert_eq!(timed_out(&peer.conn), Some(Timeout::Idle));
-    assert!(peer.now < secs(60), "only after {:?}", peer.now);
+    assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
 
 /// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are always late: a peer
@@ -447,7 +447,7 @@ fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
     // The ping beside our parameters.
     peer.send(&[Frame::Pong(code(0))]);
     let (mut timers, mut pings) = (0, 0);
-    while peer.now < secs(10) {
+    while peer.now < at(secs(10)) {
         for said in peer.said() {
             let Said::Frames(frames) = said else { panic!("{said:?}, {timers} timers") };
             for frame in frames {

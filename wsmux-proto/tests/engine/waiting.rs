@@ -1,7 +1,5 @@
 //! On js-ws, where a peer cannot know of our stream limit, streams past it wait for a place.
 
-use std::time::Duration;
-
 use crate::support::*;
 use wsmux_proto::{
     Config, ConnectionError, Dir, Event, Frame, Read, StreamId, TransportErrorCode, Wire,
@@ -27,11 +25,11 @@ fn open(peer: &mut ScriptedPeer, indices: std::ops::Range<u64>) {
 }
 
 fn live(peer: &ScriptedPeer) -> u64 {
-    peer.conn.stats(Duration::ZERO).live_streams
+    peer.conn.stats(Time::EPOCH).live_streams
 }
 
 fn waiting(peer: &ScriptedPeer) -> u64 {
-    peer.conn.stats(Duration::ZERO).waiting_streams
+    peer.conn.stats(Time::EPOCH).waiting_streams
 }
 
 fn accept(peer: &mut ScriptedPeer) -> Option<StreamId> {
@@ -77,7 +75,7 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
         assert_eq!(peer.events().contains(&Event::Opened { dir: Dir::Bi }), next < 5);
     }
     assert_eq!((live(&peer), waiting(&peer)), (0, 0));
-    assert_eq!(peer.conn.stats(Duration::ZERO).streams_refused, 0);
+    assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 0);
 }
 
 /// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
@@ -203,7 +201,7 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
     serve(&mut peer, id(0));
     peer.frames();
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(2)), None));
-    assert_eq!(peer.conn.stats(Duration::ZERO).streams_refused, 0);
+    assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 0);
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
@@ -226,7 +224,7 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     open(&mut peer, 7..9);
     assert_eq!(peer.frames(), [stop(id(8), 0), error_read(id(8), 0)]);
     assert_eq!(waiting(&peer), 3);
-    assert_eq!(peer.conn.stats(Duration::ZERO).streams_refused, 4);
+    assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 4);
     peer.assert_open("refused, and no more");
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Frame, Read, StreamId, Wire};
+use wsmux_proto::{Config, Frame, Read, StreamId, Time, Wire};
 
 use super::{CLIENT, Item, Pair, ms, scripted_peer};
 
@@ -43,7 +43,7 @@ pub struct Flow {
     pub id: StreamId,
     pub reader: Reader,
     pub read: u64,
-    next_read: Duration,
+    next_read: Time,
     left: Bytes,
 }
 

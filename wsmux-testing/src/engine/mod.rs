@@ -15,6 +15,7 @@ pub use scripted_peer::{Said, ScriptedPeer};
 
 use std::time::Duration;
 
+pub use wsmux_proto::Time;
 use wsmux_proto::{Side, VarInt, Wire};
 
 /// Every test that is about streams runs on both.
@@ -29,6 +30,11 @@ pub const fn secs(seconds: u64) -> Duration {
 
 pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// The point in time that is this long after the engines' epoch.
+pub const fn at(distance: Duration) -> Time {
+    Time::from_epoch(distance)
 }
 
 pub fn code(value: u64) -> VarInt {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
-    Config, Connection, Dir, Event, MessageBuf, Read, ReadError, Side, SocketError, StreamId,
+    Config, Connection, Dir, Event, MessageBuf, Read, ReadError, Side, SocketError, StreamId, Time,
     Transmit, Wire,
 };
 
@@ -96,7 +96,7 @@ pub struct Endpoint {
     /// What the link carries, in bytes a second; without it a message leaves in no time.
     pub rate: Option<u64>,
     /// When the link has carried all that it was given.
-    idle_at: Duration,
+    idle_at: Time,
     /// The socket takes nothing.
     pub stalled: bool,
     /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
@@ -111,7 +111,7 @@ pub struct Endpoint {
     pub loss: Option<Loss>,
     /// Keep `sent`: off where a test moves much.
     pub record: bool,
-    in_flight: VecDeque<(Duration, Item)>,
+    in_flight: VecDeque<(Time, Item)>,
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
@@ -123,12 +123,12 @@ impl Endpoint {
     fn new(config: Config, side: Side, wire: Wire) -> Self {
         let mut heap = Heap::default();
         Self {
-            conn: heap.of(|| Connection::new(config, side, wire, Duration::ZERO)),
+            conn: heap.of(|| Connection::new(config, side, wire, Time::EPOCH)),
             events: Vec::new(),
             sent: Vec::new(),
             capacity: None,
             rate: None,
-            idle_at: Duration::ZERO,
+            idle_at: Time::EPOCH,
             stalled: false,
             black_hole: false,
             unacknowledged: false,
@@ -155,7 +155,7 @@ impl Endpoint {
     }
 
     /// When a message is taken; `None` for not before something else has happened.
-    fn room_at(&self, now: Duration) -> Option<Duration> {
+    fn room_at(&self, now: Time) -> Option<Time> {
         let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
             return (!self.stalled).then_some(now);
         };
@@ -168,15 +168,15 @@ impl Endpoint {
         }
     }
 
-    fn set_unacknowledged(&mut self, now: Duration, unacknowledged: bool) {
+    fn set_unacknowledged(&mut self, now: Time, unacknowledged: bool) {
         if std::mem::replace(&mut self.unacknowledged, unacknowledged) == unacknowledged {
             return;
         }
-        let waits = self.idle_at.saturating_sub(now).as_micros();
+        let waits = (self.idle_at - now).as_micros();
         self.kept = self.rate.map_or(0, |rate| (waits * u128::from(rate) / 1_000_000) as usize);
     }
 
-    fn push(&mut self, now: Duration, latency: Duration, item: Item) {
+    fn push(&mut self, now: Time, latency: Duration, item: Item) {
         self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
         let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
         // What was sent before is delivered before.
@@ -190,7 +190,7 @@ impl Endpoint {
     }
 
     /// Lets out one item, if the engine has one and the pipe takes it.
-    fn transmit(&mut self, now: Duration, latency: Duration, max: u64) -> bool {
+    fn transmit(&mut self, now: Time, latency: Duration, max: u64) -> bool {
         if self.room_at(now) != Some(now) {
             self.of(|conn| conn.handle_socket_full(now));
             return false;
@@ -225,11 +225,11 @@ impl Endpoint {
         true
     }
 
-    fn next_arrival(&self) -> Option<Duration> {
+    fn next_arrival(&self) -> Option<Time> {
         self.in_flight.front().map(|(arrival, _)| *arrival)
     }
 
-    fn take_arrived(&mut self, now: Duration) -> Option<Item> {
+    fn take_arrived(&mut self, now: Time) -> Option<Item> {
         self.in_flight.front().filter(|(arrival, _)| *arrival <= now)?;
         let (_, item) = self.in_flight.pop_front()?;
         self.bytes_in_flight -= item.size();
@@ -307,7 +307,7 @@ impl Endpoint {
     }
 
     pub fn live_streams(&self) -> u64 {
-        self.conn.stats(Duration::ZERO).live_streams
+        self.conn.stats(Time::EPOCH).live_streams
     }
 }
 
@@ -315,7 +315,7 @@ impl Endpoint {
 pub struct Pair {
     pub client: Endpoint,
     pub server: Endpoint,
-    pub now: Duration,
+    pub now: Time,
     /// One way.
     pub latency: Duration,
     pub wire: Wire,
@@ -334,7 +334,7 @@ impl Pair {
         Self {
             client: Endpoint::new(client, Side::Client, wire),
             server: Endpoint::new(server, Side::Server, wire),
-            now: Duration::ZERO,
+            now: Time::EPOCH,
             latency: Duration::ZERO,
             wire,
         }
@@ -400,11 +400,11 @@ impl Pair {
         }
     }
 
-    fn next_arrival(&self) -> Option<Duration> {
+    fn next_arrival(&self) -> Option<Time> {
         [&self.client, &self.server].into_iter().filter_map(Endpoint::next_arrival).min()
     }
 
-    pub fn next_timeout(&self) -> Option<Duration> {
+    pub fn next_timeout(&self) -> Option<Time> {
         let timeouts = [self.client.conn.poll_timeout(), self.server.conn.poll_timeout()];
         timeouts.into_iter().flatten().min()
     }
@@ -421,7 +421,7 @@ impl Pair {
     }
 
     /// When something arrives, or a link takes a message that waits for it.
-    fn next_event(&self) -> Option<Duration> {
+    fn next_event(&self) -> Option<Time> {
         let ends = [&self.client, &self.server].into_iter();
         // Where there is room now, all that could be sent has been.
         let later = |end: &Endpoint| end.room_at(self.now).filter(|&room| room > self.now);
@@ -431,18 +431,18 @@ impl Pair {
 
     /// Sends, and hands over what arrives next. Says whether anything moved.
     pub fn step(&mut self) -> bool {
-        self.step_until(Duration::MAX)
+        self.step_until(Time::MAX)
     }
 
     /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to there, and
     /// nothing has moved.
-    pub fn step_until(&mut self, until: Duration) -> bool {
+    pub fn step_until(&mut self, until: Time) -> bool {
         let sent = self.transmit();
         let Some(event) = self.next_event() else {
-            if until < Duration::MAX {
+            if until < Time::MAX {
                 self.now = self.now.max(until);
             }
-            return sent && until == Duration::MAX;
+            return sent && until == Time::MAX;
         };
         if event > until {
             self.now = self.now.max(until);

@@ -1,10 +1,8 @@
 //! One engine against frames that a test writes by hand.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use wsmux_proto::{
-    Close, Config, Connection, ConnectionError, Event, Frame, MessageBuf, Side, Transmit,
+    Close, Config, Connection, ConnectionError, Event, Frame, MessageBuf, Side, Time, Transmit,
     TransportErrorCode, TransportParameters, Wire,
 };
 
@@ -21,7 +19,7 @@ pub enum Said {
 /// The engine, and the hand that plays its peer.
 pub struct ScriptedPeer {
     pub conn: Connection,
-    pub now: Duration,
+    pub now: Time,
     pub wire: Wire,
     out: MessageBuf,
 }
@@ -29,8 +27,8 @@ pub struct ScriptedPeer {
 impl ScriptedPeer {
     /// An engine that has just been started, as the given side.
     pub fn fresh(wire: Wire, side: Side, config: &Config) -> Self {
-        let conn = Connection::new(config.clone(), side, wire, Duration::ZERO);
-        Self { conn, now: Duration::ZERO, wire, out: MessageBuf::new() }
+        let conn = Connection::new(config.clone(), side, wire, Time::EPOCH);
+        Self { conn, now: Time::EPOCH, wire, out: MessageBuf::new() }
     }
 
     /// An engine whose handshake is over; the hand allows it much.

@@ -1,9 +1,9 @@
 //! Two engines and a model of what their two applications did: what must hold after each step.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Credit, Dir, Frame, Side, StreamId, Wire};
+use wsmux_proto::{Config, Connection, Credit, Dir, Frame, Side, StreamId, Time, Wire};
 
 use super::{CLIENT, End, Item, Pair, SERVER, code, encode, ms, pattern, scripted_peer};
 
@@ -382,7 +382,7 @@ impl World {
             self.pair.end(side).take_events();
             let conn = &self.pair.end(side).conn;
             assert!(conn.close_reason().is_none(), "{:?}", conn.close_reason());
-            let stats = conn.stats(Duration::ZERO);
+            let stats = conn.stats(Time::EPOCH);
             self.check_growth(side, stats.window_growth);
             self.check_memory(side);
             // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
@@ -404,15 +404,14 @@ impl World {
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let conn = &mut self.pair.end(side).conn;
-        let live = conn.stats(Duration::ZERO).live_streams;
+        let live = conn.stats(Time::EPOCH).live_streams;
         let (mut receive, mut send, mut seen) = (0, 0, 0);
         let peaks = std::mem::take(&mut self.peaks[side as usize]);
         let mut still = BTreeMap::new();
         for &id in &self.held[side as usize] {
             let conn = &mut self.pair.end(side).conn;
             let unread = conn.recv_stream(id).stats().map(|stats| stats.buffered).ok();
-            let unsent =
-                conn.send_stream(id).stats(Duration::ZERO).map(|stats| stats.buffered).ok();
+            let unsent = conn.send_stream(id).stats(Time::EPOCH).map(|stats| stats.buffered).ok();
             if unread.is_none() && unsent.is_none() {
                 continue;
             }
@@ -567,7 +566,7 @@ impl World {
                 conn.is_closed() && !conn.wants_transmit(),
                 "{side:?} has more to say: {conn:?}"
             );
-            let stats = conn.stats(Duration::ZERO);
+            let stats = conn.stats(Time::EPOCH);
             let left = (stats.live_streams, stats.send_buffered, stats.window_growth);
             assert_eq!(left, (0, 0, 0), "{side:?}: {conn:?}");
         }
@@ -613,9 +612,9 @@ impl World {
             self.accept(side);
             assert!(self.held[side as usize].is_empty(), "all had been accepted");
             let conn = &self.pair.end(side).conn;
-            assert_eq!(conn.stats(Duration::ZERO).live_streams, 0, "{side:?}: {conn:?}");
-            assert_eq!(conn.stats(Duration::ZERO).send_buffered, 0);
-            assert_eq!(conn.stats(Duration::ZERO).window_growth, 0);
+            assert_eq!(conn.stats(Time::EPOCH).live_streams, 0, "{side:?}: {conn:?}");
+            assert_eq!(conn.stats(Time::EPOCH).send_buffered, 0);
+            assert_eq!(conn.stats(Time::EPOCH).window_growth, 0);
             assert!(!conn.wants_transmit(), "all has been said");
         }
     }

@@ -1,11 +1,11 @@
 //! One engine, a peer that says anything, an application that asks for anything, and time that jumps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
     Close, Config, Connection, Credit, Dir, DriverLost, Frame, MessageBuf, Side, SocketError,
-    StreamId, Transmit, TransportErrorCode, TransportParameters, VarInt, Wire,
+    StreamId, Time, Transmit, TransportErrorCode, TransportParameters, VarInt, Wire,
 };
 
 use super::input::Input;
@@ -57,7 +57,7 @@ struct Case {
     wire: Wire,
     /// The engine's.
     side: Side,
-    now: Duration,
+    now: Time,
     /// Bytes of each stream that the peer has sent.
     sent: BTreeMap<StreamId, u64>,
     last_message: Vec<u8>,
@@ -98,13 +98,13 @@ impl Case {
             config.max_idle_timeout(None).keep_alive_interval(None);
         }
         let mut heap = Heap::default();
-        let conn = heap.of(|| Connection::new(config, side, wire, Duration::ZERO));
+        let conn = heap.of(|| Connection::new(config, side, wire, Time::EPOCH));
         let mut case = Self {
             conn,
             heap,
             wire,
             side,
-            now: Duration::ZERO,
+            now: Time::EPOCH,
             sent: BTreeMap::new(),
             last_message: Vec::new(),
             flooded: 6,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     connection::shared::Shared,
-    proto::{self, Close, ConnectionError, Frame, Side, Timeout, Wire},
+    proto::{self, Close, ConnectionError, Frame, Side, Time, Timeout, Wire},
     socket::Incoming,
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Log {
     /// Records that are not yet with the output.
     chunk: Vec<u8>,
     /// When records were last handed to the output.
-    handed_over: Duration,
+    handed_over: Time,
     /// Bytes that events may still have; for the end there is room besides.
     room: u64,
     /// There was an event that had no room.
@@ -82,7 +82,9 @@ impl Log {
                     group_id: self.shared.id.to_string(),
                     time_format: "relative",
                     // Of the moment from which this connection's times are counted.
-                    reference_time: milliseconds(since_1970().saturating_sub(self.shared.now())),
+                    reference_time: milliseconds(
+                        since_1970().saturating_sub(self.shared.now().since_epoch()),
+                    ),
                 },
                 vantage_point: schema::VantagePoint { name: "wsmux", kind: side_name(side) },
             },
@@ -108,14 +110,14 @@ impl Log {
     }
 
     /// The socket takes this message.
-    pub(crate) fn sent(&mut self, now: Duration, message: Bytes) {
+    pub(crate) fn sent(&mut self, now: Time, message: Bytes) {
         let number = self.sent;
         self.sent += 1;
         self.packet(now, Owner::Local, number, message);
     }
 
     /// The socket has brought this.
-    pub(crate) fn received(&mut self, now: Duration, items: &[Incoming]) {
+    pub(crate) fn received(&mut self, now: Time, items: &[Incoming]) {
         for item in items {
             if let Incoming::Message(message) = item {
                 let number = self.received;
@@ -125,7 +127,7 @@ impl Log {
         }
     }
 
-    fn packet(&mut self, now: Duration, sender: Owner, packet_number: u64, mut message: Bytes) {
+    fn packet(&mut self, now: Time, sender: Owner, packet_number: u64, mut message: Bytes) {
         if self.output.has_failed() {
             return;
         }
@@ -185,7 +187,7 @@ impl Log {
     }
 
     /// The smoothed round-trip time is this.
-    pub(crate) fn rtt(&mut self, now: Duration, rtt: Option<Duration>) {
+    pub(crate) fn rtt(&mut self, now: Time, rtt: Option<Duration>) {
         if let Some(rtt) = rtt
             && self.rtt.replace(rtt) != Some(rtt)
         {
@@ -194,7 +196,7 @@ impl Log {
         }
     }
 
-    fn event(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+    fn event(&mut self, now: Time, name: &'static str, data: impl serde::Serialize) {
         if self.output.has_failed() {
             return;
         }
@@ -214,24 +216,28 @@ impl Log {
                 self.warn(now, "the log has reached its largest size: what follows is missing");
             }
         }
-        if self.chunk.len() >= CHUNK || now.saturating_sub(self.handed_over) >= MAX_DELAY {
+        if self.chunk.len() >= CHUNK || now - self.handed_over >= MAX_DELAY {
             self.handed_over = now;
             self.output.push(std::mem::take(&mut self.chunk));
         }
     }
 
-    fn append(&mut self, now: Duration, name: &'static str, data: impl serde::Serialize) {
+    fn append(&mut self, now: Time, name: &'static str, data: impl serde::Serialize) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             let why = if self.is_full { "no room in the log" } else { "the writer is slow" };
             self.warn(now, &format!("{why}: {lost} events are missing here"));
         }
-        self.record(&schema::Event { time: milliseconds(now), name, data });
+        self.record(&schema::Event { time: milliseconds(now.since_epoch()), name, data });
     }
 
-    fn warn(&mut self, now: Duration, message: &str) {
+    fn warn(&mut self, now: Time, message: &str) {
         let data = schema::Warning { message };
-        self.record(&schema::Event { time: milliseconds(now), name: "generic:warning", data });
+        self.record(&schema::Event {
+            time: milliseconds(now.since_epoch()),
+            name: "generic:warning",
+            data,
+        });
     }
 
     /// Appends a record of RFC 7464.

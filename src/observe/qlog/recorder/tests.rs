@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     connection::ConnectionInfo,
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
-    proto::{Config, Connection},
+    proto::{Config, Connection, Time},
 };
 
 /// Waits for a permit before its first write, and gives all that was written when it is dropped.
@@ -37,7 +37,7 @@ impl Drop for Stuck {
 }
 
 fn shared() -> Arc<Shared> {
-    let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Duration::ZERO);
+    let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Time::EPOCH);
     Shared::new(engine, Instant::now(), ConnectionInfo::default())
 }
 
@@ -57,7 +57,7 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     let close = [&[0x1d, 0, 0x60, 0][..], &[0x06; 8 * 1024]].concat();
     let sent = 2 * 4 * 1024 * 1024 / (8 * 1024);
     for _ in 0..sent {
-        log.sent(Duration::ZERO, close.clone().into());
+        log.sent(Time::EPOCH, close.clone().into());
     }
     let lost = log.lost;
     assert!(lost > 0 && lost < sent, "{lost}");
@@ -84,7 +84,7 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
         Some(bytes) => config.max_size(bytes),
         None => config,
     };
-    let engine = Connection::new(Config::default(), Side::Server, Wire::QMux, Duration::ZERO);
+    let engine = Connection::new(Config::default(), Side::Server, Wire::QMux, Time::EPOCH);
     let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
     let _entered = runtime.enter();
     let mut log = config.start(&shared).unwrap();
@@ -94,11 +94,11 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
         while log.output.is_full() {
             std::thread::yield_now();
         }
-        log.received(Duration::ZERO, &[Incoming::Message(message.into())]);
+        log.received(Time::EPOCH, &[Incoming::Message(message.into())]);
     }
     let close = [0x1d, 0x07, 0x03, b'b', b'y', b'e'];
-    log.sent(Duration::ZERO, Bytes::copy_from_slice(&close));
-    shared.lock().engine.close(Duration::ZERO, 7u32.into(), Bytes::from_static(b"bye"));
+    log.sent(Time::EPOCH, Bytes::copy_from_slice(&close));
+    shared.lock().engine.close(Time::EPOCH, 7u32.into(), Bytes::from_static(b"bye"));
     drop(log);
     (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
 }
@@ -152,13 +152,13 @@ fn a_message_of_very_many_frames_has_no_more_entries_than_fit() {
 #[test]
 fn the_end_has_room_for_the_longest_reason() {
     let (reason, code) = (Bytes::from(vec![0x06; 60_000]), 7u32.into());
-    let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Duration::ZERO);
+    let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Time::EPOCH);
     let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
     let config = QlogConfig::new(|_| Some(Box::new(io::sink())));
     let mut log = config.start(&shared).unwrap();
-    shared.lock().engine.handle_message(Duration::ZERO, vec![0; 3].into());
+    shared.lock().engine.handle_message(Time::EPOCH, vec![0; 3].into());
     log.farewell = Some(Close::Application { code, reason });
     let closed = serde_json::to_vec(&log.closed()).unwrap();
     assert!((closed.len() as u64) < END - 512, "{}", closed.len());
@@ -192,7 +192,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
         let _entered = runtime.enter();
         let mut log = None;
         let messages: Vec<Bytes> = messages.iter().cloned().map(Bytes::from).collect();
-        let mut now = Duration::ZERO;
+        let mut now = Time::EPOCH;
         let allocated = measure(|| {
             let log = log.insert(config.start(&shared).unwrap());
             while log.lost < 10 {

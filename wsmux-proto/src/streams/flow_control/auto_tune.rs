@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::credit::RecvCredit;
-use crate::{Capabilities, Config};
+use crate::{Capabilities, Config, Time};
 
 /// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that
 /// its window holds back so doubles it in each round trip; one that its link holds back keeps a
@@ -66,12 +66,12 @@ pub(in crate::streams) struct Measure {
     /// What the span before it brought for each round trip.
     before: u64,
     /// A grant that left then, and the limit that it raised.
-    grant: Option<(Duration, u64)>,
+    grant: Option<(Time, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    at: Duration,
+    at: Time,
     received: u64,
     consumed: u64,
 }
@@ -82,7 +82,7 @@ impl Mark {
         // Neither what came and was not read counts, nor what was read and had come long before.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
         // A round trip brings at least what came in a part of it.
-        let span = here.at.saturating_sub(self.at).max(rtt).as_nanos().max(1);
+        let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
     }
@@ -149,7 +149,7 @@ impl AutoTune {
         &mut self,
         credit: &mut RecvCredit,
         before: u64,
-        now: Duration,
+        now: Time,
     ) {
         let received = credit.received();
         self.undisturbed &= received == before;
@@ -163,11 +163,11 @@ impl AutoTune {
             return;
         };
         if let Some((at, _)) = measure.grant.take_if(|&mut (_, limit)| limit < received) {
-            let sample = now.saturating_sub(at);
+            let sample = now - at;
             self.grant_rtt = Some(self.grant_rtt.map_or(sample, |least| least.min(sample)));
         }
         if let Some(rtt) = self.rtt()
-            && now.saturating_sub(measure.begin.at) >= rtt
+            && now - measure.begin.at >= rtt
         {
             measure.before = measure.begin.per_rtt(here, rtt);
             measure.begin = here;
@@ -189,7 +189,7 @@ impl AutoTune {
     }
 
     /// By how much a window is to grow: its reader takes more than half of it in a round trip.
-    pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Duration) -> Option<u64> {
+    pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Time) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
         if CONFIRMATION.saturating_mul(before) < least {
@@ -205,7 +205,7 @@ impl AutoTune {
     }
 
     /// A grant is about to leave: the moment for a window to grow.
-    pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Duration) {
+    pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Time) {
         if self.room(credit).is_none() {
             return;
         }
@@ -243,7 +243,7 @@ mod tests {
             if data {
                 let mut credit = RecvCredit::new(100, 100);
                 credit.receive_to(1);
-                auto_tune.on_received(&mut credit, 0, ms(0));
+                auto_tune.on_received(&mut credit, 0, Time::EPOCH);
             }
             auto_tune.on_ping_answered(sample);
             auto_tune.rtt().expect("there is one")

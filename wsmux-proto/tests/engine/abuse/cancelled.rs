@@ -82,7 +82,7 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
 #[test]
 fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     honest(peer(Wire::QMux), |peer, index| {
-        peer.now = ms(10 * index);
+        peer.now = at(ms(10 * index));
         cancelled_call(peer, index, index % 2 == 0);
     });
 }

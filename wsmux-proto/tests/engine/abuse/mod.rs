@@ -54,7 +54,7 @@ fn honest(mut peer: ScriptedPeer, mut again: impl FnMut(&mut ScriptedPeer, u64))
 }
 
 fn useless(peer: &ScriptedPeer) -> u64 {
-    peer.conn.stats(Duration::ZERO).useless_received
+    peer.conn.stats(Time::EPOCH).useless_received
 }
 
 /// What is charged of an honest peer's streams: on js-ws each begins with a grant.

@@ -64,7 +64,7 @@ fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let mut peer = peer(Wire::QMux);
     // Hours, and each second what a peer may say besides. By then a day or a year makes no difference.
     for second in 0..MANY {
-        peer.now = secs(second);
+        peer.now = at(secs(second));
         peer.send(&[
             Frame::Ping(code(second)),
             Frame::Padding(1_000),

@@ -24,7 +24,7 @@ fn traffic_that_is_shaped_by_padding_is_let_pass() {
     // And nothing but padding, at 128 Mbit/s.
     let mut cover = peer(Wire::QMux);
     for count in 0..1_100 {
-        cover.now = Duration::from_micros(3_907 * count);
+        cover.now = at(Duration::from_micros(3_907 * count));
         cover.send(&[Frame::Padding(65_536)]);
         cover.assert_open("cover traffic");
     }

@@ -36,7 +36,7 @@ fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     });
     for wire in WIRES {
         honest(peer(wire), |peer, count| {
-            peer.now = ms(10 * count);
+            peer.now = at(ms(10 * count));
             peer.conn.handle_ping(peer.now);
         });
     }
