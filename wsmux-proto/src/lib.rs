@@ -1,7 +1,8 @@
-//! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a task.
+//! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a
+//! task.
 //!
-//! [`Connection`] takes messages and time, and gives messages and [`Event`]s. It is the same for a client and
-//! a server, in a process and in a browser, and on either [`Wire`].
+//! [`Connection`] takes messages and the present time, and returns messages and [`Event`]s. A client
+//! and a server use the same type, natively and in a browser, on either [`Wire`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,80 +1,89 @@
-//! The formula for a connection's memory (SPEC §10, C-53), computed.
+//! The upper bound of a connection's memory (SPEC §10, C-53).
 
 use crate::{Config, Wire};
 
 const KIB: u64 = 1024;
 
-/// What unread bytes may keep alive besides themselves: a chunk is shared only where it is at least half of its
-/// message, and a message only where it is at least half of the block that it was read into.
+/// The most memory that an unread byte may keep alive. A chunk shares its message's memory only if
+/// it is at least half of the message, and a message shares its block's memory only if it is at
+/// least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// What unsent bytes may keep alive besides themselves, in halves: a block that is gathered in is at most a quarter
-/// larger than what is in it, and a chunk of the application's may be half sent when the next is written.
+/// The most memory that an unsent byte may keep alive, in halves of a byte. A block that gathers
+/// small writes is at most a quarter larger than its content. A chunk of the application's may be
+/// half sent when the next one is written.
 const SEND_HALVES: u64 = 3;
 
-/// What each stream may hold when the send window is full (C-76).
+/// The bytes that each stream may hold even when the send window is full (C-76).
 const SEND_FLOOR: u64 = KIB;
 
-/// Blocks to read into: the one in use, and two that are kept to be used again once their bytes have been read.
+/// Blocks to read into: the one in use, and two that are reused once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// What is written together: two messages of the largest size that we send, and the rest of a third.
+/// Messages that are written together: two of the largest size that this end sends, and the rest of
+/// a third.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
-/// A message in fragments is held once for the part that was gathered, and once for the fragment that is arriving.
+/// A fragmented message is held twice: the part that is complete, and the fragment that is arriving.
 const MESSAGES: u64 = 2;
 
 /// The largest head of a request or a response that a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
-/// What a stream holds besides the bytes that wait: its state, its places in queues, and a short block in each
-/// direction that is gathered in.
+/// The memory of a stream without its buffered bytes: its state, its places in queues, and in each
+/// direction a short block that gathers small pieces.
 const STREAM: u64 = 4 * KIB;
 
-/// What a peer's stream costs while it waits for a place (SPEC J-43).
+/// The memory of a stream of the peer's that waits for a place (SPEC J-43).
 const WAITING_STREAM: u64 = 128;
 
-/// What a connection holds besides all that: its state, its tables and queues, the message that is being made, and one
-/// datagram's cost in each direction.
+/// The rest of a connection's memory: its state, its tables and queues, the message that is being
+/// written, and one datagram in each direction.
 const CONNECTION: u64 = 256 * KIB;
 
-/// What the memory of a connection depends on in its application, for [`Config::memory_bound`]. The default is an
-/// application that opens no streams, and writes no chunk larger than the room that there is.
+/// How an application uses a connection, as far as its memory depends on it: for
+/// [`Config::memory_bound`].
+///
+/// The default is an application that opens no streams and writes no chunk larger than the room in
+/// the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// Bidirectional streams that it opened and that have not ended, at most.
+    /// The most bidirectional streams that it has open at once, counting those that it opened.
     pub open_bidi: u64,
-    /// Unidirectional streams of the same kind.
+    /// The most unidirectional streams that it has open at once.
     pub open_uni: u64,
-    /// The largest chunk that it hands over in one piece, in bytes, and all of what it was cut from.
+    /// The largest chunk that it writes in one piece, in bytes. A chunk that is a slice counts as the
+    /// whole allocation that it is a slice of.
     pub largest_chunk: u64,
 }
 
-/// The most that a connection may hold, in bytes of allocated memory, whatever the peer does: from
+/// The most memory that a connection may hold, in bytes, whatever its peer does. The result of
 /// [`Config::memory_bound`].
 ///
-/// The bounds are on what is asked of the allocator. They hold at any time, with the settings at their largest where
-/// an application changes them on a live connection. TLS, the operating system's own buffers, the application's
-/// tasks, and the 4 MiB of a qlog are not in them.
+/// The bounds count the bytes that are requested from the allocator. They hold at any time. If an
+/// application changes settings on a live connection, the largest value of each counts. TLS, the
+/// operating system's buffers, the application's tasks and the 4 MiB of a qlog are not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {
-    /// What has arrived and was not read: streams' windows and their growth, each byte of which may keep four alive, and
-    /// datagrams.
+    /// Received bytes that the application has not read: the streams' windows and their growth, of
+    /// which each byte may keep four alive, and datagrams.
     pub receive: u64,
-    /// What was written and has not left: streams' send buffers, and datagrams.
+    /// Bytes that the application has written and that have not left: the streams' send buffers, and
+    /// datagrams.
     pub send: u64,
-    /// The WebSocket: blocks to read into, a message that is not complete, and what is written together. Those of a
-    /// connection of a client or a server; `WebSocketConnection::websocket_config` has those of tungstenite.
+    /// The WebSocket's buffers: blocks to read into, a message that is not complete, and messages
+    /// that are written together. This is the socket of wsmux's own client and server; for
+    /// tungstenite's, see `WebSocketConnection::websocket_config`.
     pub socket: u64,
-    /// The head of the handshake's request or response, which the connection keeps.
+    /// The head of the handshake's request or response. The connection keeps it.
     pub head: u64,
     /// The state of the connection and of its streams.
     pub state: u64,
 }
 
 impl MemoryBound {
-    /// All of it, in bytes.
+    /// The sum, in bytes.
     pub fn total(&self) -> u64 {
         let Self { receive, send, socket, head, state } = *self;
         [receive, send, socket, head, state].into_iter().fold(0, u64::saturating_add)
@@ -82,9 +91,11 @@ impl MemoryBound {
 }
 
 impl Config {
-    /// The most that a connection with these settings may hold, in bytes of allocated memory, whatever its peer does.
+    /// The most memory that a connection with these settings may hold, in bytes, whatever its peer
+    /// does.
     ///
-    /// With `P` for the streams that the peer may have open, and `O` for those that the application opens:
+    /// `P` stands for the streams that the peer may have open, and `O` for the streams that the
+    /// application opens:
     ///
     /// ```text
     /// receive   ((P bidi + P uni + O bidi) * stream_receive_window + window_growth_budget) * 4 + datagram_receive_buffer_size
@@ -98,7 +109,7 @@ impl Config {
     ///
     /// On the QMux wire the largest inbound message is [`max_record_size`](Self::max_record_size).
     /// On the js-ws wire it is the stream window plus 10 bytes. That wire has no unidirectional
-    /// streams, no datagrams, and no windows that grow. The manual's chapter `flow_control` has the
+    /// streams, no datagrams, and no windows that grow. The manual's chapter `flow_control` gives the
     /// reasons.
     ///
     /// ```
