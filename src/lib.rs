@@ -49,7 +49,8 @@
 //! - [With tonic](manual::with_tonic): gRPC over the streams of one connection
 //! - [Observability](manual::observability): statistics, `tracing` and qlog
 //! - [Threats](manual::threats): what a hostile peer can try, and what stops it
-//! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
+//! - Coming from [quinn](manual::coming_from_quinn)
+//! - Coming from [`@matrixai/ws`](manual::coming_from_js_ws)
 //!
 //! [SPEC.md] defines the format of both [wire protocols](Wire). The engine alone, without sockets,
 //! clocks and tasks, is [`proto`].

@@ -16,8 +16,8 @@
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
 //! if clients without one are welcome too.
-//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that the
-//! client presented and TLS verified. A valid chain says who the client is, not that it may
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that
+//! the client presented and TLS verified. A valid chain says who the client is, not that it may
 //! connect: compare the certificate with the permitted ones, in a hook or on the connection.
 //!
 //! ```
@@ -33,7 +33,8 @@
 //! # let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 //! # let client_key = KeyPair::generate()?;
 //! # let client_certificate =
-//! #     CertificateParams::new(["client".to_owned()])?.signed_by(&client_key, &root)?.der().clone();
+//! #     CertificateParams::new(["client".to_owned()])?.signed_by(&client_key, &root)?;
+//! # let client_certificate = client_certificate.der().clone();
 //! # let client_key = client_key.serialize_der().try_into()?;
 //! # let root = root.der().clone();
 //! let server = WebSocketServer::builder()
@@ -148,7 +149,8 @@
 //!         let token = connection.accept_bi().await?.recv().read_to_end(64).await?;
 //!         Ok::<_, std::io::Error>(constant_time_eq(token, "7nB0xQ"))
 //!     };
-//!     let good = matches!(tokio::time::timeout(Duration::from_secs(10), login).await, Ok(Ok(true)));
+//!     let login = tokio::time::timeout(Duration::from_secs(10), login).await;
+//!     let good = matches!(login, Ok(Ok(true)));
 //!     if !good {
 //!         connection.close(NOT_AUTHENTICATED.into(), b"not authenticated");
 //!     }

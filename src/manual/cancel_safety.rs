@@ -94,8 +94,11 @@
 //!
 //! type Error = Box<dyn std::error::Error + Send + Sync>;
 //!
-//! /// Sends what comes from `outbox`, until that is closed; returns what came from the peer until its end.
-//! async fn pump(stream: &mut WebSocketStream, mut outbox: mpsc::Receiver<Bytes>) -> Result<usize, Error> {
+//! /// Sends the chunks of `outbox` until it is closed. Returns how many bytes the peer sent.
+//! async fn pump(
+//!     stream: &mut WebSocketStream,
+//!     mut outbox: mpsc::Receiver<Bytes>,
+//! ) -> Result<usize, Error> {
 //!     let (send, recv) = stream.split();
 //!     let (mut waiting, mut open, mut received) = (None::<Bytes>, true, 0);
 //!     loop {
@@ -107,7 +110,9 @@
 //!                     send.finish()?;
 //!                 }
 //!             },
-//!             written = send.write_chunk(waiting.clone().unwrap_or_default()), if waiting.is_some() => {
+//!             written = send.write_chunk(waiting.clone().unwrap_or_default()),
+//!                 if waiting.is_some() =>
+//!             {
 //!                 written?;
 //!                 waiting = None;
 //!             }

@@ -46,7 +46,8 @@
 //! send.announce();
 //! server.accept_uni().await?.stop(VarInt::from_u32(7))?;
 //! assert_eq!(send.stopped().await?, Some(VarInt::from_u32(7)));
-//! assert!(matches!(send.write(b"x").await, Err(WriteError::Stopped(code)) if code == 7u32.into()));
+//! let error = send.write(b"x").await.unwrap_err();
+//! assert!(matches!(error, WriteError::Stopped(code) if code == 7u32.into()));
 //! # Ok(())
 //! # }
 //! ```

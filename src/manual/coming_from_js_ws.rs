@@ -25,7 +25,8 @@
 //!     Some(connection.wire())
 //! });
 //!
-//! let client = WebSocketClient::builder().wire(Wire::JsWs).trust_self_signed(certificate).build()?;
+//! let client =
+//!     WebSocketClient::builder().wire(Wire::JsWs).trust_self_signed(certificate).build()?;
 //! let connection = client.connect(&url).await?;
 //! let (mut send, mut recv) = connection.open_bi().await?.into_split();
 //! send.write_all(b"hello").await?;
@@ -82,8 +83,8 @@
 //! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed). For any other rule, a
 //! client uses a [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
 //! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or checks
-//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A server
-//! needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A
+//! server needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
 //! `tls_config` that accepts the certificates, and an
 //! [`authorize`](crate::WebSocketServerBuilder::authorize) hook, which sees the chain and the
 //! headers and refuses with an HTTP status. js-ws requests a certificate from every client; wsmux

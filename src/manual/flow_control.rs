@@ -69,7 +69,7 @@
 //! # let end = |socket, side| WebSocketConnection::from_socket(
 //! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
 //! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
-//! // Ten streams that nobody reads: their windows are used up, and bytes wait in their send buffers.
+//! // Nobody reads these ten streams. Their windows are used up, and bytes wait to be sent.
 //! let mut stalled = Vec::new();
 //! for _ in 0..10 {
 //!     let mut send = client.open_uni().await?;
@@ -140,10 +140,12 @@
 //! requested from the allocator:
 //!
 //! ```text
-//! receive   (peer's bidi + peer's uni + own bidi) * stream_receive_window + window_growth_budget, times 4
+//! receive   (peer's bidi + peer's uni + own bidi) * stream_receive_window
+//!           + window_growth_budget, times 4
 //!           + datagram_receive_buffer_size
 //! send      the smaller of (peer's bidi + own bidi + own uni) * (send_buffer + largest chunk)
-//!           and send_window + (peer's bidi + own bidi + own uni) * (1 KiB + largest chunk), times 3 / 2
+//!           and send_window + (peer's bidi + own bidi + own uni) * (1 KiB + largest chunk),
+//!           times 3 / 2
 //!           + datagram_send_buffer_size
 //! socket    three blocks to read into, a buffer to write, and twice the largest message
 //! head      the handshake's request or response
@@ -182,7 +184,7 @@
 //! const MIB: u64 = 1024 * 1024;
 //! let application = MemoryUse::default();
 //! let defaults = Config::default().memory_bound(Wire::QMux, &application);
-//! assert_eq!(defaults.receive / MIB, 1_056, "four times 100 + 100 windows of 1 MiB and 64 MiB of growth");
+//! assert_eq!(defaults.receive / MIB, 1_056, "four times 200 windows of 1 MiB and 64 MiB of growth");
 //! assert_eq!(defaults.send / MIB, 75, "one and a half times 100 buffers of 512 KiB");
 //! assert_eq!(defaults.total() / MIB, 1_133);
 //!
@@ -199,7 +201,7 @@
 //! let each = config.memory_bound(Wire::QMux, &application);
 //! assert_eq!(each.receive / MIB, 2, "four times eight windows");
 //! assert_eq!(each.total() / MIB, 4);
-//! assert_eq!(10_000 * each.total() / (1024 * MIB), 40, "GiB for 10,000 connections, and all at their worst");
+//! assert_eq!(10_000 * each.total() / (1024 * MIB), 40, "GiB for 10,000 connections at worst");
 //! ```
 //!
 //! The same server with idle clients needs some KiB for each, and its TLS sessions. A window of 64

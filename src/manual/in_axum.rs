@@ -8,7 +8,8 @@
 //! into a connection:
 //!
 //! - feature `axum`: the extractor [`WsMuxUpgrade`](crate::axum::WsMuxUpgrade), on an
-//!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not GET);
+//!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not
+//!   GET);
 //! - feature `hyper`: [`hyper::upgrade`](crate::hyper::upgrade), for any server that is built on
 //!   hyper 1.x.
 //!

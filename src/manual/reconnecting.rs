@@ -21,7 +21,10 @@
 //!
 //! ```
 //! # use wsmux::{ReconnectingClient, ReconnectError, WebSocketConnection};
-//! async fn call(client: &ReconnectingClient, request: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+//! async fn call(
+//!     client: &ReconnectingClient,
+//!     request: &[u8],
+//! ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 //!     let (mut send, mut recv) = client.connection().await?.open_bi().await?.into_split();
 //!     send.write_all(request).await?;
 //!     send.finish()?;
@@ -66,12 +69,12 @@
 //! next connection. The peer's shutdown is visible only at its end, because neither wire has a
 //! frame for its beginning; streams opened until then are refused.
 //!
-//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401, 403
-//! or 407, after a certificate that either side refused, or if no subprotocol fits, because a retry
-//! would change none of these. If a server or a proxy refuses with `Retry-After`, the client waits
-//! that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the attempts.
-//! For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token for each
-//! attempt.
+//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401,
+//! 403 or 407, after a certificate that either side refused, or if no subprotocol fits, because a
+//! retry would change none of these. If a server or a proxy refuses with `Retry-After`, the client
+//! waits that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the
+//! attempts. For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token
+//! for each attempt.
 //!
 //! The pause is random, between 0 and a maximum that starts at 500 ms and doubles up to 30 s ([full
 //! jitter]). So ten thousand clients of a restarted server come back spread over time and not at

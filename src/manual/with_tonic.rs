@@ -17,10 +17,11 @@
 //! # The client
 //!
 //! ```ignore
-//! Endpoint::from_static("http://wsmux").connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+//! let open = tower::service_fn(move |_: Uri| {
 //!     let connection = connection.clone();
 //!     async move { Ok::<_, io::Error>(TokioIo::new(connection.open_bi().await?)) }
-//! }))
+//! });
+//! Endpoint::from_static("http://wsmux").connect_with_connector_lazy(open)
 //! ```
 //!
 //! This makes a `Channel`, which opens a stream with its first call, and another one when that has
