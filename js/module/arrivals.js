@@ -88,7 +88,7 @@ class Arrivals {
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
-    // // It arrived for a read that was cancelled, so the next read gets it, and the read after
+    // It arrived for a read that was cancelled, so the next read gets it, and the read after
     // that gets the end.
     if (hasUnread(this.#controller)) return;
     this.#cancelled = true;

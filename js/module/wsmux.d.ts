@@ -3,7 +3,7 @@
 /** The wire protocol: `qmux` (the default), or the protocol of `@matrixai/ws`. */
 export type Wire = "qmux" | "js-ws";
 
-/** Bytes are whole numbers, times are milliseconds. The manual of wsmux gives and explains each default. */
+/** Bytes are whole numbers, times are milliseconds. wsmux's manual explains each default. */
 export interface WebSocketTransportOptions {
   wire?: Wire;
   /** Application protocols in order of preference. On the js-ws wire none is offered. */
@@ -45,7 +45,10 @@ export interface WebSocketTransportOptions {
   maxIdleTimeout?: number;
   /** `Infinity` turns it off. */
   keepAliveInterval?: number;
-  /** How long the server may read nothing although there is something to send; `Infinity` turns it off. */
+  /**
+   * How long the server may read nothing although there is something to send; `Infinity` disables
+   * it.
+   */
   writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
   connectTimeout?: number;

@@ -1,4 +1,4 @@
-// // What a TypeScript program may do with the package, and what it may not. This is compiled and
+// What a TypeScript program may do with the package, and what it may not. This is compiled and
 // never run.
 import {
   type Culprit,

@@ -1,4 +1,4 @@
-// // Curves on canvases. Each update redraws the whole curve, in the style sheet's colours.
+// Curves on canvases. Each update redraws the whole curve, in the style sheet's colours.
 
 /** Milliseconds from the left edge of a curve to its right. */
 export const SPAN = 40_000;

@@ -71,7 +71,10 @@ export class Session {
     this.#transport.close({ closeCode: 0, reason: "the page leaves" });
   }
 
-  /** Opens streams, or ends the latest ones, until this many are open; calls `changed` after each step. */
+  /**
+   * Opens streams, or ends the latest ones, until this many are open. Calls `changed` after each
+   * step.
+   */
   keep(wanted, changed) {
     this.#wanted = wanted;
     this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {

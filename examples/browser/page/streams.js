@@ -118,7 +118,7 @@ export class Upload {
     await this.#writer.write(encode(`receive ${this.#number}\n`));
   }
 
-  /** Writes at the other streams' rate, as far as the stream's credit permits, until it is ended. */
+  /** Writes at the other streams' rate, within the stream's credit, until it is ended. */
   async run() {
     const { rate } = this.#control;
     let budget = 0;

@@ -1,4 +1,4 @@
-// // Data that arrives in the same message as the end of the connection, or of the stream. Every
+// Data that arrives in the same message as the end of the connection, or of the stream. Every
 // kind of reader reads it before the end is reported.
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";

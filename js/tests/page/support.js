@@ -206,10 +206,10 @@ export async function run(name, options) {
   } finally {
     stage.end();
   }
-  // // The end of the test may cause rejections as well.
+  // The end of the test may cause rejections as well.
   await turn();
   await afterRejections();
-  // // The last one is the rejection that was awaited.
+  // The last one is the rejection that was awaited.
   unheard.pop();
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }
