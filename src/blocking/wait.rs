@@ -112,7 +112,7 @@ pub(super) fn try_wait<T, E>(
 pub(super) fn checked_limit(limit: Option<Duration>) -> io::Result<Option<Duration>> {
     match limit {
         Some(Duration::ZERO) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"))
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the timeout is zero"))
         }
         limit => Ok(limit),
     }

@@ -18,7 +18,7 @@ pub(super) fn not_opened(error: &JsValue) -> ConnectError {
         _ => io::ErrorKind::Other,
     };
     let name = name.unwrap_or_else(|| "no reason".to_owned());
-    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser gives {name}"))))
+    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser reports {name}"))))
 }
 
 /// The name of a JavaScript error, such as `SyntaxError`.

@@ -50,8 +50,8 @@ fn incoming(data: &JsValue, max: u64) -> Incoming {
 fn ending(code: u16, reason: String) -> (Option<Incoming>, SocketError) {
     if LOST.contains(&code) {
         let words = match &*reason {
-            "" => format!("the browser says {code}"),
-            reason => format!("the browser says {code}: {reason}"),
+            "" => format!("the browser reports close code {code}"),
+            reason => format!("the browser reports close code {code}: {reason}"),
         };
         // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
         return (None, io::Error::new(io::ErrorKind::UnexpectedEof, words).into());

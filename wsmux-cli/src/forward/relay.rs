@@ -81,7 +81,7 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
     match connected {
         Ok(Ok(tcp)) => relay(tcp, stream).await,
         Ok(Err(error)) => eprintln!("{target}: {error}"),
-        Err(_) => eprintln!("{target}: not connected in time"),
+        Err(_) => eprintln!("{target}: connecting timed out"),
     }
 }
 

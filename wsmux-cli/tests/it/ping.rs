@@ -45,6 +45,6 @@ async fn ping_fails_readably_where_nobody_listens() {
     drop(listener);
     let (code, stdout, stderr) = run(&["ping", &format!("ws://{address}/?key=hidden")]).await;
     assert_eq!((code, &*stdout), (1, ""));
-    assert!(stderr.starts_with("error: not connected: "), "{stderr}");
+    assert!(stderr.starts_with("error: could not connect: "), "{stderr}");
     assert!(!stderr.contains("hidden") && stderr.lines().count() == 1, "{stderr}");
 }

@@ -53,9 +53,9 @@ fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.send_stream(id).finish().unwrap();
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     let mut peer = peer(2, 100);
@@ -80,9 +80,9 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     assert_eq!(peer.conn.stats(Duration::ZERO).streams_refused, 0);
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn a_newcomer_does_not_overtake_those_that_wait() {
     let mut peer = peer(1, 100);
@@ -98,9 +98,10 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(1)), None));
 }
 
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -116,9 +117,10 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 
 /// An empty request that ends at once, a call whose answer is not wanted, and one of which one half is given up.
 ///
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -159,9 +161,10 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!((live(&peer), waiting(&peer)), (0, 0));
 }
 
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -183,9 +186,9 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
     }
 }
 
-/// [J-42] A stream that waits and that the peer has both reset and stopped MUST be forgotten, and
-/// answered by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged
-/// as a refused stream.
+/// [J-42] A waiting stream that the peer has both reset and stopped MUST be forgotten, and answered
+/// by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged as a
+/// refused stream.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
@@ -279,9 +282,9 @@ fn the_end_of_the_connection_forgets_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(0)), None));
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     let mut peer = peer(0, 100);
@@ -345,9 +348,9 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     }
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn ten_thousand_calls_at_once_are_answered_a_hundred_at_a_time() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());

@@ -49,7 +49,7 @@ impl WriterThread {
     /// pile up without bound.
     pub(super) fn check_room(&self) -> io::Result<()> {
         match self.backlog.is_full() {
-            true => Err(io::Error::other("too much waits for the writers of other logs")),
+            true => Err(io::Error::other("too many bytes wait for the writers of other logs")),
             false => Ok(()),
         }
     }
@@ -128,7 +128,7 @@ impl Queue {
 
     fn send(&self, work: Work) {
         if self.jobs.send(Job { log: self.log.clone(), work }).is_err() {
-            self.log.fail(&io::Error::other("the thread that writes has ended"));
+            self.log.fail(&io::Error::other("the writer thread has ended"));
         }
     }
 }
