@@ -23,26 +23,26 @@ const REVERSE: &str = "wsmux-reverse";
 const LONG_ABOUT: &str = "\
 Forwards TCP connections through one WebSocket, a stream for each
 
-The near end (--to) connects to the far end (--serve), and again when the connection is lost.
+The near end (--to) connects to the far end (--serve), and connects again after a loss.
 The end with --listen accepts TCP connections. The other end connects each of them to its own
 --target, never to an address that its peer names. Half-closes and resets pass through in both
 directions.
 
-As ssh -N -L 8080:127.0.0.1:80 host, the near end listens:
+Like ssh -N -L 8080:127.0.0.1:80 host, where the near end listens:
 
   host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem --target 127.0.0.1:80
   here$ wsmux forward --listen 127.0.0.1:8080 --to wss://host/
 
-As ssh -N -R 2222:127.0.0.1:22 host, the far end listens, on an address that it chose itself:
+Like ssh -N -R 2222:127.0.0.1:22 host, where the far end listens, on an address of its own choice:
 
   host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem \\
             --reverse --listen 127.0.0.1:2222
   here$ wsmux forward --reverse --target 127.0.0.1:22 --to wss://host/
 
 Both ends take the token from --token or from WSMUX_TOKEN. The first line of output says where
-an end listens. The near end exits with code 1 when its first attempt to connect fails, and later
-when the far end refuses it for good. Of several near ends with --reverse, the newest one gets the
-new TCP connections.";
+an end listens. The near end exits with code 1 if its first attempt to connect fails, or if the
+far end later refuses it for good. If there are several near ends with --reverse, the newest one
+gets the new TCP connections.";
 
 /// Forwards TCP connections through one WebSocket, a stream for each
 #[derive(Debug, clap::Args)]

@@ -89,7 +89,7 @@ function lose(how, why) {
   enter("lost");
   find("how").textContent = how;
   find("why").textContent = why;
-  say("Nothing moves", cards.size ? "What is shown was so when the connection ended." : "");
+  say("Nothing moves", cards.size ? "The cards show the state when the connection ended." : "");
   // Focus the other button, because a disabled one loses the focus.
   if (focused?.disabled) find("reconnect").focus();
 }

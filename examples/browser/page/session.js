@@ -59,7 +59,7 @@ export class Session {
   async ended() {
     try {
       const { closeCode, reason } = await this.#transport.closed;
-      const how = this.#left ? "You have closed the connection" : "The server has closed the connection";
+      const how = this.#left ? "You closed the connection" : "The server closed the connection";
       return [how, `code ${closeCode}, ${reason || "no reason"}`];
     } catch (error) {
       return ["The connection is lost", error.message];

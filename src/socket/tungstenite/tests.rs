@@ -129,8 +129,8 @@ async fn what_is_not_websocket_is_told_and_sending_goes_on() {
     ] {
         let (mut socket, mut far) = server(1 << 16).await;
         far.write_all(&bytes).await.unwrap();
-        let garbage = recv(&mut socket).await.unwrap();
-        assert!(matches!(garbage, Incoming::ProtocolError(_)), "{garbage:?} for {bytes:?}");
+        let error = recv(&mut socket).await.unwrap();
+        assert!(matches!(error, Incoming::ProtocolError(_)), "{error:?} for {bytes:?}");
         assert!(is_pending(recv(&mut socket)).await);
 
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();

@@ -281,7 +281,7 @@ async fn understand(bytes: &[u8]) -> Result<Incoming, SocketError> {
 }
 
 #[tokio::test]
-async fn what_is_not_websocket_is_garbage() {
+async fn bytes_that_are_not_websocket_are_a_protocol_error() {
     for bytes in [
         &b"HTTP/1.1 200 OK\r\n\r\n"[..],
         &[0x82, 0x80, 0, 0, 0, 0],
@@ -326,7 +326,7 @@ async fn a_stream_that_ends_in_a_message_is_an_end_and_no_message() {
 }
 
 #[tokio::test]
-async fn after_garbage_sending_goes_on_and_what_comes_is_thrown_away() {
+async fn after_a_protocol_error_sending_continues_and_input_is_discarded() {
     let (ours, mut theirs) = duplex(1 << 10);
     let mut ours = FramedSocket::new(ours, &[], Side::Server, 1_000);
     theirs.write_all(b"garbage").await.unwrap();
