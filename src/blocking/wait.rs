@@ -60,8 +60,8 @@ impl Wake for Parker {
 
 /// Waits for `future` without a limit.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    // A task may do only so much before it has to yield; a blocked thread is no task. Under that
-    // limit, tokio would wake this thread only after the task that it blocks.
+    // tokio gives each task a budget, and makes it yield when the budget is used up. This thread
+    // runs no task: with a budget, tokio would wake it only after the task that it blocks.
     let mut future = pin!(unconstrained(future));
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());

@@ -6,8 +6,8 @@
 //! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux the path's own
 //! [`socket_rtt`](crate::WebSocketConnection::socket_rtt). They say which of three things blocks a
 //! sender: the stream's credit (its reader is slow), the connection's credit (the peer allows too
-//! little for all streams), or the socket (the path is slow). Events and logs are features of the
-//! crate.
+//! little for all streams), or the socket (the path is slow). Events and logs require the crate's
+//! features `tracing` and `qlog`.
 //!
 //! # `tracing`
 //!

@@ -47,7 +47,7 @@ pub(crate) struct StreamSocket {
 enum Reading {
     Nothing,
     Message(JsFuture),
-    /// There are no more messages. How the socket ended is awaited.
+    /// There are no more messages. The socket's end is awaited.
     Close,
     Ended(SocketError),
 }

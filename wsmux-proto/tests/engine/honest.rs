@@ -192,8 +192,9 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 
 /// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are read.
 ///
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when

@@ -211,8 +211,9 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
 /// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
+/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
+/// other streams continue.
 #[test]
 fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     let mut peer = peer(1, 3);
@@ -249,7 +250,7 @@ fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }
 
-/// [J-44] Once a shutdown has begun, streams that wait MUST be refused as by J-31, each of them.
+/// [J-44] Once a shutdown has begun, each waiting stream MUST be refused as by J-31.
 #[test]
 fn a_shutdown_refuses_those_that_wait_and_serves_the_rest() {
     let mut peer = peer(1, 5_000);
@@ -325,8 +326,9 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

@@ -234,7 +234,7 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
                     Incoming::Close { code, .. } => assert_eq!(code, Some(4_042)),
                     other => panic!("{other:?}"),
                 }
-                // The server waits for the end of the stream, whichever of the two it is.
+                // One of the two is a server, which waits for the end of the stream.
                 assert!(matches!(recv(&mut ours).await, Err(SocketError::Eof)), "{side:?}");
             };
             let (said, ()) = tokio::time::timeout(std::time::Duration::from_secs(10), async {

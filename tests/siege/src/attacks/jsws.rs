@@ -12,8 +12,8 @@ use super::{
 
 /// Much less than the victim's limit on streams.
 const AT_ONCE: u64 = 50;
-/// The distance between ids. The victim has 2^61 ids, and this distance is as large as so many
-/// streams permit. All low bits of the ids are the same.
+/// The distance between ids. There are 2^61 ids, and with this distance the attack's ids spread
+/// over half of them. All their low bits are the same.
 const SPARSE: u64 = 1 << 40;
 /// Below the largest valid id.
 const HIGH: u64 = 1 << 60;
