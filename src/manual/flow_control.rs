@@ -184,7 +184,7 @@
 //! const MIB: u64 = 1024 * 1024;
 //! let application = MemoryUse::default();
 //! let defaults = Config::default().memory_bound(Wire::QMux, &application);
-//! assert_eq!(defaults.receive / MIB, 1_056, "four times 200 windows of 1 MiB and 64 MiB of growth");
+//! assert_eq!(defaults.receive / MIB, 1_056, "four times 200 windows of 1 MiB plus 64 MiB");
 //! assert_eq!(defaults.send / MIB, 75, "one and a half times 100 buffers of 512 KiB");
 //! assert_eq!(defaults.total() / MIB, 1_133);
 //!

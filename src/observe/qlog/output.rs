@@ -35,7 +35,7 @@ impl Output {
         self.queue.has_failed()
     }
 
-    /// Whether so many bytes wait that no event should be added.
+    /// Whether too many bytes wait to add another event.
     pub(super) fn is_full(&self) -> bool {
         self.queue.bytes() > MAX_HELD - HEADROOM || self.queue.is_backlog_full()
     }
