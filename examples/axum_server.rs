@@ -1,6 +1,7 @@
 //! An axum server with a page and a WebSocket on one port, over HTTP/1.1 and HTTP/2, under TLS.
 //!
-//! `cargo run --features axum --example axum_server`, and then `curl --insecure https://127.0.0.1:4433/`, or
+//! Run `cargo run --features axum --example axum_server`, and then
+//! `curl --insecure https://127.0.0.1:4433/`, or
 //! `cargo run --example echo_client -- wss://127.0.0.1:4433/mux --insecure`.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};

@@ -10,16 +10,16 @@ use wsmux::{RecvStream, SendStream, WebSocketClient, WebSocketConnection, Wire};
 struct Args {
     /// ws:// or wss:// address of the server
     url: String,
-    /// What is spoken over the WebSocket
+    /// Wire protocol to use over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
     wire: WireArg,
-    /// Takes any certificate: for tests
+    /// Accept any certificate (for tests only)
     #[arg(long)]
     insecure: bool,
-    /// Streams at once
+    /// Concurrent streams
     #[arg(long, default_value_t = 10)]
     streams: u64,
-    /// Bytes on each stream
+    /// Bytes per stream
     #[arg(long, default_value_t = 1024 * 1024)]
     bytes: u64,
 }
@@ -73,7 +73,7 @@ async fn run(args: &Args) -> Result<String, Box<dyn Error + Send + Sync>> {
     ))
 }
 
-/// The byte that the stream with this seed carries at this offset.
+/// The byte at this offset of the stream with this seed.
 fn pattern(seed: u64, offset: u64) -> u8 {
     (offset.wrapping_mul(31) ^ (offset >> 8) ^ seed.wrapping_mul(101)) as u8
 }

@@ -12,10 +12,10 @@ use wsmux::{
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// Address and port to listen on; port 0 takes any
+    /// Address and port to listen on; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// wss instead of ws; without --cert and --key with a certificate made on the spot
+    /// Use wss instead of ws; without --cert and --key a certificate is generated at startup
     #[arg(long)]
     tls: bool,
     /// The certificate chain, PEM
@@ -24,10 +24,10 @@ struct Args {
     /// The private key, PEM
     #[arg(long, requires_all = ["cert", "tls"])]
     key: Option<PathBuf>,
-    /// What may be spoken over the WebSocket
+    /// Wire protocols to accept over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Auto)]
     wire: WireArg,
-    /// Streams that a client may have open at once, of each kind
+    /// Streams of each kind that a client may have open at once
     #[arg(long, default_value_t = 100)]
     max_streams: u64,
     /// Bytes that a client may send on a stream before they are read
@@ -83,8 +83,8 @@ async fn serve(connection: WebSocketConnection) {
         while let Ok(recv) = connection.accept_uni().await {
             let connection = connection.clone();
             tokio::spawn(async move {
-                // Until the client allows one more stream, the data that it sends waits within its
-                // credit.
+                // While this waits for the client to allow one more stream, the data that the
+                // client sends is bounded by its credit.
                 if let Ok(send) = connection.open_uni().await {
                     echo(send, recv).await;
                 }
@@ -99,7 +99,7 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A peer may send datagrams and accept none; go on without the echo.
+            // A peer may send datagrams without accepting any. Its other streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };
@@ -114,7 +114,7 @@ enum End {
     Lost,
 }
 
-/// Echoes a stream, and holds one chunk at a time, however long the stream is.
+/// Echoes a stream. It holds one chunk at a time, however long the stream is.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
     let end = loop {
         // The client may stop the stream while no data arrives.

@@ -1,9 +1,9 @@
-//! One WebSocket as a QUIC-shaped connection: many streams, each with its own credit, so that a slow
-//! reader never pauses the others.
+//! One WebSocket as a QUIC-shaped connection. It carries many streams, each with its own flow
+//! control, so a slow reader never pauses the other streams.
 //!
-//! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]; on it both ends open and accept
-//! streams, [bidirectional](WebSocketStream) or one way, which are tokio's `AsyncRead` and `AsyncWrite`. Names and
-//! behaviour are quinn's where they can be.
+//! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]. On it both ends open
+//! and accept streams, [bidirectional](WebSocketStream) or unidirectional. Streams implement
+//! tokio's `AsyncRead` and `AsyncWrite`. Names and behaviour follow quinn where possible.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -37,23 +37,32 @@
 //! - [Defaults](manual::defaults): each setting, its reason, and when to change it
 //! - [Flow control](manual::flow_control): credit, memory, priorities
 //! - [Closing](manual::closing): how streams and connections end, without losing data
-//! - [Authentication](manual::authentication): certificates, passwords and tokens, and where each belongs
+//! - [Authentication](manual::authentication): certificates, passwords and tokens, and when to use
+//!   each
 //! - [Cancel safety](manual::cancel_safety): what a dropped future does
 //! - [Reconnecting](manual::reconnecting): what survives the loss of a connection
 //! - [Behind a proxy](manual::behind_a_proxy): nginx, HAProxy, draining a node
+#![cfg_attr(
+    all(feature = "axum", feature = "http2"),
+    doc = "- [In axum](manual::in_axum): routes of axum and hyper, and WebSockets over HTTP/2"
+)]
 //! - [With tonic](manual::with_tonic): gRPC over the streams of one connection
-//! - Coming from [quinn](manual::coming_from_quinn), or from [`@matrixai/ws`](manual::coming_from_js_ws)
+//! - [Observability](manual::observability): statistics, `tracing` and qlog
+//! - [Threats](manual::threats): what a hostile peer can try, and what stops it
+//! - Coming from [quinn](manual::coming_from_quinn)
+//! - Coming from [`@matrixai/ws`](manual::coming_from_js_ws)
 //!
-//! What goes over the wire, on either of the two [wires](Wire), stands in [SPEC.md]. The engine alone, without
-//! sockets, clocks and tasks, is [`proto`].
+//! [SPEC.md] defines the format of both [wire protocols](Wire). The engine alone, without sockets,
+//! clocks and tasks, is [`proto`].
 //!
 //! # In a web page
 //!
-//! On `wasm32-unknown-unknown` it is the same connection over the browser's WebSocket, in a window or a worker, with
-//! the default features and `futures-io`, `web-transport` and `tracing`; the others are an error of the compiler. What a
-//! page may not do is not there: a server, headers, certificates, proxies, addresses. The browser's WebSocket is used
-//! where it was opened, so the futures of a client are not `Send` there; connections and streams are. Timers of a
-//! hidden page go off late: what that means stands in SPEC.md, §8.4, and at `BrowserApi`.
+//! On `wasm32-unknown-unknown` the same connection runs over the browser's WebSocket, in a window
+//! or a worker. The default features and `futures-io`, `web-transport` and `tracing` work there;
+//! any other feature is a compile error. Parts that a page cannot use do not exist there: servers,
+//! headers, certificates, proxies and addresses. A browser's WebSocket stays in the thread that
+//! opened it, so a client's futures are not `Send`; connections and streams are. The browser delays
+//! the timers of a hidden page; SPEC.md, §8.4, and `BrowserApi` say what follows from that.
 //!
 //! # Features
 //!
@@ -61,14 +70,14 @@
 //! |---|---|---|
 //! | `tokio` | default | the connection, its client and its server |
 //! | `tls` | default | `wss://` through rustls, with the platform's roots |
-//! | `tungstenite` | default | a connection over a WebSocket of `tokio-tungstenite` that somebody else has opened |
-//! | `blocking` | | the same for threads without a runtime: `std::io::Read` and `Write` |
-//! | `futures-io` | | the streams as futures' `AsyncRead` and `AsyncWrite`, and as `Stream` and `Sink` of `Bytes` |
+//! | `tungstenite` | default | a connection over a `tokio-tungstenite` WebSocket that the application has opened |
+//! | `blocking` | | the connection for threads without a runtime: `std::io::Read` and `Write` |
+//! | `futures-io` | | streams as `AsyncRead` and `AsyncWrite` of `futures`, and as `Stream` and `Sink` of `Bytes` |
 //! | `web-transport` | | the connection as a `web_transport_trait::Session` |
 //! | `tracing` | | spans and events of connections, streams and handshakes |
-//! | `qlog` | | a file of QUIC's qlog for each connection on the QMux wire |
-//! | `hyper` | | a route of a hyper 1.x server as a connection, over HTTP/1.1 and HTTP/2 |
-//! | `axum` | | the same as an extractor of axum |
+//! | `qlog` | | a qlog file for each connection on the QMux wire |
+//! | `hyper` | | connections on a route of a hyper 1.x server, over HTTP/1.1 and HTTP/2 |
+//! | `axum` | | the same as an axum extractor |
 //! | `http2` | | a client whose connections share a TCP connection, over HTTP/2 |
 //! | none | | the engine alone, without tokio |
 //!
@@ -77,7 +86,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
-// Without its features, half of what these pages link to is not there.
+// Some links on these pages lead to items that exist only with these features.
 #![cfg_attr(
     any(not(feature = "tls"), not(feature = "tungstenite"), target_family = "wasm"),
     allow(rustdoc::broken_intra_doc_links)
@@ -157,16 +166,16 @@ pub use proto::{
     Timeout, TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
 };
 
-/// The attribute for implementations of [`VerifyServer`].
+/// The attribute macro for implementations of [`VerifyServer`].
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use async_trait::async_trait;
-/// The types of HTTP's headers and statuses.
+/// HTTP's types for headers and statuses.
 #[cfg(feature = "tokio")]
 pub use http;
-/// The TLS library whose configurations a client and a server take.
+/// The TLS library. Clients and servers accept its configurations.
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 pub use rustls;
-/// The WebSocket library whose sockets [`WebSocketConnection::from_websocket`] takes.
+/// The WebSocket library. [`WebSocketConnection::from_websocket`] accepts its sockets.
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use tokio_tungstenite;
 
@@ -181,6 +190,6 @@ pub use tokio_tungstenite;
     )
 ))]
 compile_error!(
-    "a web page has no threads to block, no files and no sockets of its own: on wasm32 wsmux has none of the \
-     features `blocking`, `hyper`, `axum`, `http2` and `qlog`"
+    "wsmux on wasm32 does not support the features `blocking`, `hyper`, `axum`, `http2` and `qlog`: \
+     a web page has no blocking threads, no files and no sockets of its own"
 );

@@ -17,7 +17,7 @@ pub(crate) enum CallError {
     /// The server's answer is not JSON-RPC.
     #[error("invalid answer: {0}")]
     Invalid(String),
-    /// There is no answer: the connection or the stream was lost.
+    /// There is no answer, because the connection or the stream was lost.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -64,7 +64,7 @@ impl Client {
         Ok(recv.read_to_end(MAX_MESSAGE).await.map_err(std::io::Error::from)?)
     }
 
-    /// The next stream of notifications that the server opens.
+    /// Waits for the next stream of notifications that the server opens.
     pub(crate) async fn notifications(&self) -> Result<Notifications, CallError> {
         let stream = self.connection.accept_uni().await.map_err(std::io::Error::from)?;
         Ok(Notifications(BufReader::new(stream).take(0)))
@@ -75,9 +75,9 @@ impl Client {
 pub(crate) struct Notifications(Take<BufReader<RecvStream>>);
 
 impl Notifications {
-    /// The next one; `None` when the server has ended the stream.
+    /// Returns the next notification; `None` when the server has ended the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Value>, CallError> {
-        // A line is at most as long as a message may be.
+        // A line may be as long as a message.
         self.0.set_limit(MAX_MESSAGE as u64);
         let mut line = String::new();
         if self.0.read_line(&mut line).await? == 0 {

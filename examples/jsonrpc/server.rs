@@ -42,8 +42,8 @@ async fn serve_call(connection: WebSocketConnection, stream: WebSocketStream) {
     };
     let response = tokio::select! {
         response = respond(&connection, &request) => response,
-        // The client stopped reading, or is gone: the method is dropped here, whatever its
-        // progress.
+        // The client stopped reading, or is gone, so the method is dropped here before it has
+        // completed.
         _ = send.stopped() => return,
     };
     // A notification has no answer, but its stream still has to end.

@@ -1,7 +1,9 @@
-//! The main job, measured: throughput, latency, and what a reader that has stopped costs the others.
+//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
+//! streams.
 //!
-//! It is `wsmux perf` of the package `wsmux-cli`, under its old name: `cargo run --release -p wsmux-cli -- perf` runs
-//! the same and builds none of the tests' dependencies.
+//! It runs `wsmux perf` of the package `wsmux-cli` under its old name.
+//! `cargo run --release -p wsmux-cli -- perf` runs the same code and builds none of the test
+//! dependencies.
 
 use std::error::Error;
 
@@ -10,6 +12,7 @@ use wsmux_cli::perf;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // On a worker like any application's task: the main thread would be woken from outside each time.
+    // It runs on a worker, like an application's task. On the main thread, every wakeup would come
+    // from another thread.
     tokio::spawn(perf::run(perf::Args::parse())).await?
 }

@@ -35,16 +35,16 @@ class Arrivals {
     this.#arrived.splice(0).forEach(this.discard);
   }
 
-  /** Takes what is left after the connection has ended. */
+  /** Takes the remaining arrivals after the connection has ended. */
   async drain(connection, end) {
     await this.#accepting;
     while (await this.#accept(connection));
     this.#end ??= end;
-    // Otherwise there are some to read first.
+    // Otherwise there are arrivals to read first.
     if (this.#arrived.length === 0) this.#deliver();
   }
 
-  /** There was no connection, so even an intended end is an error. */
+  /** Fails with an error even after an intended end, because there never was a connection. */
   fail(error) {
     this.#end = error;
     this.#cancelled = true;
@@ -64,7 +64,7 @@ class Arrivals {
     await this.#accepting;
   }
 
-  /** Whether there was another one. */
+  /** Accepts one, and returns whether there was another. */
   async #accept(connection) {
     try {
       const arrival = await this.accept(connection);
@@ -88,7 +88,8 @@ class Arrivals {
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
-    // It arrived for a read whose reader has gone, so the next read gets it; the read after that gets the end.
+    // It arrived for a read that was cancelled, so the next read gets it, and the read after
+    // that gets the end.
     if (hasUnread(this.#controller)) return;
     this.#cancelled = true;
     if (isClean(this.#end)) {

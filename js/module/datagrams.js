@@ -16,7 +16,7 @@ function writableOf(send) {
   return new WritableStream(sink, { highWaterMark: 1 });
 }
 
-/** Both ways: WebTransportDatagramDuplexStream. */
+/** Both directions: WebTransportDatagramDuplexStream. */
 export class WebSocketTransportDatagrams {
   #readable;
   #writable;

@@ -1,8 +1,8 @@
 const SOURCES = ["stream", "session"];
 
 /**
- * Has WebTransportError's prototype, if the page has it, and not its constructor: browsers differ in its parameters,
- * and some do not accept a source.
+ * Has WebTransportError's prototype if the page has it. It does not call that constructor, because
+ * browsers differ in its parameters, and some do not accept a source.
  */
 function Base(message) {
   return Reflect.construct(DOMException, [message, "WebTransportError"], new.target);
@@ -38,20 +38,22 @@ export class WebSocketTransportError extends Base {
   }
 }
 
-/** An integer that JavaScript and the wire can both hold. */
+/** Checks for an integer that both JavaScript and the wire can represent. */
 export function checkCode(code, name) {
   if (!Number.isSafeInteger(code) || code < 0) {
     throw new TypeError(`${name}: ${String(code)} is not an integer of 0 to 2^53 - 1`);
   }
 }
 
-/** The code of a reason for `abort` or `cancel`: from this module's error or from the browser's own. */
+/**
+ * The code of a reason for `abort` or `cancel`, which is this module's error or the browser's own.
+ */
 export function codeOf(reason) {
   const code = reason instanceof Error ? reason.streamErrorCode : undefined;
   return Number.isSafeInteger(code) && code >= 0 ? code : 0;
 }
 
-/** The error for a fault of the core; anything else that it threw is returned unchanged. */
+/** The error for a fault of the core. Anything else that the core threw is returned unchanged. */
 export function errorOf(fault) {
   switch (fault?.kind) {
     case "stream":

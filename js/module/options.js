@@ -3,7 +3,7 @@ import { checkCode } from "./error.js";
 const WIRES = ["qmux", "js-ws"];
 const BROWSER_APIS = ["WebSocket", "WebSocketStream"];
 
-/** An HTTP token (RFC 9110 §5.6.2), which is what a subprotocol's name may be. */
+/** An HTTP token (RFC 9110 §5.6.2), which is the syntax of a subprotocol's name. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
@@ -74,7 +74,7 @@ export function parseOptions(options) {
   const { bareProtocols = [] } = options;
   const names = parseNames(protocols, "protocols");
   const bareNames = parseNames(bareProtocols, "bareProtocols");
-  // What WebTransport programs may ask for, but a WebSocket cannot provide.
+  // WebTransport programs may request these, but a WebSocket cannot provide them.
   if (options.requireUnreliable) throw new DOMException("a WebSocket is reliable", "NotSupportedError");
   if (options.serverCertificateHashes?.length) {
     throw new DOMException("a WebSocket's certificate is the browser's to judge", "NotSupportedError");
@@ -108,13 +108,13 @@ export function parseSendOrder(sendOrder) {
   return sendOrder;
 }
 
-/** How to open a stream. */
+/** Parses the options for opening a stream. */
 export function parseStreamOptions(options) {
   const { sendOrder = 0, waitUntilAvailable = false } = dictionary(options, "options");
   return { sendOrder: parseSendOrder(sendOrder), waitUntilAvailable: Boolean(waitUntilAvailable) };
 }
 
-/** The bytes of a chunk, in place. */
+/** The bytes of a chunk, without a copy. */
 export function bytesOf(chunk) {
   if (chunk instanceof Uint8Array) return chunk;
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);

@@ -1,7 +1,7 @@
 import { codeOf, errorOf } from "./error.js";
 import { bytesOf, parseSendOrder } from "./options.js";
 
-/** A chunk of a default reader: what has arrived, up to this length. */
+/** The largest chunk that a default reader gets, in bytes. */
 const CHUNK = 256 * 1024;
 
 /** Byte streams, if the browser has them. */
@@ -14,10 +14,13 @@ export const BYTES = (() => {
   }
 })();
 
-/** One chunk is with the core, and none waits after it: the core's own buffer is the queue. */
+/** The core holds one chunk, and no other waits after it. The core's own buffer is the queue. */
 const ONE_CHUNK = { highWaterMark: 1 };
 
-/** Nothing is read before a reader asks: data that has arrived stays where flow control counts it. */
+/**
+ * Nothing is read before a reader asks, so data that has arrived stays where flow control counts
+ * it.
+ */
 export const NOTHING_AHEAD = { highWaterMark: 0 };
 
 /** Whether a stream without read-ahead holds data that an error would discard. */
@@ -31,7 +34,10 @@ export function named(names, numbers) {
   return Object.fromEntries(names.map((name, at) => [name, numbers[at]]));
 }
 
-/** A half in the core. It is freed once, when it has ended, and its last statistics are kept. */
+/**
+ * One half of a stream in the core. It is freed once, when it has ended, and its last statistics
+ * are kept.
+ */
 class Half {
   #core;
   #names;
@@ -66,7 +72,7 @@ class Sink {
 
   constructor(half) {
     this.#half = half;
-    // Fulfilled with the core's result, after the half is freed.
+    // Fulfilled with the core's result after the half has been freed.
     this.#sent = half.core.ended().then(
       (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
       (fault) => fault,
@@ -80,7 +86,7 @@ class Sink {
       if (fault) controller.error(errorOf(fault));
       return fault;
     });
-    // At once, and not only when a write that waits for credit has ended.
+    // Reset at once, and not only after a write that waits for credit.
     controller.signal.addEventListener("abort", () => half.core?.reset(codeOf(controller.signal.reason)));
   }
 
@@ -120,7 +126,7 @@ export class WebSocketTransportSendStream extends WritableStream {
     this.sendOrder = sendOrder;
   }
 
-  /** Streams with a higher value send first, strictly; equal ones take turns. */
+  /** Streams with a higher value strictly send first; streams with equal values take turns. */
   get sendOrder() {
     return this.#sendOrder;
   }
@@ -139,7 +145,7 @@ export class WebSocketTransportSendStream extends WritableStream {
 class Source {
   type = BYTES.type;
   #half;
-  /** A read is with the core: its result comes before any end. */
+  /** A read is in progress in the core. Its result comes before any end. */
   #reading = false;
   /** How the stream or its connection ended, before everything was read. */
   #fault;
@@ -153,7 +159,7 @@ class Source {
       this.#fault = fault;
       this.#failUnread(controller);
     };
-    // Also when there is no read at the moment.
+    // This also notices a reset while no read is in progress.
     this.#half.core.reset().then(
       (code) => ended({ kind: "stream", message: `reset by the peer with code ${code}`, code }),
       (fault) => fault.kind === "session" && ended(fault),
@@ -174,7 +180,7 @@ class Source {
       if (request) {
         const { buffer, byteOffset, byteLength } = request.view;
         const length = await core.readInto(new Uint8Array(buffer, byteOffset, byteLength));
-        // It was cancelled meanwhile.
+        // The stream was cancelled meanwhile.
         if (!this.#half.core) return;
         if (length === 0) this.#end(controller);
         else request.respond(length);
@@ -197,13 +203,14 @@ class Source {
   #end(controller) {
     this.#half.release();
     controller.close();
-    // Also for a reader that came after this read had begun for another.
+    // A second reader may be waiting by now, because the read began for an earlier one.
     controller.byobRequest?.respond(0);
   }
 
   /**
-   * Fails the stream if it has a fault and nothing is left to read: neither in the core, nor on the way from it,
-   * nor here, for a read whose reader has gone. Otherwise the next read gets there.
+   * Fails the stream if it has a fault and nothing is left to read: nothing in the core, nothing on
+   * the way from it, and nothing here for a read that was cancelled. Otherwise the next read finds
+   * the fault.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;

@@ -34,7 +34,7 @@ function statsOf(connection) {
   return { ...stats, datagrams: { droppedIncoming, expiredOutgoing } };
 }
 
-/** A promise that may be rejected without a handler. */
+/** Marks a promise whose rejection needs no handler. */
 function quiet(promise) {
   promise.catch(() => {});
   return promise;
@@ -47,7 +47,7 @@ export class WebSocketTransport {
   #giveUp;
   /** A promise of the core's connection. */
   #connected;
-  /** The connection itself, from then until it is freed. */
+  /** The connection itself, from its establishment until it is freed. */
   #connection;
   #closeInfo;
   #ready;
@@ -181,7 +181,7 @@ export class WebSocketTransport {
       dial.free();
     }
     if (this.#state !== "connecting") {
-      // Both at once.
+      // The code and the reason are set together.
       connection.close(this.#closeInfo.closeCode, this.#closeInfo.reason);
       connection.free();
       return undefined;
@@ -192,7 +192,7 @@ export class WebSocketTransport {
     return connection;
   }
 
-  /** How the connection ends. */
+  /** Follows the connection to its end. */
   async #run() {
     const incoming = [this.#bidirectional, this.#unidirectional, this.#incomingDatagrams];
     let connection;
@@ -215,7 +215,7 @@ export class WebSocketTransport {
     return { closeCode, reason };
   }
 
-  /** Calls the core's connection, once there is one. */
+  /** Calls a method of the core's connection once that exists. */
   async #ask(question) {
     if (this.#state !== "closed") {
       try {

@@ -3,7 +3,7 @@
 /** The wire protocol: `qmux` (the default), or the protocol of `@matrixai/ws`. */
 export type Wire = "qmux" | "js-ws";
 
-/** Bytes are whole numbers, times are milliseconds. The manual of wsmux gives and explains each default. */
+/** Bytes are whole numbers, times are milliseconds. wsmux's manual explains each default. */
 export interface WebSocketTransportOptions {
   wire?: Wire;
   /** Application protocols in order of preference. On the js-ws wire none is offered. */
@@ -16,35 +16,39 @@ export interface WebSocketTransportOptions {
    */
   bareProtocols?: Iterable<string>;
   /**
-   * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no more from the network
-   * than the page takes from it; but Chromium 156 crashes if the network is lost while a message waits to be sent.
+   * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no
+   * more from the network than the page takes from it. But Chromium 156 crashes if the network is
+   * lost while a message waits to be sent.
    */
   browserApi?: "WebSocket" | "WebSocketStream";
-  /** How much the peer may send on a stream before any of it is read. */
+  /** How many bytes the peer may send on a stream before any of them are read. */
   streamReceiveWindow?: number;
   /** How far that window may grow. */
   maxStreamReceiveWindow?: number;
-  /** How much all windows together may grow. */
+  /** How far all windows together may grow. */
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
-  /** On js-ws: how many of the server's streams above the limit may wait for a place. */
+  /** On js-ws: how many of the server's streams above the limit may wait. */
   maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
-  /** Streams of each kind that this end may have open, whatever the server allows. */
+  /** How many streams of each kind this end may have open, even if the server allows more. */
   maxLocalStreams?: number;
-  /** How much a stream takes from its writer before it can be sent. */
+  /** How many bytes a stream takes from its writer before they are sent. */
   sendBuffer?: number;
-  /** How much all streams together take from their writers before it can be sent. */
+  /** How many bytes all streams together take from their writers before they are sent. */
   sendWindow?: number;
-  /** The largest message that is sent. */
+  /** The largest message that is sent, in bytes. */
   maxMessageSent?: number;
   maxRecordSize?: number;
   /** `Infinity` turns it off. */
   maxIdleTimeout?: number;
   /** `Infinity` turns it off. */
   keepAliveInterval?: number;
-  /** How long the server may read nothing although there is something to send; `Infinity` turns it off. */
+  /**
+   * How long the server may read nothing although there is something to send; `Infinity` disables
+   * it.
+   */
   writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
   connectTimeout?: number;
@@ -61,9 +65,12 @@ export interface WebSocketTransportCloseInfo {
 }
 
 export interface WebSocketTransportSendStreamOptions {
-  /** Streams with a higher value send first, strictly; equal ones take turns. 32 bits; default 0. */
+  /**
+   * Streams with a higher value strictly send first; streams with equal values take turns. 32 bits;
+   * default 0.
+   */
   sendOrder?: number;
-  /** At the peer's limit, wait; otherwise it is a `QuotaExceededError`. Default false. */
+  /** At the peer's limit, wait instead of failing with a `QuotaExceededError`. Default false. */
   waitUntilAvailable?: boolean;
 }
 
@@ -74,9 +81,9 @@ export interface WebSocketTransportSendStreamStats {
   bytesSent: number;
   /** Waiting in the send buffer. */
   buffered: number;
-  /** What the peer's credit still allows to send. */
+  /** Bytes that the peer's credit still allows to be sent. */
   credit: number;
-  /** Milliseconds with data and no credit. */
+  /** Milliseconds during which there was data and no credit. */
   blocked: number;
 }
 
@@ -86,7 +93,7 @@ export interface WebSocketTransportReceiveStreamStats {
   bytesRead: number;
   /** Received, but not read. */
   buffered: number;
-  /** How much the peer may still send before it is granted more. */
+  /** Bytes that the peer may still send before it is granted more. */
   credit: number;
   /** How far the peer may currently be ahead of the reader. */
   window: number;
@@ -106,7 +113,7 @@ export interface WebSocketTransportStats {
   /** Bytes in all send buffers. */
   buffered: number;
   windowGrowth: number;
-  /** Milliseconds, as the two that follow. */
+  /** Milliseconds, like the next two. */
   blockedByStreamCredit: number;
   blockedByConnectionCredit: number;
   blockedBySocket: number;
@@ -115,7 +122,7 @@ export interface WebSocketTransportStats {
 
 export type WebSocketTransportErrorSource = "stream" | "session";
 
-/** Who ended a connection. `network` if the browser does not say why there was none. */
+/** What ended a connection. `network` if the browser does not say why there was none. */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
 export interface WebSocketTransportErrorOptions {
@@ -125,8 +132,8 @@ export interface WebSocketTransportErrorOptions {
 }
 
 /**
- * Its name is `WebTransportError`, and it is an instance of that if the page has it. As the reason
- * of `abort` or `cancel` it sends its code to the peer.
+ * Its name is `WebTransportError`, and it is an instance of that class if the page has it. Used as
+ * the reason of `abort` or `cancel`, it sends its code to the peer.
  */
 export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
@@ -137,8 +144,9 @@ export class WebSocketTransportError extends DOMException {
 }
 
 /**
- * A write completes when the send buffer has taken the chunk, so `ready` of a writer waits while the peer does not
- * read. `close` completes when everything has been handed to the WebSocket. `abort` resets the stream at once.
+ * A write completes when the send buffer has taken the chunk, so `ready` of a writer waits while
+ * the peer does not read. `close` completes when everything has been handed to the WebSocket.
+ * `abort` resets the stream at once.
  */
 export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
   private constructor();
@@ -147,8 +155,8 @@ export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
 }
 
 /**
- * A byte stream, if the browser has them. Nothing is read ahead, so a reader that stops slows the
- * peer down.
+ * A byte stream, if the browser supports them. Nothing is read ahead, so a reader that stops also
+ * stops the peer.
  */
 export class WebSocketTransportReceiveStream extends ReadableStream<Uint8Array> {
   private constructor();
@@ -176,14 +184,15 @@ export interface WebSocketTransportDatagrams {
 
 export class WebSocketTransport {
   /**
-   * `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's; any other is a `SyntaxError`.
+   * `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's URL. Any
+   * other scheme is a `SyntaxError`.
    */
   constructor(url: string | URL, options?: WebSocketTransportOptions);
   static readonly supportsReliableOnly: true;
   readonly ready: Promise<void>;
   /**
-   * Fulfilled when either application closed the connection, rejected when anything else ended it;
-   * by then the socket is gone.
+   * Fulfilled if either application closed the connection, rejected if anything else ended it. By
+   * then the socket is gone.
    */
   readonly closed: Promise<Required<WebSocketTransportCloseInfo>>;
   /** Fulfilled after a local `shutdown`; neither wire lets a peer announce one. */
@@ -198,7 +207,7 @@ export class WebSocketTransport {
   readonly incomingUnidirectionalStreams: ReadableStream<WebSocketTransportReceiveStream>;
   createBidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportBidirectionalStream>;
   createUnidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportSendStream>;
-  /** Closes the connection now: unsent data is lost, and data that has arrived stays readable. */
+  /** Closes the connection now. Unsent data is lost, and received data can still be read. */
   close(closeInfo?: WebSocketTransportCloseInfo): void;
   /** Ends the connection once its streams have ended, and opens no more. */
   shutdown(): Promise<void>;
@@ -206,7 +215,7 @@ export class WebSocketTransport {
 }
 
 /**
- * Loads the WebAssembly module; the first connection does so by itself. `source` is its location, if it is not in the
- * script's directory.
+ * Loads the WebAssembly module. The first connection also does so by itself. `source` is its
+ * location, if it is not in the script's directory.
  */
 export function init(source?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<void>;

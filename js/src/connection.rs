@@ -1,4 +1,4 @@
-//! The connection.
+//! The connection for JavaScript.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Connection {
     _counted: Counted,
 }
 
-/// Two in an array: what sends, and what receives.
+/// The two halves in an array: the sender, and the receiver.
 fn halves(stream: WebSocketStream) -> JsValue {
     let (send, recv) = stream.into_split();
     Array::of2(&Sender::new(send).into(), &Receiver::new(recv).into()).into()
@@ -40,7 +40,8 @@ impl Connection {
 
 #[wasm_bindgen]
 impl Connection {
-    /// A promise of the two halves of a new stream. `wait` says whether to wait at the peer's limit.
+    /// Returns a promise of the two halves of a new stream. `wait` says whether to wait at the
+    /// peer's limit.
     #[wasm_bindgen(js_name = openBi)]
     pub fn open_bi(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();
@@ -53,7 +54,7 @@ impl Connection {
         })
     }
 
-    /// The same of a [`Sender`].
+    /// Returns a promise of a [`Sender`]; otherwise as `openBi`.
     #[wasm_bindgen(js_name = openUni)]
     pub fn open_uni(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();
@@ -67,7 +68,7 @@ impl Connection {
         })
     }
 
-    /// A promise of the two halves of the next stream of the peer's.
+    /// Returns a promise of the two halves of the next stream that the peer opens.
     #[wasm_bindgen(js_name = acceptBi)]
     pub fn accept_bi(&self) -> Promise {
         let connection = self.connection.clone();
@@ -76,7 +77,7 @@ impl Connection {
         )
     }
 
-    /// A promise of the [`Receiver`] of the next one-way stream of the peer's.
+    /// Returns a promise of the [`Receiver`] of the next unidirectional stream that the peer opens.
     #[wasm_bindgen(js_name = acceptUni)]
     pub fn accept_uni(&self) -> Promise {
         let connection = self.connection.clone();
@@ -85,11 +86,11 @@ impl Connection {
         })
     }
 
-    /// Sends a datagram once there is room.
+    /// Sends a datagram once there is room for it.
     #[wasm_bindgen(js_name = sendDatagram)]
     pub fn send_datagram(&self, datagram: &Uint8Array) -> Promise {
         let connection = self.connection.clone();
-        // Now, and not when the task runs: the page may change them after this call.
+        // The bytes are copied now, because the page may change them before the task runs.
         let datagram = Bytes::from(datagram.to_vec());
         future_to_promise(async move {
             connection.send_datagram_wait(datagram).await.map_err(Fault::from)?;
@@ -97,7 +98,7 @@ impl Connection {
         })
     }
 
-    /// A promise of the next datagram.
+    /// Returns a promise of the next datagram.
     #[wasm_bindgen(js_name = readDatagram)]
     pub fn read_datagram(&self) -> Promise {
         let connection = self.connection.clone();
@@ -107,35 +108,36 @@ impl Connection {
         })
     }
 
-    /// 0 where the peer takes none.
+    /// The size in bytes; 0 if the peer accepts no datagrams.
     #[wasm_bindgen(js_name = maxDatagramSize)]
     pub fn max_datagram_size(&self) -> usize {
         self.connection.max_datagram_size().unwrap_or(0)
     }
 
-    /// The application's part of the subprotocol, if any.
+    /// The application's part of the subprotocol, if there is one.
     pub fn protocol(&self) -> Option<String> {
         self.connection.protocol().map(str::to_owned)
     }
 
-    /// Closes it now.
+    /// Closes the connection now.
     pub fn close(&self, number: f64, reason: &str) {
         self.connection.close(code(number), reason.as_bytes());
     }
 
-    /// Ends it once its streams have ended.
+    /// Ends the connection once its streams have ended.
     pub fn shutdown(&self) {
         drop(self.connection.shutdown());
     }
 
-    /// A promise of the fault with which it ended, fulfilled when its socket is gone.
+    /// Returns a promise of the fault that ended the connection. It is fulfilled when the socket is
+    /// gone.
     pub fn closed(&self) -> Promise {
         let connection = self.connection.clone();
         future_to_promise(async move { Ok(Fault::from(connection.closed().await).into()) })
     }
 
-    /// What it has done, in the order in which the modules name it; times in milliseconds, and NaN for an unknown
-    /// one.
+    /// The connection's statistics, in the order in which the modules name them. Times are in
+    /// milliseconds; NaN is an unknown time.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.connection.stats();
         vec![

@@ -1,4 +1,4 @@
-//! How many objects are held, by JavaScript or by what it has begun.
+//! The number of objects that JavaScript, or an operation that it started, still holds.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ thread_local! {
     static LIVE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One object that is held.
+/// One held object.
 pub(crate) struct Counted(());
 
 impl Counted {
@@ -24,8 +24,8 @@ impl Drop for Counted {
     }
 }
 
-/// How many connections and halves of streams have not been let go of: for tests, as a garbage collector that does
-/// it is not to be waited for.
+/// The number of connections and halves of streams that have not been released. It is for tests,
+/// which cannot wait for the garbage collector to release them.
 #[wasm_bindgen(js_name = liveObjects)]
 pub fn live_objects() -> u32 {
     LIVE.with(Cell::get)

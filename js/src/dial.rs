@@ -1,4 +1,4 @@
-//! On the way to a connection.
+//! An attempt to connect.
 
 use futures_util::future::{AbortHandle, Abortable};
 use js_sys::{Object, Promise};
@@ -7,7 +7,7 @@ use wasm_bindgen_futures::future_to_promise;
 
 use crate::{connection::Connection, fault::Fault, settings};
 
-/// One attempt to connect, which can be given up.
+/// One attempt to connect, which can be aborted.
 #[wasm_bindgen]
 pub struct Dial {
     given_up: AbortHandle,
@@ -16,10 +16,10 @@ pub struct Dial {
 
 #[wasm_bindgen]
 impl Dial {
-    /// Starts it.
+    /// Starts the attempt.
     ///
     /// # Errors
-    /// The reason when the settings cannot be.
+    /// The reason why the settings are invalid.
     #[wasm_bindgen(constructor)]
     pub fn new(url: String, settings: &Object) -> Result<Self, JsError> {
         let client = settings::client(settings)?;
@@ -41,7 +41,7 @@ impl Dial {
         self.connection.clone()
     }
 
-    /// Gives it up, and closes its socket.
+    /// Aborts the attempt, and closes its socket.
     pub fn abort(&self) {
         self.given_up.abort();
     }

@@ -1,4 +1,4 @@
-//! Why something failed, for the modules to make an error of.
+//! The reason why an operation failed. The modules convert it to an error.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use wsmux::{
     SendDatagramError, StoppedError, TransportErrorCode, VarInt, WriteError,
 };
 
-/// A plain object with `kind` and `message`, and what else is known.
+/// A plain object with `kind`, `message`, and further properties that depend on the kind.
 pub(crate) struct Fault(Object);
 
 impl Fault {
@@ -19,12 +19,12 @@ impl Fault {
     }
 
     fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
-        // A fresh object takes any property.
+        // A new object accepts any property.
         let _ = Reflect::set(&self.0, &name.into(), &value.into());
         self
     }
 
-    /// The half was given up, at this end, before it was asked.
+    /// This end had already released or aborted the half.
     pub(crate) fn closed(message: impl Display) -> Self {
         Self::new("closed", message)
     }
@@ -34,7 +34,7 @@ impl Fault {
         Self::new("quota", "as many streams are open as the peer permits")
     }
 
-    /// The page itself has given up.
+    /// The page itself has aborted the operation.
     pub(crate) fn aborted() -> Self {
         Self::new("session", "closed before it was ready").with("culprit", "local")
     }
@@ -51,7 +51,7 @@ pub(crate) fn number(code: VarInt) -> f64 {
     code.into_inner() as f64
 }
 
-/// A code from JavaScript, which has been checked there.
+/// A code from JavaScript. The modules have checked it.
 pub(crate) fn code(number: f64) -> VarInt {
     VarInt::from_u64(number as u64).unwrap_or(VarInt::MAX)
 }
@@ -60,8 +60,8 @@ fn stream(code: VarInt, error: impl Display) -> Fault {
     Fault::new("stream", error).with("code", number(code))
 }
 
-/// The end of a connection. Where either application, or the peer's protocol layer without an error, has closed it,
-/// it has a `closeCode` and a `reason`.
+/// The end of a connection. It has a `closeCode` and a `reason` if either application closed the
+/// connection, or if the peer's protocol layer closed it without an error.
 impl From<ConnectionError> for Fault {
     fn from(error: ConnectionError) -> Self {
         let culprit = match error.culprit() {
@@ -93,7 +93,7 @@ impl From<ConnectError> for Fault {
             ConnectError::InvalidUrl(_) | ConnectError::UnsupportedScheme(_) => "local",
             ConnectError::Subprotocol { .. } => "peer",
             ConnectError::HandshakeTimeout => "timeout",
-            // Whatever else it was, the browser does not tell.
+            // The browser does not say which other cause there was.
             _ => "network",
         };
         Self::new("session", error).with("culprit", culprit)

@@ -1,4 +1,4 @@
-//! Several tasks that wait for one half of a stream.
+//! Lets several tasks wait for one half of a stream.
 
 use std::{
     mem,
@@ -6,13 +6,14 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The tasks that wait for news of one half: at most a read or a write, and a watch over its end. The connection
-/// keeps one waker for each half, and this is it. It is woken here too, when this end gives the half up.
+/// The tasks that wait for one half: at most one read or write, and one that watches for its end.
+/// The connection keeps one waker for each half, which is this. It is also woken when this end
+/// abandons the half.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Waker>>);
 
 impl Listeners {
-    /// The task of `cx` waits, until it is told.
+    /// Adds the task of `cx`. It is woken once.
     pub(crate) fn add(&self, cx: &Context<'_>) {
         let mut wakers = self.lock();
         if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -20,7 +21,7 @@ impl Listeners {
         }
     }
 
-    /// Lets all of them look again.
+    /// Wakes all waiting tasks.
     pub(crate) fn tell(&self) {
         let wakers = mem::take(&mut *self.lock());
         wakers.into_iter().for_each(Waker::wake);

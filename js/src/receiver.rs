@@ -36,7 +36,8 @@ struct Half {
 }
 
 impl Half {
-    /// What has come, of at most `max` bytes, in the pieces in which it came; none at the end of the stream.
+    /// Reads at most `max` bytes of what has arrived, without joining the pieces. Returns no pieces
+    /// at the end of the stream.
     fn poll_read(&self, cx: &Context<'_>, max: usize) -> Poll<Result<Vec<Bytes>, ReadError>> {
         let waker = Waker::from(self.listeners.clone());
         let engine = &mut Context::from_waker(&waker);
@@ -47,7 +48,7 @@ impl Half {
                     length += piece.len();
                     pieces.push(piece);
                 }
-                // An end comes again for whoever asks again.
+                // The end or the error is returned again by the next read.
                 _ if length > 0 => break,
                 Poll::Ready(Ok(None)) => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -81,7 +82,7 @@ impl Half {
         self.last.get()
     }
 
-    /// For whoever asks when the engine has forgotten the half.
+    /// Corrects the statistics, because the engine has forgotten the half.
     fn all_was_read(&self) {
         let mut stats = self.stats();
         stats.received = self.read.get();
@@ -105,7 +106,7 @@ impl Receiver {
 
 #[wasm_bindgen]
 impl Receiver {
-    /// A promise of at most `max` bytes; of nothing at the end of the stream.
+    /// Returns a promise of at most `max` bytes, which are none at the end of the stream.
     pub fn read(&self, max: u32) -> Promise {
         let half = self.half.clone();
         future_to_promise(async move {
@@ -121,7 +122,8 @@ impl Receiver {
         })
     }
 
-    /// The same into `view`: a promise of how many bytes were copied there, 0 at the end of the stream.
+    /// Reads into `view`. Returns a promise of the number of bytes copied, which is 0 at the end of
+    /// the stream.
     #[wasm_bindgen(js_name = readInto)]
     pub fn read_into(&self, view: Uint8Array) -> Promise {
         let half = self.half.clone();
@@ -131,15 +133,16 @@ impl Receiver {
         })
     }
 
-    /// Wants no more, with a code; a read that waits fails.
+    /// Stops the stream with a code. A waiting read fails.
     pub fn stop(&self, number: f64) {
         self.half.stats();
-        // One that has ended already needs no end.
+        // A half that has already ended needs no stop.
         let _ = self.half.stream.borrow_mut().stop(code(number));
         self.half.listeners.tell();
     }
 
-    /// A promise of the code with which the peer resets it, rejected with a fault when that cannot happen any more.
+    /// Returns a promise of the code with which the peer resets the stream. It is rejected with a
+    /// fault when a reset can no longer happen.
     pub fn reset(&self) -> Promise {
         let half = self.half.clone();
         future_to_promise(async move {
@@ -148,7 +151,7 @@ impl Receiver {
         })
     }
 
-    /// What it has done, in the order in which the modules name it.
+    /// The half's statistics, in the order in which the modules name them.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.half.stats();
         vec![
@@ -161,7 +164,7 @@ impl Receiver {
     }
 }
 
-/// Copies the pieces to the front of `view`, which has room for them.
+/// Copies the pieces to the start of `view`, which has room for them.
 fn copy(pieces: &[Bytes], view: &Uint8Array) -> u32 {
     let mut at = 0;
     for piece in pieces {

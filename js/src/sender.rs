@@ -21,8 +21,8 @@ use crate::{
     listeners::Listeners,
 };
 
-/// So much of a chunk is copied out of the page's memory at once: one message's worth. A larger chunk waits there,
-/// because a module's own memory never becomes smaller again.
+/// How many bytes of a chunk are copied out of the page's memory at once: one message's worth. The
+/// rest of a larger chunk stays there, because a module's own memory never shrinks.
 const PIECE: u32 = 64 * 1024;
 
 /// The sending half.
@@ -53,7 +53,7 @@ impl Half {
         written
     }
 
-    /// Takes `piece`, and then from the front of `rest`, for as long as there is room.
+    /// Writes `piece`, and then the bytes of `rest` from its start, as long as there is room.
     fn poll_write_all(
         &self,
         cx: &Context<'_>,
@@ -80,7 +80,7 @@ impl Half {
         self.last.get()
     }
 
-    /// For whoever asks when the engine has forgotten the half.
+    /// Corrects the statistics, because the engine has forgotten the half.
     fn all_was_sent(&self) {
         let mut stats = self.stats();
         stats.sent = self.written.get();
@@ -104,10 +104,11 @@ impl Sender {
 
 #[wasm_bindgen]
 impl Sender {
-    /// Writes all of `chunk`: at once, or with a promise that is fulfilled when the last of it has been taken.
+    /// Writes all of `chunk`. It either does so at once, or returns a promise that is fulfilled
+    /// when the last byte has been taken.
     ///
     /// # Errors
-    /// A fault, also as the promise's.
+    /// A fault; the promise may be rejected with one as well.
     pub fn write(&self, chunk: &Uint8Array) -> Result<Option<Promise>, JsValue> {
         let mut rest = chunk.subarray(0, chunk.length());
         let mut piece = Bytes::new();
@@ -127,7 +128,7 @@ impl Sender {
         })))
     }
 
-    /// Nothing follows.
+    /// Ends the stream after the written bytes.
     ///
     /// # Errors
     /// A fault.
@@ -135,16 +136,17 @@ impl Sender {
         Ok(self.half.stream.borrow_mut().finish().map_err(Fault::from)?)
     }
 
-    /// Gives it up with a code; a write that waits fails.
+    /// Resets the stream with a code. A waiting write fails.
     pub fn reset(&self, number: f64) {
         self.half.stats();
-        // One that has ended already needs no end.
+        // A half that has already ended needs no reset.
         let _ = self.half.stream.borrow_mut().reset(code(number));
         self.half.listeners.tell();
     }
 
-    /// A promise that is fulfilled when its end and all before it have been handed to the socket, or with the code
-    /// with which the peer has stopped it, and rejected with a fault when neither can happen any more.
+    /// Returns a promise that is fulfilled when the stream's end and all bytes before it have been
+    /// handed to the socket, or with the code with which the peer stopped it. It is rejected with a
+    /// fault when neither can happen any more.
     pub fn ended(&self) -> Promise {
         let half = self.half.clone();
         let stopped = half.stream.borrow().stopped();
@@ -160,11 +162,11 @@ impl Sender {
     /// Streams of a higher priority send first.
     #[wasm_bindgen(js_name = setPriority)]
     pub fn set_priority(&self, priority: i32) {
-        // One that has ended has no turn to wait for.
+        // A half that has ended needs no priority.
         let _ = self.half.stream.borrow().set_priority(priority);
     }
 
-    /// What it has done, in the order in which the modules name it.
+    /// The half's statistics, in the order in which the modules name them.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.half.stats();
         vec![

@@ -1,23 +1,23 @@
-//! What a page sets, of a plain object whose values the modules have checked.
+//! A page's settings: a plain object whose values the modules have checked.
 
 use std::time::Duration;
 
 use js_sys::{Array, Object, Reflect};
 use wsmux::{BrowserApi, BuildError, Config, WebSocketClient, Wire};
 
-/// A property that is there, and a number.
+/// The value of a property, if it exists and is a number.
 fn number(settings: &Object, name: &str) -> Option<f64> {
     Reflect::get(settings, &name.into()).ok()?.as_f64()
 }
 
-/// Milliseconds; infinitely many, and more than a duration can say, are none.
+/// A duration in milliseconds. `None` if it is infinite, or too long for a `Duration`.
 fn milliseconds(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1e3).ok()
 }
 
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
-    // A float becomes the nearest number of a narrower kind.
+    // A float becomes the nearest number of a narrower type.
     let sets: [(&str, Set); 19] = [
         ("streamReceiveWindow", |config, n| _ = config.stream_receive_window(n as u64)),
         ("maxStreamReceiveWindow", |config, n| _ = config.max_stream_receive_window(n as u64)),

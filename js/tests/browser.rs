@@ -1,4 +1,4 @@
-//! Chromium, driven by chromedriver.
+//! Chromium, controlled by chromedriver.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use crate::PATIENCE;
 
 pub(crate) struct Browser {
     driver: WebDriver,
-    /// Ends with this.
+    /// The browser ends when this is dropped.
     _chromedriver: Child,
 }
 
@@ -41,19 +41,20 @@ impl Browser {
         Ok(Self { driver, _chromedriver: chromedriver })
     }
 
-    /// Leaves the page for another.
+    /// Navigates to another page.
     pub(crate) async fn open(&self, url: &str) -> anyhow::Result<()> {
         self.driver.goto("about:blank").await?;
         Ok(self.driver.goto(url).await?)
     }
 
-    /// What the script gives to the function that is its last argument.
+    /// Runs a script, and returns the value that the script passes to its last argument, a
+    /// function.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
         Ok(self.driver.execute_async(script, arguments).await?.json().clone())
     }
 
     pub(crate) async fn quit(&self) {
-        // Without an answer it ends with its driver.
+        // If there is no answer, the browser ends with its driver.
         let _ = self.driver.clone().quit().await;
     }
 }
@@ -73,7 +74,7 @@ async fn start_chromedriver() -> anyhow::Result<(Child, u16)> {
     while let Some(line) = lines.next_line().await? {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             let port = port.trim_end_matches('.').parse()?;
-            // It has more to say, and would wait for a reader.
+            // chromedriver writes more, and would block on a full pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((chromedriver, port));
         }

@@ -1,17 +1,17 @@
-//! What a server has seen, for a test to ask.
+//! The events that a server has seen, for a test to query.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, mpsc, watch};
 
 pub(crate) struct Journal {
-    /// What streams have met, in order.
+    /// The events of streams, in order.
     tell: mpsc::UnboundedSender<String>,
     told: Mutex<mpsc::UnboundedReceiver<String>>,
     /// How connections have ended.
     end: mpsc::UnboundedSender<String>,
     ended: Mutex<mpsc::UnboundedReceiver<String>>,
-    /// Bytes that writes have taken.
+    /// Bytes that writes have accepted.
     written: AtomicU64,
     /// Whether streams on hold are read.
     released: watch::Sender<bool>,
@@ -34,11 +34,11 @@ impl Default for Journal {
 
 impl Journal {
     pub(crate) fn tell(&self, news: impl Into<String>) {
-        // The journal holds the other end.
+        // The send cannot fail, because the journal holds the other end.
         let _ = self.tell.send(news.into());
     }
 
-    /// What comes next.
+    /// Waits for the next event.
     pub(crate) async fn told(&self) -> String {
         self.told.lock().await.recv().await.unwrap_or_default()
     }

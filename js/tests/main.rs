@@ -1,6 +1,7 @@
-//! The npm package in headless Chromium, against wsmux on both wires and the crate `qmux`. The tests are those of
-//! `page/`, each run against each server that it names, in a page of its own; here are the servers, the network
-//! between and the count. `js/test` makes the package and runs this.
+//! The npm package in headless Chromium, against wsmux on both wires and the crate `qmux`. The
+//! tests are in `page/`. Each runs against each server that it names, in a page of its own. This
+//! file has the servers, the network between, and the count of tests. `js/test` builds the package
+//! and runs this.
 
 mod browser;
 mod journal;
@@ -19,10 +20,11 @@ use browser::Browser;
 use peer::Kind;
 use site::Site;
 
-/// Of all that there are, so that no test is lost unseen.
+/// The number of all tests, so that none can be lost unnoticed.
 const TESTS: usize = 159;
 
-/// The longest moves 64 MiB there and back in a debug build: a bound on failures only.
+/// A limit that only a failure reaches. The longest test moves 64 MiB there and back in a debug
+/// build.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> anyhow::Result<()> {
@@ -53,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let found = trials.len();
     let conclusion = libtest_mimic::run(&arguments, trials);
     runtime.block_on(browser.quit());
-    // To exit runs no destructor.
+    // `exit` runs no destructors.
     drop(browser);
     ensure!(found == TESTS, "{found} tests, where {TESTS} were to be found");
     let all = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;

@@ -1,4 +1,4 @@
-//! A native server that does what a stream's first line says.
+//! A native server that follows the command in a stream's first line.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,12 +10,12 @@ use wsmux::{WebSocketServer, Wire};
 
 use crate::{journal::Journal, scripted};
 
-/// Which server.
+/// The kind of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Qmux,
     Wsmux(Wire),
-    /// Of which a test says what its messages hold.
+    /// The test decides what its messages contain.
     Scripted,
 }
 
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// As the page calls it.
+    /// The page's name for the wire.
     pub(crate) fn wire(self) -> &'static str {
         match self {
             Self::Wsmux(Wire::JsWs) => "js-ws",
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// Gone with this is the server, with its connections.
+/// A server. Dropping it ends the server and its connections.
 pub(crate) struct Peer {
     address: SocketAddr,
     journal: Arc<Journal>,
@@ -132,7 +132,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
         while let Ok((send, recv)) = session.accept_bi().await {
             streams.spawn(obey(session.clone(), send, recv, journal.clone()));
         }
-        // They meet the connection's end by themselves.
+        // These tasks end with their connection.
         streams.detach_all();
     };
     let unidirectional = async {
@@ -155,7 +155,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
     tokio::join!(bidirectional, unidirectional, datagrams, end);
 }
 
-/// A one-way stream, on one of ours.
+/// Echoes a unidirectional stream on one of ours.
 async fn send_back<S: Session>(session: S, mut recv: S::RecvStream) -> anyhow::Result<()> {
     let all = recv.read_all().await?;
     let mut send = session.open_uni().await?;
@@ -177,7 +177,7 @@ async fn obey<S: Session>(
                 send.write_chunk(chunk).await?;
             }
         }
-        // Is not read until another stream says so.
+        // This stream is not read until another stream releases it.
         ["hold", seed] => {
             journal.released().await;
             let heard = hear(&mut recv, seed.parse()?).await;
@@ -195,7 +195,7 @@ async fn obey<S: Session>(
             }
         }
         ["written"] => send.write_all(journal.written().to_string().as_bytes()).await?,
-        // What became of the stream goes into the journal.
+        // The outcome of the stream goes into the journal.
         ["listen", seed] => journal.tell(hear(&mut recv, seed.parse()?).await),
         ["news"] => send.write_all(journal.told().await.as_bytes()).await?,
         ["reset", code] => {
@@ -220,7 +220,7 @@ async fn obey<S: Session>(
         _ => bail!("no command {line:?}"),
     }
     send.finish()?;
-    // What it says must get there before the handle goes.
+    // The data must arrive before the handle is dropped.
     Ok(send.closed().await?)
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn pattern(seed: u8, at: u64) -> u8 {
     (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8).wrapping_add(seed)
 }
 
-/// How many bytes came, and how they ended.
+/// Describes how many bytes arrived, and how they ended.
 async fn hear(recv: &mut impl RecvStream, seed: u8) -> String {
     let mut at = 0;
     loop {

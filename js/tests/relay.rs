@@ -1,4 +1,4 @@
-//! The network between the page and a server: a TCP relay that can stand still, and be cut.
+//! The network between the page and a server: a TCP relay that can pause and be cut.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -19,7 +19,7 @@ enum Network {
     Cut,
 }
 
-/// Gone with this are its connections.
+/// A relay. Dropping it ends its connections.
 pub(crate) struct Relay {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,

@@ -1,5 +1,5 @@
-//! A server of which a page says what one message of its holds: by its own timing no server gives a page a stream's
-//! last bytes and the connection's end at once.
+//! A server that lets a page decide what each of its messages contains. No other server reliably
+//! sends a stream's last bytes and the connection's end in one message.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,14 +23,14 @@ use crate::peer::pattern;
 
 const WIRE: Wire = Wire::QMux;
 
-/// Each stream's first line is an order: what the next message holds.
+/// Runs the server. Each stream's first line describes the next message.
 pub(crate) async fn serve(tcp: TcpStream) -> anyhow::Result<()> {
     tcp.set_nodelay(true)?;
     let mut websocket = accept_hdr_async(tcp, select).await?;
     websocket.send(Message::Binary(hello()?)).await?;
     let mut lines: HashMap<StreamId, Vec<u8>> = HashMap::new();
     while let Some(message) = websocket.next().await {
-        // Its Close is answered by the way.
+        // The read loop also answers a Close.
         let Message::Binary(mut message) = message? else { continue };
         while let Some(frame) = WIRE.decode(&mut message)? {
             let Frame::Stream { id, data, .. } = frame else { continue };
@@ -47,7 +47,7 @@ pub(crate) async fn serve(tcp: TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first subprotocol.
+/// Selects the first subprotocol.
 #[expect(clippy::result_large_err, reason = "tungstenite's callback")]
 fn select(
     request: &Request,
@@ -73,8 +73,8 @@ fn data(len: u64) -> Vec<u8> {
     (0..len).map(|at| pattern(0, at)).collect()
 }
 
-/// Frames in the order of the words; those of a stream are on the one that was named last: `on` names the page's own,
-/// `bi` and `uni` one of the server's.
+/// Makes the frames that the words describe, in order. A frame of a stream is on the stream that
+/// was named last: `on` names the page's own stream, `bi` and `uni` one of the server's.
 fn obey(line: &str) -> anyhow::Result<Bytes> {
     let mut out = Vec::new();
     let (mut stream, mut offset) = (StreamId::new(Side::Client, Dir::Bi, 0), 0);
@@ -101,7 +101,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
                 frame(&mut out, 0x31, &[data.len() as u64], &data);
             }
             "close" => frame(&mut out, 0x1d, &[9, 8], b"farewell"),
-            // INTERNAL_ERROR, of no frame.
+            // INTERNAL_ERROR, without a frame type.
             "fail" => frame(&mut out, 0x1c, &[1, 0, 0], b""),
             _ => bail!("no order {word:?}"),
         }
@@ -109,7 +109,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
     Ok(out.into())
 }
 
-/// A frame's type, its numbers, and what comes after them (SPEC.md §6.1).
+/// A frame: its type, its numbers, and the bytes after them (SPEC.md §6.1).
 fn frame(out: &mut Vec<u8>, kind: u32, numbers: &[u64], rest: &[u8]) {
     VarInt::from_u32(kind).encode(out);
     for &number in numbers {

@@ -1,4 +1,5 @@
-//! What the page is loaded from, and asks besides: its files, the server of its test, and the network to it.
+//! The HTTP server of the tests: the page's files, and the commands to start a server and its
+//! network.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -13,7 +14,7 @@ use crate::{
     relay::Relay,
 };
 
-/// What one test has for itself.
+/// The server and the network of one test.
 struct Stage {
     relay: Relay,
     peer: Peer,
@@ -48,7 +49,8 @@ impl Site {
         format!("http://{}/page/index.html", self.address)
     }
 
-    /// A new server behind a new network, instead of those of the test before: the URL for its WebSocket.
+    /// Replaces the server and the network of the previous test. Returns the URL of the new
+    /// WebSocket.
     pub(crate) async fn set_up(&self, kind: Kind) -> anyhow::Result<String> {
         let peer = Peer::start(kind).await?;
         let relay = Relay::start(peer.address()).await.context("a relay")?;
@@ -78,7 +80,7 @@ async fn run(State(stage): State<Shared>) -> StatusCode {
     relay(stage, Relay::run).await
 }
 
-/// How the next connection ends, at the server.
+/// How the next connection ended at the server.
 async fn ended(State(stage): State<Shared>) -> Result<String, StatusCode> {
     let journal: Option<Arc<Journal>> =
         stage.lock().await.as_ref().map(|stage| stage.peer.journal());

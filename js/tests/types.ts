@@ -1,4 +1,5 @@
-// What a program in TypeScript may do with the package, and what it may not. Compiled, and never run.
+// What a TypeScript program may do with the package, and what it may not. This is compiled and
+// never run.
 import {
   type Culprit,
   WebSocketTransport,

@@ -1,4 +1,4 @@
-//! The thread in the background, where the drivers run.
+//! The background thread that runs the drivers.
 
 use std::{
     convert::Infallible,
@@ -15,22 +15,24 @@ use tokio::{
 use super::wait;
 
 tokio::task_local! {
-    /// The background that the future which is being polled is waited for with.
+    /// The background on behalf of which the current future is being polled.
     static CURRENT: Background;
 }
 
-/// A connection is being made, whose driver runs in the current background, if there is one: that lives at least as
-/// long. Those of handshakes that fail are among them, of which nobody else learns.
+/// Ties a new connection to the current background, if there is one, because its driver runs there.
+/// The background lives at least as long as the connection. This includes connections whose
+/// handshake fails later, which the caller never sees.
 pub(crate) fn carry(connection: &crate::connection::WebSocketConnection) {
     let _ = CURRENT.try_with(|background| background.carry(connection));
 }
 
-/// A thread with a runtime. It ends when the last clone is gone and so is every connection that was made in what it
-/// [waited](Self::wait) for. It waits for no other task: one that a hook has spawned may never end.
+/// A thread with a runtime. It ends when its last clone has been dropped and every connection made
+/// by a future that it [waited](Self::wait) for has ended. It does not wait for other tasks: a task
+/// that a hook has spawned may never end.
 #[derive(Debug, Clone)]
 pub(super) struct Background {
     runtime: Handle,
-    /// Nothing is ever sent.
+    /// Nothing is ever sent. The thread ends when all senders have been dropped.
     alive: mpsc::Sender<Infallible>,
 }
 
@@ -41,19 +43,20 @@ impl Background {
 
     fn start_thread() -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, started) = sync_channel(1);
-        // At most 15 characters are shown by Linux.
+        // Linux shows at most 15 characters.
         let thread = thread::Builder::new().name("wsmux-blocking".into()).spawn(|| run(sender))?;
         let background = started.recv().map_err(io::Error::other)??;
         Ok((background, thread))
     }
 
-    /// Waits for a future that needs a runtime: what it spawns runs in the background, itself it runs here.
+    /// Waits for a future that needs a runtime. The future runs on the calling thread; the tasks
+    /// that it spawns run in the background.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         let _context = self.runtime.enter();
         wait::wait(CURRENT.scope(self.clone(), future))
     }
 
-    /// The thread lives at least as long as this connection, whose driver runs there.
+    /// Keeps the thread alive at least as long as this connection, because its driver runs there.
     fn carry(&self, connection: &crate::connection::WebSocketConnection) {
         let (gone, alive) = (connection.gone(), self.alive.clone());
         self.runtime.spawn(async move {
@@ -63,7 +66,8 @@ impl Background {
     }
 }
 
-/// The runtime is made and dropped in its own thread: dropping it in the thread of another would panic.
+/// The runtime is made and dropped on its own thread, because dropping it on a thread of another
+/// runtime would panic.
 fn run(started: SyncSender<io::Result<Background>>) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -75,7 +79,7 @@ fn run(started: SyncSender<io::Result<Background>>) {
         return;
     }
     runtime.block_on(gone.recv());
-    // Neither roots that are still being read nor the tasks of a hook are anything to wait for.
+    // Does not wait for root certificates that are still being read, nor for tasks of a hook.
     runtime.shutdown_background();
 }
 
@@ -149,7 +153,7 @@ mod tests {
         let (left, right) = memory_pair(1024);
         let (background, thread) = Background::start_thread().unwrap();
         let (dropped, gone) = std::sync::mpsc::channel::<Infallible>();
-        // As a hook may do, within the handshake.
+        // A hook may do this within the handshake.
         background.wait(async {
             tokio::spawn(async move {
                 let _dropped = dropped;

@@ -1,11 +1,11 @@
-//! Dialling.
+//! The client, which dials.
 
 use std::io;
 
 use super::{WebSocketConnection, background::Background};
 use crate::error::ConnectError;
 
-/// Opens connections to servers. Cheap to clone; the clones share their thread in the background.
+/// Opens connections to servers. Cheap to clone; the clones share one background thread.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient {
     client: crate::client::WebSocketClient,
@@ -13,16 +13,16 @@ pub struct WebSocketClient {
 }
 
 impl WebSocketClient {
-    /// A client with the settings of `client`, and a thread in the background for its connections.
+    /// Makes a client with the settings of `client`, and a background thread for its connections.
     ///
     /// # Errors
-    /// What the operating system says when it has no more threads or file descriptors.
+    /// The operating system's error if no more threads or file descriptors are available.
     pub fn new(client: crate::client::WebSocketClient) -> io::Result<Self> {
         Ok(Self { client, background: Background::start()? })
     }
 
-    /// Connects to a `ws://` or `wss://` URL, as [`connect`](crate::WebSocketClient::connect) of the async
-    /// client does, with its timeouts.
+    /// Connects to a `ws://` or `wss://` URL, with the timeouts of the async client's
+    /// [`connect`](crate::WebSocketClient::connect).
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -31,7 +31,7 @@ impl WebSocketClient {
         Ok(WebSocketConnection::from_async(connection))
     }
 
-    /// The async client with the same settings.
+    /// Returns the async client with the same settings.
     pub fn as_async(&self) -> &crate::client::WebSocketClient {
         &self.client
     }

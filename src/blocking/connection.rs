@@ -1,4 +1,4 @@
-//! The connection's handle.
+//! The connection handle.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,45 +15,48 @@ use crate::{
 
 /// One WebSocket as a QUIC-shaped connection of many streams, for threads.
 ///
-/// The handle is cheap to clone, and all threads may use it at once. The connection is closed with code 0 when
-/// the last handle is dropped, the handles of its streams included.
+/// The handle is cheap to clone, and all threads may use it at once. The connection is closed with
+/// code 0 when the last handle is dropped. The handles of its streams count too.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(crate::connection::WebSocketConnection);
 
 impl WebSocketConnection {
-    /// The connection, to be used by threads from here on.
+    /// Wraps an async connection for use by threads.
     ///
-    /// It goes on in the runtime that it was made in, and ends with that. To wait for it in the thread of a
-    /// runtime of a single thread, its own, would be for ever.
+    /// The connection keeps running in the runtime that it was made in, and ends with that runtime.
+    /// If that runtime has a single thread, do not wait for the connection on that thread: the wait
+    /// would never end.
     pub fn from_async(connection: crate::connection::WebSocketConnection) -> Self {
         Self(connection)
     }
 
-    /// The connection, to be used by tasks as well. It goes on where it is, in the background or in the
-    /// runtime that it was made in.
+    /// Returns the async connection, for use by tasks. The connection keeps running where it is, in
+    /// the background or in the runtime that it was made in.
     pub fn as_async(&self) -> &crate::connection::WebSocketConnection {
         &self.0
     }
 
-    /// The connection, to be used by tasks. Else as [`as_async`](Self::as_async).
+    /// Converts into the async connection; otherwise as [`as_async`](Self::as_async).
     pub fn into_async(self) -> crate::connection::WebSocketConnection {
         self.0
     }
 
-    /// Waits until the peer's transport parameters have come; on the js-ws wire, which has none, it is done
-    /// at once. A client's or a server's connection has waited already.
+    /// Waits until the peer's transport parameters have arrived. The js-ws wire has none, so there
+    /// it returns at once. For a client's or a server's connection this has already happened.
     ///
     /// # Errors
-    /// [`ConnectionError`] when the connection ended first.
+    /// [`ConnectionError`] if the connection ended first.
     pub fn established(&self) -> Result<(), ConnectionError> {
         wait(self.0.established())
     }
 
-    /// Opens a bidirectional stream. At the peer's limit, and at
-    /// [this end's own](crate::Config::max_local_streams), it waits for its turn, first come first served.
+    /// Opens a bidirectional stream. If the peer's limit, or
+    /// [this end's own](crate::Config::max_local_streams), is reached, it waits; waiters are served
+    /// in order.
     ///
-    /// On the QMux wire the peer sees the stream with its first frame, so before something is written,
-    /// finished or [announced](SendStream::announce); on the js-ws wire at once.
+    /// On the QMux wire the peer sees the stream with its first frame, so not before something is
+    /// written, finished or [announced](SendStream::announce). On the js-ws wire the peer sees it
+    /// at once.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -61,10 +64,10 @@ impl WebSocketConnection {
         wait(self.0.open_bi()).map(WebSocketStream::from_async)
     }
 
-    /// [`open_bi`](Self::open_bi) that waits no longer than `timeout`.
+    /// Like [`open_bi`](Self::open_bi), but waits at most `timeout`.
     ///
     /// # Errors
-    /// [`WaitError`]; after a timeout no stream is open.
+    /// [`WaitError`]; after a timeout no stream has been opened.
     pub fn open_bi_timeout(
         &self,
         timeout: Duration,
@@ -72,7 +75,7 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.open_bi()).map(WebSocketStream::from_async)
     }
 
-    /// Opens a unidirectional stream; else as [`open_bi`](Self::open_bi).
+    /// Opens a unidirectional stream; otherwise as [`open_bi`](Self::open_bi).
     ///
     /// # Errors
     /// [`OpenError`]; the js-ws wire has no such streams.
@@ -80,15 +83,16 @@ impl WebSocketConnection {
         wait(self.0.open_uni()).map(SendStream::from_async)
     }
 
-    /// [`open_uni`](Self::open_uni) that waits no longer than `timeout`.
+    /// Like [`open_uni`](Self::open_uni), but waits at most `timeout`.
     ///
     /// # Errors
-    /// [`WaitError`]; after a timeout no stream is open.
+    /// [`WaitError`]; after a timeout no stream has been opened.
     pub fn open_uni_timeout(&self, timeout: Duration) -> Result<SendStream, WaitError<OpenError>> {
         try_wait(Some(timeout), self.0.open_uni()).map(SendStream::from_async)
     }
 
-    /// [`open_bi`](Self::open_bi) without waiting: `None` at either limit, or when others wait there.
+    /// Like [`open_bi`](Self::open_bi), without waiting. Returns `None` if a limit is reached, or
+    /// if other callers are waiting for one.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -96,7 +100,8 @@ impl WebSocketConnection {
         Ok(self.0.try_open_bi()?.map(WebSocketStream::from_async))
     }
 
-    /// [`open_uni`](Self::open_uni) without waiting: `None` at either limit, or when others wait there.
+    /// Like [`open_uni`](Self::open_uni), without waiting. Returns `None` if a limit is reached, or
+    /// if other callers are waiting for one.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -107,12 +112,13 @@ impl WebSocketConnection {
     /// Waits for the next bidirectional stream that the peer opens.
     ///
     /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every stream that came before has been accepted.
+    /// [`ConnectionError`] once the connection has ended and every stream that arrived before has
+    /// been accepted.
     pub fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
         wait(self.0.accept_bi()).map(WebSocketStream::from_async)
     }
 
-    /// [`accept_bi`](Self::accept_bi) that waits no longer than `timeout`. No stream is lost by it.
+    /// Like [`accept_bi`](Self::accept_bi), but waits at most `timeout`. A timeout loses no stream.
     ///
     /// # Errors
     /// [`WaitError`].
@@ -131,7 +137,8 @@ impl WebSocketConnection {
         wait(self.0.accept_uni()).map(RecvStream::from_async)
     }
 
-    /// [`accept_uni`](Self::accept_uni) that waits no longer than `timeout`. No stream is lost by it.
+    /// Like [`accept_uni`](Self::accept_uni), but waits at most `timeout`. A timeout loses no
+    /// stream.
     ///
     /// # Errors
     /// [`WaitError`].
@@ -142,7 +149,8 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.accept_uni()).map(RecvStream::from_async)
     }
 
-    /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5). Waits for nothing.
+    /// Sends a datagram without waiting (RFC 9221 §5). If the send buffer is full, the oldest
+    /// waiting datagrams are dropped.
     ///
     /// # Errors
     /// [`SendDatagramError`]; the js-ws wire has no datagrams.
@@ -150,7 +158,7 @@ impl WebSocketConnection {
         self.0.send_datagram(datagram)
     }
 
-    /// Sends a datagram once there is room, so that no older one is dropped for it.
+    /// Sends a datagram once there is room for it, so that no older datagram is dropped.
     ///
     /// # Errors
     /// As [`send_datagram`](Self::send_datagram).
@@ -161,12 +169,14 @@ impl WebSocketConnection {
     /// Waits for a datagram. Several threads may wait at once; each datagram goes to one of them.
     ///
     /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every datagram that came before has been read.
+    /// [`ConnectionError`] once the connection has ended and every datagram that arrived before has
+    /// been read.
     pub fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         wait(self.0.read_datagram())
     }
 
-    /// [`read_datagram`](Self::read_datagram) that waits no longer than `timeout`. No datagram is lost by it.
+    /// Like [`read_datagram`](Self::read_datagram), but waits at most `timeout`. A timeout loses no
+    /// datagram.
     ///
     /// # Errors
     /// [`WaitError`].
@@ -177,17 +187,18 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.read_datagram())
     }
 
-    /// The largest datagram that the peer takes, in bytes; `None` when it takes none.
+    /// The largest datagram that the peer accepts, in bytes; `None` if it accepts none.
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.0.max_datagram_size()
     }
 
-    /// Closes the connection now, and waits for nothing. What has not been sent is lost, and every operation
-    /// fails from here on, also those that other threads wait for; what has come stays readable. The peer is
-    /// told code and reason, within the [limits of both](crate::WebSocketConnection::close).
+    /// Closes the connection now, without waiting. Unsent data is lost, and every operation fails
+    /// from now on, including those in which other threads are waiting. Received data can still be
+    /// read. The peer receives the code and the reason, within the
+    /// [limits of both](crate::WebSocketConnection::close).
     ///
-    /// A program that ends right after this may end before the peer is told:
-    /// [`closed`](Self::closed) waits for that.
+    /// A program that exits right after this call may exit before the close has been sent: call
+    /// [`closed`](Self::closed) to wait for it.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, reason);
     }
@@ -216,44 +227,45 @@ impl WebSocketConnection {
         drop(self.0.shutdown());
     }
 
-    /// The peer may have so many bidirectional streams open at once from now on; see
-    /// [`Config::max_concurrent_bidi_streams`](crate::Config::max_concurrent_bidi_streams). Fewer than before
-    /// takes effect as streams end.
+    /// Changes how many bidirectional streams the peer may have open at once; see
+    /// [`Config::max_concurrent_bidi_streams`](crate::Config::max_concurrent_bidi_streams). A lower
+    /// limit takes effect as streams end.
     pub fn set_max_concurrent_bi_streams(&self, count: u64) {
         self.0.set_max_concurrent_bi_streams(count);
     }
 
-    /// The peer may have so many unidirectional streams open at once from now on; see
-    /// [`Config::max_concurrent_uni_streams`](crate::Config::max_concurrent_uni_streams). Fewer than before
-    /// takes effect as streams end.
+    /// Changes how many unidirectional streams the peer may have open at once; see
+    /// [`Config::max_concurrent_uni_streams`](crate::Config::max_concurrent_uni_streams). A lower
+    /// limit takes effect as streams end.
     pub fn set_max_concurrent_uni_streams(&self, count: u64) {
         self.0.set_max_concurrent_uni_streams(count);
     }
 
-    /// The peer may send so many bytes on a stream before they are read, from now on; see
+    /// Changes how many bytes the peer may send on a stream before they are read; see
     /// [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window).
     pub fn set_stream_receive_window(&self, bytes: u64) {
         self.0.set_stream_receive_window(bytes);
     }
 
-    /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on
-    /// either side that is when the closing handshake is done, or has taken too long
-    /// ([`Config::close_timeout`](crate::Config::close_timeout)).
+    /// Waits until the connection has ended and its socket is gone, and returns why it ended. After
+    /// a close on either side, that is when the closing handshake is complete, or has taken too
+    /// long ([`Config::close_timeout`](crate::Config::close_timeout)).
     pub fn closed(&self) -> ConnectionError {
         wait(self.0.closed())
     }
 
-    /// [`closed`](Self::closed) that waits no longer than `timeout`: `None` while the connection is not gone.
+    /// Like [`closed`](Self::closed), but waits at most `timeout`. Returns `None` if the socket
+    /// still exists then.
     pub fn closed_timeout(&self, timeout: Duration) -> Option<ConnectionError> {
         wait_at_most(timeout, self.0.closed())
     }
 
-    /// Why the connection has ended; `None` while it has not.
+    /// Why the connection has ended; `None` while it is open.
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.0.close_reason()
     }
 
-    /// What the connection has done.
+    /// Counters of the connection's traffic.
     pub fn stats(&self) -> ConnectionStats {
         self.0.stats()
     }
@@ -263,37 +275,37 @@ impl WebSocketConnection {
         self.0.rtt()
     }
 
-    /// Which end of the connection this is.
+    /// The role of this end.
     pub fn side(&self) -> Side {
         self.0.side()
     }
 
-    /// Which language the two ends speak.
+    /// The wire protocol that the two ends use.
     pub fn wire(&self) -> Wire {
         self.0.wire()
     }
 
-    /// The peer's address, where the socket has one.
+    /// The peer's address, if the socket has one.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.0.remote_address()
     }
 
-    /// What the handshake said: addresses, headers, certificates.
+    /// The results of the handshake: addresses, headers, certificates.
     pub fn info(&self) -> &ConnectionInfo {
         self.0.info()
     }
 
-    /// The WebSocket subprotocol that was agreed on, such as `qmux-02.app`; `None` on the js-ws wire.
+    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.subprotocol()
     }
 
-    /// The application protocol that was agreed on; see [`ConnectionInfo::protocol`].
+    /// The negotiated application protocol; see [`ConnectionInfo::protocol`].
     pub fn protocol(&self) -> Option<&str> {
         self.0.protocol()
     }
 
-    /// The peer's certificate chain in DER, its own certificate first; `None` where it showed none.
+    /// The peer's certificate chain in DER, its own certificate first; `None` if it presented none.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.0.peer_certificates()
     }

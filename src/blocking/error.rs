@@ -1,19 +1,20 @@
-//! What waiting fails with.
+//! The error of a blocking call.
 
 use std::io;
 
-/// What was waited for failed, or did not happen in time.
+/// The operation failed, or did not complete in time.
 ///
-/// As an [`io::Error`] it has the kind of its cause, with one difference: [`TimedOut`](io::ErrorKind::TimedOut)
-/// is said of [`WaitError::TimedOut`] alone, so that trying again after it makes sense. A connection that has
-/// ended because time ran out, or with an error of the socket that sounds like "try again", is
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is within the error
-/// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) where the connection has ended, else
-/// the operation's own.
+/// As an [`io::Error`] it has the kind of its cause, except where that kind would suggest that the
+/// call can be repeated. Only [`WaitError::TimedOut`] becomes
+/// [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with that kind can be repeated. If
+/// the connection has ended by a timeout, or by a socket error of a kind that means "try again",
+/// the kind is [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is inside the
+/// error ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) if the connection
+/// has ended, and otherwise the operation's own error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError<E> {
-    /// The timeout has passed. Nothing was done, and nothing is lost.
+    /// The timeout has expired. Nothing was done, and nothing is lost.
     #[error("timed out")]
     TimedOut,
     /// The operation failed.
@@ -30,7 +31,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     }
 }
 
-/// Std and many programs try again after some kinds of errors, without end where the error stays.
+/// Replaces kinds after which std and many programs retry, because they would retry this error for
+/// ever.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

@@ -1,5 +1,5 @@
-//! The connection and its streams for threads without a runtime: calls that wait, and streams that are
-//! [`std::io::Read`] and [`std::io::Write`].
+//! The connection and its streams for threads without a runtime: calls that block, and streams that
+//! implement [`std::io::Read`] and [`std::io::Write`].
 //!
 //! ```
 //! use std::{
@@ -13,7 +13,7 @@
 //! let server = WebSocketServer::bind("127.0.0.1:0", wsmux::WebSocketServer::builder().build()?)?;
 //! let url = format!("ws://{}/", server.local_addr()?);
 //! let serving = thread::spawn(move || -> std::io::Result<()> {
-//!     // A server of many clients does all this in a thread for each.
+//!     // With several clients, run this part in one thread per client.
 //!     let Some(connecting) = server.accept() else { return Ok(()) };
 //!     let connection = connecting.wait()?;
 //!     while let Ok(stream) = connection.accept_bi() {
@@ -41,30 +41,33 @@
 //! ```
 //!
 //! # What differs
-//! Engine, driver and promises are those of the [async connection](crate::WebSocketConnection); so are drops: an
-//! unfinished sender that is dropped **resets** its stream, for `Write` has no word for the end. Say
-//! [`finish`](SendStream::finish). The last handle that is dropped closes the connection and what was not sent
-//! is lost: [`shutdown`](WebSocketConnection::shutdown) before that, or wait for the peer's answer.
+//! The engine, the driver and their guarantees are those of the
+//! [async connection](crate::WebSocketConnection). Drops behave the same too. An unfinished sender
+//! that is dropped **resets** its stream, because `Write` has no way to signal the end: call
+//! [`finish`](SendStream::finish). Dropping the last handle closes the connection, and unsent data
+//! is lost. Before that, call
+//! [`shutdown`](WebSocketConnection::shutdown), or wait for the peer's answer.
 //!
-//! A thread that waits is parked and costs no processor. What ends its wait early is a
-//! [timeout](RecvStream::set_read_timeout), or another thread that closes the connection through a clone of the
-//! handle. Nothing is lost by a timeout.
+//! A waiting thread is parked and uses no CPU time. Its wait ends early by a
+//! [timeout](RecvStream::set_read_timeout), or when another thread closes the connection through a
+//! clone of the handle. A timeout loses no data.
 //!
 //! # Threads
-//! One thread in the background carries the messages of all connections of a [`WebSocketClient`] and its
-//! clones, or of a [`WebSocketServer`]. It ends once that is dropped and its connections are gone, each of which
-//! tells its peer first and is given the [close timeout](crate::Config::close_timeout) for that. A handshake,
-//! with its TLS and the server's [`authorize`](crate::WebSocketServerBuilder::authorize), is done by the
-//! thread that waits for it. A task that such a hook spawns runs in the background, and is dropped where it is when
-//! that thread ends.
+//! One background thread carries the messages of all connections of a [`WebSocketClient`] and its
+//! clones, or of a [`WebSocketServer`]. It ends once the client or server has been dropped and its
+//! connections have ended. Each connection first sends its close, for which it has the
+//! [close timeout](crate::Config::close_timeout). The thread that waits for a handshake runs it,
+//! including TLS and the server's [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A
+//! task that such a hook spawns runs in the background, and is dropped when the background thread
+//! ends.
 //!
 //! # Within an async runtime
-//! Nothing here panics there, and all of it works, but a call that waits holds up the thread that it is called
-//! from, with every other task that this has to run: `spawn_blocking` is the place for it. One case cannot
-//! work: to wait on a thread for a connection whose own driver has to run on that same thread. Connections of
-//! this module's clients and servers never do; one made by
-//! [`from_async`](WebSocketConnection::from_async) does if it was made in a runtime of a single thread and
-//! is waited for in that thread.
+//! All of this also works within an async runtime, and nothing panics there. But a call that waits
+//! blocks the thread that it is called from, and with it every other task of that thread: use
+//! `spawn_blocking`. One case cannot work: a thread cannot wait for a connection whose driver has
+//! to run on that same thread. Connections of this module's clients and servers are never in that
+//! position. A connection made by [`from_async`](WebSocketConnection::from_async) is, if it was
+//! made in a single-threaded runtime and the runtime's own thread waits for it.
 
 mod background;
 mod client;

@@ -17,29 +17,31 @@ use crate::{
     proto::{ClosedStream, ReadError, StreamId, VarInt},
 };
 
-/// The receiving half of a stream, a [`Read`].
+/// The receiving half of a stream. It implements [`Read`].
 ///
-/// Dropping it before its end was read stops the stream with code 0: the peer is told to send no more.
+/// Dropping it before its end was read stops the stream with code 0: the peer is asked to send no
+/// more.
 #[derive(Debug)]
 pub struct RecvStream {
     inner: crate::connection::RecvStream,
     timeout: Option<Duration>,
-    /// What a [`read_to_end`](Self::read_to_end) had read when its time ran out, at most its limit.
+    /// The bytes that a [`read_to_end`](Self::read_to_end) had read when it timed out. At most as
+    /// long as its limit.
     unread: Bytes,
 }
 
 impl RecvStream {
-    /// The stream, to be used by threads from here on; see
+    /// Wraps an async stream for use by threads; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
     pub fn from_async(stream: crate::connection::RecvStream) -> Self {
         Self { inner: stream, timeout: None, unread: Bytes::new() }
     }
 
-    /// The stream, to be used by tasks from here on.
+    /// Converts into the async stream, for use by tasks.
     ///
     /// # Errors
-    /// The stream itself, unchanged, while it keeps bytes of a [`read_to_end`](Self::read_to_end) that timed
-    /// out: they have to be read first.
+    /// The stream itself, unchanged, if it holds bytes of a [`read_to_end`](Self::read_to_end) that
+    /// timed out. Read those first.
     pub fn into_async(self) -> Result<crate::connection::RecvStream, Self> {
         if self.unread.is_empty() { Ok(self.inner) } else { Err(self) }
     }
@@ -48,17 +50,19 @@ impl RecvStream {
         &self.inner
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.inner.id()
     }
 
-    /// How long a read, or [`received_reset`](Self::received_reset), may wait for news; `None`, as at the start,
-    /// for ever. Past that it fails with [`TimedOut`](io::ErrorKind::TimedOut), no byte is lost, and it can be
-    /// tried again. What reads more than once waits so long each time.
+    /// Sets how long a read, or [`received_reset`](Self::received_reset), may wait. The initial
+    /// value `None` means for ever. A call that waits longer fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut); no byte is lost, and the call can be repeated. A
+    /// method that reads several times may wait this long each time.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with std's sockets.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's
+    /// sockets.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.timeout = checked_limit(timeout)?;
         Ok(())
@@ -69,8 +73,8 @@ impl RecvStream {
         self.timeout
     }
 
-    /// Waits for bytes, and gives up to `max_length` of them in one piece and without a copy; `None` at the end
-    /// of the stream.
+    /// Waits for bytes, and returns up to `max_length` of them in one piece and without a copy;
+    /// `None` at the end of the stream.
     ///
     /// # Errors
     /// [`WaitError`] with a [`ReadError`].
@@ -81,12 +85,12 @@ impl RecvStream {
         try_wait(self.timeout, self.inner.read_chunk(max_length))
     }
 
-    /// Reads to the end of the stream. It goes before [`Read::read_to_end`], which has no limit and is called
-    /// by that name in full.
+    /// Reads to the end of the stream, up to `limit` bytes. It takes precedence over
+    /// [`Read::read_to_end`], which has no limit and can be called only by that full path.
     ///
     /// # Errors
-    /// [`WaitError`] with [`ReadToEndError::TooLong`] when there are more than `limit` bytes; what was read
-    /// until then is lost. After a timeout nothing is: the next read begins where this one did.
+    /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; those
+    /// read so far are lost. A timeout loses nothing: the next read begins where this one began.
     pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, WaitError<ReadToEndError>> {
         let mut all = Vec::new();
         loop {
@@ -94,7 +98,8 @@ impl RecvStream {
                 Ok(Some(chunk)) if chunk.len() > limit - all.len() => {
                     return Err(WaitError::Failed(ReadToEndError::TooLong));
                 }
-                // Whole, and without a copy, where an attempt before has read nearly all of it.
+                // An earlier attempt may have read all bytes; they are then returned without a
+                // copy.
                 Ok(Some(chunk)) if all.is_empty() => all = chunk.into(),
                 Ok(Some(chunk)) => all.extend_from_slice(&chunk),
                 Ok(None) => return Ok(all),
@@ -107,26 +112,27 @@ impl RecvStream {
         }
     }
 
-    /// Wants no more: what has come is dropped, and the peer is told the code (STOP_SENDING, RFC 9000 §19.5).
+    /// Stops the stream: received bytes are discarded, and the peer receives the code
+    /// (STOP_SENDING, RFC 9000 §19.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    /// [`ClosedStream`] if the stream has ended, or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         self.unread.clear();
         self.inner.stop(code)
     }
 
-    /// Waits until the peer has reset the stream, and gives its code, without reading.
+    /// Waits until the peer has reset the stream, and returns its code, without reading.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`ResetError`] when that cannot happen any more: all has come, or this end stopped
-    /// the stream.
+    /// [`WaitError`] with a [`ResetError`] if the peer can no longer reset the stream: it has
+    /// ended, or this end has stopped it.
     pub fn received_reset(&mut self) -> Result<VarInt, WaitError<ResetError>> {
         try_wait(self.timeout, self.inner.received_reset())
     }
 }
 
-/// The errors' kinds are those of [`WaitError`], and the error within is a [`ReadError`] or a
+/// The errors have the kinds of [`WaitError`], and contain a [`ReadError`] or a
 /// [`ConnectionError`](crate::ConnectionError).
 impl Read for RecvStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

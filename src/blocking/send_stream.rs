@@ -16,13 +16,13 @@ use crate::{
     proto::{ClosedStream, StreamId, VarInt, WriteError},
 };
 
-/// The sending half of a stream, a [`Write`].
+/// The sending half of a stream. It implements [`Write`].
 ///
-/// Each write waits for room in the send buffer, takes as many bytes as there is room for, and returns; the
-/// background sends them. Nothing has to be flushed.
+/// Each write waits for room in the send buffer, takes as many bytes as fit, and returns. The
+/// background thread sends them; no flush is needed.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an error, never
-/// an end that looks complete.
+/// Dropping it before [`finish`](Self::finish) resets the stream with code 0. The peer sees an
+/// error, never an end that looks complete.
 #[derive(Debug)]
 pub struct SendStream {
     inner: crate::connection::SendStream,
@@ -30,13 +30,13 @@ pub struct SendStream {
 }
 
 impl SendStream {
-    /// The stream, to be used by threads from here on; see
+    /// Wraps an async stream for use by threads; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
     pub fn from_async(stream: crate::connection::SendStream) -> Self {
         Self { inner: stream, timeout: None }
     }
 
-    /// The stream, to be used by tasks from here on.
+    /// Converts into the async stream, for use by tasks.
     pub fn into_async(self) -> crate::connection::SendStream {
         self.inner
     }
@@ -45,17 +45,19 @@ impl SendStream {
         &self.inner
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.inner.id()
     }
 
-    /// How long a write, or [`stopped`](Self::stopped), may wait; `None`, as at the start, for ever. Past that a
-    /// write fails with [`TimedOut`](io::ErrorKind::TimedOut) and has taken nothing: it can be tried again. Of a
-    /// `write_all` that fails some bytes may have been taken, and it is not known how many.
+    /// Sets how long a write, or [`stopped`](Self::stopped), may wait. The initial value `None`
+    /// means for ever. A write that waits longer fails with [`TimedOut`](io::ErrorKind::TimedOut);
+    /// it has taken nothing and can be repeated. A `write_all` that fails may have taken some
+    /// bytes, and their number is unknown.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with std's sockets.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's
+    /// sockets.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.timeout = checked_limit(timeout)?;
         Ok(())
@@ -66,38 +68,39 @@ impl SendStream {
         self.timeout
     }
 
-    /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may so hold
-    /// more than its limit, by less than this chunk.
+    /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may
+    /// then exceed its limit by less than this chunk.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`WriteError`], with nothing taken.
+    /// [`WaitError`] with a [`WriteError`]; nothing has been taken.
     pub fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WaitError<WriteError>> {
         try_wait(self.timeout, self.inner.write_chunk(chunk))
     }
 
-    /// Nothing follows what was written. The end is sent behind it, also when the handle is dropped after
-    /// this.
+    /// Ends the stream. The end is sent after the written bytes, even if the handle is dropped
+    /// after this call.
     ///
     /// # Errors
-    /// [`WriteError`] when the stream had ended before, and how.
+    /// [`WriteError`] if the stream had already ended; the error says how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         self.inner.finish()
     }
 
-    /// Gives the stream up: what has not been sent is dropped, and the peer is told the code
-    /// (RESET_STREAM, RFC 9000 §19.4).
+    /// Resets the stream: unsent bytes are discarded, and the peer receives the code (RESET_STREAM,
+    /// RFC 9000 §19.4).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         self.inner.reset(code)
     }
 
-    /// Gives the stream up behind its first `reliable_size` bytes, which are still sent and delivered
+    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered
     /// (RESET_STREAM_AT).
     ///
     /// # Errors
-    /// [`ResetAtError`](crate::ResetAtError) when the stream has ended, or the peer does not take this.
+    /// [`ResetAtError`](crate::ResetAtError) if the stream has ended, or the peer does not support
+    /// this.
     pub fn reset_at(
         &mut self,
         code: VarInt,
@@ -106,27 +109,29 @@ impl SendStream {
         self.inner.reset_at(code, reliable_size)
     }
 
-    /// Waits until the peer has stopped the stream, and gives its code; or until the end of a finished stream
-    /// has been handed to the socket, with every byte before it, and gives `None`. What the socket has taken
-    /// is not yet with the peer, less still read.
+    /// Waits for the outcome of the stream. Returns the code if the peer has stopped it. Returns
+    /// `None` once a finished stream's end, with every byte before it, has been handed to the
+    /// socket. Bytes that were handed to the socket have not necessarily reached the peer, nor been
+    /// read.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`StoppedError`] when neither can happen any more.
+    /// [`WaitError`] with a [`StoppedError`] if neither can happen any more.
     pub fn stopped(&self) -> Result<Option<VarInt>, WaitError<StoppedError>> {
         try_wait(self.timeout, self.inner.stopped())
     }
 
-    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. On the js-ws
-    /// wire, where the peer sees a stream at once, nothing.
+    /// Shows the stream to the peer before anything is written, with an empty STREAM frame. It does
+    /// nothing on the js-ws wire, because the peer sees a stream at once there.
     pub fn announce(&mut self) {
         self.inner.announce();
     }
 
-    /// Streams of a higher priority send first, strictly; equal ones take turns. At the start 0. It can change
-    /// while data waits.
+    /// Sets the stream's priority, which is initially 0. Streams of a higher priority strictly send
+    /// first; streams of equal priority take turns. The priority may be changed while data is
+    /// waiting.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
         self.inner.set_priority(priority)
     }
@@ -134,20 +139,20 @@ impl SendStream {
     /// The stream's priority.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn priority(&self) -> Result<i32, ClosedStream> {
         self.inner.priority()
     }
 }
 
-/// The errors' kinds are those of [`WaitError`], and the error within is a [`WriteError`] or a
+/// The errors have the kinds of [`WaitError`], and contain a [`WriteError`] or a
 /// [`ConnectionError`](crate::ConnectionError).
 impl Write for SendStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         Ok(try_wait(self.timeout, self.inner.write(data))?)
     }
 
-    /// Done at once: what was written leaves as soon as credit and socket allow.
+    /// Returns at once: written bytes are sent as soon as credit and socket allow.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

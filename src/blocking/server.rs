@@ -1,4 +1,4 @@
-//! Listening.
+//! The server, which listens.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use crate::{
     server::{ShutdownReport, WebSocketAcceptor},
 };
 
-/// Takes connections from clients. Several threads may accept at once.
+/// Accepts connections from clients. Several threads may accept at once.
 #[derive(Debug)]
 pub struct WebSocketServer {
     server: crate::server::WebSocketServer,
@@ -21,19 +21,19 @@ pub struct WebSocketServer {
 }
 
 impl WebSocketServer {
-    /// Listens on a TCP address; `acceptor` has the settings
-    /// ([`build`](crate::WebSocketServerBuilder::build)).
+    /// Listens on a TCP address with the settings of `acceptor`
+    /// ([`build`](crate::WebSocketServerBuilder::build) makes one).
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn bind(address: impl ToSocketAddrs, acceptor: WebSocketAcceptor) -> io::Result<Self> {
         Self::new(TcpListener::bind(address)?, acceptor)
     }
 
-    /// A server over a TCP socket that listens already.
+    /// Makes a server from a TCP socket that already listens.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn new(listener: TcpListener, acceptor: WebSocketAcceptor) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let background = Background::start()?;
@@ -42,10 +42,10 @@ impl WebSocketServer {
         Ok(Self { server, background })
     }
 
-    /// The address that the server listens on: the port, where it was bound to port 0.
+    /// The address that the server listens on, with the actual port if it was bound to port 0.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
     }
@@ -55,30 +55,31 @@ impl WebSocketServer {
         self.server.acceptor()
     }
 
-    /// Waits for the next client. Its handshake is for [`Connecting::wait`] to do, best in a thread of its
-    /// own: then a client that is slow holds up nobody. `None` once the server is [closed](Self::close).
+    /// Waits for the next client. [`Connecting::wait`] does the client's handshake; call it in a
+    /// thread of its own, so that a slow client delays no other. Returns `None` once the server is
+    /// [closed](Self::close).
     ///
-    /// It does not fail, as that of the [async server](crate::WebSocketServer::accept) does not.
+    /// Like [`accept`](crate::WebSocketServer::accept) of the async server, it does not fail.
     pub fn accept(&self) -> Option<Connecting> {
         let connecting = self.background.wait(self.server.accept())?;
         Some(Connecting { connecting, background: self.background.clone() })
     }
 
-    /// From now on [`accept`](Self::accept) gives `None`, also to the threads that wait in it, and nobody listens
-    /// any more. Connections go on, and so do handshakes.
+    /// Stops listening. From now on [`accept`](Self::accept) returns `None`, also to threads that
+    /// are waiting in it. Connections and handshakes in progress continue.
     pub fn close(&self) {
         self.server.close();
     }
 
-    /// Ends the server and every connection that it has accepted; see the
-    /// [async server's](crate::WebSocketServer::shutdown).
+    /// Ends the server and every connection that it has accepted; see
+    /// [`shutdown`](crate::WebSocketServer::shutdown) of the async server.
     pub fn shutdown(&self, timeout: Duration, code: VarInt, reason: &[u8]) -> ShutdownReport {
         self.background.wait(self.server.shutdown(timeout, code, reason))
     }
 }
 
-/// A client whose handshake is to be done. Nothing happens before it is waited for, but the handshake timeout
-/// counts from the TCP connection. When it is dropped, the client's socket is closed.
+/// A client before its handshake. The handshake starts with [`wait`](Self::wait), but its timeout
+/// counts from the TCP connection. Dropping this closes the client's socket.
 #[derive(Debug)]
 #[must_use = "the handshake is done by waiting for it"]
 pub struct Connecting {
@@ -87,7 +88,7 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// The client's address, or that of the proxy before it; `None` on a Unix socket.
+    /// The client's address, or that of a proxy in front of it; `None` on a Unix socket.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.connecting.remote_address()
     }

@@ -8,10 +8,11 @@ use std::{
 use super::{RecvStream, SendStream};
 use crate::proto::StreamId;
 
-/// A bidirectional stream: [`Read`] and [`Write`], and two halves to use on their own, in a thread each.
+/// A bidirectional stream. It implements [`Read`] and [`Write`], and can be split into two halves
+/// for two threads.
 ///
-/// Dropping it resets the sending half unless it was [finished](SendStream::finish), and stops the receiving
-/// half unless it was read to its end, both with code 0.
+/// Dropping it resets the sending half unless it was [finished](SendStream::finish), and stops the
+/// receiving half unless it was read to its end, both with code 0.
 #[derive(Debug)]
 pub struct WebSocketStream {
     send: SendStream,
@@ -19,14 +20,14 @@ pub struct WebSocketStream {
 }
 
 impl WebSocketStream {
-    /// The stream, to be used by threads from here on; see
+    /// Wraps an async stream for use by threads; see
     /// [`WebSocketConnection::from_async`](super::WebSocketConnection::from_async).
     pub fn from_async(stream: crate::connection::WebSocketStream) -> Self {
         let (send, recv) = stream.into_split();
         Self { send: SendStream::from_async(send), recv: RecvStream::from_async(recv) }
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.send.id()
     }
@@ -41,20 +42,20 @@ impl WebSocketStream {
         &mut self.recv
     }
 
-    /// Both halves, borrowed: to read and write at once, in scoped threads.
+    /// Borrows both halves, to read and write at once in scoped threads.
     pub fn split(&mut self) -> (&mut SendStream, &mut RecvStream) {
         (&mut self.send, &mut self.recv)
     }
 
-    /// Both halves, to go their own ways. [`join`](Self::join) takes them back.
+    /// Splits the stream into its two halves. [`join`](Self::join) puts them together again.
     pub fn into_split(self) -> (SendStream, RecvStream) {
         (self.send, self.recv)
     }
 
-    /// The stream whose two halves these are.
+    /// Puts the two halves of a stream together again.
     ///
     /// # Errors
-    /// [`JoinError`], with both, when they are halves of different streams.
+    /// [`JoinError`], which contains both halves, if they belong to different streams.
     #[allow(clippy::result_large_err, reason = "the halves go back; large with some features only")]
     pub fn join(send: SendStream, recv: RecvStream) -> Result<Self, JoinError> {
         match recv.as_async().is_other_half_of(send.as_async()) {
@@ -63,24 +64,26 @@ impl WebSocketStream {
         }
     }
 
-    /// [`RecvStream::set_read_timeout`].
+    /// See [`RecvStream::set_read_timeout`].
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with std's sockets.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's
+    /// sockets.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.recv.set_read_timeout(timeout)
     }
 
-    /// [`SendStream::set_write_timeout`].
+    /// See [`SendStream::set_write_timeout`].
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with std's sockets.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's
+    /// sockets.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.send.set_write_timeout(timeout)
     }
 }
 
-/// The two are halves of different streams, and come back unchanged.
+/// The two halves belong to different streams. Both are returned unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("halves of different streams")]
 pub struct JoinError {
@@ -90,14 +93,14 @@ pub struct JoinError {
     pub recv: RecvStream,
 }
 
-/// As that of [`RecvStream`].
+/// Reads as [`RecvStream`] does.
 impl Read for WebSocketStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.recv.read(buf)
     }
 }
 
-/// As that of [`SendStream`].
+/// Writes as [`SendStream`] does.
 impl Write for WebSocketStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.send.write(data)

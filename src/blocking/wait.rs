@@ -1,7 +1,7 @@
 //! How a thread waits for a future.
 //!
-//! Not by `Handle::block_on` of tokio: that panics in the thread of a runtime, and would bind each stream to a
-//! runtime. The futures of the connection need none.
+//! It does not use tokio's `Handle::block_on`, which panics on a thread of a runtime and would bind
+//! each stream to a runtime. The connection's futures do not need one.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ impl Parker {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until it is woken, or `deadline` has come.
+    /// Blocks until it is woken or `deadline` has passed.
     fn park(&self, deadline: Option<Instant>) {
         let mut woken = self.lock();
         while !*woken {
@@ -58,10 +58,10 @@ impl Wake for Parker {
     }
 }
 
-/// Waits for `future`, however long that takes.
+/// Waits for `future` without a limit.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    // A task's share of its turn, which a thread does not have: once it were used up, tokio would wake this
-    // thread only after the task that it blocks.
+    // tokio gives each task a budget, and makes it yield when the budget is used up. This thread
+    // runs no task: with a budget, tokio would wake it only after the task that it blocks.
     let mut future = pin!(unconstrained(future));
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());
@@ -73,7 +73,7 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for `future` and drops it when `limit` has passed. A limit of zero looks once.
+/// Waits for `future` and drops it when `limit` has passed. A limit of zero polls once.
 pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let Some(deadline) = Instant::now().checked_add(limit) else {
         return Some(wait(future));
@@ -82,7 +82,8 @@ pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::O
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());
     loop {
-        // Taken before the look: what came until then is found, and a stream of wakes is no way past it.
+        // The clock is read before the poll. So anything that happened before the deadline is
+        // found, and endless wakes cannot extend the wait.
         let now = Instant::now();
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(output);
@@ -94,7 +95,7 @@ pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::O
     }
 }
 
-/// Waits for what can fail, up to `limit` if there is one.
+/// Waits for a fallible future, at most `limit` if there is one.
 pub(super) fn try_wait<T, E>(
     limit: Option<Duration>,
     future: impl Future<Output = Result<T, E>>,
@@ -106,11 +107,12 @@ pub(super) fn try_wait<T, E>(
     result.map_err(WaitError::Failed)
 }
 
-/// A timeout for a stream, which is not zero: that looks like "none" to some and like "at once" to others.
+/// Checks a stream's timeout. Zero is refused, because some readers take it for "none" and others
+/// for "at once".
 pub(super) fn checked_limit(limit: Option<Duration>) -> io::Result<Option<Duration>> {
     match limit {
         Some(Duration::ZERO) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"))
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the timeout is zero"))
         }
         limit => Ok(limit),
     }

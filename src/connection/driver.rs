@@ -1,4 +1,5 @@
-//! The one task of a connection: it carries messages between socket and engine, and knows no protocol.
+//! The one task of a connection. It carries messages between the socket and the engine, and knows
+//! no protocol.
 
 use std::{
     future::Future,
@@ -20,31 +21,32 @@ use crate::{
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// Items taken from the socket before the engine is locked, and messages sent before the socket is read
-/// again: so many small ones cost little more than one.
+/// How many items are taken from the socket before the engine is locked, and how many messages are
+/// sent before the socket is read again. Small messages then share the cost of a round.
 const BATCH: usize = 16;
 
-/// A batch ends with the message that brings it to this length, so one large message is a batch.
-/// Received data wakes its readers, but they run only after this task yields, and the peer gets
-/// credit only after they have read. With batches of 16 large messages, which are megabytes, the
-/// peer ran out of window each time, and the two cores worked in turns. Urgent messages wait for a
-/// round, too.
+/// A batch ends with the message that brings it to this many bytes, so one large message is a
+/// batch. Received data wakes its readers, but they run only after this task yields, and the peer
+/// gets credit only after they have read. Batches of 16 large messages, which are megabytes, used
+/// up the peer's window every time and made the two cores take turns. An urgent message also waits
+/// for one round.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// Rounds in which nobody was woken, before other tasks of the runtime get their turn.
+/// Rounds without a wakeup after which other tasks of the runtime get their turn.
 const ROUNDS: usize = 8;
 
-/// A question to the operating system is a system call: once a second is often enough.
+/// Asking the operating system for its round-trip time is a system call, so it is done at most this
+/// often.
 const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether a direction of the socket could go on at once.
+/// Whether a direction of the socket can continue at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     /// There may be more to do.
     More,
     /// Everything is done.
     Idle,
-    /// The socket has to wake us.
+    /// The socket has to wake this task.
     Blocked,
 }
 
@@ -53,35 +55,37 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// Empty, but for the time between the lock and the wakers.
+    /// Empty, except between the release of the lock and the calls of the wakers.
     wakeups: Wakeups,
-    /// For how many there was news in this round.
+    /// The number of waiting tasks that were woken in this round.
     woken: usize,
     alarm: Alarm,
     /// Whether the engine may have something to send in this round.
     wants: bool,
-    /// The engine's time in this round: one look at the clock serves all of it.
+    /// The engine's time in this round. The clock is read once per round.
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// The engine wants nothing sent before a flush is done.
+    /// The engine sends nothing until a flush has completed.
     flushing: bool,
-    /// Reading has ended, and how.
+    /// Why reading has ended.
     read_end: Option<SocketError>,
-    /// Writing has failed. What can still be read is, before the connection ends for it.
+    /// Why writing has failed. Received data is still read before the connection ends with this
+    /// error.
     write_end: Option<SocketError>,
-    /// What the socket last said of the bytes that have come.
+    /// The socket's last count of received bytes.
     bytes_received: u64,
-    /// It is being polled. When it is dropped then, something in it has panicked.
+    /// Whether it is being polled. If it is dropped in that state, it has panicked.
     polled: bool,
-    /// The connection has ended: what is left is to end the socket's stream.
+    /// The connection has ended, and only the socket's stream remains to be ended.
     ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::observe::trace::RefusedStreams,
-    /// Before the last: the log says how the connection ended before others are told.
+    /// Declared before the last field, so that the log records how the connection ended before
+    /// waiting tasks are woken.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
-    /// The last field: it is dropped when the socket is gone.
+    /// The last field, so that it is dropped after the socket.
     _finish: Finish,
 }
 
@@ -118,14 +122,14 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Writes what passes through the socket to this log.
+    /// Logs the messages that pass through the socket.
     #[cfg(feature = "qlog")]
     pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
         self.qlog = qlog;
         self
     }
 
-    /// Hands what has come to the engine.
+    /// Hands received items to the engine.
     fn receive(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.read_end.is_some() {
             return Progress::Blocked;
@@ -197,7 +201,7 @@ impl<S: Socket + Unpin> Driver<S> {
         progress
     }
 
-    /// Lets the engine's messages out, while the socket takes them.
+    /// Sends the engine's messages while the socket accepts them.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
         if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
             return Ok(Progress::Blocked);
@@ -237,14 +241,16 @@ impl<S: Socket + Unpin> Driver<S> {
                 Some(Transmit::Message) => Outgoing::Message(&self.message),
                 Some(Transmit::Ping(payload)) => Outgoing::Ping(payload),
                 Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
-                // An engine that is newer than this driver.
+                // The engine is newer than this driver.
                 Some(_) => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
             };
             self.socket.start_send(item)?;
-            // What was sent keeps no chunk of the application's alive until the next message.
+            // A sent message must not keep the application's chunks allocated until the next
+            // message.
             self.message.clear();
         }
-        // A flush that cannot finish wakes us by itself, and there may be more room before.
+        // If the flush cannot complete, it wakes this task; there may be room for more messages
+        // before that.
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -263,7 +269,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// What the socket says of its path, now and then.
+    /// Asks the socket for its round-trip time, but not too often.
     fn ask_socket(&mut self) -> Option<Duration> {
         if self.asked.is_some_and(|asked| self.now - asked < ASK_SOCKET_EVERY) {
             return None;
@@ -272,8 +278,9 @@ impl<S: Socket + Unpin> Driver<S> {
         self.socket.rtt()
     }
 
-    /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
-    /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
+    /// Whether the socket is of no more use. After its write side has failed, it is read until all
+    /// received data has been `read_out`, or until the connection ends for another reason, because
+    /// no close can be sent any more.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
@@ -286,7 +293,7 @@ impl<S: Socket + Unpin> Driver<S> {
         state.engine.is_closed()
     }
 
-    /// Round after round, until the socket has to wake it or others have to have their turn.
+    /// Runs rounds until the task has to wait for the socket, or has to yield to other tasks.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ending {
             return self.poll_end(cx);
@@ -302,13 +309,13 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
-        // Behind those whom it has just woken, and on the same core: a task that wakes itself has the runtime
-        // wake another worker for it, which costs more than a message.
+        // Runs again after the tasks that it has just woken, on the same core. A task that wakes
+        // itself makes the runtime wake another worker for it, which costs more than a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Lets both directions go on, and everything else that is due. Whom it woke is in `woken`.
+    /// Reads, sends, and handles whatever is due. Sets `woken` to the number of tasks that it woke.
     fn round(&mut self, cx: &mut Context<'_>) -> Next {
         let wrote_in_vain = self.write_end.is_some();
         self.now = self.shared.now();
@@ -321,12 +328,13 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // What the application's own calls have made known.
+        // The application's own calls may have caused wakeups.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
         }
-        // After the socket was read: a peer is not silent while its message waits (C-46).
+        // This comes after reading from the socket: a peer is not silent if a message of its is
+        // waiting there (C-46).
         let next = state.engine.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
@@ -334,16 +342,18 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // What came before the write failed is read after it has: once more, then.
+        // Data that arrived before the write failed may still be unread, so the socket is read once
+        // more after the failure.
         let read_out = wrote_in_vain && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
-            // Those who wait learn of the end before the socket is shut down, which may take long.
+            // Waiting tasks are woken before the socket is shut down, because that may take long.
             self.woken += self.shared.dispatch(&mut state);
         }
         let failed_now = self.write_end.is_some() && !read_out;
-        // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
-        // task would be woken by the first of them, and run before the others.
+        // Several woken tasks may all have something to send. If this task runs after them, their
+        // data goes out together. If it slept, the first of them would wake it, and it would run
+        // before the others.
         let company = self.woken > 1;
         let more =
             company || rang || failed_now || received == Progress::More || sent == Progress::More;
@@ -357,7 +367,8 @@ impl<S: Socket + Unpin> Driver<S> {
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
         if due {
-            // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
+            // A timeout is usually due in silence, when the buffers are not needed. This is done
+            // outside the lock, because the socket may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
         }
@@ -366,8 +377,8 @@ impl<S: Socket + Unpin> Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// Ends the stream below, for which there is what is left of the close timeout: who has waited so long for
-    /// the peer's Close waits no longer for its FIN.
+    /// Ends the byte stream below, within the rest of the close timeout. If waiting for the peer's
+    /// Close has used up that time, the end of its stream is not waited for.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
@@ -380,21 +391,21 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Whether the close timeout is over.
+    /// Whether the close timeout has expired.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.shared.lock().engine.close_deadline();
         loop {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
             }
-            // It may ring early, for what it was set to before.
+            // The alarm may go off early, at an earlier deadline that it was set to.
             if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
                 return false;
             }
         }
     }
 
-    /// Lets our Close out, and throws away what comes until the peer has ended its stream, too.
+    /// Sends our Close, and discards received data until the peer has ended its stream too.
     fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_end.is_none()
             && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
@@ -430,16 +441,17 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        // Not whether the thread panics: a runtime may be dropped while its owner does (C-82).
+        // Does not ask whether the thread panics: a runtime may be dropped during a panic of its
+        // owner (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         let mut state = self.shared.lock();
         let now = state.time(self.shared.now());
-        // Nothing, if the connection has ended. Those who wait are told by `Finish`.
+        // Does nothing if the connection has ended. `Finish` wakes the waiting tasks.
         unless_it_panics(|| state.engine.abandon(now, lost));
     }
 }
 
-/// What comes after a round.
+/// What to do after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Round,
@@ -455,12 +467,12 @@ struct Alarm {
 
 impl Alarm {
     fn new() -> Self {
-        // It is armed before it is looked at.
+        // The timer is reset before its first poll.
         Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
     }
 
-    /// Whether it rings. It may be early: deadlines mostly move away, and a look at the engine costs less than
-    /// setting the clock for each message.
+    /// Whether the deadline may have passed. It may say so too early: deadlines mostly move later,
+    /// and asking the engine costs less than setting the timer again for each message.
     fn rings(
         &mut self,
         next: Option<Time>,
@@ -484,7 +496,7 @@ impl Alarm {
     }
 }
 
-/// Wakes everybody when the driver ends, even by a panic or with its runtime.
+/// Wakes all waiting tasks when the driver ends, even by a panic or with its runtime.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
@@ -500,8 +512,8 @@ impl Drop for Finish {
     }
 }
 
-/// Wakers, and what is kept for the application, are the application's. This may run because something has panicked
-/// already, and then a second panic that left it would abort the process.
+/// Wakers and the values kept for the application run the application's code. This may run during a
+/// panic, and a second panic would abort the process if it escaped.
 fn unless_it_panics<T>(step: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }

@@ -206,9 +206,9 @@ mod tests {
         }
     }
 
-    /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait,
-    /// nor depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is
-    /// exempt, such as the connection's end.
+    /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that
+    /// are open or wait, nor on the ids that a peer chooses, by more than a logarithm on average.
+    /// Events that concern all streams, such as the connection's end, are exempt.
     #[test]
     fn an_opener_costs_the_same_however_many_wait() {
         const COUNT: usize = 20_000;

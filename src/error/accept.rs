@@ -21,7 +21,7 @@ pub enum AcceptError {
     Tls(#[source] Arc<io::Error>),
     /// TLS and the upgrade, the server's hooks included, took longer than the handshake timeout. Where it could
     /// be, the client was told so with status 408.
-    #[error("the handshake was not done in time")]
+    #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The client asked for something else than a WebSocket that is spoken here, and was answered so.
     #[error("refused with status {status}: {reason}")]
@@ -33,7 +33,7 @@ pub enum AcceptError {
         reason: Cow<'static, str>,
     },
     /// The client asked for no WebSocket, and a hook has [answered](crate::authorize::Authorize::respond).
-    #[error("asked for no WebSocket, and was answered with status {status}")]
+    #[error("not a WebSocket request; answered with status {status}")]
     Answered {
         /// The HTTP status of the answer.
         status: StatusCode,

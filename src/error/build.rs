@@ -9,7 +9,7 @@ pub enum BuildError {
     #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
     /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
-    #[error("{0:?} names a wire that is not spoken here")]
+    #[error("{0:?} names a wire that is not supported")]
     ForeignProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]
@@ -21,13 +21,13 @@ pub enum BuildError {
     #[error("invalid header {0:?}")]
     InvalidHeader(String),
     /// A header that the handshake writes itself.
-    #[error("the header {0:?} is the handshake's own")]
+    #[error("the header {0:?} is reserved for the handshake")]
     ReservedHeader(String),
     /// A client's proxy has no URL of the form `http://user:password@host:port` or `https://...`.
     #[error("invalid proxy: {0}")]
     InvalidProxy(String),
     /// The name that a server is to show in TLS is none.
-    #[error("{0:?} is no name for a server")]
+    #[error("{0:?} is not a valid server name")]
     InvalidServerName(String),
     /// The certificates or keys are of no use.
     #[error("TLS: {0}")]

@@ -26,14 +26,14 @@ pub enum ConnectError {
     #[error("unsupported scheme {0:?}")]
     UnsupportedScheme(String),
     /// The network: the name could not be resolved.
-    #[error("name not resolved: {0}")]
+    #[error("could not resolve the name: {0}")]
     Resolve(#[source] Arc<io::Error>),
     /// The network: none of the addresses took a TCP connection. Within this error there is what each of them
     /// said, as [`ConnectAttempts`](crate::ConnectAttempts); its kind is that of the last one.
-    #[error("not connected: {0}")]
+    #[error("could not connect: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// No address took a TCP connection within the connect timeout.
-    #[error("not connected in time")]
+    #[error("connecting timed out")]
     ConnectTimeout,
     /// The proxy did not lead to the server. The error within says why, as if the proxy were the server: it could
     /// not be reached, or it refused with a status of its own, such as 407 where it wants other credentials.
@@ -44,7 +44,7 @@ pub enum ConnectError {
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
     /// The server did not answer TLS and the upgrade within the handshake timeout.
-    #[error("the handshake was not done in time")]
+    #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The network: the stream ended or failed during the upgrade.
     #[error("connection lost during the handshake: {0}")]

@@ -1,4 +1,5 @@
-//! How to learn who the peer is. There are three places to ask, and an application may use any or
+//! How to learn who the peer is. There are three places to check, and an application may use any or
+//! all of them:
 //! all of them:
 //!
 //! | layer | evidence | what a refused client sees | suited to |
@@ -15,8 +16,8 @@
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
 //! if clients without one are welcome too.
-//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that the
-//! client presented and TLS verified. A valid chain says who the client is, not that it may
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that
+//! the client presented and TLS verified. A valid chain says who the client is, not that it may
 //! connect: compare the certificate with the permitted ones, in a hook or on the connection.
 //!
 //! ```
@@ -32,7 +33,8 @@
 //! # let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 //! # let client_key = KeyPair::generate()?;
 //! # let client_certificate =
-//! #     CertificateParams::new(["client".to_owned()])?.signed_by(&client_key, &root)?.der().clone();
+//! #     CertificateParams::new(["client".to_owned()])?.signed_by(&client_key, &root)?;
+//! # let client_certificate = client_certificate.der().clone();
 //! # let client_key = client_key.serialize_der().try_into()?;
 //! # let root = root.der().clone();
 //! let server = WebSocketServer::builder()
@@ -114,13 +116,13 @@
 //! challenge in `WWW-Authenticate`. A hook adds its own headers with
 //! [`Refuse::header`](crate::authorize::Refuse::header).
 //!
-//! **Only over TLS.** Passwords and tokens are not encrypted by anything else.
+//! **Only over TLS.** Nothing except TLS encrypts passwords and tokens.
 //!
-//! **Browsers.** A page cannot set headers on a WebSocket. The browser sends its cookies along, for
-//! pages of *any* origin; a server that relies on cookies needs
-//! [`AllowedOrigins`](crate::authorize::AllowedOrigins). Otherwise the page puts a token into the
-//! payload. A token in the URL ends up in the logs of proxies, and a token in a subprotocol's name
-//! is repeated in the answer.
+//! **Browsers.** A page cannot set headers on a WebSocket, but the browser sends its cookies, for
+//! pages of *any* origin. A server that relies on cookies therefore needs
+//! [`AllowedOrigins`](crate::authorize::AllowedOrigins). A page without cookies sends a token in
+//! the payload. Do not put it into the URL, which proxies log, nor into a subprotocol's name, which
+//! the answer repeats.
 //!
 //! **Behind a proxy** the address, the TLS session and the certificates are the proxy's. Do not
 //! trust `Forwarded` or `X-Forwarded-For` if a client can reach the server without the proxy: such
@@ -132,9 +134,9 @@
 //!
 //! # The payload
 //!
-//! What the other layers cannot carry, the application sends itself on the first stream: a signed
-//! challenge, for example, or the token of a page. Until then the client is unknown. Set a
-//! deadline, read with a limit, and accept no other stream before:
+//! The application sends everything that the other layers cannot carry on the first stream: a
+//! signed challenge, for example, or a page's token. Until that has arrived, the client is unknown.
+//! Set a deadline, read with a limit, and do not accept another stream before:
 //!
 //! ```
 //! use std::time::Duration;
@@ -147,7 +149,8 @@
 //!         let token = connection.accept_bi().await?.recv().read_to_end(64).await?;
 //!         Ok::<_, std::io::Error>(constant_time_eq(token, "7nB0xQ"))
 //!     };
-//!     let good = matches!(tokio::time::timeout(Duration::from_secs(10), login).await, Ok(Ok(true)));
+//!     let login = tokio::time::timeout(Duration::from_secs(10), login).await;
+//!     let good = matches!(login, Ok(Ok(true)));
 //!     if !good {
 //!         connection.close(NOT_AUTHENTICATED.into(), b"not authenticated");
 //!     }
@@ -174,7 +177,7 @@
 //!
 //! # Strangers
 //!
-//! A client costs resources before it has authenticated. A server on a public network sets
+//! A client costs resources before it has authenticated. A server on a public network should set
 //! [`max_handshakes`](crate::WebSocketServerBuilder::max_handshakes), and also
 //! [`max_connections_per_address`](crate::WebSocketServerBuilder::max_connections_per_address) if
 //! it is not behind a proxy.

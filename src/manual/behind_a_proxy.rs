@@ -1,8 +1,8 @@
 //! nginx, HAProxy and other load balancers in front of a server: how to configure them, how to take
 //! a node out of service, and what survives.
 //!
-//! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that passes WebSockets passes it, and
-//! neither inspects nor splits its messages. The tests run the configurations below. They send
+//! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that supports WebSockets forwards it;
+//! nginx and HAProxy neither inspect nor split its messages.
 //! 1,000 streams at once and 256 MiB through each, in plain text and with TLS terminated at the
 //! proxy. They kill and reload the proxy, and restart the servers behind it while calls are in
 //! progress.
@@ -54,10 +54,10 @@
 //! # Buffers
 //!
 //! A proxy adds buffers to the path: its own (`proxy_buffer_size`, `tune.bufsize`), and those of
-//! the sockets on both of its sides. It reads no faster than the other side accepts. Flow control
-//! works end to end across it: a stream whose reader has stopped has at most its window in these
-//! buffers, and other streams pass it. [`rtt`] measures end to end, [`socket_rtt`] only as far as
-//! the proxy.
+//! the sockets on both of its sides. It reads no faster than the other side accepts, so flow
+//! control works end to end across it. A stream whose reader has stopped fills at most its window
+//! of these buffers, and other streams overtake it. [`rtt`] measures end to end, [`socket_rtt`]
+//! only as far as the proxy.
 //!
 //! **Gateways that limit messages.** nginx and HAProxy do not inspect messages. A gateway that does
 //! may limit a message to 32 KiB or 128 KiB, and close with 1009 on a longer one. The connection
@@ -90,18 +90,18 @@
 //! does not read it: accept the TCP stream yourself, read exactly the header, and pass the stream
 //! to [`WebSocketAcceptor::from_io`]. Such a connection has no address.
 //!
-//! **TLS that ends at the proxy** leaves [`peer_certificates`] empty. The proxy can copy what it found
-//! in a client's certificate into headers; the same care applies to those. To check certificates
-//! yourself, let the proxy pass TLS through (`mode tcp`, nginx's `stream`).
+//! **TLS that ends at the proxy** leaves [`peer_certificates`] empty. The proxy can copy fields of
+//! a client's certificate into headers; trust those only under the same conditions. To check
+//! certificates yourself, let the proxy pass TLS through (`mode tcp`, nginx's `stream`).
 //!
 //! # Scaling out
 //!
 //! A load balancer has little to do. All streams of a connection go to one server, because they
-//! share one TCP connection, so no sticky sessions and no shared state are needed. It balances
-//! connections and not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
-//! client with much work open several. Connections live long, so a new node stays empty until old
-//! connections end: give each connection a lifetime of some minutes or hours, with random
-//! variation, after which the server calls [`shutdown`].
+//! share one TCP connection, so neither sticky sessions nor shared state are needed. The unit of
+//! balancing is the connection, not the call. Configure the balancer to count open connections
+//! (`leastconn`, `least_conn`), and let a client with much work open several. Connections live
+//! long, so a new node stays empty until old connections end. Therefore give each connection a
+//! random lifetime of some minutes or hours, after which the server calls [`shutdown`].
 //!
 //! # Draining a node
 //!
@@ -112,11 +112,11 @@
 //!    end with 503. Streams that the client opened before continue until they end; later ones are
 //!    refused. A connection is closed with code 0 after its last stream has ended, or at the
 //!    deadline with the code that `shutdown` was given.
-//! 3. When it returns, the process can end.
+//! 3. When it returns, the process may exit.
 //!
 //! To let handshakes in progress finish instead, call [`WebSocketServer::close`], and then
 //! [`shutdown_timeout`] on each connection, including those that the handshakes produce. The
-//! process can end after every [`closed`] has returned.
+//! process may exit after every [`closed`] has returned.
 //!
 //! A client notices the drain when a stream is refused or the connection closes. It then opens a
 //! new connection for new calls, which the balancer gives to another node. It keeps a handle of the
@@ -135,14 +135,16 @@
 //! | a code of the application's own | as that code says | |
 //! | [`ReadError::ConnectionLost`], [`WriteError::ConnectionLost`] | perhaps | only if it may be executed twice |
 //!
-//! A refused stream has code 0. So has a half that is dropped unfinished, for example because its
-//! handler panicked. Where the difference matters, let the server's handlers reset with their own
-//! code on every exit path; then 0 means that the stream was refused.
+//! Code 0 does not always mean that a stream was refused. A half that is dropped unfinished also
+//! sends code 0, for example because its handler panicked. Where the difference matters, let the
+//! server's handlers reset with a code of their own on every exit path; then 0 means that the
+//! stream was refused.
 //!
-//! A drain without a deadline loses no executed call: if the client finds a call lost, the server
-//! never saw it. The tests verify this with calls in progress while two servers restart in turn:
-//! each call that was answered was executed once, and no failed call was executed. When a server is
-//! killed, its calls in progress are lost; each reports an error, and some of them were executed.
+//! A drain without a deadline loses no executed call: if a call fails at the client, the server
+//! never saw it. The tests verify this with calls in progress while two servers restart in turn.
+//! Each call that was answered was executed once, and no failed call was executed. When a server is
+//! killed, its calls in progress are lost. Each of them reports an error, and the server may have
+//! executed some of them.
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed

@@ -1,9 +1,9 @@
 //! What happens when a future is dropped before it completes, for each async method.
 //!
-//! A future is dropped by `select!` when another branch completes first, by a timeout, and with its
-//! task. A method is *cancel safe* if dropping its future neither loses nor duplicates anything:
-//! calling it again continues as if the first call had not been made. Nearly all methods here are
-//! cancel safe, because they first wait and then act in one step.
+//! A future is dropped by `select!` when another branch completes first, by a timeout, or together
+//! with its task. A method is *cancel safe* if dropping its future neither loses nor duplicates
+//! anything: calling it again continues as if the first call had not been made. Nearly all methods
+//! here are cancel safe, because they first wait and then act in one step.
 //!
 //! # The table
 //!
@@ -31,7 +31,8 @@
 //! | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io) | | the stream of bytes is dropped |
 //! | [`from_websocket`](crate::WebSocketConnection::from_websocket) | | the connection is closed |
 //!
-//! The traits: tokio's `AsyncReadExt` and `AsyncWriteExt` give their documented guarantees here.
+//! tokio's extension traits `AsyncReadExt` and `AsyncWriteExt` give their documented guarantees
+//! here.
 //! `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe; `read_exact`,
 //! `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at once, and can
 //! be called again.
@@ -41,16 +42,16 @@
 //!
 //! # write, write_all, write_chunk
 //!
-//! - `write` takes as many bytes as there is room for and returns how many. Under `select!`, keep
-//!   the rest yourself.
-//! - `write_chunk` takes all or nothing, without a copy, so it is the simplest under `select!`. Do
-//!   not give it chunks that are large relative to the [send buffer](crate::Config::send_buffer),
-//!   because it may exceed that buffer by one chunk.
-//! - `write_all` is for code that is never cancelled, or where cancelling means abandoning the
-//!   stream.
+//! - `write` takes as many bytes as fit into the send buffer and returns their number. Under
+//!   `select!`, keep the rest yourself.
+//! - `write_chunk` takes the whole chunk or nothing, without a copy, so it is the simplest under
+//!   `select!`. Keep chunks small relative to the [send buffer](crate::Config::send_buffer),
+//!   because one chunk may exceed it.
+//! - `write_all` is for code that is never cancelled, or that abandons the stream when it is
+//!   cancelled.
 //!
-//! That last case is common and safe. A timeout around a whole request drops the stream with it.
-//! The drop resets the stream, so the peer sees an error instead of half a message that looks
+//! Abandoning the stream is common and safe. A timeout around a whole request drops the stream with
+//! it. The drop resets the stream, so the peer sees an error instead of half a message that looks
 //! complete.
 //!
 //! ```
@@ -83,7 +84,7 @@
 //!
 //! # A loop that reads and writes
 //!
-//! With `write_chunk`, a value that has not been written yet stays available:
+//! With `write_chunk`, an unwritten value stays available:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -93,8 +94,11 @@
 //!
 //! type Error = Box<dyn std::error::Error + Send + Sync>;
 //!
-//! /// Sends what comes from `outbox`, until that is closed; returns what came from the peer until its end.
-//! async fn pump(stream: &mut WebSocketStream, mut outbox: mpsc::Receiver<Bytes>) -> Result<usize, Error> {
+//! /// Sends the chunks of `outbox` until it is closed. Returns how many bytes the peer sent.
+//! async fn pump(
+//!     stream: &mut WebSocketStream,
+//!     mut outbox: mpsc::Receiver<Bytes>,
+//! ) -> Result<usize, Error> {
 //!     let (send, recv) = stream.split();
 //!     let (mut waiting, mut open, mut received) = (None::<Bytes>, true, 0);
 //!     loop {
@@ -106,7 +110,9 @@
 //!                     send.finish()?;
 //!                 }
 //!             },
-//!             written = send.write_chunk(waiting.clone().unwrap_or_default()), if waiting.is_some() => {
+//!             written = send.write_chunk(waiting.clone().unwrap_or_default()),
+//!                 if waiting.is_some() =>
+//!             {
 //!                 written?;
 //!                 waiting = None;
 //!             }

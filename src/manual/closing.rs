@@ -15,16 +15,16 @@
 //! | drop, before the end was read | receiving half | as `stop(0)`; nothing, if the end had arrived |
 //! | drop of a [`WebSocketStream`] | both | both of the above |
 //!
-//! **A drop never looks like a complete end.** Only `finish`, or tokio's `shutdown`, which calls
-//! it, tells the peer that nothing is missing. A task that panics or is cancelled in the middle of
-//! a response therefore causes an error at the peer.
+//! **A drop never looks like a complete end.** The peer sees a complete end only after `finish`, or
+//! after tokio's `shutdown`, which calls it. A task that panics or is cancelled in the middle of a
+//! response therefore causes an error at the peer.
 //!
 //! `finish` returns at once. It fails if the half has already ended, and the error says how:
 //! [`WriteError::Stopped`] means that the peer stopped the stream before. After `finish`, `reset`
-//! still works as long as the end has not been sent. [`stopped`](crate::SendStream::stopped) waits
-//! for the outcome: `None` when the end has been handed to the socket, `Some(code)` when the peer
-//! stopped the stream first. Neither outcome says that the peer's application has read anything;
-//! only an answer from it does.
+//! still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits for the
+//! outcome. `None` means that the end has been handed to the socket, and `Some(code)` that the peer
+//! stopped the stream first. Neither outcome says that the peer's application has read anything.
+//! Only an answer from that application does.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};
@@ -46,7 +46,8 @@
 //! send.announce();
 //! server.accept_uni().await?.stop(VarInt::from_u32(7))?;
 //! assert_eq!(send.stopped().await?, Some(VarInt::from_u32(7)));
-//! assert!(matches!(send.write(b"x").await, Err(WriteError::Stopped(code)) if code == 7u32.into()));
+//! let error = send.write(b"x").await.unwrap_err();
+//! assert!(matches!(error, WriteError::Stopped(code) if code == 7u32.into()));
 //! # Ok(())
 //! # }
 //! ```
@@ -73,15 +74,15 @@
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
 //! until [`close_timeout`](crate::Config::close_timeout) has passed.
 //!
-//! **[`close_reason()`]** returns the same without waiting, as soon as the end has begun. Every handle
-//! reports the first cause; later causes change nothing.
+//! **[`close_reason()`]** returns the same without waiting, as soon as the connection has begun to
+//! end. Every handle reports the first cause; later causes change nothing.
 //!
-//! # What is readable afterwards
+//! # What can still be read afterwards
 //!
-//! Everything that arrived before the end stays readable, no matter which end closed. A stream's
+//! Everything that arrived before the end can still be read, no matter which end closed. A stream's
 //! bytes come first, then `None` if its end had arrived, and [`ReadError::ConnectionLost`]
-//! otherwise. Streams that were not accepted yet, and datagrams, can be taken until there are none
-//! left. Writes, opens and outgoing datagrams fail at once.
+//! otherwise. Streams that were not accepted yet, and datagrams, can be taken until none are left.
+//! Writes, opens and outgoing datagrams fail at once.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -145,8 +146,8 @@
 //! # }
 //! ```
 //!
-//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
-//! accept loop and leaves connections alone. It then shuts each of them down.
+//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which stops
+//! accepting and leaves connections alone. It then shuts each connection down.
 //!
 //! [`ConnectionError::LocallyClosed`] from a shutdown says that this end closed. It does not say
 //! whether the streams ended in time, nor whether the peer answered. Any other error says that the
@@ -165,22 +166,23 @@
 //! | the peer broke the protocol | 1002; 1009 for a message that is too long |
 //! | a timeout | 1001 |
 //!
-//! On the QMux wire this loses nothing, because a CONNECTION_CLOSE frame with the whole code is
-//! sent first. There a bare WebSocket Close is not an application's close; it is reported as
-//! [`ConnectionError::ConnectionClosed`]. On the js-ws wire the WebSocket code is all that arrives:
-//! 1000 and 4000 become 0, 4001 to 4999 become the code less 4000, 3000 to 3999 stay as they are,
-//! and any other code is [`ConnectionError::ConnectionClosed`]. A reason can have 123 bytes there,
-//! and 1,024 on the QMux wire.
+//! On the QMux wire this loses no information, because a CONNECTION_CLOSE frame with the whole code
+//! is sent first. A bare WebSocket Close is not an application's close there, and is reported as
+//! [`ConnectionError::ConnectionClosed`]. On the js-ws wire only the WebSocket code arrives: 1000
+//! and 4000 become 0, 4001 to 4999 become the code minus 4000, 3000 to 3999 stay as they are, and
+//! any other code is [`ConnectionError::ConnectionClosed`]. A reason may have 123 bytes there, and
+//! 1,024 on the QMux wire.
 //!
-//! # What carries the WebSocket
+//! # The byte stream below the WebSocket
 //!
-//! The underlying byte stream is ended properly and not just dropped: by a close_notify under TLS,
-//! by END_STREAM on HTTP/2, by a FIN on TCP. So no server, proxy or log mistakes the end for a
-//! truncated stream. The server ends its direction first and the client follows (RFC 6455 §7.1.1),
-//! so that a reset destroys neither end's last bytes. If the stream ends in any other way, it was
-//! cut off: a process was killed, a runtime was dropped, or a Close could not be sent in time.
+//! The end of a connection also ends the byte stream below it properly: with close_notify under
+//! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes the end
+//! for a truncated stream. The server ends its direction first and the client follows (RFC 6455
+//! §7.1.1), so that a TCP reset destroys neither end's last bytes. If the stream ends in any other
+//! way, it was cut off: a process was killed, a runtime was dropped, or a Close could not be sent
+//! in time.
 //!
-//! # Errors say who
+//! # Errors say who caused the end
 //!
 //! Each operation has its own small error. If the connection ended, that error contains the
 //! [`ConnectionError`], and [`culprit`](crate::ConnectionError::culprit) says who caused it:
@@ -191,8 +193,8 @@
 //! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; the peer received no close |
 //! | `ApplicationClosed` | `Peer` | the peer's application closed, with code and reason |
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed, with its reason |
-//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | this end found that the peer broke the protocol |
-//! | `Reset` | `Network` | the socket ended or failed without a closing handshake |
+//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the protocol, and this end noticed |
+//! | `SocketLost` | `Network` | the socket ended or failed without a closing handshake |
 //! | `TimedOut` | `Timeout` | nothing was received in the handshake, when idle, or after a ping; or the peer read nothing |
 //!
 //! The errors of connecting, accepting, opening, reading and writing convert into

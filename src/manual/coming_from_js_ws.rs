@@ -25,7 +25,8 @@
 //!     Some(connection.wire())
 //! });
 //!
-//! let client = WebSocketClient::builder().wire(Wire::JsWs).trust_self_signed(certificate).build()?;
+//! let client =
+//!     WebSocketClient::builder().wire(Wire::JsWs).trust_self_signed(certificate).build()?;
 //! let connection = client.connect(&url).await?;
 //! let (mut send, mut recv) = connection.open_bi().await?.into_split();
 //! send.write_all(b"hello").await?;
@@ -82,24 +83,25 @@
 //! [`trust_self_signed`](crate::WebSocketClientBuilder::trust_self_signed). For any other rule, a
 //! client uses a [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
 //! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or checks
-//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A server
-//! needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A
+//! server needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
 //! `tls_config` that accepts the certificates, and an
 //! [`authorize`](crate::WebSocketServerBuilder::authorize) hook, which sees the chain and the
 //! headers and refuses with an HTTP status. js-ws requests a certificate from every client; wsmux
 //! requests none by default.
 //!
-//! **Codes.** js-ws converts reasons to codes with `reasonToCode`, by default all to 0. Give it
-//! this function on both ends if codes mean something. It holds codes as a `Number`, so those above
-//! 2^53 - 1 arrive rounded; and it calls `codeToReason` with `'read'` for both halves.
+//! **Codes.** js-ws converts reasons to codes with `reasonToCode`, which by default returns 0 for
+//! every reason. If codes mean something, pass this function on both ends. It holds codes as a
+//! `Number`, so those above 2^53 - 1 arrive rounded; and it calls `codeToReason` with `'read'` for
+//! both halves.
 //!
 //! # What differs
 //!
 //! **Close codes.** In js-ws `errorCode` is the WebSocket's code itself: for an application 1000,
 //! or 3000 to 4999. With 42 its `stop` throws, and nothing is sent. In wsmux codes are the
-//! application's, and are mapped onto that range: `close(42, ..)` here is 4042 there, and 4042
+//! application's own, and are mapped onto that range: `close(42, ..)` here is 4042 there, and 4042
 //! there is 42 here. 1000 and 4000 there are 0 here; 3000 to 3999 are the same on both. All other
-//! codes from 999 on arrive as 4999. A reason can have 123 bytes.
+//! codes of 999 and above arrive as 4999. A reason may have 123 bytes.
 //!
 //! **What the wire lacks.** There are only bidirectional streams:
 //! [`open_uni`](crate::WebSocketConnection::open_uni) fails with
@@ -109,17 +111,18 @@
 //! sees a stream as soon as it is opened, so [`announce`](crate::SendStream::announce) does
 //! nothing; the stream's data waits one round trip for credit.
 //!
-//! **Stream limit.** The peer does not learn it. A stream above the limit waits until a place is
-//! free: wsmux holds back its first Ack, and without that js-ws sends nothing on the stream. So
-//! 1,000 calls at once are all answered, a hundred at a time.
-//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) is the number that
-//! wait. Above [`max_waiting_streams`](crate::Config::max_waiting_streams), 10,000, a stream is
-//! refused: both its halves fail at the peer with code 0, and the connection continues.
+//! **Stream limit.** The peer does not learn it. A stream above the limit waits until a stream
+//! below it has ended: wsmux holds back its first Ack, and without that js-ws sends nothing on the
+//! stream. So 1,000 calls at once are all answered, a hundred at a time.
+//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) counts the streams
+//! that wait. If more than [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000)
+//! wait, the next stream is refused: both its halves fail at the peer with code 0, and the
+//! connection continues.
 //! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those.
 //! Raise the limit for a peer that keeps many streams open for long.
 //!
-//! **Keep-alive.** Each end has its own times; nothing is negotiated. wsmux sends pings, and js-ws
-//! answers.
+//! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings, and
+//! js-ws answers.
 //!
 //! **Streams end one half at a time**, as in js-ws. Dropping a handle here does not end the stream
 //! cleanly: an unfinished sender is aborted with code 0.
@@ -135,23 +138,24 @@
 //!   soon as it receives the stop, which is too late for data in flight. Let streams end: have the
 //!   js-ws side read to the end, or ask the sender to finish.
 //! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
-//!   expires. Let your own protocol say when all is done.
+//!   expires. Let your own protocol say when everything is done.
 //! - **`stop({force: false})` does not wait.** Its connection closes the socket first, and then
 //!   streams fail. Finish the streams before you call it.
 //! - **A `readable` that errors loses its unread data.** A reset discards it; on that side nothing
 //!   can be read after an abort.
 //! - **A reset may be late.** While a write of its application waits for credit, an abort by the
 //!   same application is not sent until credit arrives.
-//! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first thing received. It
-//!   never times out a peer that never sends anything; wsmux pings.
+//! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first data received, so
+//!   js-ws never times out a peer that never sends anything. wsmux pings, so this does not concern
+//!   it.
 //! - **It has no stream limit**, and keeps the id of every stream that it has seen. Only your
 //!   application bounds the number of streams that wsmux opens there.
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
-//! wsmux takes care of the rest for you. It never exceeds its credit, because js-ws would silently
-//! drop the excess bytes. It sends the end of a stream apart from its data, and sends no credit for
-//! a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws server would
-//! select any. [SPEC.md], §7, has all of it.
+//! wsmux handles the remaining traps for you. It never exceeds its credit, because js-ws would
+//! silently drop the excess bytes. It sends the end of a stream apart from its data, and sends no
+//! credit for a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws
+//! server would select any. [SPEC.md], §7, has the details.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

@@ -1,5 +1,5 @@
-//! quinn's names and wsmux's, and the differences that equal names hide. This chapter is about
-//! quinn 0.11.
+//! quinn's names and wsmux's, and differences between things that have the same name. This chapter
+//! is about quinn 0.11.
 //!
 //! # Types
 //!
@@ -13,7 +13,7 @@
 //! | `SendStream`, `RecvStream` | [`SendStream`](crate::SendStream), [`RecvStream`](crate::RecvStream) |
 //! | `TransportConfig` | [`Config`](crate::Config) |
 //! | `VarInt`, `StreamId`, `Dir`, `Side` | the same names |
-//! | `ConnectionError`, `ReadError`, `WriteError`, `ClosedStream`, … | the same names |
+//! | `ConnectionError`, `ReadError`, `WriteError`, `ClosedStream`, … | mostly the same names; see *Errors* below |
 //! | `Chunk` | [`Bytes`](bytes::Bytes) |
 //! | `quinn_proto` | [`proto`](crate::proto): messages instead of packets, `handle_message` for `handle_event` |
 //!
@@ -41,7 +41,7 @@
 //! | `send_datagram`, `send_datagram_wait`, `read_datagram`, `max_datagram_size` | the same | |
 //! | `datagram_send_buffer_space` | | |
 //! | `close`, `close_reason` | the same | |
-//! | `closed` | the same | returns when the socket is gone, too |
+//! | `closed` | the same | returns once the socket is gone too, and not before |
 //! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
@@ -67,15 +67,15 @@
 //!
 //! Streams have RFC 9000's states, limits, flow control and 62-bit codes. A stream is lazy: the
 //! peer sees it with its first frame. These work as in quinn: `stop` and `reset` with a code,
-//! `stopped`, a dropped receiver as `stop(0)`, the drop of the last handle as `close(0)`, strict
+//! `stopped`, dropping a receiver as `stop(0)`, dropping the last handle as `close(0)`, strict
 //! priorities, and futures that can be dropped.
 //!
 //! # What differs
 //!
 //! **A dropped sender is a reset.** In quinn, dropping a `SendStream` finishes it, so a task that
-//! fails in the middle looks complete. Here only [`finish`](crate::SendStream::finish) does that;
-//! without it the peer's reads fail. This is what breaks in most ports: look for senders that are
-//! dropped without a `finish`.
+//! fails halfway looks complete to the peer. Here only [`finish`](crate::SendStream::finish) ends a
+//! stream cleanly; without it the peer's reads fail. Most ports break at this point: look for
+//! senders that are dropped without a `finish`.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -131,19 +131,21 @@
 //! were not accepted yet.
 //!
 //! **One TCP connection.** Streams do not wait for each other's readers, but a lost packet delays
-//! all of them. There is no migration: a new address needs a new connection. There is no 0-RTT, and
-//! the handshake takes the round trips of TCP, TLS and the upgrade.
+//! all of them. There is no migration: a new address needs a new connection. There is no 0-RTT: the
+//! handshake takes the round trips of TCP, TLS and the upgrade.
 //!
-//! **Datagrams are reliable on the wire.** They arrive in order and are never lost between the
-//! ends, only in the two queues: each drops its oldest datagrams, one when the socket is slow
-//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), the other when the reader is
-//! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may be large,
-//! up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow path they
-//! are late instead of lost. They are sent before waiting stream data.
+//! **Datagrams are reliable on the wire.** They arrive in order, and the network never loses one.
+//! Only the two queues drop datagrams, the oldest first: the sender's when the socket is slow
+//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and the receiver's
+//! when the reader is slow
+//! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may
+//! be large, up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow
+//! path they are late instead of lost. They are sent before waiting stream data.
 //!
 //! **TLS is optional**, and the URL selects it. On `ws://` there is none, and
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
-//! **Errors**: `Reset` is a lost socket (in quinn, a stateless reset). `TimedOut` names the timeout
-//! that expired. There is no `VersionMismatch` and no `CidsExhausted`.
-//! [`culprit`](crate::ConnectionError::culprit) says who caused the end.
+//! **Errors.** A lost socket is `ConnectionError::SocketLost`; there is no `Reset`, which is a
+//! stateless reset in quinn. `TimedOut` names the timeout that expired. There is no
+//! `VersionMismatch` and no `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says
+//! which end, or the network, ended the connection.

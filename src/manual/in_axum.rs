@@ -1,5 +1,5 @@
-//! Connections on the routes of axum and hyper and over HTTP/2, and what sharing a TCP connection
-//! costs and gains.
+//! Connections on the routes of axum and hyper and over HTTP/2, and the costs and gains of a shared
+//! TCP connection.
 //!
 //! # Which server
 //!
@@ -8,16 +8,17 @@
 //! into a connection:
 //!
 //! - feature `axum`: the extractor [`WsMuxUpgrade`](crate::axum::WsMuxUpgrade), on an
-//!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not GET);
+//!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not
+//!   GET);
 //! - feature `hyper`: [`hyper::upgrade`](crate::hyper::upgrade), for any server that is built on
 //!   hyper 1.x.
 //!
 //! Both need a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
 //! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes. Build it once and
-//! keep it in the router's state. Its settings are the wires, protocols, response headers and
-//! [hooks](crate::authorize), and the same code checks the request as in a `WebSocketServer`. The
-//! framework is responsible for what comes before the route: TLS and its certificates, layers that
-//! require a login (a `401` from a layer reaches the client as
+//! keep it in the router's state. It holds the wires, protocols, response headers and
+//! [hooks](crate::authorize), and it checks requests as a `WebSocketServer` does. The framework is
+//! responsible for everything before the route: TLS and its certificates, layers that require a
+//! login (a `401` from a layer reaches the client as
 //! [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits on connections.
 //! [`Config::handshake_timeout`](crate::Config::handshake_timeout) counts from the request.
 //!
@@ -26,8 +27,8 @@
 //! A port on a public network needs more than `serve_connection` in a loop. By default neither
 //! hyper nor `axum::serve` limits the time that a client takes for TLS, for HTTP/2's preface or for
 //! the head of its first request, so a few hundred silent clients can hold all file descriptors. A
-//! loop that leaves `main` by `accept().await?` ends when there are none left.
-//! [`HttpServer`](crate::hyper::HttpServer) is such a loop with limits:
+//! loop that returns from `main` when `accept().await?` fails ends the server when no descriptors
+//! are left. [`HttpServer`](crate::hyper::HttpServer) is an accept loop with limits:
 //!
 //! | what a client does | what ends it | default |
 //! |---|---|---|
@@ -55,10 +56,10 @@
 //!
 //! # What the route knows
 //!
-//! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) know the client if the
-//! request's extensions contain a [`ConnectionInfo`](crate::ConnectionInfo)
-//! ([`of_tcp`](crate::ConnectionInfo::of_tcp), [`of_tls`](crate::ConnectionInfo::of_tls) with the
-//! client's certificates), or axum's `ConnectInfo<SocketAddr>`.
+//! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) need one of two things
+//! in the request's extensions: a [`ConnectionInfo`](crate::ConnectionInfo)
+//! ([`of_tcp`](crate::ConnectionInfo::of_tcp), or [`of_tls`](crate::ConnectionInfo::of_tls) with
+//! the client's certificates), or axum's `ConnectInfo<SocketAddr>`.
 //!
 //! A connection outlives its request, and over HTTP/1.1 the HTTP server does not wait for upgraded
 //! streams when it ends. Keep the connections, and
@@ -71,14 +72,14 @@
 //! # Over HTTP/2
 //!
 //! RFC 8441 turns one HTTP/2 stream into a WebSocket, by a CONNECT with `:protocol = websocket`.
-//! The server announces that with SETTINGS_ENABLE_CONNECT_PROTOCOL:
+//! The server announces support with SETTINGS_ENABLE_CONNECT_PROTOCOL:
 //! [`HttpServer`](crate::hyper::HttpServer) does so, `axum::serve` does with axum's feature
 //! `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server do so. The
-//! rules for subprotocols are the same, and so is every frame: a client still masks (RFC 8441
-//! §5.1).
+//! rules for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client still
+//! masks its frames (RFC 8441 §5.1).
 //!
-//! Browsers use it by themselves, for a page that came over HTTP/2 from that server. The Rust
-//! client uses it as [`Http2Client`](crate::Http2Client), feature `http2`:
+//! Browsers use it automatically if the page came over HTTP/2 from that server. In Rust,
+//! [`Http2Client`](crate::Http2Client) uses it, with the feature `http2`:
 //!
 //! | server | what `Http2Client` does |
 //! |---|---|
@@ -91,35 +92,37 @@
 //!
 //! Many connections share one TCP and one TLS handshake, one warm congestion window, one socket and
 //! one entry in each NAT and balancer on the path. This helps if connections are many and short, or
-//! if a page opens several. **One connection's streams need no HTTP/2**: they share its WebSocket
-//! anyway.
+//! if a page opens several. **The streams of one connection gain nothing from HTTP/2**, because
+//! they already share a WebSocket.
 //!
 //! ## What it costs
 //!
 //! - **A second flow control.** The bytes pass an HTTP/2 window for the stream and one for the
-//!   whole TCP connection, in addition to the credit of wsmux's streams. Neither stops all streams:
-//!   a connection's task reads its WebSocket whatever the application does, and returns the credit
-//!   as it reads. A stalled reader stops its own stream, through wsmux's credit, and none of its
-//!   bytes wait in HTTP/2. But a window also limits what is in flight in a round trip. hyper's own
-//!   windows are 1 MiB for a stream and 1 MiB for the TCP connection. `axum::serve` does not change
-//!   them, which gives 80 Mbit/s at 100 ms for all connections together. `HttpServer` and
-//!   `allow_http2` set 8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client`
-//!   sets 8 MiB and the maximum. Each end's settings apply to what that end receives. A connection
-//!   window far above a stream's also prevents another route, which reads its request's body late,
-//!   from holding all of it.
-//! - **One TCP connection is one order.** A lost packet delays everything after it, for all
-//!   connections that share the TCP connection; and if that is lost, they are all lost at once.
-//!   Each has its own end, its own keep-alive and its own idle timeout.
+//!   whole TCP connection, in addition to the credit of wsmux's streams. Neither window stops all
+//!   streams. A connection's task always reads its WebSocket, even if the application reads
+//!   nothing, and returns the credit as it reads. A stalled reader stops its own stream, through
+//!   wsmux's credit, and none of its bytes wait in HTTP/2. But a window also limits how much is in
+//!   flight in a round trip. hyper's own windows are 1 MiB for a stream and 1 MiB for the TCP
+//!   connection. `axum::serve` does not change them, which gives 80 Mbit/s at 100 ms for all
+//!   connections together. `HttpServer` and `allow_http2` set 8 MiB and
+//!   [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the maximum.
+//!   Each end's settings apply to the bytes that it receives. The connection's window should be far
+//!   above a stream's. Otherwise another route that reads its request's body late could hold all of
+//!   it.
+//! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
+//!   all connections that share the TCP connection. If the TCP connection is lost, they are all
+//!   lost at once. Each has its own end, its own keep-alive and its own idle timeout.
 //! - **Another copy and another task.** Every byte passes through HTTP/2's frames of 16 KiB and its
 //!   task. For one busy connection HTTP/1.1 is faster. Urgent data may wait for about 128 KiB of
-//!   the same connection that h2 has accepted (the bound of `Http2Client`; hyper's servers have
-//!   their own). The limit on the system's unsent bytes is not set on a socket that is shared.
+//!   the same connection that h2 has accepted. That is the bound of `Http2Client`; hyper's servers
+//!   have their own. wsmux does not limit the kernel's unsent bytes on a shared socket.
 //! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket is not
 //!   the connection's. [`rtt`](crate::WebSocketConnection::rtt) measures as usual.
 //! - **One more round trip** for the first connection to a server, to wait for its SETTINGS.
 //!
-//! A reset of the HTTP/2 stream is a lost connection; END_STREAM is the end of the TCP stream (RFC 8441 §5).
+//! A reset of the HTTP/2 stream is a lost connection, and END_STREAM corresponds to the end of the
+//! TCP stream (RFC 8441 §5).
 //!
 //! A server accepts as many connections over one TCP connection as its
-//! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200); for more, the client opens another TCP
-//! connection. Limits on TCP connections no longer limit WebSockets: count them in the route.
+//! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200). When a client needs more, it opens another
+//! TCP connection. Limits on TCP connections no longer limit WebSockets: count them in the route.

@@ -13,7 +13,10 @@
 //!   `qlog`.
 //! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, how to drain a node, and
 //!   what survives.
-//! - [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2.
+#![cfg_attr(
+    all(feature = "axum", feature = "http2"),
+    doc = "- [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2."
+)]
 //! - [`with_tonic`]: gRPC over the streams of one connection.
 //! - [`threats`]: what a hostile peer can try, what stops it, and the test that shows it.
 //! - [`coming_from_quinn`]: quinn's names and wsmux's, and the differences that equal names hide.

@@ -6,8 +6,8 @@
 //! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux the path's own
 //! [`socket_rtt`](crate::WebSocketConnection::socket_rtt). They say which of three things blocks a
 //! sender: the stream's credit (its reader is slow), the connection's credit (the peer allows too
-//! little for all streams), or the socket (the path is slow). Events and logs are features of the
-//! crate.
+//! little for all streams), or the socket (the path is slow). Events and logs require the crate's
+//! features `tracing` and `qlog`.
 //!
 //! # `tracing`
 //!
@@ -34,9 +34,9 @@
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
 //! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream of the peer's |
 //! | `stream.finished` | TRACE | `stream` | the application has finished the sending half |
-//! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has reset the sending half, or dropped it unfinished; `by="peer"`: it learns that the peer did |
-//! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application has stopped the receiving half, or dropped it before its end; `by="peer"`: a write, or a wait for it, learns that the peer did |
-//! | `stream.refused` | DEBUG | `total` | the peer has opened more streams than it may, on the js-ws wire; `total` since the connection began |
+//! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application reset the sending half, or dropped it unfinished; `by="peer"`: the application learned that the peer reset the stream |
+//! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application stopped the receiving half, or dropped it before its end; `by="peer"`: a write or `stopped` learned that the peer stopped the stream |
+//! | `stream.refused` | DEBUG | `total` | the peer has opened more streams than may wait, on the js-ws wire; `total` counts them since the connection began |
 //! | `handshake.completed` | DEBUG | `side`, `wire`, `subprotocol`, `remote_address` | the WebSocket is open |
 //! | `handshake.refused` | WARN | `side="Client"`, `host`, `port`, `error` | the server has refused this client |
 //! | `handshake.refused` | DEBUG | `side="Server"`, `remote_address`, `error` | this server has refused a client |
@@ -46,18 +46,18 @@
 //! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, because its address is at its limit of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written and ends here |
 //!
-//! No password, token, URL query or header value is recorded, and no response body, which may
-//! repeat them. A subprotocol is recorded if it has the form `qmux-...` or was configured as an
-//! application protocol; any other may be a page's token, and is recorded as `another name`. Of a
-//! peer's close the code is recorded but not the reason, because a peer that knows a token can
-//! repeat it there. The application has the reason in its error. The same holds for every `Display`
-//! and `Debug` of this crate, with two exceptions: `http`'s own types show a URL's query, and an
-//! error shows the reason of a close. A client's failure at a server has level DEBUG, because
-//! anyone can cause it, and because the application gets the error.
+//! No password, token, URL query or header value is recorded, and no response body, because a body
+//! may repeat them. A subprotocol is recorded if it has the form `qmux-...` or was configured as an
+//! application protocol. Any other may be a page's token, and is recorded as `another name`. When
+//! the peer closes, its code is recorded but not its reason, because a peer that knows a token can
+//! repeat it there. The application finds the reason in its error. The same holds for every
+//! `Display` and `Debug` of this crate, with two exceptions: `http`'s own types show a URL's query,
+//! and an error shows the reason of a close. A client's failure at a server has level DEBUG,
+//! because anyone can cause it, and because the application gets the error.
 //!
 //! Messages, reads and writes are not recorded; the feature `qlog` is for that. Without the feature
-//! `tracing` none of this is compiled. With it, an event that no subscriber wants costs a look at a
-//! static variable, and nothing elsewhere.
+//! `tracing` none of this is compiled. With it, an event that no subscriber wants costs one read of
+//! a static variable.
 //!
 //! Events may be recorded while the connection's lock is held: a subscriber must not use the
 //! connection that an event is about.
@@ -65,12 +65,13 @@
 //! # `qlog`
 //!
 //! With the builders' `qlog` each connection on the QMux wire writes a log in QUIC's qlog format
-//! (JSON-SEQ, version 0.3), which qvis reads. A message appears as a packet with its frames. The
-//! js-ws wire has no frames that qlog knows, and is not logged. Each `QlogConfig` has its own
-//! thread, which writes the logs of its connections; a connection never waits for it. When a writer
-//! is too slow, events are left out, and the log says how many. A writer that hangs delays the
-//! other logs of its `QlogConfig`, and nothing else; a runtime that shuts down abandons it after
-//! two seconds.
+//! (JSON-SEQ, version 0.3), which qvis reads. A message appears as a packet with its frames. A
+//! connection on the js-ws wire is not logged, because qlog has no events for its frames. Each
+//! `QlogConfig` has its own thread, which writes the logs of its connections; a connection never
+//! waits for it. When a writer is too slow, events are left out, and the log says how many. A
+//! writer that hangs delays the other logs of its `QlogConfig`, and nothing else; a runtime that
+//! shuts down abandons it after two seconds.
 //!
 //! A log allocates at most 4 MiB. It is at most 64 MiB long, or as long as `QlogConfig::max_size`
-//! permits; after that it records only how many events are missing and how the connection ended.
+//! permits. Once it has reached its limit, it records only how many events are missing and how the
+//! connection ended.

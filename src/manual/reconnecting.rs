@@ -17,11 +17,15 @@
 //! | what the server knows of this client | only what its application keeps |
 //!
 //! A new connection shares nothing with the old one: its streams begin at id 0, and the server
-//! authenticates the client again. So get the [`connection`] for each use, and not once.
+//! authenticates the client again. So do not store a connection; get the current [`connection`] for
+//! each use.
 //!
 //! ```
 //! # use wsmux::{ReconnectingClient, ReconnectError, WebSocketConnection};
-//! async fn call(client: &ReconnectingClient, request: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+//! async fn call(
+//!     client: &ReconnectingClient,
+//!     request: &[u8],
+//! ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 //!     let (mut send, mut recv) = client.connection().await?.open_bi().await?.into_split();
 //!     send.write_all(request).await?;
 //!     send.finish()?;
@@ -31,17 +35,18 @@
 //!
 //! # What was in flight
 //!
-//! [`ReconnectEvent::Lost`] reports it together with the reason, as it was when the connection
-//! ended, before any handle could be dropped. [`InFlight`] has the streams by their ids (an id
-//! shows which side opened the stream), and the number of bytes that writes had accepted and that
-//! had not been handed to the socket. [`in_flight`] returns the same for any connection.
+//! [`ReconnectEvent::Lost`] reports it together with the reason. It is the state at the moment when
+//! the connection ended, before any handle could be dropped. [`InFlight`] has the streams by their
+//! ids (an id shows which side opened the stream), and the number of bytes that writes had accepted
+//! and that had not been handed to the socket. [`in_flight`] returns the same for any connection.
 //!
-//! A stream is in flight while something on it is outstanding *for this end*: its own sending half
-//! has not ended and been sent, or the peer has not ended the other half. A request whose answer
-//! has arrived in full is not in flight, even if nobody has read the answer yet. A unidirectional
-//! stream that was finished and handed to the socket is not in flight either; whether it arrived is
-//! unknown here. **Only an answer says that a message was received**, and only the application's
-//! answer says that it was processed. To know, use a bidirectional stream and read its end.
+//! A stream is in flight while *this end* is waiting for something on it: its own sending half has
+//! not ended and been sent, or the peer has not ended the other half. A request whose answer has
+//! arrived in full is not in flight, even if nobody has read the answer yet. A unidirectional
+//! stream that was finished and handed to the socket is not in flight either; this end cannot know
+//! whether it arrived. **Only an answer says that a message was received**, and only the
+//! application's answer says that it was processed. To know, use a bidirectional stream and read
+//! its end.
 //!
 //! # What may be sent again
 //!
@@ -49,9 +54,9 @@
 //! processed the call, and the answer was lost. So a call may be repeated if it is *idempotent*: a
 //! read, or a write that says "set to" and not "add". Make other calls idempotent with a key that
 //! the client chooses once per call and sends with each attempt. The server keeps the answers of
-//! recent keys for as long as clients retry, and answers a known key from there. A reset with a
-//! code of the application's own, or an answer that says "not done", is better than a loss, because
-//! then the client knows.
+//! recent keys for as long as clients retry, and repeats the answer when it sees a known key. A
+//! reset with a code of the application's own, or an answer that says "not done", is better than a
+//! loss, because then the client knows that the call was not executed.
 //!
 //! A server that wants to move its clients can call [`shutdown_timeout`]: new streams are refused,
 //! and open ones have that long to end. If they end in time, nothing is in flight when the
@@ -65,12 +70,12 @@
 //! next connection. The peer's shutdown is visible only at its end, because neither wire has a
 //! frame for its beginning; streams opened until then are refused.
 //!
-//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401, 403
-//! or 407, after a certificate that either side refused, or if no subprotocol fits, because a retry
-//! would change none of these. If a server or a proxy refuses with `Retry-After`, the client waits
-//! that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the attempts.
-//! For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token for each
-//! attempt.
+//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401,
+//! 403 or 407, after a certificate that either side refused, or if no subprotocol fits, because a
+//! retry would change none of these. If a server or a proxy refuses with `Retry-After`, the client
+//! waits that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the
+//! attempts. For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token
+//! for each attempt.
 //!
 //! The pause is random, between 0 and a maximum that starts at 500 ms and doubles up to 30 s ([full
 //! jitter]). So ten thousand clients of a restarted server come back spread over time and not at
@@ -79,9 +84,9 @@
 //! it. So [`max_attempts`] also ends the attempts at a server that accepts clients and drops them
 //! at once.
 //!
-//! How fast a loss is noticed depends on its cause. It is noticed at once if the server closes, or
-//! if its machine answers that nothing listens. A cable that was pulled is noticed after the [idle
-//! timeout], which keep-alive pings otherwise prevent.
+//! The time until a loss is noticed depends on its cause. It is noticed at once if the server
+//! closes, or if its machine answers that nothing listens. A pulled cable is noticed only after the
+//! [idle timeout].
 //!
 //! [`Config`]: crate::Config
 //! [`InFlight`]: crate::InFlight

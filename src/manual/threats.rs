@@ -1,17 +1,16 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
-//! The attacker is the peer: it sends anything as fast as it can, or sends nothing, or reads
-//! nothing. It must not be able to use three things: memory above a formula, the time of other
-//! streams and connections, and endless useless work. Numbers such as C-60 are those of [SPEC.md];
+//! The attacker is the peer. It sends anything as fast as it can, or sends nothing, or reads
+//! nothing. Three things must be out of its reach: memory above a formula, the time of other
+//! streams and connections, and endless useless work. Numbers such as C-60 refer to [SPEC.md];
 //! tests are named with their files. [SECURITY.md] says what is not defended, and how to report a
 //! vulnerability.
 //!
 //! # Budgets
 //!
-//! Limits bound memory; flow control and the stream limit bound most work, because a peer that has
-//! to wait for a grant, or for a stream to end, cannot be faster than the application. The
-//! remaining work has no such bound. Each kind of it has a budget, which useful work and time
-//! replenish (SPEC §8.6):
+//! Limits bound memory. Flow control and the stream limit bound most work: a peer that has to wait
+//! for a grant, or for a stream to end, cannot be faster than the application. Each kind of work
+//! that they do not bound has a budget, which useful work and time replenish (SPEC §8.6):
 //!
 //! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
@@ -25,17 +24,17 @@
 //! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
 //!
 //! A peer that does useful work at any speed, or useless work slowly for any time, never exhausts a
-//! budget. Examples are a client that cancels four of five calls, or whose calls all run into their
-//! deadlines; a peer that writes or reads single bytes; windows of one byte; a media sender that
-//! abandons nearly all of its streams as stale; a page that cancels ten thousand streams as it
-//! closes; traffic shaped by padding; and a ping with each message (`engine/honest.rs`). The
-//! budgets are small relative to what a machine can do: what is replenished in a second costs at
-//! most about a hundredth of a core, so a server can have thousands of peers that stay within all
-//! of them.
+//! budget. These peers, for example, stay within all budgets (`engine/honest.rs`): a client that
+//! cancels four of five calls, or whose calls all run into their deadlines; a peer that writes or
+//! reads single bytes; windows of one byte; a media sender that abandons nearly all of its streams
+//! as stale; a page that cancels ten thousand streams as it closes; traffic shaped by padding; and
+//! a ping with each message. The budgets are small relative to what a machine can do: the work that
+//! one second replenishes costs at most about a hundredth of a core. So a server can have thousands
+//! of peers that use all of their budgets.
 //!
 //! When a budget is exhausted, the connection closes with
-//! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD) and the budget's name in
-//! the reason, for both ends to read; other connections are not affected.
+//! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD), and the reason names the
+//! budget to both ends. Other connections are not affected.
 //! [`useless_received`](crate::ConnectionStats::useless_received) counts what was charged. In a
 //! graph it should grow more slowly than
 //! [`frames_received`](crate::ConnectionStats::frames_received).
@@ -44,9 +43,9 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | rapid reset: open and reset, CVE-2023-44487 | a place in the limit is held until the application has let go (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same for unread streams; a request that was read is served like any other, in its place in the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
-//! | making us reset, CVE-2025-8671 | an error on a stream closes the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
+//! | rapid reset: open and reset, CVE-2023-44487 | a stream counts against the limit until the application has dropped it (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
+//! | request and STOP_SENDING | the same for unread streams; a request that was read is served like any other, and counts against the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
+//! | making us reset, CVE-2025-8671 | a stream error that the peer causes closes the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
 //! | streams that wait at our limit (js-ws), opened and cancelled without end | they wait in a bounded queue (J-43); budget; the budget of cancelled streams applies to them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
 //! | more streams than allowed | STREAM_LIMIT_ERROR (Q-35); a bounded queue, and then refusal (J-43, J-31) | `engine/limits.rs` `a_stream_past_the_limit_is_an_error_whatever_frame_names_it` |
@@ -81,36 +80,37 @@
 //! |---|---|---|
 //! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
 //! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
-//! | empty fragments without end | at most 1000 in a message (W-30) | the same |
+//! | endless empty fragments | at most 1000 in a message (W-30) | the same |
 //! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
-//! | a peer that has vanished, or of which only the kernel still runs | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
-//! | sending something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
+//! | a peer that has vanished, or whose process hangs while its kernel still acknowledges | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
+//! | a peer that sends something each second and reads nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
-//! | a Close that is answered, and a stream that is never ended | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
+//! | a peer that answers a Close and never ends its byte stream | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
 //! | a truncated stream that looks complete | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
 //!
 //! # The handshake
 //!
-//! One timeout covers all of it, including TLS and the transport parameters (W-23). A request's or
-//! response's head has at most 64 KiB and 128 lines, and is parsed only a few times, however it
-//! arrives. A refused client may send 1 MiB more, and take a second, to read its answer.
+//! One timeout covers all of it, including TLS and the transport parameters (W-23). The head of a
+//! request or response has at most 64 KiB and 128 lines, and is parsed only a few times, no matter
+//! how it is split. A refused client may send 1 MiB more, and may take a second, to read its
+//! answer.
 //!
 //! | attack | defence | test |
 //! |---|---|---|
 //! | headers byte by byte | the timeout covers the whole handshake | `bad_input_connect.rs` `slow_headers_time_out_whole` |
-//! | headers without end | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
+//! | endless headers | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
 //! | silence, or a part of TLS | the same timeout | `bad_input_connect.rs` `a_client_that_says_nothing_times_out`, `a_client_that_stalls_within_tls_times_out` |
 //! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`, `a_client_without_tls_does_no_harm_to_a_server_with_it` |
-//! | the same before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the end of the first request's head, one for idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
-//! | half-open handshakes | none waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
+//! | slow or silent clients before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the end of the first request's head, one for idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
+//! | half-open handshakes | no handshake waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
 //! | very many handshakes | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
-//! | all file descriptors | the server continues when some are free again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
+//! | using up all file descriptors | the server continues when some are free again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
 //! | a head with two hosts, none, or an invalid one, which a proxy and this server could read differently | 400, before a hook runs; the target has precedence over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
-//! | a large head, to keep the blocks that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
-//! | accepting a reconnecting client and closing at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
+//! | a large head, to make this end keep the buffers that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
+//! | a server that accepts a reconnecting client and closes at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
 //! | a name with a thousand addresses | 32 are tried | `client/native/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
 //! | a refusal's body in endless chunks | 4 KiB and a second of it are read | `client/native/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
 //! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
@@ -121,9 +121,9 @@
 //! # What to set on a public server
 //!
 //! None of the four limits on clients has a default. A limit on handshakes alone would turn an
-//! attack that costs memory (110 kB and the state of TLS for each) into one that locks everybody
-//! out, and a limit for each address would lock out clients that share a proxy. A server that faces
-//! the network itself should set them:
+//! attack that costs memory (110 kB and the state of TLS for each) into one that locks all clients
+//! out. A limit for each address would lock out clients that share a proxy. A server that is
+//! directly on the network should set them:
 //!
 //! ```
 //! use wsmux::WebSocketServer;
@@ -141,9 +141,9 @@
 //! # }
 //! ```
 //!
-//! All clients behind one address translator or proxy count as one address, and a refused client
-//! keeps its place for up to a second more, to read why. With fewer than a handful for each
-//! address, one of these clients could lock its neighbours out.
+//! All clients behind one address translator or proxy count as one address. A refused client keeps
+//! its place for up to a second more, to read why. So allow each address more than a handful;
+//! otherwise one client could lock its neighbours out.
 //!
 //! The number of connections times what each may hold ([`flow_control`](super::flow_control)) is
 //! then what an attacker with enough addresses can make the server hold. Smaller windows and fewer

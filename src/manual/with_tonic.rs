@@ -1,44 +1,45 @@
 //! gRPC over the streams of one connection, with tonic and the code that it generates.
 //!
-//! A stream is an `AsyncRead` and an `AsyncWrite`, and tonic asks nothing more of a transport: it
-//! uses a stream as it uses a TCP connection elsewhere. [`examples/tonic`] is such a program. Its
-//! tests make every kind of call: unary, with either side streaming or both, cancelled, with a
-//! deadline, and a hundred at once beside stalled streams. A program needs to copy its
+//! A stream is an `AsyncRead` and an `AsyncWrite`, and tonic needs nothing more from a transport:
+//! it uses a stream as it otherwise uses a TCP connection. [`examples/tonic`] is such a program.
+//! Its tests make every kind of call: unary, with either side streaming or both, cancelled, with a
+//! deadline, and a hundred at once beside stalled streams. Your program needs a copy of its
 //! `transport.rs`.
 //!
 //! # The server
 //!
 //! `serve_with_incoming` takes the accepted streams. tonic wants to know where each comes from, so
-//! put them into a wrapper that implements its `Connected`. What that returns is in the extensions
-//! of each request: for example the client's [`WebSocketConnection`], whose request headers and
-//! certificates identify the client. Run one `serve_with_incoming` for each connection; it ends
-//! when the connection does.
+//! put them into a wrapper that implements tonic's `Connected`. The value that the wrapper returns
+//! is in the extensions of each request: for example the client's [`WebSocketConnection`], whose
+//! request headers and certificates identify the client. Run one `serve_with_incoming` for each
+//! connection; it ends when the connection does.
 //!
 //! # The client
 //!
 //! ```ignore
-//! Endpoint::from_static("http://wsmux").connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+//! let open = tower::service_fn(move |_: Uri| {
 //!     let connection = connection.clone();
 //!     async move { Ok::<_, io::Error>(TokioIo::new(connection.open_bi().await?)) }
-//! }))
+//! });
+//! Endpoint::from_static("http://wsmux").connect_with_connector_lazy(open)
 //! ```
 //!
-//! makes a `Channel`, which opens a stream with its first call, and another one when that has
-//! ended. The name in the URL resolves to nothing; it is the `:authority` of the calls. The scheme
-//! is `http` even if the WebSocket is `wss`, because TLS is below it.
+//! This makes a `Channel`, which opens a stream with its first call, and another one when that has
+//! ended. The name in the URL is not resolved; it is the `:authority` of the calls. The scheme is
+//! `http` even if the WebSocket is `wss`, because TLS is below it.
 //!
-//! Both directions work: for push, a server can have a channel to its client, over a stream that
-//! the server opens.
+//! Both directions work: to push, a server can have a channel to its client, over a stream that the
+//! server opens.
 //!
 //! # How many channels
 //!
-//! The calls of one channel share a stream, and HTTP/2 on it, as they share a TCP connection
-//! elsewhere. Unread answers can use up HTTP/2's window for all of them, and then they wait for
-//! each other. Channels do not: each has its own stream with its own credit. So use one for each
-//! group of calls that must not wait for another: for bulk and for queries, or for each tenant. A
-//! channel costs a stream, an HTTP/2 handshake within it (with no round trip of its own before the
-//! first call), and HTTP/2's buffers. Clones of a channel share it. The peer's
-//! [`max_concurrent_bidi_streams`] bounds the channels, not the calls.
+//! The calls of one channel share a stream, and HTTP/2 on it, as they otherwise share a TCP
+//! connection. Unread answers can use up HTTP/2's window for all of them, and then they wait for
+//! each other. Channels do not wait for each other: each has its own stream with its own credit. So
+//! use one channel for each group of calls that must not wait for another: for bulk and for
+//! queries, or for each tenant. A channel costs a stream, an HTTP/2 handshake within it (which adds
+//! no round trip before the first call), and HTTP/2's buffers. Clones of a channel share it. The
+//! peer's [`max_concurrent_bidi_streams`] bounds the channels, not the calls.
 //!
 //! # How calls end
 //!

@@ -1,4 +1,4 @@
-//! What a connection tells of itself: tracing's spans and events, and qlog.
+//! Observability of a connection: tracing's spans and events, and qlog.
 
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 pub(crate) mod qlog;

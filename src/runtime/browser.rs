@@ -1,4 +1,4 @@
-//! The browser's tasks and clocks, by the names that tokio has for them.
+//! The browser's tasks and clocks, under tokio's names.
 
 use std::{
     pin::Pin,
@@ -12,10 +12,11 @@ use gloo_timers::future::TimeoutFuture;
 pub(crate) use wasm_bindgen_futures::spawn_local as spawn;
 pub(crate) use web_time::Instant;
 
-/// A browser counts a timer's milliseconds in 31 bits, and takes more of them for none.
+/// The longest timer in milliseconds. A browser stores them in 31 bits, and treats a larger number
+/// as zero.
 const MAX_TIMER: u128 = i32::MAX as u128;
 
-/// Starts a task that its handle can stop.
+/// Spawns a task that can be aborted through its handle.
 pub(crate) fn spawn_abortable(task: impl Future<Output = ()> + 'static) -> AbortHandle {
     let (task, handle) = abortable(task);
     spawn(async move {
@@ -24,12 +25,12 @@ pub(crate) fn spawn_abortable(task: impl Future<Output = ()> + 'static) -> Abort
     handle
 }
 
-/// At least 0, less than 1.
+/// A random number that is at least 0 and less than 1.
 pub(crate) fn random() -> f64 {
     js_sys::Math::random()
 }
 
-/// Lets the other tasks that are ready go first. What the browser has to do comes after all of them.
+/// Lets the other ready tasks run first. The browser's own work comes after all of them.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
@@ -42,9 +43,10 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-/// Waits until a moment. The browser's timer is set when it is first polled.
+/// Waits until a point in time. The browser's timer is set at the first poll.
 ///
-/// A hidden page's timers go off late: after a second, and after minutes in hiding once in a minute.
+/// In a hidden page, timers go off late: up to a second late at first, and after some minutes only
+/// once a minute.
 #[derive(Debug)]
 pub(crate) struct Sleep {
     deadline: Instant,
@@ -53,7 +55,7 @@ pub(crate) struct Sleep {
 
 pub(crate) fn sleep(duration: Duration) -> Sleep {
     let now = Instant::now();
-    // Further away than the clock can tell, it does not matter how far.
+    // If the clock cannot represent the deadline, any distant one will do.
     let deadline = now.checked_add(duration).unwrap_or(now + Duration::from_secs(1 << 31));
     Sleep { deadline, timer: None }
 }
@@ -76,7 +78,7 @@ impl Future for Sleep {
                 this.timer = None;
                 return Poll::Ready(());
             }
-            // Rounded up: else it would go off before the deadline, and again at once.
+            // Rounded up. Otherwise it would go off before the deadline, and again at once.
             let millis = left.as_nanos().div_ceil(1_000_000).min(MAX_TIMER) as u32;
             let timer = this.timer.get_or_insert_with(|| TimeoutFuture::new(millis));
             ready!(Pin::new(timer).poll(cx));
@@ -85,11 +87,11 @@ impl Future for Sleep {
     }
 }
 
-/// Time ran out.
+/// The time limit has passed.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Gives up after `limit`.
+/// Waits for a future, at most for `limit`.
 pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     match select(std::pin::pin!(future), sleep(limit)).await {
         Either::Left((output, _)) => Ok(output),

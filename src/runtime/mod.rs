@@ -1,4 +1,4 @@
-//! Tasks, clocks and chance: tokio's and the system's, and in a web page the browser's.
+//! Tasks, clocks and random numbers: tokio's and the system's, or the browser's in a web page.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -11,30 +11,30 @@ pub(crate) use self::browser::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::*;
 
-/// [`Send`], but in a web page anything: all that runs there runs in one thread, and what the browser gives cannot
-/// leave it.
+/// The same as [`Send`], except in a web page, where every type has it. A page runs in one thread,
+/// and the browser's objects cannot leave it.
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSend: Send {}
 
 #[cfg(not(target_family = "wasm"))]
 impl<T: Send + ?Sized> MaybeSend for T {}
 
-/// [`Send`], but in a web page anything: all that runs there runs in one thread, and what the browser gives cannot
-/// leave it.
+/// The same as [`Send`], except in a web page, where every type has it. A page runs in one thread,
+/// and the browser's objects cannot leave it.
 #[cfg(target_family = "wasm")]
 pub trait MaybeSend {}
 
 #[cfg(target_family = "wasm")]
 impl<T: ?Sized> MaybeSend for T {}
 
-/// [`Sync`], under the same condition as [`MaybeSend`].
+/// The same as [`Sync`], with the exception that [`MaybeSend`] has.
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSync: Sync {}
 
 #[cfg(not(target_family = "wasm"))]
 impl<T: Sync + ?Sized> MaybeSync for T {}
 
-/// [`Sync`], under the same condition as [`MaybeSend`].
+/// The same as [`Sync`], with the exception that [`MaybeSend`] has.
 #[cfg(target_family = "wasm")]
 pub trait MaybeSync {}
 

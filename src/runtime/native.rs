@@ -5,12 +5,12 @@ pub(crate) use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Starts a task that its handle can stop.
+/// Spawns a task that can be aborted through its handle.
 pub(crate) fn spawn_abortable(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     tokio::spawn(task).abort_handle()
 }
 
-/// At least 0, less than 1.
+/// A random number that is at least 0 and less than 1.
 pub(crate) fn random() -> f64 {
     rand::random()
 }

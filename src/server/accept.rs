@@ -377,7 +377,7 @@ impl ServerSettings {
             (Some(error), _) => error.to_string(),
             (None, Some(name)) if !asked.acceptable.contains(name) => {
                 let name = Shown(name);
-                format!("the hook chose a subprotocol that is not acceptable: {name:?}")
+                format!("the hook chose an unacceptable subprotocol: {name:?}")
             }
             _ => return Ok(all),
         };

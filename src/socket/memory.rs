@@ -14,13 +14,14 @@ use crate::{
     runtime::sync::{Mutex, MutexGuard},
 };
 
-/// What an item without a payload counts for, in bytes.
+/// The size of an item without a payload, in bytes.
 const ITEM_OVERHEAD: usize = 2;
 
-/// Two ends of one WebSocket within this process.
+/// Makes the two ends of one WebSocket within this process.
 ///
-/// In each direction at most `capacity` bytes wait for the reader; a message larger than that goes when the
-/// direction is empty. Beyond them each end holds back one item, and one answer to a ping or a Close.
+/// In each direction at most `capacity` bytes wait for the reader; a larger message is sent when
+/// the direction is empty. In addition, each end may hold one item, and one answer to a ping or a
+/// Close.
 pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
     let [to_right, to_left] =
         [(), ()].map(|()| Pipe(Arc::new(Mutex::new(PipeState::new(capacity)))));
@@ -30,13 +31,14 @@ pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
 
 /// One end of a WebSocket within this process, made by [`memory_pair`].
 ///
-/// It carries what a real one does: messages, pings with their pongs, and the closing handshake. Once it is
-/// dropped, the other end reads what had been sent, and then [`SocketError::Eof`].
+/// It carries everything that a real one does: messages, pings with their pongs, and the closing
+/// handshake. After it has been dropped, the other end reads the items that were sent before, and
+/// then [`SocketError::Eof`].
 #[derive(Debug)]
 pub struct MemorySocket {
     incoming: Pipe,
     outgoing: Pipe,
-    /// Taken from the owner, and not yet in the pipe.
+    /// Accepted from the connection, and not yet in the pipe.
     held: Option<Item>,
     /// The newest pong, or the answer to the peer's Close.
     answer: Option<Item>,
@@ -48,11 +50,11 @@ enum CloseState {
     Open,
     /// Our Close was the first.
     ClosedByUs,
-    /// The peer's Close has come, and ours is on its way or before it.
+    /// The peer's Close has been received, and ours has been sent or queued.
     Closed,
 }
 
-/// Stops a [`MemorySocket`] at will, from outside of the connection that it is in.
+/// Stops a [`MemorySocket`] on demand, from outside the connection that uses it.
 #[derive(Debug, Clone)]
 pub struct MemoryStall {
     incoming: Pipe,
@@ -60,18 +62,18 @@ pub struct MemoryStall {
 }
 
 impl MemoryStall {
-    /// Whether the socket has nothing to read, whatever has come.
+    /// Sets whether reading is paused, even if items have arrived.
     pub fn pause_reads(&self, paused: bool) {
         self.incoming.change(|state| state.reads_paused = paused);
     }
 
-    /// Whether the socket has no room to write, whatever there is.
+    /// Sets whether writing is paused, even if there is room.
     pub fn pause_writes(&self, paused: bool) {
         self.outgoing.change(|state| state.writes_paused = paused);
     }
 }
 
-/// What travels. Only a ping says less to the reader than it carries.
+/// The items in the pipe. The reader of a ping does not see its payload.
 #[derive(Debug)]
 enum Item {
     Ping([u8; 8]),
@@ -103,7 +105,7 @@ struct PipeState {
     capacity: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// Either end is gone.
+    /// At least one end is gone.
     ended: bool,
     reads_paused: bool,
     writes_paused: bool,
@@ -126,11 +128,11 @@ impl PipeState {
 
 impl Pipe {
     fn lock(&self) -> MutexGuard<'_, PipeState> {
-        // Nothing panics while it is locked, so there is nothing half done to be seen.
+        // Nothing panics while the lock is held, so the state is always consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what either end may be waiting for.
+    /// Changes the state, and wakes both ends.
     fn change(&self, change: impl FnOnce(&mut PipeState)) {
         let mut state = self.lock();
         change(&mut state);
@@ -139,7 +141,7 @@ impl Pipe {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Puts the item in, if there is room.
+    /// Puts the item into the pipe if there is room.
     fn poll_put(
         &self,
         item: &mut Option<Item>,
@@ -154,7 +156,8 @@ impl Pipe {
         if state.writes_paused || !room {
             let before = state.writer.replace(cx.waker().clone());
             drop(state);
-            // Not under the lock: it may own the task that owns the other end, whose drop locks.
+            // Dropped outside the lock: it may own the task that owns the other end, and that end's
+            // drop takes the lock.
             drop(before);
             *item = Some(next);
             return Poll::Pending;
@@ -193,12 +196,13 @@ impl MemorySocket {
         Self { incoming, outgoing, held: None, answer: None, close: CloseState::Open }
     }
 
-    /// What stops this end, once a connection has taken it.
+    /// Returns a handle that can stop this end after a connection has taken it.
     pub fn stall(&self) -> MemoryStall {
         MemoryStall { incoming: self.incoming.clone(), outgoing: self.outgoing.clone() }
     }
 
-    /// Sends what no connection would: a text message, say. It waits for no room.
+    /// Sends an item that no connection would send, such as a text message. It does not wait for
+    /// room.
     pub fn inject(&mut self, item: Incoming) {
         self.push(match item {
             Incoming::Ping => Item::Ping([0; 8]),
@@ -217,7 +221,7 @@ impl MemorySocket {
 impl Socket for MemorySocket {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
         if self.close == CloseState::Closed {
-            // Both Closes have been said; what a real socket waits for then is the end of TCP.
+            // Both Closes have been sent. A real socket would now wait for the end of TCP.
             return self.poll_flush(cx).map(|_| Err(SocketError::Eof));
         }
         let item = match ready!(self.incoming.poll_take(cx))? {
@@ -244,7 +248,7 @@ impl Socket for MemorySocket {
     }
 
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
-        // As with tungstenite, what comes after a Close is dropped.
+        // Items after a Close are discarded, as with tungstenite.
         if self.close == CloseState::Open {
             self.held = Some(match item {
                 Outgoing::Message(message) => Item::Other(Incoming::Message(message.to_bytes())),
@@ -266,7 +270,7 @@ impl Socket for MemorySocket {
 
 impl Drop for MemorySocket {
     fn drop(&mut self) {
-        // What was taken goes, as it does from a closed TCP socket.
+        // Accepted items are still delivered, as after the close of a TCP socket.
         for item in [self.held.take(), self.answer.take()].into_iter().flatten() {
             self.push(item);
         }
@@ -292,7 +296,7 @@ mod tests {
         poll_fn(|cx| socket.poll_recv(cx)).await
     }
 
-    /// Sends, and says whether there is room for more.
+    /// Sends an item, and returns whether there is room for more.
     async fn send(socket: &mut MemorySocket, item: Outgoing<'_>) -> bool {
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
         socket.start_send(item).unwrap();
@@ -307,7 +311,7 @@ mod tests {
         assert_eq!(recv(&mut right).await.unwrap(), Incoming::Message(vec![7; 1000].into()));
         assert!(send(&mut left, Outgoing::Message(&message(50))).await);
         assert!(!send(&mut left, Outgoing::Message(&message(50))).await);
-        // The other direction is another matter.
+        // The other direction has its own capacity.
         assert!(send(&mut right, Outgoing::Message(&message(50))).await);
     }
 

@@ -1,4 +1,4 @@
-//! What a connection needs of the WebSocket below it, and the sockets that give it.
+//! The interface between a connection and the WebSocket below it, and its implementations.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
@@ -30,13 +30,16 @@ use crate::{
 
 /// One WebSocket, after its handshake: whole messages in, whole messages out.
 ///
-/// The two directions are independent: a socket that cannot write still reads. Control frames are the
-/// socket's: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's Close.
+/// The two directions are independent: a socket that cannot write still reads. The socket handles
+/// control frames: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's
+/// Close.
 ///
 /// # The end
-/// When both Closes have been said, the connection goes on with [`poll_flush`](Self::poll_flush) and
-/// [`poll_recv`](Self::poll_recv) until that gives an error, for the rest of the [close
-/// timeout](crate::Config::close_timeout) at most. Then it calls [`poll_shutdown`](Self::poll_shutdown) until that is
+/// When both Closes have been sent, the connection calls [`poll_flush`](Self::poll_flush) and
+/// [`poll_recv`](Self::poll_recv) until the latter returns an error, but no longer than the rest of
+/// the [close timeout](crate::Config::close_timeout). Then it calls
+/// [`poll_shutdown`](Self::poll_shutdown) at least once, until it is ready or the time is up, and
+/// drops the socket.
 /// ready or the time is up, at least once, and drops the socket.
 pub trait Socket: MaybeSend + 'static {
     /// What the socket can do besides carrying messages. Called once, before any other method. By
@@ -45,76 +48,82 @@ pub trait Socket: MaybeSend + 'static {
         SocketCapabilities::default()
     }
 
-    /// The next message. After an error it is not called again. What arrives after the peer's Close is thrown away, by
-    /// the socket or by its caller; the end of the stream is still waited for. A server's socket ends its own
-    /// direction here once both Closes have been said, because the client waits for that (RFC 6455 §7.1.1).
+    /// Returns the next message. It is not called again after an error. Data that arrives after the
+    /// peer's Close is discarded, by the socket or by its caller; the end of the stream is still
+    /// awaited. A server's socket ends its own direction here once both Closes have been sent,
+    /// because the client waits for that (RFC 6455 §7.1.1).
     ///
-    /// A message's `Bytes` may share the memory of others that came with it, but keep alive no more than twice
-    /// their own length: what a peer makes a connection hold is counted in their bytes.
+    /// A message's `Bytes` may share memory with other messages, but must not keep more than twice
+    /// its own length allocated: limits on a peer's data count only the bytes of its messages.
     ///
     /// # Errors
-    /// [`SocketError::Eof`] when the stream has ended, [`SocketError::Io`] when reading failed.
+    /// [`SocketError::Eof`] if the stream has ended, [`SocketError::Io`] if reading failed.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>>;
 
-    /// Waits until [`start_send`](Self::start_send) may be called. It keeps back what would grow the bytes
-    /// below the scheduler past some 128 KiB and one message.
+    /// Waits until [`start_send`](Self::start_send) may be called. Returns `Pending` while more
+    /// than about 128 KiB plus one message is queued below the scheduler.
     ///
     /// # Errors
-    /// [`SocketError`] when writing failed.
+    /// [`SocketError`] if writing failed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Takes one item, after [`poll_ready`](Self::poll_ready) said so. Several may be taken before a flush.
+    /// Accepts one item, after [`poll_ready`](Self::poll_ready) has returned `Ready`. Several items
+    /// may be sent before a flush.
     ///
     /// # Errors
-    /// [`SocketError`] when writing failed.
+    /// [`SocketError`] if writing failed.
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError>;
 
-    /// Hands all that was taken, and the socket's own answers, to the operating system.
+    /// Hands all accepted items, and the socket's own answers, to the operating system.
     ///
     /// # Errors
-    /// [`SocketError`] when writing failed.
+    /// [`SocketError`] if writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Ends the outgoing direction of the stream below, so that the peer sees that nothing was cut off: by a `close_notify`
-    /// under TLS (RFC 8446 §6.1), by END_STREAM on HTTP/2 (RFC 8441 §5), by a FIN on TCP. A socket whose Close has not
-    /// left in full does nothing, because the peer has to see that its stream was cut off. It is called last, and again
-    /// after it was ready.
+    /// Ends the outgoing direction of the byte stream below, so that the peer sees that nothing was
+    /// cut off: with a `close_notify` under TLS (RFC 8446 §6.1), with END_STREAM on HTTP/2 (RFC
+    /// 8441 §5), with a FIN on TCP. If the socket's Close has not been sent in full, it does
+    /// nothing, because the peer has to see that the stream was cut off. It is called last, and may
+    /// be called again after it was ready.
     ///
-    /// The default does nothing, for a socket that has no such end, or that ends its stream by itself.
+    /// The default does nothing. It is for a socket that has no such end, or that ends its stream
+    /// by itself.
     ///
     /// # Errors
-    /// [`SocketError`] when the stream could not be ended.
+    /// [`SocketError`] if the stream could not be ended.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         let _ = cx;
         Poll::Ready(Ok(()))
     }
 
-    /// The connection has been quiet for a while: memory that waits for more to read or write can go.
+    /// Releases buffers that are not in use, because the connection has been quiet for a while.
     fn release_buffers(&mut self) {}
 
-    /// How many bytes have come in all, those of messages that are not complete included: a peer that sends a long
-    /// message over a slow link is not silent. 0 where the socket does not know, and then only whole messages count.
+    /// The number of bytes received in total, including those of incomplete messages: a peer that
+    /// sends a long message over a slow link is not silent. A socket that does not know it returns
+    /// 0, and then only whole messages count.
     fn bytes_received(&self) -> u64 {
         0
     }
 
-    /// The round-trip time of the path as the operating system has measured it; `None` where it does not tell.
+    /// The round-trip time of the path as measured by the operating system; `None` if it is
+    /// unknown.
     fn rtt(&self) -> Option<Duration> {
         None
     }
 }
 
-/// What a socket brings.
+/// An item that a socket receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming {
     /// A binary message, in one piece.
     Message(Bytes),
-    /// A text message, whatever it says.
+    /// A text message, whose content is ignored.
     Text,
-    /// A message larger than the socket was told to take.
+    /// A message larger than the socket's limit.
     TooLarge,
-    /// Something that is not WebSocket, in words.
+    /// A violation of the WebSocket protocol, in words.
     ProtocolError(String),
     /// A ping; the socket answers it.
     Ping,
@@ -129,7 +138,7 @@ pub enum Incoming {
     },
 }
 
-/// What a socket takes.
+/// An item that a socket sends.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outgoing<'a> {

@@ -1,11 +1,13 @@
-//! What the operating system knows of the path below a stream of bytes, and is asked to do about it.
+//! What the operating system knows about the TCP connection below a byte stream, and the options
+//! that are set on it.
 
 use std::{any::Any, time::Duration};
 
 use tokio::net::TcpStream;
 
-// The kernel fills as much of the structure as it is given room for, and its own has only ever grown: nix's
-// check that all of it was filled holds on every Linux that Rust's standard library runs on.
+// The kernel fills as much of the structure as the buffer has room for, and its own structure has
+// only grown over time. So nix's check that the whole buffer was filled holds on every Linux that
+// Rust's standard library supports.
 
 /// `struct tcp_info` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]
@@ -21,9 +23,10 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-/// Bytes that the operating system may hold without having sent them: a message, to send while the driver is
-/// woken to give it more. What is urgent waits behind them, and without a limit behind megabytes of them; what
-/// has been sent and not acknowledged does not count, so a long path is filled all the same.
+/// Bytes that the operating system may hold without having sent them. This is one message, which it
+/// can send while the driver is woken to write more. An urgent message waits for these bytes;
+/// without a limit it would wait for megabytes. Bytes that were sent and not acknowledged do not
+/// count, so a long path can still be filled.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -41,11 +44,12 @@ nix::setsockopt_impl!(
     nix::sys::socket::sockopt::SetUsize
 );
 
-/// Bounds what the operating system holds back below `io`, where that is TCP and it can be told: on Linux.
+/// Limits the bytes that the operating system holds back below `io`, if that is TCP. Only Linux
+/// supports this.
 pub(super) fn limit_unsent(io: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(tcp) = tcp_below(io) {
-        // Where it cannot be done the connection works as well, with more delay under load.
+        // If this fails, the connection still works, with more delay under load.
         let _ = nix::sys::socket::setsockopt(tcp, NotSentLowWater, &MAX_UNSENT);
     }
     #[cfg(not(target_os = "linux"))]

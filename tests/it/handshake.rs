@@ -478,7 +478,7 @@ async fn settings_that_cannot_be_are_refused_when_they_are_made() {
         (client().wire(Wire::JsWs).protocol(""), "invalid subprotocol name: it is empty"),
         (client().require_protocol(true), "no subprotocol to offer or accept"),
         (client().subprotocols([""; 0]), "no subprotocol to offer or accept"),
-        (client().header("Upgrade", "h2c"), "the header \"upgrade\" is the handshake's own"),
+        (client().header("Upgrade", "h2c"), "the header \"upgrade\" is reserved for the handshake"),
         (client().header("a", "b\nc"), "invalid header \"a\""),
     ] {
         assert_eq!(builder.build().unwrap_err().to_string(), expected);

@@ -1,4 +1,4 @@
-//! `wsmux echo`: a server that sends everything back, and a client that checks it.
+//! `wsmux echo`: a server that echoes everything, and a client that checks the echo.
 
 mod client;
 mod server;

@@ -1,4 +1,4 @@
-//! What several subcommands ask of a client and of a server: certificates, whom to trust, and the token.
+//! The arguments that several clients and servers share: certificates, trust, and the token.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -11,10 +11,10 @@ use wsmux::{
 
 use crate::Failure;
 
-/// A server's TLS.
+/// The TLS arguments of a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerTls {
-    /// wss instead of ws; without --cert and --key with a certificate made on the spot
+    /// Use wss instead of ws; without --cert and --key a certificate is generated at startup
     #[arg(long)]
     pub(crate) tls: bool,
     /// The certificate chain, PEM
@@ -26,7 +26,7 @@ pub(crate) struct ServerTls {
 }
 
 impl ServerTls {
-    /// Listens, with TLS where it is asked for. Returns the server and its URL.
+    /// Listens, with TLS if requested. Returns the server and its URL.
     pub(crate) async fn bind(
         &self,
         mut builder: WebSocketServerBuilder,
@@ -54,10 +54,10 @@ impl ServerTls {
 /// Which servers a client trusts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Trust {
-    /// Trusts the root certificates in this PEM file, besides those of the platform
+    /// Trust the root certificates in this PEM file, in addition to the platform's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(crate) ca: Option<PathBuf>,
-    /// Takes any certificate: for tests
+    /// Accept any certificate (for tests only)
     #[arg(long)]
     pub(crate) insecure: bool,
 }
@@ -80,11 +80,11 @@ impl Trust {
     }
 }
 
-/// The token by which a server knows its clients.
+/// The token that identifies clients to a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArg {
-    /// The secret that both ends share (HTTP's Bearer). Use TLS with it, and rather the variable:
-    /// other users of a machine can see arguments
+    /// The secret that both ends share (HTTP's Bearer). Use it with TLS, and prefer the variable,
+    /// because other users of a machine can see arguments
     #[arg(
         long,
         value_name = "TOKEN",
@@ -107,14 +107,15 @@ impl TokenArg {
     }
 }
 
-/// A token. No output shows it.
+/// A token. It is never printed.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 
 impl Token {
     /// The token itself.
     ///
-    /// It is checked here and not when it is parsed, for clap's errors repeat what cannot be parsed.
+    /// It is checked here and not during parsing, because clap's errors repeat an argument that
+    /// cannot be parsed.
     pub(crate) fn secret(&self) -> Result<&str, Failure> {
         let is_valid = !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_graphic());
         is_valid.then_some(&*self.0).ok_or_else(|| {
@@ -137,7 +138,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Adds to an error what its status means in the words of the command line.
+/// Describes an error, and adds which option its status refers to.
 pub(crate) fn explain(error: &ConnectError) -> String {
     match error {
         ConnectError::Refused { status: StatusCode::UNAUTHORIZED, .. } => {
@@ -147,7 +148,7 @@ pub(crate) fn explain(error: &ConnectError) -> String {
     }
 }
 
-/// The peer's address, for output. It is never the URL, whose query may hold a secret.
+/// The peer's address, for output. It is never the URL, because its query may contain a secret.
 pub(crate) fn peer(connection: &WebSocketConnection) -> String {
     connection.remote_address().map_or_else(|| "the peer".to_owned(), |peer| peer.to_string())
 }

@@ -13,34 +13,36 @@ use crate::{
     endpoint::{ServerTls, TokenArg, Trust},
 };
 
-/// The application protocol of a WebSocket on which the client opens the streams, and the server dials.
+/// The application protocol of a WebSocket whose client opens the streams, and whose server
+/// connects to the target.
 const FORWARD: &str = "wsmux-forward";
-/// The same for the other direction. A server accepts it only where it was asked to.
+/// The protocol for the other direction. A server accepts it only if it was started with
+/// `--reverse`.
 const REVERSE: &str = "wsmux-reverse";
 
 const LONG_ABOUT: &str = "\
 Forwards TCP connections through one WebSocket, a stream for each
 
-The near end (--to) connects to the far end (--serve), and again when the connection is lost.
+The near end (--to) connects to the far end (--serve), and connects again after a loss.
 The end with --listen accepts TCP connections. The other end connects each of them to its own
 --target, never to an address that its peer names. Half-closes and resets pass through in both
 directions.
 
-As ssh -N -L 8080:127.0.0.1:80 host, the near end listens:
+Like ssh -N -L 8080:127.0.0.1:80 host, where the near end listens:
 
   host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem --target 127.0.0.1:80
   here$ wsmux forward --listen 127.0.0.1:8080 --to wss://host/
 
-As ssh -N -R 2222:127.0.0.1:22 host, the far end listens, on an address that it chose itself:
+Like ssh -N -R 2222:127.0.0.1:22 host, where the far end listens, on an address of its own choice:
 
   host$ wsmux forward --serve 0.0.0.0:443 --tls --cert c.pem --key k.pem \\
             --reverse --listen 127.0.0.1:2222
   here$ wsmux forward --reverse --target 127.0.0.1:22 --to wss://host/
 
 Both ends take the token from --token or from WSMUX_TOKEN. The first line of output says where
-an end listens. The near end exits with code 1 when its first attempt to connect fails, and later
-when the far end refuses it for good. Of several near ends with --reverse, the newest one gets the
-new TCP connections.";
+an end listens. The near end exits with code 1 if its first attempt to connect fails, or if the
+far end later refuses it for good. If there are several near ends with --reverse, the newest one
+gets the new TCP connections.";
 
 /// Forwards TCP connections through one WebSocket, a stream for each
 #[derive(Debug, clap::Args)]
@@ -58,33 +60,33 @@ pub(crate) struct Args {
     /// Connects each stream to this TCP address
     #[arg(long, value_name = "HOST:PORT")]
     target: Option<Target>,
-    /// The far end listens and the near end connects to the target; the far end must allow it with this, too
+    /// The far end listens and the near end connects to the target; both ends need this option
     #[arg(long)]
     reverse: bool,
     #[command(flatten)]
     token: TokenArg,
-    /// The far end serves clients without a token, too
+    /// The far end also serves clients without a token
     #[arg(long, conflicts_with = "token")]
     allow_anyone: bool,
     #[command(flatten)]
     tls: ServerTls,
     #[command(flatten)]
     trust: Trust,
-    /// TCP connections at once, for each WebSocket; more wait in the system's queue
+    /// TCP connections at once, for each WebSocket; more wait in the kernel's accept queue
     #[arg(long, value_name = "COUNT", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
-    /// Near ends at once that the far end serves; more wait in the system's queue
+    /// Near ends that the far end serves at once; more wait in the kernel's accept queue
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
-    /// Seconds that TCP to the target may take, and a TCP connection waits for a stream
+    /// Seconds allowed for connecting to the target, and for waiting for a stream
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     connect_timeout: u64,
 }
 
-/// What this end does, where its arguments make sense.
+/// The role of this end, if its arguments are consistent.
 pub(crate) enum Role<'a> {
     Near { url: &'a str, does: Near<'a> },
     Far { address: SocketAddr, target: Option<&'a Target>, listen: Option<SocketAddr> },
@@ -96,10 +98,10 @@ pub(crate) enum Near<'a> {
 }
 
 impl Args {
-    /// What this end is to do.
+    /// The role of this end.
     ///
     /// # Errors
-    /// What the user should have said. Clap knows no rule that depends on a third argument.
+    /// Advice for the user. Clap has no rule that depends on a third argument.
     pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
         let (target, listen) = (self.target.as_ref(), self.listen);
         if let Some(address) = self.serve {
@@ -116,7 +118,8 @@ impl Args {
                 _ => Ok(Role::Far { address, target, listen }),
             };
         }
-        // Clap's `requires` gives way to `--to`, which conflicts with what it requires.
+        // Clap ignores this option's `requires` if `--to` is given, because `--to` conflicts with
+        // the required option.
         if self.allow_anyone {
             return Err("--allow-anyone is for the end with --serve");
         }
@@ -139,14 +142,15 @@ impl Args {
         Duration::from_secs(self.connect_timeout)
     }
 
-    /// A peer may open this many streams, and none of another kind.
+    /// The peer may open this many bidirectional streams, and no unidirectional ones.
     fn config(&self, streams: u32) -> Config {
         let mut config = Config::default();
         config
             .max_concurrent_bidi_streams(streams.into())
             .max_concurrent_uni_streams(0)
-            // It is not the peer that gives streams up, but its TCP clients: a scan of ports would end the tunnel of
-            // all the others. What they cost is bounded by the streams at once, each of which is a connection here.
+            // The streams are not cancelled by the peer itself but by its TCP clients. With a
+            // budget, one port scan would end the tunnel of all the others. The limit on concurrent
+            // streams bounds their cost, because each of them is a TCP connection here.
             .cancelled_streams_per_second(None);
         config
     }

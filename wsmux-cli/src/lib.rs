@@ -1,7 +1,7 @@
 //! The subcommands of the program `wsmux`.
 //!
-//! This library exists for the program and for the example `perf` of the package `wsmux`, which runs the same code.
-//! It promises no stable API: applications use the crate `wsmux`.
+//! This library exists for the program and for the example `perf` of the package `wsmux`, which run
+//! the same code. Its API is not stable: applications use the crate `wsmux`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -18,7 +18,7 @@ use std::error::Error;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-/// What ends a subcommand: one line for the user.
+/// The error that ends a subcommand: one line for the user.
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// QUIC's streams over one WebSocket, on the command line
@@ -32,7 +32,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Perf(perf::Args),
-    /// Sends bytes there and back, and checks every one
+    /// Sends bytes there and back, and checks every byte
     #[command(subcommand)]
     Echo(echo::Command),
     Ping(ping::Args),
@@ -40,7 +40,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Parses the program's arguments. With wrong ones the process ends here, with clap's error and code 2.
+    /// Parses the program's arguments. If they are wrong, the process exits with clap's error and
+    /// code 2.
     pub fn from_args() -> Self {
         let cli = Self::parse();
         if let Command::Forward(args) = &cli.command
@@ -57,7 +58,7 @@ impl Cli {
     /// Runs the subcommand.
     ///
     /// # Errors
-    /// What ended it, in words for the user and without any secret.
+    /// The reason why it ended, in words for the user and without any secret.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Perf(args) => perf::run(args).await,

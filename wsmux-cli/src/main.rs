@@ -7,7 +7,8 @@ use wsmux_cli::Cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::from_args();
-    // On a worker like any application's task: the main thread would be woken from outside each time.
+    // It runs on a worker, like an application's task. On the main thread, every wakeup would come
+    // from another thread.
     let error = match tokio::spawn(cli.run()).await {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,

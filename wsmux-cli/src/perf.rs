@@ -1,6 +1,8 @@
-//! The main job, measured: throughput, latency, and what a reader that has stopped costs the others.
+//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
+//! streams.
 //!
-//! With no arguments it starts a wss server and a client on loopback in one process and runs everything.
+//! Without arguments it starts a wss server and a client on loopback in one process and runs all
+//! workloads.
 
 mod peer;
 mod report;
@@ -15,12 +17,13 @@ use crate::{Failure, wire::WireArg};
 use report::Report;
 use workloads::Workload;
 
-/// Measures wsmux: throughput, latency, and what readers that have stopped cost the others
+/// Measures wsmux: throughput, latency, and the cost of stopped readers to other streams
 ///
-/// With no arguments it starts a wss server and a client on loopback in one process and runs everything.
+/// Without arguments it starts a wss server and a client on loopback in one process and runs all
+/// workloads.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// Only these workloads; may be repeated
+    /// Run only these workloads; may be repeated
     #[arg(long = "workload", value_enum)]
     workloads: Vec<Workload>,
     /// Only serve, on this address, for a --client elsewhere
@@ -29,25 +32,25 @@ pub struct Args {
     /// Only run the client, against a --server elsewhere
     #[arg(long)]
     client: Option<String>,
-    /// What is spoken over the WebSocket
+    /// Wire protocol to use over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
     wire: WireArg,
-    /// ws instead of wss
+    /// Use ws instead of wss
     #[arg(long)]
     plain: bool,
-    /// Bytes that a peer may send on a stream before it is read
+    /// Bytes that a peer may send on a stream before they are read
     #[arg(long)]
     window: Option<u64>,
-    /// A line of JSON per workload instead of the table
+    /// Print a line of JSON per workload instead of the table
     #[arg(long)]
     json: bool,
-    /// A tenth of the work: to see it run, not to quote it
+    /// Do a tenth of the work: to try it, not to quote it
     #[arg(long)]
     quick: bool,
 }
 
 impl Args {
-    /// The default configuration, except for the number of streams, which some workloads are about.
+    /// The default configuration, except for the number of streams, which some workloads need.
     fn config(&self) -> Config {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(20_000);
@@ -61,7 +64,7 @@ impl Args {
 /// Runs the workloads, or serves a client elsewhere.
 ///
 /// # Errors
-/// Whatever failed, a byte that is missing included.
+/// The first failure. A missing byte is a failure too.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if let Some(address) = args.server {
         let server = peer::Server::start(&args, address).await?;
@@ -79,7 +82,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut report = Report::new(args.json, chosen.len());
     for &workload in chosen {
         report.begin(workload);
-        // Connections of its own, so that no workload finds what another has left.
+        // Each workload has its own connection, so that it does not depend on an earlier one.
         let connection = peer::connect(&args, &url).await?;
         let other = peer::connect(&args, &url).await?;
         let metrics = workloads::run(workload, &connection, &other, args.quick).await?;

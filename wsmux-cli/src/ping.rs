@@ -11,21 +11,22 @@ use crate::{
     wire::WireArg,
 };
 
-/// How often to look for an answer. The connection measures the time itself, so this adds nothing to it.
+/// How often to check for an answer. The connection measures the time itself, so this does not add
+/// to it.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long a silent server may take to answer, at the least.
+/// How long a silent server may take to answer, at least.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
 ///
-/// It works with any server that accepts the WebSocket: it measures the connection's own
+/// It works with any server that accepts the WebSocket. It measures the connection's own
 /// pings (frames of QMux, or WebSocket's on the js-ws wire), which every implementation
 /// answers by itself. No stream is opened, so the server's application notices nothing.
-/// Where a third of the server's idle timeout is shorter than --interval, pings are that
-/// far apart.
+/// If a third of the server's idle timeout is shorter than --interval, that is the time
+/// between pings.
 ///
-/// The exit code is 1 when the server cannot be reached, or is lost before the last answer.
+/// The exit code is 1 if the server cannot be reached, or is lost before the last answer.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -38,10 +39,10 @@ pub(crate) struct Args {
     /// Seconds from an answer to the next ping, 0.1 to 10
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
     interval: Duration,
-    /// What is spoken over the WebSocket
+    /// Wire protocol to use over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
     wire: WireArg,
-    /// Offers this application protocol, for servers that accept no other clients; may be repeated
+    /// Offer this application protocol, for servers that accept no other clients; may be repeated
     #[arg(long = "protocol", value_name = "NAME")]
     protocols: Vec<String>,
     #[command(flatten)]
@@ -50,7 +51,8 @@ pub(crate) struct Args {
     token: TokenArg,
 }
 
-/// The connection sends no pings closer together, and a third of the usual idle timeout is the longest.
+/// The connection does not ping more often, and the upper bound is a third of the usual idle
+/// timeout.
 fn parse_interval(seconds: &str) -> Result<Duration, String> {
     let seconds: f64 = seconds.parse().map_err(|_| "not a number")?;
     match (0.1..=10.0).contains(&seconds) {
@@ -121,8 +123,9 @@ async fn measure(
     Ok(())
 }
 
-/// The newest sample, from the smoothed time before it and after it. The connection shows only the smoothed time,
-/// in which a sample weighs an eighth (RFC 9002 §5.3); the division loses 7 ns at most.
+/// The newest sample, computed from the smoothed time before and after it. The connection reports
+/// only the smoothed time, in which a sample weighs an eighth (RFC 9002 §5.3). The division loses
+/// at most 7 ns.
 fn newest(before: Option<Duration>, after: Duration) -> Duration {
     before.map_or(after, |before| (8 * after).saturating_sub(7 * before))
 }
@@ -138,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// The engine's own smoothing, so that a change of its weight is seen here.
+    /// Uses the engine's own smoothing, so that a change of its weight fails here.
     #[test]
     fn the_newest_sample_is_found_in_the_smoothed_time() {
         let mut config = Config::default();

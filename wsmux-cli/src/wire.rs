@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use wsmux::Wire;
 
-/// What a client speaks over the WebSocket.
+/// The wire that a client uses over the WebSocket.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum WireArg {
     Qmux,
@@ -19,7 +19,7 @@ impl From<WireArg> for Wire {
     }
 }
 
-/// What a server lets its clients speak.
+/// The wires that a server permits.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum WiresArg {
     Auto,

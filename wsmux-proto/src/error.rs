@@ -117,8 +117,8 @@ impl fmt::Display for Timeout {
         f.write_str(match self {
             Self::Handshake => "the peer never sent its transport parameters",
             Self::Idle => "the connection was idle",
-            Self::KeepAlive => "the peer answers no ping",
-            Self::WriteStall => "the peer reads nothing of what there is to send",
+            Self::KeepAlive => "the peer does not answer pings",
+            Self::WriteStall => "the peer reads nothing, although there is data to send",
         })
     }
 }
@@ -204,7 +204,7 @@ pub enum OpenError {
     #[error("the connection is shutting down")]
     ShuttingDown,
     /// The wire has no such streams: js-ws has no unidirectional ones.
-    #[error("the wire has no such streams")]
+    #[error("the wire does not support this kind of stream")]
     Unsupported,
 }
 
@@ -248,7 +248,7 @@ pub struct ClosedStream;
 #[non_exhaustive]
 pub enum ResetAtError {
     /// The peer does not understand it, or the wire has no words for it.
-    #[error("the peer takes no reset behind a part of a stream")]
+    #[error("the peer does not support RESET_STREAM_AT")]
     UnsupportedByPeer,
     /// The stream has ended.
     #[error("stream closed")]
@@ -260,7 +260,7 @@ pub enum ResetAtError {
 #[non_exhaustive]
 pub enum SendDatagramError {
     /// The wire has no datagrams, or the peer takes none.
-    #[error("the peer takes no datagrams")]
+    #[error("the peer does not accept datagrams")]
     UnsupportedByPeer,
     /// The datagram is longer than the peer takes, or than one of this end's messages may be
     /// ([`Config::max_message_sent`](crate::Config::max_message_sent)).

@@ -248,9 +248,9 @@ mod tests {
         map.steps() / COUNT
     }
 
-    /// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait,
-    /// nor depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is
-    /// exempt, such as the connection's end.
+    /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that
+    /// are open or wait, nor on the ids that a peer chooses, by more than a logarithm on average.
+    /// Events that concern all streams, such as the connection's end, are exempt.
     #[test]
     fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {
         let never = |_| None;

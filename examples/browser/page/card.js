@@ -42,7 +42,7 @@ class Bar {
   }
 }
 
-/** A card, for as long as its stream lives. */
+/** A card. It exists as long as its stream. */
 export class Card {
   #stream;
   #state;
@@ -51,7 +51,7 @@ export class Card {
   #credit;
   #buffered;
   #sparkline;
-  /** The largest value seen of either: the window. */
+  /** The largest value of `credit` or `buffered` so far, which is the window. */
   #most = 1;
 
   constructor(stream, toggle) {
@@ -69,7 +69,7 @@ export class Card {
     this.#buffered = new Bar(fragment.querySelector(".buffered"), waits, name);
     this.#sparkline = new Sparkline(fragment.querySelector("canvas"));
     this.button = fragment.querySelector("button");
-    // One name for both states, with the words of both; `aria-pressed` says which state it is.
+    // The name covers both states; `aria-pressed` says which one it is.
     this.button.ariaLabel = `Stall ${name}, or resume it`;
     this.button.addEventListener("click", toggle);
   }
@@ -84,7 +84,7 @@ export class Card {
     this.#state.textContent = stalled ? `stalled ${seconds} s` : "";
   }
 
-  /** Shows what was measured. */
+  /** Shows the measured values. */
   update({ moved, credit, buffered, rate }) {
     show(this.#rate, rate, speed(rate));
     show(this.#moved, moved, size(moved));

@@ -1,4 +1,4 @@
-// Curves on canvases. Each is redrawn completely each time, in the style sheet's colours.
+// Curves on canvases. Each update redraws the whole curve, in the style sheet's colours.
 
 /** Milliseconds from the left edge of a curve to its right. */
 export const SPAN = 40_000;
@@ -82,7 +82,7 @@ function written(context, text, x, y, name) {
   context.fillText(text, x, y);
 }
 
-/** The throughput of one stream. `rates` end where `times` do, and may begin later. */
+/** The throughput of one stream. `rates` ends at the same time as `times`, and may begin later. */
 export class Sparkline extends Surface {
   /** The full rate is at two thirds of the height; a stream that catches up may exceed it. */
   update({ times, rates, marks, full, hue }) {
@@ -109,7 +109,7 @@ export class Sparkline extends Surface {
   }
 }
 
-/** The throughput of all streams, a layer for each. */
+/** The throughput of all streams, with a layer for each. */
 export class Layers extends Surface {
   update({ times, streams, marks, full, label }) {
     this.draw(() => {

@@ -4,16 +4,18 @@ import { Card, show, speed } from "./card.js";
 import { Layers, SPAN } from "./charts.js";
 import { Session, stall } from "./session.js";
 
-/** Milliseconds between samples: changes show at once, and numbers stay readable. */
+/** Milliseconds between samples. Changes show at once, and numbers stay readable. */
 const SAMPLE = 250;
 
 /** Samples per drawing if the user prefers reduced motion. */
 const CALM = 4;
 
-/** A share of the full rate: below it a stream counts as blocked, and not as unevenly served. */
+/**
+ * A share of the full rate. Below it a stream counts as blocked and not merely as unevenly served.
+ */
 const FULL = 0.85;
 
-/** The share from which it counts as flowing again. */
+/** The share from which a stream counts as flowing again. */
 const FULL_AGAIN = 0.95;
 let full = true;
 
@@ -22,7 +24,7 @@ const settings = find("settings").elements;
 const layers = new Layers(find("layers"));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** The connection that is open, or is being opened; code that finds another one here is out of date. */
+/** The connection that is open or being opened. Code that finds another one here is out of date. */
 let session = null;
 let attempt = 0;
 /** The cards of this connection's streams. */
@@ -87,8 +89,8 @@ function lose(how, why) {
   enter("lost");
   find("how").textContent = how;
   find("why").textContent = why;
-  say("Nothing moves", cards.size ? "What is shown was so when the connection ended." : "");
-  // The focus would be lost with its button.
+  say("Nothing moves", cards.size ? "The cards show the state when the connection ended." : "");
+  // Focus the other button, because a disabled one loses the focus.
   if (focused?.disabled) find("reconnect").focus();
 }
 
@@ -148,7 +150,7 @@ function tell(now) {
   tellVerdict();
 }
 
-/** Says in a sentence what the page shows, with the figure for it. */
+/** Shows a sentence that sums up the page, with its figure. */
 function tellVerdict() {
   if (!session) return;
   const { streams, rate } = session;
@@ -164,13 +166,13 @@ function tellVerdict() {
   const whose = still.length === 1 ? `${still[0].name} stands` : `${still.length} stand`;
   const slowest = steady.toSorted((a, b) => a.rate - b.rate)[0];
   if (!slowest) {
-    // Nothing is known of the other streams yet, or there are none.
+    // Nothing is known of the other streams yet, or there are no others.
     say(still.length ? `${whose} still` : "The streams begin", "");
     return;
   }
   const share = Math.min(slowest.rate / rate, 1);
   const others = free === 1 ? "the other one" : `the other ${free}`;
-  // A screen reader announces each change, so near the threshold the text stays as it was.
+  // A screen reader announces each change, so near the threshold the text stays as it is.
   full = share >= (full ? FULL : FULL_AGAIN);
   const how = full ? "at full rate" : "at less than their rate";
   const verdict = still.length

@@ -17,11 +17,11 @@ const RIVERS = {
 const CONFIG = {
   // Windows do not grow, so that the cards can be compared.
   windowGrowthBudget: 0,
-  // A user who looks at the page wants to know soon.
+  // A person who watches the page should learn of a loss soon.
   maxIdleTimeout: 10_000,
 };
 
-/** A rate is the mean of this many samples: a single one is as uneven as the timers. */
+/** A rate is the mean of this many samples, because timers are too uneven for a single one. */
 const SMOOTH = 4;
 
 /** A rate in a sentence is the mean of this many samples. */
@@ -55,11 +55,11 @@ export class Session {
     return this.#control.rate;
   }
 
-  /** How the connection ended, in words, once it has. */
+  /** Waits for the end of the connection, and describes it in words. */
   async ended() {
     try {
       const { closeCode, reason } = await this.#transport.closed;
-      const how = this.#left ? "You have closed the connection" : "The server has closed the connection";
+      const how = this.#left ? "You closed the connection" : "The server closed the connection";
       return [how, `code ${closeCode}, ${reason || "no reason"}`];
     } catch (error) {
       return ["The connection is lost", error.message];
@@ -71,7 +71,10 @@ export class Session {
     this.#transport.close({ closeCode: 0, reason: "the page leaves" });
   }
 
-  /** Opens streams, or ends the latest ones, until this many are open; calls `changed` after each step. */
+  /**
+   * Opens streams, or ends the latest ones, until this many are open. Calls `changed` after each
+   * step.
+   */
   keep(wanted, changed) {
     this.#wanted = wanted;
     this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {
@@ -105,7 +108,7 @@ export class Session {
     return direction === "down" ? new Download(name) : new Upload(name, number, this.#control);
   }
 
-  /** Measures each stream, and keeps the last `most` rates of it. */
+  /** Measures each stream, and keeps its last `most` rates. */
   async sample(now, most) {
     await Promise.all(
       this.streams.map(async (stream) => {
@@ -121,7 +124,7 @@ export class Session {
     );
   }
 
-  /** The streams that were free to flow during all samples that count, with their mean rates. */
+  /** The streams that nothing blocked during all the relevant samples, with their mean rates. */
   steady() {
     return this.streams
       .filter(({ stalled, since, trail }) => {
@@ -137,7 +140,7 @@ function meanRate(trail) {
   return to.time > from.time ? ((to.moved - from.moved) * 1000) / (to.time - from.time) : 0;
 }
 
-/** Stalls or resumes a stream's reader; `false` if it is in that state already. */
+/** Stalls or resumes a stream's reader. Returns `false` if it is in that state already. */
 export function stall(stream, stalled, now) {
   if (stream.stalled === stalled) return false;
   stream.since = now;

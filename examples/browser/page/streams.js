@@ -1,13 +1,16 @@
 // What the page does with its connection: streams that it reads, streams that it writes, and one
 // for commands. src/streams.rs is the server's side, and lists the commands.
 
-/** Bytes of a write: small relative to a second's data, so that a curve of four points a second is smooth. */
+/**
+ * Bytes of a write. They are few compared with a second's data, so that a curve with four points a
+ * second is smooth.
+ */
 const CHUNK = new Uint8Array(8 * 1024);
 
-/** Milliseconds between two looks at an upload's budget. */
+/** Milliseconds between two checks of an upload's budget. */
 const TICK = 20;
 
-/** Seconds that an upload may catch up: a page in the background is woken once a second. */
+/** Seconds of data that an upload may catch up. A page in the background is woken once a second. */
 const MAX_DEBT = 1;
 
 const encode = (text) => new TextEncoder().encode(text);
@@ -31,7 +34,7 @@ class Gate {
   }
 }
 
-/** A stream from the server; its reader is in the page. */
+/** A stream from the server. Its reader is in the page. */
 export class Download {
   direction = "down";
   stalled = false;
@@ -74,7 +77,10 @@ export class Download {
     this.#gate.open();
   }
 
-  /** Bytes moved since the start, bytes that the server may still send, and bytes that wait here unread. */
+  /**
+   * Bytes moved since the start, bytes that the server may still send, and bytes that wait here to
+   * be read.
+   */
   async measure() {
     const { credit, buffered } = await this.#readable.getStats();
     return { moved: this.#moved, credit, buffered };
@@ -112,7 +118,7 @@ export class Upload {
     await this.#writer.write(encode(`receive ${this.#number}\n`));
   }
 
-  /** Writes at the other streams' rate, as far as the stream's credit permits, until it is ended. */
+  /** Writes at the other streams' rate, within the stream's credit, until it is ended. */
   async run() {
     const { rate } = this.#control;
     let budget = 0;
@@ -139,7 +145,10 @@ export class Upload {
     this.#control.say(`resume ${this.#number}`);
   }
 
-  /** Bytes sent since the start, bytes that the server still permits, and bytes that wait here unsent. */
+  /**
+   * Bytes sent since the start, bytes that the server still permits, and bytes that wait here to be
+   * sent.
+   */
   async measure() {
     const { bytesSent, credit, buffered } = await this.#writable.getStats();
     return { moved: bytesSent, credit, buffered };
@@ -148,7 +157,7 @@ export class Upload {
   /** Ends the stream. */
   async end() {
     this.#ended = true;
-    // Its number may be used again.
+    // The number may be used again.
     this.resume();
     await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
   }

@@ -39,7 +39,7 @@ pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError
         .with_state(App { acceptor, rate }))
 }
 
-/// Any page in the browser may ask for the WebSocket. Only the page of this server may have it.
+/// Any page in the browser can request the WebSocket, but only this server's page gets it.
 async fn of_this_page(request: UpgradeRequest) -> Result<Accept, Refuse> {
     let [origin, host] =
         [header::ORIGIN, header::HOST].map(|name| request.headers().get(name)?.to_str().ok());

@@ -1,6 +1,5 @@
-//! What a page may ask for. The page opens every stream, because the js-ws wire has no
-//! unidirectional streams. The first line of a stream says what it is for:
-//!
+//! The commands of a page. The page opens every stream, because the js-ws wire has no
+//! unidirectional streams. The first line of a stream is the command:
 //! | line | what follows |
 //! |---|---|
 //! | `send` | bytes to the page, until the page stops the stream |
@@ -26,20 +25,21 @@ use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 /// Small relative to a second's data, so that a curve of four points a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
-/// How much a busy machine may catch up; a stalled stream has its window for that.
+/// How much data may be caught up on a busy machine. A stalled stream has its window for that.
 const DEPTH: Duration = Duration::from_millis(250);
 
 /// Longer than any request.
 const MAX_LINE: u64 = 64;
 
-/// Whether each of this end's readers is stalled, by the number that the page gave it: at most 256.
+/// Whether each of this end's readers is stalled, by the number that the page gave it. A number has
+/// one byte, so there are at most 256.
 type Stalled = Arc<Mutex<HashMap<u8, watch::Sender<bool>>>>;
 
 /// Serves the page at the other end until it closes.
 pub(crate) async fn serve(connection: WebSocketConnection, rate: NonZero<usize>) {
     let stalled = Stalled::default();
     while let Ok(stream) = connection.accept_bi().await {
-        // A stream fails when the page closes or stops it, and both are normal.
+        // A stream fails when the page closes or stops it; both are normal.
         tokio::spawn(answer(stream, rate, stalled.clone()));
     }
 }
@@ -67,10 +67,10 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
     }
 }
 
-/// Sends as long as the page reads. When it does not, the stream's credit runs out, and no other
-/// stream is affected.
+/// Sends as long as the page reads. If the page stops reading, the stream's credit runs out, and no
+/// other stream is affected.
 async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
-    // A token bucket with a token for each chunk, so late chunks are caught up.
+    // A token bucket with a token for each chunk, so that late chunks are caught up.
     let mut tokens = interval(Duration::from_secs_f64(CHUNK.len() as f64 / rate.get() as f64));
     loop {
         if tokens.tick().await.elapsed() > DEPTH {

@@ -1,11 +1,11 @@
 //! gRPC with tonic over the streams of one WebSocket.
 //!
-//! tonic uses a stream as it uses a TCP connection elsewhere: the server takes accepted streams,
+//! tonic uses a stream as it otherwise uses a TCP connection: the server takes accepted streams,
 //! and a [`Channel`](tonic::transport::Channel) opens one. Each channel speaks HTTP/2 on its
-//! stream, with any number of concurrent calls. Give calls that must not wait for others their own
-//! channel.
+//! stream, with any number of concurrent calls. Calls that must not wait for others need a channel
+//! of their own.
 //!
-//! A program needs to copy [`transport`]. [`tally`] is the example's service.
+//! To use this in a program, copy [`transport`]. [`tally`] is the example's service.
 
 pub mod tally;
 pub mod transport;

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut questions = TallyClient::new(channel(connection.clone()));
     let mut numbers = bulk.count(Number { value: 0 }).await?.into_inner();
     println!("the first of many: {:?}", numbers.message().await?);
-    // From here on nobody reads them.
+    // From here on nobody reads the bulk stream.
     let sum = questions.add(Pair { left: 40, right: 2 }).await?.into_inner();
     println!("40 + 2 = {}", sum.value);
 

@@ -18,7 +18,7 @@ pub struct Adder {
     under_way: watch::Sender<usize>,
 }
 
-/// Counts a call until it is dropped, which happens when it ends or is cancelled.
+/// Counts a call as in progress until it is dropped, which happens when it ends or is cancelled.
 struct UnderWay(watch::Sender<usize>);
 
 impl Drop for UnderWay {

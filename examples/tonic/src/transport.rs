@@ -20,7 +20,7 @@ pub struct Accepted {
     info: StreamInfo,
 }
 
-/// In the extensions of each request that arrives on a stream.
+/// Present in the extensions of each request that arrives on a stream.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     /// The stream, which all calls of one channel share.
@@ -48,7 +48,7 @@ pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Resul
 /// A channel on a new stream of the connection, which is opened with the first call. When the
 /// stream ends, its calls fail, and the next call opens another, as long as the connection is open.
 pub fn channel(connection: WebSocketConnection) -> Channel {
-    // All streams lead to one peer, whatever the name, which is the `:authority` of the calls.
+    // All streams lead to the same peer. The name is only the `:authority` of the calls.
     let endpoint = Endpoint::from_static("http://wsmux");
     endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
         let connection = connection.clone();

@@ -16,7 +16,7 @@ use wsmux_tonic::{
 
 type Client = TallyClient<tonic::transport::Channel>;
 
-/// A bound on failures only.
+/// Waits for a future, with a limit that only a failure reaches.
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(output) => output,
@@ -24,7 +24,7 @@ async fn within<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// A client's connection, and the server behind it.
+/// A client's connection, and the server that it is connected to.
 struct Ends {
     connection: WebSocketConnection,
     server_end: WebSocketConnection,
@@ -193,7 +193,7 @@ async fn a_server_that_drains_answers_the_calls_under_way() {
     let closed = ends.server_end.shutdown();
     let (answer, _client) = within("an answer", call).await.expect("a task");
     assert_eq!(answer.expect("an answer").into_inner().value, 1_000);
-    // Although the client keeps its channel.
+    // The connection ends although the client keeps its channel.
     within("the connection's end", closed).await;
 }
 
@@ -204,12 +204,12 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     config.window_growth_budget(0).stream_receive_window(WINDOW as u64).send_buffer(WINDOW);
     let ends = Ends::new(config).await;
 
-    // One channel's answer is not read, and below gRPC a stream of the connection is full.
+    // One channel's answer is not read, and one plain stream of the connection is full.
     let mut stalled = ends.client();
     let mut numbers = stalled.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
     let mut full = ends.server_end.open_uni().await.expect("a stream");
-    // The bytes that were accepted and do not fit into the buffer have used up the window.
+    // The bytes that were accepted beyond the send buffer have used up the window.
     within("filling", full.write_all(&vec![7; 2 * WINDOW])).await.expect("a stream");
     assert_is_full(&full, WINDOW);
 
@@ -223,7 +223,7 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
         });
     }
     within("a hundred answers", calls.join_all()).await;
-    // Everything is still stalled.
+    // The stalled call and the full stream have not moved.
     ends.calls_under_way(1).await;
     assert_is_full(&full, WINDOW);
 }

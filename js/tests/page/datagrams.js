@@ -28,7 +28,7 @@ test("a datagram comes into a reader's own buffer, whole", QMUX, async (stage) =
   const error = await failure(reader.read(new Uint8Array(new ArrayBuffer(100), 0, 19)));
   equal(error.name, "RangeError");
   same(await failure(reader.closed), error);
-  // The connection does not mind.
+  // The connection still works.
   await echo(transport, 1, 10);
   transport.close({ closeCode: 3, reason: "enough" });
   equal(await transport.closed, { closeCode: 3, reason: "enough" });

@@ -58,7 +58,7 @@ test("unidirectional streams go out, and come back as others", QMUX, async (stag
 
 test("streams wait until somebody asks for them", ALL, async (stage) => {
   const transport = await stage.open();
-  // These do not wait to be heard, so that each is done.
+  // Nobody waits for their answers, so that each command is executed.
   const opened = ["one", "two"].map((_, seed) => command(transport, `open-bi ${seed} 5`));
   await Promise.all(opened);
   const found = [];

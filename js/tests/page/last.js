@@ -1,18 +1,18 @@
-// What comes in one message with the end of the connection, or of the stream: it is read before the end is reported, by every
-// kind of reader.
+// Data that arrives in the same message as the end of the connection, or of the stream. Every
+// kind of reader reads it before the end is reported.
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";
 
-/** More than a small buffer holds, less than one read takes. */
+/** More than a small buffer holds, and less than one read takes. */
 const LENGTH = 10_000;
 
-/** A stream of which the server has heard, and whose other half it may use. */
+/** A stream that the server knows, and whose other half it may use. */
 async function streamOf(transport) {
   const { readable } = await command(transport, "idle");
   return readable;
 }
 
-/** A stream's bytes in order, and then the connection's end as an error. */
+/** Reads a stream's bytes in order, and then the connection's end as an error. */
 async function readsAll(reader, length = LENGTH) {
   let at = 0;
   for (;;) {

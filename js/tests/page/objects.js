@@ -6,14 +6,14 @@ test("what has ended holds nothing, without a garbage collector", ALL, async (st
   const transport = await stage.open();
   equal(liveObjects(), 1);
   const ends = [
-    // To their ends.
+    // Read and written to their ends.
     async ({ readable, writer }) => {
       await Promise.all([textOf(readable), writer.close()]);
     },
     async ({ readable, writer }) => {
       await Promise.all([readable.cancel(), writer.abort()]);
     },
-    // With both under way.
+    // Freed while both are in progress.
     async ({ readable, writer }) => {
       const reader = readable.getReader();
       const reads = reader.read();
@@ -76,16 +76,16 @@ test("the statistics say what streams did, also after their end", ALL, async (st
   await Promise.all([receive(readable, 1), writer.close()]);
   const sent = await writable.getStats();
   const received = await readable.getStats();
-  // The command and its end of line come besides.
+  // The command and its newline are counted too.
   equal([sent.bytesWritten, sent.bytesSent, sent.buffered], [100 * KIB + 5, 100 * KIB + 5, 0]);
   equal([received.bytesReceived, received.bytesRead, received.buffered], [100 * KIB, 100 * KIB, 0]);
   equal(Object.keys(sent), ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"]);
   equal(Object.keys(received), ["bytesReceived", "bytesRead", "buffered", "credit", "window"]);
 
-  // Where the engine has forgotten the stream at that moment.
+  // The engine forgets the stream at that moment.
   const last = await command(transport, "reset 1");
   await failure(textOf(last.readable));
-  // Of the seed that the server wants: else it stops the stream.
+  // The server expects this seed; with another one it would stop the stream.
   await send(last.writer, 0, 100 * KIB);
   await last.writer.close();
   const { bytesSent, buffered } = await last.writable.getStats();

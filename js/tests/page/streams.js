@@ -134,12 +134,12 @@ test("a stream of a higher sendOrder goes first", ALL, async (stage) => {
   const high = await command(transport, "hold 2");
   equal([low.writable.sendOrder, high.writable.sendOrder], [-5, 0]);
   high.writable.sendOrder = 5;
-  // Their commands have left, and their credit has come.
+  // By now the commands have been sent, and the credit has arrived.
   await echo(transport, 1, 10);
   const before = await low.writable.getStats();
   const credit = (await high.writable.getStats()).credit;
   const bytes = Math.min(credit, 400 * KIB);
-  // Until the network takes more, nothing leaves but by turns.
+  // Until the network accepts more, streams send only in turns.
   const chunk = new Uint8Array(bytes);
   const sent = [low, high].map(({ writer }) => writer.write(chunk));
   for (;;) {

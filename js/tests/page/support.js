@@ -6,10 +6,10 @@ export const MIB = 1024 * KIB;
 export const ALL = ["wsmux", "wsmux-js-ws", "qmux"];
 export const QMUX = ["wsmux", "qmux"];
 export const ONE = ["wsmux"];
-/** A server whose messages hold what a stream's first line says. */
+/** A server whose messages contain what a stream's first line describes. */
 export const SCRIPTED = ["scripted"];
 
-// ---- what holds -------------------------------------------------------------------------------
+// ---- assertions -------------------------------------------------------------------------------
 
 export function assert(holds, what) {
   if (!holds) throw new Error(what);
@@ -20,12 +20,12 @@ export function equal(found, wanted, what = "value") {
   if (a !== b || typeof found !== typeof wanted) throw new Error(`${what}: ${a}, where ${b} was wanted`);
 }
 
-/** The very same, which `equal` does not ask of objects. */
+/** Checks identity, which `equal` does not do for objects. */
 export function same(found, wanted, what = "value") {
   if (found !== wanted) throw new Error(`${what}: ${found} is not the ${wanted} that was wanted`);
 }
 
-/** The error that a promise, or a function, fails with. */
+/** Returns the error with which a promise, or a function, fails. */
 export async function failure(attempt, what = "it") {
   try {
     await (typeof attempt === "function" ? attempt() : attempt);
@@ -56,7 +56,7 @@ export function turn() {
   });
 }
 
-/** Waits until something holds; a test that waits for ever is ended from outside. */
+/** Waits until a condition holds. A test that waits for ever is ended from outside. */
 export async function until(holds) {
   while (!(await holds())) await turn();
 }
@@ -76,13 +76,13 @@ function tableOf(seed) {
   return table;
 }
 
-/** Bytes `at` and on of the stream with this seed, at most a period of them. */
+/** The bytes from `at` of the stream with this seed, at most one period of them. */
 export function pattern(seed, at, length) {
   const from = at % PERIOD;
   return tableOf(seed).subarray(from, from + Math.min(length, PERIOD));
 }
 
-/** Checks a chunk that begins at byte `at`, and says where it ends. */
+/** Checks a chunk that begins at byte `at`, and returns where it ends. */
 export function check(seed, at, chunk) {
   const table = tableOf(seed);
   for (let i = 0, from = at % PERIOD; i < chunk.length; i += 1, from += 1) {
@@ -101,7 +101,7 @@ export async function send(writer, seed, bytes) {
   }
 }
 
-/** Reads to the end, and gives the number of bytes. */
+/** Reads to the end, and returns the number of bytes. */
 export async function receive(readable, seed) {
   let at = 0;
   for await (const chunk of readable) at = check(seed, at, chunk);
@@ -115,9 +115,9 @@ export async function textOf(readable) {
   return text;
 }
 
-// ---- what the server does ---------------------------------------------------------------------
+// ---- commands for the server ------------------------------------------------------------------
 
-/** A stream on which the server follows a command. */
+/** Opens a stream on which the server follows a command. */
 export async function command(transport, line, options) {
   const stream = await transport.createBidirectionalStream(options);
   const writer = stream.writable.getWriter();
@@ -125,7 +125,7 @@ export async function command(transport, line, options) {
   return { ...stream, readable: stream.readable, writable: stream.writable, writer };
 }
 
-/** All that the server has to say to a command. */
+/** The server's whole answer to a command. */
 export async function answer(transport, line) {
   const { readable, writer } = await command(transport, line);
   const [text] = await Promise.all([textOf(readable), writer.close()]);
@@ -139,7 +139,7 @@ export async function echo(transport, seed, bytes) {
   equal(back, bytes, "bytes that came back");
 }
 
-/** What a test is given. */
+/** The environment of a test. */
 export class Stage {
   #transports = [];
 
@@ -147,7 +147,7 @@ export class Stage {
     Object.assign(this, { url, wire, peer });
   }
 
-  /** A connection, not yet ready. */
+  /** Makes a connection that is not ready yet. */
   connect(options) {
     const transport = new WebSocketTransport(this.url, { wire: this.wire, ...options });
     this.#transports.push(transport);
@@ -160,7 +160,7 @@ export class Stage {
     return transport;
   }
 
-  /** `cut`, `stand` or `run`. */
+  /** Controls the network: `cut`, `stand` or `run`. */
   async network(does) {
     const { ok } = await fetch(`/network/${does}`, { method: "POST" });
     assert(ok, `the network did not ${does}`);
@@ -179,7 +179,7 @@ export class Stage {
 
 const tests = new Map();
 
-/** A test is a sentence, and holds against each of `peers`. */
+/** Defines a test. Its name is a sentence that must hold against each of `peers`. */
 export function test(name, peers, body) {
   if (tests.has(name)) throw new Error(`${name}: twice`);
   tests.set(name, { peers, body });
@@ -189,7 +189,7 @@ export function list() {
   return Array.from(tests, ([name, { peers }]) => [name, peers]);
 }
 
-/** Waits until all rejections before have been told of: they come in order. */
+/** Waits until all earlier rejections have been reported. They are reported in order. */
 function afterRejections() {
   return new Promise((resolve) => {
     const own = Promise.reject(new Error("nobody's"));
@@ -206,10 +206,10 @@ export async function run(name, options) {
   } finally {
     stage.end();
   }
-  // What its end rejects as well.
+  // The end of the test may cause rejections as well.
   await turn();
   await afterRejections();
-  // The last is the one that was waited for.
+  // The last one is the rejection that was awaited.
   unheard.pop();
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }

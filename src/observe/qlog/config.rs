@@ -1,4 +1,4 @@
-//! Which connections are logged, and where to.
+//! Which connections are logged, and where the logs go.
 
 use std::{
     fmt, fs,
@@ -19,16 +19,19 @@ use crate::{
     proto::{Side, Wire},
 };
 
-/// The least bytes that a log may be bounded to: its beginning, its end, and something between.
+/// The smallest bound for a log, in bytes. It leaves room for the beginning, the end, and something
+/// between them.
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
 
-/// What [`QlogConfig::max_size`] is by default: some 400,000 messages, as many as a full link of a gigabit carries in
-/// three minutes, and little enough for a browser that runs qvis. Without a bound a flood of small messages fills the
-/// disk, because a message of two bytes makes a record of 200.
+/// The default of [`QlogConfig::max_size`]. It has room for about 400,000 messages, which a full
+/// gigabit link carries in three minutes, and a browser that runs qvis can still load it. A bound
+/// is needed because a message of two bytes makes a record of 200, so a flood of small messages
+/// would fill the disk.
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
-/// Whether and where connections are logged, in QUIC's qlog: for
-/// [`WebSocketClientBuilder::qlog`](crate::WebSocketClientBuilder::qlog) and its like. Cheap to clone.
+/// Whether and where connections are logged, in QUIC's qlog format. Pass it to
+/// [`WebSocketClientBuilder::qlog`](crate::WebSocketClientBuilder::qlog) and the `qlog` methods of
+/// the other builders. Cheap to clone.
 ///
 /// ```
 /// use wsmux::{QlogConfig, WebSocketClient};
@@ -37,42 +40,47 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// let client = WebSocketClient::builder().qlog(qlog);
 /// ```
 ///
-/// **What is written.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, a sequence of JSON
-/// texts (RFC 7464), version 0.3 of the schema, which is the newest that [qvis](https://qvis.quictools.info)
-/// reads. The js-ws wire does not speak QUIC's language; its connections are not logged.
+/// **The format.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, which is a
+/// sequence of JSON texts (RFC 7464). It uses version 0.3 of the schema, the newest that
+/// [qvis](https://qvis.quictools.info) reads. Connections on the js-ws wire are not logged, because
+/// the schema has no events for that wire.
 ///
 /// | event | |
 /// |---|---|
 /// | `connectivity:connection_started` | the addresses, where both are known |
 /// | `transport:parameters_set` | the limits of either end |
-/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages of its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
+/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
-/// | `connectivity:connection_closed` | how it ended; always the last |
+/// | `connectivity:connection_closed` | how the connection ended; always the last event |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
-/// Equal frames that follow each other in one message have one entry, whose `count` says how many they are, and whose
-/// `frame_size` is that of all of them. Of a message with very many frames those after the first 1,000 entries have
-/// one entry together, of type `unknown`; so have those that follow a close, after the first of them. Of a reason the
-/// first 1,024 bytes are written.
+/// Equal frames that follow each other in one message share one entry. Its `count` is their number,
+/// and its `frame_size` is their total size. A message has at most 1,000 entries; all further
+/// frames share one more entry, of type `unknown`. The frames that follow a close in its message
+/// also share one entry. A reason is cut to 1,024 bytes.
 ///
-/// Frames are shown without their data: neither what streams carry nor headers are in the log, but the peers'
-/// addresses, the reasons of closes, and who sent how much when.
+/// Frames are shown without their data, so neither the content of streams nor headers are in the
+/// log. The log does contain the peers' addresses, the reasons of closes, and who sent how much
+/// when.
 ///
-/// **What it costs.** Each message is decoded once more and written as JSON by the connection's task. A thread writes
-/// the logs of this configuration and of its clones, chunk by chunk. A chunk has some 32 KiB; it is shorter where an
-/// event comes a second after the last chunk, and at the end. So a log can be looked at while it grows, and a
-/// process that is killed loses the last chunk. The thread begins with the first log. It ends when the configuration,
-/// its clones and their connections are gone and all is written.
+/// **The cost.** The connection's task decodes each message a second time and writes it as JSON. A
+/// thread writes the logs of this configuration and of its clones, in chunks of about 32 KiB. A
+/// chunk is shorter if an event comes a second after the last chunk, and at the end of the log. So
+/// a log can be read while it grows, and a process that is killed loses only the last chunk. The
+/// thread starts with the first log. It ends when the configuration, its clones and their
+/// connections are gone and everything is written.
 ///
-/// **When a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for one log, and 64 MiB
-/// wait for one thread, to which each connection may add a chunk and its end. Events for which there is no room are
-/// left out, and a warning in the log says how many. A connection that is made when 64 MiB wait has no log. A writer
-/// that hangs holds up the other logs of its configuration, and nothing else: writers that should not wait for each
-/// other need configurations of their own. When a writer fails, its log ends there, and the connection goes on.
+/// **If a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for
+/// one log. At most 64 MiB wait for one thread, and each connection may add one chunk and its end
+/// to them. Events without room are left out, and a warning in the log gives their number. A
+/// connection that begins while 64 MiB wait has no log. A writer that hangs delays the other logs
+/// of its configuration, and nothing else. Writers that must not wait for each other need separate
+/// configurations. If a writer fails, its log ends there, and the connection continues.
 ///
-/// **When a log is whole.** The log of a connection that has ended is whole once its writer is dropped. A tokio runtime
-/// that shuts down waits for the logs of its connections, but not for a writer that does nothing for two seconds.
-/// Nothing waits for the logs of connections of the feature `blocking`: a program that ends may cut them off.
+/// **When a log is complete.** After its connection has ended, a log is complete once its writer
+/// has been dropped. A tokio runtime that shuts down waits for the logs of its connections, but not
+/// for a writer that makes no progress for two seconds. Nothing waits for the logs of connections
+/// of the feature `blocking`, so the end of the program may cut them off.
 #[derive(Clone)]
 #[must_use]
 pub struct QlogConfig {
@@ -84,29 +92,32 @@ pub struct QlogConfig {
 
 type Open = dyn Fn(&QlogConnection<'_>) -> Option<Writer> + Send + Sync;
 
-/// What a configuration shares with its clones.
+/// The part of a configuration that its clones share.
 struct Source {
     open: Box<Open>,
     thread: WriterThread,
 }
 
-/// A connection that has just been made, which may be logged.
+/// A new connection that may be logged.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct QlogConnection<'a> {
-    /// The connection's number in this process; with the feature `tracing` its span has the same.
+    /// The connection's number in this process. With the feature `tracing` its span has the same
+    /// number.
     pub id: u64,
-    /// Which end of it this is.
+    /// The role of this end.
     pub side: Side,
-    /// What its handshake said.
+    /// The results of its handshake.
     pub info: &'a ConnectionInfo,
 }
 
 impl QlogConfig {
-    /// Logs each connection to the writer that `open` returns for it. A connection for which that is `None` has no
-    /// log. `open` is called by the task that makes the connection, and should not block; the writer may.
+    /// Logs each connection to the writer that `open` returns for it. A connection for which `open`
+    /// returns `None` has no log. The task that makes the connection calls `open`, so `open` should
+    /// not block; the writer may.
     ///
-    /// A writer is flushed and dropped when its log is written. One that fails or panics is dropped then.
+    /// A writer is flushed and dropped when its log is complete, and dropped at once if it fails or
+    /// panics.
     pub fn new<F>(open: F) -> Self
     where
         F: Fn(&QlogConnection<'_>) -> Option<Box<dyn Write + Send>> + Send + Sync + 'static,
@@ -120,9 +131,10 @@ impl QlogConfig {
         }
     }
 
-    /// Logs each connection to a file of its own in this directory, which is made where it is missing. A file's name
-    /// has the milliseconds since 1970, the process, the number of the connection in it, and which end it was:
-    /// `1790000000123-4711-0-client.sqlog`. A file that cannot be made is a writer that fails.
+    /// Logs each connection to a file of its own in this directory, which is created if it does not
+    /// exist. The file name consists of the milliseconds since 1970, the process id, the
+    /// connection's number in the process, and the role of this end:
+    /// `1790000000123-4711-0-client.sqlog`. If the file cannot be created, the writer fails.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         let directory = path.into();
         Self::new(move |connection| {
@@ -133,26 +145,28 @@ impl QlogConfig {
         })
     }
 
-    /// What a tool shows as the log's title.
+    /// Sets the title that tools show for the log.
     pub fn title(mut self, title: impl Into<Arc<str>>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// What else there is to say of the log.
+    /// Sets a longer description of the log.
     pub fn description(mut self, description: impl Into<Arc<str>>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Bytes that the log of one connection may have. At them it says so, and leaves out all that follows but how the
-    /// connection ended and how many events are missing; the connection goes on. At least 64 KiB; default 64 MiB.
+    /// Bounds the log of one connection, in bytes. At the bound the log says so, and then leaves
+    /// out everything except how the connection ended and how many events are missing. The
+    /// connection continues. At least 64 KiB; default 64 MiB.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes.max(MIN_SIZE);
         self
     }
 
-    /// The log of a new connection, if it is to have one. Within a runtime.
+    /// Starts the log of a new connection, unless it is not to be logged. Must be called within a
+    /// runtime.
     pub(crate) fn start(&self, shared: &Arc<Shared>) -> Option<Log> {
         let (side, wire) = {
             let state = shared.lock();
@@ -183,7 +197,7 @@ impl fmt::Debug for QlogConfig {
     }
 }
 
-/// A file that is made by the first write, on a thread that may block.
+/// A file that the first write creates, on a thread that may block.
 enum NewFile {
     Path { directory: PathBuf, name: String },
     File(fs::File),

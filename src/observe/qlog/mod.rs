@@ -1,4 +1,5 @@
-//! A log of what went over the wire, in QUIC's qlog (draft-ietf-quic-qlog-main-schema), for tools such as qvis.
+//! A log of the messages on the wire in QUIC's qlog format (draft-ietf-quic-qlog-main-schema), for
+//! tools such as qvis.
 
 mod config;
 mod output;
@@ -23,7 +24,7 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// To the microsecond.
+/// Exact to the microsecond.
 fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1_000.0
 }

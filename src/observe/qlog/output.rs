@@ -1,24 +1,27 @@
-//! The way from a connection's task to a writer that may be slow, and how much may wait on it.
+//! Carries records from a connection's task to a writer that may be slow, and bounds how many may
+//! wait.
 
 use tokio::runtime::Handle;
 
 use super::writer::Queue;
 
-/// Allocated bytes that a log has, at most: what a busy connection writes in some hundred milliseconds.
+/// Bytes allocated for one log, at most. A busy connection writes as many in a few hundred
+/// milliseconds.
 pub(super) const MAX_HELD: usize = 4 * 1024 * 1024;
 
-/// Bytes of records that are gathered before they are handed to the writer.
+/// Bytes of records that are collected before they are passed to the writer.
 pub(super) const CHUNK: usize = 32 * 1024;
 
-/// What is kept free of [`MAX_HELD`] for the chunk that is being made. The longest record is one of a packet, some
-/// 250 KiB after almost a [`CHUNK`]; a block that grows is up to twice as large as what is in it, while it is copied
-/// the one before it is there as well, and so are the entries that are being written.
+/// The part of [`MAX_HELD`] that is kept free for the current chunk. The longest record is that of
+/// a packet: some 250 KiB, which may follow almost a whole [`CHUNK`]. A buffer that grows may be
+/// twice as large as its content, and during the copy its predecessor still exists. The entries
+/// being written need memory too.
 const HEADROOM: usize = 1280 * 1024;
 
-/// Where a log's chunks go. Never waits.
+/// The destination of a log's chunks. It never waits.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// It does not end before the log is written.
+    /// This runtime does not end before the log is written.
     runtime: Handle,
     queue: Queue,
 }
@@ -32,7 +35,7 @@ impl Output {
         self.queue.has_failed()
     }
 
-    /// Whether so much waits that no more should come.
+    /// Whether too many bytes wait to add another event.
     pub(super) fn is_full(&self) -> bool {
         self.queue.bytes() > MAX_HELD - HEADROOM || self.queue.is_backlog_full()
     }
@@ -43,9 +46,9 @@ impl Output {
         }
     }
 
-    /// Nothing follows: the writer is flushed, and dropped.
+    /// Ends the log: the writer is flushed and dropped.
     pub(super) fn end(&self) {
-        // A runtime that has ended drops it at once.
+        // A runtime that has ended drops the task at once.
         self.runtime.spawn(self.queue.end().wait());
     }
 }

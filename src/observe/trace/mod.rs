@@ -1,5 +1,5 @@
-//! What the feature `tracing` records: the macro and the calls. The events' names, levels and fields stand in
-//! the manual's chapter on observability, which is to be changed with them.
+//! The records of the feature `tracing`: the macro and the calls. The manual's chapter on
+//! observability lists the events' names, levels and fields; change it together with this module.
 
 #[cfg(not(target_family = "wasm"))]
 mod server;
@@ -12,9 +12,9 @@ use crate::{
     proto::{Side, StreamId, VarInt, Wire, WriteError},
 };
 
-/// `event!(DEBUG, "name", field = value)`, or with a connection's [`Span`] before it to
-/// record it in the connection's span. Nothing is evaluated unless a subscriber wants it; without the feature,
-/// nothing at all.
+/// `event!(DEBUG, "name", field = value)` records an event; with a connection's [`Span`] as the
+/// first argument it does so in that span. Its arguments are evaluated only if a subscriber wants
+/// the event. Without the feature it expands to nothing.
 macro_rules! event {
     ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
         #[cfg(feature = "tracing")]
@@ -32,7 +32,7 @@ macro_rules! event {
 }
 pub(crate) use event;
 
-/// The span in which a connection's events are recorded; nothing without the feature.
+/// The span in which a connection's events are recorded. Empty without the feature.
 #[derive(Debug)]
 pub(crate) struct Span(#[cfg(feature = "tracing")] pub(crate) ::tracing::Span);
 
@@ -44,7 +44,8 @@ pub(crate) fn next_connection_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Whether the end of a half of a stream has been recorded: the application may learn of it again and again.
+/// Whether the end of one half of a stream has been recorded. The application may learn of it
+/// repeatedly.
 #[derive(Debug, Default)]
 pub(crate) struct Told(#[cfg(feature = "tracing")] bool);
 
@@ -142,12 +143,12 @@ mod enabled {
         proto::{Connection, ConnectionError, TransportErrorCode},
     };
 
-    /// Streams of the peer's that were refused, of which it is recorded that there are more.
+    /// The number of refused streams when an event was last recorded.
     #[derive(Debug, Default)]
     pub(crate) struct RefusedStreams(u64);
 
     impl RefusedStreams {
-        /// How many there are now, if that is news for somebody.
+        /// The number of refused streams, if it has grown and a subscriber wants it.
         pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
                 return None;
@@ -157,8 +158,8 @@ mod enabled {
         }
     }
 
-    /// Why a connection ended, with the code of a peer's close and without its reason: a peer that repeats a secret
-    /// there must not have it written into a log.
+    /// Displays why a connection ended. It shows the code of a peer's close and not its reason,
+    /// because a peer could repeat a secret there and so get it logged.
     pub(crate) struct Coded<'a>(pub(crate) &'a ConnectionError);
 
     impl fmt::Display for Coded<'_> {
@@ -179,8 +180,8 @@ mod enabled {
         }
     }
 
-    /// The code of a WebSocket Close that no frame came before: of a proxy's, for example, that found a message too
-    /// large. It stands before the peer's words.
+    /// The code of a WebSocket Close that came without a CONNECTION_CLOSE frame, for example from a
+    /// proxy that found a message too large. In the reason it precedes the peer's own words.
     fn websocket_code(reason: &[u8]) -> Option<u16> {
         let code = reason.strip_prefix(b"WebSocket close ")?.get(..4)?;
         std::str::from_utf8(code).ok()?.parse().ok()

@@ -1,17 +1,17 @@
-//! What a server records.
+//! The events of a server.
 
 #[cfg(feature = "tracing")]
 use super::Coded;
 use super::event;
 use crate::error::AcceptError;
 
-/// The system gives no more sockets for now.
+/// The system has no sockets left for now.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn accept_paused(error: &std::io::Error) {
     event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
 }
 
-/// A client was closed, for its address has its share of connections.
+/// A client was closed, because its address has reached its limit of connections.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
     event!(
@@ -21,7 +21,7 @@ pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
     );
 }
 
-/// A server got no connection of a client.
+/// A client's connection to the server could not be established.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]

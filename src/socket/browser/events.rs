@@ -1,4 +1,5 @@
-//! `WebSocket`: what comes is told by events, and what goes is only counted, in `bufferedAmount`.
+//! The browser's `WebSocket`. It reports incoming messages by events, and outgoing ones only as a
+//! count in `bufferedAmount`.
 
 use std::{
     cell::RefCell,
@@ -27,56 +28,58 @@ use crate::{
     socket::{Incoming, Outgoing, Socket, SocketCapabilities},
 };
 
-/// Bytes that wait in the browser, above which it gets no more: two messages. What is urgent waits behind them, and
-/// a fast network wants as many as it takes until the next look.
+/// Bytes that may wait in the browser before it gets no more: two messages. Urgent messages wait
+/// behind these bytes. A fast network needs them to stay busy until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
-/// The time to the first look at what waits, for the browser does not tell when that becomes less. No browser lets a
-/// chain of timers go faster.
+/// The time until the first check of the waiting bytes, because the browser has no event for when
+/// they become fewer. No browser runs a chain of timers faster.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
-/// The longest time to a look. Each that finds nothing changed doubles it: so a change is seen after twice the time
-/// that it took, and a network that is gone costs a page four looks a second. A user who waits for a network that has
-/// come back hardly sees a quarter of a second.
+/// The longest time between two checks. Each check that finds no change doubles it. So a change is
+/// noticed after at most twice the time that it took. While the network is down, the page makes
+/// four checks a second, and after the network returns, a delay of a quarter of a second is hardly
+/// noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);
 
-/// A WebSocket of the browser's.
+/// A WebSocket of the browser.
 pub(crate) struct EventSocket {
     websocket: WebSocket,
     inbox: Rc<RefCell<Inbox>>,
-    /// Set while something waits in the browser.
+    /// Set while bytes wait in the browser.
     look: Option<Sleep>,
-    /// How long the next look is away, from the one before.
+    /// The time from the previous check to the next.
     pause: Duration,
-    /// What waited in the browser when that was asked last.
+    /// The browser's count of waiting bytes at the last check.
     waited: u32,
     _listeners: Listeners,
 }
 
-/// What the browser calls, for as long as it may.
+/// The callbacks of the browser. They are valid as long as this exists.
 struct Listeners {
     _open: Closure<dyn FnMut()>,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _close: Closure<dyn FnMut(CloseEvent)>,
 }
 
-/// What has come and was not taken yet, in order.
+/// Items that were received and not taken yet, in order.
 ///
-/// The driver takes all of it after each of the browser's events, in the same turn of the page; so there is no more
-/// in it than what one event brought, whatever the application reads. What the browser has itself not told of yet is
-/// bounded by what the peer may send: the windows of its streams and its datagrams.
+/// The driver takes all of them after each of the browser's events, in the same turn of the page.
+/// So the inbox never holds more than one event brought, even if the application reads nothing.
+/// Messages whose events are still to come are bounded by what the peer may send: the windows of
+/// its streams and its datagrams.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
-    /// How it ends, after the items.
+    /// How the socket ended. It comes after the items.
     end: Option<SocketError>,
-    /// Whoever waits for more.
+    /// The task that waits for more.
     waker: Option<Waker>,
 }
 
 impl Inbox {
     fn tell(inbox: &RefCell<Self>, change: impl FnOnce(&mut Self)) {
-        // The browser calls nobody while another is at work.
+        // The browser never runs one callback within another.
         let mut inbox = inbox.borrow_mut();
         change(&mut inbox);
         let waker = inbox.waker.take();
@@ -86,7 +89,7 @@ impl Inbox {
 }
 
 impl EventSocket {
-    /// Opens one, and says which subprotocol the server selected.
+    /// Opens a WebSocket, and returns the subprotocol that the server selected.
     pub(crate) async fn open(
         url: &str,
         offered: &[String],
@@ -117,7 +120,8 @@ impl EventSocket {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        // One that opened and was closed in one go is a connection that ends.
+        // A socket that opened and closed in one step is a connection that ends, not one that
+        // failed to open.
         if !inbox.items.is_empty() || self.websocket.ready_state() == WebSocket::OPEN {
             return Poll::Ready(Ok(()));
         }
@@ -137,10 +141,10 @@ impl EventSocket {
         self.websocket.ready_state() == WebSocket::OPEN
     }
 
-    /// Waits until no more than `most` bytes wait in the browser.
+    /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // What waits in one that is closed waits for ever; its last event ends this.
+            // After the close, waiting bytes wait for ever. The close event ends this instead.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -156,8 +160,8 @@ impl EventSocket {
         }
     }
 
-    /// Bytes that wait in the browser. When they are others than before, be it that some were sent or that more
-    /// came, the next look is soon.
+    /// Bytes that wait in the browser. If the number has changed, because some were sent or more
+    /// were added, the next check is soon.
     fn waits(&mut self) -> u32 {
         let waits = self.websocket.buffered_amount();
         if self.waited != waits {
@@ -196,7 +200,8 @@ impl Listeners {
         });
         websocket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         websocket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        // An error's event says nothing, and this one follows it.
+        // There is no handler for error events: they say nothing, and a close event follows each of
+        // them.
         websocket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Self { _open: on_open, _message: on_message, _close: on_close }
     }
@@ -226,7 +231,7 @@ impl Socket for EventSocket {
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
         let sent = match item {
             Outgoing::Message(message) => self.websocket.send_with_u8_array(&message.to_bytes()),
-            // C-47: the engine knows that there are none.
+            // C-47: the engine knows that this socket has no pings.
             Outgoing::Ping(_) => Ok(()),
             Outgoing::Close { code, reason } => {
                 self.websocket.close_with_code_and_reason(code, &reason)
@@ -238,7 +243,7 @@ impl Socket for EventSocket {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         match self.is_open() {
             true => self.poll_sent(0, cx).map(Ok),
-            // After our Close there is nothing to wait for.
+            // After our Close there is nothing to flush.
             false => Poll::Ready(Ok(())),
         }
     }
@@ -249,7 +254,7 @@ impl Drop for EventSocket {
         self.websocket.set_onopen(None);
         self.websocket.set_onmessage(None);
         self.websocket.set_onclose(None);
-        // Where it is closed, or about to be, this does nothing.
+        // This does nothing if the socket is closed or closing.
         let _ = self.websocket.close();
     }
 }

@@ -1,4 +1,4 @@
-//! JavaScript's errors as ours.
+//! Converts JavaScript's errors.
 
 use std::{io, sync::Arc};
 
@@ -11,14 +11,14 @@ use crate::error::{ConnectError, connect::FRAGMENT};
 pub(super) fn not_opened(error: &JsValue) -> ConnectError {
     let name = name(error);
     let kind = match name.as_deref() {
-        // What else a valid URL may hold.
+        // The only other syntax error that a valid URL can cause.
         Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
-        // A page that came by https may not open ws.
+        // A page that was loaded by https may not open `ws://`.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     };
     let name = name.unwrap_or_else(|| "no reason".to_owned());
-    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser gives {name}"))))
+    ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser reports {name}"))))
 }
 
 /// The name of a JavaScript error, such as `SyntaxError`.
@@ -26,7 +26,7 @@ fn name(error: &JsValue) -> Option<String> {
     js_sys::Reflect::get(error, &"name".into()).ok()?.as_string()
 }
 
-/// What a JavaScript error says.
+/// The message of a JavaScript error.
 pub(super) fn words(error: &JsValue) -> String {
     let message = js_sys::Reflect::get(error, &"message".into());
     let message = message.ok().and_then(|message| message.as_string()).or(error.as_string());

@@ -1,7 +1,8 @@
-//! The browser's WebSockets, after its own handshake.
+//! The browser's WebSockets, after the browser's own handshake.
 //!
-//! A page neither sends nor sees pings, and may send few close codes. The browser answers the peer's pings and its
-//! Close, says nothing more after that, and gives messages in one piece only, however large they are.
+//! A page neither sends nor sees pings, and may send only a few close codes. The browser answers
+//! the peer's pings and its Close, and sends nothing after that. It delivers every message in one
+//! piece, however large it is.
 
 mod events;
 mod js_error;
@@ -17,17 +18,17 @@ pub(crate) use self::{events::EventSocket, streams::StreamSocket};
 use super::{Incoming, SocketCapabilities};
 use crate::proto::SocketError;
 
-/// What a page's WebSocket can do.
+/// The capabilities of a page's WebSocket.
 const CAPABILITIES: SocketCapabilities =
     SocketCapabilities::new().pings(false).all_close_codes(false);
 
-/// What stands for a Close without a code (RFC 6455 §7.4.1).
+/// The code that represents a Close without a code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
 
-/// What stands for no Close at all (RFC 6455 §7.4.1), and for a failure of TLS.
+/// The codes that represent the absence of a Close, and a failure of TLS (RFC 6455 §7.4.1).
 const LOST: [u16; 2] = [1006, 1015];
 
-/// A message as the browser gives it. One that is too large stays where it is.
+/// Converts a message of the browser. One that is too large is not copied.
 fn incoming(data: &JsValue, max: u64) -> Incoming {
     let bytes = match data.dyn_ref::<ArrayBuffer>() {
         Some(buffer) => Uint8Array::new(buffer),
@@ -44,12 +45,13 @@ fn incoming(data: &JsValue, max: u64) -> Incoming {
     }
 }
 
-/// What the browser says of a WebSocket's end: the peer's Close, then the end of the stream; or that alone.
+/// Converts the browser's report of a WebSocket's end: the peer's Close, if there was one, and the
+/// end of the stream.
 fn ending(code: u16, reason: String) -> (Option<Incoming>, SocketError) {
     if LOST.contains(&code) {
         let words = match &*reason {
-            "" => format!("the browser says {code}"),
-            reason => format!("the browser says {code}: {reason}"),
+            "" => format!("the browser reports close code {code}"),
+            reason => format!("the browser reports close code {code}: {reason}"),
         };
         // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
         return (None, io::Error::new(io::ErrorKind::UnexpectedEof, words).into());

@@ -1,6 +1,6 @@
-//! `WebSocketStream`: both directions are streams of the browser's, which brake.
+//! `WebSocketStream`: both directions are the browser's streams, which have backpressure.
 //!
-//! `web-sys` does not have it, so its members are looked up by their names.
+//! `web-sys` does not define it, so its members are looked up by name.
 
 use std::{
     io,
@@ -27,32 +27,32 @@ use crate::{
 
 const INTERFACE: &str = "WebSocketStream";
 
-/// A WebSocketStream of the browser's.
+/// A `WebSocketStream` of the browser.
 ///
-/// It reads one message at a time from the browser, which leaves the rest in the network; so received messages
-/// wait nowhere but in the streams that their credit is for.
+/// It reads one message at a time from the browser, which leaves the rest in the network. So
+/// received messages wait only in the streams that have credit for them.
 pub(crate) struct StreamSocket {
     handle: Handle,
     reader: ReadableStreamDefaultReader,
     writer: WritableStreamDefaultWriter,
     max_message: u64,
     reading: Reading,
-    /// The message that the browser has, and the network not yet.
+    /// The message that the browser has accepted and not yet sent.
     writing: Option<JsFuture>,
-    /// How it ended, once it has.
+    /// Completes with how the socket ended.
     closed: JsFuture,
 }
 
-/// What is being read.
+/// What is being awaited in the reading direction.
 enum Reading {
     Nothing,
     Message(JsFuture),
-    /// There are no more messages. What is awaited is how it ended.
+    /// There are no more messages. The socket's end is awaited.
     Close,
     Ended(SocketError),
 }
 
-/// Closes the socket when it is dropped, if nobody has before.
+/// Closes the socket when it is dropped, unless it is closed already.
 struct Handle {
     object: JsValue,
     /// It is closed at both ends, or lost.
@@ -75,7 +75,7 @@ impl Handle {
 }
 
 impl StreamSocket {
-    /// Opens one, and says which subprotocol the server selected.
+    /// Opens a WebSocket, and returns the subprotocol that the server selected.
     pub(crate) async fn open(
         url: &str,
         offered: &[String],
@@ -98,7 +98,8 @@ impl StreamSocket {
             object: Reflect::construct(&interface, &Array::of2(&url.into(), &options))?,
             ended: false,
         };
-        // Looked after from here on: else its failure would be an error of the page's.
+        // This must have a handler from now on. Otherwise a rejection would be reported as an error
+        // of the page.
         let closed = JsFuture::from(member::<Promise>(&handle.object, "closed")?);
         let opened = JsFuture::from(member::<Promise>(&handle.object, "opened")?).await?;
         let reader = member::<ReadableStream>(&opened, "readable")?.get_reader().dyn_into()?;
@@ -109,10 +110,10 @@ impl StreamSocket {
         Ok((this, selected.filter(|selected| !selected.is_empty())))
     }
 
-    /// Waits until the browser has sent what it was given.
+    /// Waits until the browser has sent the message that it was given.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(writing) = &mut self.writing {
-            // A failure is the WebSocket's end, which reading tells.
+            // A failure is the end of the WebSocket, which reading reports.
             let _ = ready!(Pin::new(writing).poll(cx));
             self.writing = None;
         }
@@ -139,7 +140,7 @@ impl Socket for StreamSocket {
                             self.max_message,
                         )));
                     }
-                    // Both a failure and the end are the WebSocket's.
+                    // Both a failure and the end of the readable stream are the WebSocket's end.
                     _ => self.reading = Reading::Close,
                 },
                 Reading::Close => {
@@ -168,7 +169,7 @@ impl Socket for StreamSocket {
                 let bytes = Uint8Array::from(&message.to_bytes()[..]);
                 self.writing = Some(JsFuture::from(self.writer.write_with_chunk(&bytes)));
             }
-            // C-47: the engine knows that there are none.
+            // C-47: the engine knows that this socket has no pings.
             Outgoing::Ping(_) => {}
             Outgoing::Close { code, reason } => {
                 let info = Object::new();
@@ -188,13 +189,13 @@ impl Socket for StreamSocket {
     }
 }
 
-/// What `closed` says of a closing handshake.
+/// The closing handshake that `closed` reports.
 fn close_of(close: &JsValue) -> (Option<Incoming>, SocketError) {
     let code = field(close, "closeCode").as_f64().map_or(NO_STATUS, |code| code as u16);
     ending(code, field(close, "reason").as_string().unwrap_or_default())
 }
 
-/// There was no closing handshake.
+/// The socket was lost without a closing handshake.
 fn lost(error: &JsValue) -> SocketError {
     io::Error::new(io::ErrorKind::UnexpectedEof, words(error)).into()
 }

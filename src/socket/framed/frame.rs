@@ -5,7 +5,7 @@ use crate::proto::Side;
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL: usize = 125;
 
-/// What a frame is (RFC 6455 §5.2).
+/// The type of a frame (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation,
@@ -54,17 +54,17 @@ pub(super) struct Header {
     pub(super) len: u64,
 }
 
-/// How far a header can be read.
+/// The result of parsing a header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// There is a header of this many bytes.
+    /// A header, and its length in bytes.
     Header(Header, usize),
-    /// It is not all there.
+    /// The header is incomplete.
     Partial,
 }
 
 impl Header {
-    /// The header at the start of `input`, which `from` has sent.
+    /// Parses the header at the start of `input`, which `from` has sent.
     pub(super) fn parse(input: &[u8], from: Side) -> Result<Parsed, &'static str> {
         let &[first, second, ref rest @ ..] = input else { return Ok(Parsed::Partial) };
         if first & 0x70 != 0 {
@@ -96,7 +96,8 @@ impl Header {
             },
             short => (u64::from(short), rest),
         };
-        // RFC 6455 §5.2: in the fewest bytes, and the most significant bit is 0.
+        // RFC 6455 §5.2: a length is encoded in the fewest bytes, and its most significant bit is
+        // 0.
         if (short == 126 && len < 126) || (short == 127 && len < 1 << 16) || len >> 63 != 0 {
             return Err("payload length not as it must be encoded");
         }
@@ -128,9 +129,10 @@ impl Header {
     }
 }
 
-/// Masks or unmasks: `data` begins `offset` bytes into the payload (RFC 6455 §5.3).
+/// Masks or unmasks `data`, which begins `offset` bytes into the payload (RFC 6455 §5.3).
 pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
-    // The mask as it falls on the first byte, repeated over a word, which the compiler widens further.
+    // The mask, rotated so that it starts at the first byte. It is repeated over a word, which the
+    // compiler widens further.
     let mut turned = mask;
     turned.rotate_left(offset % 4);
     let word = u64::from(u32::from_ne_bytes(turned));
@@ -146,14 +148,14 @@ pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     }
 }
 
-/// What a Close frame says: its code and its reason.
+/// Parses the payload of a Close frame into its code and its reason.
 pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), &'static str> {
     match payload {
         [] => Ok((None, String::new())),
         [_] => Err("close code of one byte"),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            // RFC 6455 §7.4: those that stand for something else, and those that nobody has given a meaning.
+            // RFC 6455 §7.4: some codes must not be sent, and some have no meaning yet.
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err("close code that cannot be sent");
             }

@@ -1,5 +1,5 @@
-//! A WebSocket of our own over any stream of bytes: each payload is copied once on its way out, masked as it
-//! goes, and not at all on its way in.
+//! wsmux's own WebSocket over any byte stream. It copies each payload once on the way out, while it
+//! masks it, and not at all on the way in.
 
 mod frame;
 mod read;
@@ -22,16 +22,17 @@ use self::{
 use super::{Incoming, Outgoing, Socket};
 use crate::proto::{Side, SocketError};
 
-/// Bytes that are thrown away before other tasks get their turn.
+/// Bytes that are discarded before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 256 * 1024;
 
 /// A WebSocket after its handshake.
 ///
-/// Reading never waits for writing: while a pong cannot be written reading goes on, and a newer ping's pong
-/// takes the place of the one that waits. After something that is not WebSocket, or a message too large,
-/// what comes is thrown away until the stream ends, so that the peer can read our Close before the operating
-/// system resets the connection; sending goes on. After both Closes a server ends the stream for writing and
-/// a client waits for that, as long as its connection does, before it ends it too (RFC 6455 §7.1.1).
+/// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
+/// ping's pong replaces the waiting one. After a protocol error, or a message that is too large,
+/// received bytes are discarded until the stream ends, so that the peer can read our Close before
+/// the operating system resets the connection; sending continues. After both Closes, a server ends
+/// its direction of the stream. A client waits for that, as long as its connection does, and then
+/// ends its own (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
@@ -39,21 +40,22 @@ pub(crate) struct FramedSocket<S> {
     reader: Reader,
     writer: Writer,
     reading: Reading,
-    /// The peer's Close has come.
+    /// The peer's Close has been received.
     peer_closed: bool,
-    /// The stream has been ended for writing, or cannot be.
+    /// Our direction of the stream has been ended, or cannot be ended.
     shut_down: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Messages,
-    /// Whatever comes is thrown away.
+    /// Received bytes are discarded.
     Discard,
 }
 
 impl<S: 'static> FramedSocket<S> {
-    /// `rest` is what came behind the handshake; messages are of at most `max_message` bytes.
+    /// `rest` contains the bytes that followed the handshake. Messages have at most `max_message`
+    /// bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
         super::tcp::limit_unsent(&io);
         Self {
@@ -98,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         incoming
     }
 
-    /// Ends the stream for writing, once our Close has left.
+    /// Ends our direction of the stream, once our Close has been sent.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // W-56: a stream whose Close has not left in full is not ended.
         if self.shut_down || !self.writer.is_closed() {
@@ -113,8 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Throws away what comes, until the stream ends. Once our Close has left, whoever is to end the stream
-    /// first does.
+    /// Discards received bytes until the stream ends. Once our Close has been sent, it ends our
+    /// direction, unless the peer has to end its direction first.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // W-57 (RFC 6455 §7.1.1): a server ends its direction first; a client waits for that.
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
@@ -192,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 }
 
-/// A stream cut short is told apart from one that failed, whichever way TLS says it.
+/// Distinguishes a stream that was cut short from one that failed, however TLS reports it.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,
@@ -200,7 +202,7 @@ fn socket_error(error: io::Error) -> SocketError {
     }
 }
 
-/// Polls a future that holds no state of its own between two polls.
+/// Polls a future that holds no state between two polls.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }

@@ -1,4 +1,4 @@
-//! Frames in: from bytes as they come to whole messages.
+//! Frames in: turns bytes into whole messages.
 
 use std::{
     collections::VecDeque,
@@ -15,33 +15,36 @@ use super::{
 };
 use crate::proto::Side;
 
-/// The least that is asked of the stream at once: what an idle connection holds.
+/// The fewest bytes to read at once. An idle connection holds a block of this size.
 const MIN_READ: usize = 2 * 1024;
 
-/// The most: two messages of the largest size that we send, and a little of the third, which moves to the next
-/// block. What comes in larger pieces gains nothing, and a block is kept for as long as any message in it is
-/// unread.
+/// The most bytes to read at once: two messages of the largest size that we send, and a little of
+/// the third, which moves to the next block. Larger reads gain nothing, and a block stays allocated
+/// as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
-/// Blocks that are kept to be filled again when all that was in them has been read, beside the one in use: fresh
-/// memory costs as much as reading into it, and a reader that keeps up is done with the last but one.
+/// Blocks that are kept besides the current one, to be filled again once their content has been
+/// read. Fresh memory costs as much as reading into it, and a reader that keeps up has finished
+/// with the block before the previous one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
-/// Larger blocks, which other implementations' messages may need, are not kept beside the one in use.
+/// Larger blocks, which messages of other implementations may need, are not kept.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
-/// A message that is less than this part of its block is copied out of it: unread, it would keep the whole
-/// block, and its peer would hold a multiple of its credit.
+/// A message that takes less than this part of its block is copied out of it. Otherwise an unread
+/// message would keep the whole block allocated, and a peer could make us hold a multiple of its
+/// credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// The buffer that gathers fragments grows by this part of itself.
+/// The buffer that collects fragments grows by this part of itself.
 const GROW_BY_ONE_IN: usize = 4;
 
-/// Empty fragments of one message. They add nothing to its size, which has a limit; a writer that flushes what it has
-/// not may make some, and only an attacker so many.
+/// Empty fragments allowed in one message. The limit on the message's size does not bound them,
+/// because they add nothing to it. A writer that flushes an empty buffer may send a few; only an
+/// attacker sends this many.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
-/// What was read.
+/// An item that was read.
 #[derive(Debug)]
 pub(super) enum Item {
     Message(Bytes),
@@ -56,24 +59,25 @@ pub(super) enum Item {
 /// The reading half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// Who sends what is read.
+    /// The side that sends the bytes.
     from: Side,
     max_message: u64,
     buffer: BytesMut,
-    /// Blocks that are full, the newest first, and how large each is in truth: what is taken of one again may
-    /// show less of it.
+    /// Full blocks, the newest first, with their actual sizes: a block that is reclaimed may report
+    /// less capacity.
     spare: VecDeque<(BytesMut, usize)>,
-    /// How large the block is that `buffer` is a part of.
+    /// The size of the block that `buffer` is a part of.
     block: usize,
-    /// How much to ask the stream for: it doubles with reads that fill it, and halves with small ones.
+    /// How many bytes to read at once. It doubles with reads that fill it, and halves with small
+    /// ones.
     read_size: usize,
-    /// The frame whose header has been taken off the buffer.
+    /// The frame whose header has been removed from the buffer.
     frame: Option<Header>,
-    /// The payloads of a message that comes in several frames.
+    /// The payloads so far of a fragmented message.
     pieces: Option<BytesMut>,
-    /// How many of them were empty.
+    /// How many of its fragments were empty.
     empty: u32,
-    /// Bytes that have arrived, in all.
+    /// Bytes received in total.
     received: u64,
 }
 
@@ -93,36 +97,38 @@ impl Reader {
         }
     }
 
-    /// The memory that is kept to read into.
+    /// The size of the read buffer.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// How many bytes have arrived, in all.
+    /// Bytes received in total.
     pub(super) fn bytes_received(&self) -> u64 {
         self.received
     }
 
-    /// Forgets what was read and not understood.
+    /// Discards the bytes in the buffer.
     pub(super) fn forget(&mut self) {
         self.buffer.clear();
     }
 
-    /// Reads once; 0 at the end of the stream.
+    /// Reads once. Returns 0 at the end of the stream.
     pub(super) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // Of a large frame no more is allocated than has come, doubled.
+        // For a large frame, memory grows with the bytes received: at most as much again is
+        // allocated.
         let missing = self.frame.map_or(0, |frame| {
             usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
         });
         let wanted = self.read_size.max(missing.min(self.buffer.len()));
         let room = self.buffer.capacity() - self.buffer.len();
-        // A read into the last bytes of a block costs as much as one that fills a new one; but what is in the
-        // block of a frame that still fits need not move.
+        // A read into the last few bytes of a block costs as much as one into a new block, so a
+        // nearly full block is replaced. It stays if the rest of the current frame fits, to avoid
+        // moving the frame.
         if room < wanted / 4 && !(1..=room).contains(&missing) {
             self.next_block(wanted);
         }
@@ -143,7 +149,7 @@ impl Reader {
         polled
     }
 
-    /// Nothing has come for a while: an idle connection needs no block.
+    /// Releases the blocks after a period of silence, because an idle connection needs none.
     pub(super) fn release_buffers(&mut self) {
         self.spare = VecDeque::new();
         self.read_size = MIN_READ;
@@ -152,7 +158,7 @@ impl Reader {
         }
     }
 
-    /// Goes on in another block, with what is left in this one and room for `wanted` bytes more.
+    /// Continues in another block, with the rest of this one and room for `wanted` more bytes.
     fn next_block(&mut self, wanted: usize) {
         if self.buffer.try_reclaim(wanted) {
             return;
@@ -174,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// The next item that is there whole. After one that ends reading, nothing is to be asked.
+    /// Returns the next complete item. It must not be called after an item that ends reading.
     pub(super) fn next(&mut self) -> Option<Item> {
         loop {
             let header = match self.frame {
@@ -213,7 +219,7 @@ impl Reader {
         }
     }
 
-    /// What a header alone shows: before a byte of the payload is waited for.
+    /// Checks a header before any of its payload is awaited.
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
@@ -243,12 +249,14 @@ impl Reader {
         }
     }
 
-    /// What a whole frame of data at the front of the buffer makes; `None` for a part of a message.
+    /// Processes a complete data frame at the front of the buffer. Returns `None` if its message is
+    /// incomplete.
     fn data(&mut self, header: &Header, len: usize) -> Option<Item> {
         if let Some(pieces) = &mut self.pieces {
             let (gathered, room) = (pieces.len(), pieces.capacity() - pieces.len());
             if len > room {
-                // By less than a doubling, and never past the largest message (C-73).
+                // The buffer grows by less than a doubling, and never past the largest message
+                // (C-73).
                 let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
                 let roomy = (gathered + gathered / GROW_BY_ONE_IN).min(most);
                 let mut larger = BytesMut::with_capacity(roomy.max(gathered + len));
@@ -261,7 +269,8 @@ impl Reader {
             return Some(Item::Message(whole.freeze()));
         }
         if !header.fin {
-            // Copied out of its block, and each further piece once behind it.
+            // The first piece is copied out of its block; each further piece is copied once, to the
+            // end of it.
             self.pieces = Some(BytesMut::from(&self.buffer[..len]));
             self.leave_block(len);
             return None;
@@ -276,8 +285,9 @@ impl Reader {
         Some(Item::Message(copy))
     }
 
-    /// Takes `len` bytes off the buffer that were copied to the pieces of a message. A block that was allocated for a
-    /// large fragment goes: beside the pieces and the next fragment it would be the third of the message's size.
+    /// Removes `len` bytes from the buffer that were copied to the pieces of a message. A block
+    /// that was allocated for a large fragment is freed. Otherwise it would be the third buffer of
+    /// the message's size, besides the pieces and the next fragment.
     fn leave_block(&mut self, len: usize) {
         self.buffer.advance(len);
         if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {
@@ -287,7 +297,7 @@ impl Reader {
     }
 }
 
-/// What a whole control frame makes.
+/// Converts a complete control frame.
 fn control(opcode: Opcode, payload: &[u8]) -> Item {
     match opcode {
         Opcode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
@@ -301,7 +311,7 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    /// Else a small message would be taken for most of its block, and keep all of it.
+    /// Otherwise a small message would count as most of its block, and keep all of it allocated.
     #[test]
     fn a_block_that_is_filled_again_counts_with_all_its_memory() {
         use super::{MAX_READ, MIN_READ, Reader, Side};

@@ -1,4 +1,4 @@
-//! Frames out: gathered in one buffer, and written together.
+//! Frames out: collected in one buffer, and written together.
 
 use std::{
     io,
@@ -14,18 +14,19 @@ use super::{
 };
 use crate::proto::Side;
 
-/// No further message is taken while so much waits: two messages of the largest size fill a write, and what
-/// is urgent waits behind no more than that.
+/// No further message is accepted while this many bytes wait. Two messages of the largest size fill
+/// a write, and an urgent message waits behind no more than that.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-/// The buffer doubles up to this size, and grows by steps of it from there: two messages of the largest size, and the
-/// rest of a third, fit into 256 KiB (SPEC §10), where another doubling would take half as much again.
+/// The buffer doubles up to this size, and then grows in steps of it. Two messages of the largest
+/// size and the rest of a third fit into 256 KiB (SPEC §10); another doubling would take half as
+/// much again.
 const GROW_AT_MOST: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
 
-/// Bytes that are masked right behind their copy, while they are in the nearest cache.
+/// Bytes that are masked right after their copy, while they are in the nearest cache.
 const MASK_AT_ONCE: usize = 4 * 1024;
 
 /// The writing half of a WebSocket.
@@ -33,13 +34,13 @@ const MASK_AT_ONCE: usize = 4 * 1024;
 pub(super) struct Writer {
     side: Side,
     out: Vec<u8>,
-    /// How much of `out` has been written.
+    /// How many bytes of `out` have been written.
     written: usize,
-    /// The newest ping's payload, to be sent back.
+    /// The newest ping's payload, to be returned in a pong.
     pong: Option<Bytes>,
-    /// A Close has been taken: nothing may follow.
+    /// A Close has been accepted: nothing may follow.
     closed: bool,
-    /// Bytes that the stream has taken and has not been told to flush.
+    /// Bytes that were written to the stream since it was last flushed.
     unflushed: usize,
 }
 
@@ -48,12 +49,12 @@ impl Writer {
         Self { side, out: Vec::new(), written: 0, pong: None, closed: false, unflushed: 0 }
     }
 
-    /// Whether a Close has been taken.
+    /// Whether a Close has been accepted.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// The memory that is kept to write into.
+    /// The size of the write buffer.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.out.capacity()
@@ -63,7 +64,7 @@ impl Writer {
         self.out.len() - self.written
     }
 
-    /// Appends a frame with the payload that the slices make, of `len` bytes.
+    /// Appends a frame whose payload is the `len` bytes of `slices`.
     pub(super) fn frame<'a>(
         &mut self,
         opcode: Opcode,
@@ -105,7 +106,7 @@ impl Writer {
         self.frame(opcode, payload.len(), std::iter::once(payload));
     }
 
-    /// A ping has come. Only the newest is answered (RFC 6455 §5.5.3).
+    /// Queues a pong. Only the newest ping is answered (RFC 6455 §5.5.3).
     pub(super) fn pong(&mut self, payload: Bytes) {
         // W-9 (RFC 6455 §5.5.3): the newer ping replaces the one that waits.
         self.pong = Some(payload);
@@ -117,7 +118,7 @@ impl Writer {
         self.closed = true;
     }
 
-    /// The peer's Close is answered with its code, unless ours has been sent (RFC 6455 §5.5.1).
+    /// Answers the peer's Close with its code, unless ours has been sent (RFC 6455 §5.5.1).
     pub(super) fn answer_close(&mut self, code: Option<u16>) {
         match code {
             Some(code) => self.close(code, ""),
@@ -128,7 +129,7 @@ impl Writer {
         }
     }
 
-    /// Writes until no more than `leave` bytes wait.
+    /// Writes until at most `leave` bytes wait.
     pub(super) fn poll_write_out<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,
@@ -141,7 +142,7 @@ impl Writer {
             {
                 self.control(Opcode::Pong, &payload);
             }
-            // Looked at again behind what was written: whoever flushes may not come back.
+            // Checked after every write, because the caller may not flush again.
             if self.waiting() <= leave {
                 break;
             }
@@ -153,13 +154,13 @@ impl Writer {
             self.unflushed += written;
         }
         if self.written >= self.waiting() {
-            // What is moved is less than what was written since it was moved last.
+            // Fewer bytes are moved here than were written since the last move.
             self.out.drain(..std::mem::take(&mut self.written));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Has the stream hand on what it may hold back, TLS its records.
+    /// Flushes bytes that the stream may hold back, such as TLS records.
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,
@@ -173,7 +174,7 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing has been said for a while.
+    /// Releases the buffer after a period of silence.
     pub(super) fn release_buffers(&mut self) {
         if self.out.is_empty() {
             self.out = Vec::new();

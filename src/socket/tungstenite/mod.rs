@@ -1,4 +1,4 @@
-//! A WebSocket of tungstenite.
+//! A socket over a WebSocket of tungstenite.
 
 use std::{
     io,
@@ -21,77 +21,82 @@ use tokio_tungstenite::{
 use super::{Incoming, Outgoing, Socket};
 use crate::proto::SocketError;
 
-/// Bytes that are gathered before the stream below is asked to take them, and that it may leave with us
-/// before no more messages are taken: few writes for many small messages, and no long queue below the
-/// scheduler.
+/// Bytes that are collected before they are written to the stream below. No more messages are
+/// accepted while this many wait. So many small messages take few writes, and the queue below the
+/// scheduler stays short.
 const WRITE_BUFFER: usize = 128 * 1024;
 
-/// Of the write buffer beyond [`WRITE_BUFFER`]: the one message more that may be taken (64 KiB), its header,
-/// and a Close. tungstenite forgets a Close for which it has no room, so there always is some.
+/// The rest of the write buffer, beyond [`WRITE_BUFFER`]. It has room for one more message (64
+/// KiB), its header, and a Close. tungstenite discards a Close for which it has no room, so there
+/// must always be some.
 const WRITE_SLACK: usize = 64 * 1024 + 1024;
 
-/// Bytes asked of the stream below at once, and allocated for each connection from its start.
+/// Bytes to read from the stream below at once. This buffer is allocated at the start of each
+/// connection.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_FRAME_HEADER: usize = 14;
 
-/// Bytes that are thrown away before other tasks get their turn.
+/// Bytes that are discarded before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
-/// A WebSocket of `tokio-tungstenite`, over any stream of bytes.
+/// A WebSocket of `tokio-tungstenite`, over any byte stream.
 ///
 /// # How to drive it
-/// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until that is
-/// pending, then sends, and calls `poll_flush` even if it has sent nothing: pongs and the answer to a Close
-/// are queued by `poll_recv` and leave with the flush. Then a round that ends with all of them pending is
-/// woken by whatever comes first: the stream below is polled with one waker for reading and another for
-/// writing, each of which wakes the tasks that polled last in either direction.
+/// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until
+/// that is pending, then sends, and calls `poll_flush` even if it has sent nothing, because
+/// `poll_recv` queues pongs and the answer to a Close, and only the flush sends them. When all of
+/// them are pending, the task is woken by the first event in either direction. For that the stream
+/// below is polled with two wakers, one for reading and one for writing, and each wakes the tasks
+/// that polled last in either direction.
 ///
 /// # The two directions
-/// Reading never waits for writing: while a pong cannot be written, reading goes on, and a newer ping's
-/// pong takes the place of the one that waits. What waits for a peer that does not read is at most the
-/// `max_write_buffer_size` of [`config`](Self::config).
+/// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
+/// ping's pong replaces the waiting one. If the peer does not read, at most `max_write_buffer_size`
+/// bytes of [`config`](Self::config) wait for it.
 ///
 /// # The end
-/// After something that is not WebSocket, or a message too large, nothing more is understood; `poll_recv`
-/// throws away what comes until the stream ends, so that the peer can read our Close before the operating
-/// system resets the connection. Sending goes on. After both Closes a server ends the stream below for
-/// writing and a client waits for that, as long as its connection does, before it ends it too (RFC 6455 §7.1.1);
-/// the stream is then read to its end.
+/// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
+/// discards received bytes until the stream ends, so that the peer can read our Close before the
+/// operating system resets the connection. Sending continues. After both Closes, a server ends its
+/// direction of the stream below. A client waits for that, as long as its connection does, and then
+/// ends its own (RFC 6455 §7.1.1). The stream is then read to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
     reading: Reading,
     writing: Writing,
-    /// At least the bytes that tungstenite holds: what it took, and queued itself, since it was last flushed.
+    /// The number of bytes that tungstenite holds, at least: those accepted, and those that it
+    /// queued itself, since the last flush.
     unflushed: usize,
-    /// How many those may be before the next message has to wait for a flush.
+    /// The number of unflushed bytes above which the next message has to wait for a flush.
     write_buffer: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// Messages come.
+    /// Messages are received.
     Messages,
     /// The peer has sent its Close.
     PeerClosed,
-    /// Whatever comes is thrown away.
+    /// Received bytes are discarded.
     Discard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
-    /// Messages go.
+    /// Messages can be sent.
     Open,
-    /// A Close has been taken, ours or the answer to the peer's. It may not have left.
+    /// A Close has been accepted, ours or the answer to the peer's. It may not have been sent yet.
     Closed,
-    /// It has left, and the stream below has been ended.
+    /// The Close has been sent, and our direction of the stream below has been ended.
     ShutDown,
 }
 
 impl<S> TungsteniteSocket<S> {
-    /// A WebSocket whose handshake is done, best with the settings that [`config`](Self::config) gives.
+    /// Wraps a WebSocket whose handshake is complete, preferably with the settings that
+    /// [`config`](Self::config) returns.
     pub fn new(websocket: WebSocketStream<S>) -> Self {
         let max_write_buffer_size = websocket.get_config().max_write_buffer_size;
         Self {
@@ -105,12 +110,13 @@ impl<S> TungsteniteSocket<S> {
 }
 
 impl TungsteniteSocket<()> {
-    /// The settings of tungstenite for a connection that takes messages of at most `max_inbound_message`
-    /// bytes, the sum of a message's fragments included.
+    /// tungstenite's settings for a connection that accepts messages of at most
+    /// `max_inbound_message` bytes, including the sum of a message's fragments.
     ///
-    /// Both of tungstenite's limits are that number: by its frame limit alone a message of many fragments
-    /// would pass. Of each connection's memory up to 64 KiB are for reading, besides a message that is not
-    /// complete, and up to 193 KiB for writing, which tungstenite does not limit by default.
+    /// Both of tungstenite's limits are set to that number, because its frame limit alone would
+    /// admit a message of many fragments. Each connection uses up to 64 KiB for reading, besides an
+    /// incomplete message, and up to 193 KiB for writing, which tungstenite does not limit by
+    /// default.
     pub fn config(max_inbound_message: u64) -> WebSocketConfig {
         let limit = usize::try_from(max_inbound_message).unwrap_or(usize::MAX);
         WebSocketConfig::default()
@@ -124,7 +130,7 @@ impl TungsteniteSocket<()> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
-    /// What an item of tungstenite means; `None` when the stream is to be discarded from here.
+    /// Converts an item of tungstenite. Returns `None` if the stream has to be discarded from here.
     fn understand(
         &mut self,
         item: Option<Result<Message, Error>>,
@@ -132,12 +138,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         let discard = |this: &mut Self, incoming| {
             let heard_close = this.reading == Reading::PeerClosed;
             this.reading = Reading::Discard;
-            // Nobody asks what a peer says after its Close.
+            // Items after the peer's Close are ignored.
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // It would keep alive the block that it was read into, which may be one for the largest message so far.
-            // One of several fragments was gathered in memory of its own.
+            // A shared message would keep its read buffer allocated, which may have the size of the
+            // largest message so far. A message of several fragments was collected in memory of its
+            // own.
             Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
@@ -145,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             // W-2: the engine closes with 1002.
             Some(Ok(Message::Text(_))) => Some(Ok(Incoming::Text)),
             Some(Ok(Message::Ping(payload))) => {
-                // W-8, W-9 (RFC 6455 §5.5): tungstenite answers, and keeps the newest pong alone.
+                // W-8, W-9 (RFC 6455 §5.5): tungstenite answers, and keeps only the newest pong.
                 self.unflushed += payload.len() + MAX_FRAME_HEADER;
                 Some(Ok(Incoming::Ping))
             }
@@ -159,13 +166,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
                 };
                 Some(Ok(Incoming::Close { code, reason }))
             }
-            // tungstenite gives these only to those who ask for them.
+            // tungstenite returns raw frames only on request.
             Some(Ok(Message::Frame(_))) => {
                 discard(self, Incoming::ProtocolError("bare frame".into()))
             }
             // W-7: the engine closes with 1009.
             Some(Err(Error::Capacity(_))) => discard(self, Incoming::TooLarge),
-            // Of a text message, or of a Close's reason: tungstenite does not say which.
+            // Either a text message or a Close's reason is not UTF-8; tungstenite does not say
+            // which.
             Some(Err(Error::Utf8(_))) => discard(self, Incoming::Text),
             // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
@@ -173,8 +181,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             }
             Some(Err(Error::Io(error))) => Some(Err(socket_error(error))),
             Some(Err(error)) => discard(self, Incoming::ProtocolError(error.to_string())),
-            // The closing handshake is done: for a client the stream has ended, for a server our answer has
-            // been written and nothing may follow it.
+            // The closing handshake is complete. For a client the stream has ended; for a server
+            // our answer has been written and nothing may follow it.
             None => {
                 self.reading = Reading::Discard;
                 self.writing = self.writing.closed();
@@ -183,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
     }
 
-    /// Ends the stream below for writing, once our Close has left.
+    /// Ends our direction of the stream below, once our Close has been sent.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         // W-56: a stream whose Close has not left in full is not ended.
         if self.writing != Writing::Closed {
@@ -199,8 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Throws away what comes, until the stream ends. Once our Close has left, the stream is ended for
-    /// writing: a peer that has nothing to say then ends it too, and nobody waits for the close timeout.
+    /// Discards received bytes until the stream ends. Once our Close has been sent, our direction
+    /// is ended. A peer with nothing more to send then ends its own direction, and the close
+    /// timeout is not needed.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // If it fails, reading reports it.
         let _ = self.poll_end(cx);
@@ -224,8 +233,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
         ready!(Pin::new(&mut self.websocket).poll_flush(cx)).map_err(write_error)?;
         if self.reading != Reading::Messages || self.writing != Writing::Open {
-            // When a server's closing handshake ends, tungstenite has written the Close and not flushed
-            // it: it would stay in the TLS session.
+            // At the end of a server's closing handshake tungstenite has written the Close and not
+            // flushed it, so it would stay in the TLS session.
             ready!(Pin::new(self.websocket.get_mut()).poll_flush(cx)).map_err(socket_error)?;
         }
         self.unflushed = 0;
@@ -263,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
         };
         self.unflushed += message.len() + MAX_FRAME_HEADER;
         match Pin::new(&mut self.websocket).start_send(message) {
-            // The peer's Close came first, tungstenite has answered it, and nothing may follow.
+            // The peer's Close came first, and tungstenite has answered it.
             Err(
                 // W-11 (RFC 6455 §5.5.1): nothing follows our Close.
                 Error::Protocol(ProtocolError::SendAfterClosing)

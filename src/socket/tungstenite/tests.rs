@@ -33,7 +33,7 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
-/// A server's socket, and the bytes at its client.
+/// A server's socket, and the client's end of its byte stream.
 async fn server(pipe: usize) -> (TungsteniteSocket<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(pipe);
     let config = TungsteniteSocket::config(LIMIT);
@@ -94,10 +94,10 @@ async fn text_that_is_not_utf_8_is_text() {
     assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Text);
 }
 
-/// In one frame by its header alone, in fragments by their sum.
+/// A single frame is detected by its header, fragments by their sum.
 ///
-/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
-/// not on the complete message afterwards.
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
+/// while they arrive, not on the complete message afterwards.
 #[tokio::test]
 async fn a_message_above_the_limit_is_told_before_it_is_complete() {
     let too_much = [0; LIMIT as usize + 1];
@@ -129,8 +129,8 @@ async fn what_is_not_websocket_is_told_and_sending_goes_on() {
     ] {
         let (mut socket, mut far) = server(1 << 16).await;
         far.write_all(&bytes).await.unwrap();
-        let garbage = recv(&mut socket).await.unwrap();
-        assert!(matches!(garbage, Incoming::ProtocolError(_)), "{garbage:?} for {bytes:?}");
+        let error = recv(&mut socket).await.unwrap();
+        assert!(matches!(error, Incoming::ProtocolError(_)), "{error:?} for {bytes:?}");
         assert!(is_pending(recv(&mut socket)).await);
 
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
@@ -138,7 +138,7 @@ async fn what_is_not_websocket_is_told_and_sending_goes_on() {
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
         socket.start_send(Outgoing::Close { code: 1002, reason: "no".into() }).unwrap();
         flush(&mut socket).await;
-        // The rest is thrown away, and the stream is ended once our Close has left.
+        // The rest is discarded, and the stream is ended once our Close has been sent.
         far.write_all(&[0; 5000]).await.unwrap();
         assert!(is_pending(recv(&mut socket)).await);
         let mut sent = Vec::new();
@@ -155,7 +155,7 @@ async fn a_writer_that_cannot_write_does_not_stop_the_reader() {
     poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
     socket.start_send(Outgoing::Message(&message(1000))).unwrap();
     assert!(is_pending(poll_fn(|cx| socket.poll_flush(cx))).await);
-    // Pongs that nobody reads stand behind it, again and again.
+    // More and more pongs wait after it, because nobody reads them.
     for _ in 0..100 {
         far.write_all(&frame(PING, b"ping")).await.unwrap();
         assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Ping);
@@ -197,7 +197,8 @@ async fn what_waits_for_a_peer_that_does_not_read_is_bounded_and_the_close_still
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the connection is open.
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// connection is open.
 #[tokio::test]
 async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
     let (mut socket, mut far) = server(1 << 16).await;
@@ -209,7 +210,7 @@ async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
     assert_eq!(&pong, b"\x8a\x04ping");
 }
 
-/// And the order of RFC 6455 §7.1.1.
+/// Also checks the order of RFC 6455 §7.1.1.
 ///
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[tokio::test]
@@ -217,7 +218,7 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     let (mut socket, mut far) = server(1 << 16).await;
     far.write_all(&frame(CLOSE, b"\x03\xe8")).await.unwrap();
     assert!(matches!(recv(&mut socket).await.unwrap(), Incoming::Close { code: Some(1000), .. }));
-    // Ours comes too late, and a message after it does no harm either.
+    // Our Close comes too late, and a message after it is harmless.
     socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
     socket.start_send(Outgoing::Message(&message(3))).unwrap();
     flush(&mut socket).await;
@@ -230,7 +231,7 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     assert!(matches!(recv(&mut socket).await, Err(SocketError::Eof)));
 }
 
-/// As a TLS session does, this stream keeps what it was given until it is flushed.
+/// Like a TLS session, this stream holds back what was written until it is flushed.
 #[tokio::test]
 async fn an_answer_to_a_close_is_flushed() {
     let (near, mut far) = duplex(1 << 16);
@@ -246,8 +247,8 @@ async fn an_answer_to_a_close_is_flushed() {
     assert_eq!(&sent, b"\x88\x02\x03\xe8");
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
-/// close by the peer.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// transport, never as a close by the peer.
 #[tokio::test]
 async fn a_stream_that_ends_without_a_close_is_an_eof() {
     for bytes in [vec![], frame(BINARY, b"cut")[..4].to_vec()] {
@@ -258,7 +259,7 @@ async fn a_stream_that_ends_without_a_close_is_an_eof() {
     }
 }
 
-/// One task in each of its rounds polls all three; each side's event must bring it back.
+/// One task polls all three in each of its rounds; an event on either side must wake it.
 #[tokio::test]
 async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     let (mut socket, far) = server(64).await;
@@ -276,7 +277,7 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
         }
         if socket.poll_flush(cx).is_ready() {
             seen.send(None).unwrap();
-            // Once is enough.
+            // One flush is enough.
             socket.unflushed = 1;
         }
         Poll::Pending
@@ -295,14 +296,15 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     tokio::time::timeout(second, task).await.unwrap().unwrap();
 }
 
-/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least half of it.
+/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least
+/// half of it.
 #[tokio::test]
 async fn no_message_keeps_the_block_of_a_larger_one() {
     let (near, mut far) = duplex(4 << 20);
     let config = TungsteniteSocket::config(1 << 20);
     let websocket = WebSocketStream::from_raw_socket(near, Role::Server, Some(config)).await;
     let mut socket = TungsteniteSocket::new(websocket);
-    // What comes after the largest is read into what was allocated for that.
+    // Messages after the largest are read into the buffer that was allocated for it.
     let sizes = [1 << 20, 33 * 1024, 40 * 1024, 100, 500 * 1024];
     let mut kept = Vec::new();
     for size in sizes {

@@ -98,7 +98,7 @@ fn credit_is_for_payload_alone_in_both_directions() {
     peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// [J-27] An Ack that takes the credit we hold, and have not used, above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
+/// [J-27] An Ack that raises our unused credit above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn credit_that_was_used_makes_room_for_more() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());

@@ -1,4 +1,5 @@
-//! Many connections with a stream each, and many streams of one connection, all open and idle: what each costs.
+//! Measures the cost of many idle connections with one stream each, and of many idle streams on one
+//! connection.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,16 +14,16 @@ use crate::{
     victim::Address,
 };
 
-/// Openers at once: enough that handshakes do not wait for each other.
+/// Concurrent openers: enough that handshakes do not wait for each other.
 const AT_ONCE: u64 = 32;
-/// File descriptors for everything but the sockets that are counted.
+/// File descriptors for everything except the counted sockets.
 const SPARE: u64 = 200;
 
 #[derive(Debug, Serialize)]
 struct Cost {
     what: &'static str,
     count: u64,
-    /// Resident memory, in bytes for each.
+    /// Resident memory in bytes, for each connection or stream.
     server: f64,
     client: f64,
     seconds: f64,
@@ -30,7 +31,7 @@ struct Cost {
     files: usize,
 }
 
-/// Where the clients are.
+/// The progress of the clients.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 enum Step {
     Ready,
@@ -68,7 +69,7 @@ pub async fn run(connections: u64, streams: u64, json: Option<&Path>) -> Result<
 
 async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<Cost> {
     let [connections_arg, streams_arg] = [connections, streams].map(|count| count.to_string());
-    // One more than are counted, for the call that warms both ends up.
+    // One more than are counted, for the call that warms up both ends.
     let limit = (streams + 1).to_string();
     let mut arguments = vec!["victim"];
     if streams > 1 {
@@ -100,12 +101,13 @@ async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<C
     Ok(Cost { what, count, server: server_each, client: client_each, seconds, files })
 }
 
-/// The clients' process.
+/// Runs the clients' process.
 pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::reserve_files(connections + SPARE)?;
     let config = Config::default();
     let client = Arc::new(WebSocketClient::builder().config(config).build()?);
-    // One that is there before the count begins: what the first of all costs is not what each costs.
+    // Opened before the count begins, because the first connection has costs that the others do not
+    // have.
     let first = client.connect(url).await?;
     drop(hold(&first).await?);
     process::say(&Step::Ready)?;
@@ -126,7 +128,7 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Byte by byte, for what else has come must stay for the next.
+/// Reads byte by byte, because bytes after the question belong to the next one.
 async fn wait_for_question() -> Result<()> {
     let read = || std::io::Read::read(&mut std::io::stdin(), &mut [0]);
     ensure!(tokio::task::spawn_blocking(read).await?? == 1, "nobody asks");
@@ -169,7 +171,8 @@ async fn many_connections(
     Ok(kept)
 }
 
-/// A stream that both ends keep open after a byte each way. It keeps its connection open, too.
+/// A stream that both ends keep open after one byte in each direction. It keeps its connection open
+/// as well.
 async fn hold(connection: &WebSocketConnection) -> Result<WebSocketStream> {
     let mut stream = connection.open_bi().await?;
     answers(&mut stream).await?;

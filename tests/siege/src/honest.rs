@@ -1,4 +1,4 @@
-//! A client that does as it should: echoes of much and of little, every byte of them checked.
+//! A client that behaves well. It makes large and small echoes, and checks every byte.
 
 use std::{
     sync::{
@@ -14,19 +14,20 @@ use wsmux::{WebSocketClient, WebSocketConnection};
 
 use crate::{pattern, process};
 
-/// Each stream of the bulk.
+/// Bytes of each bulk stream.
 const BULK: u64 = 4 << 20;
 const SMALL: u64 = 64;
-/// Workers of each kind: enough to keep the connection busy, and few enough to leave the machine to others.
+/// Workers of each kind: enough to keep the connection busy, and few enough to leave the machine to
+/// others.
 const WORKERS: u64 = 2;
-/// How often one more connection is made: new clients must find a way in beside an attack.
+/// How often another connection is made, because new clients must get in during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
-/// What was done since the question before.
+/// The work since the previous question.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Done {
     pub seconds: f64,
-    /// There and back again.
+    /// Bytes that made the round trip.
     pub bytes: u64,
     pub calls: u64,
     pub connects: u64,
@@ -124,7 +125,7 @@ async fn connects(client: WebSocketClient, url: String, tally: Arc<Tally>) -> Re
     }
 }
 
-/// Sends a stream of so many bytes, and reads them again.
+/// Sends a stream of `len` bytes, and reads them back.
 async fn echo(connection: &WebSocketConnection, tally: &Tally, len: u64) -> Result<()> {
     let seed = tally.seed.fetch_add(1, Ordering::Relaxed);
     let (mut send, mut recv) = connection.open_bi().await.context("opening")?.into_split();

@@ -1,7 +1,7 @@
-//! A wsmux server under attack, under everything at once for a long time, and under a crowd.
+//! Puts a wsmux server under attack, under a long random load, and under a crowd.
 //!
-//! Every part is a process of its own, which is this program again: what one of them holds is then its own, and
-//! is read from /proc. Linux only.
+//! Every part runs this program again as a process of its own. So the memory of each part can be
+//! read from /proc. Linux only.
 
 mod attacks;
 mod crowd;
@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use attacks::Attack;
 use peak_alloc::PeakAlloc;
 
-/// Counts the bytes that a process has allocated: the victim reports its own.
+/// Counts the bytes that a process has allocated. The victim reports its own count.
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
@@ -34,17 +34,17 @@ struct Args {
 enum Command {
     /// One attack after the other against a server, beside a client that works
     Attacks {
-        /// Only these; may be repeated
+        /// Run only these attacks; may be repeated
         #[arg(long = "attack", value_enum)]
         attacks: Vec<Attack>,
-        /// How long each goes on
+        /// Duration of each attack
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Writes the results to this file
+        /// Write the results to this file
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// Everything at once, at random, for long: nothing may be left behind
+    /// Everything at once, at random, for a long time: nothing may be left over
     Soak(soak::Plan),
     /// Many connections, and many streams of one connection
     Crowd {
@@ -54,7 +54,7 @@ enum Command {
         /// Streams, on one connection
         #[arg(long, default_value_t = 100_000)]
         streams: u64,
-        /// Writes the results to this file
+        /// Write the results to this file
         #[arg(long)]
         json: Option<PathBuf>,
     },
@@ -67,10 +67,10 @@ enum Command {
         #[arg(long)]
         streams: Option<u64>,
     },
-    /// A client that works
+    /// A client that behaves well
     #[command(hide = true)]
     Honest { url: String },
-    /// A client that does not
+    /// A client that attacks
     #[command(hide = true)]
     Attacker { attack: Attack, address: SocketAddr, seconds: u64 },
     /// The clients of a crowd
@@ -89,7 +89,8 @@ fn main() -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime: &'static _ = Box::leak(Box::new(runtime));
-    // On a worker like any application's task: this thread would be woken from outside each time.
+    // It runs on a worker, like an application's task. On this thread, every wakeup would come from
+    // another thread.
     runtime.block_on(runtime.spawn(run(args.command)))?
 }
 

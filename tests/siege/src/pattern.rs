@@ -1,4 +1,4 @@
-//! Bytes that a reader can tell from any others.
+//! Bytes whose every change or shift a reader can detect.
 
 use std::sync::OnceLock;
 
@@ -6,12 +6,13 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// After this many bytes they come again: a prime, so that no size of chunk, record or window divides it.
+/// The bytes repeat after this many. It is a prime, so no size of a chunk, record or window divides
+/// it.
 const PERIOD: usize = 1_048_573;
 /// The longest run in one piece.
 const RUN: usize = 64 * 1024;
 
-/// Random bytes, and the first of them again, so that every run is one slice.
+/// Random bytes, followed by the first of them again, so that every run is one slice.
 fn block() -> &'static Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     BLOCK.get_or_init(|| {
@@ -22,14 +23,14 @@ fn block() -> &'static Bytes {
     })
 }
 
-/// What a stream with this seed has from `offset` on; at most 64 KiB of it.
+/// The bytes from `offset` of the stream with this seed; at most 64 KiB of them.
 pub fn bytes(seed: u64, offset: u64, len: u64) -> Bytes {
     let from = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).wrapping_add(offset);
     let from = (from % PERIOD as u64) as usize;
     block().slice(from..from + len.min(RUN as u64) as usize)
 }
 
-/// Fails unless `data` is what a stream with this seed has from `offset` on.
+/// Fails unless `data` are the bytes from `offset` of the stream with this seed.
 pub fn check(seed: u64, offset: u64, data: &[u8]) -> Result<()> {
     let mut at = offset;
     for run in data.chunks(RUN) {

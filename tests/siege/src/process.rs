@@ -1,4 +1,4 @@
-//! This program again, as a process of its own: what it is told, what it says, and what it holds.
+//! Runs this program again as a process of its own: its input, its output, and its memory.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-/// A child of this program. It ends with this value.
+/// A child process of this program. It ends when this is dropped.
 pub struct Part {
     child: Child,
     stdin: ChildStdin,
@@ -22,7 +22,7 @@ pub struct Part {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Memory {
     pub now: u64,
-    /// The most since [`Part::forget_peak`].
+    /// The peak since [`Part::forget_peak`].
     pub peak: u64,
 }
 
@@ -40,14 +40,14 @@ impl Part {
         Ok(Self { child, stdin, stdout, name: arguments[0].to_owned() })
     }
 
-    /// The next that it says.
+    /// Waits for the next message of the process.
     pub async fn says<T: DeserializeOwned>(&mut self) -> Result<T> {
         let line = self.stdout.next_line().await?;
         let line = line.ok_or_else(|| anyhow!("the {} has ended", self.name))?;
         serde_json::from_str(&line).with_context(|| format!("the {} says {line}", self.name))
     }
 
-    /// Asks it for the next that it says.
+    /// Asks the process for its next message.
     pub async fn ask<T: DeserializeOwned>(&mut self) -> Result<T> {
         self.stdin.write_all(b"\n").await?;
         self.says().await
@@ -84,7 +84,7 @@ pub fn memory(process: &Process) -> Result<Memory> {
     Ok(Memory { now: bytes(status.vmrss)?, peak: bytes(status.vmhwm)? })
 }
 
-/// Says something to the process that started this one.
+/// Sends a message to the process that started this one.
 pub fn say<T: Serialize>(what: &T) -> Result<()> {
     println!("{}", serde_json::to_string(what)?);
     Ok(())
@@ -96,11 +96,11 @@ pub async fn serve<T: Serialize>(mut answer: impl FnMut() -> Result<T>) -> Resul
     while questions.next_line().await?.is_some() {
         say(&answer()?)?;
     }
-    // Without taking anything down: thousands of streams take their time, and it is not what is looked at.
+    // Nothing is dropped, because dropping thousands of streams takes time and is not measured.
     std::process::exit(0);
 }
 
-/// As many file descriptors as are wanted, as far as the system lets go of them.
+/// Raises the limit of file descriptors to `wanted`, as far as the system permits.
 pub fn reserve_files(wanted: u64) -> Result<()> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     if wanted <= hard || rlimit::Resource::NOFILE.set(wanted, wanted).is_err() {

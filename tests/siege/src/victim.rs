@@ -16,7 +16,7 @@ pub struct Address {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Heap {
     pub now: u64,
-    /// The most since it was asked the last time.
+    /// The peak since the previous question.
     pub peak: u64,
 }
 
@@ -46,7 +46,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
             tokio::spawn(async move {
-                // A handshake that fails is the client's affair, which the client's end reports.
+                // A failed handshake is reported by the client's end.
                 if let Ok(connection) = incoming.await {
                     serve(connection).await;
                 }
@@ -64,7 +64,7 @@ async fn serve(connection: WebSocketConnection) {
 
 async fn echo(stream: WebSocketStream) {
     let (mut send, mut recv) = stream.into_split();
-    // With an error both are dropped: the client's halves end by a reset and a stop.
+    // After an error both halves are dropped, which resets and stops the client's halves.
     while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
         if send.write_chunk(chunk).await.is_err() {
             return;

@@ -1,4 +1,4 @@
-//! The client. `examples/echo_client.rs` of the repository is the one to learn the API from.
+//! The echo client. To learn the API, read `examples/echo_client.rs` in the repository.
 
 use std::time::Instant;
 
@@ -12,25 +12,25 @@ use crate::{
     wire::WireArg,
 };
 
-/// What is written at once.
+/// Bytes per write.
 const CHUNK: u64 = 64 * 1024;
 
-/// Sends bytes to an echo server, on many streams at once, and checks every one that comes back
+/// Sends bytes to an echo server, on many streams at once, and checks every byte that comes back
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// ws:// or wss:// address of the server
     url: String,
-    /// What is spoken over the WebSocket
+    /// Wire protocol to use over the WebSocket
     #[arg(long, value_enum, default_value_t = WireArg::Qmux)]
     wire: WireArg,
     #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
     token: TokenArg,
-    /// Streams at once
+    /// Concurrent streams
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     streams: u64,
-    /// Bytes on each stream
+    /// Bytes per stream
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     bytes: u64,
 }
@@ -93,7 +93,7 @@ async fn check(mut recv: RecvStream, seed: u64, bytes: u64) -> Result<(), Failur
     }
 }
 
-/// What the stream with this seed carries from this offset on.
+/// The bytes from this offset of the stream with this seed.
 fn pattern(seed: u64, offset: u64) -> impl Iterator<Item = u8> {
     (offset..).map(move |at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(101)) as u8)
 }

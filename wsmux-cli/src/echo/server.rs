@@ -1,4 +1,4 @@
-//! The server. `examples/echo_server.rs` of the repository is the one to learn the API from.
+//! The echo server. To learn the API, read `examples/echo_server.rs` in the repository.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,24 +14,24 @@ use crate::{
     wire::WiresArg,
 };
 
-/// The largest unidirectional stream that is sent back: it is read to its end first.
+/// The largest unidirectional stream that is echoed. It is read to its end first.
 const MAX_UNI: usize = 64 * 1024 * 1024;
 
-/// How many such streams of a connection are held at once.
+/// How many unidirectional streams of a connection are held at once.
 const MAX_HELD: usize = 4;
 
-/// Sends back all that comes: streams finish for finish and reset for reset, and datagrams
+/// Echoes everything: streams with their end or reset, and datagrams
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Address and port to listen on; port 0 takes any
+    /// Address and port to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     #[command(flatten)]
     tls: ServerTls,
-    /// What may be spoken over the WebSocket
+    /// Wire protocols to accept over the WebSocket
     #[arg(long, value_enum, default_value_t = WiresArg::Auto)]
     wire: WiresArg,
-    /// Streams that a client may have open at once, of each kind
+    /// Streams of each kind that a client may have open at once
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     max_streams: u64,
     /// Bytes that a client may send on a stream before they are read
@@ -68,7 +68,7 @@ async fn serve(connection: WebSocketConnection) {
         }
     };
     let uni = async {
-        // Each holds its bytes until the client grants a stream for them.
+        // Each task holds its bytes until the client permits a stream for them.
         let places = Arc::new(Semaphore::new(MAX_HELD));
         loop {
             let place = places.clone().acquire_owned().await.expect("it is never closed");
@@ -76,7 +76,7 @@ async fn serve(connection: WebSocketConnection) {
             let connection = connection.clone();
             tokio::spawn(async move {
                 let _place = place;
-                // Only a stream that came whole is sent back.
+                // Only a complete stream is echoed.
                 let Ok(bytes) = recv.read_to_end(MAX_UNI).await else { return };
                 let Ok(mut send) = connection.open_uni().await else { return };
                 if send.write_chunk(bytes.into()).await.is_ok() {
@@ -87,7 +87,7 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A client that sends datagrams and takes none keeps its streams.
+            // A client may send datagrams without accepting any. Its streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };
@@ -95,7 +95,7 @@ async fn serve(connection: WebSocketConnection) {
     eprintln!("{}: {}", peer(&connection), connection.closed().await);
 }
 
-/// How a stream's client ended it.
+/// How the client ended a stream.
 enum End {
     Finished,
     Reset(VarInt),
@@ -103,15 +103,15 @@ enum End {
     Lost,
 }
 
-/// Sends a stream back: an end with an end, a reset with a reset, and a stop with a stop.
+/// Echoes a stream. An end is answered with an end, a reset with a reset, and a stop with a stop.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
-    // A stop is noticed also while nothing comes.
+    // A stop is noticed even while no data arrives.
     let stopped = send.stopped();
     let end = tokio::select! {
         end = copy(&mut recv, &mut send) => end,
         Ok(Some(code)) = stopped => End::Stopped(code),
     };
-    // The stream may have ended meanwhile. A stopped half was reset by the engine.
+    // The stream may have ended meanwhile. The engine has already reset a stopped half.
     let _ = match end {
         End::Finished => send.finish().is_ok(),
         End::Reset(code) => send.reset(code).is_ok(),

@@ -1,4 +1,4 @@
-//! The far end: the WebSocket's server.
+//! The far end: the server of the WebSocket.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,10 +8,10 @@ use wsmux::{Config, WebSocketConnection, WebSocketServer, authorize::Bearer};
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::peer};
 
-/// The near ends that connect streams to their target, the newest last; at most as many as there are connections.
+/// The near ends that connect streams to their target, the newest last; at most one per WebSocket.
 ///
-/// The newest gets all new TCP connections. A near end that has lost its connection is back sooner than this end
-/// learns of the loss, and only the new connection works.
+/// The newest gets all new TCP connections. A near end that has lost its connection reconnects
+/// before this end learns of the loss, and only the new connection works.
 type Dialers = watch::Sender<Vec<WebSocketConnection>>;
 
 pub(super) async fn serve(
@@ -78,15 +78,17 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Near ends that dial open no streams, but the protocol of a connection is not known before it has its settings.
+/// The protocol of a connection is known only after its settings, so near ends that dial get the
+/// same limits.
 fn config(args: &Args, target: Option<&Target>) -> Config {
     args.config(if target.is_some() { args.max_streams } else { 0 })
 }
 
-/// Lets TCP connections have streams of this connection until it ends.
+/// Offers this connection for new TCP connections until it ends.
 async fn lend(connection: &WebSocketConnection, dialers: &Dialers) {
     dialers.send_modify(|dialers| dialers.push(connection.clone()));
-    // A stream that it opens nevertheless is refused by being dropped; the loop ends with the connection.
+    // If the near end opens a stream anyway, it is dropped here, which refuses it. The loop ends
+    // with the connection.
     while connection.accept_bi().await.is_ok() {}
     dialers.send_modify(|dialers| dialers.retain(|other| other.close_reason().is_none()));
 }

@@ -1,4 +1,4 @@
-//! The near end: the WebSocket's client.
+//! The near end: the client of the WebSocket.
 
 use std::net::SocketAddr;
 
@@ -39,7 +39,7 @@ pub(super) async fn dial(args: &Args, url: &str, target: &Target) -> Result<(), 
                 tokio::spawn(async move { relay::dial(stream, &target, wait).await });
             }
         }
-        // `watch` has the reason.
+        // `watch` returns the reason.
         std::future::pending().await
     };
     tokio::select! {
@@ -48,7 +48,7 @@ pub(super) async fn dial(args: &Args, url: &str, target: &Target) -> Result<(), 
     }
 }
 
-/// A client that has connected once, and connects again.
+/// Makes a client that has connected once, and connects again after a loss.
 async fn connect(
     args: &Args,
     url: &str,
@@ -62,10 +62,11 @@ async fn connect(
         .connect_timeout(args.connect_timeout());
     let client = args.token.apply(args.trust.apply(builder)?)?.build()?;
     let (client, mut events) = ReconnectingClient::builder(client, url).start();
-    // As ssh does: a mistake in the arguments shows at once.
+    // Like ssh, it fails at once if the first attempt fails, for example because of a wrong
+    // argument.
     match events.next().await {
         Some(ReconnectEvent::Failed { error, .. }) => Err(match &error {
-            // What a server answers that knows none of the protocols.
+            // The answer of a server that knows none of the protocols.
             ConnectError::Refused { status: StatusCode::BAD_REQUEST, .. } => {
                 format!("{error}: the server is no far end, or does not allow this direction")
                     .into()
@@ -76,7 +77,7 @@ async fn connect(
     }
 }
 
-/// Says on stderr what happens to the connection, until there will be none any more.
+/// Reports the connection's events on stderr until the client gives up.
 async fn watch(mut events: ReconnectEvents) -> Failure {
     while let Some(event) = events.next().await {
         if let ReconnectEvent::GaveUp { error } = event {

@@ -1,4 +1,4 @@
-//! One TCP connection and its stream.
+//! A TCP connection and its stream.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -14,17 +14,19 @@ use wsmux::{RecvStream, SendStream, WebSocketStream, WriteError};
 use super::Target;
 use crate::Failure;
 
-/// What is read from TCP at once.
+/// Bytes to read from TCP at once.
 const READ: usize = 32 * 1024;
 
-/// How long accepting rests after an error, most of which say that there are no more file descriptors.
+/// The pause after an error of accept, which usually means that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a TCP peer whose bytes nobody takes may take to read the end: where unread bytes wait, the system would
-/// reset the connection, and drop what it has not delivered yet. It is nginx's `lingering_timeout`.
+/// How long to keep reading from a TCP peer whose bytes are not wanted, so that it can read the
+/// end. If unread bytes were left, the system would reset the connection and drop data that it has
+/// not delivered. nginx calls this `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Accepts TCP connections, at most `max` at once, and gives each the stream that `open` opens within `wait`.
+/// Accepts TCP connections, at most `max` at once. Each gets the stream that `open` opens within
+/// `wait`.
 pub(super) async fn accept<F>(
     listener: TcpListener,
     max: u32,
@@ -50,7 +52,8 @@ where
             let _place = place;
             match timeout(wait, stream).await {
                 Ok(Ok(mut stream)) => {
-                    // The other end connects now, for in many protocols the server speaks first.
+                    // The other end connects now, because in many protocols the server speaks
+                    // first.
                     stream.send().announce();
                     relay(tcp, stream).await;
                 }
@@ -66,28 +69,28 @@ fn refuse(tcp: &TcpStream, reason: &str) {
     reset_on_drop(tcp);
 }
 
-/// Connects a stream to the target. Where that fails the stream is reset, which it is by being dropped.
+/// Connects a stream to the target. If that fails, dropping the stream resets it.
 pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duration) {
     let mut stream = stream;
     let gone = stream.send().stopped();
     let connected = tokio::select! {
         connected = timeout(wait, TcpStream::connect(&target.0)) => connected,
-        // Nobody waits for the target any more.
+        // Nobody is waiting for the target any more.
         _ = gone => return,
     };
     match connected {
         Ok(Ok(tcp)) => relay(tcp, stream).await,
         Ok(Err(error)) => eprintln!("{target}: {error}"),
-        Err(_) => eprintln!("{target}: not connected in time"),
+        Err(_) => eprintln!("{target}: connecting timed out"),
     }
 }
 
-/// Carries bytes both ways until both have ended: a FIN becomes the end of the stream and the other way round, and
-/// so does a reset.
+/// Carries bytes both ways until both directions have ended. A FIN becomes the end of the stream
+/// and vice versa, and so does a reset.
 ///
-/// It is not `copy_bidirectional`. That learns that the peer has stopped the stream only when it writes, and then
-/// gives up the other direction too, with what is on its way there: a server's early answer to an upload that it does
-/// not read to the end.
+/// It does not use `copy_bidirectional`, which learns only by writing that the peer has stopped the
+/// stream. It then also abandons the other direction with its data in flight. That would lose a
+/// server's early answer to an upload that the server does not read to the end.
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     // Requests and answers should not wait for each other's acknowledgements.
     let _ = tcp.set_nodelay(true);
@@ -102,10 +105,11 @@ async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
         }
         Err(_) => reset_on_drop(&tcp),
     }
-    // Halves of the stream that have not ended are reset and stopped with it; one that is finished is still sent.
+    // Dropping the stream resets and stops halves that have not ended; a finished half is still
+    // sent.
 }
 
-/// Both directions, until both have ended or one has failed.
+/// Runs both directions, until both have ended or one has failed.
 async fn both(
     read: &mut tcp::ReadHalf<'_>,
     send: &mut SendStream,
@@ -124,14 +128,14 @@ async fn both(
             downloaded = &mut download => downloaded?,
         }
     }
-    // The upload may wait for credit and look at TCP no more.
+    // The upload may be waiting for credit, and then it does not check TCP.
     tokio::select! {
         uploaded = upload => uploaded,
         error = reset(write) => Err(error),
     }
 }
 
-/// Waits until TCP has failed, which neither a read nor a write might notice for long.
+/// Waits until TCP has failed. A read or a write might not notice that for long.
 async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
     match write.ready(Interest::ERROR).await {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
@@ -141,11 +145,11 @@ async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
 
 enum Upload {
     Finished,
-    /// The peer takes no more. What it has sent is still carried.
+    /// The peer reads no more. Data that it has sent is still carried.
     Stopped,
 }
 
-/// From TCP to the stream.
+/// Carries bytes from TCP to the stream.
 async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Result<Upload> {
     let stopped = send.stopped();
     let copy = async {
@@ -156,12 +160,12 @@ async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Resu
         end = stopped => match end {
             Ok(Some(_)) => Ok(Upload::Stopped),
             Ok(None) => Ok(Upload::Finished),
-            // The WebSocket is lost, and a TCP peer that says nothing would not notice.
+            // The WebSocket is lost, and a TCP read would not notice that.
             Err(error) => Err(io::Error::other(error)),
         },
         copied = copy => match copied {
             Ok(()) => Ok(Upload::Finished),
-            // A write may learn of it first.
+            // A write may notice the stop first.
             Err(error) if is_stopped(&error) => Ok(Upload::Stopped),
             Err(error) => Err(error),
         },
@@ -173,7 +177,7 @@ fn is_stopped(error: &io::Error) -> bool {
     matches!(error, Some(WriteError::Stopped(_)))
 }
 
-/// From the stream to TCP.
+/// Carries bytes from the stream to TCP.
 async fn download(recv: &mut RecvStream, write: &mut tcp::WriteHalf<'_>) -> io::Result<()> {
     loop {
         let chunk = tokio::select! {
@@ -187,7 +191,7 @@ async fn download(recv: &mut RecvStream, write: &mut tcp::WriteHalf<'_>) -> io::
     }
 }
 
-/// The TCP connection ends with a reset, and not with an end that looks complete.
+/// Makes the TCP connection end with a reset, and not with an end that looks complete.
 fn reset_on_drop(tcp: &TcpStream) {
     let _ = tcp.set_zero_linger();
 }

@@ -1,4 +1,4 @@
-//! The other end: each stream's first byte says what is to be done with it.
+//! The other end. Each stream's first byte is a command.
 
 use std::net::SocketAddr;
 
@@ -9,18 +9,18 @@ use wsmux::{RecvStream, SendStream, WebSocketClient, WebSocketConnection, WebSoc
 use super::Args;
 use crate::Failure;
 
-/// Count what comes; at the end say how many bytes there were.
+/// Count the received bytes, and report the count at the end.
 pub(super) const COUNT: u8 = b'c';
-/// Send back what comes, as it comes.
+/// Echo bytes as they arrive.
 pub(super) const ECHO: u8 = b'e';
-/// Read a request to its end, and answer with as much.
+/// Read a request to its end, and answer with as many bytes.
 pub(super) const ANSWER: u8 = b'a';
 /// Send as many bytes as the next eight bytes say.
 pub(super) const SOURCE: u8 = b's';
 /// Never read.
 pub(super) const STALL: u8 = b't';
 
-/// What bulk streams are made of.
+/// The content of bulk streams.
 pub(super) static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
 pub(super) struct Server {
@@ -58,7 +58,7 @@ async fn serve(connection: WebSocketConnection) {
     while let Ok(stream) = connection.accept_bi().await {
         let (send, recv) = stream.into_split();
         tokio::spawn(async move {
-            // A stream that is reset or lost is the client's to report.
+            // The client reports a stream that is reset or lost.
             let _ = serve_stream(send, recv).await;
         });
     }
@@ -90,7 +90,7 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), 
             write_bulk(&mut send, u64::from_be_bytes(count)).await?;
         }
         STALL => {
-            // Until the client gives the stream up.
+            // Until the client abandons the stream.
             let _ = send.stopped().await;
         }
         other => return Err(format!("unknown command {other}").into()),
@@ -99,7 +99,7 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), 
     Ok(())
 }
 
-/// Writes so many bytes in chunks of 64 KiB.
+/// Writes `bytes` bytes in chunks of 64 KiB.
 pub(super) async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), wsmux::WriteError> {
     let chunk = Bytes::from_static(&CHUNK);
     let mut left = bytes;
@@ -113,6 +113,6 @@ pub(super) async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), 
 
 pub(super) async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Failure> {
     let client = WebSocketClient::builder().config(args.config()).wire(args.wire.into());
-    // The server's certificate is made on the spot, and nothing secret is sent.
+    // The server's certificate was generated at startup, and nothing secret is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)
 }

@@ -1,4 +1,4 @@
-//! A table for people, a line each for programs.
+//! The report: a table for people, or a line of JSON for programs.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Report {
     }
 }
 
-/// `MiB/s` as a program's key: `mib_s`.
+/// Converts a unit such as `MiB/s` to a key for programs: `mib_s`.
 fn key(unit: &str) -> String {
     unit.to_lowercase().replace([' ', '/'], "_")
 }

@@ -1,4 +1,4 @@
-//! The workloads. Each counts every byte and fails when one is missing.
+//! The workloads. Each counts every byte and fails if one is missing.
 
 use std::{
     sync::{
@@ -15,15 +15,15 @@ use wsmux::{WebSocketConnection, WebSocketStream};
 use super::peer::{ANSWER, CHUNK, COUNT, ECHO, SOURCE, STALL, write_bulk};
 use crate::Failure;
 
-/// Name and value, in the order in which they are shown.
+/// Names and values, in the order of the report.
 pub(super) type Metrics = Vec<(&'static str, f64)>;
 
 const MIB: u64 = 1024 * 1024;
-/// What a request, an answer and a ping are long.
+/// The length of a request, an answer and a ping.
 const SMALL: usize = 64;
 /// Bulk that takes longer than this hangs.
 const HANG: Duration = Duration::from_secs(60);
-/// A stream that takes nothing for so long is full.
+/// A stream is full if it accepts nothing for this long.
 const FULL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -235,15 +235,15 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
     Ok(metrics)
 }
 
-/// Bulk on a connection with stalled streams and on one without, in turn, so that a machine that drifts
-/// favours neither.
+/// Sends bulk alternately on a connection with stalled streams and on one without, so that a change
+/// of the machine's speed favours neither.
 async fn stalled(
     connection: &WebSocketConnection,
     other: &WebSocketConnection,
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // Many short ones: where the runtime puts the tasks matters more than 32 streams do.
+    // Many short turns, because the runtime's placement of tasks matters more than 32 streams do.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

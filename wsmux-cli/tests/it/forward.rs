@@ -19,7 +19,7 @@ use super::{
     tcp::{Middle, answers_after_fin, echo_server, echoes, listener},
 };
 
-/// Bytes that are not all the same, such as a swapped block would show.
+/// Bytes that are not all the same, so that a swapped block is noticed.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
 }
@@ -63,7 +63,7 @@ async fn a_hundred_tcp_connections_share_one_websocket() {
 
 #[tokio::test]
 async fn a_stalled_tcp_connection_does_not_stop_another() {
-    // What is written to the first connection, until nobody takes any more.
+    // The bytes written to the first connection, until it accepts no more.
     let written = Arc::new(AtomicU64::new(0));
     let (listener, target) = listener().await;
     let flood = written.clone();
@@ -85,7 +85,7 @@ async fn a_stalled_tcp_connection_does_not_stop_another() {
 
     let mut other = TcpStream::connect(address).await.unwrap();
     let block = pattern(64 * 1024);
-    // Goes on until the first one has stood still for 50 round trips.
+    // Continues until the first one has stood still for 50 round trips.
     let (mut before, mut still) = (0, 0);
     while still < 50 {
         echoes(&mut other, &block).await;
@@ -105,7 +105,7 @@ async fn a_target_that_refuses_ends_one_tcp_connection_alone() {
     let (mut accepted, _) = within(listener.accept()).await.unwrap();
     drop(listener);
 
-    // The reset may come while it still connects.
+    // The reset may arrive during the connect.
     let second = async { TcpStream::connect(address).await?.read(&mut [0]).await };
     let error = within(second).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -134,7 +134,7 @@ async fn a_reset_is_a_reset_in_both_directions() {
     }
 }
 
-/// A scan of ports, or health checks: it is not the near end that floods.
+/// A port scan or health checks. The near end itself does not flood.
 #[tokio::test]
 async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let target = echo_server().await;
@@ -143,7 +143,8 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let (_near, address) = near(&url, &[]).await;
     let mut stays = TcpStream::connect(address).await.unwrap();
     echoes(&mut stays, b"before").await;
-    // Past the library's own budget for cancelled streams: ten times as many as may be open at once.
+    // More than the library's budget for cancelled streams, which is ten times the limit on open
+    // streams.
     for _ in 0..2_000 {
         let client = TcpStream::connect(address).await.unwrap();
         client.set_zero_linger().unwrap();
@@ -153,10 +154,10 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     echoes(&mut stays, b"after").await;
 }
 
-/// As an HTTP server may that refuses an upload.
+/// An HTTP server that refuses an upload may behave like this.
 #[tokio::test]
 async fn an_answer_reaches_a_client_whose_upload_is_stopped() {
-    // The near end may learn of the stop by a write, or without one.
+    // The near end may notice the stop by a write, or without one.
     for round in 0..20 {
         answered_upload(round).await;
     }
@@ -204,7 +205,7 @@ async fn a_near_end_connects_again_after_a_loss() {
     echoes(&mut after, b"after").await;
 }
 
-/// The client has all that the target had to say, and says nothing itself.
+/// The client has received everything from the target, and sends nothing itself.
 #[tokio::test]
 async fn a_half_closed_connection_ends_with_its_websocket() {
     let (listener, target) = listener().await;
@@ -228,7 +229,7 @@ async fn in_reverse_the_far_end_listens() {
     let serve = ["--reverse", "--listen", "127.0.0.1:0", "--token", TOKEN];
     let (mut far, url) = far(&serve).await;
     let address = far.says("reverse: listening on ").await;
-    // Before there is a near end, too.
+    // This also works before there is a near end.
     let mut tcp = TcpStream::connect(&address).await.unwrap();
     let to = ["forward", "--reverse", "--target", &target, "--to", &url, "--token", TOKEN];
     let mut near = Wsmux::start(&to);

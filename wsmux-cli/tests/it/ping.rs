@@ -26,7 +26,7 @@ async fn ping_reports_round_trips_on_both_wires() {
     }
 }
 
-/// The far end of a tunnel would connect to its target for a stream.
+/// For each stream, the far end of a tunnel would connect to its target.
 #[tokio::test]
 async fn ping_opens_no_stream() {
     let (target, address) = listener().await;
@@ -34,7 +34,7 @@ async fn ping_opens_no_stream() {
     let ping = ["ping", &url, "-c", "2", "-i", "0.1", "--token", TOKEN];
     let (code, stdout, stderr) = run(&[&ping[..], &["--protocol", "wsmux-forward"]].concat()).await;
     assert_eq!((code, &*stderr), (0, ""), "{stdout}");
-    // It would have come before the end of the pings.
+    // The connection would have arrived before the end of the pings.
     let accept = poll_fn(|cx| Poll::Ready(target.poll_accept(cx).is_pending()));
     assert!(accept.await, "something connected to the target");
 }
@@ -45,6 +45,6 @@ async fn ping_fails_readably_where_nobody_listens() {
     drop(listener);
     let (code, stdout, stderr) = run(&["ping", &format!("ws://{address}/?key=hidden")]).await;
     assert_eq!((code, &*stdout), (1, ""));
-    assert!(stderr.starts_with("error: not connected: "), "{stderr}");
+    assert!(stderr.starts_with("error: could not connect: "), "{stderr}");
     assert!(!stderr.contains("hidden") && stderr.lines().count() == 1, "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! Processes of `wsmux`, and what they say.
+//! Processes of `wsmux`, and their output.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// A bound on failures only.
+/// A limit that only a failure reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const TOKEN: &str = "s3cret-T0ken";
@@ -22,7 +22,7 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A process that goes on until it is dropped.
+/// A process that runs until this is dropped.
 pub struct Wsmux {
     _child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -35,7 +35,7 @@ impl Wsmux {
         Self { _child: child, lines }
     }
 
-    /// What follows `prefix` on the next line of its output.
+    /// The text after `prefix` on the next line of its output.
     pub async fn says(&mut self, prefix: &str) -> String {
         let line = within(self.lines.next_line()).await.unwrap();
         let line = line.unwrap_or_else(|| panic!("it ended before it said {prefix:?}"));
@@ -47,14 +47,14 @@ impl Wsmux {
     }
 }
 
-/// The far end on a free port, and its URL.
+/// Starts a far end on a free port, and returns its URL.
 pub async fn far(args: &[&str]) -> (Wsmux, String) {
     let mut far = Wsmux::start(&[&["forward", "--serve", "127.0.0.1:0"], args].concat());
     let url = far.listens().await;
     (far, url)
 }
 
-/// A near end that listens, and where.
+/// Starts a near end that listens, and returns its address.
 pub async fn near(url: &str, args: &[&str]) -> (Wsmux, SocketAddr) {
     let fixed = ["forward", "--listen", "127.0.0.1:0", "--to", url];
     let mut near = Wsmux::start(&[&fixed, args].concat());
@@ -62,7 +62,7 @@ pub async fn near(url: &str, args: &[&str]) -> (Wsmux, SocketAddr) {
     (near, address)
 }
 
-/// Code, stdout and stderr of a process that ends by itself.
+/// Runs a process to its end, and returns its exit code, stdout and stderr.
 pub async fn run(args: &[&str]) -> (i32, String, String) {
     let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

@@ -1,4 +1,4 @@
-//! TCP servers that are forwarded to, and a relay in the middle.
+//! TCP servers as targets, and a relay in the middle.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub async fn listener() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Sends back what comes, as it comes.
+/// Echoes bytes as they arrive.
 pub async fn echo_server() -> String {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -31,7 +31,7 @@ pub async fn echo_server() -> String {
     address
 }
 
-/// Says hello before it is asked, and answers with all that came, once it has seen the end.
+/// Sends a greeting first. After the end it answers with everything that it received.
 pub async fn answers_after_fin() -> String {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -47,7 +47,7 @@ pub async fn answers_after_fin() -> String {
     address
 }
 
-/// One round trip.
+/// Makes one round trip.
 pub async fn echoes(tcp: &mut TcpStream, bytes: &[u8]) {
     let mut back = vec![0; bytes.len()];
     within(async {
@@ -58,7 +58,7 @@ pub async fn echoes(tcp: &mut TcpStream, bytes: &[u8]) {
     assert!(back == bytes, "other bytes came back");
 }
 
-/// Between a near end and its far end.
+/// A relay between a near end and its far end.
 pub struct Middle {
     pub address: SocketAddr,
     connections: mpsc::UnboundedReceiver<AbortHandle>,
@@ -87,7 +87,7 @@ impl Middle {
         format!("ws://{}/", self.address)
     }
 
-    /// How many connections there were since this was last asked.
+    /// The number of connections since the previous call.
     pub fn count(&mut self) -> usize {
         std::iter::from_fn(|| self.connections.try_recv().ok()).count()
     }

@@ -61,9 +61,9 @@ impl ConnectionBlocked {
     }
 }
 
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
+/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
     let mut blocked = ConnectionBlocked::new();
@@ -105,9 +105,9 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// An application that gives each stream a priority of its own: only streams whose turn it is are
 /// looked at.
 ///
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
+/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
     let mut schedule = Schedule::default();
@@ -129,9 +129,9 @@ fn thousands_of_priorities_cost_as_much_as_one() {
 /// A message that wakes very many readers, with repeated connection-level events between them.
 /// Searching the whole queue for each would take hours here.
 ///
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
+/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     const READERS: u64 = if cfg!(miri) { 100 } else { 1_000_000 };

@@ -189,7 +189,7 @@ fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_ow
     assert_eq!(peer.frames(), [data(id, b"lo")]);
 }
 
-/// [J-27] An Ack that takes the credit we hold, and have not used, above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
+/// [J-27] An Ack that raises our unused credit above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());

@@ -124,9 +124,9 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
 /// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by a credit, and 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared where that is less and the frame fits it; on js-ws 1 for each byte; and 1 for each
-/// stream that is opened.
+/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
+/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
+/// each stream that is opened.
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
@@ -192,13 +192,15 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 
 /// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are read.
 ///
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
@@ -308,11 +310,12 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 /// A poll says nothing but that it is one: it has an end and no byte. The client gives it up after two seconds without
 /// news, and asks again.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn long_polls_that_end_without_news_go_on_for_minutes() {
     for wire in WIRES {

@@ -211,8 +211,9 @@ fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
     assert!(matches!(peer.conn.open(Dir::Bi), Ok(Some(_))));
 }
 
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
+/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
+/// other streams continue.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_lives() {

@@ -297,8 +297,8 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
 }
 
 /// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
-/// postponed, by a second or by the timeout if that is shorter, and a ping sent where pings run;
-/// but only once, until a message has arrived.
+/// postponed by a second, or by the timeout if that is shorter, and a ping MUST be sent if pings
+/// run. This happens only once until a message has arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -314,8 +314,8 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
 }
 
 /// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
-/// postponed, by a second or by the timeout if that is shorter, and a ping sent where pings run;
-/// but only once, until a message has arrived.
+/// postponed by a second, or by the timeout if that is shorter, and a ping MUST be sent if pings
+/// run. This happens only once until a message has arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);

@@ -51,9 +51,9 @@ fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.send_stream(id).finish().unwrap();
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     let mut peer = peer(2, 100);
@@ -78,9 +78,9 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 0);
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn a_newcomer_does_not_overtake_those_that_wait() {
     let mut peer = peer(1, 100);
@@ -96,9 +96,10 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(1)), None));
 }
 
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -114,9 +115,10 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 
 /// An empty request that ends at once, a call whose answer is not wanted, and one of which one half is given up.
 ///
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -157,9 +159,10 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!((live(&peer), waiting(&peer)), (0, 0));
 }
 
-/// [J-41] What the peer sends for a stream that waits MUST be kept, and take effect when the stream
-/// is opened: the sum of its Acks, the first end of its own half, the first stop of ours; Data that
-/// is not empty MUST close with FLOW_CONTROL_ERROR, as it is above the credit granted.
+/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
+/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
+/// granted.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -181,9 +184,9 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
     }
 }
 
-/// [J-42] A stream that waits and that the peer has both reset and stopped MUST be forgotten, and
-/// answered by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged
-/// as a refused stream.
+/// [J-42] A waiting stream that the peer has both reset and stopped MUST be forgotten, and answered
+/// by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged as a
+/// refused stream.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
@@ -206,8 +209,9 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
 /// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
+/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
+/// other streams continue.
 #[test]
 fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     let mut peer = peer(1, 3);
@@ -244,7 +248,7 @@ fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }
 
-/// [J-44] Once a shutdown has begun, streams that wait MUST be refused as by J-31, each of them.
+/// [J-44] Once a shutdown has begun, each waiting stream MUST be refused as by J-31.
 #[test]
 fn a_shutdown_refuses_those_that_wait_and_serves_the_rest() {
     let mut peer = peer(1, 5_000);
@@ -277,9 +281,9 @@ fn the_end_of_the_connection_forgets_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(0)), None));
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     let mut peer = peer(0, 100);
@@ -320,8 +324,9 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {
@@ -343,9 +348,9 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     }
 }
 
-/// [J-40] A new stream that finds our stream limit reached, or others waiting, MUST wait, without an Ack of ours
-/// and unseen by the application; when a place is free, the one with the lowest id MUST be opened, as if its Ack
-/// had come only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
+/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
+/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
 #[test]
 fn ten_thousand_calls_at_once_are_answered_a_hundred_at_a_time() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());

@@ -23,9 +23,10 @@ fn path(rtt: u64, mbit: u64) -> Path {
     Path { rtt: ms(rtt), rate: mbit * MBIT, queue: SOCKET }
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     let path = path(200, 1_000);
@@ -45,9 +46,10 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     assert!(stats.send_buffered <= 512 * KIB + 64 * KIB, "{stats:?}");
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     for path in [path(100, 100), path(20, 1_000), path(300, 40), path(50, 400)] {
@@ -66,9 +68,10 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     }
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
 /// transport parameters, if windows may grow, and with each step of growth; never while one is
 /// unanswered.
@@ -84,9 +87,10 @@ fn no_window_grows_where_the_initial_one_is_enough() {
     }
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_for_no_reader_that_does_not_read() {
     let mut bulk = Bulk::new(path(200, 1_000), &Config::default());
@@ -106,9 +110,10 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     assert_eq!(bulk.window(reading), window);
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     let path = path(200, 1_000);
@@ -132,9 +137,10 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     assert_eq!(bulk.window(flow), INITIAL);
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     let path = path(100, 200);
@@ -299,9 +305,10 @@ fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
     }
 }
 
-/// [C-56] A window MUST NOT grow past twice what the present span brings, past four times what the span before it
-/// brought, past `max_stream_receive_window`, or by less than an eighth of itself; where these and the budget (C-57) allow
-/// such a step, it MUST grow with a grant as soon as the bytes are read.
+/// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
+/// with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     // Two ends on one machine that work in turns: all of a window comes at once, and then nothing for longer than
@@ -349,9 +356,10 @@ fn a_hundred(budget: u64) -> Bulk {
     bulk
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
-/// one stream half of what the others leave of it; every stream keeps the window that it began
-/// with. A stream returns its share when it can receive no more, except for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
+/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
+/// keeps the window that it began with. When a stream can receive no more, it returns its share,
+/// except for what is unread.
 #[test]
 fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
@@ -371,9 +379,10 @@ fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
     }
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
-/// one stream half of what the others leave of it; every stream keeps the window that it began
-/// with. A stream returns its share when it can receive no more, except for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
+/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
+/// keeps the window that it began with. When a stream can receive no more, it returns its share,
+/// except for what is unread.
 #[test]
 fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     let mut config = Config::default();
@@ -392,9 +401,10 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     assert!(bulk.growth() <= 8 * MIB);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
-/// one stream half of what the others leave of it; every stream keeps the window that it began
-/// with. A stream returns its share when it can receive no more, except for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
+/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
+/// keeps the window that it began with. When a stream can receive no more, it returns its share,
+/// except for what is unread.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
@@ -441,9 +451,10 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     assert_eq!(bulk.growth(), 0);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
-/// one stream half of what the others leave of it; every stream keeps the window that it began
-/// with. A stream returns its share when it can receive no more, except for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
+/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
+/// keeps the window that it began with. When a stream can receive no more, it returns its share,
+/// except for what is unread.
 #[test]
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [
@@ -484,9 +495,10 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
 
 /// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window becomes smaller
 /// by itself.
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, nor that of
-/// one stream half of what the others leave of it; every stream keeps the window that it began
-/// with. A stream returns its share when it can receive no more, except for what is unread.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
+/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
+/// keeps the window that it began with. When a stream can receive no more, it returns its share,
+/// except for what is unread.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());

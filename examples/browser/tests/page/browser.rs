@@ -26,19 +26,19 @@ use tokio::{
 
 use crate::picture::with_palette;
 
-/// A bound on failures only.
+/// A limit that only a failure reaches.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The time between two looks at the page, which changes four times a second.
+/// The time between two polls of the page, which changes four times a second.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Everybody who clones the repository has it.
+/// The largest picture in bytes. Every clone of the repository contains it.
 const MAX_PICTURE: usize = 200_000;
 
 /// Two browsers with sixteen streams each are too much for a small machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// What the page shows, read from it.
+/// The script that reads what the page shows.
 const READ: &str = r#"
     const number = (card, what) => Number(card.querySelector(`${what} data`).value);
     return {
@@ -86,7 +86,8 @@ impl Shown {
         self.cards.iter().all(|card| card.moved >= before[&card.name].moved + bytes)
     }
 
-    /// Whether there are any, and each has moved less than the earlier stream of the same name.
+    /// Whether there are any streams, and each has moved less than the earlier stream of the same
+    /// name.
     pub(crate) fn all_below(&self, before: &Self) -> bool {
         !self.cards.is_empty()
             && self.cards.iter().all(|card| card.moved < before[&card.name].moved)
@@ -207,14 +208,14 @@ impl Browser {
         element.click().await.expect(selector);
     }
 
-    /// Waits until a stalled stream has no credit left, and bytes that wait for credit.
+    /// Waits until a stalled stream has used up its credit, and has bytes that wait for credit.
     pub(crate) async fn until_used_up(&self, name: &str) -> Shown {
         let full = self.until("its credit is used up", |page| page[name].credit == 0).await;
         assert!(full[name].stalled && full[name].buffered > 0, "{full:?}");
         full
     }
 
-    /// The button of this stream.
+    /// Clicks this stream's button.
     pub(crate) async fn click_stall(&self, name: &str) {
         self.click(&format!(r#"[data-name="{name}"] button"#)).await;
     }
@@ -237,7 +238,7 @@ impl Browser {
         panic!("the tabulator does not lead to {selector}");
     }
 
-    /// Presses a key, wherever the focus is.
+    /// Presses a key on the focused element.
     pub(crate) async fn press(&self, key: char) {
         let keys = self.driver.action_chain().send_keys(TypingData::from(key.to_string()));
         keys.perform().await.expect("a key");
@@ -250,14 +251,14 @@ impl Browser {
         input.send_keys(format!("{value}\u{e007}")).await.expect(name);
     }
 
-    /// The widths of the layout and of the window.
+    /// The widths of the layout and of the window, in CSS pixels.
     pub(crate) async fn widths(&self) -> [u32; 2] {
         let script = "return [document.documentElement.scrollWidth, innerWidth]";
         let widths = self.driver.execute(script, Vec::new()).await.expect("a page");
         widths.convert().expect("two numbers")
     }
 
-    /// Writes what the window shows to a file beside the page.
+    /// Writes a picture of the window to a file beside the page.
     pub(crate) async fn photograph(&self, name: &str) {
         let picture = self.driver.screenshot_as_png().await.expect("a picture");
         let picture = with_palette(&picture);
@@ -287,7 +288,7 @@ async fn chromedriver() -> (Child, u16) {
     while let Some(line) = lines.next_line().await.expect("a pipe") {
         let Some((_, port)) = line.split_once("started successfully on port ") else { continue };
         let port = port.trim_end_matches('.').parse().expect("a port");
-        // It would block on a pipe that nobody reads.
+        // chromedriver would block on a pipe that nobody reads.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         return (process, port);
     }

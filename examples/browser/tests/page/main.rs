@@ -9,10 +9,10 @@ mod server;
 use browser::{Look, Shown, visit};
 use server::Server;
 
-/// Several windows: no stream gets this far on credit granted or bytes buffered before.
+/// Several windows. A stream gets this far only with credit granted after the stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// Credit that was granted before a stall is used up long before.
+/// How many samples it takes, at most, to use up the credit that was granted before a stall.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {
@@ -24,7 +24,7 @@ async fn stalled_streams_stand_still_alone(wire: &str) {
         async |browser| {
             let all =
                 browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
-            // The page reads one of them, the server the other.
+            // The page reads one of the two, and the server the other.
             for name in ["Nile", "Inn"] {
                 assert!(!all[name].stalled);
                 browser.click_stall(name).await;
@@ -105,7 +105,7 @@ async fn the_keyboard_is_enough() {
     let server = Server::start();
     visit(server.address, "?down=2&up=0", Look::default(), async |browser| {
         browser.until("both flow", |page| page.cards.len() == 2 && page.all_moved(1)).await;
-        // After the settings and the two buttons that concern all streams.
+        // Tab passes the settings and the two buttons for all streams first.
         browser.tab_to(r#"[data-name="Nile"] button"#).await;
         browser.press(' ').await;
         let full = browser.until("its credit is used up", |page| page["Nile"].credit == 0).await;
@@ -128,7 +128,7 @@ async fn a_lost_connection_is_told_and_a_new_one_flows() {
         assert!(lost.ended.contains("The connection is lost"), "{lost:?}");
         assert_eq!(lost.verdict, "Nothing moves");
 
-        // Nothing listens there: the page says so, and can retry.
+        // Nothing listens there. The page says so, and can retry.
         browser.click("#reconnect").await;
         browser
             .until("the failure is told", |page| page.state == "lost" && page.cards.is_empty())
@@ -154,7 +154,7 @@ async fn the_settings_take_effect() {
         let fewer = browser.until("fewer flow", flow(2)).await;
         browser.until("those that stay go on", |page| page.all_moved_since(&fewer, 1)).await;
         browser.click(r#".wire label:has([value="js-ws"])"#).await;
-        // On another connection, whose streams start from zero.
+        // The streams of another connection start from zero.
         browser.until("another wire", |page| page.wire == "js-ws" && page.all_below(&fewer)).await;
         browser.until("they flow", flow(2)).await;
     })

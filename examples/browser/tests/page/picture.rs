@@ -3,14 +3,14 @@
 use color_quant::NeuQuant;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Transformations};
 
-/// As many colours as a byte can index: the page has a dozen, and the rest are the edges of its
-/// letters.
+/// A palette index is a byte. The page has a dozen colours, and the edges of its letters use the
+/// rest.
 const COLOURS: usize = 256;
 
-/// One pixel in this many is sampled for the palette: more samples make no visible difference.
+/// One pixel in this many is sampled for the palette. More samples make no visible difference.
 const SAMPLE: i32 = 3;
 
-/// The same picture with a palette, which makes it a third as long.
+/// Converts a picture to a palette, which makes it a third as long.
 pub(crate) fn with_palette(picture: &[u8]) -> Vec<u8> {
     let mut decoder = Decoder::new(std::io::Cursor::new(picture));
     decoder.set_transformations(Transformations::ALPHA | Transformations::STRIP_16);

@@ -1,4 +1,4 @@
-//! The page's server, which can be lost.
+//! The page's server, and its loss.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,10 +12,10 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// Faster than a person could watch: the tests wait for bytes, and not for time.
+/// Faster than a person could watch, because the tests wait for bytes and not for time.
 const RATE: usize = 2 * 1024 * 1024;
 
-/// A server in a thread of its own.
+/// A server on a thread of its own.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     rate: usize,

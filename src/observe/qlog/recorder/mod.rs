@@ -1,4 +1,4 @@
-//! Makes events of what a connection's task sees, and keeps to the bounds of the log.
+//! Turns what a connection's task sees into events, within the bounds of the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,41 +16,43 @@ use crate::{
     socket::Incoming,
 };
 
-/// Records are not gathered for longer than this, so that a log can be looked at while it grows.
+/// The longest time that records are collected for, so that a log can be read while it grows.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// What is kept free of a log for its end: two warnings, and the event that says how the connection ended.
+/// Bytes reserved for the end of a log: two warnings, and the event that says how the connection
+/// ended.
 pub(super) const END: u64 = 2 * 256 + 512 + 6 * MAX_REASON as u64;
 
-/// Entries for the frames of one message. One of 64 KiB may hold tens of thousands of frames.
+/// Entries for the frames of one message. A message of 64 KiB may contain tens of thousands of
+/// frames.
 const MAX_FRAMES: usize = 1_000;
 
-/// One connection's log, which its task keeps.
+/// The log of one connection, owned by its task.
 #[derive(Debug)]
 pub(crate) struct Log {
     output: Output,
     shared: Arc<Shared>,
     wire: Wire,
-    /// Records that are not yet with the output.
+    /// Records that have not been passed to the output.
     chunk: Vec<u8>,
-    /// When records were last handed to the output.
+    /// When records were last passed to the output.
     handed_over: Time,
-    /// Bytes that events may still have; for the end there is room besides.
+    /// Bytes that are left for events. The end of the log has its own reserve.
     room: u64,
-    /// There was an event that had no room.
+    /// An event did not fit into the log.
     is_full: bool,
-    /// Events left out since the last that was not.
+    /// Events left out since the last event that was written.
     lost: u64,
-    /// Messages, and so the number of the next.
+    /// How many messages were sent, which is also the number of the next one.
     sent: u64,
     received: u64,
     rtt: Option<Duration>,
-    /// What this end said when it closed the connection.
+    /// The close that this end sent.
     farewell: Option<Close>,
 }
 
 impl Log {
-    /// A log whose events may have so many bytes.
+    /// Makes a log with `room` bytes for events.
     pub(super) fn new(output: Output, shared: Arc<Shared>, wire: Wire, room: u64) -> Self {
         Self {
             output,
@@ -81,7 +83,7 @@ impl Log {
                     protocol_type: ["QMux"],
                     group_id: self.shared.id.to_string(),
                     time_format: "relative",
-                    // Of the moment from which this connection's times are counted.
+                    // The moment from which this connection's times are counted.
                     reference_time: milliseconds(
                         since_1970().saturating_sub(self.shared.now().since_epoch()),
                     ),
@@ -109,14 +111,14 @@ impl Log {
         }
     }
 
-    /// The socket takes this message.
+    /// Records a message that the socket accepts.
     pub(crate) fn sent(&mut self, now: Time, message: Bytes) {
         let number = self.sent;
         self.sent += 1;
         self.packet(now, Owner::Local, number, message);
     }
 
-    /// The socket has brought this.
+    /// Records items that the socket has received.
     pub(crate) fn received(&mut self, now: Time, items: &[Incoming]) {
         for item in items {
             if let Incoming::Message(message) = item {
@@ -133,7 +135,7 @@ impl Log {
         }
         if self.is_full || self.output.is_full() {
             self.lost += 1;
-            // The last event repeats what this end said when it closed.
+            // The last event repeats this end's close.
             if let (Owner::Local, Ok(Some(Frame::ConnectionClose(close)))) =
                 (sender, self.wire.decode(&mut message))
             {
@@ -143,16 +145,17 @@ impl Log {
         }
         let raw = schema::RawInfo { length: message.len() };
         let mut frames: Vec<schema::SizedFrame> = Vec::new();
-        // Entries before the last, which is for all other frames. Nothing that follows a close has any effect.
+        // Entries before the last one, which all further frames share. Frames after a close have no
+        // effect, so they get no entries of their own.
         let (mut most, mut last_kind) = (MAX_FRAMES, proto::VarInt::default());
         let mut before = message.len();
-        // What cannot be decoded ends the connection, which the last event says.
+        // A message that cannot be decoded ends the connection; the last event reports that.
         loop {
             let kind = self.wire.frame_type(&message).unwrap_or_default();
             let Ok(Some(frame)) = self.wire.decode(&mut message) else { break };
             let frame_size = before - message.len();
             before = message.len();
-            // They come first and once, or end the connection.
+            // Transport parameters come first and once; anywhere else they end the connection.
             if let (0, true, Frame::TransportParameters(parameters)) =
                 (packet_number, frames.is_empty(), &frame)
             {
@@ -186,7 +189,7 @@ impl Log {
         self.event(now, name, schema::Packet { header, frames, raw });
     }
 
-    /// The smoothed round-trip time is this.
+    /// Records the smoothed round-trip time.
     pub(crate) fn rtt(&mut self, now: Time, rtt: Option<Duration>) {
         if let Some(rtt) = rtt
             && self.rtt.replace(rtt) != Some(rtt)
@@ -244,7 +247,7 @@ impl Log {
     fn record(&mut self, record: &impl serde::Serialize) {
         let before = self.chunk.len();
         self.chunk.push(0x1e);
-        // Nothing here can fail to be JSON; if it did, it would be left out.
+        // Serialisation to JSON cannot fail here. If it did, the record would be left out.
         match serde_json::to_writer(&mut self.chunk, record) {
             Ok(()) => self.chunk.push(b'\n'),
             Err(_) => self.chunk.truncate(before),
@@ -253,17 +256,17 @@ impl Log {
 
     fn closed(&mut self) -> schema::ConnectionClosed {
         let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
-            // There never was a driver that would have ended it.
+            // No driver ever ran that would have ended the connection.
             let reason = "never began".to_owned();
             return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
         };
         let owner = match &error {
-            // What the peer said for itself.
+            // The peer gave its own reason.
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Some(Owner::Remote)
             }
             ConnectionError::SocketLost(_) => None,
-            // Whatever the reason, it was this end that closed.
+            // In all other cases this end closed the connection.
             _ => Some(Owner::Local),
         };
         let trigger = match &error {
@@ -307,7 +310,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let closed = self.closed();
-        // However much waits: it is what a reader looks for first.
+        // It is written however much is waiting, because readers look for it first.
         self.append(self.shared.now(), "connectivity:connection_closed", closed);
         self.output.push(std::mem::take(&mut self.chunk));
         self.output.end();

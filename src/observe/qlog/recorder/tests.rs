@@ -1,4 +1,4 @@
-//! What a log says of messages, and that it keeps to its bounds.
+//! Which events a log has for messages, and that it stays within its bounds.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,8 @@ use crate::{
     proto::{Config, Connection, Time},
 };
 
-/// Waits for a permit before its first write, and gives all that was written when it is dropped.
+/// A writer that waits for a permit before its first write, and sends everything that was written
+/// when it is dropped.
 struct Stuck(mpsc::Receiver<()>, Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Stuck {
@@ -53,7 +54,7 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     let shared = shared();
     let _entered = runtime.enter();
     let mut log = config.start(&shared).unwrap();
-    // A close with a control character over and over, which takes six bytes in JSON.
+    // A close whose reason is one control character repeated, which takes six bytes in JSON.
     let close = [&[0x1d, 0, 0x60, 0][..], &[0x06; 8 * 1024]].concat();
     let sent = 2 * 4 * 1024 * 1024 / (8 * 1024);
     for _ in 0..sent {
@@ -71,12 +72,12 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     assert!(last.contains("connectivity:connection_closed"), "{last}");
 }
 
-/// What a log of these messages says when it is written without haste, and how long they are together.
+/// The log of these messages when nothing delays its writer, and the total length of the messages.
 fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (String, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (done, logs) = mpsc::channel();
     let config = QlogConfig::new(move |_| {
-        // Nothing holds it up.
+        // Dropping the sender lets the writer run at once.
         let (_, permits) = mpsc::channel();
         Some(Box::new(Stuck(permits, Vec::new(), done.clone())))
     });
@@ -103,7 +104,7 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
     (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
 }
 
-/// Each of these had an entry of 42 bytes: 10 MB made 210 MB, and are 35 kB now.
+/// Each datagram had an entry of 42 bytes: 10 MB made 210 MB of log. They make 35 kB now.
 #[test]
 fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
     let message = [0x31, 0].repeat(32 * 1024);
@@ -117,14 +118,14 @@ fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
 
 #[test]
 fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
-    // One datagram to a message is the most that can be made of a byte; some fold and some do not.
+    // One datagram per message makes the most log per byte. Some of them fold and some do not.
     let flood = |count| (0..count).map(|i| vec![0x31, 1, i as u8]);
     let (text, _) = logged(Some(0), flood(2_000));
     assert!(text.len() as u64 <= MIN_SIZE, "{} bytes", text.len());
     assert!(text.len() as u64 > MIN_SIZE - END - 1_024, "{} bytes", text.len());
     let written = text.matches("transport:packet_received").count();
     let last: Vec<_> = text.rsplit('\u{1e}').take(3).collect();
-    // This end's Close is among the missing ones, and the last event has what it said.
+    // This end's Close is among the missing events, and the last event repeats its content.
     let missing = 2_000 - written + 1;
     let closed = r#""application_code":7,"reason":"bye","trigger":"application""#;
     assert!(last[0].contains("connectivity:connection_closed"), "{}", last[0]);
@@ -135,7 +136,7 @@ fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
 
 #[test]
 fn a_message_of_very_many_frames_has_no_more_entries_than_fit() {
-    // Two kinds in turn, which do not fold.
+    // Two kinds in alternation, so that they do not fold.
     let message = [0x31, 0, 0x31, 1, 0].repeat(10_000);
     let length = message.len();
     let (text, _) = logged(None, std::iter::once(message));
@@ -164,7 +165,7 @@ fn the_end_has_room_for_the_longest_reason() {
     assert!((closed.len() as u64) < END - 512, "{}", closed.len());
 }
 
-/// A RESET_STREAM_AT with the largest numbers, of which the last byte is this.
+/// A RESET_STREAM_AT with the largest numbers, whose last byte is `last`.
 fn reset_at(last: u8) -> Vec<u8> {
     let largest = [0xff; 8];
     [&[0x24][..], &largest, &largest, &largest, &[0xff; 7], &[last]].concat()
@@ -175,11 +176,11 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
     let longest: Vec<u8> = (0..=MAX_FRAMES).flat_map(|i| reset_at(i as u8)).collect();
     let close = [&[0x1d, 0, 0x44, 0][..], &[0x06; 1024]].concat();
     let longest = [longest, close].concat();
-    // Messages, and how far they are from each other.
+    // Messages, and the time between them.
     let patterns: [(&[Vec<u8>], Duration); 4] = [
         (std::slice::from_ref(&longest), Duration::ZERO),
         (&[vec![0x31, 0]], Duration::ZERO),
-        // Each is a chunk of its own.
+        // The delay makes each message a chunk of its own.
         (&[vec![0x31, 0]], MAX_DELAY),
         (&[vec![0x31, 0], vec![0x31, 1, 0], longest.clone()], Duration::ZERO),
     ];
@@ -201,7 +202,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
                     log.sent(now, message.clone());
                 }
             }
-            // The end is there in any case.
+            // The end is written in any case.
             log.append(now, "connectivity:connection_closed", schema::ConnectionClosed::default());
             log.output.push(std::mem::take(&mut log.chunk));
         });

@@ -5,28 +5,30 @@ use serde::Serialize;
 use super::{ErrorCode, Uint};
 use crate::proto::{self, Dir};
 
-/// Bytes of a close's reason that are written; each may take six in JSON.
+/// Bytes of a close's reason that are written. Each may take six bytes in JSON.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
 
-/// A frame, and how many bytes it had. The schema dropped that field after draft-02; qvis still draws by it.
+/// A frame and its size in bytes. The schema dropped the size after draft-02, but qvis still draws
+/// by it.
 #[derive(Debug, Serialize)]
 pub(in crate::observe::qlog) struct SizedFrame {
     #[serde(flatten)]
     pub(in crate::observe::qlog) frame: Frame,
     pub(in crate::observe::qlog) frame_size: usize,
-    /// How many equal ones this is. The schema folds PADDING alone, into its length; it lets fields be added.
+    /// How many equal frames this entry stands for. The schema folds only PADDING, into its length,
+    /// but allows additional fields.
     #[serde(skip_serializing_if = "is_one")]
     pub(in crate::observe::qlog) count: u64,
 }
 
 impl SizedFrame {
-    /// An equal one follows.
+    /// Adds an equal frame that follows.
     pub(in crate::observe::qlog) fn add(&mut self, other: &Self) {
         self.frame_size += other.frame_size;
         self.count += other.count;
     }
 
-    /// Another one follows, and there is no entry left for it. This entry began with a frame of this type.
+    /// Adds a frame for which no entry is left. This entry began with a frame of type `kind`.
     pub(in crate::observe::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
         self.add(other);
         if !matches!(self.frame, Frame::Unknown { .. }) {
@@ -62,7 +64,7 @@ pub(in crate::observe::qlog) enum ErrorSpace {
     Application,
 }
 
-/// A frame of QUIC's, or of QMux's in the place where the schema lets others extend it.
+/// A frame of QUIC, or one of QMux where the schema allows extensions.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "frame_type", rename_all = "snake_case")]
 pub(in crate::observe::qlog) enum Frame {
@@ -121,11 +123,11 @@ pub(in crate::observe::qlog) enum Frame {
         #[serde(skip_serializing_if = "Option::is_none")]
         trigger_frame_type: Option<Uint>,
     },
-    /// RFC 9221's, which 0.3 has not.
+    /// RFC 9221's frame, which 0.3 does not have.
     Datagram {
         length: usize,
     },
-    /// Several, beginning with one of this type.
+    /// Several frames, the first of which has this type.
     Unknown {
         raw_frame_type: Uint,
     },
@@ -212,9 +214,9 @@ impl Frame {
     }
 }
 
-/// Words of the peer's, UTF-8 by custom.
+/// A reason that the peer gave. It is UTF-8 by convention.
 pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
-    // A few more, so that no character is cut that fits.
+    // A few bytes more, so that the last character that fits is complete.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     text.truncate(text.floor_char_boundary(MAX_REASON));

@@ -1,5 +1,5 @@
-//! qlog 0.3 as JSON: of draft-ietf-quic-qlog-main-schema-05 and draft-ietf-quic-qlog-quic-events-04 what is
-//! written here. Fields have the drafts' names.
+//! The part of qlog 0.3 that is written here, as JSON (draft-ietf-quic-qlog-main-schema-05 and
+//! draft-ietf-quic-qlog-quic-events-04). Fields have the drafts' names.
 
 mod frame;
 
@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 pub(super) use self::frame::{Frame, MAX_REASON, SizedFrame, reason};
 use crate::proto::{self, TransportErrorCode, TransportParameters};
 
-/// A number of 64 bits: as text where a reader that has only doubles would take it for another one
-/// (main-schema §6.1.1, I-JSON).
+/// A 64-bit number. It is written as text if a double cannot represent it, because many readers
+/// have only doubles (main-schema §6.1.1, I-JSON).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Uint(pub(super) u64);
 
@@ -26,10 +26,10 @@ impl Serialize for Uint {
     }
 }
 
-/// The first record.
+/// The first record of a log.
 #[derive(Debug, Serialize)]
 pub(super) struct Header<'a> {
-    // In the first place, for readers that look at the first bytes alone.
+    // This field comes first, for readers that look only at the first bytes.
     pub(super) qlog_version: &'static str,
     pub(super) qlog_format: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub(super) struct VantagePoint {
     pub(super) kind: &'static str,
 }
 
-/// Any other record.
+/// Any record after the first.
 #[derive(Debug, Serialize)]
 pub(super) struct Event<D> {
     /// Milliseconds since the connection began.
@@ -122,7 +122,7 @@ impl ErrorCode {
 impl From<TransportErrorCode> for ErrorCode {
     fn from(code: TransportErrorCode) -> Self {
         match code.name() {
-            // The schema has not heard of wsmux's own.
+            // The schema does not know the code that is wsmux's own.
             Some(name) if code != TransportErrorCode::EXCESSIVE_LOAD => {
                 Self::Name(name.to_ascii_lowercase())
             }
@@ -143,7 +143,7 @@ pub(super) struct ParametersSet {
     initial_max_stream_data_uni: Uint,
     initial_max_streams_bidi: Uint,
     initial_max_streams_uni: Uint,
-    // Those that follow are not in 0.3.
+    // The following fields are not in 0.3.
     max_datagram_frame_size: Uint,
     max_record_size: Uint,
     reset_stream_at: bool,

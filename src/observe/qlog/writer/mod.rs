@@ -18,38 +18,43 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::runtime::sleep;
 
-/// Where a log goes.
+/// The destination of a log.
 pub(super) type Writer = Box<dyn Write + Send>;
 
-/// Bytes that wait for the thread, at most, of all logs together. Each connection may add one chunk, and its end.
+/// Bytes that wait for the thread, at most, for all logs together. Each connection may add one
+/// chunk, and its end.
 const MAX_WAITING: usize = 64 * 1024 * 1024;
 
-/// What a chunk costs besides its bytes: its place in the channel, and what an allocator adds to two blocks.
+/// The cost of a chunk besides its bytes: its slot in the channel, and the allocator's overhead for
+/// two blocks.
 const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 
-/// How long a runtime waits for a writer that does nothing. A disk that is busy takes less for one chunk.
+/// How long a runtime waits for a writer that makes no progress. A busy disk takes less for one
+/// chunk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The thread that writes the logs of one configuration, in the order in which their chunks came. It is no thread of
-/// the runtime's: a writer that hangs would take one of those away from everything else. It begins with the first log,
-/// and ends once the configuration and its logs are gone and all that waited is written.
+/// The thread that writes the logs of one configuration, in the order in which their chunks
+/// arrived. It is not a thread of the runtime, because a writer that hangs would take that thread
+/// away from other tasks. It starts with the first log, and ends once the configuration and its
+/// logs are gone and every chunk is written.
 #[derive(Default)]
 pub(super) struct WriterThread {
-    /// The thread ends when there is no sender left, so it has none.
+    /// The thread ends when all senders have been dropped, so it has none itself.
     jobs: Mutex<Option<Sender<Job>>>,
     backlog: Arc<Backlog>,
 }
 
 impl WriterThread {
-    /// Fails when so much waits that there should be no further log: logs that have ended would be without bound.
+    /// Fails if too many bytes wait to start another log. Otherwise logs of ended connections could
+    /// pile up without bound.
     pub(super) fn check_room(&self) -> io::Result<()> {
         match self.backlog.is_full() {
-            true => Err(io::Error::other("too much waits for the writers of other logs")),
+            true => Err(io::Error::other("too many bytes wait for the writers of other logs")),
             false => Ok(()),
         }
     }
 
-    /// The queue of a new log. Fails when the system has no thread for it.
+    /// Makes the queue of a new log. Fails if the system has no thread for it.
     pub(super) fn queue(&self, writer: Writer) -> io::Result<Queue> {
         let log = WriterState {
             writer: Mutex::new(Some(writer)),
@@ -67,7 +72,7 @@ impl WriterThread {
         }
         let (sender, jobs) = mpsc::channel();
         let backlog = self.backlog.clone();
-        // At most 15 characters are shown by Linux.
+        // Linux shows at most 15 characters.
         thread::Builder::new().name("wsmux-qlog".into()).spawn(move || write(jobs, &backlog))?;
         Ok(running.insert(sender).clone())
     }
@@ -80,7 +85,7 @@ fn write(jobs: Receiver<Job>, backlog: &Backlog) {
     }
 }
 
-/// The way of one log to the thread. Never waits.
+/// The path of one log to the thread. It never waits.
 pub(super) struct Queue {
     log: Arc<WriterState>,
     jobs: Sender<Job>,
@@ -93,17 +98,17 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Whether the writer has failed: what comes now is thrown away.
+    /// Whether the writer has failed. Chunks are then discarded.
     pub(super) fn has_failed(&self) -> bool {
         self.log.failed.load(Ordering::Relaxed)
     }
 
-    /// Allocated bytes that wait, and those that are being written.
+    /// Allocated bytes of this log that wait or are being written.
     pub(super) fn bytes(&self) -> usize {
         self.log.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether all logs of the configuration together wait for too much.
+    /// Whether too many bytes wait for all logs of the configuration together.
     pub(super) fn is_backlog_full(&self) -> bool {
         self.log.backlog.is_full()
     }
@@ -114,7 +119,7 @@ impl Queue {
         }
     }
 
-    /// Nothing follows: the writer is flushed, and dropped.
+    /// Ends the log: the writer is flushed and dropped.
     pub(super) fn end(&self) -> Written {
         let (ended, written) = oneshot::channel();
         self.send(Work::End(ended));
@@ -123,14 +128,15 @@ impl Queue {
 
     fn send(&self, work: Work) {
         if self.jobs.send(Job { log: self.log.clone(), work }).is_err() {
-            self.log.fail(&io::Error::other("the thread that writes has ended"));
+            self.log.fail(&io::Error::other("the writer thread has ended"));
         }
     }
 }
 
-/// What the thread and a connection share of a log.
+/// The part of a log that the thread and a connection share.
 struct WriterState {
-    /// The thread's. `None` while it writes, once the writer has failed, and after the end.
+    /// Belongs to the thread. `None` while it writes, once the writer has failed, and after the
+    /// end.
     writer: Mutex<Option<Writer>>,
     failed: AtomicBool,
     bytes: AtomicUsize,
@@ -151,14 +157,14 @@ struct Job {
 
 enum Work {
     Write(Chunk),
-    /// It is dropped when all of the log is written, or the writer has failed.
+    /// The sender is dropped when the whole log is written, or the writer has failed.
     End(#[expect(dead_code, reason = "to be dropped")] oneshot::Sender<Infallible>),
 }
 
 impl Job {
     fn run(self) {
         let Some(mut writer) = lock(&self.log.writer).take() else { return };
-        // A writer that panics has failed, and the other logs go on.
+        // A panic of the writer counts as a failure, so that the other logs continue.
         let run = catch_unwind(AssertUnwindSafe(|| match &self.work {
             Work::Write(chunk) => writer.write_all(&chunk.bytes).map(|()| Some(writer)),
             Work::End(_) => writer.flush().map(|()| drop(writer)).map(|()| None),
@@ -195,7 +201,7 @@ impl Drop for Chunk {
     }
 }
 
-/// What waits for one thread.
+/// The chunks that wait for one thread.
 #[derive(Default)]
 struct Backlog {
     bytes: AtomicUsize,
@@ -206,7 +212,7 @@ struct Backlog {
 #[derive(Default)]
 struct Progress {
     jobs_done: u64,
-    /// Somebody has lost patience since the last job was done.
+    /// A waiter has given up since the last job was completed.
     is_stuck: bool,
 }
 
@@ -223,7 +229,7 @@ impl Backlog {
         self.progressed.notify_all();
     }
 
-    /// Blocks until `is_done`, as long as the thread gets on.
+    /// Blocks until `is_done` returns true, or until the thread makes no progress.
     fn wait_until(&self, mut is_done: impl FnMut() -> bool) {
         let mut progress = lock(&self.progress);
         while !is_done() && !progress.is_stuck {
@@ -241,18 +247,20 @@ impl Backlog {
         lock(&self.progress).jobs_done
     }
 
-    /// Whether the thread hangs, when nothing more was done since it was asked.
+    /// Whether the thread hangs: no job was completed since `asked`, which is long ago.
     fn is_stuck(&self, before: u64, asked: Instant) -> bool {
         let mut progress = lock(&self.progress);
-        // The runtime's clock may be a test's, which does not wait.
+        // The runtime's clock may be a test's, which advances without waiting; so real time has to
+        // pass too.
         let in_vain = progress.jobs_done == before && asked.elapsed() >= PATIENCE;
         progress.is_stuck |= in_vain;
         progress.is_stuck
     }
 }
 
-/// Waits for a log to be written, in a task. A runtime that ends drops it before that, and then it waits there: so a
-/// log is whole once its runtime is gone, unless its writer hangs.
+/// A task waits on this for a log to be written. A runtime that shuts down drops the task before
+/// that, and the drop blocks until the log is written. So a log is complete once its runtime is
+/// gone, unless its writer hangs.
 pub(super) struct Written {
     written: oneshot::Receiver<Infallible>,
     backlog: Arc<Backlog>,
@@ -260,12 +268,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Ends also when the writer hangs: what waits for a runtime's tasks would wait for ever.
+    /// It also ends if the writer hangs. Otherwise anything that waits for all tasks of a runtime
+    /// would wait for ever.
     pub(super) async fn wait(mut self) {
         while !self.given_up {
             let (before, asked) = (self.backlog.jobs_done(), Instant::now());
             tokio::select! {
-                // It is never sent to: it is done when the sender is gone.
+                // Nothing is ever sent: the receiver completes when the sender is dropped.
                 _ = &mut self.written => return,
                 () = sleep(PATIENCE) => self.given_up = self.backlog.is_stuck(before, asked),
             }

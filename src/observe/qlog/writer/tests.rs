@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::*;
 
-/// Waits for a permit before each write, and tells what it wrote.
+/// A writer that waits for a permit before each write, and sends what it wrote.
 struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
 impl Write for Slow {
@@ -20,7 +20,7 @@ impl Write for Slow {
     }
 }
 
-/// A writer that waits, the permits that it waits for, and what it wrote.
+/// A writer that waits, its permits, and the writes that it makes.
 fn slow() -> (Writer, Sender<()>, Receiver<Vec<u8>>) {
     let ((permit, permits), (written, seen)) = (mpsc::channel(), mpsc::channel());
     (Box::new(Slow(permits, written)), permit, seen)
@@ -103,7 +103,7 @@ fn logs_whose_writers_hang_are_bounded_together_and_no_new_one_begins() {
     assert!(thread.check_room().is_ok());
 }
 
-/// Tells when the thread that it was made on ends.
+/// Sends a message when the thread that it was made on ends.
 struct Ended(Sender<()>);
 
 impl Drop for Ended {
@@ -114,7 +114,7 @@ impl Drop for Ended {
 
 thread_local!(static ENDED: RefCell<Option<Ended>> = const { RefCell::new(None) });
 
-/// Says on which thread it writes, and when that ends.
+/// A writer that reports on which thread it writes, and when that thread ends.
 struct Traced(Sender<()>, Sender<thread::ThreadId>);
 
 impl Write for Traced {

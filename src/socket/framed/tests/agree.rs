@@ -1,4 +1,5 @@
-//! What our reader and tungstenite's make of the same bytes, and where they may differ. Fuzzed from `fuzz/` too.
+//! Compares our reader with tungstenite's on the same bytes, and lists where they may differ. Also
+//! fuzzed from `fuzz/`.
 
 use std::task::{Context, Poll, Waker};
 
@@ -16,10 +17,10 @@ use super::{
 };
 use crate::proto::Side;
 
-/// Small, so that it is met.
+/// Small, so that inputs reach it.
 pub(super) const LIMIT: usize = 600;
 
-/// What a reader understands, and what ends it.
+/// The items that a reader understands, and the way it ends.
 pub(super) type Understood = (Vec<Heard>, End);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,11 @@ pub(super) enum Heard {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// Of the stream, perhaps within a frame or a message.
+    /// The stream ended, perhaps within a frame or a message.
     Eof,
     Close(Option<u16>, String),
     Text,
-    /// What came is not WebSocket, or too large.
+    /// A protocol error, or a message that is too large.
     Refused(String),
 }
 
@@ -100,38 +101,38 @@ pub(super) fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
     }
 }
 
-/// What tungstenite makes of a Close whose code it does not let pass.
+/// tungstenite's result for a Close with a code that it does not accept.
 fn is_bad_code(end: &End) -> bool {
     *end == End::Close(Some(1002), "Protocol violation".into())
 }
 
-/// Whether the two understand the same. Where they need not is written here.
+/// Checks that the two readers understand the same. All permitted differences are listed here.
 pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let (ours, our_end) = ours(side, input, chops);
     let (theirs, their_end) = theirs(side, input, chops);
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
-        // Ours has no text, and says so at its first frame. Theirs goes on: until that message ends nothing but
-        // control frames can come.
+        // Ours does not support text, and reports it at the first frame. Theirs continues; until
+        // that message ends, only control frames can follow.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];
             assert!(!rest.iter().any(|heard| matches!(heard, Heard::Message(_))), "{}", context);
             return;
         }
-        // Theirs lets lengths pass that take more bytes than they need (RFC 6455 §5.2). Of a control frame ours
-        // does not even read them.
+        // Theirs accepts lengths that take more bytes than needed (RFC 6455 §5.2). Ours does not
+        // even read the extended length of a control frame.
         (End::Refused(words), _)
             if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
         {
             assert!(theirs.starts_with(&ours), "{}", context);
             return;
         }
-        // Theirs changes codes that cannot be sent into one that can, where ours refuses them.
+        // Theirs replaces codes that must not be sent; ours refuses them.
         (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
-        // This one was registered after RFC 6455: theirs does not know it.
+        // This code was registered after RFC 6455, and theirs does not know it.
         (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
-        // Ours refuses as soon as a header shows it, theirs once the frame is whole.
+        // Ours refuses at the header, theirs at the end of the frame.
         (End::Refused(_), End::Eof) => {
             let longer = [input, &[0; LIMIT + 14]].concat();
             let (_, end) = self::theirs(side, &longer, &[]);
@@ -143,7 +144,7 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     assert_eq!(ours, theirs, "{}", context);
 }
 
-/// Any bytes, cut anywhere, at either side.
+/// Runs any bytes, split anywhere, against either side.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let side = if input.ratio(1, 2).unwrap_or(false) { Side::Client } else { Side::Server };

@@ -1,14 +1,14 @@
-//! The cases of the Autobahn test suite, by hand: what each sends, and what it must hear. `wstest` runs the
-//! suite itself.
+//! The cases of the Autobahn test suite, written by hand: the bytes that each sends, and the answer
+//! that it expects. `wstest` runs the suite itself.
 //!
-//! Where the suite sends text, these send binary messages of the same bytes: the wires have no text. Text is
-//! section 6.
+//! Where the suite sends text, these cases send binary messages of the same bytes, because the
+//! wires have no text. Section 6 is about text.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{super::*, SIDES, echo::echo};
 
-/// Of section 9 the largest message.
+/// The largest message of section 9.
 const LARGEST: u64 = 16 << 20;
 
 const CONTINUATION: u8 = 0x0;
@@ -38,8 +38,8 @@ fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
     fin(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-/// The frame's bytes, masked as those of a client. Written from RFC 6455 §5.2, and not with the encoder that
-/// is tested.
+/// The frame's bytes, masked if a client sends them. Written from RFC 6455 §5.2, independently of
+/// the encoder under test.
 fn bytes((first, payload): &Frame, from: Side) -> Vec<u8> {
     let (bit, mask) =
         if from == Side::Client { (0x80, [0x37, 0xfa, 0x21, 0x3d]) } else { (0, [0; 4]) };
@@ -62,7 +62,8 @@ fn bytes((first, payload): &Frame, from: Side) -> Vec<u8> {
     out
 }
 
-/// The payload with the mask on it, or off it (RFC 6455 §5.3). In large steps, for the tests are not optimised.
+/// Applies or removes the mask (RFC 6455 §5.3). It works in large steps, because tests are not
+/// optimised.
 fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = payload.to_vec();
     let [a, b, c, d] = mask;
@@ -77,7 +78,7 @@ fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     out
 }
 
-/// Takes off `bytes` the frames that `from` has sent, as far as they are whole.
+/// Removes the complete frames that `from` has sent from `bytes`.
 fn frames(bytes: &mut &[u8], from: Side) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let [first, second, rest @ ..] = *bytes {
@@ -113,7 +114,7 @@ enum Chop {
 
 const ALL_CHOPS: [Chop; 4] = [Chop::Never, Chop::Frames, Chop::Bytes(997), Chop::Bytes(1)];
 
-/// What a socket of `side` answers to these frames, up to the end of the stream.
+/// The frames with which a socket of `side` answers these frames, up to the end of the stream.
 async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     let sent: Vec<_> = sent.iter().map(|frame| bytes(frame, !side)).collect();
     let chops: Vec<Vec<u8>> = match chop {
@@ -127,7 +128,7 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     let peer = async move {
         for chop in chops {
             writing.write_all(&chop).await.unwrap();
-            // The socket's turn.
+            // Lets the socket run.
             tokio::task::yield_now().await;
         }
         let (mut heard, mut bytes) = (Vec::new(), Vec::new());
@@ -145,7 +146,7 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
         heard
     };
     let ours = async move { echo(&mut ours).await };
-    // The clock moves only when both wait, and then for ever.
+    // The clock advances only when both wait, and then they would wait for ever.
     let both = async { tokio::join!(ours, peer) };
     let both = tokio::time::timeout(Duration::from_secs(1), both).await;
     let (end, heard) = both.expect("one of the two has something to say");
@@ -153,14 +154,15 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     heard
 }
 
-/// Of a case: its name, what it sends and what must come back before the Close.
+/// The name of a case, the frames that it sends, and the frames that must come back before the
+/// Close.
 type Case<'a> = (&'a str, Vec<Frame>, Vec<Frame>);
 
 async fn check(case: &str, sent: &[Frame], chops: &[Chop], expected: &[Frame]) {
     for side in SIDES {
         for &chop in chops {
             let heard = answers(side, sent, chop).await;
-            // Large ones are not for the eye.
+            // Large payloads are not printed.
             let equal = heard == expected;
             let heard: Vec<_> =
                 heard.iter().map(|(first, payload)| (first, payload.len())).collect();
@@ -169,14 +171,14 @@ async fn check(case: &str, sent: &[Frame], chops: &[Chop], expected: &[Frame]) {
     }
 }
 
-/// The peer closes with 1000 behind the rest, which is answered.
+/// After the frames the peer closes with 1000, and the Close is answered.
 async fn is_fine(case: &str, mut sent: Vec<Frame>, chops: &[Chop], mut expected: Vec<Frame>) {
     sent.push(close(1000, ""));
     expected.push(close(1000, ""));
     check(case, &sent, chops, &expected).await;
 }
 
-/// The connection is failed with 1002, and what comes after that is not looked at.
+/// The connection fails with 1002, and bytes after that are ignored.
 async fn is_refused((case, sent, mut expected): Case<'_>, chops: &[Chop]) {
     expected.push(close(1002, ""));
     check(case, &sent, chops, &expected).await;
@@ -302,9 +304,10 @@ async fn section_5_fragmentation_that_is_not() {
     }
 }
 
-/// The suite wants the valid ones back; the others have to fail, as they do.
+/// The suite expects valid text back. Invalid text has to fail, and all text does here.
 ///
-/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
+/// wire.
 #[tokio::test(start_paused = true)]
 async fn section_6_text_is_refused_whatever_it_says() {
     let greek = "Hello-µ@ßöäüàá-UTF-8!!";
@@ -354,7 +357,7 @@ async fn section_7_codes_and_reasons() {
         ("7.3.1", fin(CLOSE, ""), fin(CLOSE, "")),
         ("7.3.2", fin(CLOSE, "a"), close(1002, "")),
         ("7.3.3", close(1000, ""), close(1000, "")),
-        // The answer's reason is nobody's business: RFC 6455 §5.5.1 wants the code.
+        // The answer's reason does not matter: RFC 6455 §5.5.1 requires only the code.
         ("7.3.4", close(1000, "Hello World!"), close(1000, "")),
         ("7.3.5", close(1000, [b'*'; 123]), close(1000, "")),
         ("7.3.6", close(1000, [b'*'; 124]), close(1002, "")),
@@ -362,14 +365,14 @@ async fn section_7_codes_and_reasons() {
     ] {
         check(case, &[sent], &ALL_CHOPS, &[answer]).await;
     }
-    // 7.7.1 to 7.7.13, and those that the registry has besides.
+    // 7.7.1 to 7.7.13, and further codes of the registry.
     for code in [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
         4999,
     ] {
         check(&format!("7.7, {code}"), &[close(code, "")], &ALL_CHOPS, &[close(code, "")]).await;
     }
-    // 7.9.1 to 7.9.9, and 7.13.1 and 7.13.2 where the suite leaves it open.
+    // 7.9.1 to 7.9.9, and 7.13.1 and 7.13.2, where the suite accepts either result.
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
         check(&format!("7.9, {code}"), &[close(code, "")], &ALL_CHOPS, &[close(1002, "")]).await;
     }
@@ -408,11 +411,12 @@ async fn section_9_chops_and_many_messages() {
     }
 }
 
-/// The suite knows no limit.
+/// The suite has no limit on messages.
 ///
-/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
-/// not on the complete message afterwards.
-/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
+/// while they arrive, not on the complete message afterwards.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
+/// 1009.
 #[tokio::test(start_paused = true)]
 async fn section_9_the_limit_is_on_the_sum_of_the_pieces() {
     let limit = usize::try_from(LARGEST).unwrap();

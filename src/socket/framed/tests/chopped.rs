@@ -1,4 +1,4 @@
-//! A stream for both ways of asking: tungstenite's, and ours.
+//! A byte stream for both readers: tungstenite's, which is blocking, and ours.
 
 use std::{
     collections::VecDeque,
@@ -9,11 +9,12 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that gives bytes in chops and then ends, and keeps what is written.
+/// A stream that returns its bytes in pieces of given sizes and then ends, and keeps what is
+/// written.
 #[derive(Debug, Default)]
 pub(super) struct Chopped {
     input: VecDeque<u8>,
-    /// How much each read gets, over and over.
+    /// The sizes of the reads, repeated from the start.
     chops: Vec<usize>,
     reads: usize,
     pub(super) written: Vec<u8>,

@@ -1,4 +1,5 @@
-//! Against tungstenite: what one writes the other reads, and of bytes that nobody wrote both think the same.
+//! Comparison with tungstenite: each reads what the other writes, and both treat arbitrary bytes
+//! alike.
 
 use std::task::{Context, Waker};
 
@@ -26,7 +27,8 @@ use crate::{
     socket::{Outgoing, Socket},
 };
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
+/// PROPTEST_CASES).
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -46,7 +48,7 @@ fn chops() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![Just(vec![1]), vec(1usize..40, 1..6), Just(vec![])]
 }
 
-/// Lengths whose headers differ, the limit among them.
+/// Lengths with different header sizes, including the limit.
 fn payload(max: usize) -> impl Strategy<Value = Vec<u8>> {
     let borders = [0, 1, 124, 125, 126, 127, LIMIT - 1, LIMIT, LIMIT + 1];
     let len = prop_oneof![
@@ -57,10 +59,10 @@ fn payload(max: usize) -> impl Strategy<Value = Vec<u8>> {
     (len, any::<u8>()).prop_map(|(len, seed)| (0..len).map(|at| at as u8 ^ seed).collect())
 }
 
-/// What an application sends.
+/// A step of an application.
 #[derive(Debug, Clone)]
 enum Step {
-    /// In as many pieces, with a ping behind each if there is one.
+    /// A message in these pieces, each followed by a ping if there is one.
     Message(Vec<Vec<u8>>, Option<Vec<u8>>),
     Ping([u8; 8]),
     Pong(Vec<u8>),
@@ -84,7 +86,7 @@ fn end(close: Option<(u16, String)>) -> End {
     close.map_or(End::Eof, |(code, reason)| End::Close(Some(code), reason))
 }
 
-/// One frame that need not make sense, where it stands or anywhere.
+/// A frame that may be invalid, by itself or in its place.
 fn any_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let codes = prop_oneof![990u16..1_020, any::<u16>()];
     let close =
@@ -98,7 +100,7 @@ fn any_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
     ]
 }
 
-/// Frames of whoever `side` hears, as they stand on the wire.
+/// The bytes of frames that `side` receives.
 fn wire(side: Side, frames: Vec<(u8, Vec<u8>)>, mask: [u8; 4]) -> Vec<u8> {
     let mut out = Vec::new();
     for (first, payload) in frames {
@@ -188,7 +190,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.write(Message::Pong(payload.clone().into())).unwrap();
-                    // A newer one takes its place unless it is flushed.
+                    // A newer pong would replace it unless it is flushed.
                     writer.flush().unwrap();
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -229,7 +231,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.writer.pong(Bytes::copy_from_slice(&payload));
-                    // A newer one takes its place unless it is flushed.
+                    // A newer pong would replace it unless it is flushed.
                     prop_assert!(writer.poll_flush(&mut cx).is_ready());
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -285,13 +287,13 @@ proptest! {
 #[test]
 fn of_what_the_fuzzer_has_kept_both_understand_the_same() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/framed");
-    // The package that is published has no corpus.
+    // The published package has no corpus.
     for input in std::fs::read_dir(corpus).into_iter().flatten() {
         run(&std::fs::read(input.unwrap().path()).unwrap());
     }
 }
 
-/// Each way in which the two differ, so that none outlives its reason.
+/// Covers every permitted difference, so that none outlives its reason.
 #[test]
 fn the_differences_are_these() {
     let close = |code: u16| [&[0x88, 2][..], &code.to_be_bytes()].concat();

@@ -1,4 +1,5 @@
-//! An application of the socket alone: it sends messages back, and refuses what a connection refuses.
+//! An application of the socket without an engine. It echoes messages, and refuses what a
+//! connection refuses.
 
 use std::future::poll_fn;
 
@@ -7,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::*;
 use crate::proto::MessageBuf;
 
-/// Until the stream has ended. Pings are answered one by one: the socket is flushed before each read.
+/// Runs until the stream has ended. It flushes before each read, so each ping is answered.
 pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

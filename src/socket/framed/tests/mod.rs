@@ -1,4 +1,4 @@
-//! Against tungstenite at the other end, and against bytes by hand.
+//! Tests against tungstenite at the other end, and against bytes written by hand.
 
 mod agree;
 mod autobahn;
@@ -32,7 +32,7 @@ use crate::proto::MessageBuf;
 const LIMIT: u64 = 1 << 20;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// Our socket on `side`, and tungstenite at the other end of a pipe of `capacity`.
+/// Our socket on `side`, and tungstenite at the other end of a pipe of `capacity` bytes.
 async fn pair(
     side: Side,
     capacity: usize,
@@ -76,7 +76,7 @@ async fn messages_of_every_size_reach_tungstenite_as_they_are() {
             let sender = async {
                 for &size in sizes {
                     let mut message = MessageBuf::new();
-                    // In pieces, so that the mask has to go on over their borders.
+                    // In pieces, so that the mask has to continue across their borders.
                     for piece in pattern(size).chunks(513) {
                         message.put_chunk(Bytes::copy_from_slice(piece));
                     }
@@ -157,7 +157,8 @@ async fn a_message_in_very_many_pieces_is_put_together_in_place() {
     assert!(message.iter().enumerate().all(|(at, &byte)| byte == b'0' + (at % 10) as u8));
 }
 
-/// [W-9] At most one pong MUST be waiting to be sent; a newer ping replaces the payload of the one that waits.
+/// [W-9] At most one pong MUST be waiting to be sent; a newer ping replaces the payload of the one
+/// that waits.
 #[tokio::test]
 async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     let (mut ours, mut theirs) = pair(Side::Server, 64).await;
@@ -188,14 +189,15 @@ async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     assert!(answers < 100, "{answers} pongs waited");
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the connection is open.
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// connection is open.
 #[tokio::test]
 async fn a_flush_is_not_over_while_a_pong_waits_behind_a_message() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
     let mut message = MessageBuf::new();
     message.put_chunk(pattern(70_000).into());
     theirs.send(Message::Ping(Bytes::from_static(b"ping"))).await.unwrap();
-    // The message waits already when the ping is read.
+    // The message is already waiting when the ping is read.
     send(&mut ours, Outgoing::Message(&message)).await;
     let read = poll_fn(|cx| ours.poll_recv(cx)).await.unwrap();
     assert_eq!(read, Incoming::Ping);
@@ -232,7 +234,7 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
                     Incoming::Close { code, .. } => assert_eq!(code, Some(4_042)),
                     other => panic!("{other:?}"),
                 }
-                // tungstenite's server waits for the stream's end and so does ours, or the other way round.
+                // One of the two is a server, which waits for the end of the stream.
                 assert!(matches!(recv(&mut ours).await, Err(SocketError::Eof)), "{side:?}");
             };
             let (said, ()) = tokio::time::timeout(std::time::Duration::from_secs(10), async {
@@ -247,7 +249,8 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
     }
 }
 
-/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
+/// Close frame.
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[tokio::test]
 async fn nothing_follows_our_close_whatever_comes_and_is_asked_for() {
@@ -269,7 +272,7 @@ async fn nothing_follows_our_close_whatever_comes_and_is_asked_for() {
     assert_eq!(said, b"\x88\x05\x03\xe8bye");
 }
 
-/// What comes of bytes that a server sends to our client.
+/// The item that our client reads from a server's bytes.
 async fn understand(bytes: &[u8]) -> Result<Incoming, SocketError> {
     let (ours, mut theirs) = duplex(1 << 20);
     let mut ours = FramedSocket::new(ours, &[], Side::Client, 1_000);
@@ -278,7 +281,7 @@ async fn understand(bytes: &[u8]) -> Result<Incoming, SocketError> {
 }
 
 #[tokio::test]
-async fn what_is_not_websocket_is_garbage() {
+async fn bytes_that_are_not_websocket_are_a_protocol_error() {
     for bytes in [
         &b"HTTP/1.1 200 OK\r\n\r\n"[..],
         &[0x82, 0x80, 0, 0, 0, 0],
@@ -299,8 +302,8 @@ async fn a_text_message_is_text_whatever_it_says() {
     assert_eq!(understand(&[0x01, 0x00]).await.unwrap(), Incoming::Text);
 }
 
-/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
-/// not on the complete message afterwards.
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
+/// while they arrive, not on the complete message afterwards.
 #[tokio::test]
 async fn a_message_too_large_is_known_by_its_header_alone_and_by_the_sum_of_its_pieces() {
     assert_eq!(understand(&[0x82, 0x7e, 0x03, 0xe9]).await.unwrap(), Incoming::TooLarge);
@@ -311,8 +314,8 @@ async fn a_message_too_large_is_known_by_its_header_alone_and_by_the_sum_of_its_
     assert_eq!(understand(&pieces).await.unwrap(), Incoming::TooLarge);
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
-/// close by the peer.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// transport, never as a close by the peer.
 #[tokio::test]
 async fn a_stream_that_ends_in_a_message_is_an_end_and_no_message() {
     let (ours, mut theirs) = duplex(1 << 20);
@@ -323,7 +326,7 @@ async fn a_stream_that_ends_in_a_message_is_an_end_and_no_message() {
 }
 
 #[tokio::test]
-async fn after_garbage_sending_goes_on_and_what_comes_is_thrown_away() {
+async fn after_a_protocol_error_sending_continues_and_input_is_discarded() {
     let (ours, mut theirs) = duplex(1 << 10);
     let mut ours = FramedSocket::new(ours, &[], Side::Server, 1_000);
     theirs.write_all(b"garbage").await.unwrap();
@@ -353,7 +356,7 @@ async fn what_came_behind_the_handshake_is_read_first() {
 async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
     let sender = async {
-        // Reads grow to whole blocks first.
+        // Reads first grow to whole blocks.
         for size in [300_000; 8].into_iter().chain([4_096, 65_536, 4_096, 30_000, 65_536]) {
             theirs.feed(Message::Binary(pattern(size).into())).await.unwrap();
         }
@@ -372,7 +375,8 @@ async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
     drop(ours);
     for message in messages.split_off(8) {
         let len = message.len();
-        // Whoever shares his block is alone with it or has company of the same kind.
+        // A message either is alone in its block, or shares it with messages of the same size
+        // class.
         if let Ok(alone) = message.try_into_mut() {
             assert!(alone.capacity() <= 2 * len, "{len} bytes keep {}", alone.capacity());
         } else {

@@ -1,5 +1,6 @@
-//! The Autobahn test suite itself, against the socket in either role. `tests/peers/autobahn/NOTES.md` says how
-//! to install it; what it asks without a network, and without Python, is in `autobahn`.
+//! Runs the Autobahn test suite itself against the socket in either role.
+//! `tests/peers/autobahn/NOTES.md` says how to install it. `autobahn` contains its cases for use
+//! without a network and without Python.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 
@@ -16,12 +17,13 @@ use crate::handshake::{client, head::read_head, server};
 /// The largest message of section 9.
 const LARGEST: u64 = 16 << 20;
 
-/// UTF-8 in text messages, which are refused whatever they say, and compression, which is never agreed on.
+/// Cases for features that wsmux does not have: UTF-8 in text messages, which are always refused,
+/// and compression, which is never negotiated.
 const NOT_OURS: [&str; 3] = ["6.*", "12.*", "13.*"];
 
 const RUNNER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/autobahn/binary_wstest.py");
 
-/// The suite in one of its two modes, and where it writes its report.
+/// The suite in one of its two modes, and the directory of its report.
 struct Suite {
     child: Child,
     dir: PathBuf,
@@ -49,7 +51,7 @@ impl Suite {
         Self { child, dir }
     }
 
-    /// The cases by what the suite thinks of them, once it is done.
+    /// Waits for the suite to end, and returns the cases by verdict.
     async fn verdicts(mut self) -> BTreeMap<String, Vec<String>> {
         self.child.wait().await.unwrap();
         let report = std::fs::read(self.dir.join("index.json")).unwrap();
@@ -65,7 +67,8 @@ impl Suite {
     }
 }
 
-/// Everything is as it must be; where the documents leave it open, the suite only informs.
+/// Checks that no case failed. Where the standards allow several behaviours, the suite only
+/// informs.
 fn all_is_well(verdicts: &BTreeMap<String, Vec<String>>) {
     for (verdict, cases) in verdicts {
         eprintln!("{verdict}: {}", cases.len());
@@ -98,7 +101,7 @@ async fn the_suite_finds_nothing_wrong_with_a_server() {
 #[tokio::test]
 #[ignore = "wants the Autobahn test suite: see tests/peers/autobahn/NOTES.md"]
 async fn the_suite_finds_nothing_wrong_with_a_client() {
-    // The suite does not say which port it was given.
+    // The suite does not report which port it was given.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let suite = Suite::start("fuzzingserver", json!({ "url": format!("ws://127.0.0.1:{port}") }));
     for case in 1.. {
@@ -106,18 +109,18 @@ async fn the_suite_finds_nothing_wrong_with_a_client() {
         let Some((io, buf)) = upgraded(port, &path).await else { break };
         echo(&mut FramedSocket::new(io, &buf, Side::Client, LARGEST)).await;
     }
-    // It ends before it has answered.
+    // The server ends before it answers this.
     upgraded(port, "/updateReports?agent=wsmux&shutdownOnComplete=true").await;
     all_is_well(&suite.verdicts().await);
 }
 
-/// A stream that has become a WebSocket, and what came behind the response; `None` where there is no such
-/// path.
+/// A stream that has been upgraded to a WebSocket, and the bytes that followed the response; `None`
+/// if the path does not exist.
 async fn upgraded(port: u16, path: &str) -> Option<(TcpStream, Vec<u8>)> {
     let mut io = loop {
         match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(io) => break io,
-            // Python takes its time to start.
+            // Python takes some time to start.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     };

@@ -1,14 +1,14 @@
-//! What a page asks for before a test: a request and its answer are words in one stream.
+//! The commands of a page before a test. A request and its answer are words on one stream.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `url WIRE` | the URL of a server |
 //! | `mortal WIRE` | the URL of a server in a process of its own, and that process |
-//! | `kill PROCESS` | nothing, and the process is gone |
-//! | `slow WIRE RATE` | the URL of a server behind a network of so many bytes a second |
+//! | `kill PROCESS` | nothing, after the process has ended |
+//! | `slow WIRE RATE` | the URL of a server behind a network with this rate in bytes a second |
 //! | `hole WIRE` | the URL of a server behind a network, and its number |
-//! | `silence NUMBER` | nothing, and that network carries nothing any more |
-//! | `mute` | the URL of a server that accepts TCP and never says a word |
+//! | `silence NUMBER` | nothing; from then on that network carries nothing |
+//! | `mute` | the URL of a server that accepts TCP and never sends anything |
 //! | `saw WIRE CODE` | the reason of a connection that its client closed with this code |
 
 use std::{collections::HashMap, process::Stdio, sync::Arc};
@@ -28,7 +28,7 @@ use crate::{
     service::{Service, Wire},
 };
 
-/// Far longer than a request.
+/// Much longer than a request.
 const MAX_REQUEST: usize = 1024;
 
 struct Control {
@@ -37,7 +37,7 @@ struct Control {
     relays: Mutex<Vec<Relay>>,
 }
 
-/// Starts everything, and gives the control service's URL.
+/// Starts all servers, and returns the URL of the control service.
 pub(crate) async fn start() -> Result<String> {
     let mut services = HashMap::new();
     for wire in Wire::ALL {
@@ -124,7 +124,7 @@ impl Control {
         self.services.get(wire).with_context(|| format!("{wire:?} is no wire"))
     }
 
-    /// A server that can be killed.
+    /// Starts a server that can be killed.
     async fn bear(&self, wire: &str) -> Result<String> {
         let mut child = Command::new(std::env::current_exe()?)
             .args([MORTAL, wire])

@@ -1,6 +1,8 @@
-//! What pages under test connect to. It says the URL of its control service, and serves until its input ends.
+//! The servers for pages under test. It prints the URL of its control service, and serves until its
+//! input ends.
 //!
-//! A page asks the control service, a request to a stream, for the URLs of what it wants: see `control`.
+//! A page sends requests to the control service, one on each stream, to get the URLs of servers:
+//! see `control`.
 
 mod control;
 mod relay;
@@ -11,7 +13,7 @@ use tokio::io::{AsyncReadExt, stdin};
 
 use crate::service::{Service, Wire};
 
-/// What the child process of [`control`] is called with, and the wire that it serves.
+/// The first argument of a child process of [`control`]. The second is the wire that it serves.
 const MORTAL: &str = "mortal";
 
 #[tokio::main]
@@ -25,7 +27,7 @@ async fn main() -> Result<()> {
         Some(other) => anyhow::bail!("{other:?} is no command"),
         None => println!("{}", control::start().await?),
     }
-    // Whoever started this has gone.
+    // The input ends when the process that started this one is gone.
     let mut end = Vec::new();
     stdin().read_to_end(&mut end).await?;
     Ok(())

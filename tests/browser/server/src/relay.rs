@@ -1,4 +1,4 @@
-//! A network between a page and a server: slow, or silent from a moment on.
+//! A network between a page and a server that is slow, or stops carrying data.
 
 use std::{io, time::Duration};
 
@@ -11,10 +11,11 @@ use tokio::{
     time::sleep,
 };
 
-/// Of each end's, what the operating system may hold: a slow network must not be a large one.
+/// Bytes that the operating system may buffer at each end. A slow network must not also be a large
+/// buffer.
 const SOCKET_BUFFER: usize = 16 * 1024;
 
-/// How often a slow network carries something.
+/// The interval at which a slow network carries data.
 const TICK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Relay {
@@ -23,7 +24,8 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Before the server at `url`, with so many bytes a second in each direction, or as many as come.
+    /// Starts a network in front of the server at `url`. With a `rate` it carries that many bytes a
+    /// second in each direction; otherwise it has no limit.
     pub(crate) async fn start(url: &str, rate: Option<usize>) -> Result<Self> {
         let target = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -57,7 +59,7 @@ impl Relay {
         &self.url
     }
 
-    /// Carries nothing any more, not even the end of a connection.
+    /// Carries nothing from now on, not even the end of a connection.
     pub(crate) fn silence(&self) {
         self.silent.send_replace(true);
     }

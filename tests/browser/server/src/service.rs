@@ -1,4 +1,5 @@
-//! A server that does what the first byte of a stream asks for; the same over each wire and each implementation.
+//! A server that follows the first byte of each stream. It is the same for each wire and
+//! implementation.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,14 +17,14 @@ use wsmux::{
     tokio_tungstenite::{self, tungstenite::Message},
 };
 
-/// Which server, and on which wire.
+/// The implementation and the wire of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
     QMux,
     JsWs,
     /// The crate `qmux`, on its own wire.
     Foreign,
-    /// A WebSocket without a subprotocol that sends words, which neither wire has.
+    /// A WebSocket without a subprotocol that sends text, which neither wire allows.
     Rude,
 }
 
@@ -45,10 +46,10 @@ impl Wire {
     }
 }
 
-/// How connections were ended by their clients: code and reason.
+/// The code and reason with which each client closed its connection.
 type Ends = watch::Sender<Vec<(u32, String)>>;
 
-/// A server at a port of its own.
+/// A server on a port of its own.
 pub(crate) struct Service {
     url: String,
     ends: Arc<Ends>,
@@ -112,7 +113,7 @@ impl Service {
         &self.url
     }
 
-    /// Waits until a client has closed a connection with this code, and gives its reason.
+    /// Waits until a client has closed a connection with this code, and returns the reason.
     pub(crate) async fn saw(&self, code: u32) -> String {
         let mut ends = self.ends.subscribe();
         let found = |ends: &Vec<(u32, String)>| ends.iter().any(|end| end.0 == code);
@@ -121,7 +122,7 @@ impl Service {
     }
 }
 
-/// Accepts connections, at a port of their own.
+/// Accepts connections on a port of their own.
 async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Result<SocketAddr>
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -130,7 +131,7 @@ where
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            // Else each short stream waits for a delayed acknowledgement.
+            // Otherwise each short stream would wait for a delayed acknowledgement.
             let _ = tcp.set_nodelay(true);
             let served = serve(tcp);
             tokio::spawn(async move {
@@ -143,7 +144,7 @@ where
     Ok(address)
 }
 
-/// What has happened to the streams of a connection.
+/// The events of a connection's streams.
 struct Log {
     tell: mpsc::UnboundedSender<String>,
     told: Mutex<mpsc::UnboundedReceiver<String>>,
@@ -156,7 +157,7 @@ async fn serve<S: Session>(session: S, ends: &Ends) {
         while let Ok((send, recv)) = session.accept_bi().await {
             let stream = Stream { session: session.clone(), log: log.clone(), send };
             tokio::spawn(async move {
-                // A client that goes away in the middle is what some tests want.
+                // In some tests the client goes away in the middle of a stream.
                 let _ = stream.serve(Reader { recv, rest: Bytes::new() }).await;
             });
         }
@@ -200,7 +201,7 @@ impl<S: Session> Stream<S> {
                 }
                 self.send.finish()?;
             }
-            // Digest: how many bytes came, and their SHA-256.
+            // Digest: the number of bytes and their SHA-256.
             b'D' => {
                 let (mut length, mut hash) = (0, Sha256::new());
                 while let Some(chunk) = reader.next().await? {
@@ -228,7 +229,7 @@ impl<S: Session> Stream<S> {
                 self.send.finish()?;
                 self.session.closed().await;
             }
-            // Says that it was called, reads until it is reset, and logs that.
+            // Reports that it was called, reads until the stream is reset, and logs that.
             b'W' => {
                 self.send.write_chunk("w".into()).await?;
                 let end = loop {
@@ -240,7 +241,7 @@ impl<S: Session> Stream<S> {
                 };
                 self.log.tell.send(end)?;
             }
-            // Writes until it is stopped, and logs that.
+            // Writes until the stream is stopped, and logs that.
             b'X' => {
                 let zeros = Bytes::from_static(&[0; 16 * 1024]);
                 let error = loop {
@@ -250,7 +251,7 @@ impl<S: Session> Stream<S> {
                 };
                 self.log.tell.send(format!("stopped {}", code_of(error.stream_error())))?;
             }
-            // The next entry of the log.
+            // Sends the next entry of the log.
             b'L' => {
                 let entry = self.log.told.lock().await.recv().await.context("an entry")?;
                 self.send.write_chunk(entry.into()).await?;
@@ -281,7 +282,7 @@ struct Reader<R> {
 }
 
 impl<R: RecvStream> Reader<R> {
-    /// What comes next; `None` at the end.
+    /// The next chunk; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         match self.rest.is_empty() {
             true => Ok(self.recv.read_chunk(usize::MAX).await?),

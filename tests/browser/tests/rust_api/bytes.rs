@@ -1,4 +1,4 @@
-//! Bytes go there and back, all of them.
+//! Bytes make the round trip, and none is lost.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::place::{Place, pattern, stream, timer, within};
 
 const MIB: u64 = 1024 * 1024;
 
-/// What is written at once.
+/// Bytes per write.
 const CHUNK: u64 = 64 * 1024;
 
-/// How long a write may wait before it is asked whether its stream has stalled.
+/// How long a write may wait before the test checks whether its stream has stalled.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often in a row it has to have waited.
+/// How many consecutive checks have to find it waiting.
 const LOOKS: u32 = 5;
 
 crate::tests_at! { everywhere:
@@ -70,12 +70,13 @@ async fn an_echo_of_64_mib_on_one_stream_is_the_same_bytes(place: Place) {
 
 async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
     let connection = place.connect().await;
-    // Of 50 pieces the last takes what a division leaves.
+    // The last of 50 pieces also gets the remainder.
     let length = |i| 64 * MIB / 50 + if i == 49 { 64 * MIB % 50 } else { 0 };
     join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
 }
 
-/// Writes as much as goes, and says how much that was. When it stops, the other end does not read any more.
+/// Writes as many bytes as possible, and returns their number. It stops when the other end no
+/// longer reads.
 async fn write_until_it_stalls(
     connection: &WebSocketConnection,
     stream: &mut WebSocketStream,
@@ -95,7 +96,7 @@ async fn write_until_it_stalls(
             (written, looks) = (written + 1024, 0);
             continue;
         }
-        // A server that was only late would have gone on while it answered.
+        // If the server had only been late, it would have continued by the time it answers this.
         echo(connection, 0, CHUNK).await;
         looks += 1;
         let stats = stream.send().stats().expect("a stream");
@@ -105,7 +106,8 @@ async fn write_until_it_stalls(
     }
 }
 
-/// The server cannot write what this end does not read, and so reads no more: both directions stand still.
+/// The server cannot write because this end does not read, and therefore it stops reading: both
+/// directions stand still.
 async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
     let connection = place.connect().await;
     let mut stalled = stream(&connection, &b"E"[..]).await;
@@ -115,7 +117,7 @@ async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
     let after = stalled.send().stats().expect("a stream");
     assert_eq!((after.sent, after.credit), (before.sent, 0));
 
-    // It has waited for this.
+    // Reading frees the server, which then echoes the rest.
     let (send, recv) = stalled.split();
     let rest = async {
         send.finish().expect("a stream that can be finished");

@@ -1,4 +1,4 @@
-//! How connections end, and what both ends are told of it.
+//! How connections end, and what both ends learn of it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ crate::tests_at! { everywhere:
     a_client_that_reconnects_has_a_new_connection;
 }
 
-// Chromium 156 loses the whole page, now and then, when this happens to a WebSocketStream.
+// Chromium 156 sometimes loses the whole page when this happens to a WebSocketStream.
 crate::tests_at! { by_web_socket:
     a_server_that_is_killed_in_mid_stream_is_seen;
 }
@@ -31,7 +31,7 @@ crate::tests_at! { on_js_ws:
     a_code_that_a_page_may_not_send_becomes_one_that_it_may;
 }
 
-/// Short, and long enough for a machine that is busy with something else.
+/// Short, but long enough for a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn impatient() -> Config {
@@ -77,7 +77,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     let answer = ask(&format!("mortal {}", place.name())).await;
     let (url, process) = answer.split_once(' ').expect("a URL and a process");
     let connection = place.connect_to(url, Config::default()).await;
-    // Something is under way in both directions.
+    // Data is in flight in both directions.
     let mut stream = stream(&connection, &b"X"[..]).await;
     within("reading", stream.recv().read_exact(&mut [0; 100_000])).await.expect("zeros");
     let start = js_sys::Date::now();
@@ -95,7 +95,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     assert_eq!(error.culprit(), Culprit::Network, "{error}");
     let end = within("the end", connection.closed()).await;
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
-    // The default idle timeout.
+    // Less than the default idle timeout.
     assert!(js_sys::Date::now() - start < 30_000.0);
 }
 
@@ -133,7 +133,8 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
     ask(&format!("silence {number}")).await;
     let start = js_sys::Date::now();
     let read = within("the end", stream.recv().read(&mut [0])).await;
-    // Ten times as much as it takes, for a busy machine; and no other time of a connection's is configured.
+    // Ten times as long as expected, for a busy machine. No other timeout of a connection is
+    // configured.
     assert!(js_sys::Date::now() - start < 10.0 * IDLE_TIMEOUT.as_millis() as f64);
     let Err(ReadError::ConnectionLost(error)) = read else { panic!("{read:?}") };
     let timeouts = [Timeout::Idle, Timeout::KeepAlive];
@@ -141,7 +142,7 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
         matches!(error, ConnectionError::TimedOut(timeout) if timeouts.contains(&timeout)),
         "{error}"
     );
-    // The browser waits for an answer to the Close longer than this end does.
+    // The browser waits longer than this end for an answer to the Close.
     within("the end", connection.closed()).await;
 }
 
@@ -153,7 +154,7 @@ async fn silence_that_pings_break_ends_nothing(place: Place) {
     assert!(connection.rtt().is_some(), "a ping was answered");
 }
 
-/// C-47. The network is silent for twice the idle timeout, with a stream that waits.
+/// C-47. The network is silent for twice the idle timeout, while a stream waits.
 async fn silence_ends_nothing(place: Place) {
     let answer = ask(&format!("hole {}", place.name())).await;
     let (url, number) = answer.split_once(' ').expect("a URL and a number");
@@ -165,7 +166,7 @@ async fn silence_ends_nothing(place: Place) {
     assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
 }
 
-/// W-27. The peer's words are an error of the protocol, 1002 anywhere else.
+/// W-27. The peer's text message is a protocol error, which has code 1002 outside of a page.
 async fn a_code_that_a_page_may_not_send_becomes_one_that_it_may(place: Place) {
     let connection = place.connect_to(&ask("url rude").await, Config::default()).await;
     let end = within("the end", connection.closed()).await;

@@ -1,4 +1,4 @@
-//! What a page learns of a server that it cannot reach, or that does not speak with it.
+//! The errors that a page gets for a server that it cannot reach, or that speaks another protocol.
 
 use wsmux_testing::urls;
 
@@ -32,7 +32,7 @@ async fn a_url_that_leads_nowhere_is_refused(place: Place) {
 }
 
 async fn a_server_that_is_not_there_is_an_error_of_the_network(place: Place) {
-    // A port that nobody may listen at, and that the browser may go to.
+    // Browsers permit this port, and nothing listens on it.
     let error = place.refused("ws://127.0.0.1:2/").await;
     assert!(matches!(error, ConnectError::Connect(_)), "{error}");
     assert!(error.is_retryable());
@@ -54,7 +54,7 @@ async fn the_application_protocol_is_agreed_on(place: Place) {
     assert_eq!(connection.wire(), Wire::QMux);
 }
 
-/// The browser itself fails such a handshake, and does not say why.
+/// The browser itself fails such a handshake, and does not give a reason.
 async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     let url = ask(&format!("url {}", place.name())).await;
     let client = place.client().protocol("unknown").require_protocol(true).build();
@@ -63,7 +63,7 @@ async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     assert!(matches!(error, ConnectError::Connect(_)), "{error}");
 }
 
-/// How the browser writes this URL.
+/// The URL as the browser writes it.
 fn href(url: &str) -> Option<String> {
     let constructor = Reflect::get(&js_sys::global(), &"URL".into()).expect("every browser has it");
     let constructor: Function = constructor.unchecked_into();

@@ -1,5 +1,5 @@
-//! How much of the page's memory is in use. Its size tells nothing: it never shrinks, and what earlier tests have freed
-//! is used again before it grows.
+//! How much of the page's memory is in use. The memory's size does not show that: it never shrinks,
+//! and freed memory is reused before it grows.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,15 +9,15 @@ use std::{
 #[global_allocator]
 static COUNTING: Counting = Counting(AtomicIsize::new(0));
 
-/// The system's allocator, which counts the bytes that were asked for and not given back.
+/// The system's allocator, with a count of the bytes that are allocated.
 struct Counting(AtomicIsize);
 
-/// Bytes that are allocated.
+/// Bytes that are allocated now.
 pub(crate) fn bytes() -> isize {
     COUNTING.0.load(Relaxed)
 }
 
-// SAFETY: all of it is the system's allocator.
+// SAFETY: every method calls the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.fetch_add(layout.size() as isize, Relaxed);

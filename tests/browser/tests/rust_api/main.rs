@@ -1,6 +1,8 @@
-//! The Rust API in a page: over both of the browser's interfaces, against wsmux on both wires and crate `qmux`.
+//! The Rust API in a page, over both of the browser's interfaces, against wsmux on both wires and
+//! crate `qmux`.
 //!
-//! `.ci/browser` starts the servers, and says where they are in `WSMUX_BROWSER_SERVER` when this is built.
+//! `.ci/browser` starts the servers, and passes their address in `WSMUX_BROWSER_SERVER` at build
+//! time.
 #![cfg(target_family = "wasm")]
 
 mod bytes;
@@ -15,7 +17,7 @@ use wasm_bindgen_test::wasm_bindgen_test_configure;
 
 wasm_bindgen_test_configure!(run_in_browser);
 
-/// A module of tests for each server, wire and interface that these sentences are true of.
+/// Makes a module of tests for each combination of server, wire and interface for which they hold.
 macro_rules! tests_at {
     (by_web_socket: $($name:ident;)+) => {
         mod by_web_socket {

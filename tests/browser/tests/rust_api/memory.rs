@@ -1,4 +1,4 @@
-//! What a page holds while the network is slow.
+//! How much a page holds while the network is slow.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// Of the other interface nothing is asked again and again, and crate `qmux` grants less than the system takes.
+// The other interface is not polled, and crate `qmux` grants less than the system's buffers hold.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }
 
-/// What a stream takes before it can be sent.
+/// Bytes that a stream takes before they are sent.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// What is written at once.
+/// Bytes per write.
 const CHUNK: usize = 16 * 1024;
 
-/// Bytes that may wait in the browser before it is given no more.
+/// Bytes that may wait in the browser before it gets no more.
 const HIGH_WATER_MARK: f64 = 128.0 * 1024.0;
 
-/// Counts what WebSockets hold, until it is dropped.
+/// Counts the bytes that WebSockets hold, until it is dropped.
 struct Spy;
 
 impl Spy {
@@ -66,7 +66,7 @@ fn run(script: &str) -> JsValue {
     js_sys::Function::new_no_args(script).call0(&JsValue::NULL).expect("a script")
 }
 
-/// Four streams write all they can into a network of 256 KiB/s.
+/// Four streams write as much as possible into a network of 256 KiB/s.
 async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
     let url = ask(&format!("slow {} 262144", place.name())).await;
     let spy = Spy::new();
@@ -83,7 +83,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
         let chunk = &chunk;
         async move {
             loop {
-                // Of its own: what is shared would be counted once.
+                // A copy, because shared memory would be counted once.
                 let chunk = Bytes::copy_from_slice(chunk);
                 stream.send().write_chunk(chunk).await.expect("a stream that lives");
             }
@@ -100,7 +100,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
     assert!(waiting > 4 * 128 * 1024, "the network was not slow: {waiting} bytes wait");
     let most = 4 * (SEND_BUFFER + CHUNK);
     assert!(waiting <= most as u64, "{waiting} bytes wait");
-    // Twice, for what a chunk and a message need besides their bytes.
+    // Twice as much, for the overhead of chunks and messages.
     assert!(grown <= 2 * most as isize, "{grown} bytes more are held");
 
     let (buffered, message) = (spy.seen("buffered"), spy.seen("message"));
@@ -112,7 +112,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
                 "{buffered} bytes waited in the browser, with messages of {message}"
             );
         }
-        // It has no such number.
+        // This interface has no such number.
         _ => assert_eq!(message, 0.0),
     }
 }
@@ -129,7 +129,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
         streams.push(stream);
     }
     ask(&format!("silence {number}")).await;
-    // More than the system takes between the browser and the network, 4 MiB on Linux.
+    // More than the system's buffers between the browser and the network hold, which is 4 MiB on
+    // Linux.
     let writers = streams.iter_mut().map(|stream| async {
         loop {
             stream.send().write_chunk(pattern(1, 0, CHUNK)).await.expect("a stream that lives");
@@ -143,7 +144,7 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // Each round of the driver asks twice at most; every 4 ms they would be a thousand.
+    // Each round of the driver checks at most twice. Checks every 4 ms would be a thousand.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }

@@ -1,4 +1,4 @@
-//! Where a test takes place, and what all of them do.
+//! The environment of a test, and the steps that all tests share.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use wsmux::{
     WebSocketStream, Wire,
 };
 
-/// Far more than anything takes, unless it hangs.
+/// Much longer than any step takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The control service's URL.
 const CONTROL: Option<&str> = option_env!("WSMUX_BROWSER_SERVER");
 
-/// Whose server, and on which wire.
+/// The implementation and the wire of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
     QMux,
@@ -61,14 +61,14 @@ impl Place {
         within("connecting", client.connect(url)).await.expect("a connection")
     }
 
-    /// Why there is no connection.
+    /// Connects, and returns the error.
     pub(crate) async fn refused(self, url: &str) -> ConnectError {
         let client = self.client().build().expect("a client");
         within("connecting", client.connect(url)).await.expect_err("no connection")
     }
 }
 
-/// Asks the control service, and takes no error for an answer.
+/// Sends a request to the control service, which must succeed.
 pub(crate) async fn ask(request: &str) -> String {
     let url = CONTROL.expect("WSMUX_BROWSER_SERVER, of .ci/browser");
     let client = WebSocketClient::builder().build().expect("a client");
@@ -84,7 +84,7 @@ pub(crate) async fn ask(request: &str) -> String {
     answer
 }
 
-/// What the future gives, unless it hangs.
+/// Waits for the future, and fails if it hangs.
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match select(std::pin::pin!(future), timer(PATIENCE)).await {
         Either::Left((output, _)) => output,
@@ -96,7 +96,7 @@ pub(crate) fn timer(duration: Duration) -> TimeoutFuture {
     TimeoutFuture::new(duration.as_millis() as u32)
 }
 
-/// A stream that the server was told with a letter, and more, what to do with.
+/// Opens a stream with a command for the server: a letter, and perhaps arguments.
 pub(crate) async fn stream(
     connection: &WebSocketConnection,
     command: impl Into<Bytes>,
@@ -107,12 +107,12 @@ pub(crate) async fn stream(
     stream
 }
 
-/// The letter, and a code.
+/// A command: the letter, and a code.
 pub(crate) fn with_code(letter: u8, code: u32) -> Vec<u8> {
     [&[letter][..], &code.to_be_bytes()].concat()
 }
 
-/// What the server has logged next of this connection's streams.
+/// The next entry of the server's log for this connection's streams.
 pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     let mut stream = stream(connection, &b"L"[..]).await;
     stream.send().finish().expect("a command");
@@ -120,7 +120,7 @@ pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     String::from_utf8(entry).expect("words")
 }
 
-/// Bytes `at` and following of a stream that nothing moved by a little looks like.
+/// The bytes from `at` of a stream. Any shift of the data would be noticed.
 pub(crate) fn pattern(seed: u8, at: u64, length: usize) -> Bytes {
     (at..at + length as u64).map(|i| (i ^ (i >> 8) ^ (i >> 17)) as u8 ^ seed).collect()
 }

@@ -1,4 +1,4 @@
-//! The attackers that have no connection, or none for long.
+//! Attackers that have no connection, or only a short one.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,17 +15,17 @@ use wsmux::Wire;
 use super::{raw::Raw, told::Told};
 
 pub const HALF_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n";
-/// A record of 512 bytes is announced; of the ClientHello in it, no more comes than its type and length.
+/// It announces a record of 512 bytes. Only the type and the length of its ClientHello follow.
 pub const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
 
 const HALF_OPEN: usize = 500;
 const VISITS: u64 = 10_000;
-/// Visitors at once.
+/// Concurrent visitors.
 const AT_ONCE: u64 = 32;
-/// A little longer than the victim's handshake timeout, 10 s by default.
+/// A little longer than the victim's handshake timeout, which is 10 s by default.
 const HANDSHAKE: Duration = Duration::from_secs(13);
 
-/// Each waits for what the victim says to it, and comes again while there is time.
+/// Each attacker waits for the victim's answer, and connects again until the time is over.
 pub async fn half_open(address: SocketAddr, says: &'static [u8], until: Instant) -> Told {
     let mut waiting = JoinSet::new();
     let mut told = Told::default();
@@ -92,14 +92,14 @@ pub async fn come_and_go(address: SocketAddr) -> Result<Told> {
 
 async fn visit(address: SocketAddr, nth: u64) -> Result<()> {
     if nth.is_multiple_of(3) {
-        // It leaves in the middle of everything: the parameters are sent, and nobody reads the victim's.
+        // It leaves in the middle: its parameters are sent, and the victim's are not read.
         return Raw::connect(address, Wire::QMux, false, 0).await.map(drop);
     }
     let mut tcp = TcpStream::connect(address).await?;
     if nth % 3 == 1 {
         tcp.write_all(HALF_REQUEST).await?;
     }
-    // An RST for every other one.
+    // Every second one ends with an RST.
     if nth.is_multiple_of(2) {
         tcp.set_zero_linger()?;
     }

@@ -1,5 +1,5 @@
-//! The attackers that have a connection: each sends what it may, as fast as the victim takes it, and comes again
-//! when it is thrown out.
+//! Attackers that have a connection. Each sends what it is allowed to send, as fast as the victim
+//! reads it, and connects again when the victim closes the connection.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -13,9 +13,9 @@ use super::{
     told::Told,
 };
 
-/// A message's length: under every peer's `max_record_size`.
+/// A message's length. It is below every peer's `max_record_size`.
 const MESSAGE: usize = 16 * 1024;
-/// Between two tries to connect, where the victim refuses.
+/// The pause between two attempts to connect if the victim refuses.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Result<Told> {
@@ -37,7 +37,7 @@ pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Resul
             Err(_) => break,
         };
         told.connections += 1;
-        // It ends by the victim's doing, or with the time; what it was told says which.
+        // The victim or the time limit ends it. The victim's last words show which.
         let _ = timeout_at(until, at_full_speed(attack, &mut raw)).await;
         told.messages += raw.messages;
         told.bytes += raw.bytes;
@@ -77,7 +77,8 @@ async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
         Attack::Padding => same(raw, |out| out.push(0)).await,
         Attack::Blocked => {
             raw.send(stream_frame(0, 0, b"x", false)).await?;
-            // Of the connection, of the stream, of bidirectional and of unidirectional streams.
+            // Blocked frames for the connection, a stream, bidirectional and unidirectional
+            // streams.
             same(raw, |out| varints(out, &[0x14, 1, 0x15, 0, 1, 0x16, 1, 0x17, 1])).await
         }
         Attack::Datagrams => same(raw, |out| varints(out, &[0x31, 1, 7])).await,
@@ -99,13 +100,13 @@ fn reset(out: &mut Vec<u8>, id: u64) {
     varints(out, &[0x0e, id, 0, 1, 7, 0x04, id, 0, 1]);
 }
 
-/// A whole request, and no wish for the answer.
+/// A whole request whose answer is not wanted.
 fn stop(out: &mut Vec<u8>, id: u64) {
     out.extend(stream_frame(id, 0, &[7; 64], true));
     varints(out, &[0x05, id, 0]);
 }
 
-/// The same frames over and over, a message full of them.
+/// Sends messages that are full of the same frames.
 async fn same(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>)) -> Result<Infallible> {
     let mut message = Vec::with_capacity(MESSAGE);
     while message.len() < MESSAGE - 64 {
@@ -117,7 +118,7 @@ async fn same(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>)) -> Result<Infallible
     }
 }
 
-/// As many streams as the victim grants.
+/// Opens as many streams as the victim permits.
 async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<Infallible> {
     let mut next = 0;
     loop {
@@ -131,7 +132,7 @@ async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<In
     }
 }
 
-/// There is always something to be echoed, and credit for one byte more.
+/// There are always bytes to be echoed, and credit for one more byte.
 async fn one_byte_grants(raw: &mut Raw) -> Result<Infallible> {
     const STEP: u64 = MESSAGE as u64;
     let data = [7; MESSAGE];
@@ -159,7 +160,8 @@ async fn tiny_messages(raw: &mut Raw) -> Result<Infallible> {
     }
 }
 
-/// All the victim grants at first, on each stream of either kind; then nothing, and nothing read.
+/// Sends everything that the victim grants at first, on each stream of either kind. After that it
+/// sends nothing, and never reads.
 async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
     let data = [7; MESSAGE];
     for offset in (0..WINDOW).step_by(MESSAGE) {
@@ -173,8 +175,9 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
     std::future::pending().await
 }
 
-/// All the victim grants at first, on each stream of either kind, in the pieces that once cost most to hold: what is
-/// written at the end of a long queue gets a large block, and what follows ends it.
+/// Sends everything that the victim grants at first, on each stream of either kind. The sizes are
+/// those that once cost the most memory: bytes at the end of a long queue get a large block, and
+/// the next piece ends that block.
 async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
     const CHUNK: usize = 4 * 1024;
     let data = [7; MESSAGE];

@@ -1,5 +1,5 @@
-//! The attackers that speak js-ws, on which each message is of one stream and nothing says how many streams there may
-//! be.
+//! Attackers that speak js-ws. On that wire each message belongs to one stream, and the number of
+//! streams is not announced.
 
 use std::convert::Infallible;
 
@@ -10,12 +10,12 @@ use super::{
     raw::{Raw, WINDOW, varints},
 };
 
-/// Far less than the victim's limit on streams.
+/// Much less than the victim's limit on streams.
 const AT_ONCE: u64 = 50;
-/// Of the victim's ids, 2^61 of which there are, these are as far from each other as many streams permit: all their low
-/// bits are the same.
+/// The distance between ids. There are 2^61 ids, and with this distance the attack's ids spread
+/// over half of them. All their low bits are the same.
 const SPARSE: u64 = 1 << 40;
-/// Below the largest id that is one.
+/// Below the largest valid id.
 const HIGH: u64 = 1 << 60;
 /// More credit than is ever used.
 const CREDIT: u32 = WINDOW as u32;
@@ -80,7 +80,7 @@ async fn same(raw: &mut Raw, message: &[u8]) -> Result<Infallible> {
     }
 }
 
-/// Both halves given up with the message after the one that opens them.
+/// The message after the one that opens a stream resets and stops it.
 async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
     for id in (0..).step_by(2) {
         raw.send(ack(id, CREDIT)).await?;
@@ -90,7 +90,7 @@ async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
     unreachable!("64 bits of ids")
 }
 
-/// Bytes to be echoed one by one, and credit for one more each.
+/// Sends single bytes to be echoed, and grants credit for one more byte each time.
 async fn tiny_messages(raw: &mut Raw) -> Result<Infallible> {
     raw.send(ack(0, 1)).await?;
     for sent in 0.. {
@@ -101,9 +101,9 @@ async fn tiny_messages(raw: &mut Raw) -> Result<Infallible> {
     unreachable!("64 bits of bytes")
 }
 
-/// Whole calls, of a byte each, on streams whose ids are far from each other.
+/// Makes whole calls of one byte each, on streams whose ids are far from each other.
 async fn sparse_ids(raw: &mut Raw) -> Result<Infallible> {
-    // At the end of all ids a new connection begins again.
+    // When the ids are used up, a new connection starts again.
     for first in (0..HIGH / SPARSE).step_by(AT_ONCE as usize) {
         let ids = || (first..first + AT_ONCE).map(|nth| nth * SPARSE);
         for id in ids() {

@@ -1,4 +1,4 @@
-//! Each attack: a server, a client that works, and for a time an attacker beside it.
+//! The attacks. Each has a server, a client that works, and for some time an attacker.
 
 mod connects;
 mod flood;
@@ -23,20 +23,21 @@ use crate::{
 use told::Told;
 
 const MIB: u64 = 1 << 20;
-/// Before anything is measured: the honest client's windows have grown by then.
+/// The time before anything is measured, in which the honest client's windows grow.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Alone, the honest client is steady enough that longer shows nothing new.
+/// How long the honest client is measured alone. It is steady enough that more time shows nothing
+/// new.
 const ALONE: Duration = Duration::from_secs(5);
-/// What an attacker that has gone leaves behind for this long is left behind for good.
+/// Memory that is still held this long after an attacker has gone counts as leaked.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// In so many seconds the honest client connects at least once more, whatever else the machine does.
+/// Seconds in which the honest client connects at least once more, even on a busy machine.
 const CONNECTS_WITHIN: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
-    /// No attack: a process that spins. What it takes from the honest client, it takes as processor time
+    /// No attack: a process that spins, to compare with attacks that only take processor time
     Spin,
     /// Streams opened and reset at once
     OpenReset,
@@ -50,39 +51,41 @@ pub enum Attack {
     QxPing,
     /// Credit for one byte at a time
     OneByteGrants,
-    /// STREAM frames with nothing in them
+    /// STREAM frames without data
     EmptyFrames,
     /// STREAM frames of one byte, each in a message of its own
     TinyMessages,
     /// Messages of padding
     Padding,
-    /// Frames that say that the sender is blocked
+    /// Frames that report that the sender is blocked
     Blocked,
     /// Datagrams of one byte
     Datagrams,
-    /// Asks for as much as it may on every stream it may, and never reads
+    /// Requests as much as possible on every stream that it may open, and never reads
     NeverReads,
-    /// One byte and then 4 KiB, over and over, on every stream it may, and takes no answer
+    /// One byte and then 4 KiB, repeatedly, on every stream that it may open, without reading
+    /// answers
     BytesAndChunks,
     /// js-ws: streams opened and reset at once
     JswsOpenReset,
-    /// js-ws: bytes to be echoed one by one, and credit for one byte each
+    /// js-ws: single bytes to be echoed, and credit for one byte each
     JswsTinyMessages,
     /// js-ws: credit for one byte at a time, which nobody uses
     JswsOneByteGrants,
-    /// js-ws: streams past the limit, which wait and are refused
+    /// js-ws: streams above the limit, which wait and are refused
     JswsWaiting,
     /// js-ws: calls on streams whose ids have the same low bits
     JswsSparseIds,
     /// js-ws: streams opened from the highest id on downwards
     JswsDescendingIds,
-    /// 500 TCP connections that say nothing
+    /// 500 TCP connections that send nothing
     HalfOpenSilent,
-    /// 500 that send half of a request
+    /// 500 TCP connections that send half of a request
     HalfOpenRequest,
-    /// 500 that send half of a TLS hello
+    /// 500 TCP connections that send half of a ClientHello
     HalfOpenTls,
-    /// 10,000 that come and go: before the request, in the middle of it, and right behind the upgrade
+    /// 10,000 TCP connections that come and go: before the request, in the middle of it, and right
+    /// after the upgrade
     ComeAndGo,
 }
 
@@ -107,34 +110,36 @@ impl Attack {
         }
     }
 
-    /// By how much the victim's memory may grow at most.
+    /// The most by which the victim's memory may grow, in bytes.
     fn limit(self) -> u64 {
         match self {
-            // The formula of SPEC.md section 10 for one connection: of 100 bidirectional streams a window each
-            // and a send buffer each, of 100 unidirectional ones a window each.
+            // The formula of SPEC.md section 10 for one connection: a window and a send buffer for
+            // each of 100 bidirectional streams, and a window for each of 100 unidirectional
+            // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // The same, and an eighth: pieces that are copied cost little more than they are, where each of the formula's
-            // bytes may cost four (C-70).
+            // The same plus an eighth. Copied pieces cost little more than their length, while each
+            // byte of the formula may cost four (C-70).
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
-            // Some buffers of an echo, those of the honest client's windows included, which may grow meanwhile;
-            // and what the allocator keeps for itself. None of it grows with the time that an attack takes.
+            // Some buffers of an echo, including the honest client's windows, which may grow
+            // meanwhile, and memory that the allocator keeps. None of it grows with the duration of
+            // an attack.
             _ => 32 * MIB,
         }
     }
 
-    /// The budgets of which it has to run into one; none where there is none.
+    /// The budgets of which the attack has to exhaust one. Empty if the attack has no budget.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
             Self::StopRepeated | Self::JswsDescendingIds => &["frames of ended streams"],
-            // Which of the two depends on how fast the refusals leave (J-33, C-60).
+            // Which of the two depends on how fast the refusals are sent (J-33, C-60).
             Self::JswsWaiting => &["refused streams", "refusals unread"],
             Self::WsPing | Self::QxPing => &["pings"],
             Self::OneByteGrants | Self::JswsOneByteGrants => &["grants"],
             Self::EmptyFrames => &["frames without effect"],
             Self::Padding => &["padding"],
             Self::Blocked => &["blocked frames"],
-            // What is read is of use to somebody, and the rest is bounded otherwise.
+            // Somebody uses the data that is read, and other limits bound the rest.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
             Self::JswsTinyMessages | Self::JswsSparseIds => &[],
             Self::NeverReads | Self::BytesAndChunks => &[],
@@ -144,7 +149,7 @@ impl Attack {
     }
 }
 
-/// One attack, and what came of it.
+/// The results of one attack.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     attack: Attack,
@@ -153,7 +158,7 @@ pub struct Outcome {
     before: u64,
     peak: u64,
     after: u64,
-    /// Bytes that the victim has allocated, before the attack and at most while it lasted.
+    /// Bytes that the victim had allocated before the attack, and at most while it lasted.
     allocated_before: u64,
     allocated_peak: u64,
     limit: u64,
@@ -171,19 +176,19 @@ impl Outcome {
         self.allocated_peak.saturating_sub(self.allocated_before)
     }
 
-    /// What is not as it should be.
+    /// The results that are not as they should be.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.growth() > self.limit {
             faults.push("the victim's resident memory grew past the limit".to_owned());
         }
-        // What is allocated and was never touched is not resident.
+        // Allocated memory that was never touched is not resident.
         if self.allocated() > self.limit {
             faults.push("the victim allocated more than the limit".to_owned());
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
-            // It connects now and then only.
+            // The client connects only from time to time.
             let connects = done.connects > 0 || self.seconds < CONNECTS_WITHIN;
             if done.bytes == 0 || done.calls == 0 || !connects {
                 faults.push("the honest client was not served".to_owned());
@@ -247,7 +252,8 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     attacker.end().await?;
     sleep(AFTER).await;
     let after = victim.memory()?.now;
-    // Alone before it and alone behind it: on a machine that others use, too, the two may differ.
+    // The client is measured alone before and after the attack. On a shared machine the two may
+    // differ.
     honest.ask::<Done>().await?;
     sleep(ALONE).await;
     alone.add(honest.ask().await?);
@@ -269,7 +275,7 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     })
 }
 
-/// The attacker's process.
+/// Runs the attacker's process.
 pub async fn attacker(attack: Attack, address: SocketAddr, seconds: u64) -> Result<()> {
     process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
     let until = Instant::now() + Duration::from_secs(seconds);

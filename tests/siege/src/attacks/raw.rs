@@ -1,6 +1,6 @@
-//! A client of either wire without wsmux: a WebSocket of tungstenite's, and frames as RFC 9000 section 19 has them, or
-//! what `jsws` makes. What the server grants is read by wsmux's decoder, for an attacker that oversteps its limits is
-//! soon gone.
+//! A client of either wire without wsmux. It uses tungstenite's WebSocket, and makes frames
+//! according to RFC 9000 section 19, or with `jsws`. Only grants of the server are read with
+//! wsmux's decoder, because an attacker that exceeds its limits would soon be disconnected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,22 +26,22 @@ const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const UNLIMITED: u64 = (1 << 62) - 1;
 
-/// What the victim lets a default client do at first.
+/// The streams that the victim permits a default client at first.
 const STREAMS: u64 = 100;
 pub const WINDOW: u64 = 1 << 20;
-/// A server that has anything to say to a client that floods it has said it by then.
+/// The time in which a server sends its last message to a client that floods it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// What the victim has granted by now.
+/// The victim's grants so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Granted {
-    /// Bidirectional streams in all.
+    /// Bidirectional streams in total.
     pub streams: u64,
-    /// Bytes of the first stream in all.
+    /// Bytes on the first stream in total.
     pub first: u64,
-    /// Grants and ends of streams, of any.
+    /// Grants and ends of streams in total.
     pub acks: u64,
     pub ends: u64,
 }
@@ -55,21 +55,21 @@ pub struct Raw {
     pub bytes: u64,
 }
 
-/// How the connection ends is in its last message; until then it is read, or it is not.
+/// How the connection's messages are read. The last one says how the connection ended.
 enum Reader {
     Reads(JoinHandle<String>),
     Waits(SplitStream<Socket>, watch::Sender<Granted>),
 }
 
-/// Integers in their shortest form, one after the other.
+/// Appends integers in their shortest form.
 pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
     for &value in values {
-        // None of ours has more than 62 bits.
+        // None of our values has more than 62 bits.
         VarInt::from_u64(value).unwrap_or_default().encode(out);
     }
 }
 
-/// `credit` is what the victim may send on a stream that we open.
+/// Transport parameters with which the victim may send `credit` bytes on a stream that we open.
 fn parameters(credit: u64) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, value) in [
@@ -94,7 +94,7 @@ fn parameters(credit: u64) -> Vec<u8> {
 }
 
 impl Raw {
-    /// `credit` goes to the victim on QMux alone: on js-ws each stream has its own.
+    /// `credit` is sent to the victim only on QMux; on js-ws each stream grants its own.
     pub async fn connect(
         address: SocketAddr,
         wire: Wire,
@@ -148,7 +148,7 @@ impl Raw {
         *self.granted.borrow()
     }
 
-    /// Waits until the victim has granted what is enough.
+    /// Waits until the victim has granted enough.
     pub async fn until(&mut self, enough: impl Fn(Granted) -> bool) -> Result<()> {
         if !enough(self.granted()) {
             self.flush().await?;
@@ -157,7 +157,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Says no more, and gives what the victim has said at last.
+    /// Sends nothing more, and returns the victim's last words.
     pub async fn last_words(self) -> String {
         let wire = self.wire;
         let words = match self.reader {
@@ -173,7 +173,7 @@ impl Raw {
     }
 }
 
-/// Reads to the end, and gives its cause.
+/// Reads to the end, and returns its cause.
 async fn read(
     mut stream: SplitStream<Socket>,
     wire: Wire,

@@ -1,4 +1,4 @@
-//! A table for people.
+//! Prints the results as a table.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 

@@ -1,4 +1,4 @@
-//! What an attacker did, and what it was told.
+//! What an attacker did, and how its connections ended.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ pub struct Told {
     pub connections: u64,
     pub messages: u64,
     pub bytes: u64,
-    /// How its connections ended, and how many so. Each line ends in the victim's words, of which there are few.
+    /// How its connections ended, and how often. Each line contains the victim's words, of which
+    /// there are only a few.
     pub ends: BTreeMap<String, u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The servers, and connections to them of which both ends are at hand.
+//! The servers, and connections to them whose both ends are available.
 
 use std::{
     collections::HashMap,
@@ -20,10 +20,10 @@ use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, Wire}
 
 const HEADER: &str = "soak-number";
 
-/// Who waits for the server's end of which connection.
+/// The tasks that wait for the server's end of a connection, by the connection's number.
 type Awaited = Mutex<HashMap<u64, oneshot::Sender<WebSocketConnection>>>;
 
-/// A server, without TLS or with it.
+/// A server, with or without TLS.
 struct Place {
     server: Arc<WebSocketServer>,
     url: String,
@@ -35,7 +35,7 @@ pub struct World {
     next: AtomicU64,
 }
 
-/// Both ends of a connection, and what cuts the network between them, if anything can.
+/// Both ends of a connection, and the means to cut the network between them, if there is one.
 pub struct Link {
     pub client: WebSocketConnection,
     pub server: WebSocketConnection,
@@ -67,7 +67,7 @@ impl World {
         let place = &self.places[usize::from(tls)];
         let (client, cut) = if can_be_cut {
             let mut tcp = TcpStream::connect(place.server.local_addr()?).await?;
-            // Half of them end by an RST, the others by a FIN.
+            // Half of them end with an RST, the others with a FIN.
             if number.is_multiple_of(2) {
                 tcp.set_zero_linger()?;
             }

@@ -1,4 +1,4 @@
-//! A connection's life: what goes on at both ends, and how it comes to its end.
+//! A connection's life: the activity at both ends, and the end of the connection.
 
 use std::{
     sync::{
@@ -23,9 +23,10 @@ use super::{
     tally::{Tally, count},
 };
 
-/// Many times what anything here takes, on a machine that others use, too.
+/// Much longer than any step takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Streams that each end has open of its own: under the limit, so that nothing is refused on a wire without one.
+/// Streams that each end has open at once. It is below the limit, so that nothing is refused on the
+/// wire without an announced limit.
 const OPENERS: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,18 +34,19 @@ enum Ending {
     /// All streams end, and then the connection.
     Quiet,
     Shutdown,
-    /// In the middle of everything.
+    /// A close in the middle of everything.
     Close,
-    /// All handles of one end are dropped, with what waits on them.
+    /// All handles of one end are dropped, including those with waiting operations.
     Drop,
-    /// Of the network.
+    /// The network is cut.
     Cut,
 }
 
-/// Both ends know when one of them, or the network, brings the connection to its end: until then nothing may fail.
+/// Both ends know when one of them, or the network, ends the connection. Before that nothing may
+/// fail.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// No new streams.
+    /// No new streams are opened.
     pub quiet: AtomicBool,
     pub ending: AtomicBool,
 }
@@ -54,7 +56,8 @@ impl Fate {
         !self.quiet.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// What may become of a stream: its own end, or that of its connection. Never wrong bytes.
+    /// Judges the outcome of a stream. It may reach its own end or that of its connection, but must
+    /// never contain wrong bytes.
     pub fn judge(&self, tally: &Tally, outcome: Result<()>) -> Result<()> {
         match outcome {
             Ok(()) => count(&tally.streams, 1),
@@ -92,7 +95,7 @@ impl End {
         Self { connection, openers, acceptors }
     }
 
-    /// Fails with the first task that fails.
+    /// Waits for the first task that fails, and returns its error.
     async fn watch(&mut self) -> anyhow::Error {
         loop {
             let done = tokio::select! {
@@ -134,7 +137,7 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
         _ => Ending::Cut,
     };
     let clients_doing = rng.random();
-    // As many short ones as long ones, at every scale.
+    // Short and long lives are equally likely, on a logarithmic scale.
     let life = Duration::from_millis(rng.random_range(10..40) << rng.random_range(0..7));
     let story = format!("{wire:?}, TLS {tls}, {ending:?} by the client {clients_doing}");
 
@@ -222,7 +225,7 @@ async fn end(
     }
 }
 
-/// All have ended; what the two ends still have to tell each other may be on its way.
+/// Waits until both ends have no streams left. Their last messages may still be in flight.
 async fn no_streams(connection: &WebSocketConnection) -> Result<()> {
     let start = Instant::now();
     loop {

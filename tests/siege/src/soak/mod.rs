@@ -1,6 +1,7 @@
-//! Everything at once, at random, for long: streams both ways, on both wires, with TLS and without, that are read,
-//! stalled, reset, stopped and dropped, on connections that are closed, shut down, dropped and cut. Each byte is
-//! checked; between two intervals everything ends, and nothing may be left.
+//! Runs everything at once, at random, for a long time. Streams run both ways, on both wires, with
+//! and without TLS; they are read, stalled, reset, stopped and dropped. Their connections are
+//! closed, shut down, dropped and cut. Each byte is checked. After each interval everything ends,
+//! and nothing may be left over.
 
 mod link;
 mod lives;
@@ -22,29 +23,29 @@ use crate::process;
 use link::World;
 use tally::Tally;
 
-/// What may be on its way out when everything has ended: closing handshakes, and the tasks of drivers.
+/// How long closing handshakes and the tasks of drivers may take after everything has ended.
 const SETTLES: Duration = Duration::from_secs(20);
-/// Intervals until the allocator holds what it holds at the worst of times.
+/// Intervals after which the allocator holds its maximum.
 const WARM_UP: usize = 3;
-/// Of the allocator's own: what it keeps varies by which sizes happened to meet.
+/// The allocator's own variation, which depends on the sizes that happened to coincide.
 const SLACK: u64 = 48 << 20;
 
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Of all choices. When what happens, the system's scheduling has a say in, too
+    /// Seed of all random choices; the scheduling of the system also affects the course
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// After so many seconds everything ends once, and is counted
+    /// Seconds after which everything ends once and is counted
     #[arg(long, default_value_t = 10)]
     interval: u64,
-    /// At once
+    /// Concurrent connections
     #[arg(long, default_value_t = 8)]
     connections: u64,
 }
 
-/// What the process holds when nothing is going on.
+/// What the process holds while nothing is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     connections: usize,
@@ -123,7 +124,7 @@ fn held(world: &World, me: &Process) -> Result<Held> {
     Ok(Held { connections: world.connections(), tasks, files: me.fd_count()? })
 }
 
-/// Waits until no more is held than at first.
+/// Waits until the process holds no more than at first.
 async fn settle(world: &World, me: &Process, baseline: Held) -> Result<Held> {
     let start = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! What happens on one connection: streams of every kind, from both ends. The first bytes of a stream say what its
-//! opener means to do, so that its acceptor knows what must come of it.
+//! The streams of one connection, of every kind, opened by both ends. The first bytes of a stream
+//! contain its opener's plan, so that the acceptor knows the outcome to expect.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -30,7 +30,7 @@ struct Player {
     rng: StdRng,
 }
 
-/// Opens one stream after the other.
+/// Opens streams one after another.
 pub async fn open_many(
     connection: WebSocketConnection,
     rng: StdRng,
@@ -46,7 +46,8 @@ pub async fn open_many(
     Ok(())
 }
 
-/// Takes what the other end opens and sends, until the connection ends, and sees the streams through.
+/// Accepts the other end's streams and datagrams until the connection ends, and follows each stream
+/// to its end.
 pub async fn accept_all(
     connection: WebSocketConnection,
     mut rng: StdRng,
@@ -61,7 +62,7 @@ pub async fn accept_all(
             tally: tally.clone(),
             rng: rng.fork(),
         };
-        // Of the three futures two are dropped each time.
+        // Two of the three futures are dropped each time.
         tokio::select! {
             Some(done) = streams.join_next() => { done??; }
             stream = connection.accept_bi() => {
@@ -104,7 +105,7 @@ impl Player {
             let mut reader = self.fork();
             let write = async {
                 let sent = self.send(script, &mut send).await;
-                // Its end may be in the handle's being dropped.
+                // Dropping the handle may end the stream.
                 drop(send);
                 sent
             };
@@ -116,7 +117,8 @@ impl Player {
     async fn open_bi(&mut self) -> Result<(SendStream, RecvStream)> {
         loop {
             if self.drops_future() {
-                // Who gives up waiting has opened nothing, or the stream, and this ends by a reset.
+                // If the wait is abandoned, either no stream was opened, or dropping it resets the
+                // stream and ends this.
                 let moment = self.moment();
                 let opened = timeout(moment, self.connection.open_bi()).await;
                 if let Ok(stream) = opened {
@@ -168,11 +170,11 @@ impl Player {
             (Kind::Stop, Err(WriteError::Stopped(code))) if code == script.code() => Ok(()),
             (Kind::DropRecv, Err(WriteError::Stopped(code))) if code.into_inner() == 0 => Ok(()),
             (Kind::Stop | Kind::DropRecv, Ok(())) => match send.finish() {
-                // The stop has come meanwhile.
+                // The stop arrived meanwhile.
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
-            // The acceptor that only sends may be done, and gone, before this end.
+            // An acceptor that only sends may be finished, and gone, before this end.
             (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
                 Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -208,7 +210,7 @@ impl Player {
                     End::Fin => read == len,
                     End::Reset(_) => false,
                 })?;
-                // What has ended already needs no stop.
+                // A half that has ended needs no stop.
                 let _ = recv.stop(script.code());
             }
             // The acceptor drops its sending half unused.
@@ -235,7 +237,7 @@ impl Player {
             match recv.read(&mut header[filled..]).await {
                 Ok(Some(read)) => filled += read,
                 Ok(None) => must(false, || format!("an end after {filled} bytes of the header"))?,
-                // A stream may be given up before it has said what it is.
+                // A stream may be reset before its plan has arrived.
                 Err(ReadError::Reset(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
@@ -249,7 +251,7 @@ impl Player {
                 if kind == Kind::Stall {
                     at = self.read(&mut recv, seed, cut).await?.0;
                     let stall = self.rng.random_range(0..60);
-                    // A long one now and then.
+                    // A long stall from time to time.
                     let stall = if stall == 0 { 1_000 } else { stall };
                     sleep(Duration::from_millis(stall)).await;
                 }
@@ -321,7 +323,8 @@ impl Player {
         pattern::check(seed, at, data).map_err(|error| Wrong(format!("{error:#}")))
     }
 
-    /// Writes the stream's first `to` bytes, in pieces of every size, by every method; some futures are dropped.
+    /// Writes the stream's first `to` bytes, in pieces of every size, by every method. Some futures
+    /// are dropped.
     async fn write(&mut self, send: &mut SendStream, seed: u64, to: u64) -> Result<(), WriteError> {
         let mut at = 0;
         while at < to {
@@ -360,7 +363,7 @@ impl Player {
         self.read_from(recv, seed, 0, to).await
     }
 
-    /// Reads from byte `at` on to byte `to`, or to an end; gives where that was.
+    /// Reads from byte `at` to byte `to`, or to an end. Returns where it stopped.
     async fn read_from(
         &mut self,
         recv: &mut RecvStream,

@@ -1,4 +1,4 @@
-//! What is to become of a stream, as its opener tells its acceptor, and what may become of it.
+//! The plan for a stream, which its opener sends to its acceptor, and the outcomes that it permits.
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
@@ -9,25 +9,25 @@ use wsmux::VarInt;
 const LONGEST: u64 = 4 << 20;
 pub const HEADER: usize = 25;
 
-/// What is to become of a stream.
+/// The plan for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The acceptor sends back what comes.
+    /// The acceptor echoes the bytes.
     Echo,
-    /// It says how much came, in the end.
+    /// The acceptor reports the number of bytes at the end.
     Count,
-    /// It reads now and then only.
+    /// The acceptor reads only from time to time.
     Stall,
-    /// It sends.
+    /// The acceptor sends.
     Source,
     /// The opener resets after `cut` bytes.
     Reset,
-    /// It drops its sending half then.
+    /// The opener drops its sending half after `cut` bytes.
     DropSend,
     /// The acceptor stops after `cut` bytes.
     Stop,
-    /// It drops its receiving half then.
+    /// The acceptor drops its receiving half after `cut` bytes.
     DropRecv,
     /// The acceptor sends, and resets after `cut` bytes.
     SourceReset,
@@ -47,7 +47,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::SourceReset,
     Kind::SourceStop,
 ];
-/// Those that need no answer.
+/// The plans that need no answer.
 pub const ONE_WAY: [Kind; 5] =
     [Kind::Stall, Kind::Reset, Kind::DropSend, Kind::Stop, Kind::DropRecv];
 
@@ -61,7 +61,7 @@ pub struct Script {
 
 impl Script {
     pub fn random(rng: &mut StdRng, kinds: &[Kind]) -> Self {
-        // As many short ones as long ones, at every scale.
+        // Short and long streams are equally likely, on a logarithmic scale.
         let len = rng.random_range(0..=LONGEST) >> rng.random_range(0..22);
         Self {
             kind: kinds[rng.random_range(0..kinds.len())],
@@ -87,7 +87,7 @@ impl Script {
         Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
     }
 
-    /// For resets and stops; within what js-ws carries.
+    /// The code for resets and stops, within the range of js-ws.
     pub fn code(self) -> VarInt {
         VarInt::from_u32((self.seed % 900) as u32 + 1)
     }
@@ -98,11 +98,11 @@ impl Script {
 pub enum End {
     Fin,
     Reset(VarInt),
-    /// As much as was wanted.
+    /// As many bytes as were wanted.
     Enough,
 }
 
-/// What no end of a connection excuses.
+/// An error that no end of a connection excuses.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(pub String);
@@ -111,8 +111,8 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(Wrong(what())) }
 }
 
-/// An end other than the script's. That of a connection may come as a reset first, when its handles are dropped one
-/// by one; nothing makes up for a FIN at the wrong place.
+/// Judges an end that is not the plan's. The end of a connection may first appear as a reset, when
+/// its handles are dropped one by one. A FIN at the wrong place is always wrong.
 pub fn ends(
     script: Script,
     (read, end): (u64, End),

@@ -1,4 +1,4 @@
-//! What was done in an interval.
+//! The work of an interval.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Tally {
     pub connections: AtomicU64,
-    /// Whose outcome was as it had to be.
+    /// Streams with the expected outcome.
     pub streams: AtomicU64,
-    /// Ended by the end of their connection.
+    /// Streams that ended with their connection.
     pub lost: AtomicU64,
-    /// Checked.
+    /// Bytes that were checked.
     pub bytes: AtomicU64,
     pub datagrams: AtomicU64,
     /// Futures that were dropped before they were ready.

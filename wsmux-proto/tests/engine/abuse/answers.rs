@@ -6,8 +6,9 @@ use super::*;
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
+/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
+/// other streams continue.
 #[test]
 fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     let mut config = Config::default();
@@ -19,10 +20,12 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     assert_eq!(most, 10_000);
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
+/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
+/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
+/// other streams continue.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {

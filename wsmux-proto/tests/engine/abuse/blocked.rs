@@ -38,8 +38,9 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 
 /// A server ticks, and of many readers that stand still each has just as much credit as all others.
 ///
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -57,8 +58,9 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     peer.assert_open("after a word of each");
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

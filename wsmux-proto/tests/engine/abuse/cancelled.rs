@@ -7,11 +7,12 @@ use wsmux_proto::Read;
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
 /// the budget.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -24,11 +25,12 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     }
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     for wire in WIRES {
@@ -51,13 +53,15 @@ fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     }
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -72,13 +76,15 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     }
 }
 
-/// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
-/// for it, however long it continues: by time alone, or by useful work alone at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
+/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
+/// does so, at any speed.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -87,11 +93,12 @@ fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     });
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -116,11 +123,12 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 
 /// On js-ws there is no other way to use a stream in one direction only.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -144,11 +152,12 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 
 /// A backend stands still, and every call on it runs into its deadline.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -165,11 +174,12 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 
 /// Each is taken from what it was to be worth: four more that are cancelled at once.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -196,11 +206,12 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     assert_eq!(most, 3_003);
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -213,11 +224,12 @@ fn streams_of_our_own_may_be_stopped_unserved() {
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
-/// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
-/// even its end; any stream that the peer opened MUST count as served when something was sent on it
-/// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
-/// that we opened MUST NOT count.
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
+/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// anything was sent on our half. Any stream that the peer opened MUST count as served when
+/// something was sent on it before such a reset or stop, or when its end and at least one byte of
+/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
+/// count.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
 #[test]
 fn cancelled_streams_have_a_setting_and_a_burst_by_the_stream_limit() {
