@@ -80,10 +80,10 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
-//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
+//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | empty fragments without end | at most 1000 in a message (W-30) | the same |
 //! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
-//! | a text message | closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
+//! | a text message | closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect/requests.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that has vanished, or of which only the kernel still runs | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | sending something each second and reading nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |

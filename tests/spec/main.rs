@@ -14,6 +14,7 @@
 //! The quote is the whole item, without the source in brackets at its end; it may go on over several lines.
 
 mod citations;
+mod names;
 mod quotes;
 mod requirements;
 mod threats;
@@ -59,4 +60,11 @@ fn in_order(number: &str) -> (usize, u32) {
     let (letter, digits) = number.split_at(1);
     let letter = LETTERS.iter().position(|&known| letter.starts_with(known));
     (letter.unwrap_or(LETTERS.len()), digits[1..].parse().unwrap_or(u32::MAX))
+}
+
+/// The name of the function that this line begins.
+fn function(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
 }

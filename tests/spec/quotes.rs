@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs};
 
-use super::{in_order, number, requirements::requirements, root, sources};
+use super::{function, in_order, number, requirements::requirements, root, sources};
 
 /// Requirements that no peer can exercise, each with its reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
@@ -133,13 +133,6 @@ fn quotes(source: &str) -> Vec<Quote> {
         attributes.clear();
     }
     quotes
-}
-
-/// The name of the function that this line begins.
-fn function(line: &str) -> Option<&str> {
-    let line = line.strip_prefix("pub ").unwrap_or(line);
-    let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
-    name.split(['(', '<']).next()
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// [W-30] On more than 1000 empty continuation frames in one message we MUST close with
 /// PROTOCOL_VIOLATION and WebSocket code 1002, if the WebSocket layer is our own.
 #[tokio::test]
-async fn each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason() {
+async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason() {
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();
     let empty = |count: usize| [frame(0x02, b""), frame(0x00, b"").repeat(count)].concat();
     let mut config = Config::default();

@@ -20,7 +20,7 @@ fn a_hundred(budget: u64) -> Bulk {
 /// one stream half of what the others leave of it; every stream keeps the window that it began
 /// with. A stream returns its share when it can receive no more, except for what is unread.
 #[test]
-fn a_hundred_streams_grow_within_the_budget_and_keep_their_initial_windows() {
+fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
         let mut bulk = a_hundred(budget);
         for _ in 0..30 {

@@ -138,7 +138,7 @@ impl ByHand {
 /// transport parameters, if windows may grow, and with each step of growth; never while one is
 /// unanswered.
 #[test]
-fn a_peer_that_answers_pings_late_or_never_makes_no_window_grow_without_need() {
+fn late_or_missing_pongs_make_no_window_grow_without_need() {
     let mut peer = ByHand::new(4 * KIB);
     peer.run(5_000);
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
@@ -172,7 +172,7 @@ fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
 /// transport parameters, if windows may grow, and with each step of growth; never while one is
 /// unanswered.
 #[test]
-fn pings_for_windows_are_few_and_an_unused_connection_sends_none_but_the_first() {
+fn window_pings_are_few_and_an_unused_connection_sends_only_one() {
     let path = path(200, 1_000);
     let mut bulk = Bulk::new(path, Config::default().keep_alive_interval(None));
     assert_eq!(bulk.server_said(is_ping), 1);
