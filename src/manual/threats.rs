@@ -56,7 +56,7 @@
 //! | frames for ended streams | ignored; budget (C-8, C-60) | `engine/abuse/ended_streams.rs` `a_flood_of_frames_for_an_ended_stream_ends_the_connection` |
 //! | stream ids that collide in a hash (js-ws) | there is no hash (C-85) | `stream_map.rs` `no_choice_of_ids_makes_a_stream_cost_more_than_a_constant` |
 //! | MAX_DATA while very many streams wait for it | its cost is proportional to what it permits to be sent (C-85) | `streams/work.rs` `a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through` |
-//! | delayed pings, to make a window grow | the smallest round-trip time counts (C-56 to C-58) | `engine/windows.rs` |
+//! | delayed pings, to make a window grow | the smallest round-trip time counts (C-56 to C-58) | `engine/windows/round_trip.rs` |
 //!
 //! # Frames and messages
 //!
@@ -79,11 +79,11 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
-//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
+//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | endless empty fragments | at most 1000 in a message (W-30) | the same |
 //! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
-//! | a text message | closes with 1002 (W-2) | `bad_input_connect.rs` `each_violation_of_the_websocket_is_closed_on_with_its_code_and_a_reason` |
-//! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
+//! | a text message | closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
+//! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect/requests.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that has vanished, or whose process hangs while its kernel still acknowledges | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | a peer that sends something each second and reads nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
@@ -99,24 +99,24 @@
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | headers byte by byte | the timeout covers the whole handshake | `bad_input_connect.rs` `slow_headers_time_out_whole` |
-//! | endless headers | 431 at 64 KiB | `bad_input_connect.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
-//! | silence, or a part of TLS | the same timeout | `bad_input_connect.rs` `a_client_that_says_nothing_times_out`, `a_client_that_stalls_within_tls_times_out` |
-//! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`, `a_client_without_tls_does_no_harm_to_a_server_with_it` |
+//! | headers byte by byte | the timeout covers the whole handshake | `bad_input_connect/limits.rs` `slow_headers_time_out_whole` |
+//! | endless headers | 431 at 64 KiB | `bad_input_connect/limits.rs` `a_bomb_of_headers_is_cut_off`, `a_bomb_without_end_is_closed_on` |
+//! | silence, or a part of TLS | the same timeout | `bad_input_connect/limits.rs` `a_client_that_says_nothing_times_out`; `bad_input_connect/tls.rs` `a_client_that_stalls_within_tls_times_out` |
+//! | garbage instead of HTTP or TLS | refused at the first bytes | `bad_input_connect/requests.rs` `every_bad_request_gets_its_status_and_the_next_client_is_served`; `bad_input_connect/tls.rs` `a_client_without_tls_does_no_harm_to_a_server_with_it` |
 //! | slow or silent clients before a route of hyper or axum | `hyper::HttpServer`: one timeout up to the end of the first request's head, one for idleness | `http_axum/crowd.rs` `eighty_clients_that_stand_still_hold_no_server_of_forty_descriptors` |
-//! | half-open handshakes | no handshake waits for another | `bad_input_connect.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
+//! | half-open handshakes | no handshake waits for another | `bad_input_connect/limits.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
 //! | very many handshakes | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
-//! | using up all file descriptors | the server continues when some are free again | `bad_input_connect.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
+//! | using up all file descriptors | the server continues when some are free again | `bad_input_connect/limits.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
 //! | a head with two hosts, none, or an invalid one, which a proxy and this server could read differently | 400, before a hook runs; the target has precedence over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
 //! | a large head, to make this end keep the buffers that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
-//! | a server that accepts a reconnecting client and closes at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
+//! | a server that accepts a reconnecting client and closes at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect/giving_up.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
 //! | a name with a thousand addresses | 32 are tried | `client/native/dial.rs` `of_a_thousand_addresses_the_first_32_are_tried` |
 //! | a refusal's body in endless chunks | 4 KiB and a second of it are read | `client/native/excerpt.rs` `a_chunked_excerpt_ends_at_a_fault_and_at_its_limit` |
-//! | a `Retry-After` of a year | honoured up to an hour | `reconnect.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
-//! | a refusal that repeats the URL, to get its token logged | no body and no header value is in an error's text or in a log | `secrets.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
-//! | a token among the subprotocols that is selected, or repeated in the reason of a close | only names of the form `qmux-...` and configured protocols are shown; no log has the reason | `secrets.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`, `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
-//! | a foreign web page | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication.rs` |
+//! | a `Retry-After` of a year | honoured up to an hour | `reconnect/pauses.rs` `a_server_that_asks_for_time_gets_it_and_up_to_an_hour` |
+//! | a refusal that repeats the URL, to get its token logged | no body and no header value is in an error's text or in a log | `secrets/answers.rs` `what_a_proxy_or_a_strange_server_repeats_is_not_shown` |
+//! | a token among the subprotocols that is selected, or repeated in the reason of a close | only names of the form `qmux-...` and configured protocols are shown; no log has the reason | `secrets/subprotocols.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`; `secrets/close.rs` `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
+//! | a foreign web page | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication/logins.rs` |
 //!
 //! # What to set on a public server
 //!

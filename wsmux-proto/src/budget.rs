@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn something_may_be_said_of_each_stream_twice_without_anything_useful_between() {
+    fn each_stream_may_have_two_useless_frames_with_no_useful_one_between() {
         let mut budgets = Budgets::new(None, false, Time::EPOCH);
         (1..=100_000).for_each(|open| budgets.stream_opened(open));
         (0..100_000).for_each(|_| budgets.useful_frame());

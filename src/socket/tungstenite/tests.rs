@@ -165,7 +165,7 @@ async fn a_writer_that_cannot_write_does_not_stop_the_reader() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_peer_that_does_not_read_is_bounded_and_the_close_still_leaves() {
+async fn output_for_a_peer_that_does_not_read_is_bounded_and_a_close_leaves() {
     for messages in [false, true] {
         let (mut socket, mut far) = server(1 << 10).await;
         let mut taken = 0;

@@ -191,7 +191,7 @@ fn is_lost(error: &ConnectionError) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_rst_in_the_middle_of_a_message_is_an_error_at_both_ends_and_no_clean_end() {
+async fn an_rst_in_the_middle_of_a_message_is_an_error_at_both_ends() {
     let net = Network::veth();
     let ends = connect(&net, &Config::default()).await;
     let (recv, writer) = endless(&ends).await;

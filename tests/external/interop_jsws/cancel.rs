@@ -8,7 +8,7 @@ use super::{interop::*, pair::*};
 in_both_roles! {
     we_stop_in_the_middle_of_data_and_the_connection_goes_on,
     we_reset_in_the_middle_of_data_and_the_connection_goes_on,
-    we_drop_a_stream_in_the_middle_of_data_both_ways_and_the_connection_goes_on,
+    we_drop_a_stream_in_the_middle_of_data_and_the_connection_goes_on,
     the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on,
     the_peer_stops_between_data_and_the_connection_goes_on,
     the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself,
@@ -81,7 +81,7 @@ async fn we_reset_in_the_middle_of_data_and_the_connection_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-async fn we_drop_a_stream_in_the_middle_of_data_both_ways_and_the_connection_goes_on(role: Role) {
+async fn we_drop_a_stream_in_the_middle_of_data_and_the_connection_goes_on(role: Role) {
     let pair = Pair::with_windows(role, 64 * KIB).await;
     for opener in Opener::BOTH {
         for _ in 0..ROUNDS {

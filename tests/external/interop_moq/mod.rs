@@ -20,7 +20,7 @@ in_both_roles! {
     sixty_four_mib_come_back_through_small_windows_of_theirs,
     two_hundred_streams_run_at_once_through_a_limit_of_twenty,
     unidirectional_streams_go_both_ways,
-    a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind,
+    a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind,
     our_reset_and_our_stop_reach_the_peer_with_their_codes,
     the_peers_reset_and_stop_reach_us_with_their_codes,
     streams_given_up_in_the_middle_of_data_leave_the_connection_whole,
@@ -75,9 +75,7 @@ async fn unidirectional_streams_go_both_ways(role: Role) {
     pair.node.assert_unharmed().await;
 }
 
-async fn a_thousand_streams_one_after_another_pass_the_first_limit_and_leave_nothing_behind(
-    role: Role,
-) {
+async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: Role) {
     const STREAMS: u64 = 1_000;
     let ours = config(|config| {
         config.max_concurrent_bidi_streams(10).max_concurrent_uni_streams(10);

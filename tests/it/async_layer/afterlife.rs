@@ -36,7 +36,7 @@ async fn what_a_peer_said_before_it_went_away_at_once_can_be_accepted_and_read()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_whose_end_had_not_left_did_not_finish_though_its_handle_is_gone() {
+async fn a_stream_whose_end_was_not_sent_did_not_finish_without_its_handle() {
     let (client, server) =
         memory(Wire::QMux, &config(|config| _ = config.stream_receive_window(1_000))).await;
     let mut send = client.open_uni().await.unwrap();

@@ -88,7 +88,7 @@ async fn read_giving_up(recv: &mut RecvStream, count: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_and_reads_that_are_given_up_leave_no_hole_no_double_and_no_credit_lost() {
+async fn cancelled_writes_and_reads_lose_and_repeat_no_byte_and_no_credit() {
     const COUNT: usize = 1_000_000;
     for wire in WIRES {
         let config = config(|config| {
@@ -183,7 +183,7 @@ async fn a_write_that_was_given_up_leaves_no_waker_behind_its_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn accepts_that_are_given_up_lose_no_stream_and_the_next_in_line_is_woken() {
+async fn cancelled_accepts_lose_no_stream_and_wake_the_next_in_line() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         let [first, mut second] = [(); 2].map(|()| Hand::waiting(server.accept_bi()));

@@ -78,7 +78,7 @@ async fn both_ends_write_before_they_read_over_a_memory_of_one_kib() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_ends_write_before_they_read_over_tungstenite_on_a_pipe_of_one_kib() {
+async fn both_ends_write_before_they_read_over_tungstenite_on_a_1_kib_pipe() {
     for wire in WIRES {
         let config = small();
         let (left, right) = tokio::io::duplex(1_024);

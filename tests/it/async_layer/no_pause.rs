@@ -155,7 +155,7 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
 
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_stands_still_costs_opens_accepts_resets_and_datagrams_nothing() {
+async fn a_stalled_reader_delays_no_open_accept_reset_or_datagram() {
     for wire in WIRES {
         let config = config(|config| {
             config.stream_receive_window(50_000).max_concurrent_bidi_streams(STALLED as u64 + 1);
@@ -192,7 +192,7 @@ async fn a_reader_that_stands_still_costs_opens_accepts_resets_and_datagrams_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_reads_any_stream_is_answered_on_none_but_heard_on_all() {
+async fn a_peer_that_reads_no_stream_gets_no_answer_but_is_received_on_all() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         let mut streams = Vec::new();

@@ -60,7 +60,7 @@ enum End {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_before_the_end_is_read_after_it_also_from_streams_not_accepted_yet() {
+async fn bytes_received_before_the_end_are_read_after_it_on_any_stream() {
     use End::*;
     for wire in WIRES {
         for end in [PeerCloses, PeerVanishes, SocketBreaks, ThisEndCloses] {
@@ -213,7 +213,7 @@ async fn a_peer_beyond_its_credit_is_told_so_and_what_it_had_sent_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_that_is_dropped_resets_its_stream_and_one_that_was_finished_delivers_all() {
+async fn a_dropped_sender_resets_its_stream_and_a_finished_one_delivers_all() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         drop(sent(&client, 1, 1_000).await);
@@ -242,7 +242,7 @@ async fn a_sender_that_is_dropped_resets_its_stream_and_one_that_was_finished_de
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_is_dropped_stops_its_stream_and_a_waiting_writer_learns_it() {
+async fn a_dropped_receiver_stops_its_stream_and_wakes_a_waiting_writer() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         let (mut send, _recv) = sent(&client, 1, 1_500_000).await.into_split();
@@ -277,7 +277,7 @@ async fn the_last_handle_closes_with_code_0() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_reaches_the_peer_with_code_and_reason_and_two_at_once_end_both() {
+async fn a_close_brings_code_and_reason_and_two_at_once_end_both_ends() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         client.close(code(77), b"no more");
@@ -346,7 +346,7 @@ async fn some_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_stops_talking_outlasts_neither_a_handshake_nor_a_close() {
+async fn a_peer_that_never_stops_sending_outlasts_no_handshake_and_no_close() {
     let client = connection(Flood, Side::Client, Wire::QMux, &Config::default());
     some_turns().await;
     tokio::time::advance(Duration::from_secs(11)).await;

@@ -35,7 +35,7 @@ async fn end_oldest(server: &WebSocketConnection, open: &mut Vec<WebSocketStream
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_limit_streams_open_in_the_order_of_the_asking_and_a_place_given_up_is_free() {
+async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place() {
     let (client, server) = limited(2).await;
     let mut open = vec![client.open_bi().await.unwrap(), client.open_bi().await.unwrap()];
     let [first, second, mut third, fourth] = [(); 4].map(|()| Hand::waiting(client.open_bi()));

@@ -132,7 +132,7 @@ async fn hanging(wire: Wire) -> (WebSocketConnection, WebSocketConnection, wsmux
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_does_not_end_holds_it_up_until_the_deadline_and_no_longer() {
+async fn a_stream_that_does_not_end_delays_the_close_until_the_deadline() {
     for wire in WIRES {
         let (client, server, _stream) = hanging(wire).await;
         let begin = tokio::time::Instant::now();

@@ -93,7 +93,7 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
 /// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
 /// unaccepted streams keep theirs.
 #[test]
-fn a_place_comes_back_when_the_last_byte_is_read_and_the_stream_was_accepted() {
+fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     for (dir, id, next) in
         [(Dir::Bi, bidi(CLIENT, 0), bidi(CLIENT, 1)), (Dir::Uni, uni(CLIENT, 0), uni(CLIENT, 1))]
     {

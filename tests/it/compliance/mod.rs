@@ -1,5 +1,5 @@
 //! What SPEC.md demands, a file to a section, where the other tests say it only in passing
-//! or not at all. `tests/spec.rs` finds out that nothing is left over.
+//! or not at all. `tests/spec/` finds out that nothing is left over.
 
 mod close;
 mod connection;

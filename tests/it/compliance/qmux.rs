@@ -261,7 +261,7 @@ fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
 /// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or RESET_STREAM_AT frame,
 /// never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
-fn a_stream_of_ours_begins_with_a_stream_frame_or_a_reset_whatever_comes_first_here() {
+fn our_stream_begins_with_a_stream_frame_or_a_reset_in_any_case() {
     type Act = fn(&mut ScriptedPeer, wsmux::proto::StreamId);
     let acts: [(&str, Act); 6] = [
         ("stop", |peer, id| peer.conn.recv_stream(id).stop(code(1)).unwrap()),
@@ -371,7 +371,7 @@ fn what_a_reset_promises_has_come_before_it() {
 /// We MUST NOT send RESET_STREAM_AT unless the peer advertised `reset_stream_at`, nor before all bytes below
 /// the reliable size have been sent.
 #[test]
-fn a_reset_with_a_reliable_size_is_sent_to_a_peer_that_takes_it_and_behind_the_bytes() {
+fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     let limits = |reset_stream_at| {
         scripted_peer::generous_but(|limits| {
             limits.initial_max_stream_data_bidi_remote = 10;

@@ -130,7 +130,7 @@ async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
 /// [W-56] An endpoint that has not sent its Close in full MUST NOT end its direction by a
 /// close_notify or END_STREAM.
 #[test]
-fn a_client_that_is_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
+fn a_client_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     };

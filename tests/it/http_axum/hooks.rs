@@ -209,7 +209,7 @@ async fn connections_share_one_tunnel_of_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_hook_on_a_route_sees_the_clients_certificate_and_its_ipv4_address_as_such() {
+async fn a_hook_on_a_route_sees_the_clients_certificate_and_ipv4_address() {
     let kind = Kind { client_certificates: true, ..Kind::TLS };
     let server = Server::start(kind).await;
     let (certificate, key) = server.client_identity();

@@ -36,7 +36,7 @@ async fn three_connections_share_one_tcp_connection() {
 
 /// Each of the stalled connections has all its streams' credit full, more than HTTP/2's first windows together.
 #[tokio::test]
-async fn connections_whose_readers_stand_still_do_not_slow_one_beside_them_on_the_same_tcp() {
+async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
     let client = http2(&server).await;
     let url = server.url("/mux");
@@ -126,7 +126,7 @@ async fn beyond_the_servers_limit_another_tcp_connection_is_opened() {
 }
 
 #[tokio::test]
-async fn a_tcp_connection_that_is_lost_takes_all_with_it_and_the_next_one_dials() {
+async fn a_lost_tcp_connection_ends_all_on_it_and_the_next_one_dials() {
     let server = Server::start(Kind::TLS).await;
     let client = http2(&server).await;
     let url = server.url("/mux");

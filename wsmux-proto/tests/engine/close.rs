@@ -217,7 +217,7 @@ fn the_socket_can_go_once_both_have_closed() {
 /// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
 /// arrives or the close wait is over; then the underlying stream ends by §3.4.
 #[test]
-fn the_wait_for_the_peers_close_ends_with_the_close_timeout_or_the_socket() {
+fn the_wait_for_the_peers_close_ends_by_the_timeout_or_with_the_socket() {
     for wire in WIRES {
         let mut peer = peer(wire);
         peer.now = at(secs(5));

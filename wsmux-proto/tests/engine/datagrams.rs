@@ -95,7 +95,7 @@ fn empty_datagrams_are_bounded_too() {
 }
 
 #[test]
-fn when_the_socket_takes_nothing_the_oldest_go_and_a_careful_sender_is_told_of_room() {
+fn a_full_socket_drops_the_oldest_and_a_careful_sender_waits_for_room() {
     let mut config = Config::default();
     config.datagram_send_buffer_size(10 * (1_000 + OVERHEAD));
     let mut pair = Pair::new(Wire::QMux, &config);

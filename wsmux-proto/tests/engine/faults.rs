@@ -160,7 +160,7 @@ fn every_byte_arrives_over_200_ms_with_one_segment_of_a_hundred_lost() {
 }
 
 #[test]
-fn a_standstill_shorter_than_the_idle_timeout_costs_time_and_nothing_else() {
+fn a_stall_shorter_than_the_idle_timeout_costs_time_and_nothing_else() {
     for wire in WIRES {
         let mut exchange = Exchange::new(wire, 2, 4096 * KIB).over(ms(50), 20_000_000, 256 * KIB);
         exchange.run(ms(500));
@@ -190,7 +190,7 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
 /// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
 #[test]
-fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_ends() {
+fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
     // With the socket's buffer full, for nothing is acknowledged, or with room for as much as it holds. Room that comes
     // back to a full one would be an acknowledgement (C-90), and no black hole: `Endpoint` gives none.
@@ -231,7 +231,7 @@ fn a_black_hole_in_either_direction_is_noticed_within_the_idle_timeout_at_both_e
 /// does the reader see the error.
 /// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
 #[test]
-fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end_of_what_is_half_there() {
+fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
     for wire in WIRES {
         let (mut cut_off, mut complete) = (0, 0);
         for moment in 0..150 {

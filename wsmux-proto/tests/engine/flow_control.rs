@@ -71,7 +71,7 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
 /// silence.
 /// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
 #[test]
-fn data_past_the_credit_is_a_flow_control_error_and_what_came_stays_readable() {
+fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
     for wire in WIRES {
         for (fits, over) in [(1_024, 1), (0, 1_025), (1_000, 25)] {
             let mut peer = server_with_stream(wire, &small_window(1_024));
@@ -178,7 +178,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
 /// [J-15] Until the peer's first Ack a stream MUST NOT send Data.
 #[test]
-fn a_js_ws_stream_sends_nothing_before_the_peers_first_ack_and_opens_with_its_own() {
+fn a_js_ws_stream_opens_with_an_ack_and_sends_after_the_peers_first() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &small_window(1_024));
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(id).write(b"hello").unwrap();
@@ -370,7 +370,7 @@ fn relative_and_absolute_grants_do_not_mix() {
 /// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless the peer has
 /// used up its credit.
 #[test]
-fn after_our_end_of_a_js_ws_stream_of_the_peers_only_used_up_credit_is_granted() {
+fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     let ends: [fn(&mut ScriptedPeer); 2] = [
         |peer| peer.conn.send_stream(bidi(CLIENT, 0)).finish().unwrap(),
         |peer| peer.conn.send_stream(bidi(CLIENT, 0)).reset(code(1)).unwrap(),

@@ -239,7 +239,7 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
 
 /// A page has ten thousand streams, has read some and not others, is closed, and comes again.
 #[test]
-fn a_page_that_gives_up_ten_thousand_streams_as_it_closes_may_do_so_again() {
+fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     for wire in WIRES {
         let mut pair = pair(wire, &config(1 << 16, 10_000));
         for visit in 0..3 {
@@ -397,7 +397,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
 
 /// Many streams, each written byte by byte, and each byte sent and read by itself.
 #[test]
-fn a_scraper_that_writes_single_bytes_on_many_streams_goes_on_for_minutes() {
+fn a_scraper_may_write_single_bytes_on_many_streams_for_minutes() {
     for wire in WIRES {
         for window in [64, 1 << 20] {
             let mut pair = pair(wire, &config(window, 200));

@@ -62,7 +62,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
 
 /// Each of those types MUST open a peer's stream that is below the limit and not open yet.
 #[test]
-fn credit_and_a_stop_that_come_before_the_first_stream_frame_are_remembered() {
+fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     let parameters =
         scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_local = 0);
     let mut peer =
@@ -108,7 +108,7 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
 /// has less than half of its streams left to open.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
-fn a_peer_that_has_used_up_its_limit_is_told_of_free_places_though_nothing_else_is_said() {
+fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     // Half of the places come back early, when the peer has more than half left and needs no message for
     // it; then it opens all it knows of. Nothing but the raised limit is left to say.
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -171,7 +171,7 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
 /// unaccepted streams keep theirs.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
-fn the_limit_grows_with_each_stream_that_is_freed_and_never_past_what_is_live() {
+fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(4, 0));
     let mut limit = 4;
     for index in 0..50 {
@@ -216,7 +216,7 @@ fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
 /// other streams continue.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
-fn a_js_ws_stream_past_the_limit_is_refused_at_both_halves_and_the_connection_lives() {
+fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     let mut config = config(2, 0);
     config.max_waiting_streams(0);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
@@ -313,7 +313,7 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
 /// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
-fn streams_that_come_and_go_while_the_connection_has_no_credit_leave_nothing_behind() {
+fn streams_that_come_and_go_without_connection_credit_leave_nothing() {
     // The peer grants no connection credit, has us answer, and takes the stream away, again and again.
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut config = Config::default();

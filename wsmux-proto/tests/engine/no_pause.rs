@@ -93,7 +93,7 @@ fn streams_that_nobody_accepts_do_not_stop_another() {
 
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
-fn a_stream_stopped_full_of_unread_bytes_gives_its_memory_and_stops_nothing() {
+fn a_full_stream_that_is_stopped_frees_its_memory_and_pauses_no_other() {
     for wire in WIRES {
         let mut pair = Pair::new(wire, Config::default().stream_receive_window(WINDOW));
         pair.client.record = false;

@@ -264,7 +264,7 @@ fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
 
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
-fn a_stream_whose_end_was_waited_for_is_forgotten_behind_the_connections_end() {
+fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
     use wsmux_proto::SendEnd;
     for wire in WIRES {
         for (nth, finishes) in [false, true, false, false].into_iter().enumerate() {

@@ -138,7 +138,7 @@ fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
 /// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
-fn finish_reset_stop_and_drop_in_any_order_at_both_ends_leave_nothing_behind() {
+fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {
     // Each of the two does two things, before or after the other has heard of the first.
     for (wire, data) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
         for script in 0..4usize.pow(4) * 4 {
@@ -293,7 +293,7 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
 /// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
-fn late_frames_for_a_stream_that_is_gone_are_ignored_and_do_not_bring_it_back() {
+fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
     let id = bidi(CLIENT, 0);
     let late = [
         (Wire::QMux, stream(id, 0, b"data", true)),

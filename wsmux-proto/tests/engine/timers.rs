@@ -43,7 +43,7 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
 /// transport.
 /// An idle or liveness timeout MUST NOT send any frame, only the WebSocket Close.
 #[test]
-fn a_silent_connection_ends_after_the_idle_timeout_with_the_websockets_close_alone() {
+fn a_silent_connection_ends_by_the_idle_timeout_with_a_websocket_close() {
     for wire in WIRES {
         let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), None));
         assert_eq!(wait(&mut peer, secs(30) - ms(1)), []);
@@ -150,7 +150,7 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 /// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
 /// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
 #[test]
-fn keep_alive_keeps_a_connection_alive_on_which_only_websocket_pings_come() {
+fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
     // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must not keep
     // our own pings, which are, from being sent.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
@@ -393,7 +393,7 @@ fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
 }
 
 #[test]
-fn a_connection_with_no_timeout_waits_for_ever_and_still_finds_a_dead_peer_by_ping() {
+fn a_connection_without_timeout_waits_for_ever_yet_finds_a_dead_peer() {
     for wire in WIRES {
         let parameters =
             scripted_peer::generous_but(|limits| limits.max_idle_timeout = Duration::ZERO);

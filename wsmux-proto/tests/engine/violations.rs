@@ -194,7 +194,7 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
 /// [C-55] Once the peer has reset a half that we stopped, anything else that it sends for that half
 /// MUST be ignored, as it is for a freed stream (C-8), even while the other half is live.
 #[test]
-fn what_follows_a_reset_in_answer_to_a_stop_is_ignored_while_the_other_half_goes_on() {
+fn frames_after_an_answering_reset_are_ignored_and_the_other_half_works() {
     let id = bidi(CLIENT, 0);
     let mut peer = server();
     peer.send(&[stream(id, 0, b"hello", false)]);

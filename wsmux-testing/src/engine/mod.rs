@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod encode;
+pub mod endpoint;
 pub mod heap;
 pub mod pair;
 pub mod scripted_peer;
@@ -9,8 +10,9 @@ pub mod world;
 
 pub use bulk::{Bulk, Path, Reader};
 pub use encode::*;
+pub use endpoint::{End, Endpoint, Item, Loss};
 pub use heap::Heap;
-pub use pair::{End, Endpoint, Item, Loss, Pair};
+pub use pair::Pair;
 pub use scripted_peer::{Said, ScriptedPeer};
 
 use std::time::Duration;

@@ -215,7 +215,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
 }
 
 #[test]
-fn what_follows_a_close_in_its_message_has_one_entry_and_a_reason_1024_bytes() {
+fn frames_after_a_close_have_one_entry_and_a_reason_has_1024_bytes() {
     let close = [&[0x1d, 7, 0x60, 0][..], &[b'x'; 8 * 1024]].concat();
     let other = [&[0x1d, 8, 0x60, 0][..], &[b'y'; 8 * 1024]].concat();
     let message = [close.clone(), other, [0x31, 0].to_vec(), [0x31, 1, 0].to_vec()].concat();

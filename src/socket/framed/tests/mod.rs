@@ -305,7 +305,7 @@ async fn a_text_message_is_text_whatever_it_says() {
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.
 #[tokio::test]
-async fn a_message_too_large_is_known_by_its_header_alone_and_by_the_sum_of_its_pieces() {
+async fn a_message_is_too_large_by_its_header_or_by_the_sum_of_its_fragments() {
     assert_eq!(understand(&[0x82, 0x7e, 0x03, 0xe9]).await.unwrap(), Incoming::TooLarge);
     let huge = [0x82, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     assert_eq!(understand(&huge).await.unwrap(), Incoming::TooLarge);

@@ -1,0 +1,148 @@
+//! What must hold after each step.
+
+use std::collections::BTreeMap;
+
+use wsmux_proto::{Credit, Frame, Side, StreamId, Time, Wire};
+
+use super::{DATAGRAMS, Half, World};
+use crate::engine::{CLIENT, Item, SERVER, encode, scripted_peer};
+
+/// Of each stream and of the connection, where no message is handled; SPEC.md §10 has more room for both.
+const STREAM_STATE: u64 = 1024;
+const CONNECTION_STATE: u64 = 8 * 1024;
+
+impl World {
+    /// What left since the last look, against what was allowed; and what each engine holds.
+    pub(super) fn observe(&mut self) {
+        for side in [CLIENT, SERVER] {
+            for item in self.pair.end(side).take_sent() {
+                let Item::Message(message) = item else { panic!("{item:?}") };
+                let frames = scripted_peer::decode(self.pair.wire, message.clone());
+                assert_is_canonical(self.pair.wire, &frames, &message);
+                frames.iter().for_each(|frame| self.account(side, frame));
+            }
+            self.pair.end(side).take_events();
+            let conn = &self.pair.end(side).conn;
+            assert!(conn.close_reason().is_none(), "{:?}", conn.close_reason());
+            let stats = conn.stats(Time::EPOCH);
+            self.check_growth(side, stats.window_growth);
+            self.check_memory(side);
+            // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
+            let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
+            assert!(stats.send_buffered <= most, "{stats:?}");
+            let mine = |(key, half): (&(StreamId, Side), &Half)| {
+                (key.1 == side).then_some(half.written as u64 - half.sent)
+            };
+            let unsent: u64 = self.halves.iter().filter_map(mine).sum();
+            assert!(
+                stats.send_buffered <= unsent,
+                "bytes that nobody wrote, or that left: {stats:?}"
+            );
+        }
+    }
+
+    /// What is allocated for a connection, against SPEC.md §10 without what a socket holds (C-53). Where the formula has
+    /// windows and buffers, of the streams that can be looked at it is what was in them at most (C-70).
+    fn check_memory(&mut self, side: Side) {
+        let most_chunk = self.largest_chunk as u64;
+        let conn = &mut self.pair.end(side).conn;
+        let live = conn.stats(Time::EPOCH).live_streams;
+        let (mut receive, mut send, mut seen) = (0, 0, 0);
+        let peaks = std::mem::take(&mut self.peaks[side as usize]);
+        let mut still = BTreeMap::new();
+        for &id in &self.held[side as usize] {
+            let conn = &mut self.pair.end(side).conn;
+            let unread = conn.recv_stream(id).stats().map(|stats| stats.buffered).ok();
+            let unsent = conn.send_stream(id).stats(Time::EPOCH).map(|stats| stats.buffered).ok();
+            if unread.is_none() && unsent.is_none() {
+                continue;
+            }
+            let (received, written) = peaks.get(&id).copied().unwrap_or_default();
+            let peak = (received.max(unread.unwrap_or(0)), written.max(unsent.unwrap_or(0)));
+            (receive, send, seen) = (receive + peak.0, send + peak.1, seen + 1);
+            still.insert(id, peak);
+        }
+        self.peaks[side as usize] = still;
+        let hidden = live.saturating_sub(seen);
+        receive += hidden * self.largest_window.max(self.max_window);
+        send += hidden * (self.send_buffer as u64 + most_chunk);
+        let queues = receive * 4 + send * 3 / 2 + 2 * DATAGRAMS as u64;
+        let state = self.most_streams(side, live) * STREAM_STATE + CONNECTION_STATE;
+        let (most, held) = (queues + state, self.pair.end(side).heap.held());
+        let conn = &self.pair.end(side).conn;
+        assert!(held <= most as i64, "{side:?} holds {held} of {most}: {conn:?}");
+    }
+
+    /// Tables keep the places of as many streams as there were.
+    fn most_streams(&mut self, side: Side, live: u64) -> u64 {
+        let most = &mut self.most_streams[side as usize];
+        *most = live.max(*most);
+        *most
+    }
+
+    /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any case, comes
+    /// out of one budget (C-57).
+    fn check_growth(&self, reader: Side, growth: u64) {
+        assert!(growth <= self.budget, "{growth} of {}", self.budget);
+        let beyond = |(key, half): (&(StreamId, Side), &Half)| {
+            let over = half.given_up || half.stopped || half.end.is_some() || key.1 == reader;
+            // Credit behind the end of a stream is of no use.
+            let most = if half.finished { half.written as u64 } else { u64::MAX };
+            let limit = half.granted.min(most);
+            (!over).then(|| limit.saturating_sub(half.read as u64 + self.largest_window))
+        };
+        let beyond: u64 = self.halves.iter().filter_map(beyond).sum();
+        assert!(beyond <= growth, "{beyond} bytes of credit that come from nowhere");
+    }
+
+    fn account(&mut self, from: Side, frame: &Frame) {
+        let grown = if self.budget > 0 { self.max_window } else { 0 };
+        let window = self.largest_window.max(grown);
+        match frame {
+            Frame::Stream { id, data, offset, .. } => {
+                let half = self.half(*id, from);
+                assert!(
+                    offset.is_none_or(|offset| offset == half.sent),
+                    "{frame:?} after {}",
+                    half.sent
+                );
+                half.sent += data.len() as u64;
+                assert!(half.sent <= half.granted, "{id}: {} of {}", half.sent, half.granted);
+                assert!(half.sent <= half.written as u64);
+            }
+            Frame::ResetStream { id, final_size: Some(size), .. } => {
+                assert_eq!(
+                    *size,
+                    self.half(*id, from).sent,
+                    "the final size is what was sent (C-24)"
+                );
+            }
+            Frame::MaxStreamData { id, credit } => {
+                let half = self.half(*id, !from);
+                match credit {
+                    Credit::Total(total) => {
+                        assert!(*total > half.granted, "{id}: a grant that grants nothing");
+                        half.granted = *total;
+                    }
+                    Credit::More(more) => half.granted += more,
+                    _ => panic!("a credit of an unknown kind"),
+                }
+                // So what lies unread never exceeds a window for each stream (C-53, C-56).
+                assert!(
+                    half.granted <= half.read as u64 + window,
+                    "{id}: more than a window ahead"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a message is what the documents' encoder makes of its frames: each in its shortest form, and only the
+/// last without its length.
+fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
+    let (last, others) = frames.split_last().expect("no message is empty");
+    let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();
+    let either = [true, false].map(|end| [&head[..], &encode::encode(wire, last, end)].concat());
+    assert!(either.iter().any(|either| either == message), "{wire:?} {frames:?} in {message:x?}");
+}

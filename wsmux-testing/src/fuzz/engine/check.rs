@@ -1,0 +1,115 @@
+//! What must hold after each step, and at the end.
+
+use bytes::Bytes;
+use wsmux_proto::{MessageBuf, Transmit, VarInt};
+
+use super::{Case, DATAGRAMS};
+use crate::engine::{ms, scripted_peer::decode};
+
+/// Bounds of what one call may lead to; far above what any does.
+const MAX_EVENTS: usize = 10_000;
+const MAX_TRANSMITS: usize = 10_000;
+
+/// SPEC.md §10, `c` and `k`: generous, for each of the two only has to be a constant.
+const STREAM_STATE: u64 = 4 * 1024;
+const CONNECTION_STATE: u64 = 32 * 1024;
+
+/// What a peer can waste in refusals and answers that it does not read, beside its streams' own state.
+const ANSWERS: u64 = 64 * 1024;
+
+impl Case {
+    /// Lets out one item. Says whether there was one.
+    pub(super) fn transmit(&mut self) -> bool {
+        let wanted = self.conn.wants_transmit();
+        let (transmit, out) = self.heap.of(|| {
+            let mut out = MessageBuf::new();
+            (self.conn.poll_transmit(self.now, &mut out), out)
+        });
+        assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
+        assert!(!self.has_closed || transmit.is_none(), "{transmit:?} behind the Close");
+        match &transmit {
+            Some(Transmit::Message) => {
+                assert!((1..=65_536).contains(&out.len()), "{} bytes", out.len());
+                // What was not the engine's language would panic here.
+                decode(self.wire, out.slices().collect::<Vec<_>>().concat().into());
+            }
+            Some(Transmit::Close { reason, .. }) => {
+                assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
+                self.has_closed = true;
+            }
+            _ => {}
+        }
+        let more = transmit.is_some();
+        self.heap.give_back((transmit, out));
+        more
+    }
+
+    fn drain(&mut self) {
+        for sent in 0.. {
+            assert!(sent < MAX_TRANSMITS, "it never has said all");
+            if !self.transmit() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn check(&mut self) {
+        for told in 0.. {
+            assert!(told < MAX_EVENTS, "it never has told all");
+            if self.heap.of(|| self.conn.poll()).is_none() {
+                break;
+            }
+        }
+        let stats = self.conn.stats(self.now);
+        let streams = self.opened + 2 * self.largest_limit;
+        assert!(stats.live_streams <= streams, "{stats:?}");
+        assert!(stats.window_growth <= self.budget, "{stats:?}");
+        let sending = self.opened + self.largest_limit;
+        assert!(stats.send_buffered <= sending * (self.send_buffer + self.largest_chunk));
+        for &id in &self.held {
+            if let Ok(recv) = self.conn.recv_stream(id).stats() {
+                assert!(recv.buffered <= self.largest_window, "{id}: {recv:?}");
+            }
+        }
+        let most = self.formula(sending, streams);
+        assert!(self.heap.held() <= most as i64, "{} of {most}: {:?}", self.heap.held(), self.conn);
+    }
+
+    /// SPEC.md §10, without what the socket holds.
+    fn formula(&self, sending: u64, streams: u64) -> u64 {
+        // Windows that were made smaller have been larger.
+        let receiving = self.opened + 2 * self.largest_limit;
+        let windows = receiving * self.largest_initial_window;
+        let receive = (windows + self.budget) * 4 + DATAGRAMS as u64;
+        let send = sending * (self.send_buffer + self.largest_chunk) * 3 / 2 + DATAGRAMS as u64;
+        let message = self.conn.max_inbound_message();
+        receive + send + message + streams * STREAM_STATE + CONNECTION_STATE + ANSWERS
+    }
+
+    /// All handles go, and the connection with the last; the peer may be as it is.
+    pub(super) fn end(mut self) {
+        self.drain();
+        self.check();
+        for id in std::mem::take(&mut self.held) {
+            self.release(id);
+        }
+        self.accept();
+        for id in std::mem::take(&mut self.held) {
+            self.release(id);
+        }
+        while self.heap.of(|| self.conn.read_datagram()).is_some() {}
+        self.conn.close(self.now, VarInt::default(), Bytes::new());
+        // Whoever waits for an end hears of the connection's.
+        for id in std::mem::take(&mut self.watched) {
+            self.heap.of(|| self.conn.send_stream(id).poll_end());
+        }
+        self.drain();
+        self.now += ms(100_000);
+        self.fire();
+        self.check();
+        let stats = self.conn.stats(self.now);
+        let left = (stats.live_streams, stats.send_buffered, stats.window_growth);
+        assert_eq!(left, (0, 0, 0), "{:?}", self.conn);
+        assert!(self.conn.is_closed(), "{:?}", self.conn);
+    }
+}
