@@ -21,6 +21,9 @@ const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
+/// The names of all versions, in order of preference.
+pub(super) const NAMES: [&str; VERSIONS.len()] = [VERSIONS[0].name, VERSIONS[1].name];
+
 impl QMuxVersion {
     /// All versions that wsmux speaks, in order of preference: a client offers the first by default.
     pub const ALL: &[Self] = &VERSIONS;
