@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectionInfo, shared::Shared},
-    proto::{Side, Wire},
+    proto::Side,
 };
 
 /// The least bytes that a log may be bounded to: its beginning, its end, and something between.
@@ -37,7 +37,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// let client = WebSocketClient::builder().qlog(qlog);
 /// ```
 ///
-/// **What is written.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, a sequence of JSON
+/// **What is written.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own, a sequence of JSON
 /// texts (RFC 7464), version 0.3 of the schema, which is the newest that [qvis](https://qvis.quictools.info)
 /// reads. The js-ws wire does not speak QUIC's language; its connections are not logged.
 ///
@@ -158,7 +158,7 @@ impl QlogConfig {
             let state = shared.lock();
             (state.engine.side(), state.engine.wire())
         };
-        if wire != Wire::QMux {
+        if !wire.has_quic_frames() {
             return None;
         }
         let connection = QlogConnection { id: shared.id, side, info: &shared.info };

@@ -1,4 +1,5 @@
-//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19, draft-ietf-quic-qmux-02).
+//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19,
+//! draft-ietf-quic-qmux-02).
 
 mod transport_parameters;
 
