@@ -291,19 +291,16 @@ pub(crate) fn select<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
 ) -> Result<(Wire, Option<&'a str>), ErrorResponse> {
-    let subprotocol =
-        match headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-            false => None,
-            // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed. W-18, W-21: none of
-            // what is offered.
-            true => Some(acceptable(headers, negotiation).next().ok_or_else(|| {
-                ErrorResponse::bad("no subprotocol that is offered is spoken here")
-            })?),
-        };
+    // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
+    let subprotocol = acceptable(headers, negotiation).next();
+    if subprotocol.is_none() && headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        // W-18, W-21: no name of the offer is accepted.
+        return Err(ErrorResponse::bad("no subprotocol that is offered is spoken here"));
+    }
     match negotiation.wire_of(subprotocol) {
         // W-19
         Some(wire) => Ok((wire, subprotocol)),
-        // W-20: nothing is offered.
+        // W-20
         None => Err(ErrorResponse::bad("no subprotocol offered")),
     }
 }
