@@ -33,7 +33,7 @@ impl Sender {
         config.stream_receive_window(GRANT);
         let mut engine = Connection::new(config.clone(), Side::Client, wire, NOW);
         let mut out = MessageBuf::new();
-        if wire.capabilities().parameters {
+        if wire.capabilities().parameters() {
             let mut peer = Connection::new(config, Side::Server, wire, NOW);
             peer.poll_transmit(NOW, &mut out).expect("its parameters");
             engine.handle_message(NOW, out.to_bytes());

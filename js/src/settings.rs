@@ -62,7 +62,8 @@ fn config(settings: &Object) -> Config {
 
 pub(crate) fn client(settings: &Object) -> Result<WebSocketClient, BuildError> {
     let get = |name: &str| Reflect::get(settings, &name.into()).unwrap_or_default();
-    let wire = if get("wire") == "js-ws" { Wire::JsWs } else { Wire::QMux };
+    let named = |wire: &&Wire| get("wire") == wire.name();
+    let wire = Wire::ALL.iter().find(named).copied().unwrap_or(Wire::QMux);
     let mut builder = WebSocketClient::builder().wire(wire).config(config(settings));
     for name in Array::from(&get("protocols")).iter().filter_map(|name| name.as_string()) {
         builder = builder.protocol(name);

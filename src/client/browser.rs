@@ -7,7 +7,7 @@ use web_sys::Url;
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
     error::{BuildError, ConnectError, connect::CREDENTIALS},
-    handshake::negotiation::{Agreed, Protocol, Subprotocols, agreed},
+    handshake::negotiation::{Negotiation, Protocol, Subprotocols},
     observe::trace,
     proto::{Config, Side, Wire},
     runtime::{Instant, timeout},
@@ -45,9 +45,7 @@ pub struct WebSocketClient(Arc<ClientSettings>);
 
 struct ClientSettings {
     wire: Wire,
-    offered: Vec<String>,
-    /// Whether these are the names of protocols.
-    offers_protocols: bool,
+    negotiation: Negotiation,
     connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
     api: BrowserApi,
@@ -108,7 +106,8 @@ impl WebSocketClient {
     }
 
     async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
-        let ClientSettings { offered, connection, connect_timeout, api, .. } = &*self.0;
+        let ClientSettings { negotiation, connection, connect_timeout, api, .. } = &*self.0;
+        let offered = &negotiation.offered();
         let start = Instant::now();
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let late = |_| ConnectError::HandshakeTimeout;
@@ -134,9 +133,8 @@ impl WebSocketClient {
         selected: Option<String>,
         left: Duration,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let ClientSettings { wire, offered, offers_protocols, connection, .. } = &*self.0;
-        let subprotocol = agreed(selected, *wire, offered)?;
-        let subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
+        let ClientSettings { wire, negotiation, connection, .. } = &*self.0;
+        let subprotocol = negotiation.agreed(selected)?;
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
         trace::handshake_completed(Side::Client, *wire, &info);
 
@@ -229,8 +227,7 @@ impl WebSocketClientBuilder {
     /// [`BuildError`] for the first setting that cannot be.
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
         Ok(WebSocketClient(Arc::new(ClientSettings {
-            offered: self.subprotocols.offered(self.wire)?,
-            offers_protocols: self.subprotocols.are_protocols(),
+            negotiation: Negotiation::new(&[self.wire], &self.subprotocols)?,
             wire: self.wire,
             connection: self.connection,
             connect_timeout: self.connect_timeout,

@@ -1,4 +1,5 @@
-//! A client's side of the opening handshake (RFC 6455 §4.1): a URL in, a request out, a response in.
+//! The client's side of the opening handshake (RFC 6455 §4.1): a URL in, a request out, a response
+//! in.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,31 +12,28 @@ use super::{
     head::MAX_HEADERS,
     headers::{elements, has_element, header_map, hide_secrets, only, write_headers},
     key::{accept_key, generate_key},
-    negotiation::agreed,
+    negotiation::{Agreed, Negotiation},
 };
-use crate::{
-    error::{
-        ConnectError,
-        connect::{CREDENTIALS, FRAGMENT},
-    },
-    proto::Wire,
+use crate::error::{
+    ConnectError,
+    connect::{CREDENTIALS, FRAGMENT},
 };
 
-/// Where a URL leads.
+/// The server of a URL, and the path to ask it for.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// A name or an address, the latter without brackets and zone.
+    /// A name, or an address without brackets and zone.
     pub(crate) host: String,
-    /// Which of this machine's links an IPv6 address is on. Nobody else is told (RFC 6874 §4).
+    /// The link of this machine that an IPv6 address is on. It is not sent (RFC 6874 §4).
     pub(crate) zone: Option<String>,
     pub(crate) port: u16,
-    /// What the `Host` header says.
+    /// The value of the `Host` header.
     authority: String,
     pub(super) path: String,
 }
 
-/// Leaves out the path and the query, which may hold a token.
+/// Hides the path and the query, which may contain a token.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -48,7 +46,10 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// Where a URL leads: the same server that a browser would reach.
+    /// Reads a URL as a browser does.
+    ///
+    /// # Errors
+    /// [`ConnectError::InvalidUrl`] or [`ConnectError::UnsupportedScheme`].
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let invalid = |reason: &str| ConnectError::InvalidUrl(reason.to_owned());
         // W-49 (WHATWG URL): the same server that a browser would reach.
@@ -68,13 +69,14 @@ impl Target {
         Self::new(&url, tls, zone).ok_or_else(|| invalid("no host"))
     }
 
-    /// The port of a URL whose scheme has a default one.
+    /// The target of a URL. `None` if it has no host, or no port and a scheme without a default
+    /// port.
     pub(super) fn new(url: &Url, tls: bool, zone: Option<String>) -> Option<Self> {
         let (host, port) = (url.host()?, url.port_or_known_default()?);
         Some(Self {
             tls,
             authority: match url.port() {
-                // Only a port that is not the scheme's default.
+                // The default port of the scheme is left out.
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_string(),
             },
@@ -88,7 +90,7 @@ impl Target {
         })
     }
 
-    /// What the system is to resolve.
+    /// The host as the system resolves it.
     pub(crate) fn host_in_zone(&self) -> Cow<'_, str> {
         match &self.zone {
             Some(zone) => format!("{}%{zone}", self.host).into(),
@@ -96,7 +98,7 @@ impl Target {
         }
     }
 
-    /// The request with a fresh key, and no extension.
+    /// The request, with a fresh key and no extension.
     pub(crate) fn request(
         &self,
         offered: &[String],
@@ -117,7 +119,7 @@ impl Target {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
         }
         for name in extra.keys() {
-            // A Host given by hand takes the place of ours.
+            // A Host that the application sets replaces ours.
             headers.remove(name);
         }
         for (name, value) in extra {
@@ -128,16 +130,16 @@ impl Target {
     }
 }
 
-/// Reads a URL as a browser does (WHATWG URL), but for a zone, which a browser does not take. An error does not repeat
-/// the URL: there may be a password or a token in it.
+/// Reads a URL as a browser does (WHATWG URL). Unlike a browser it accepts a zone, which it returns
+/// as well. An error does not repeat the URL, which may contain a password or a token.
 pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     let (plain, zone) = cut_zone(url).ok_or("no such zone")?;
     let url = Url::parse(&plain).map_err(|error| error.to_string())?;
     Ok((url, zone.map(str::to_owned)))
 }
 
-/// The URL without its zone, and the zone: `[fe80::1%25eth0]` (RFC 6874 §2), or with a bare `%` as people write
-/// it. `None` for one that is no interface's name or number.
+/// Splits the zone off a URL: `[fe80::1%25eth0]` (RFC 6874 §2), or with a bare `%` as people write
+/// it. `None` if the zone cannot be the name or the number of an interface.
 fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let percent_and_end = || {
         let start = url.find("://")? + 3;
@@ -153,7 +155,7 @@ fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     valid.then(|| (format!("{}{}", &url[..percent], &url[end..]).into(), Some(zone)))
 }
 
-/// The request as it goes over the network.
+/// The bytes of the request.
 pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let mut out = format!("GET {path} HTTP/1.1\r\n").into_bytes();
@@ -161,7 +163,7 @@ pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
     out
 }
 
-/// The same request for HTTP/2 (RFC 8441 §5): an extended CONNECT, whose `:protocol` the caller adds.
+/// The same request for HTTP/2 (RFC 8441 §5): an extended CONNECT. The caller adds `:protocol`.
 #[cfg(feature = "http2")]
 pub(crate) fn extended_connect(
     request: &Request<()>,
@@ -180,7 +182,7 @@ pub(crate) fn extended_connect(
         .map_err(invalid)?;
     *connect.version_mut() = Version::HTTP_2;
     *connect.headers_mut() = request.headers().clone();
-    // RFC 9113 §8.2.2: nothing that is about one connection, whoever set it.
+    // RFC 9113 §8.2.2: no header that is about one connection, even if the application set it.
     let one_connections = ["host", "upgrade", "connection", "keep-alive", "proxy-connection", "te"];
     for name in one_connections.into_iter().chain(["sec-websocket-key"]) {
         connect.headers_mut().remove(name);
@@ -188,7 +190,8 @@ pub(crate) fn extended_connect(
     Ok(connect)
 }
 
-/// The response at the start of `bytes` with its length, once all of its head is there.
+/// The response at the start of `bytes` and the length of its head; `None` if the head is not
+/// complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, ConnectError> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut parsed);
@@ -211,13 +214,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, Conne
     Ok(Some((len, response)))
 }
 
-/// Whether a 101 is the answer to this request (RFC 6455 §4.1), and which subprotocol it selects.
+/// Checks that a 101 answers this request (RFC 6455 §4.1). Returns the subprotocol that it selects.
 pub(crate) fn check(
     request: &Request<()>,
     response: &HeaderMap,
-    wire: Wire,
-    offered: &[String],
-) -> Result<Option<String>, ConnectError> {
+    negotiation: &Negotiation,
+) -> Result<Option<Agreed>, ConnectError> {
     let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
     if !has_element(response, &header::UPGRADE, "websocket") {
         return invalid("no \"Upgrade: websocket\"");
@@ -230,17 +232,16 @@ pub(crate) fn check(
     if only(response, &header::SEC_WEBSOCKET_ACCEPT).is_none_or(|found| *found != accept) {
         return invalid("Sec-WebSocket-Accept does not fit the key");
     }
-    selected(response, wire, offered)
+    selected(response, negotiation)
 }
 
-/// Which subprotocol the answer selects, whatever the version of HTTP.
+/// The subprotocol that a response of any version of HTTP selects.
 pub(crate) fn selected(
     response: &HeaderMap,
-    wire: Wire,
-    offered: &[String],
-) -> Result<Option<String>, ConnectError> {
+    negotiation: &Negotiation,
+) -> Result<Option<Agreed>, ConnectError> {
     let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
-    // W-5 (RFC 6455 §4.1): none was offered.
+    // W-5 (RFC 6455 §4.1): no extension was offered.
     if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return invalid("an extension that was not offered");
     }
@@ -250,12 +251,16 @@ pub(crate) fn selected(
         None if response.contains_key(name) => return invalid("more than one subprotocol"),
         None => None,
     };
-    agreed(selected, wire, offered)
+    negotiation.agreed(selected)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::negotiation::{Protocol, Subprotocols},
+        *,
+    };
+    use crate::proto::Wire;
 
     use wsmux_testing::urls;
 
@@ -299,7 +304,7 @@ mod tests {
             let refused = Target::parse(url).unwrap_err();
             assert!(matches!(refused, ConnectError::InvalidUrl(_)), "{url:?}: {refused:?}");
         }
-        // A query may hold anything.
+        // A query may contain anything.
         let target = Target::parse("ws://a/?b=http://[fe80::1%25eth0]").unwrap();
         assert_eq!((target.zone, &*target.path), (None, "/?b=http://[fe80::1%25eth0]"));
     }
@@ -307,18 +312,18 @@ mod tests {
     const ANSWER: &str = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-    /// The outcome with `from` in a good answer replaced by `to`.
+    /// The outcome for a good answer in which `from` is replaced by `to`.
     fn outcome(wire: Wire, from: &str, to: &str) -> Result<Option<String>, ConnectError> {
-        let offered: &[String] = match wire {
-            Wire::QMux => &["qmux-02.a".into(), "qmux-02".into()],
-            _ => &[],
-        };
+        let protocols = vec![Protocol::OfVersion("a".into())];
+        let subprotocols = Subprotocols { protocols, ..Subprotocols::default() };
+        let negotiation = Negotiation::new(&[wire], &subprotocols).unwrap();
         let target = Target::parse("ws://a").unwrap();
-        let request = target.request(offered, &HeaderMap::new()).unwrap();
+        let request = target.request(&negotiation.offered(), &HeaderMap::new()).unwrap();
         let accept = accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
         let answer = ANSWER.replace(from, to).replace("ACCEPT", &accept);
         let (_, response) = parse(answer.as_bytes())?.expect("a whole response");
-        check(&request, response.headers(), wire, offered)
+        let agreed = check(&request, response.headers(), &negotiation)?;
+        Ok(agreed.map(|agreed| agreed.name.to_string()))
     }
 
     #[test]
@@ -330,7 +335,8 @@ mod tests {
         assert_eq!(outcome(Wire::JsWs, "Sec-WebSocket-Protocol: qmux-02\r\n", "").unwrap(), None);
     }
 
-    /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not offered.
+    /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was
+    /// not offered.
     #[test]
     fn every_other_answer_fails() {
         for (from, to) in [
@@ -351,7 +357,8 @@ mod tests {
 
     /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what
     /// the server selected, when the server selects nothing or something that was not offered.
-    /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
+    /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a
+    /// subprotocol.
     #[test]
     fn a_subprotocol_that_was_not_offered_fails() {
         for (wire, line, expected) in [
@@ -370,8 +377,8 @@ mod tests {
         }
     }
 
-    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws` selects the first
-    /// one, whatever it is.
+    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
+    /// selects the first one, whatever it is.
     #[test]
     fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
         let target = Target::parse("ws://a:81/b").unwrap();

@@ -1,14 +1,14 @@
-//! The head of an HTTP message, read up to its empty line and not further than a limit.
+//! Reads the head of an HTTP message: up to its empty line, within a limit.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Bytes of a request or a response up to its empty line. Cookies and tokens fill some KiB; nginx and others
-/// stop at 32 KiB.
+/// The largest head of a request or a response, in bytes. Cookies and tokens take some KiB, and
+/// nginx and other servers accept up to 32 KiB.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
-/// Lines of headers.
+/// The largest number of header lines.
 pub(crate) const MAX_HEADERS: usize = 128;
 
 const READ_AT_ONCE: usize = 8 * 1024;
@@ -16,17 +16,19 @@ const READ_AT_ONCE: usize = 8 * 1024;
 /// Why there is no head.
 #[derive(Debug)]
 pub(crate) enum HeadError<E> {
-    /// It does not end within [`MAX_HEAD`] bytes.
+    /// The head does not end within [`MAX_HEAD`] bytes.
     TooLarge,
     Invalid(E),
     Io(io::Error),
 }
 
-/// Reads on until `parse` finds a whole head at the start of `buf`, and leaves in `buf` what came after it.
+/// Reads until `parse` finds a whole head at the start of `buf`. The bytes after the head stay in
+/// `buf`.
 ///
-/// `parse` returns the head with its length, or `None` for a head that goes on. It is called once the head
-/// ends, and before that each time the bytes have doubled: a head of single bytes costs no more than
-/// another, and what is no HTTP at all is found out early.
+/// `parse` returns the head with its length, or `None` if the head is not complete. It is called
+/// when the head ends, and before that each time the number of bytes has doubled. So a head that
+/// arrives in single bytes is not parsed for each of them, and bytes that are not HTTP are rejected
+/// early.
 pub(crate) async fn read_head<T, E>(
     io: &mut (impl AsyncRead + Unpin),
     buf: &mut Vec<u8>,
@@ -37,19 +39,19 @@ pub(crate) async fn read_head<T, E>(
     let mut scanned = 0;
     loop {
         if scanned == 0 {
-            // RFC 9112 §2.2: empty lines before the head are let pass.
+            // RFC 9112 §2.2: empty lines before the head are ignored.
             let blank = buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             buf.drain(..blank);
         }
         if buf.len() >= next_parse || has_end(&buf[scanned..]) {
             if let Some((len, head)) = parse(buf).map_err(HeadError::Invalid)? {
-                // The block of the head is freed, not kept while the handshake goes on: the head is a copy already.
+                // `split_off` frees the block of the head, which has been copied.
                 *buf = buf.split_off(len);
                 return Ok(head);
             }
             next_parse = 2 * buf.len();
         }
-        // The end may lie across two reads.
+        // The end may be split between two reads.
         scanned = buf.len().saturating_sub(2);
         let room = MAX_HEAD.saturating_sub(total).min(READ_AT_ONCE);
         if room == 0 {
@@ -94,7 +96,7 @@ mod tests {
         Ok((path, buf))
     }
 
-    /// Gives one byte at a time.
+    /// Returns one byte for each read.
     struct Drip<'a>(&'a [u8]);
 
     impl AsyncRead for Drip<'_> {
@@ -124,7 +126,7 @@ mod tests {
         let parses = Cell::default();
         read(Drip(head.as_bytes()), &parses).await.unwrap();
         assert!(parses.get() < 20, "{}", parses.get());
-        // A flood of empty lines is not parsed at all.
+        // A flood of empty lines is never parsed.
         let parses = Cell::default();
         let flood = "\r\n".repeat(MAX_HEAD);
         assert!(matches!(read(Drip(flood.as_bytes()), &parses).await, Err(HeadError::TooLarge)));

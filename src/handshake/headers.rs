@@ -1,4 +1,4 @@
-//! Headers: those that the handshake writes itself, those that hide secrets, and lists of elements.
+//! Headers: reserved ones, secret ones, lists, and their form on the wire.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::head::MAX_HEADERS;
 use crate::error::BuildError;
 
-/// Headers that the handshake writes itself.
+/// Headers that only the handshake may set.
 pub(super) const RESERVED: [HeaderName; 9] = [
     header::CONNECTION,
     header::UPGRADE,
@@ -22,17 +22,17 @@ pub(super) const RESERVED: [HeaderName; 9] = [
     header::SEC_WEBSOCKET_VERSION,
 ];
 
-/// Headers whose values no log should show.
+/// Headers with values that no log should show.
 const SECRET: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
-    // A page cannot set any other header, so it puts its token here.
+    // A page can set no other header, so it puts its token here.
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
-/// Adds a header that the user wants sent, once it has been found to be one.
+/// Adds a header of the application, if it is valid and not reserved.
 pub(crate) fn add_header<N, V>(headers: &mut HeaderMap, name: N, value: V) -> Result<(), BuildError>
 where
     N: TryInto<HeaderName>,
@@ -52,14 +52,14 @@ where
     Ok(())
 }
 
-/// What the application marked so stays so.
+/// Marks the values of secret headers as sensitive. Values that the application has marked stay so.
 pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
         value.set_sensitive(value.is_sensitive() || SECRET.contains(name));
     }
 }
 
-/// The elements of a header that is a list, over all its lines.
+/// The elements of a header that is a list, from all its lines.
 pub(crate) fn elements<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -76,7 +76,7 @@ pub(super) fn has_element(headers: &HeaderMap, name: &HeaderName, element: &str)
     elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// A header's value, if it stands there exactly once.
+/// The value of a header that occurs exactly once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
@@ -85,7 +85,7 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 /// Appends the headers and the empty line after them.
 pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
-        // Some servers compare names as they stand in RFC 6455.
+        // Some servers expect the capital letters of RFC 6455.
         for (i, word) in name.as_str().split('-').enumerate() {
             if i > 0 {
                 out.push(b'-');
@@ -106,7 +106,7 @@ pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A header map out of what the parser found.
+/// The headers that the parser found; `None` if one of them is not valid.
 pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
@@ -117,7 +117,7 @@ pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// A copy that shares no memory with the headers, which may be slices of one large block.
+/// A copy with memory of its own. The headers themselves may be slices of one large block.
 pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     let mut exact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
@@ -133,12 +133,12 @@ pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     exact
 }
 
-/// The same of a request, without its extensions.
+/// A copy of a request with memory of its own, without extensions.
 #[cfg(feature = "hyper")]
 pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     let mut exact = Request::new(());
     *exact.method_mut() = request.method().clone();
-    // Parsing a string allocates bytes of its own.
+    // Parsing a string allocates.
     *exact.uri_mut() = request.uri().to_string().parse().unwrap_or_else(|_| request.uri().clone());
     *exact.version_mut() = request.version();
     *exact.headers_mut() = exact_headers(request.headers());
@@ -146,8 +146,8 @@ pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     exact
 }
 
-/// The headers of a response that an error keeps: the first [`MAX_HEADERS`], of a head of at most
-/// [`MAX_HEAD`](head::MAX_HEAD) bytes. No `Debug` shows their values, for a `Location` may repeat the URL.
+/// The headers of a response that an error keeps: the first [`MAX_HEADERS`] of them. `Debug` hides
+/// their values, because a `Location` may repeat the URL.
 pub(crate) fn kept_headers(headers: &HeaderMap) -> Arc<HeaderMap> {
     let mut kept = HeaderMap::with_capacity(headers.keys_len().min(MAX_HEADERS));
     for (name, value) in exact_headers(headers).iter().take(MAX_HEADERS) {

@@ -1,13 +1,13 @@
-//! Which server a request is for: the `Host` header, and the authority of a request's target.
+//! The server that a request is for: the `Host` header, and the authority of the request's target.
 
 use std::net::Ipv6Addr;
 
 use http::{HeaderValue, uri::Authority};
 
-/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2), with a host that is not empty and a port that TCP has.
-/// User and password are no part of it.
+/// Whether the text is `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty and a
+/// valid TCP port. A user and a password are not allowed.
 ///
-/// `Authority` takes any text after the colon, and anything between brackets.
+/// `Authority` is not enough: it accepts any text after the colon and between brackets.
 pub(crate) fn is_host_and_port(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let host = authority.host();
@@ -15,7 +15,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // With a user in it, the text does not start with the host.
+    // A text with a user does not start with the host.
     let is_port = match text.strip_prefix(host) {
         Some("") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
@@ -24,13 +24,14 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
     is_host && is_port
 }
 
-/// RFC 3986 §3.2.3: digits, or nothing, which means the scheme's default port.
+/// Whether the text is digits, or empty, which means the default port of the scheme (RFC 3986
+/// §3.2.3).
 fn is_port(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-/// The same of a header's value.
+/// Whether the value of a header is [host and port](is_host_and_port).
 pub(crate) fn is_host(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(is_host_and_port)
 }

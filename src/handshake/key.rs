@@ -1,9 +1,10 @@
-//! `Sec-WebSocket-Key` and the `Sec-WebSocket-Accept` that proves it was read (RFC 6455 §4.1, §4.2.2).
+//! `Sec-WebSocket-Key`, and `Sec-WebSocket-Accept`, which proves that a server has read it
+//! (RFC 6455 §4.1, §4.2.2).
 
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-/// What a server appends to the key before it hashes it (RFC 6455 §1.3).
+/// A server appends this to the key before it computes the hash (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A fresh nonce for `Sec-WebSocket-Key`: 16 random bytes in Base64.

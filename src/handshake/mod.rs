@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4): what both ends ask of it, without a socket.
+//! The opening handshake (RFC 6455 §4) of both ends, without a socket.
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod client;

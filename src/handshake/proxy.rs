@@ -1,5 +1,5 @@
-//! An HTTP proxy's part of a handshake (RFC 9110 §9.3.6): a URL in, a CONNECT out. Its response is read as a
-//! server's is.
+//! The handshake with an HTTP proxy (RFC 9110 §9.3.6): a URL in, a CONNECT out. The response is
+//! read like that of a server.
 
 use data_encoding::BASE64;
 use http::HeaderValue;
@@ -9,7 +9,7 @@ use url::Url;
 use super::client::{Target, read_url};
 use crate::error::BuildError;
 
-/// An HTTP proxy, and what it is to know of us.
+/// An HTTP proxy, and the credentials for it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) at: Target,
@@ -18,7 +18,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn parse(url: &str) -> Result<Self, BuildError> {
-        // Never the URL itself: there may be a password in it.
+        // The error does not repeat the URL, which may contain a password.
         let invalid = |reason: &str| BuildError::InvalidProxy(reason.to_owned());
         let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
         let tls = match url.scheme() {
@@ -36,10 +36,10 @@ impl Proxy {
         Ok(Self { at, authorization })
     }
 
-    /// The request for a tunnel to the target, as it goes over the network.
+    /// The bytes of the request for a tunnel to the target.
     pub(crate) fn request(&self, target: &Target) -> Vec<u8> {
         let (host, port) = (&target.host, target.port);
-        // The port always stands there, and a zone never: it means nothing on another machine.
+        // The port is always present, and a zone never: it means nothing on another machine.
         let authority = match host.contains(':') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
@@ -55,11 +55,11 @@ impl Proxy {
     }
 }
 
-/// Credentials of a URL as RFC 7617 wants them.
+/// The credentials of a URL in the form of RFC 7617.
 fn basic(url: &Url) -> Result<HeaderValue, BuildError> {
     let [user, password] = [url.username(), url.password().unwrap_or_default()]
         .map(|part| percent_decode_str(part).collect::<Vec<u8>>());
-    // RFC 7617 §2: the first colon ends the name, and neither holds control characters.
+    // RFC 7617 §2: the first colon ends the user's name, and control characters are not allowed.
     if user.contains(&b':') || user.iter().chain(&password).any(u8::is_ascii_control) {
         return Err(BuildError::InvalidProxy("credentials that cannot be sent".into()));
     }

@@ -1,4 +1,4 @@
-//! A server's side of the opening handshake (RFC 6455 §4.2): a request in, a response out.
+//! The server's side of the opening handshake (RFC 6455 §4.2): a request in, a response out.
 
 use std::borrow::Cow;
 
@@ -12,17 +12,18 @@ use super::{
     headers::{RESERVED, elements, has_element, header_map, only, write_headers},
     host::{is_host, is_host_and_port},
     key::accept_key,
+    negotiation::Negotiation,
 };
 use crate::proto::Wire;
 
-/// A request that is answered with a status and closed.
+/// The response to a request that gets no WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
-    /// Boxed, for it is large, and an error.
+    /// Boxed, because it is large and part of an error.
     pub(crate) headers: Box<HeaderMap>,
-    /// Instead of the reason.
+    /// Replaces the reason in the response.
     pub(crate) body: Option<Bytes>,
 }
 
@@ -36,7 +37,8 @@ impl ErrorResponse {
     }
 }
 
-/// The response, with the headers that belong to its status and body, whatever becomes of the stream below.
+/// The response with the headers that its status and its body require. The headers about the stream
+/// below it are not included.
 impl From<ErrorResponse> for Response<Bytes> {
     fn from(refusal: ErrorResponse) -> Self {
         let ErrorResponse { status, reason, headers, body } = refusal;
@@ -64,9 +66,9 @@ impl From<ErrorResponse> for Response<Bytes> {
     }
 }
 
-/// An application's own response, without what belongs to the handshake and to the stream below.
+/// A response of the application, without headers that are about the handshake or the stream below.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // The first to be sent is the last: it cannot promise another.
+    // This is the only response, so it cannot be an interim one.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -76,7 +78,8 @@ pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
     page
 }
 
-/// The response over HTTP/1.1 to a request that gets no WebSocket, after which the connection is closed.
+/// The bytes of a response over HTTP/1.1 to a request that gets no WebSocket. The connection is
+/// closed after it.
 pub(crate) fn response_bytes(answer: Response<Bytes>, method: Option<&Method>) -> Vec<u8> {
     let (mut head, body) = answer.into_parts();
     let connection = match head.headers.contains_key(header::UPGRADE) {
@@ -101,7 +104,7 @@ fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The request at the start of `bytes` with its length, once all of it is there.
+/// The request at the start of `bytes` and its length; `None` if it is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorResponse> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut parsed);
@@ -112,14 +115,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
         Err(httparse::Error::Version) if names_http(bytes) => return Err(bad_version()),
         Err(_) => return Err(ErrorResponse::bad("not an HTTP request")),
     };
-    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but a balancer may ask in it how we are.
+    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but the health check of a balancer may use it.
     let version = match parsed.version {
         Some(0) => Version::HTTP_10,
         Some(1) => Version::HTTP_11,
         _ => return Err(bad_version()),
     };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    // `Uri` drops a fragment in silence, and no form of RFC 9112 §3.2 has one.
+    // `Uri` drops a fragment without an error. No form of RFC 9112 §3.2 has one.
     let target = parsed.path.filter(|target| !target.contains('#'));
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
@@ -134,8 +137,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
     Ok(Some((len, request)))
 }
 
-/// Whether the third word of the first line is a version of HTTP. If it is not, more than two words precede the
-/// version, or the bytes are not HTTP at all.
+/// Whether the third word of the first line is a version of HTTP. If it is not, more than two words
+/// precede the version, or the bytes are not HTTP.
 fn names_http(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
@@ -149,10 +152,11 @@ fn bad_version() -> ErrorResponse {
     ErrorResponse::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
-/// Whether the request names one server in a valid way, whatever it asks for (RFC 9112 §3.2, RFC 9113 §8.3.1).
+/// Checks that a request of any kind names one server in a valid way (RFC 9112 §3.2, RFC 9113
+/// §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45 (RFC 9112 §3.2). A version before 1.1 may have no Host, and HTTP/2 has something better.
+    // W-45 (RFC 9112 §3.2). HTTP/1.0 may have no Host, and HTTP/2 has `:authority`.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
@@ -160,7 +164,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
         None if !is_present && may_miss => {}
         _ => return Err(ErrorResponse::bad("no valid Host, or more than one")),
     }
-    // W-46: only ASCII.
+    // W-46: only ASCII is allowed.
     if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
         return Err(ErrorResponse::bad("the request's target has characters that are not escaped"));
     }
@@ -170,7 +174,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     if request.version() == Version::HTTP_2 {
         return check_authority(uri, headers);
     }
-    // W-46 (RFC 9112 §3.2): one of the four forms, as the method has it.
+    // W-46 (RFC 9112 §3.2): one of the four forms, as the method requires.
     let method = request.method();
     let is_form_of_http = match (uri.scheme_str(), uri.authority()) {
         (None, None) if uri.path() == "*" => method == Method::OPTIONS,
@@ -182,9 +186,9 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     if is_form_of_http { Ok(()) } else { Err(ErrorResponse::bad("not a request's target")) }
 }
 
-/// Whether an HTTP/2 request names its server once.
+/// Checks that an HTTP/2 request names one server.
 fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
-    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host`, and the same if both.
+    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host`. If both are present, they are equal.
     match (uri.authority(), headers.get(header::HOST)) {
         (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
@@ -196,18 +200,18 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> 
     }
 }
 
-/// Sets `Host` to the authority of the request's target, if there is one, so that a reader of the header is not
-/// misled. Over HTTP/2 the header is mostly absent.
+/// Sets `Host` to the authority of the request's target, if there is one. An application that reads
+/// the header then sees the right server. Over HTTP/2 the header is mostly absent.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     if let Some(Ok(authority)) = authority {
-        // W-47 (RFC 9112 §3.2.2): the authority of the target wins.
+        // W-47 (RFC 9112 §3.2.2): the authority of the target takes precedence.
         request.headers_mut().insert(header::HOST, authority);
     }
 }
 
-/// Whether the request asks for a WebSocket as its version of HTTP requires. Its target has been
+/// Checks that a request asks for a WebSocket as its version of HTTP requires. Its target has been
 /// [checked](check_target) before.
 pub(crate) fn check(request: &Request<()>) -> Result<(), ErrorResponse> {
     match request.version() {
@@ -217,8 +221,8 @@ pub(crate) fn check(request: &Request<()>) -> Result<(), ErrorResponse> {
     }
 }
 
-/// RFC 8441 §4, §5: what the stream is, `CONNECT` and `:protocol` say; keys and `Upgrade` are gone. That the
-/// `:protocol` is `websocket` is for whoever has it to look at.
+/// Checks an extended CONNECT (RFC 8441 §4, §5), which has neither a key nor `Upgrade`. The caller
+/// checks that `:protocol` is `websocket`.
 fn check_connect(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::CONNECT {
@@ -241,13 +245,13 @@ fn has_version(headers: &HeaderMap) -> bool {
     only(headers, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
 }
 
-/// RFC 6455 §4.2.1.
+/// Checks a request over HTTP/1.1 (RFC 6455 §4.2.1).
 fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
     }
-    // Its bytes would be taken for frames.
+    // The bytes of a body would be read as frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
         return Err(ErrorResponse::bad("request has a body"));
     }
@@ -267,7 +271,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     }
 }
 
-/// Whether the request is meant for a WebSocket, however faulty.
+/// Whether the request is meant for a WebSocket, even if it is not valid.
 pub(crate) fn wants_websocket(request: &Request<()>) -> bool {
     match request.version() {
         Version::HTTP_2 => request.method() == Method::CONNECT,
@@ -275,60 +279,56 @@ pub(crate) fn wants_websocket(request: &Request<()>) -> bool {
     }
 }
 
-/// Whether this is base64 of 16 bytes. The last digit's spare bits may be anything, for they are not zero
-/// in the standard's own example (RFC 6455 §4.1).
+/// Whether the key is base64 of 16 bytes. The unused bits of the last digit may have any value,
+/// because they are not zero in the example of RFC 6455 §4.1.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
 }
 
-/// Which wire, and which subprotocol of those that the server accepts, in its own order of preference. With
-/// no `accepted` there is no QMux, and without `jsws` no js-ws.
+/// Chooses the wire and the subprotocol for a request.
 pub(crate) fn select<'a>(
     headers: &HeaderMap,
-    accepted: &'a [String],
-    jsws: bool,
+    negotiation: &'a Negotiation,
 ) -> Result<(Wire, Option<&'a str>), ErrorResponse> {
-    let name = &header::SEC_WEBSOCKET_PROTOCOL;
-    if !headers.contains_key(name) {
-        // W-19, W-20: nothing is offered.
-        return match jsws {
-            true => Ok((Wire::JsWs, None)),
-            false => Err(ErrorResponse::bad("no subprotocol offered")),
-        };
+    // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
+    let subprotocol = acceptable(headers, negotiation).next();
+    if subprotocol.is_none() && headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        // W-18, W-21: no name of the offer is accepted.
+        return Err(ErrorResponse::bad("no subprotocol that is offered is spoken here"));
     }
-    match acceptable(headers, accepted).next() {
-        // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
-        Some(name) => Ok((Wire::QMux, Some(name))),
-        // W-18, W-21: none of what is offered.
-        None => Err(ErrorResponse::bad("no subprotocol that is offered is spoken here")),
+    match negotiation.wire_of(subprotocol) {
+        // W-19
+        Some(wire) => Ok((wire, subprotocol)),
+        // W-20
+        None => Err(ErrorResponse::bad("no subprotocol offered")),
     }
 }
 
-/// Those subprotocols that the server accepts and the client offers, in the server's order.
+/// The subprotocols that the server accepts and the client offers, in the server's order.
 pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
-    accepted: &'a [String],
-) -> impl Iterator<Item = &'a String> {
+    negotiation: &'a Negotiation,
+) -> impl Iterator<Item = &'a str> {
     // W-16 (RFC 6455 §11.3.4): byte by byte, over all lines, in our order of preference.
-    accepted.iter().filter(|name| {
+    negotiation.names().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })
 }
 
-/// The response's headers. No extension is ever among them.
+/// The headers of the response, which never accepts an extension.
 pub(crate) fn accept(
     request: &Request<()>,
     subprotocol: Option<&str>,
     extra: &HeaderMap,
 ) -> Result<HeaderMap, ErrorResponse> {
-    // W-4: `Sec-WebSocket-Extensions` is reserved, and never inserted.
+    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and it is not inserted here.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)
             .map_err(|_| ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid header"))
     };
-    // RFC 8441 §5: over HTTP/2 there is nothing to upgrade, and no key to prove.
+    // RFC 8441 §5: over HTTP/2 there is no upgrade and no key.
     if request.version() == Version::HTTP_11 {
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let accept = accept_key(key.unwrap_or_default());
@@ -342,14 +342,14 @@ pub(crate) fn accept(
     Ok(headers)
 }
 
-/// The response with these headers.
+/// The bytes of a 101 with these headers.
 pub(crate) fn switching_protocols(headers: &HeaderMap) -> Vec<u8> {
     response(StatusCode::SWITCHING_PROTOCOLS, headers, b"")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::negotiation::Subprotocols, *};
 
     const GOOD: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\nUpgrade: WebSocket\r\n\
         Connection: keep-alive, upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -442,21 +442,26 @@ mod tests {
             let value = HeaderValue::from_str(line).unwrap();
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
-        let accepted: Vec<_> = accepted.iter().map(|&name| name.to_owned()).collect();
-        let selected = select(&headers, &accepted, jsws).ok()?;
+        let names = accepted.iter().map(|&name| name.to_owned()).collect();
+        let subprotocols = Subprotocols { names: Some(names), ..Subprotocols::default() };
+        let qmux = (!accepted.is_empty()).then_some(Wire::QMux);
+        let wires: Vec<_> = qmux.into_iter().chain(jsws.then_some(Wire::JsWs)).collect();
+        let negotiation = Negotiation::new(&wires, &subprotocols).unwrap();
+        let selected = select(&headers, &negotiation).ok()?;
         Some((selected.0, selected.1.map(Into::into)))
     }
 
-    /// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines of the
-    /// request, each split at commas.
-    /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
-    /// exactly that name; its own order of preference decides between several.
-    /// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP 400 and no
-    /// upgrade.
-    /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
+    /// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol`
+    /// lines of the request, each split at commas.
+    /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
+    /// QMux, and echo exactly that name; its own order of preference decides between several.
+    /// [W-18] When names are offered and the server accepts none of them, the server MUST answer
+    /// HTTP 400 and no upgrade.
+    /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select
+    /// nothing.
     /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
-    /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an offer, and
-    /// MUST be answered with HTTP 400.
+    /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as
+    /// an offer, and MUST be answered with HTTP 400.
     #[test]
     fn the_subprotocol_decides_on_the_wire() {
         let qmux = |name: &str| Some((Wire::QMux, Some(name.to_owned())));

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
-    error::{AcceptError, connect::Offered},
+    error::AcceptError,
     handshake::{
         head::{HeadError, read_head},
-        negotiation::{Agreed, Shown},
+        negotiation::{Negotiation, Shown},
         server::{self as handshake, ErrorResponse},
     },
     observe::trace,
@@ -168,11 +168,7 @@ pub(crate) enum Abort {
 }
 
 pub(crate) struct ServerSettings {
-    /// The subprotocols that are accepted. Empty if QMux is not.
-    pub(super) accepted: Vec<String>,
-    /// Whether these are the names of protocols.
-    pub(super) accepts_protocols: bool,
-    pub(super) jsws: bool,
+    pub(super) negotiation: Negotiation,
     pub(super) headers: HeaderMap,
     pub(crate) connection: WebSocketConnectionBuilder,
     /// All must accept.
@@ -184,13 +180,8 @@ pub(crate) struct ServerSettings {
 
 impl fmt::Debug for ServerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepted: &dyn fmt::Debug = match self.accepts_protocols {
-            true => &self.accepted,
-            false => &Offered(&self.accepted),
-        };
         f.debug_struct("ServerSettings")
-            .field("accepted", accepted)
-            .field("jsws", &self.jsws)
+            .field("negotiation", &self.negotiation)
             .field("limits", &self.limits)
             .field("config", &self.connection.config)
             .finish_non_exhaustive()
@@ -335,9 +326,8 @@ impl ServerSettings {
             }
             return Err(refusal.into());
         }
-        let (wire, name) = handshake::select(request.headers(), &self.accepted, self.jsws)?;
-        let agreed = |name: &str| Agreed::new(name, self.accepts_protocols);
-        info.subprotocol = name.map(agreed);
+        let (mut wire, name) = handshake::select(request.headers(), &self.negotiation)?;
+        info.subprotocol = name.map(|name| self.negotiation.agree(name));
         let mut extra = self.headers.clone();
         if !self.hooks.is_empty() {
             let accept = self.ask(&request, info).await?;
@@ -345,7 +335,8 @@ impl ServerSettings {
                 extra.append(name, value.clone());
             }
             if let Some(chosen) = accept.subprotocol {
-                info.subprotocol = Some(agreed(&chosen));
+                wire = self.negotiation.wire_of(Some(&chosen)).unwrap_or(wire);
+                info.subprotocol = Some(self.negotiation.agree(chosen));
             }
             info.application_data = accept.data.into();
         }
@@ -359,8 +350,9 @@ impl ServerSettings {
         request: &Request<()>,
         info: &ConnectionInfo,
     ) -> Result<Accept, ErrorResponse> {
-        let acceptable = handshake::acceptable(request.headers(), &self.accepted).cloned();
-        let asked = UpgradeRequest { info: info.clone(), acceptable: acceptable.collect() };
+        let acceptable = handshake::acceptable(request.headers(), &self.negotiation);
+        let acceptable = acceptable.map(str::to_owned).collect();
+        let asked = UpgradeRequest { info: info.clone(), acceptable };
         let mut all = Accept::new();
         for hook in &self.hooks {
             let Refuse { status, headers, body } = match hook.authorize(&asked).await {

@@ -23,7 +23,7 @@ use crate::{
     error::{BindError, BuildError},
     handshake::{
         headers::add_header,
-        negotiation::{Protocol, Subprotocols},
+        negotiation::{Negotiation, Protocol, Subprotocols},
     },
     proto::{Config, Wire},
 };
@@ -31,8 +31,7 @@ use crate::{
 /// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].
 #[must_use]
 pub struct WebSocketServerBuilder {
-    qmux: bool,
-    jsws: bool,
+    wires: Vec<Wire>,
     subprotocols: Subprotocols,
     headers: HeaderMap,
     connection: WebSocketConnectionBuilder,
@@ -56,8 +55,7 @@ enum TlsSource {
 impl std::fmt::Debug for WebSocketServerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WebSocketServerBuilder")
-            .field("qmux", &self.qmux)
-            .field("jsws", &self.jsws)
+            .field("wires", &self.wires)
             .field("subprotocols", &self.subprotocols)
             .field("limits", &self.limits)
             .field("config", &self.connection.config)
@@ -68,9 +66,8 @@ impl std::fmt::Debug for WebSocketServerBuilder {
 impl WebSocketServerBuilder {
     pub(super) fn new() -> Self {
         Self {
-            // A client that offers nothing may well mean neither wire, so js-ws has to be asked for.
-            qmux: true,
-            jsws: false,
+            // A client that offers no subprotocol may speak neither wire, so js-ws is opt-in.
+            wires: vec![Wire::QMux],
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
             connection: WebSocketConnection::builder(),
@@ -88,13 +85,7 @@ impl WebSocketServerBuilder {
     /// one that offers none gets [`Wire::JsWs`], and whoever wants a wire that is not spoken is refused.
     /// Default QMux alone; with both, each client has its own.
     pub fn wires(mut self, wires: impl IntoIterator<Item = Wire>) -> Self {
-        (self.qmux, self.jsws) = (false, false);
-        for wire in wires {
-            match wire {
-                Wire::JsWs => self.jsws = true,
-                _ => self.qmux = true,
-            }
-        }
+        self.wires = wires.into_iter().collect();
         self
     }
 
@@ -228,13 +219,10 @@ impl WebSocketServerBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if !self.qmux && !self.jsws {
+        if self.wires.is_empty() {
             return Err(BuildError::NoWire);
         }
-        let accepted = match (self.subprotocols.names(), self.qmux) {
-            (Ok(_) | Err(BuildError::NoSubprotocol), false) => Vec::new(),
-            (names, _) => names?,
-        };
+        let negotiation = Negotiation::new(&self.wires, &self.subprotocols)?;
         #[cfg(feature = "tls")]
         let current = match (self.tls, &self.clients) {
             (Some(TlsSource::Identity(identity)), clients) => {
@@ -248,9 +236,7 @@ impl WebSocketServerBuilder {
             }
         };
         Ok(WebSocketAcceptor(Arc::new(ServerSettings {
-            accepted,
-            accepts_protocols: self.subprotocols.are_protocols(),
-            jsws: self.jsws,
+            negotiation,
             headers: self.headers,
             connection: self.connection,
             hooks: self.hooks,

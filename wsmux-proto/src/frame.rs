@@ -4,118 +4,121 @@ use bytes::Bytes;
 
 use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::TransportParameters};
 
-/// What one end tells the other.
+/// What one end sends to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
-    /// This many bytes that say nothing.
+    /// This many bytes without a meaning (RFC 9000 §19.1).
     Padding(usize),
-    /// The sender's limits; the first frame of each end, where the wire has them.
+    /// The limits of the sender. It is the first frame of each end, on a wire that has it.
     TransportParameters(TransportParameters),
-    /// Asks for a [`Frame::Pong`] with the same number.
+    /// Requests a [`Frame::Pong`] with the same number.
     Ping(VarInt),
     /// Answers a [`Frame::Ping`].
     Pong(VarInt),
-    /// Bytes of a stream, and perhaps its end.
+    /// Bytes of a stream, and possibly its end (RFC 9000 §19.8).
     Stream {
         /// The stream.
         id: StreamId,
-        /// How many bytes came before; `None` on a wire that does not say.
+        /// How many bytes of the stream precede these; `None` on a wire without offsets.
         offset: Option<u64>,
         /// The bytes.
         data: Bytes,
-        /// Nothing follows.
+        /// Whether the stream ends after the bytes.
         fin: bool,
     },
-    /// The sender gives the stream up (RFC 9000 §19.4).
+    /// The sender resets its half of the stream (RFC 9000 §19.4).
     ResetStream {
         /// The stream.
         id: StreamId,
-        /// The application's reason.
+        /// The application's error code.
         code: VarInt,
-        /// How many bytes were sent; `None` on a wire that does not say.
+        /// How many bytes were sent; `None` on a wire without final sizes.
         final_size: Option<u64>,
-        /// How many of them are to be delivered first (RESET_STREAM_AT); 0 for a plain reset.
+        /// How many of these bytes are delivered before the reset (RESET_STREAM_AT); 0 for a plain
+        /// reset.
         reliable_size: u64,
     },
-    /// The receiver wants no more (RFC 9000 §19.5).
+    /// The receiver stops reading (RFC 9000 §19.5).
     StopSending {
         /// The stream.
         id: StreamId,
-        /// The application's reason.
+        /// The application's error code.
         code: VarInt,
     },
-    /// The receiver has seen the end of the stream; only on a wire that answers ends.
+    /// The receiver has seen the end of the stream. It exists only on a wire that
+    /// [acknowledges](crate::StreamEnd::is_acknowledged) ends.
     FinReceived {
         /// The stream.
         id: StreamId,
     },
-    /// Credit for all streams together: the total of bytes that may be sent.
+    /// Credit of the connection: the total number of bytes on all streams (RFC 9000 §19.9).
     MaxData(u64),
-    /// Credit for one stream.
+    /// Credit of one stream (RFC 9000 §19.10).
     MaxStreamData {
         /// The stream.
         id: StreamId,
         /// The credit, in bytes.
         credit: Credit,
     },
-    /// How many streams of a kind may be opened in all.
+    /// The total number of streams of a kind that may be opened (RFC 9000 §19.11).
     MaxStreams {
         /// The kind.
         dir: Dir,
         /// The total.
         count: u64,
     },
-    /// The sender has data and no credit for the connection.
+    /// The sender has data and lacks credit of the connection. The value is its limit (RFC 9000
+    /// §19.12).
     DataBlocked(u64),
-    /// The sender has data and no credit for the stream.
+    /// The sender has data and lacks credit of the stream (RFC 9000 §19.13).
     StreamDataBlocked {
         /// The stream.
         id: StreamId,
-        /// Where it is stuck.
+        /// The limit that it has reached.
         limit: u64,
     },
-    /// The sender wants to open a stream and may not.
+    /// The sender wants to open a stream and has reached the limit (RFC 9000 §19.14).
     StreamsBlocked {
         /// The kind.
         dir: Dir,
-        /// Where it is stuck.
+        /// The limit that it has reached.
         limit: u64,
     },
-    /// A message outside all streams (RFC 9221).
+    /// A message that belongs to no stream (RFC 9221).
     Datagram(Bytes),
     /// The end of the connection.
     ConnectionClose(Close),
 }
 
-/// A grant of credit, in the form that the wire has.
+/// The credit of a grant, in the form of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credit {
-    /// The stream may carry this many bytes in all.
+    /// The total number of bytes that the stream may carry.
     Total(u64),
-    /// The stream may carry this many bytes more than before.
+    /// How many bytes the stream may carry in addition to earlier grants.
     More(u64),
 }
 
-/// Why an end closes the connection, as CONNECTION_CLOSE carries it (RFC 9000 §19.19).
+/// Why an end closes the connection, in the form of CONNECTION_CLOSE (RFC 9000 §19.19).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Close {
-    /// By the protocol.
+    /// The protocol closes it.
     Transport {
         /// The error.
         code: TransportErrorCode,
-        /// The type of the frame that showed it, 0 for none.
+        /// The type of the frame that showed the error, 0 for none.
         frame: VarInt,
-        /// In words; UTF-8 by custom.
+        /// The reason in words, usually UTF-8.
         reason: Bytes,
     },
-    /// By the application.
+    /// The application closes it.
     Application {
         /// The application's code.
         code: VarInt,
-        /// In words; UTF-8 by custom.
+        /// The reason in words, usually UTF-8.
         reason: Bytes,
     },
 }

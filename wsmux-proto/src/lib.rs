@@ -52,7 +52,10 @@ pub use self::{
     transport_parameters::TransportParameters,
     tree::Tree,
     varint::{VarInt, VarIntBoundsExceeded},
-    wire::{Capabilities, QMuxVersion, Wire},
+    wire::{
+        Capabilities, Carrier, Grants, Messages, Opening, QMuxVersion, Selection, StreamEnd,
+        StreamLimit, Wire,
+    },
 };
 pub(crate) use wire::MIN_MAX_RECORD_SIZE;
 

@@ -123,14 +123,15 @@ impl Config {
     /// ```
     pub fn memory_bound(&self, wire: Wire, application: &MemoryUse) -> MemoryBound {
         let caps = wire.capabilities();
-        let uni = |count| if caps.unidirectional { count } else { 0 };
-        let datagrams = |bytes: usize| if caps.datagrams { bytes as u64 } else { 0 };
-        let growth = if caps.window_bounds_message { 0 } else { self.window_growth_budget };
+        let uni = |count| if caps.unidirectional() { count } else { 0 };
+        let datagrams = |bytes: usize| if caps.datagrams() { bytes as u64 } else { 0 };
+        let growth =
+            if caps.messages.are_bounded_by_window() { 0 } else { self.window_growth_budget };
         let (bidi, peers_uni) =
             (self.max_concurrent_bidi_streams, uni(self.max_concurrent_uni_streams));
         let MemoryUse { open_bidi, open_uni, largest_chunk } = *application;
         let both = bidi.saturating_add(open_bidi);
-        let waiting = if caps.stream_limits { 0 } else { self.max_waiting_streams };
+        let waiting = if caps.stream_limits() { 0 } else { self.max_waiting_streams };
         let (receiving, sending) =
             (both.saturating_add(peers_uni), both.saturating_add(uni(open_uni)));
         let message = wire.max_inbound_message(self.max_record_size, self.stream_receive_window);

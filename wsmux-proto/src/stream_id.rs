@@ -1,13 +1,13 @@
-//! Which stream: who opened it, which ways it carries data, and which one of its kind it is.
+//! The id of a stream: which end opened it, its direction, and its number within its kind.
 
 use std::{fmt, ops::Not};
 
-/// Which end of a connection: the one that dialled or the one that accepted.
+/// One of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// The end that made the WebSocket handshake's request.
+    /// The end that sent the request of the WebSocket handshake.
     Client = 0,
-    /// The end that answered it.
+    /// The end that answered the request.
     Server = 1,
 }
 
@@ -22,12 +22,12 @@ impl Not for Side {
     }
 }
 
-/// Which ways a stream carries data.
+/// The direction of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dir {
-    /// Both ways.
+    /// Both ends send data.
     Bi = 0,
-    /// From the end that opened it to the other.
+    /// Only the end that opened the stream sends data.
     Uni = 1,
 }
 
@@ -36,48 +36,49 @@ impl Dir {
     pub const ALL: [Self; 2] = [Self::Bi, Self::Uni];
 }
 
-/// A stream's number in QUIC's form (RFC 9000 §2.1), on either wire.
+/// The id of a stream in QUIC's form (RFC 9000 §2.1), on any wire.
 ///
-/// The js-ws wire numbers its streams in another way; [`StreamId::index`] is the same on both.
+/// The js-ws wire encodes ids in another form. [`StreamId::index`] is the same on all wires.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u64);
 
 impl StreamId {
-    /// How many streams of one kind there can ever be: indices stay below 2^60 (RFC 9000 §4.6).
+    /// The largest number of streams of one kind: an index is below 2^60 (RFC 9000 §4.6).
     pub(crate) const MAX_COUNT: u64 = 1 << 60;
 
-    /// The `index`th stream of its kind; an index past 2^60 - 1 is taken as 2^60 - 1.
+    /// The id of the `index`th stream of its kind, counted from 0. An index above 2^60 - 1 becomes
+    /// 2^60 - 1.
     pub const fn new(initiator: Side, dir: Dir, index: u64) -> Self {
         let index = if index < Self::MAX_COUNT { index } else { Self::MAX_COUNT - 1 };
         Self(index << 2 | (dir as u64) << 1 | initiator as u64)
     }
 
-    /// The `index`th stream of the kind that the two low bits of an id are.
+    /// The id of the `index`th stream of a kind, which is the two low bits of its ids.
     pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
         Self(index << 2 | kind & 3)
     }
 
-    /// The id that QUIC writes as `value`, which a varint has already bounded.
+    /// The id that QUIC encodes as `value`.
     pub(crate) const fn from_wire(value: super::VarInt) -> Self {
         Self(value.into_inner())
     }
 
-    /// The id as QUIC writes it.
+    /// The id as QUIC encodes it.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
 
-    /// Who opened it.
+    /// The end that opened the stream.
     pub const fn initiator(self) -> Side {
         if self.0 & 1 == 0 { Side::Client } else { Side::Server }
     }
 
-    /// Which ways it carries data.
+    /// The direction of the stream.
     pub const fn dir(self) -> Dir {
         if self.0 & 2 == 0 { Dir::Bi } else { Dir::Uni }
     }
 
-    /// How many streams of its kind were opened before it.
+    /// The number of the stream within its kind, counted from 0.
     pub const fn index(self) -> u64 {
         self.0 >> 2
     }

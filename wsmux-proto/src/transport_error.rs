@@ -1,10 +1,10 @@
-//! Transport error codes, and a transport error with its story.
+//! Transport errors and their codes.
 
 use std::{borrow::Cow, fmt};
 
 use super::VarInt;
 
-/// Why a connection ended, in QUIC's numbers (RFC 9000 §20.1).
+/// The code of a transport error, from QUIC's numbers (RFC 9000 §20.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransportErrorCode(u64);
 
@@ -13,7 +13,7 @@ macro_rules! codes {
         impl TransportErrorCode {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// The code's name in its document; `None` for a code that none of them names.
+            /// The name of the code in its specification; `None` for an unknown code.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some(stringify!($name)),)*
@@ -25,30 +25,30 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Closed without an error.
+    /// The connection was closed without an error.
     NO_ERROR = 0x0;
-    /// A mistake of the end that closed.
+    /// The end that closed the connection has a fault of its own.
     INTERNAL_ERROR = 0x1;
     /// The server refused the connection.
     CONNECTION_REFUSED = 0x2;
-    /// More data than the credit allowed (§4.1).
+    /// The peer sent more data than its credit allowed (RFC 9000 §4.1).
     FLOW_CONTROL_ERROR = 0x3;
-    /// More streams than the limit allowed (§4.6).
+    /// The peer opened more streams than its limit allowed (RFC 9000 §4.6).
     STREAM_LIMIT_ERROR = 0x4;
-    /// A frame that the stream's state or kind does not permit (§3).
+    /// The state or the kind of the stream does not permit the frame (RFC 9000 §3).
     STREAM_STATE_ERROR = 0x5;
-    /// A final size that changed, or data past it (§4.5).
+    /// The final size of a stream changed, or data exceeded it (RFC 9000 §4.5).
     FINAL_SIZE_ERROR = 0x6;
-    /// A malformed frame, an unknown one, or one that the wire forbids.
+    /// The frame is malformed, unknown, or forbidden on the wire.
     FRAME_ENCODING_ERROR = 0x7;
-    /// Transport parameters that are malformed, forbidden or out of range (§7.4).
+    /// A transport parameter is malformed, forbidden or out of range (RFC 9000 §7.4).
     TRANSPORT_PARAMETER_ERROR = 0x8;
-    /// Any other breach of the protocol.
+    /// The peer broke the protocol in another way.
     PROTOCOL_VIOLATION = 0xa;
-    /// The application asked to close before it could say so itself.
+    /// The application closed the connection at a time when its own code cannot be sent.
     APPLICATION_ERROR = 0xc;
-    /// The peer makes us work without progress: wsmux's own code, HTTP/2's ENHANCE_YOUR_CALM
-    /// (RFC 9113 §7) in a number that QUIC leaves to private use.
+    /// The peer causes work without progress. The code is wsmux's own, from a range that QUIC
+    /// leaves to private use. Its meaning is that of HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
     EXCESSIVE_LOAD = 0x7773_6d78;
 }
 
@@ -57,7 +57,7 @@ impl TransportErrorCode {
         Self(code.into_inner())
     }
 
-    /// The code as the wire carries it.
+    /// The code as a number.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
@@ -84,15 +84,15 @@ impl fmt::Display for TransportErrorCode {
     }
 }
 
-/// The peer broke the protocol, and what this end found.
+/// A breach of the protocol by the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {reason}")]
 pub struct TransportError {
-    /// The code that the peer was sent.
+    /// The code that was sent to the peer.
     pub code: TransportErrorCode,
-    /// The type of the frame that showed it, where one did.
+    /// The type of the frame that showed the error, if there is one.
     pub frame: Option<VarInt>,
-    /// What was found, in words.
+    /// The reason in words.
     pub reason: Cow<'static, str>,
 }
 

@@ -1,17 +1,17 @@
-//! Transport parameters: what each end allows the other (RFC 9000 §18, draft-ietf-quic-qmux-02).
+//! Transport parameters: the limits of each end (RFC 9000 §18, draft-ietf-quic-qmux-02).
 
 use std::time::Duration;
 
 use super::wire::MIN_MAX_RECORD_SIZE;
 
-/// The limits that an end declares for what the other sends it. One is made by changing the fields
-/// of the [`Default`].
+/// The limits that an end declares for what its peer sends. To make one, change the fields of the
+/// [`Default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportParameters {
-    /// How long the connection may be silent; zero for ever. Whole milliseconds on the wire.
+    /// How long the connection may be silent, in whole milliseconds. Zero means for ever.
     pub max_idle_timeout: Duration,
-    /// Bytes of all streams together.
+    /// Bytes on all streams together.
     pub initial_max_data: u64,
     /// Bytes on a bidirectional stream that the declaring end opens.
     pub initial_max_stream_data_bidi_local: u64,
@@ -19,19 +19,19 @@ pub struct TransportParameters {
     pub initial_max_stream_data_bidi_remote: u64,
     /// Bytes on a unidirectional stream.
     pub initial_max_stream_data_uni: u64,
-    /// Bidirectional streams, in all.
+    /// The total number of bidirectional streams.
     pub initial_max_streams_bidi: u64,
-    /// Unidirectional streams, in all.
+    /// The total number of unidirectional streams.
     pub initial_max_streams_uni: u64,
-    /// Bytes of a DATAGRAM frame, type and length included; 0 for no datagrams (RFC 9221 §3).
+    /// Bytes of a DATAGRAM frame with its type and length; 0 for no datagrams (RFC 9221 §3).
     pub max_datagram_frame_size: u64,
-    /// Bytes of a message.
+    /// Bytes of a record, which is one message.
     pub max_record_size: u64,
-    /// RESET_STREAM_AT is understood (draft-ietf-quic-reliable-stream-reset §3).
+    /// The end supports RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset §3).
     pub reset_stream_at: bool,
 }
 
-/// What an end that declares nothing allows (RFC 9000 §18.2).
+/// The limits of an end that declares none (RFC 9000 §18.2).
 impl Default for TransportParameters {
     fn default() -> Self {
         Self {

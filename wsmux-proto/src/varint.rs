@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut};
 
 /// An integer that QUIC can carry: 0 to 2^62 - 1 (RFC 9000 §16).
 ///
-/// Error codes, stream ids and every other number on either wire are of this range.
+/// Error codes, stream ids and all other numbers on a wire are in this range.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VarInt(u64);
 
@@ -14,12 +14,12 @@ impl VarInt {
     /// The largest value, 2^62 - 1.
     pub const MAX: Self = Self((1 << 62) - 1);
 
-    /// A value known to fit, since every `u32` does.
+    /// The integer of a `u32`. Each `u32` is in the range.
     pub const fn from_u32(value: u32) -> Self {
         Self(value as u64)
     }
 
-    /// A value of 64 bits, if it is of the range.
+    /// The integer of a `u64`, if it is in the range.
     ///
     /// # Errors
     /// [`VarIntBoundsExceeded`] when `value` is 2^62 or more.
@@ -27,17 +27,17 @@ impl VarInt {
         if value <= Self::MAX.0 { Ok(Self(value)) } else { Err(VarIntBoundsExceeded) }
     }
 
-    /// The nearest value of the range.
+    /// The nearest integer in the range.
     pub(crate) const fn saturating(value: u64) -> Self {
         if value <= Self::MAX.0 { Self(value) } else { Self::MAX }
     }
 
-    /// The value as a plain integer.
+    /// The value as a `u64`.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
 
-    /// How many bytes the shortest encoding takes: 1, 2, 4 or 8.
+    /// The length of the shortest encoding in bytes: 1, 2, 4 or 8.
     pub const fn size(self) -> usize {
         match self.0 {
             0..=0x3f => 1,
@@ -58,7 +58,8 @@ impl VarInt {
         }
     }
 
-    /// Takes one integer off the front; `None`, with nothing taken, when the input ends in the middle of it.
+    /// Takes one integer off the front of the input. If the input ends within the integer, returns
+    /// `None` and takes nothing.
     pub fn decode<B: Buf + ?Sized>(input: &mut B) -> Option<Self> {
         if !input.has_remaining() {
             return None;

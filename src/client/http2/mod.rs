@@ -23,7 +23,6 @@ use crate::{
     handshake::{
         client::{self as handshake, Target},
         headers::{exact_headers, hide_secrets},
-        negotiation::Agreed,
     },
     observe::trace,
 };
@@ -295,10 +294,10 @@ impl Pool {
         target: &Target,
         lease: Lease,
     ) -> Result<WebSocketConnection, RequestError> {
-        let ClientSettings { wire, offered, offers_protocols, headers, connection, .. } =
-            &*self.client.0;
+        let ClientSettings { negotiation, headers, connection, .. } = &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
-        let request = target.request(offered, headers).map_err(RequestError::Failed)?;
+        let request =
+            target.request(&negotiation.offered(), headers).map_err(RequestError::Failed)?;
         let request =
             handshake::extended_connect(&request, target.tls).map_err(RequestError::Failed)?;
         let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
@@ -312,9 +311,8 @@ impl Pool {
         // Those of h2 are parts of what came with them.
         *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());
-        let subprotocol = handshake::selected(response.headers(), *wire, offered)
-            .map_err(RequestError::Failed)?;
-        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
+        info.subprotocol =
+            handshake::selected(response.headers(), negotiation).map_err(RequestError::Failed)?;
         info.request = Some(request.into());
         // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
         let established = self.client.establish(start, response, stream, &[], info);

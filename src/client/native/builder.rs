@@ -16,7 +16,7 @@ use crate::{
     handshake::{
         headers::add_header,
         host::is_host,
-        negotiation::{Protocol, Subprotocols},
+        negotiation::{Negotiation, Protocol, Subprotocols},
         proxy::Proxy,
     },
     proto::{Config, Wire},
@@ -227,7 +227,7 @@ impl WebSocketClientBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let offered = self.subprotocols.offered(self.wire)?;
+        let negotiation = Negotiation::new(&[self.wire], &self.subprotocols)?;
         #[cfg(feature = "tls")]
         crate::tls::check_client(&self.trust, self.identity.as_ref())?;
         #[cfg(feature = "tls")]
@@ -244,8 +244,7 @@ impl WebSocketClientBuilder {
         });
         Ok(WebSocketClient(Arc::new(ClientSettings {
             wire: self.wire,
-            offered,
-            offers_protocols: self.subprotocols.are_protocols(),
+            negotiation,
             headers: self.headers,
             connection: self.connection,
             connect_timeout: self.connect_timeout,

@@ -37,7 +37,7 @@ use crate::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},
         headers::kept_headers,
-        negotiation::Agreed,
+        negotiation::Negotiation,
     },
     observe::trace,
     proto::{Side, Wire},
@@ -63,9 +63,7 @@ pub struct WebSocketClient(pub(super) Arc<ClientSettings>);
 
 pub(super) struct ClientSettings {
     pub(super) wire: Wire,
-    pub(super) offered: Vec<String>,
-    /// Whether these are the names of protocols.
-    pub(super) offers_protocols: bool,
+    pub(super) negotiation: Negotiation,
     pub(super) headers: HeaderMap,
     pub(super) connection: WebSocketConnectionBuilder,
     pub(super) connect_timeout: Duration,
@@ -268,13 +266,13 @@ impl WebSocketClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let ClientSettings { wire, offered, offers_protocols, headers, .. } = &*self.0;
-        let request = target.request(offered, headers)?;
+        let ClientSettings { negotiation, headers, .. } = &*self.0;
+        let request = target.request(&negotiation.offered(), headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
         let upgrade = async {
             let (response, rest) = exchange(&mut io, &bytes, is_upgrade).await?;
-            let selected = handshake::check(&request, response.headers(), *wire, offered)?;
+            let selected = handshake::check(&request, response.headers(), negotiation)?;
             Ok((response, rest, selected))
         };
         let upgraded = self.in_time(start, upgrade).await;
@@ -283,7 +281,7 @@ impl WebSocketClient {
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
-        info.subprotocol = subprotocol.map(|name| Agreed::new(name, *offers_protocols));
+        info.subprotocol = subprotocol;
         info.request = Some(request.into());
         self.establish(start, response, io, &rest, info).await
     }

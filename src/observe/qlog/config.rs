@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectionInfo, shared::Shared},
-    proto::{Side, Wire},
+    proto::Side,
 };
 
 /// The smallest bound for a log, in bytes. It leaves room for the beginning, the end, and something
@@ -40,7 +40,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// let client = WebSocketClient::builder().qlog(qlog);
 /// ```
 ///
-/// **The format.** Each connection on the [QMux](Wire::QMux) wire has a log of its own, which is a
+/// **The format.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own, which is a
 /// sequence of JSON texts (RFC 7464). It uses version 0.3 of the schema, the newest that
 /// [qvis](https://qvis.quictools.info) reads. Connections on the js-ws wire are not logged, because
 /// the schema has no events for that wire.
@@ -172,7 +172,7 @@ impl QlogConfig {
             let state = shared.lock();
             (state.engine.side(), state.engine.wire())
         };
-        if wire != Wire::QMux {
+        if !wire.has_quic_frames() {
             return None;
         }
         let connection = QlogConnection { id: shared.id, side, info: &shared.info };

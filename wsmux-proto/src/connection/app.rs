@@ -69,7 +69,7 @@ impl Connection {
     /// 2^32 - 1, and where the largest message follows from the window (js-ws) at most what the
     /// connection began with.
     pub fn set_stream_receive_window(&mut self, bytes: u64) {
-        let most = match self.caps.window_bounds_message {
+        let most = match self.caps.messages.are_bounded_by_window() {
             true => self.config.stream_receive_window,
             false => u32::MAX.into(),
         };
@@ -102,7 +102,7 @@ impl Connection {
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
-        (self.caps.datagrams && self.max_datagram_frame >= MIN_DATAGRAM_FRAME)
+        (self.caps.datagrams() && self.max_datagram_frame >= MIN_DATAGRAM_FRAME)
             .then(|| frame.saturating_sub(DATAGRAM_OVERHEAD))
     }
 

@@ -31,7 +31,7 @@ impl Connection {
             return self.handle_oversized(now);
         }
         if message.is_empty() {
-            let handled = match self.caps.empty_messages {
+            let handled = match self.caps.messages.are_records() {
                 // Q-70 (Binding "Record Framing")
                 true => self.consume(UselessWork::Empty, 1),
                 // J-3
@@ -73,7 +73,7 @@ impl Connection {
 
     /// Whether this is the type of the transport parameters.
     fn is_of_version(&self, kind: Option<VarInt>) -> bool {
-        kind.is_some_and(|kind| kind.into_inner() == self.version.parameters)
+        kind.is_none_or(|kind| kind.into_inner() == self.version.parameters)
     }
 
     /// A text message has come, which neither wire has.
@@ -105,7 +105,7 @@ impl Connection {
         self.heard_control(now);
         // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
         // pings are frames.
-        if !self.caps.ping_frames
+        if !self.caps.pings().is_frame()
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
             && self.on_pong(number).is_ok_and(|news| news)
@@ -128,7 +128,7 @@ impl Connection {
     /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
         self.now = now;
-        match self.caps.ping_frames {
+        match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),
             false => self.timers.on_received(now),
         }
@@ -138,7 +138,7 @@ impl Connection {
     pub fn handle_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
         self.now = now;
         if self.end.is_none() {
-            self.finish(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
+            self.finish(close_frames::error_of_websocket(code, reason, self.caps.close.is_frame()));
         }
         match &mut self.state {
             // Ours is the answer.

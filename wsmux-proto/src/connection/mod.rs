@@ -66,9 +66,9 @@ impl Connection {
     /// A connection over a WebSocket that has just been opened.
     pub fn new(config: Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
-        let handshake = caps.parameters.then_some(config.handshake_timeout);
+        let handshake = caps.parameters().then_some(config.handshake_timeout);
         let mut events = Events::default();
-        if !caps.parameters {
+        if !caps.parameters() {
             events.push(Event::Established);
         }
         Self {
@@ -77,14 +77,14 @@ impl Connection {
             version: QMuxVersion::NEWEST,
             caps,
             socket: SocketCapabilities::default(),
-            state: if caps.parameters { State::Handshake } else { State::Established },
+            state: if caps.parameters() { State::Handshake } else { State::Established },
             end: None,
             close_deadline: None,
             drain_deadline: None,
             drain_flushed: false,
-            parameters_sent: !caps.parameters,
-            parameters_received: !caps.parameters,
-            max_message: match caps.parameters {
+            parameters_sent: !caps.parameters(),
+            parameters_received: !caps.parameters(),
+            max_message: match caps.parameters() {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,
             },
@@ -123,7 +123,7 @@ impl Connection {
     /// only the socket's end ends the connection.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
-        if !socket.pings && !self.caps.ping_frames {
+        if !socket.pings && !self.caps.pings().is_frame() {
             // C-47.
             self.timers.disable_liveness();
         }

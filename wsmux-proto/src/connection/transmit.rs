@@ -66,7 +66,7 @@ impl Connection {
             State::Closing(Closing::Frame(frames)) => {
                 let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
                 // J-35, Q-60 (QMux "Initiating a Connection Close")
-                let frame = frames.frame.take().filter(|_| self.caps.close_frame);
+                let frame = frames.frame.take().filter(|_| self.caps.close.is_frame());
                 self.state = State::Closing(Closing::WebSocket { code, reason });
                 match frame {
                     Some(frame) => {
@@ -102,7 +102,7 @@ impl Connection {
         if self.is_quiet() {
             return None;
         }
-        if !self.caps.ping_frames
+        if !self.caps.pings().is_frame()
             && let Some(number) = self.next_ping()
         {
             return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
@@ -154,7 +154,7 @@ impl Connection {
     }
 
     fn write_ping(&mut self, out: &mut MessageBuf) {
-        if self.caps.ping_frames
+        if self.caps.pings().is_frame()
             && out.len() + MAX_PING <= self.max_message
             && let Some(number) = self.next_ping()
         {

@@ -20,7 +20,7 @@ impl Streams {
 
     /// How many more streams the peer's limit and the local one allow.
     pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
-        if dir == Dir::Uni && !self.caps.unidirectional {
+        if dir == Dir::Uni && !self.caps.unidirectional() {
             // J-34
             return Err(OpenError::Unsupported);
         }

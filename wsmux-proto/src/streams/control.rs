@@ -46,7 +46,7 @@ impl Streams {
 
     /// Appends control frames while the message stays within `max` bytes.
     pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
-        let one = !self.caps.many_frames_per_message;
+        let one = !self.caps.messages.are_records();
         while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
             if let Some(refusal) = self.refusals.pop_front() {
                 self.write_refusal(refusal, out);
@@ -124,12 +124,12 @@ impl Streams {
             // Where a grant is what opens a stream, ours begins with one even if its reader has
             // gone already: the peer drops or punishes any other first message.
             let local = id.initiator() == self.side;
-            let opens = self.caps.opens_with_credit && local;
+            let opens = self.caps.opens_with_grant() && local;
             // J-38: a grant may cross the peer's end of the stream, and after ours that is the last
             // which the peer remembers. One that waits for credit has not ended, but for one that
             // came out even.
             let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
-            let revives = self.caps.grants_revive && !local && sent;
+            let revives = self.caps.end.grants_revive() && !local && sent;
             let recv = stream
                 .recv
                 .as_mut()
@@ -137,7 +137,7 @@ impl Streams {
                 .filter(|recv| recv.credit.is_used_up() || !revives);
             recv.and_then(|recv| {
                 self.auto_tune.tune(&mut recv.credit, self.now);
-                recv.credit.grant(self.caps.relative_credit)
+                recv.credit.grant(self.caps.grants.are_relative())
             })
             .map(|credit| Frame::MaxStreamData { id, credit })
         } else if std::mem::take(&mut pending.announce) {

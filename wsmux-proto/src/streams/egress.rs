@@ -49,7 +49,7 @@ impl Streams {
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
     pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
-        let one = !self.caps.many_frames_per_message;
+        let one = !self.caps.messages.are_records();
         // Until the flush is done no other stream's data goes first, because it would delay the end
         // again each time.
         let flush_first = self.flush_wanted;
@@ -119,12 +119,12 @@ impl Streams {
         // C-37
         let room = max.saturating_sub(out.len());
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
-        let short = self.wire.stream_header_size(id, offset, 0)
-            - usize::from(self.caps.many_frames_per_message);
+        let short = self.wire.stream_header_size(id, offset, None);
         let others = !self.ready.is_empty()
             || (!self.connection_blocked.is_empty() && self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
-        let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
+        let header =
+            if last { short } else { self.wire.stream_header_size(id, offset, Some(wanted)) };
         let len = wanted.min(room.saturating_sub(header));
         // C-25 (RFC 9000 §3.1)
         let finishing = send.state() == SendState::DataQueued && len == send.buffered();
@@ -132,7 +132,7 @@ impl Streams {
         if len == 0 && !finishing {
             return false;
         }
-        let fin = finishing && (self.caps.fin_with_data || len == 0);
+        let fin = finishing && (self.caps.end.is_with_data() || len == 0);
         self.wire.encode_stream_header(&StreamHeader { id, offset, len, fin, last }, out);
         let mut left = len;
         while left > 0 {
@@ -146,7 +146,7 @@ impl Streams {
         //
         self.connection.take(len as u64);
         self.send_budget.sent(len);
-        if self.caps.fin_after_flush && len > 0 {
+        if self.caps.end.is_after_flush() && len > 0 {
             send.data_flush = self.flushes;
         }
         if fin {

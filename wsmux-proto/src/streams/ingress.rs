@@ -45,7 +45,7 @@ impl Streams {
     ) -> Result<Found, TransportError> {
         let local = id.initiator() == self.side;
         if id.dir() == Dir::Uni {
-            if !self.caps.unidirectional {
+            if !self.caps.unidirectional() {
                 return Err(violation::stream_state("this wire has no unidirectional streams"));
             }
             // C-6 (RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13)
@@ -85,7 +85,7 @@ impl Streams {
         // Those that wait come first.
         self.admit(events)?;
         let count = self.counts.get_mut(side, dir);
-        let first = if self.caps.stream_limits {
+        let first = if self.caps.stream_limits() {
             // Q-35 (RFC 9000 §4.6)
             if id.index() >= count.advertised {
                 return Err(violation::stream_limit(format!(
@@ -100,11 +100,11 @@ impl Streams {
             id.index()
         };
         count.opened = id.index() + 1;
-        let must_wait = !self.caps.stream_limits && self.must_wait(dir);
+        let must_wait = !self.caps.stream_limits() && self.must_wait(dir);
         if must_wait && !draining && self.let_wait(id) {
             return Ok(Found::Waiting);
         }
-        if draining && self.caps.stream_limits {
+        if draining && self.caps.stream_limits() {
             return Ok(Found::Stream(self.insert_refused(first, id)));
         }
         if must_wait || draining {
@@ -147,7 +147,7 @@ impl Streams {
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
         // Where streams are granted, the grant bounds the refusals.
-        if !self.caps.stream_limits {
+        if !self.caps.stream_limits() {
             let waited = usize::try_from(self.waiting.unanswered()).unwrap_or(usize::MAX);
             // J-33
             if self.refusals.len().saturating_sub(waited) >= MAX_REFUSALS {
@@ -167,7 +167,7 @@ impl Streams {
 
     /// Whether a frame of this wire that is not a grant can be the first of a stream.
     fn any_frame_opens(&self) -> bool {
-        !self.caps.opens_with_credit
+        !self.caps.opens_with_grant()
     }
 
     pub(crate) fn on_stream_frame(
@@ -206,7 +206,7 @@ impl Streams {
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }
-        if ended == Ended::Now && unprovoked && self.caps.answers_ends {
+        if ended == Ended::Now && unprovoked && self.caps.end.is_acknowledged() {
             // J-17
             self.queue_control(key, |pending| pending.fin_received = true);
         }
@@ -236,7 +236,7 @@ impl Streams {
             if recv.take_waiting() {
                 events.push(Event::Readable { id });
             }
-            if unprovoked && self.caps.answers_ends {
+            if unprovoked && self.caps.end.is_acknowledged() {
                 // J-18
                 self.queue_control(key, |pending| pending.reset_answer = Some(code));
             }

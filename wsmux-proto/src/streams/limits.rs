@@ -77,7 +77,7 @@ impl Streams {
     #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.counts.get(!self.side, dir);
-        if !self.caps.stream_limits || count.limit == count.advertised {
+        if !self.caps.stream_limits() || count.limit == count.advertised {
             return MaxStreamsDue::No;
         }
         let left = count.advertised.saturating_sub(count.opened);
@@ -100,7 +100,7 @@ impl Streams {
     fn grant_streams(&mut self, dir: Dir) {
         let max = self.max_concurrent[dir as usize];
         let side = !self.side;
-        let limits = self.caps.stream_limits;
+        let limits = self.caps.stream_limits();
         let count = self.counts.get_mut(side, dir);
         count.limit = match limits {
             true => count.limit.max((count.closed + max).min(StreamId::MAX_COUNT)),

@@ -149,7 +149,7 @@ impl Streams {
             tickets: Tickets::default(),
             ready: Schedule::default(),
             connection_blocked: Schedule::default(),
-            connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
+            connection: SendCredit::new(if caps.connection_credit() { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
             streams_blocked: [None; 2],
@@ -157,7 +157,11 @@ impl Streams {
             waiting: WaitingRoom::new(config.max_waiting_streams),
             refusals: VecDeque::new(),
             refused: 0,
-            budgets: Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now),
+            budgets: Budgets::new(
+                config.cancelled_streams_per_second,
+                caps.grants.are_relative(),
+                now,
+            ),
             flushes: 1,
             lingering: 0,
             flush_wanted: false,
@@ -175,7 +179,7 @@ impl Streams {
             (count.limit, count.advertised) =
                 (max_concurrent[dir as usize], max_concurrent[dir as usize]);
         }
-        if !caps.stream_limits {
+        if !caps.stream_limits() {
             streams.counts.get_mut(side, Dir::Bi).limit = StreamId::MAX_COUNT;
         }
         streams
@@ -184,7 +188,9 @@ impl Streams {
     /// The peer's declaration has come.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
         self.peer = peer;
-        self.connection = SendCredit::new(peer.initial_max_data);
+        if self.caps.connection_credit() {
+            self.connection = SendCredit::new(peer.initial_max_data);
+        }
         for (dir, count) in
             [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
         {
@@ -244,6 +250,7 @@ impl Streams {
     /// The credit that the peer's parameters give to a new stream.
     fn initial_send_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
+            _ if self.caps.opens_with_grant() => 0,
             (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,
             (Dir::Bi, true) => self.peer.initial_max_stream_data_bidi_remote,
             (Dir::Bi, false) => self.peer.initial_max_stream_data_bidi_local,

@@ -61,7 +61,7 @@ impl RecvStream<'_> {
         // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
-            || self.streams.caps.opens_with_credit
+            || self.streams.caps.opens_with_grant()
             || stream.send.as_ref().is_none_or(|send| !send.is_unseen());
         let due = recv.wants_credit()
             && is_seen
@@ -124,7 +124,7 @@ impl RecvStream<'_> {
             // A stream that the peer has not seen is shown to it first: there are peers that forget
             // a STOP_SENDING for a stream that they do not know yet.
             let announce =
-                !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
+                !self.streams.caps.opens_with_grant() && self.id.initiator() == self.streams.side;
             self.streams.queue_control(key, |pending| {
                 pending.stop = true;
                 pending.announce |= announce;

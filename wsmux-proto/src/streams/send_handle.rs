@@ -114,7 +114,7 @@ impl SendStream<'_> {
         if send.credit.left() == 0 {
             // A peer that grants nothing before it has seen the stream would never see it.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
-            if unseen && !streams.caps.opens_with_credit {
+            if unseen && !streams.caps.opens_with_grant() {
                 streams.queue_control(key, |pending| pending.announce = true);
             }
         } else if !std::mem::replace(&mut send.queued_for_room, true)
@@ -272,7 +272,7 @@ impl SendStream<'_> {
     /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where
     /// the wire shows a stream when it is opened, nothing.
     pub fn announce(&mut self) {
-        if self.streams.caps.opens_with_credit || self.end.is_some() {
+        if self.streams.caps.opens_with_grant() || self.end.is_some() {
             return;
         }
         if let Some(key) = self.streams.keys.get(self.id) {

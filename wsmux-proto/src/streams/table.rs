@@ -55,7 +55,7 @@ impl Streams {
             send: sends.then(|| Send::new(self.initial_send_limit(id))),
             recv: receives.then(|| {
                 let granted =
-                    if self.caps.opens_with_credit { 0 } else { self.initial_recv_limit(id) };
+                    if self.caps.opens_with_grant() { 0 } else { self.initial_recv_limit(id) };
                 Recv::new(RecvCredit::new(window, granted))
             }),
             ticket: None,
@@ -74,7 +74,7 @@ impl Streams {
         let grown =
             !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         // J-12, J-13
-        if self.caps.opens_with_credit || grown {
+        if self.caps.opens_with_grant() || grown {
             self.queue_control(key, |pending| pending.credit = true);
         }
         key

@@ -28,8 +28,9 @@ impl Streams {
             self.forget_void_tickets();
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
-            let unseen =
-                self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
+            let unseen = !self.caps.opens_with_grant()
+                && send.is_unseen()
+                && stream.id.initiator() == self.side;
             self.queue_control(key, |pending| {
                 pending.announce |= unseen;
                 pending.blocked = true;

@@ -1,73 +1,136 @@
-//! A wire: how frames are written into messages, and what can be said on it at all.
+//! A wire: how frames are encoded in messages, what it can say, and how it is chosen.
+//!
+//! A wire is one file and one line in the list below.
 
+mod capabilities;
 mod jsws;
 mod qmux;
+#[cfg(test)]
+mod synthetic;
 mod version;
 
 use bytes::Bytes;
 
-pub use self::version::QMuxVersion;
+pub use self::{
+    capabilities::{Capabilities, Carrier, Grants, Messages, Opening, StreamEnd, StreamLimit},
+    version::QMuxVersion,
+};
 use super::{
     Dir, Frame, MessageBuf, StreamId, TransportError, VarInt, frame::Close,
     transport_error::violation, transport_parameters::TransportParameters,
 };
 
-/// The largest record that a peer may send before it has said what it takes itself, and the least that
-/// any peer takes (draft-ietf-quic-qmux-02 §max_record_size): with its length prefix it fills a TLS record.
+/// The default of `max_record_size`, and the least that an end may declare (draft-ietf-quic-qmux-02
+/// §max_record_size): with its length prefix, such a record fills a TLS record.
 pub(crate) const MIN_MAX_RECORD_SIZE: u64 = 16_382;
 
-/// Which language the two ends speak over the WebSocket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Wire {
-    /// QUIC's frames over a reliable transport (draft-ietf-quic-qmux-02), one record in one message.
-    QMux,
-    /// The language of npm's `@matrixai/ws`.
-    JsWs,
+/// Declares [`Wire`] with a variant for each wire, and `with_codec!`, which calls its codec. A call
+/// compiles to a `match` on the variant, and so can be inlined.
+///
+/// The variant after the semicolon is for tests: one wire for each value of its field.
+macro_rules! wires {
+    (
+        ($d:tt)
+        $($(#[$doc:meta])* $name:ident => $codec:expr,)+;
+        $(#[$test:meta])* $test_name:ident($field:ty) => $test_codec:expr,
+    ) => {
+        /// The language that the two ends speak over the WebSocket.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Wire {
+            $($(#[$doc])* $name,)+
+            #[cfg(test)]
+            $(#[$test])*
+            $test_name($field),
+        }
+
+        impl Wire {
+            /// All wires.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+
+        macro_rules! with_codec {
+            ($d wire:expr, $d bound:ident => $d call:expr) => {
+                match $d wire {
+                    $(Wire::$name => {
+                        let $d bound = $codec;
+                        $d call
+                    })+
+                    #[cfg(test)]
+                    Wire::$test_name(field) => {
+                        let $d bound = $test_codec(field);
+                        $d call
+                    }
+                }
+            };
+        }
+    };
 }
 
-/// What a wire can say; the engine asks this and never which wire it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+wires! {
+    ($)
+    /// QUIC's frames over a reliable transport (draft-ietf-quic-qmux-02), one record in one
+    /// message.
+    QMux => qmux::QMux,
+    /// The language of npm's `@matrixai/ws`.
+    JsWs => jsws::JsWs,
+    ;
+    /// A wire with any capabilities.
+    Synthetic(Capabilities) => synthetic::Synthetic,
+}
+
+/// What there is to know of a wire besides its encoding.
+struct Description {
+    name: &'static str,
+    capabilities: Capabilities,
+    selection: Selection,
+    quic_frames: bool,
+}
+
+/// The encoding of a wire.
+///
+/// `encode` is called with frames that the wire's capabilities allow, and with no others. A control
+/// frame is at most 33 bytes long, and a ping 16. A datagram's frame is at most 5 bytes longer than
+/// its payload.
+trait Codec: Copy {
+    fn encode(self, frame: &Frame, out: &mut MessageBuf);
+
+    /// `version` matters to QMux alone.
+    fn encode_parameters(
+        self,
+        parameters: &TransportParameters,
+        _version: QMuxVersion,
+        out: &mut MessageBuf,
+    ) {
+        self.encode(&Frame::TransportParameters(*parameters), out);
+    }
+
+    fn stream_header_size(self, id: StreamId, offset: u64, len: Option<usize>) -> usize;
+
+    fn encode_stream_header(self, header: &StreamHeader, out: &mut MessageBuf);
+
+    fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError>;
+
+    fn frame_type(self, _message: &[u8]) -> Option<VarInt> {
+        None
+    }
+
+    fn max_inbound_message(self, max_record_size: u64, stream_receive_window: u64) -> u64;
+}
+
+/// How the opening handshake of the WebSocket chooses a wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Capabilities {
-    /// Each end begins with its transport parameters.
-    pub parameters: bool,
-    /// Streams that carry data one way exist.
-    pub unidirectional: bool,
-    /// Datagrams exist.
-    pub datagrams: bool,
-    /// The number of streams is granted, and opening one opens all before it. Without this a stream too
-    /// many waits for its place, or is refused, on its own.
-    pub stream_limits: bool,
-    /// Data needs credit of the connection besides its stream's.
-    pub connection_credit: bool,
-    /// A stream begins, from each end, with a grant of credit, and has none before that.
-    pub opens_with_credit: bool,
-    /// Credit is granted as an increment.
-    pub relative_credit: bool,
-    /// A message may carry all the credit of its stream, so that the largest message follows from the window:
-    /// no window grows past its first size, or a peer could send messages without end.
-    pub window_bounds_message: bool,
-    /// The two `BLOCKED` kinds of frame exist.
-    pub blocked_frames: bool,
-    /// The end of a stream travels in the frame of its last bytes.
-    pub fin_with_data: bool,
-    /// The end of a stream has to leave the process apart from the data before it: `@matrixai/ws` loses the
-    /// data of a stream whose end comes in the same TLS record.
-    pub fin_after_flush: bool,
-    /// A peer forgets a stream of its own once both halves have ended where it is, and takes a grant that
-    /// comes after that for the begin of a new stream.
-    pub grants_revive: bool,
-    /// The end of a stream is acknowledged by a frame.
-    pub answers_ends: bool,
-    /// An empty message is valid and has no effect.
-    pub empty_messages: bool,
-    /// A message can hold more than one frame.
-    pub many_frames_per_message: bool,
-    /// A frame carries the end of the connection; without this only the WebSocket's Close does.
-    pub close_frame: bool,
-    /// Pings are frames; without this the WebSocket's own.
-    pub ping_frames: bool,
+pub enum Selection {
+    /// By a subprotocol that both ends know.
+    #[non_exhaustive]
+    Subprotocols {
+        /// The names of the wire's versions, the most wanted first. The subprotocol is such a name,
+        /// or the name, a dot and the application's protocol.
+        versions: &'static [&'static str],
+    },
+    /// The client offers no subprotocol.
+    NoSubprotocol,
 }
 
 /// The fixed part of a stream frame that is about to be written.
@@ -76,26 +139,48 @@ pub(crate) struct StreamHeader {
     pub(crate) offset: u64,
     pub(crate) len: usize,
     pub(crate) fin: bool,
-    /// Nothing follows in this message, so the length can be left out.
+    /// Nothing follows in this message, so the length can be omitted.
     pub(crate) last: bool,
 }
 
 impl Wire {
-    /// What this wire can say.
-    pub const fn capabilities(self) -> Capabilities {
-        match self {
-            Self::QMux => qmux::CAPABILITIES,
-            Self::JsWs => jsws::CAPABILITIES,
-        }
+    /// A short name for settings and logs, such as `qmux`.
+    pub const fn name(self) -> &'static str {
+        self.description().name
     }
 
-    /// Appends a frame that is not of stream data.
+    /// What this wire can say.
+    pub const fn capabilities(self) -> Capabilities {
+        self.description().capabilities
+    }
+
+    /// How the opening handshake chooses this wire.
+    pub const fn selection(self) -> Selection {
+        self.description().selection
+    }
+
+    /// Whether its frames are QUIC's, so that a qlog can describe them.
+    pub const fn has_quic_frames(self) -> bool {
+        self.description().quic_frames
+    }
+
+    /// The type of the frame that a message begins with, on a wire whose close names it.
+    pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
+        with_codec!(self, codec => codec.frame_type(message))
+    }
+
+    /// Takes the next frame off a message; `None` at its end.
+    ///
+    /// # Errors
+    /// The violation, when the rest of the message is not a frame of this wire.
+    pub fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
+        with_codec!(self, codec => codec.decode(message))
+    }
+
+    /// Appends a frame that contains no stream data.
     pub(crate) fn encode(self, frame: &Frame, out: &mut MessageBuf) {
         out.begin_frame();
-        match self {
-            Self::QMux => qmux::encode(frame, out),
-            Self::JsWs => jsws::encode(frame, out),
-        }
+        with_codec!(self, codec => codec.encode(frame, out));
     }
 
     /// Appends our transport parameters, on a wire that has them.
@@ -106,68 +191,43 @@ impl Wire {
         out: &mut MessageBuf,
     ) {
         out.begin_frame();
-        qmux::encode_parameters(parameters, version, out);
+        with_codec!(self, codec => codec.encode_parameters(parameters, version, out));
     }
 
-    /// How many bytes the header of a stream frame takes, its length field included.
-    pub(crate) fn stream_header_size(self, id: StreamId, offset: u64, len: usize) -> usize {
-        match self {
-            Self::QMux => qmux::stream_header_size(id, offset, len),
-            Self::JsWs => jsws::stream_header_size(id),
-        }
+    /// How many bytes the header of a stream frame takes. Without `len` it is the header of the
+    /// [last](StreamHeader::last) frame of a message.
+    pub(crate) fn stream_header_size(self, id: StreamId, offset: u64, len: Option<usize>) -> usize {
+        with_codec!(self, codec => codec.stream_header_size(id, offset, len))
     }
 
-    /// Appends the header of a stream frame; its data is for the caller to append.
+    /// Appends the header of a stream frame. The caller appends the data.
     pub(crate) fn encode_stream_header(self, header: &StreamHeader, out: &mut MessageBuf) {
         out.begin_frame();
-        match self {
-            Self::QMux => qmux::encode_stream_header(header, out),
-            Self::JsWs => jsws::encode_stream_header(header, out),
-        }
+        with_codec!(self, codec => codec.encode_stream_header(header, out));
     }
 
-    /// The type of the frame that a message begins with, on a wire whose close names it.
-    pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
-        match self {
-            Self::QMux => VarInt::decode(&mut &message[..]),
-            Self::JsWs => None,
-        }
-    }
-
-    /// Takes the next frame off a message; `None` at its end.
-    ///
-    /// # Errors
-    /// The violation, when the rest of the message is not a frame of this wire.
-    pub fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
-        match self {
-            Self::QMux => qmux::decode(message),
-            Self::JsWs => jsws::decode(message),
-        }
-    }
-
-    /// The largest message that a peer may send to an end with these settings.
+    /// The largest message, in bytes, that a peer may send to an end with these settings.
     pub(crate) fn max_inbound_message(
         self,
         max_record_size: u64,
         stream_receive_window: u64,
     ) -> u64 {
-        match self {
-            Self::QMux => max_record_size,
-            // One Data message may spend all the credit there is; id and type come before it.
-            // The others may be longer than a small window (J-30).
-            Self::JsWs => {
-                stream_receive_window.saturating_add(jsws::MAX_HEADER).max(jsws::MAX_CONTROL)
-            }
-        }
+        with_codec!(self, codec => {
+            codec.max_inbound_message(max_record_size, stream_receive_window)
+        })
+    }
+
+    const fn description(self) -> Description {
+        with_codec!(self, codec => codec.description())
     }
 }
 
-/// A whole number off the front of `input`, or the error that says what was cut short.
+/// Takes a varint off the front of `input`.
 fn take_varint(input: &mut Bytes) -> Result<VarInt, TransportError> {
     VarInt::decode(input).ok_or_else(|| violation::frame_encoding("frame is cut short"))
 }
 
-/// `len` bytes off the front of `input`, shared and not copied.
+/// Takes `len` bytes off the front of `input`, without a copy.
 fn take_bytes(input: &mut Bytes, len: VarInt) -> Result<Bytes, TransportError> {
     match usize::try_from(len.into_inner()) {
         Ok(len) if len <= input.len() => Ok(input.split_to(len)),

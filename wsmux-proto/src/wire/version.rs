@@ -1,45 +1,49 @@
-//! The versions of QMux that are spoken: what differs from one to the next on the wire, and their names.
+//! The versions of QMux that wsmux speaks: their names, and how they differ on the wire.
 
-/// A version of QMux, which the agreed subprotocol names or implies.
+/// A version of QMux. The agreed subprotocol names or implies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
-    /// Alone, or before a dot and the application's protocol, the subprotocol.
+    /// The subprotocol is this name alone, or this name, a dot and the application's protocol.
     pub(crate) name: &'static str,
-    /// The type of QX_TRANSPORT_PARAMETERS, the first frame of each end.
+    /// The type of the QX_TRANSPORT_PARAMETERS frame, the first frame of each end.
     pub(crate) parameters: u64,
-    /// Whether a ping may have the number of the one before.
+    /// Whether a ping may have the same number as the previous one.
     pub(crate) equal_pings: bool,
 }
 
-/// On the wire `\xffQS0\r\n\r\n`, and at least up to quicwg/qmux's pull request 69.
+/// `\xffQS0\r\n\r\n` on the wire. quicwg/qmux's pull request 69 proposes another type.
 const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 
-/// One line for each version, in order of preference.
+/// One line per version, in order of preference.
 const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
-    // "Monotonically increasing", where -02 has "strictly".
+    // Its numbers increase "monotonically", and those of -02 "strictly".
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
+/// The names of all versions, in order of preference.
+pub(super) const NAMES: [&str; VERSIONS.len()] = [VERSIONS[0].name, VERSIONS[1].name];
+
 impl QMuxVersion {
-    /// All versions that wsmux speaks, in order of preference: a client offers the first by default.
+    /// All versions that wsmux speaks, in order of preference. By default a client offers only the
+    /// first.
     pub const ALL: &[Self] = &VERSIONS;
 
-    /// The version that both ends prefer.
+    /// The newest version, which both ends prefer.
     pub const NEWEST: Self = VERSIONS[0];
 
-    /// What the bare name of an application's protocol stands for: the version that draft-lcurley-qmux-websocket-00
-    /// builds on ("QMux Version").
+    /// The version for a subprotocol that is the name of an application's protocol alone.
+    /// draft-lcurley-qmux-websocket-00 ("QMux Version") builds on it.
     const IMPLIED: Self = VERSIONS[VERSIONS.len() - 1];
 
-    /// The version that follows from the subprotocol that was agreed on.
+    /// The version that the agreed subprotocol names or implies.
     pub fn of_subprotocol(subprotocol: &str) -> Self {
         // W-44 (Binding "QMux Version")
         Self::split_subprotocol(subprotocol).0.unwrap_or(Self::IMPLIED)
     }
 
-    /// The version that a subprotocol names, and the application's protocol after it. A subprotocol that names no
-    /// version of [`ALL`](Self::ALL) is an application's protocol as a whole.
+    /// Splits a subprotocol into the version and the application's protocol after it. A subprotocol
+    /// that begins with no version of [`ALL`](Self::ALL) is an application's protocol as a whole.
     pub fn split_subprotocol(subprotocol: &str) -> (Option<Self>, Option<&str>) {
         for version in VERSIONS {
             let Some(rest) = subprotocol.strip_prefix(version.name) else { continue };
@@ -53,7 +57,7 @@ impl QMuxVersion {
         (None, Some(subprotocol))
     }
 
-    /// The name of its subprotocol, such as `qmux-02`.
+    /// The name of the version, such as `qmux-02`.
     pub fn name(self) -> &'static str {
         self.name
     }
@@ -76,18 +80,18 @@ mod tests {
         engine
     }
 
-    /// The first message.
+    /// The first message of an end.
     fn hello(engine: &mut Connection) -> Bytes {
         let mut out = MessageBuf::new();
         assert_eq!(engine.poll_transmit(Time::EPOCH, &mut out), Some(Transmit::Message));
         out.to_bytes()
     }
 
-    /// The type of QX_TRANSPORT_PARAMETERS MUST be that of the version which the subprotocol means; on that of
-    /// another version we MUST close with PROTOCOL_VIOLATION.
+    /// The type of QX_TRANSPORT_PARAMETERS MUST be that of the version which the subprotocol
+    /// means; on that of another version we MUST close with PROTOCOL_VIOLATION.
     #[test]
     fn the_first_frame_has_the_type_of_its_version() {
-        // quicwg/qmux's pull request 69, as it stands.
+        // From quicwg/qmux's pull request 69.
         let next =
             QMuxVersion { name: "qmux-03", parameters: 0x3f51_4d58_0d0a_0d0a, ..VERSIONS[0] };
         let mut client = engine(next, Side::Client);

@@ -59,7 +59,7 @@ impl ScriptedPeer {
     /// These frames: in one message where the wire permits it.
     pub fn send(&mut self, frames: &[Frame]) {
         let frames = frames.iter().map(|frame| encode(self.wire, frame, false));
-        if self.wire.capabilities().many_frames_per_message {
+        if self.wire.capabilities().messages.are_records() {
             let message: Vec<_> = frames.flatten().collect();
             self.conn.handle_message(self.now, message.into());
         } else {
@@ -142,7 +142,7 @@ impl ScriptedPeer {
         };
         assert_eq!(sent, websocket, "{what}: {reason}");
         assert!(reason.starts_with(&code.to_string()), "{what}: {reason}");
-        if self.wire.capabilities().close_frame {
+        if self.wire.capabilities().close.is_frame() {
             let Some(Said::Frames(frames)) = said.pop() else { panic!("{what}: no frame") };
             match &frames[..] {
                 [Frame::ConnectionClose(Close::Transport { code: sent, frame, .. })] => {

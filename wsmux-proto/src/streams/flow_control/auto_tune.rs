@@ -94,7 +94,11 @@ impl AutoTune {
             initial_window: config.stream_receive_window,
             max_window: config.max_stream_receive_window,
             // J-39
-            budget: if caps.window_bounds_message { 0 } else { config.window_growth_budget },
+            budget: if caps.messages.are_bounded_by_window() {
+                0
+            } else {
+                config.window_growth_budget
+            },
             used: 0,
             ping: None,
             grant_rtt: None,

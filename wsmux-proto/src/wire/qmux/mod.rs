@@ -1,34 +1,16 @@
-//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19, draft-ietf-quic-qmux-02).
+//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19,
+//! draft-ietf-quic-qmux-02).
 
 mod transport_parameters;
 
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{
-    Capabilities, Close, Dir, Frame, MessageBuf, QMuxVersion, StreamHeader, StreamId,
-    TransportError, VarInt, take_bytes, take_varint, violation,
+    Capabilities, Carrier, Close, Codec, Description, Dir, Frame, Grants, MessageBuf, Messages,
+    Opening, QMuxVersion, Selection, StreamEnd, StreamHeader, StreamId, TransportError, VarInt,
+    take_bytes, take_varint, version, violation,
 };
 use crate::{TransportErrorCode, TransportParameters, frame::Credit};
-
-pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    parameters: true,
-    unidirectional: true,
-    datagrams: true,
-    stream_limits: true,
-    connection_credit: true,
-    opens_with_credit: false,
-    relative_credit: false,
-    window_bounds_message: false,
-    blocked_frames: true,
-    fin_with_data: true,
-    fin_after_flush: false,
-    grants_revive: false,
-    answers_ends: false,
-    empty_messages: true,
-    many_frames_per_message: true,
-    close_frame: true,
-    ping_frames: true,
-};
 
 const PADDING: u64 = 0x00;
 const RESET_STREAM: u64 = 0x04;
@@ -54,6 +36,165 @@ const DATAGRAM_LEN: u64 = 0x31;
 const QX_PING_REQUEST: u64 = 0x348c_6752_9ef8_c7bd;
 const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;
 
+#[derive(Clone, Copy)]
+pub(super) struct QMux;
+
+impl QMux {
+    pub(super) const fn description(self) -> Description {
+        Description {
+            name: "qmux",
+            capabilities: Capabilities {
+                messages: Messages::Records {
+                    opening: Opening::FirstFrame { unidirectional: true },
+                    connection_credit: true,
+                    datagrams: true,
+                    pings: Carrier::Frame,
+                },
+                grants: Grants::Total,
+                end: StreamEnd::WithData,
+                close: Carrier::Frame,
+                blocked_frames: true,
+            },
+            selection: Selection::Subprotocols { versions: &version::NAMES },
+            quic_frames: true,
+        }
+    }
+}
+
+impl Codec for QMux {
+    fn encode(self, frame: &Frame, out: &mut MessageBuf) {
+        // Q-8 (QMux "QUIC Frames")
+        match frame {
+            Frame::Padding(count) => {
+                out.put(|out| out.put_bytes(PADDING as u8, *count));
+            }
+            Frame::TransportParameters(params) => {
+                self.encode_parameters(params, QMuxVersion::NEWEST, out)
+            }
+            Frame::Ping(sequence) => put(out, QX_PING_REQUEST, &[sequence.into_inner()]),
+            Frame::Pong(sequence) => put(out, QX_PING_RESPONSE, &[sequence.into_inner()]),
+            Frame::Stream { id, offset, data, fin } => {
+                let (id, offset, len) = (*id, offset.unwrap_or(0), data.len());
+                self.encode_stream_header(
+                    &StreamHeader { id, offset, len, fin: *fin, last: false },
+                    out,
+                );
+                out.put_chunk(data.clone());
+            }
+            Frame::ResetStream { id, code, final_size, reliable_size } => {
+                let fields =
+                    [id.into_inner(), code.into_inner(), final_size.unwrap_or(0), *reliable_size];
+                match reliable_size {
+                    0 => put(out, RESET_STREAM, &fields[..3]),
+                    _ => put(out, RESET_STREAM_AT, &fields),
+                }
+            }
+            Frame::StopSending { id, code } => {
+                put(out, STOP_SENDING, &[id.into_inner(), code.into_inner()]);
+            }
+            Frame::MaxData(total) => put(out, MAX_DATA, &[*total]),
+            Frame::MaxStreamData { id, credit: Credit::Total(total) } => {
+                put(out, MAX_STREAM_DATA, &[id.into_inner(), *total]);
+            }
+            Frame::MaxStreams { dir, count } => {
+                put(out, streams_frame(*dir, MAX_STREAMS_BIDI, MAX_STREAMS_UNI), &[*count]);
+            }
+            Frame::DataBlocked(limit) => put(out, DATA_BLOCKED, &[*limit]),
+            Frame::StreamDataBlocked { id, limit } => {
+                put(out, STREAM_DATA_BLOCKED, &[id.into_inner(), *limit]);
+            }
+            Frame::StreamsBlocked { dir, limit } => {
+                put(out, streams_frame(*dir, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI), &[*limit]);
+            }
+            Frame::Datagram(data) => {
+                put(out, DATAGRAM_LEN, &[]);
+                put_with_length(out, data);
+            }
+            Frame::ConnectionClose(Close::Transport { code, frame, reason }) => {
+                put(out, CONNECTION_CLOSE, &[code.into_inner(), frame.into_inner()]);
+                put_with_length(out, reason);
+            }
+            Frame::ConnectionClose(Close::Application { code, reason }) => {
+                // Q-48 (RFC 9000 §20.2)
+                put(out, APPLICATION_CLOSE, &[code.into_inner()]);
+                put_with_length(out, reason);
+            }
+            // The capabilities exclude both.
+            Frame::FinReceived { .. } | Frame::MaxStreamData { .. } => {
+                debug_assert!(false, "the QMux wire cannot say {frame:?}");
+            }
+        }
+    }
+
+    fn encode_parameters(
+        self,
+        parameters: &TransportParameters,
+        version: QMuxVersion,
+        out: &mut MessageBuf,
+    ) {
+        let mut body = Vec::new();
+        transport_parameters::encode(parameters, &mut body);
+        put(out, version.parameters, &[]);
+        put_with_length(out, &body.into());
+    }
+
+    fn stream_header_size(self, id: StreamId, offset: u64, len: Option<usize>) -> usize {
+        let offset = if offset == 0 { 0 } else { VarInt::saturating(offset).size() };
+        let len = len.map_or(0, |len| VarInt::saturating(len as u64).size());
+        1 + VarInt::saturating(id.into_inner()).size() + offset + len
+    }
+
+    fn encode_stream_header(self, header: &StreamHeader, out: &mut MessageBuf) {
+        let mut kind = STREAM;
+        if header.offset > 0 {
+            kind |= STREAM_OFF;
+        }
+        if !header.last {
+            kind |= STREAM_LEN;
+        }
+        if header.fin {
+            kind |= STREAM_FIN;
+        }
+        out.put(|out| {
+            out.put_u8(kind as u8);
+            VarInt::saturating(header.id.into_inner()).encode(out);
+            if header.offset > 0 {
+                VarInt::saturating(header.offset).encode(out);
+            }
+            if !header.last {
+                VarInt::saturating(header.len as u64).encode(out);
+            }
+        });
+    }
+
+    fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
+        if message.is_empty() {
+            return Ok(None);
+        }
+        // Each byte of padding is a frame (RFC 9000 §19.1). A run of them is decoded as one.
+        let padding = message.iter().take_while(|&&byte| u64::from(byte) == PADDING).count();
+        if padding > 0 {
+            message.advance(padding);
+            return Ok(Some(Frame::Padding(padding)));
+        }
+        let before = message.len();
+        let kind = take_varint(message)?;
+        // Q-10 (RFC 9000 §12.4)
+        if before - message.len() != kind.size() {
+            return Err(violation::protocol("frame type is not encoded in the fewest bytes"));
+        }
+        decode_body(kind.into_inner(), message).map(Some)
+    }
+
+    fn frame_type(self, message: &[u8]) -> Option<VarInt> {
+        VarInt::decode(&mut &message[..])
+    }
+
+    fn max_inbound_message(self, max_record_size: u64, _stream_receive_window: u64) -> u64 {
+        max_record_size
+    }
+}
+
 fn put(out: &mut MessageBuf, kind: u64, fields: &[u64]) {
     out.put(|out| {
         // Q-9 (RFC 9000 §12.4)
@@ -72,123 +213,6 @@ const fn streams_frame(dir: Dir, bidi: u64, uni: u64) -> u64 {
         Dir::Bi => bidi,
         Dir::Uni => uni,
     }
-}
-
-pub(super) fn encode(frame: &Frame, out: &mut MessageBuf) {
-    // Q-8 (QMux "QUIC Frames")
-    match frame {
-        Frame::Padding(count) => {
-            out.put(|out| out.put_bytes(PADDING as u8, *count));
-        }
-        Frame::TransportParameters(params) => encode_parameters(params, QMuxVersion::NEWEST, out),
-        Frame::Ping(sequence) => put(out, QX_PING_REQUEST, &[sequence.into_inner()]),
-        Frame::Pong(sequence) => put(out, QX_PING_RESPONSE, &[sequence.into_inner()]),
-        Frame::Stream { id, offset, data, fin } => {
-            let (id, offset, len) = (*id, offset.unwrap_or(0), data.len());
-            encode_stream_header(&StreamHeader { id, offset, len, fin: *fin, last: false }, out);
-            out.put_chunk(data.clone());
-        }
-        Frame::ResetStream { id, code, final_size, reliable_size } => {
-            let fields =
-                [id.into_inner(), code.into_inner(), final_size.unwrap_or(0), *reliable_size];
-            match reliable_size {
-                0 => put(out, RESET_STREAM, &fields[..3]),
-                _ => put(out, RESET_STREAM_AT, &fields),
-            }
-        }
-        Frame::StopSending { id, code } => {
-            put(out, STOP_SENDING, &[id.into_inner(), code.into_inner()]);
-        }
-        Frame::MaxData(total) => put(out, MAX_DATA, &[*total]),
-        Frame::MaxStreamData { id, credit: Credit::Total(total) } => {
-            put(out, MAX_STREAM_DATA, &[id.into_inner(), *total]);
-        }
-        Frame::MaxStreams { dir, count } => {
-            put(out, streams_frame(*dir, MAX_STREAMS_BIDI, MAX_STREAMS_UNI), &[*count]);
-        }
-        Frame::DataBlocked(limit) => put(out, DATA_BLOCKED, &[*limit]),
-        Frame::StreamDataBlocked { id, limit } => {
-            put(out, STREAM_DATA_BLOCKED, &[id.into_inner(), *limit]);
-        }
-        Frame::StreamsBlocked { dir, limit } => {
-            put(out, streams_frame(*dir, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI), &[*limit]);
-        }
-        Frame::Datagram(data) => {
-            put(out, DATAGRAM_LEN, &[]);
-            put_with_length(out, data);
-        }
-        Frame::ConnectionClose(Close::Transport { code, frame, reason }) => {
-            put(out, CONNECTION_CLOSE, &[code.into_inner(), frame.into_inner()]);
-            put_with_length(out, reason);
-        }
-        Frame::ConnectionClose(Close::Application { code, reason }) => {
-            // Q-48 (RFC 9000 §20.2)
-            put(out, APPLICATION_CLOSE, &[code.into_inner()]);
-            put_with_length(out, reason);
-        }
-        // The capabilities above keep the engine from asking for either.
-        Frame::FinReceived { .. } | Frame::MaxStreamData { .. } => {
-            debug_assert!(false, "the QMux wire cannot say {frame:?}");
-        }
-    }
-}
-
-pub(super) fn encode_parameters(
-    parameters: &TransportParameters,
-    version: QMuxVersion,
-    out: &mut MessageBuf,
-) {
-    let mut body = Vec::new();
-    transport_parameters::encode(parameters, &mut body);
-    put(out, version.parameters, &[]);
-    put_with_length(out, &body.into());
-}
-
-pub(super) fn stream_header_size(id: StreamId, offset: u64, len: usize) -> usize {
-    let offset = if offset == 0 { 0 } else { VarInt::saturating(offset).size() };
-    1 + VarInt::saturating(id.into_inner()).size() + offset + VarInt::saturating(len as u64).size()
-}
-
-pub(super) fn encode_stream_header(header: &StreamHeader, out: &mut MessageBuf) {
-    let mut kind = STREAM;
-    if header.offset > 0 {
-        kind |= STREAM_OFF;
-    }
-    if !header.last {
-        kind |= STREAM_LEN;
-    }
-    if header.fin {
-        kind |= STREAM_FIN;
-    }
-    out.put(|out| {
-        out.put_u8(kind as u8);
-        VarInt::saturating(header.id.into_inner()).encode(out);
-        if header.offset > 0 {
-            VarInt::saturating(header.offset).encode(out);
-        }
-        if !header.last {
-            VarInt::saturating(header.len as u64).encode(out);
-        }
-    });
-}
-
-pub(super) fn decode(message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
-    if message.is_empty() {
-        return Ok(None);
-    }
-    // Each byte of padding is a frame (RFC 9000 §19.1); a run of them is as good as one.
-    let padding = message.iter().take_while(|&&byte| u64::from(byte) == PADDING).count();
-    if padding > 0 {
-        message.advance(padding);
-        return Ok(Some(Frame::Padding(padding)));
-    }
-    let before = message.len();
-    let kind = take_varint(message)?;
-    // Q-10 (RFC 9000 §12.4)
-    if before - message.len() != kind.size() {
-        return Err(violation::protocol("frame type is not encoded in the fewest bytes"));
-    }
-    decode_body(kind.into_inner(), message).map(Some)
 }
 
 fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
@@ -248,7 +272,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         }
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
-        // The engine checks whether it is the type of the agreed version.
+        // The engine checks that it is the type of the agreed version.
         kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
             Frame::TransportParameters(transport_parameters::decode(take_bytes(input, len)?)?)
@@ -274,7 +298,7 @@ fn decode_stream(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> 
     Ok(Frame::Stream { id, offset: Some(offset), data, fin: kind & STREAM_FIN != 0 })
 }
 
-/// A number of streams, which stays within 2^60 (Q-38, RFC 9000 §4.6, §19.11, §19.14).
+/// Takes a number of streams, at most 2^60 (Q-38, RFC 9000 §4.6, §19.11, §19.14).
 fn take_count(input: &mut Bytes) -> Result<u64, TransportError> {
     let count = take_varint(input)?.into_inner();
     if count > StreamId::MAX_COUNT {

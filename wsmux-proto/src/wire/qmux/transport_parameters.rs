@@ -21,11 +21,11 @@ const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
 
-/// RFC 9000's parameters that belong to its handshake, its packets or its paths, which QMux has
-/// not.
+/// Parameters of RFC 9000 that are about its handshake, its packets or its paths. QMux has none of
+/// these.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
-/// Those that have a meaning here.
+/// The parameters that QMux uses.
 const KNOWN: [u64; 10] = [
     MAX_IDLE_TIMEOUT,
     INITIAL_MAX_DATA,
@@ -71,7 +71,7 @@ pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
 
 pub(super) fn decode(mut input: Bytes) -> Result<TransportParameters, TransportError> {
     let mut params = TransportParameters::default();
-    // Of unknown ones nothing is remembered, so that any number of them can be ignored.
+    // Unknown parameters are not recorded, so any number of them can be ignored.
     let mut seen = [false; KNOWN.len()];
     while input.has_remaining() {
         let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input)) else {

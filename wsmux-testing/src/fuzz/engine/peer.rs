@@ -25,7 +25,7 @@ impl Case {
 
     pub(super) fn say(&mut self, frames: &[Frame]) {
         let encoded = frames.iter().map(|frame| encode::encode(self.wire, frame, false));
-        if self.wire.capabilities().many_frames_per_message {
+        if self.wire.capabilities().messages.are_records() {
             self.message(encoded.flatten().collect());
         } else {
             encoded.collect::<Vec<_>>().into_iter().for_each(|message| self.message(message));
