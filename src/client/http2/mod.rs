@@ -295,20 +295,21 @@ impl Pool {
         target: &Target,
         lease: Lease,
     ) -> Result<WebSocketConnection, RequestError> {
-        let ClientSettings { wire, offered, offers_protocols, headers, connection, .. } =
-            &*self.client.0;
+        let ClientSettings { wire, offered, offers_protocols, headers, .. } = &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
         let request = target.request(offered, headers).map_err(RequestError::Failed)?;
         let request =
             handshake::extended_connect(&request, target.tls).map_err(RequestError::Failed)?;
-        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         let session = lease.session().clone();
-        let opened = timeout(left, lease.open(request.clone())).await;
-        let (mut response, stream) = opened.unwrap_or_else(|_| {
-            // Whether the route is slow or the path is dead, the next one had better not wait behind it.
+        let answer = timeout(self.client.left(start), lease.ask(request.clone())).await;
+        let answer = answer.unwrap_or_else(|_| {
+            // The route may be slow or the path dead. Either way the next request uses another
+            // TCP connection.
             session.retire();
             Err(RequestError::Failed(ConnectError::HandshakeTimeout))
         })?;
+        let opened = answer.open(self.client.left(start)).await;
+        let (mut response, stream) = opened.map_err(RequestError::Failed)?;
         // Those of h2 are parts of what came with them.
         *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());

@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Ping, PingPong, Reason, client::SendRequest, ext::Protocol};
-use http::{Request, Response};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream, client::SendRequest, ext::Protocol};
+use http::{Request, Response, response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, oneshot},
@@ -234,11 +234,8 @@ impl Lease {
         &self.0
     }
 
-    /// Asks for a WebSocket.
-    pub(super) async fn open(
-        self,
-        mut request: Request<()>,
-    ) -> Result<(Response<()>, Http2Stream), RequestError> {
+    /// Asks for a WebSocket, and waits for the head of the response.
+    pub(super) async fn ask(self, mut request: Request<()>) -> Result<Answer, RequestError> {
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let not_sent = |error| {
             // GOAWAY has come, or the connection has been lost.
@@ -258,7 +255,7 @@ impl Lease {
         };
         // An error is an answer too: the server's own, or the connection's end.
         unanswered.answered();
-        let (response, mut send) = answered?;
+        let (response, send) = answered?;
         let response = response.map_err(|error| {
             let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
             match refused || (error.is_go_away() && error.is_remote()) {
@@ -266,22 +263,42 @@ impl Lease {
                 false => RequestError::Failed(lost(error)),
             }
         })?;
-        let (head, mut recv) = response.into_parts();
-        if !head.status.is_success() {
-            let body = excerpt::read_http2(&mut recv, head.status, &head.headers).await;
-            // Nothing is cancelled: the server has answered, and there is no more to say (RFC 9113 §8.1).
-            let _ = send.send_data(Bytes::new(), true);
-            let headers = kept_headers(&head.headers);
-            let refused = ConnectError::Refused { status: head.status, headers, body };
-            return Err(RequestError::Failed(refused));
-        }
-        Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, self)))
+        let (head, recv) = response.into_parts();
+        Ok(Answer { head, send, recv, lease: self })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A response of which only the head has been read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    head: response::Parts,
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    lease: Lease,
+}
+
+impl Answer {
+    /// The WebSocket's stream. If the server has refused it, the error has the part of the body
+    /// that arrives in the time `left`: the status is known, and a late body must not hide it.
+    pub(super) async fn open(
+        self,
+        left: Duration,
+    ) -> Result<(Response<()>, Http2Stream), ConnectError> {
+        let Self { head, mut send, mut recv, lease } = self;
+        if head.status.is_success() {
+            return Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, lease)));
+        }
+        let body = excerpt::read_http2(&mut recv, head.status, &head.headers, left).await;
+        // Ended and not cancelled: the server has answered the request (RFC 9113 §8.1).
+        let _ = send.send_data(Bytes::new(), true);
+        let headers = kept_headers(&head.headers);
+        Err(ConnectError::Refused { status: head.status, headers, body })
     }
 }
 

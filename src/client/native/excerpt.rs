@@ -71,13 +71,15 @@ pub(super) async fn read(
     mut buf: Vec<u8>,
     status: StatusCode,
     headers: &HeaderMap,
+    left: Duration,
 ) -> String {
+    let left = left.min(TIMEOUT);
     let limit = match Body::of(status, headers) {
         Body::Length(length) => length,
         Body::Rest => MAX_EXCERPT,
-        Body::Chunked => return text(read_chunked(io, buf).await),
+        Body::Chunked => return text(read_chunked(io, buf, left).await),
     };
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left, async {
         while buf.len() < limit
             && let Ok(1..) = io.take((limit - buf.len()) as u64).read_buf(&mut buf).await
         {}
@@ -87,11 +89,15 @@ pub(super) async fn read(
     text(buf)
 }
 
-async fn read_chunked(io: &mut (impl AsyncRead + Unpin), mut buf: Vec<u8>) -> Vec<u8> {
+async fn read_chunked(
+    io: &mut (impl AsyncRead + Unpin),
+    mut buf: Vec<u8>,
+    left: Duration,
+) -> Vec<u8> {
     let mut chunks = Chunks::default();
     buf.truncate(MAX_CHUNKED);
     let mut total = buf.len();
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left, async {
         while !chunks.decode(&mut buf)
             && total < MAX_CHUNKED
             && let Ok(read @ 1..) = io.take((MAX_CHUNKED - total) as u64).read_buf(&mut buf).await
@@ -174,13 +180,14 @@ pub(in crate::client) async fn read_http2(
     recv: &mut RecvStream,
     status: StatusCode,
     headers: &HeaderMap,
+    left: Duration,
 ) -> String {
     let limit = match Body::of(status, headers) {
         Body::Length(length) => length,
         Body::Rest | Body::Chunked => MAX_EXCERPT,
     };
     let mut body = Vec::new();
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left.min(TIMEOUT), async {
         while body.len() < limit
             && let Some(Ok(bytes)) = recv.data().await
         {
@@ -228,10 +235,11 @@ mod tests {
         }
         let status = StatusCode::from_u16(status).unwrap();
         let start = tokio::time::Instant::now();
-        let read_one = read(&mut Open(body), Vec::new(), status, &headers).await;
+        let read_one = read(&mut Open(body), Vec::new(), status, &headers, TIMEOUT).await;
         let waited = !start.elapsed().is_zero();
         // Nor does it matter what came with the head.
-        assert_eq!(read(&mut Open(b""), body.to_vec(), status, &headers).await, read_one);
+        let read_at_once = read(&mut Open(b""), body.to_vec(), status, &headers, TIMEOUT).await;
+        assert_eq!(read_at_once, read_one);
         (read_one, waited)
     }
 

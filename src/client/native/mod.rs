@@ -234,9 +234,13 @@ impl WebSocketClient {
         start: Instant,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
+        timeout(self.left(start), step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
+    }
+
+    /// What is left of the handshake timeout.
+    pub(super) fn left(&self, start: Instant) -> Duration {
         // W-23: all steps share one timeout, the wait for the parameters included.
-        let left = self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
-        timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
+        self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
     /// What the application says of the server. One that is turned away is told by the end of its stream, under
@@ -272,12 +276,12 @@ impl WebSocketClient {
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
-        let upgrade = async {
-            let (response, rest) = exchange(&mut io, &bytes, is_upgrade).await?;
-            let selected = handshake::check(&request, response.headers(), *wire, offered)?;
-            Ok((response, rest, selected))
+        let (response, rest) = self.in_time(start, exchange(&mut io, &bytes, is_upgrade)).await?;
+        let upgraded = match is_upgrade(response.status()) {
+            true => handshake::check(&request, response.headers(), *wire, offered)
+                .map(|selected| (response, rest, selected)),
+            false => Err(refusal(&mut io, response, rest, self.left(start)).await),
         };
-        let upgraded = self.in_time(start, upgrade).await;
         if upgraded.as_ref().is_err_and(is_an_answer) {
             // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.
             say_goodbye(&mut io).await;
@@ -309,8 +313,7 @@ impl WebSocketClient {
 
         trace::handshake_completed(Side::Client, *wire, &info);
 
-        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
-        let connection = connection.clone().info(info).time_left(left);
+        let connection = connection.clone().info(info).time_left(self.left(start));
         let connection = connection.build_upgraded(io, rest, Side::Client, *wire);
         connection.established().await?;
         Ok(connection)
@@ -329,7 +332,8 @@ async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
-/// Sends a request and reads its response, up to one that is `wanted`; with it what came behind it.
+/// Sends a request and reads the head of its response: the first that is `wanted` or not interim.
+/// Also returns the bytes that were read after it.
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],
@@ -347,15 +351,23 @@ async fn exchange(
                 HeadError::Invalid(error) => error,
                 HeadError::Io(error) => error.into(),
             })?;
-        match response.status() {
-            status if wanted(status) => return Ok((response, buf)),
-            status if status.is_informational() => {}
-            status => {
-                let body = excerpt::read(io, buf, status, response.headers()).await;
-                let headers = kept_headers(response.headers());
-                return Err(ConnectError::Refused { status, headers, body });
-            }
+        let status = response.status();
+        if wanted(status) || !status.is_informational() {
+            return Ok((response, buf));
         }
     }
     Err(ConnectError::InvalidResponse("interim responses without end".into()))
+}
+
+/// The error for a response that refuses the request, with the part of its body that arrives in
+/// the time `left`. It does not fail: the status is known, and a late body must not hide it.
+async fn refusal(
+    io: &mut (impl AsyncRead + Unpin),
+    response: Response<()>,
+    rest: Vec<u8>,
+    left: Duration,
+) -> ConnectError {
+    let (status, headers) = (response.status(), response.headers());
+    let body = excerpt::read(io, rest, status, headers, left).await;
+    ConnectError::Refused { status, headers: kept_headers(headers), body }
 }
