@@ -140,7 +140,7 @@ pub use {
         WebSocketConnectionBuilder, WebSocketStream,
     },
     error::{
-        BuildError, ConnectError, ReadExactError, ReadToEndError, Rejection, ResetError,
+        BuildError, ConnectError, ReadExactError, ReadToEndError, ResetError, ServerRejection,
         StoppedError, VerifyServerError,
     },
     runtime::{MaybeSend, MaybeSync},

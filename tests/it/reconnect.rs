@@ -279,7 +279,7 @@ async fn clients_of_one_server_do_not_come_back_together() {
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_as_it_is_is_not_tried_again() {
-    let rejected = ConnectError::Rejected(wsmux::VerifyServerError::from("no").into());
+    let rejected = ConnectError::ServerRejected(wsmux::VerifyServerError::from("no").into());
     for step in [
         refused(401),
         refused(403),

@@ -268,7 +268,7 @@ async fn what_is_set_up_does_not_show_its_secrets() {
     said.debug("blocking::WebSocketClient", &blocking);
     tokio::task::spawn_blocking(|| drop(blocking)).await.unwrap();
     let url = format!("wss://127.0.0.1:1{PATH}");
-    let reconnecting = ReconnectingClient::builder(client, &url).max_attempts(1);
+    let reconnecting = ReconnectingClient::builder(client, &url).max_attempts(Some(1));
     said.debug("ReconnectingClientBuilder", &reconnecting);
     let (reconnecting, mut events) = reconnecting.start();
     said.error("ReconnectError", &reconnecting.connection().await.unwrap_err());
@@ -307,10 +307,10 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     });
     let server = builder(&said, &identity)
         .require_client_certificates([identity.certificate.clone()])
-        .qlog(qlog.clone());
+        .qlog(Some(qlog.clone()));
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("wss://{}", server.local_addr().unwrap());
-    let client = secretive(&identity).qlog(qlog).build().unwrap();
+    let client = secretive(&identity).qlog(Some(qlog)).build().unwrap();
 
     let url = format!("{base}{PATH}");
     let (client_end, server_end) =
@@ -629,7 +629,7 @@ async fn neither_does_a_route_nor_a_client_over_http2() {
     *request.uri_mut() = "/refused?token=canary".parse().unwrap();
     request.headers_mut().insert(header::COOKIE, "canary".parse().unwrap());
     let refused = wsmux::hyper::upgrade(&acceptor, &mut request).await.unwrap_err();
-    said.error("hyper::Refused", &refused);
+    said.error("hyper::UpgradeError", &refused);
     said.holds_no_secret(identity.key.secret_der());
 }
 
