@@ -104,6 +104,8 @@ mod runtime;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod server;
 #[cfg(feature = "tokio")]
+mod setters;
+#[cfg(feature = "tokio")]
 pub mod socket;
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod tls;
