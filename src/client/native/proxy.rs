@@ -1,4 +1,4 @@
-//! A tunnel through an HTTP proxy, to which TLS may be spoken.
+//! A tunnel through an HTTP proxy, with or without TLS to the proxy.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(super) struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Has the proxy connect to the target. Whatever goes wrong is the proxy's: it says so for itself, and it
-    /// alone knows the server so far.
+    /// Makes the proxy connect to the target. Every error is the proxy's: either its own, or one
+    /// that only the proxy can report, because it alone is in contact with the server.
     pub(super) async fn tunnel(
         &self,
         target: &Target,
@@ -110,5 +110,5 @@ impl TimeLimit {
     }
 }
 
-/// The far and the near end of the TCP connection to the proxy.
+/// The remote and the local address of the TCP connection to the proxy.
 type TunnelAddresses = (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>);
