@@ -25,7 +25,7 @@ use crate::{
     error::AcceptError,
     handshake::head::MAX_HEAD,
     observe::trace,
-    server::{Listener, get_over, listener::AcceptedStream},
+    server::{Listener, listener::AcceptedStream, pause_after},
 };
 
 /// The default of the [handshake timeout](crate::Config::handshake_timeout), which covers the same
@@ -150,7 +150,7 @@ impl HttpServer {
                     let (settings, service) = (settings.clone(), service.clone());
                     tokio::spawn(settings.serve_client(incoming, service, draining.clone()));
                 }
-                Err(error) => get_over(&error).await,
+                Err(error) => pause_after(&error).await,
             }
         }
     }

@@ -224,8 +224,8 @@ impl WebSocketServerBuilder {
         })))
     }
 
-    /// Listens on a TCP address. If a name has several addresses, it is the first that is
-    /// available. `[::]` accepts IPv4 clients, too, as [`Listener::tcp`] says.
+    /// Listens on a TCP address. If a name has several addresses, the first available one is used.
+    /// `[::]` accepts IPv4 clients, too, as [`Listener::tcp`] says.
     ///
     /// # Errors
     /// [`BindError`].

@@ -26,8 +26,8 @@ use tokio::net::{UnixListener, UnixStream};
 /// same number.
 const BACKLOG: i32 = 1024;
 
-/// How often to try for the lock of a path. It fails without another server listening only if
-/// another server ends between two system calls of this one. Each further failure takes another
+/// How many times to try to lock a path. An attempt can fail although no other server listens:
+/// another server may end between two system calls of this one. Each further failure needs one more
 /// such server.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
@@ -113,9 +113,9 @@ impl Listener {
         Err(failed)
     }
 
-    /// Listens on a Unix socket. If a process has left its socket at the path and does not listen
-    /// on it any more, the socket is replaced. This server's socket is removed when the listener is
-    /// dropped. The permissions of the directory control who may connect.
+    /// Listens on a Unix socket. A socket that an ended process has left at the path is replaced.
+    /// This server's socket is removed when the listener is dropped. The permissions of the
+    /// directory control who may connect.
     ///
     /// If several servers start on one path at once, one of them listens. To ensure that, the
     /// listener locks (`flock`) a file `<path>.lock` beside the socket and removes it when it is
@@ -240,12 +240,12 @@ fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 fn is_left_over(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-    is_socket && knock(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    is_socket && probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Connects without waiting, because a server that listens may have a full queue.
 #[cfg(unix)]
-fn knock(path: &Path) -> io::Result<()> {
+fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&socket2::SockAddr::unix(path)?)

@@ -220,7 +220,7 @@ impl WebSocketServer {
             let incoming = match self.incoming().await {
                 Ok(incoming) => incoming,
                 Err(error) => {
-                    get_over(&error).await;
+                    pause_after(&error).await;
                     continue;
                 }
             };
@@ -341,7 +341,7 @@ impl Wake for Arrivals {
 }
 
 /// Pauses after a failed accept, unless the failure concerns one client only.
-pub(crate) async fn get_over(error: &io::Error) {
+pub(crate) async fn pause_after(error: &io::Error) {
     if !is_of_one_client(error) {
         trace::accept_paused(error);
         sleep(ACCEPT_PAUSE).await;

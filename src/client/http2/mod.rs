@@ -32,7 +32,7 @@ use crate::{
 /// TCP connection and TLS, and a server changes in this respect only when it is deployed again.
 const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 
-/// The number of servers below which none is removed.
+/// With fewer servers than this, none is removed.
 const MIN_PRUNED: usize = 64;
 
 /// A client whose connections to one server share a TCP and TLS connection, if the server offers

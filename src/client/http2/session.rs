@@ -53,7 +53,8 @@ pub(super) struct Session {
     /// Whether it has ended, or opens no more streams.
     ended: Arc<AtomicBool>,
     doubts: Arc<Doubts>,
-    /// Dropped together with this, which the connection's task notices.
+    /// When it is dropped together with this, the connection's task learns that the connection has
+    /// no users.
     _alive: oneshot::Sender<()>,
 }
 
