@@ -278,11 +278,13 @@ impl WebSocketClient {
         let request = target.request(offered, headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
-        let (response, rest) = self.in_time(start, exchange(&mut io, &bytes, is_upgrade)).await?;
-        let upgraded = match is_upgrade(response.status()) {
-            true => handshake::check(&request, response.headers(), *wire, offered)
-                .map(|selected| (response, rest, selected)),
-            false => Err(refusal(&mut io, response, rest, self.left(start)).await),
+        let upgraded = match self.in_time(start, exchange(&mut io, &bytes, is_upgrade)).await {
+            Ok((response, rest)) if is_upgrade(response.status()) => {
+                handshake::check(&request, response.headers(), *wire, offered)
+                    .map(|selected| (response, rest, selected))
+            }
+            Ok((response, rest)) => Err(refusal(&mut io, response, rest, self.left(start)).await),
+            Err(error) => Err(error),
         };
         if upgraded.as_ref().is_err_and(is_an_answer) {
             // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.

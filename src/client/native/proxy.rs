@@ -76,12 +76,14 @@ impl ProxyServer {
     ) -> Result<(), ConnectError> {
         let request = self.proxy.request(target);
         let is_tunnel = |status: StatusCode| status.is_success();
-        let (response, rest) = time.bound(exchange(io, &request, is_tunnel)).await?;
-        let tunnel = match is_tunnel(response.status()) {
-            false => Err(refusal(io, response, rest, time.left()).await),
-            true if rest.is_empty() => Ok(()),
+        let tunnel = match time.bound(exchange(io, &request, is_tunnel)).await {
+            Ok((response, rest)) if !is_tunnel(response.status()) => {
+                Err(refusal(io, response, rest, time.left()).await)
+            }
+            Ok((_, rest)) if rest.is_empty() => Ok(()),
             // The server has not been sent anything yet, so these bytes are not the server's.
-            true => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
+            Ok(_) => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
+            Err(error) => Err(error),
         };
         if tunnel.as_ref().is_err_and(is_an_answer) {
             say_goodbye(io).await;
