@@ -113,6 +113,8 @@ mod runtime;
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 mod server;
 #[cfg(feature = "tokio")]
+mod setters;
+#[cfg(feature = "tokio")]
 pub mod socket;
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod tls;
@@ -149,7 +151,7 @@ pub use {
         WebSocketConnectionBuilder, WebSocketStream,
     },
     error::{
-        BuildError, ConnectError, ReadExactError, ReadToEndError, Rejection, ResetError,
+        BuildError, ConnectError, ReadExactError, ReadToEndError, ResetError, ServerRejection,
         StoppedError, VerifyServerError,
     },
     runtime::{MaybeSend, MaybeSync},

@@ -1,5 +1,5 @@
-//! TLS: whom a client trusts, and what a server shows. aws-lc does the arithmetic, whatever the process has
-//! chosen for others.
+//! TLS configurations of clients and servers. Always uses the aws-lc-rs provider, whatever the
+//! process-wide default.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use rustls::{
 
 use crate::error::BuildError;
 
-/// What WebSocket is an upgrade of: a server that also speaks HTTP/2 would choose that.
+/// WebSocket is an upgrade of HTTP/1.1. A server that also speaks HTTP/2 would select that if it
+/// were offered.
 const ALPN: &[u8] = b"http/1.1";
 
 const NO_ROOTS_ON_ANDROID: &str = "Android takes no further roots";
@@ -25,23 +26,23 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A chain of certificates, the end's own first, and its key.
+/// A certificate chain, this end's certificate first, and its key.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Whom a client trusts.
+/// The servers that a client trusts.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// The platform, and these roots.
+    /// Those of the platform's roots and of these.
     Roots(Vec<CertificateDer<'static>>),
-    /// Whoever holds the key of one of these certificates.
+    /// Those that hold the key of one of these certificates.
     Pinned(Vec<CertificateDer<'static>>),
-    /// Anyone.
+    /// All.
     Any,
-    /// As it says.
+    /// Those that this configuration accepts.
     Config(Arc<ClientConfig>),
 }
 
@@ -51,7 +52,7 @@ impl Default for Trust {
     }
 }
 
-/// A client's TLS. Reads files, where the platform keeps its roots in files.
+/// A client's TLS configuration. Reads files on platforms that keep their roots in files.
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<&Identity>,
@@ -67,7 +68,8 @@ pub(crate) fn client_config(
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        // The platform's verifier is no danger, and the others are what their methods are called.
+        // The platform's verifier is safe. The other verifiers are set by methods whose names say
+        // what they do.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
@@ -80,8 +82,8 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Whether a client's settings can be used, as far as that is known without the platform's roots. A fault in them is
-/// reported when the client is built, and not by each connect.
+/// Checks a client's settings as far as possible without the platform's roots. So an invalid
+/// setting is reported when the client is built, and not by each connect.
 pub(crate) fn check_client(trust: &Trust, identity: Option<&Identity>) -> Result<(), BuildError> {
     let failed = |error: rustls::Error| BuildError::Tls(error.to_string());
     match trust {
@@ -119,15 +121,15 @@ fn platform(
     }
 }
 
-/// What HTTP/2 is called in ALPN.
+/// The ALPN name of HTTP/2.
 const HTTP2: &[u8] = b"h2";
 
-/// A server's configuration as the user gave it, for a listener that speaks HTTP/1.1 alone.
+/// Adapts a user's server configuration to a listener that speaks HTTP/1.1 alone.
 ///
-/// One that is shared with an HTTP server prefers `h2`, and a client that offers both would be taken for one that speaks
-/// HTTP/2: so that is not selected here. Other names stay, such as `acme-tls/1` (RFC 8737), which certificates are
-/// ordered by. A list without `http/1.1` is a mistake: every client that offers it, as browsers do, would be refused
-/// (RFC 7301 §3.2).
+/// A configuration that is shared with an HTTP server prefers `h2`, and a client that offers both
+/// would get HTTP/2. So `h2` is removed. Other names stay, such as `acme-tls/1` (RFC 8737), which
+/// is used to order certificates. A list without `http/1.1` is an error, because TLS would refuse
+/// every client that offers `http/1.1`, as browsers do (RFC 7301 §3.2).
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
     // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.
@@ -145,15 +147,15 @@ pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>,
     Ok(Arc::new(config))
 }
 
-/// Which clients' certificates a server accepts.
+/// The client certificates that a server accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientAuth {
     pub(crate) roots: Vec<CertificateDer<'static>>,
-    /// Whether clients without one are turned away.
+    /// Whether clients without a certificate are refused.
     pub(crate) required: bool,
 }
 
-/// A server's TLS, with one certificate.
+/// A server's TLS configuration with one certificate.
 pub(crate) fn server_config(
     identity: &Identity,
     clients: Option<&ClientAuth>,
@@ -183,14 +185,14 @@ fn client_verifier(clients: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, 
     builder.build().map_err(|error| BuildError::Tls(error.to_string()))
 }
 
-/// The chain that the peer showed.
+/// The certificate chain that the peer showed.
 pub(crate) fn peer_certificates(session: &CommonState) -> Option<Arc<[Bytes]>> {
     let certificates = session.peer_certificates()?;
     Some(certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect())
 }
 
-/// Trusts certificates for being these, or without looking. That the peer holds the certificate's key is
-/// checked all the same.
+/// Trusts exactly these certificates, or any. It still checks that the peer holds the certificate's
+/// key.
 #[derive(Debug)]
 struct Fixed {
     certificates: Option<Vec<CertificateDer<'static>>>,

@@ -1,45 +1,53 @@
-//! The client in a web page, where the browser dials: names, TCP, TLS, proxies and the upgrade are its own.
+//! The client in a web page. The browser dials: it does name resolution, TCP, TLS, proxies and the
+//! upgrade.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use web_sys::Url;
 
+use super::CONNECT_TIMEOUT;
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
     error::{BuildError, ConnectError, connect::CREDENTIALS},
-    handshake::negotiation::{Negotiation, Protocol, Subprotocols},
+    handshake::negotiation::{Negotiation, Subprotocols},
     observe::trace,
-    proto::{Config, Side, Wire},
+    proto::{Side, Wire},
     runtime::{Instant, timeout},
+    setters::shared_setters,
     socket::{
         Socket,
         browser::{EventSocket, StreamSocket},
     },
 };
 
-/// Does not quote the browser's error: Firefox's repeats the URL, which may hold a password or a token.
+/// Does not quote the browser's error, because Firefox's repeats the URL, which may contain a
+/// password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
-/// Which of a browser's two interfaces to a WebSocket is used.
+/// Selects one of the browser's two interfaces to a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrowserApi {
-    /// `WebSocket`, which every browser has. It does not say when it can take more. It is given no more while over
-    /// 128 KiB wait in it; and while anything waits, a timer looks after it: every 4 ms while it moves, and more and
-    /// more seldom, down to four times a second, while it does not. In a hidden page that is every second, and after
-    /// minutes in hiding every minute, or when something comes. A page that is to send fast in hiding does so in a
-    /// worker. And it cannot be told to wait with what comes, which credit has to bound.
+    /// `WebSocket`, which every browser has.
+    ///
+    /// It does not signal when it can accept more, so at most 128 KiB wait in it. While anything
+    /// waits, a timer checks it: every 4 ms while bytes leave, and gradually less often, down to
+    /// four times a second, while they do not. In a hidden page timers run once a second, and after
+    /// some minutes once a minute; a received message also checks. A page that has to send fast
+    /// while hidden should use a worker.
+    ///
+    /// It cannot pause reception, so only stream credit bounds what it holds.
     WebSocket,
-    /// `WebSocketStream`, which Chromium has since 124. It tells when it can take more, and reads from the network no
-    /// more than is taken from it. It is not the default where it is there: Chromium 156 lost the whole page when a
-    /// server was killed in mid-stream.
+    /// `WebSocketStream`, which Chromium has since version 124. It signals when it can accept more,
+    /// and reads from the network only what is taken from it. It is never the default: Chromium 156
+    /// crashed the whole page when a server was killed in mid-stream.
     WebSocketStream,
 }
 
 /// Opens connections to servers. Cheap to clone.
 ///
-/// This is the client of a web page, a window's or a worker's. It offers what a page may do: the browser chooses
-/// addresses, proxy, certificates and headers, and tells of none of them.
+/// This is the client of a web page or a worker. It offers what a page may do: the browser chooses
+/// addresses, proxy, certificates and headers, and does not report them.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<ClientSettings>);
 
@@ -51,7 +59,7 @@ struct ClientSettings {
     api: BrowserApi,
 }
 
-/// Without the subprotocols: pages put tokens there.
+/// Leaves out the subprotocols, because pages put tokens there.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
@@ -64,31 +72,30 @@ impl fmt::Debug for ClientSettings {
 }
 
 impl WebSocketClient {
-    /// What to set before a client is made.
+    /// Starts to set up a client.
     pub fn builder() -> WebSocketClientBuilder {
         WebSocketClientBuilder {
             wire: Wire::QMux,
             subprotocols: Subprotocols::default(),
             connection: WebSocketConnection::builder(),
-            // As without a browser.
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             api: BrowserApi::WebSocket,
         }
     }
 
-    /// Connects to a `ws://` or `wss://` URL, and waits for the server's transport parameters. A URL with a user, a
-    /// password or a fragment is refused, and so is one that is relative to the page.
+    /// Connects to a `ws://` or `wss://` URL and waits for the server's transport parameters. A URL
+    /// with a user, a password or a fragment is refused, and so is a URL relative to the page.
     ///
-    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
-    /// timeout](Config::handshake_timeout) cover all of it together, for the browser does not tell when it has
-    /// reached the server.
+    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the
+    /// [handshake timeout](crate::Config::handshake_timeout) together cover all of it, because the
+    /// browser does not report when it has reached the server.
     ///
     /// # Errors
     /// [`ConnectError`]. To protect its user, a browser does not say why a WebSocket failed. An
     /// unknown name, a bad certificate and a refused request are all a [`ConnectError::Connect`].
     ///
     /// # Cancel safety
-    /// When the future is dropped, the attempt is given up and its socket closed.
+    /// When the future is dropped, the attempt ends and its socket is closed.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let parsed = Url::new(url).map_err(|_| ConnectError::InvalidUrl(NO_URL.into()))?;
         let failed = |error: &_| {
@@ -98,7 +105,7 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50 (RFC 6455 §3): browsers differ in what they do with a user.
+        // W-50 (RFC 6455 §3): browsers treat a user differently, so it is refused here.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }
@@ -160,56 +167,20 @@ pub struct WebSocketClientBuilder {
 impl WebSocketClientBuilder {
     /// The wire to speak. Default [`Wire::QMux`].
     ///
-    /// On [`Wire::JsWs`] no subprotocol is offered, whatever else is set: a js-ws server would select any. A page
-    /// neither sends nor sees the pings of that wire: there neither keep-alive nor the idle timeout runs, and a server
-    /// that is silent for ever is waited for until the browser says that it is gone.
+    /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any. The
+    /// other settings do not change that.
+    ///
+    /// A page can neither send nor see the pings of that wire. So neither keep-alive nor the idle
+    /// timeout runs, and the connection to a silent server lasts until the browser reports its end.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
     }
 
-    /// Offers the application protocol `name`, as subprotocol `qmux-02.<name>`. Several are offered in the
-    /// order of the calls, the most wanted first. Default none.
-    pub fn protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(Protocol::OfVersion(name.into()));
-        self
-    }
+    shared_setters!(client);
 
-    /// Offers the application protocol `name` by that name alone, such as `moqt-18`, as
-    /// draft-lcurley-qmux-websocket-00 has it; [`protocol`](Self::protocol) offers the other form, in the order of the calls. Default none.
-    pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(Protocol::Bare(name.into()));
-        self
-    }
-
-    /// Whether the names of older versions of QMux with the same wire are offered besides `qmux-02`, each after
-    /// it: `qmux-01`, and `qmux-01.<name>` for each [`protocol`](Self::protocol). Default `false`.
-    pub fn older_versions(mut self, offered: bool) -> Self {
-        self.subprotocols.older_versions = offered;
-        self
-    }
-
-    /// Whether a server must know one of the application protocols. Otherwise the bare `qmux-02` is offered
-    /// after them. Default `false`.
-    pub fn require_protocol(mut self, required: bool) -> Self {
-        self.subprotocols.protocol_required = required;
-        self
-    }
-
-    /// Offers exactly these subprotocols, instead of those that follow from
-    /// [`protocol`](Self::protocol): for servers that call the QMux wire by other names.
-    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// The limits and times of the connections. Default [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
-        self.connection = self.connection.config(config);
-        self
-    }
-
-    /// How long the browser may take to reach the server; see [`WebSocketClient::connect`]. Default 10 s.
+    /// The time for the browser to reach the server; see [`WebSocketClient::connect`]. Every value
+    /// is used as it is. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -224,7 +195,7 @@ impl WebSocketClientBuilder {
     /// Makes the client.
     ///
     /// # Errors
-    /// [`BuildError`] for the first setting that cannot be.
+    /// [`BuildError`] for the first invalid setting.
     pub fn build(self) -> Result<WebSocketClient, BuildError> {
         Ok(WebSocketClient(Arc::new(ClientSettings {
             negotiation: Negotiation::new(&[self.wire], &self.subprotocols)?,

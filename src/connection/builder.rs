@@ -40,11 +40,11 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Writes a log of the connection in QUIC's qlog, if it is on the QMux wire. Default `None`: a log costs time and
-    /// disk space, and shows who did what when.
+    /// Writes a log of the connection in QUIC's qlog format, if it is on the QMux wire. `None` for no
+    /// log, which is the default: a log costs time and disk space, and shows who did what and when.
     #[cfg(feature = "qlog")]
-    pub fn qlog(mut self, qlog: impl Into<Option<QlogConfig>>) -> Self {
-        self.qlog = qlog.into();
+    pub fn qlog(mut self, qlog: Option<QlogConfig>) -> Self {
+        self.qlog = qlog;
         self
     }
 

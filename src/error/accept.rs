@@ -1,4 +1,4 @@
-//! Why a server got no connection of a client.
+//! Errors of servers.
 
 use std::{borrow::Cow, io, sync::Arc};
 
@@ -7,43 +7,45 @@ use http::StatusCode;
 use super::BuildError;
 use crate::proto::ConnectionError;
 
-/// A client's handshake failed. Cheap to clone. None of these is the server's end.
+/// The handshake with a client failed. Cheap to clone. None of these ends the server.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The network, or the client: the stream ended or failed during the handshake.
+    /// The network or the client: the stream ended or failed during the handshake.
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
-    /// There is no TLS with this client: it does not speak it, refuses our
-    /// certificate, or has none that is accepted here. Where it could be, it was told so by an alert. Within this error
-    /// there mostly is a `rustls::Error`.
+    /// The TLS handshake failed: the client does not speak TLS, rejects this server's certificate,
+    /// or has no acceptable certificate. If possible, a TLS alert has told the client. This error
+    /// mostly contains a `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
-    /// TLS and the upgrade, the server's hooks included, took longer than the handshake timeout. Where it could
-    /// be, the client was told so with status 408.
+    /// TLS and the upgrade, including the server's hooks, took longer than the handshake timeout.
+    /// If possible, the client received 408.
     #[error("the handshake timed out")]
     HandshakeTimeout,
-    /// The client asked for something else than a WebSocket that is spoken here, and was answered so.
+    /// The client was refused with this status, by the handshake or by a hook.
     #[error("refused with status {status}: {reason}")]
     Refused {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the response.
         status: StatusCode,
-        /// What is wrong with the request; where a hook has refused, its status in words; with status 500, what was
-        /// wrong with a hook's answer, which the client is not told.
+        /// What is wrong with the request. If a hook has refused it, this is the status in words.
+        /// With status 500 it says what was wrong with a hook's answer, which the client does not
+        /// see.
         reason: Cow<'static, str>,
     },
-    /// The client asked for no WebSocket, and a hook has [answered](crate::authorize::Authorize::respond).
+    /// The client did not ask for a WebSocket, and a hook has
+    /// [answered](crate::authorize::Authorize::respond).
     #[error("not a WebSocket request; answered with status {status}")]
     Answered {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the response.
         status: StatusCode,
     },
-    /// The server [shuts down](crate::WebSocketServer::shutdown). Where it could be, the client was told so with
-    /// status 503.
+    /// The server [shuts down](crate::WebSocketServer::shutdown). If possible, the client received
+    /// 503.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The WebSocket was open, and the connection over it ended before its start: mostly
-    /// [`TimedOut`](ConnectionError::TimedOut), of a client that sent no transport parameters.
+    /// The WebSocket was open, and the connection over it ended before it was established. Mostly
+    /// this is [`TimedOut`](ConnectionError::TimedOut): the client sent no transport parameters.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }
@@ -69,14 +71,14 @@ impl From<AcceptError> for io::Error {
     }
 }
 
-/// A server could not be made.
+/// A server could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// A setting that cannot be.
+    /// A setting is not valid.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The operating system does not give the address.
+    /// The operating system does not provide the address.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -1,35 +1,37 @@
-//! What is wrong with a builder's settings.
+//! The error of builders.
 
-/// What a builder was given cannot be: always this end's mistake.
+/// A builder's setting is not valid. This is always a mistake of the caller.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A protocol's name is empty, or holds a character that a header does not take there (RFC 6455 §4.1). The error
-    /// says which and where, and does not repeat the name, which may be a token.
+    /// A protocol's name is empty, or contains a character that a header does not allow there (RFC
+    /// 6455 §4.1). The error says which character and where. It does not repeat the name, which may
+    /// be a token.
     #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
-    /// The subprotocol of another wire than ours: `webtransport`, or a version of QMux that is not spoken.
+    /// The name belongs to a wire that this library does not speak: `webtransport`, or another
+    /// version of QMux.
     #[error("{0:?} names a wire that is not supported")]
     ForeignProtocol(String),
     /// The QMux wire needs at least one subprotocol, and there is none.
     #[error("no subprotocol to offer or accept")]
     NoSubprotocol,
-    /// A server accepts no wire.
+    /// A server was set to accept no wire.
     #[error("no wire to accept")]
     NoWire,
-    /// A header's name or value is not one.
+    /// A header's name or value is not valid.
     #[error("invalid header {0:?}")]
     InvalidHeader(String),
-    /// A header that the handshake writes itself.
+    /// The handshake writes this header itself.
     #[error("the header {0:?} is reserved for the handshake")]
     ReservedHeader(String),
-    /// A client's proxy has no URL of the form `http://user:password@host:port` or `https://...`.
+    /// The proxy's URL does not have the form `http://user:password@host:port` or `https://...`.
     #[error("invalid proxy: {0}")]
     InvalidProxy(String),
-    /// The name that a server is to show in TLS is none.
+    /// The server's name for TLS is not valid.
     #[error("{0:?} is not a valid server name")]
     InvalidServerName(String),
-    /// The certificates or keys are of no use.
+    /// The certificates, keys or TLS configuration cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
 }

@@ -1,4 +1,4 @@
-//! Why a client got no connection.
+//! The errors of clients.
 
 use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
@@ -6,81 +6,89 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{connection::info::HeaderNames, handshake::negotiation::Shown, proto::ConnectionError};
 
-/// Why a URL that can be read leads nowhere.
+/// Reasons for refusing a URL that could be parsed.
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";
 pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 
 /// Connecting failed. Cheap to clone.
 ///
-/// Neither `Display` nor `Debug` shows what may be secret: a URL, a header's value, a subprotocol that was
-/// offered or selected and is not of the form `qmux-...`, or a response's body, which may repeat them. What a peer
-/// says when it closes is shown, as [`ConnectionError`] has it.
+/// Neither `Display` nor `Debug` shows what may be secret: a URL, the value of a header, a
+/// subprotocol that is not of the form `qmux-...`, or a response's body, which may repeat any of
+/// them. The reason that a peer gives when it closes is shown, as in [`ConnectionError`].
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This end: the URL leads nowhere, for this reason. The URL is not repeated here, because it may hold a password or
-    /// a token.
+    /// This end: the URL is not valid, for this reason. The URL is not repeated here, because it
+    /// may contain a password or a token.
     #[error("invalid URL: {0}")]
     InvalidUrl(String),
-    /// This end: neither `ws` nor `wss`, or `wss` without the feature `tls`.
+    /// This end: the scheme is neither `ws` nor `wss`, or it is `wss` without the feature `tls`.
     #[error("unsupported scheme {0:?}")]
     UnsupportedScheme(String),
     /// The network: the name could not be resolved.
     #[error("could not resolve the name: {0}")]
     Resolve(#[source] Arc<io::Error>),
-    /// The network: none of the addresses took a TCP connection. Within this error there is what each of them
-    /// said, as [`ConnectAttempts`](crate::ConnectAttempts); its kind is that of the last one.
+    /// The network: none of the addresses accepted a TCP connection. This error contains the error
+    /// of each address, as [`ConnectAttempts`](crate::ConnectAttempts). Its kind is that of the
+    /// last one.
     #[error("could not connect: {0}")]
     Connect(#[source] Arc<io::Error>),
-    /// No address took a TCP connection within the connect timeout.
+    /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
-    /// The proxy did not lead to the server. The error within says why, as if the proxy were the server: it could
-    /// not be reached, or it refused with a status of its own, such as 407 where it wants other credentials.
+    /// The proxy did not open a tunnel to the server. The inner error says why, as if the proxy
+    /// were the server. For example, it could not be reached, or it refused with a status of its
+    /// own, such as 407 for missing or wrong credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
-    /// There is no TLS with this server. Where it is about the certificate, within this error there is a
+    /// The TLS handshake failed. If the certificate was the reason, this error contains a
     /// `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
-    /// The server did not answer TLS and the upgrade within the handshake timeout.
+    /// The server did not complete TLS and answer the upgrade within the handshake timeout.
     #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The network: the stream ended or failed during the upgrade.
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
-    /// The server answered, and it was no upgrade.
+    /// The server refused the upgrade with a response of its own.
     #[error("refused with status {status}")]
     Refused {
         /// The HTTP status.
         status: StatusCode,
-        /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` of a proxy),
-        /// [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`: at most 128, of a head of at most 64 KiB.
+        /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` for
+        /// a proxy), [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`. They are at
+        /// most 128, from a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
-        /// The start of the response's body, at most 1 KiB, without its chunks' sizes. Empty where the response has no
-        /// body, or one in a transfer coding that was not asked for.
+        /// The start of the response's body, at most 1 KiB, decoded if it is chunked. It may end
+        /// earlier, because the body is waited for at most one second and not beyond the timeout
+        /// that the attempt has. Empty if the response has no body, or if its transfer coding was
+        /// not asked for.
         body: String,
     },
-    /// What the server answered is no answer to this request (RFC 6455 §4.1), or no HTTP.
+    /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
     #[error("invalid response: {0}")]
     InvalidResponse(String),
-    /// The server selected no subprotocol, or one that was not offered: it does not speak this wire.
+    /// The server selected no subprotocol, or one that was not offered, so it does not speak this
+    /// wire.
     #[error(
         "offered subprotocols {:?}, and the server selected {:?}",
         Offered(offered),
         selected.as_deref().map(Shown)
     )]
     Subprotocol {
-        /// The names that were offered; none on the js-ws wire.
+        /// The offered names; empty on the js-ws wire.
         offered: Vec<String>,
-        /// The one that came back.
+        /// The name that the server selected.
         selected: Option<String>,
     },
-    /// This end: its own [`VerifyServer`](crate::VerifyServer) did not want this server, for this reason.
+    /// This end: its own [`VerifyServer`](crate::VerifyServer) rejected the server, for this
+    /// reason.
     #[error("server rejected by this end: {0}")]
-    Rejected(#[source] Rejection),
-    /// The WebSocket was open, and the connection over it ended before its start: mostly
-    /// [`TimedOut`](ConnectionError::TimedOut), of a server that says it speaks QMux and does not.
+    ServerRejected(#[source] ServerRejection),
+    /// The WebSocket was open, and the connection over it ended before it was established. Mostly
+    /// this is [`TimedOut`](ConnectionError::TimedOut): the server claims to speak QMux and does
+    /// not.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }
@@ -110,13 +118,13 @@ impl fmt::Debug for ConnectError {
                 .field("offered", &Offered(offered))
                 .field("selected", &selected.as_deref().map(Shown))
                 .finish(),
-            Self::Rejected(rejection) => one("Rejected", rejection),
+            Self::ServerRejected(rejection) => one("ServerRejected", rejection),
             Self::Connection(error) => one("Connection", error),
         }
     }
 }
 
-/// The names among those offered that belong to this wire, and how many others there were. A page cannot set a
+/// Shows the names that belong to this wire, and the number of the others. A page cannot set a
 /// header, so one of the others may be its token.
 pub(crate) struct Offered<'a>(pub(crate) &'a [String]);
 
@@ -133,38 +141,39 @@ impl fmt::Debug for Offered<'_> {
     }
 }
 
-/// What a [`VerifyServer`](crate::VerifyServer) fails with: any error, or words, by `into()`.
+/// The error of a [`VerifyServer`](crate::VerifyServer): any error, or a string, with `into()`.
 pub type VerifyServerError = Box<dyn Error + Send + Sync>;
 
-/// The error of a [`VerifyServer`](crate::VerifyServer). Cheap to clone; it dereferences to the error itself, which can
-/// be downcast.
+/// Why a [`VerifyServer`](crate::VerifyServer) rejected the server. Cheap to clone. It dereferences
+/// to the application's error, which can be downcast.
 #[derive(Clone)]
-pub struct Rejection {
+pub struct ServerRejection {
     error: Arc<dyn Error + Send + Sync>,
     headers: Option<Arc<HeaderMap>>,
 }
 
-impl From<VerifyServerError> for Rejection {
+impl From<VerifyServerError> for ServerRejection {
     fn from(error: VerifyServerError) -> Self {
         Self { error: error.into(), headers: None }
     }
 }
 
-impl Rejection {
+impl ServerRejection {
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn new(error: VerifyServerError, headers: Option<Arc<HeaderMap>>) -> Self {
         Self { error: error.into(), headers }
     }
 
-    /// The headers of the response that was rejected: at most 128, of a head of at most 64 KiB. `None` if the
-    /// certificates were rejected, before there was a response.
+    /// The headers of the rejected response: at most 128, from a head of at most 64 KiB. `None` if
+    /// the certificates were rejected, because there was no response yet.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.headers.as_deref()
     }
 }
 
-// Not an `Error` itself: that would stand between `ConnectError::source` and the application's own type.
-impl Deref for Rejection {
+// Not an `Error` itself, because it would then be between `ConnectError::source` and the
+// application's own type.
+impl Deref for ServerRejection {
     type Target = dyn Error + Send + Sync;
 
     fn deref(&self) -> &Self::Target {
@@ -172,13 +181,13 @@ impl Deref for Rejection {
     }
 }
 
-impl fmt::Debug for Rejection {
+impl fmt::Debug for ServerRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl fmt::Display for Rejection {
+impl fmt::Display for ServerRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
@@ -191,40 +200,44 @@ impl From<io::Error> for ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later, with nothing changed on this end: after what the network or
-    /// time has done, and after a status that speaks of now (408, 425, 429, and 5xx but 501 and 505).
+    /// Whether the same attempt may succeed later without a change on this end. That is so after a
+    /// failure of the network, a timeout, and a status that may pass (408, 425, 429, and 5xx except
+    /// 501 and 505).
     ///
-    /// It may not after this end's own mistakes and its own [`VerifyServer`](crate::VerifyServer), where a
-    /// certificate was refused on either side, where server or proxy refused with any other status, such as 401,
-    /// 403 or 407, and where the server does not speak the subprotocol.
+    /// It is not so after an error of this end or a rejection by its own
+    /// [`VerifyServer`](crate::VerifyServer), if either end refused a certificate, if the server or
+    /// proxy refused with any other status, such as 401, 403 or 407, and if the server does not
+    /// speak the subprotocol.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => false,
-            Self::Rejected(_) | Self::Subprotocol { .. } => false,
+            Self::ServerRejected(_) | Self::Subprotocol { .. } => false,
             Self::Refused { status, .. } => match status.as_u16() {
                 408 | 425 | 429 => true,
                 501 | 505 => false,
                 status => status >= 500,
             },
             Self::Proxy(error) => error.is_retryable(),
-            // In TLS 1.3 a server's alert comes after the client's part of the handshake.
+            // In TLS 1.3 the server's alert arrives after the client's handshake is complete, so it
+            // may be an `Io` error.
             Self::Tls(error) | Self::Io(error) => !is_final_in_tls(error),
             Self::Resolve(_) | Self::Connect(_) | Self::InvalidResponse(_) => true,
             Self::ConnectTimeout | Self::HandshakeTimeout | Self::Connection(_) => true,
         }
     }
 
-    /// How long the server, or the proxy, asks to be left alone: the `Retry-After` of its
-    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A date is counted from the response's own `Date`, if it has
-    /// one; a date in the past gives zero. `None` if there is no such header, or it cannot be read.
+    /// How long the server or the proxy asks the client to wait: the `Retry-After` of its
+    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A date counts from the response's `Date`, or
+    /// from now if there is none, and a date in the past gives zero. `None` if there is no such
+    /// header, or if it cannot be read.
     ///
-    /// There is no upper bound: a caller that waits for this long sets its own.
+    /// There is no upper limit. A caller that waits for this time should set its own.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { headers, .. } => {
                 let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
                 if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    // A number that does not fit is as good as for ever.
+                    // A number that is too large means for ever.
                     return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
                 }
                 until(value, headers.get(header::DATE))
@@ -243,14 +256,14 @@ impl ConnectError {
             Self::Proxy(error) => error.kind(),
             Self::ConnectTimeout | Self::HandshakeTimeout => io::ErrorKind::TimedOut,
             Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
-            Self::Rejected(_) => io::ErrorKind::PermissionDenied,
+            Self::ServerRejected(_) => io::ErrorKind::PermissionDenied,
             Self::InvalidResponse(_) | Self::Subprotocol { .. } => io::ErrorKind::InvalidData,
             Self::Connection(error) => io::Error::from(error.clone()).kind(),
         }
     }
 }
 
-/// The time from one HTTP date to another, or from now if there is no first.
+/// The time from one HTTP date to another, or from now if the first is missing.
 #[cfg(not(target_family = "wasm"))]
 fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
@@ -259,7 +272,7 @@ fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     Some(moment.duration_since(from).unwrap_or_default())
 }
 
-/// Always `None`: a browser does not show the response's headers to a page.
+/// Always `None`, because a browser does not show the response's headers to a page.
 #[cfg(target_family = "wasm")]
 fn until(_: &str, _: Option<&HeaderValue>) -> Option<Duration> {
     None
@@ -274,7 +287,8 @@ impl From<ConnectError> for io::Error {
     }
 }
 
-/// Whether it is about who the two ends are, or what they can speak.
+/// Whether the error concerns the identity or the capabilities of the two ends, which do not change
+/// by waiting.
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 fn is_final_in_tls(error: &io::Error) -> bool {
     use rustls::{AlertDescription as Alert, Error};

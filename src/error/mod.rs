@@ -1,4 +1,4 @@
-//! The errors of the async library. Those of the engine are [`crate::proto`]'s.
+//! The errors of the async library. [`crate::proto`] has those of the engine.
 
 #[cfg(not(target_family = "wasm"))]
 mod accept;
@@ -11,6 +11,6 @@ pub use self::accept::{AcceptError, BindError};
 pub(crate) use self::stream::NO_CODE;
 pub use self::{
     build::BuildError,
-    connect::{ConnectError, Rejection, VerifyServerError},
+    connect::{ConnectError, ServerRejection, VerifyServerError},
     stream::{ReadExactError, ReadToEndError, ResetError, StoppedError},
 };

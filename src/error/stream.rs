@@ -1,14 +1,14 @@
-//! The errors of the async operations that the engine does not know.
+//! Errors of async operations that the engine does not have.
 
 use std::io;
 
 use crate::proto::{ConnectionError, ReadError, VarInt};
 
-/// Reading exactly so many bytes failed.
+/// Reading an exact number of bytes failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadExactError {
-    /// The stream ended before, after this many bytes.
+    /// The stream ended early, after this many bytes.
     #[error("stream ended after {0} bytes")]
     FinishedEarly(usize),
     /// Reading failed.
@@ -40,14 +40,14 @@ pub enum StoppedError {
     ClosedStream,
 }
 
-/// Waiting for a reset failed: there will be none.
+/// Waiting for a reset failed, because there will be none.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetError {
     /// The connection ended first.
     #[error("connection lost: {0}")]
     ConnectionLost(#[from] ConnectionError),
-    /// The stream has ended otherwise.
+    /// The stream has ended in another way.
     #[error("stream closed")]
     ClosedStream,
 }
@@ -98,5 +98,5 @@ impl From<ResetError> for io::Error {
     }
 }
 
-/// A reset's or a stop's code where the caller named none.
+/// The code of a reset or a stop if the caller gave none.
 pub(crate) const NO_CODE: VarInt = VarInt::from_u32(0);

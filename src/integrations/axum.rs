@@ -1,5 +1,5 @@
-//! Connections on the routes of an [axum](https://docs.rs/axum/0.8) server, beside its other routes, over
-//! HTTP/1.1 and HTTP/2.
+//! Connections on the routes of an [axum](https://docs.rs/axum/0.8) server, beside its other
+//! routes, over HTTP/1.1 and HTTP/2.
 //!
 //! ```no_run
 //! use axum::{Router, extract::State, response::Response, routing::{any, get}};
@@ -27,10 +27,11 @@
 //! # }
 //! ```
 //!
-//! [`HttpServer`] stands in for `axum::serve`, which has no limit on the time that a client takes for its first request,
-//! and none that ends an idle one: a few silent clients hold all its file descriptors.
+//! [`HttpServer`] replaces `axum::serve`, which limits neither the time for a client's first
+//! request nor the time of an idle connection: a few silent clients could use up all file
+//! descriptors.
 //!
-//! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+//! The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 
 use std::{convert::Infallible, fmt, future::Future, net::SocketAddr};
 
@@ -44,7 +45,7 @@ use http::{Request, request::Parts};
 use hyper_util::service::TowerToHyperService;
 
 use super::{
-    hyper::{HttpServer, Refused},
+    hyper::{HttpServer, UpgradeError},
     upgrade::{Handle, upgrade},
 };
 use crate::{
@@ -53,12 +54,12 @@ use crate::{
     server::{Listener, WebSocketAcceptor},
 };
 
-/// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 WebSockets come with method
-/// CONNECT, so the route wants [`any`](::axum::routing::any) rather than `get`.
+/// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 the method of
+/// such a request is CONNECT, so use [`any`](::axum::routing::any) for the route rather than `get`.
 ///
-/// It takes any request: whether it is in order is for [`on_connection`](Self::on_connection) to say, which
-/// answers those that are not. What was known of the client before is taken from a [`ConnectionInfo`] in the
-/// request's extensions, or else from axum's `ConnectInfo<SocketAddr>`.
+/// It accepts any request. [`on_connection`](Self::on_connection) checks it, and answers one that
+/// is not valid. A [`ConnectionInfo`] in the request's extensions says what is known about the
+/// client, or otherwise axum's `ConnectInfo<SocketAddr>`.
 #[must_use = "the client gets its answer by `on_connection`"]
 pub struct WsMuxUpgrade {
     request: Request<()>,
@@ -89,7 +90,7 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         });
         let mut request = Request::new(());
         *request.method_mut() = parts.method.clone();
-        // A nested router shortens the path, and a hook that guards a prefix must see it.
+        // A nested router shortens the path, and a hook that guards a prefix needs all of it.
         let original = parts.extensions.get::<OriginalUri>();
         *request.uri_mut() = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
         *request.version_mut() = parts.version;
@@ -99,21 +100,23 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
 }
 
 impl WsMuxUpgrade {
-    /// Tells `failed` of a client whose request was in order and that got no connection, because it went away
-    /// or was no peer. Default: nobody, but for the features that record it.
+    /// Calls `failed` for a client whose request was accepted and that then got no connection,
+    /// because it closed or did not speak the wire. By default such a failure is only recorded by
+    /// features such as `tracing`.
     pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
         self.on_failed = Some(Box::new(failed));
         self
     }
 
-    /// Checks the request, and gives the answer that the route has to return. If the client gets its
-    /// connection, `serve` runs with it in a task of its own, which nothing ends but itself.
+    /// Checks the request, and returns the response that the route has to return. If the client
+    /// gets its connection, `serve` runs with it in a task of its own, which ends only by itself.
     ///
-    /// The acceptor has the settings: wires, application protocols, streams' limits, times, and the hooks, by which it
-    /// says who may come. One of a builder without an [`authorizer`](crate::WebSocketServerBuilder::authorizer) lets
-    /// everybody in that the layers before the route do. The builder's limits on connections count for a server that
-    /// listens itself. Best built once, with
-    /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and kept in the router's state.
+    /// The acceptor has the settings: wires, application protocols, stream limits, timeouts, and
+    /// hooks. An acceptor without an [`authorizer`](crate::WebSocketServerBuilder::authorizer)
+    /// accepts every client that the layers before the route accept. The builder's limits on
+    /// connections apply only to a server that listens itself. Build the acceptor once, with
+    /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and keep it in the
+    /// router's state.
     ///
     /// # Cancel safety
     /// When the future is dropped, the client gets no connection.
@@ -142,8 +145,9 @@ impl WsMuxUpgrade {
 }
 
 impl HttpServer {
-    /// As [`serve`](Self::serve), for these routes. Their requests carry a [`ConnectionInfo`] in their extensions,
-    /// from which [`WsMuxUpgrade`] takes the client's address and certificates, and no `ConnectInfo`.
+    /// As [`serve`](Self::serve), for these routes. Their requests have a [`ConnectionInfo`] in
+    /// their extensions and no `ConnectInfo`. [`WsMuxUpgrade`] takes the client's address and
+    /// certificates from it.
     ///
     /// # Cancel safety
     /// As [`serve`](Self::serve).
@@ -152,8 +156,8 @@ impl HttpServer {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
-        Refused::into_response(self).map(Body::new)
+        UpgradeError::into_response(self).map(Body::new)
     }
 }

@@ -1,4 +1,4 @@
-//! The streams as futures' `AsyncRead` and `AsyncWrite`, and as a `Stream` and a `Sink` of `Bytes`.
+//! `futures`' `AsyncRead` and `AsyncWrite`, and `Stream` and `Sink` of `Bytes`, for the streams.
 
 use std::{
     io,
@@ -66,7 +66,7 @@ futures_write!(WebSocketStream);
 futures_read!(RecvStream);
 futures_read!(WebSocketStream);
 
-/// The bytes as they come, without a copy, until the end of the stream.
+/// Received bytes without a copy, until the end of the stream.
 impl Stream for RecvStream {
     type Item = Result<Bytes, ReadError>;
 
@@ -75,8 +75,8 @@ impl Stream for RecvStream {
     }
 }
 
-/// Chunks without a copy. Closing it finishes the stream; of one that the peer has stopped it does nothing, as a
-/// shutdown of the [`AsyncWrite`].
+/// Sends chunks without a copy. Closing the sink finishes the stream. If the peer has stopped the
+/// stream, closing does nothing, like a shutdown of the [`AsyncWrite`].
 impl Sink<Bytes> for SendStream {
     type Error = WriteError;
 
@@ -84,7 +84,7 @@ impl Sink<Bytes> for SendStream {
         self.get_mut().poll_room(cx)
     }
 
-    /// To be called after `poll_ready` has said that there is room; then it takes the whole chunk.
+    /// Call it after `poll_ready` was ready. It then accepts the whole chunk.
     fn start_send(self: Pin<&mut Self>, chunk: Bytes) -> Result<(), WriteError> {
         self.get_mut().push_chunk(chunk)
     }

@@ -1,4 +1,5 @@
-//! An HTTP server for routes that become connections, with the limits that one needs that faces the network.
+//! An HTTP server for routes that become connections, with the limits that a port open to strangers
+//! needs.
 
 #[cfg(feature = "tls")]
 use std::net::SocketAddr;
@@ -24,35 +25,40 @@ use crate::{
     error::AcceptError,
     handshake::head::MAX_HEAD,
     observe::trace,
-    server::{Listener, get_over, listener::AcceptedStream},
+    server::{Listener, listener::AcceptedStream, pause_after},
 };
 
-/// That of the [handshake timeout](crate::Config::handshake_timeout), for the same steps.
+/// The default of the [handshake timeout](crate::Config::handshake_timeout), which covers the same
+/// steps.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than the minute for which proxies keep a connection to their servers: the one that sends the requests had
-/// better end an idle connection, or a request crosses its end.
+/// Longer than the minute for which proxies keep an idle connection to a server. The proxy should
+/// close first: if the server did, a request might be in flight at that moment.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// HTTP/2's pings, and the time for their answers. A client that has vanished holds its socket no longer than this
-/// twice; each of its connections has a keep-alive of its own besides.
+/// The interval of HTTP/2's pings, and the timeout of their answers. A client that has vanished
+/// holds its socket for at most twice this time. Each of its connections also has its own
+/// keep-alive.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// Past this a time is none: tokio's clock ends some day.
+/// A longer time acts as this one, because tokio's clock has a limit.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or without: what a loop around
-/// hyper's `serve_connection` lacks, on a port that strangers reach.
+/// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or
+/// without. It adds what a loop around hyper's `serve_connection` lacks on a port that strangers
+/// can reach.
 ///
-/// A client that connects has the [head timeout](Self::head_timeout) for TLS and its first request, whichever version of
-/// HTTP it speaks, and whether it says half of it or nothing. One that sends no further request for the [idle
-/// timeout](Self::idle_timeout) is let go; what it has open then goes on, its WebSockets among them. A request's head has
-/// at most 64 KiB. A client that hangs up, and a system that is out of file descriptors, do not end the server: it tries
-/// again every 100 ms, while clients wait in the system's queue. HTTP/2's clients may open WebSockets, as by
-/// [`allow_http2`](crate::hyper::allow_http2).
+/// A client must finish TLS and the head of its first request within the
+/// [head timeout](Self::head_timeout), over either version of HTTP. If it sends no further request
+/// for the [idle timeout](Self::idle_timeout), the server accepts no more requests from it; open
+/// requests and WebSockets go on. A request's head has at most 64 KiB. HTTP/2 clients may open
+/// WebSockets, as with [`allow_http2`](crate::hyper::allow_http2).
 ///
-/// How many clients there may be at once is not limited here. What follows a request's head is the route's affair: how
-/// long its body may take, and how slowly its response may be read.
+/// Neither a client that closes nor a system without free file descriptors ends the server. In the
+/// second case clients wait in the system's queue, and the server tries again every 100 ms.
+///
+/// The number of clients is not limited here. A route itself must limit what follows the head: the
+/// time for the request's body, and the time for reading the response.
 ///
 /// ```no_run
 /// # use wsmux::hyper::HttpServer;
@@ -85,7 +91,7 @@ impl Default for HttpServer {
 }
 
 impl HttpServer {
-    /// With the defaults, and without TLS.
+    /// A server with the default timeouts and without TLS.
     pub fn new() -> Self {
         Self {
             head_timeout: HEAD_TIMEOUT,
@@ -95,34 +101,36 @@ impl HttpServer {
         }
     }
 
-    /// How long a client may take for TLS and the head of its first request, together and counted from its TCP
-    /// connection. Default 10 s.
+    /// How long a client may take for TLS and the head of its first request together, from its TCP
+    /// connection on. At most a year; a longer time acts as a year. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
     }
 
-    /// How long after its last request a client may take for another one, its head included. Then an HTTP/1.1 connection
-    /// is closed, and one of HTTP/2 gets a GOAWAY: it takes no more requests, and closes when its streams have ended.
-    /// Default 75 s.
+    /// How long a client may take, after its last request, to send the head of another. Then an
+    /// HTTP/1.1 connection is closed. An HTTP/2 connection gets a GOAWAY: it accepts no more
+    /// requests and closes when its streams have ended. At most a year; a longer time acts as a
+    /// year. Default 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Speaks TLS. For HTTP/2 its ALPN has to have `h2`, and `http/1.1` for the rest.
+    /// Speaks TLS with this configuration. Its ALPN needs `h2` for HTTP/2 and `http/1.1` for
+    /// HTTP/1.1.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// Serves every client that connects. Each request has a [`ConnectionInfo`] among its extensions, with the addresses and, under
-    /// TLS, the client's certificates.
+    /// Serves every client that connects. Each request has a [`ConnectionInfo`] in its extensions,
+    /// with the addresses and, under TLS, the client's certificates.
     ///
     /// # Cancel safety
-    /// This ends only when the future is dropped. Then nobody listens any more, and each HTTP connection ends after the
-    /// requests that are under way; connections of upgraded requests go on.
+    /// It ends only when the future is dropped. Then nothing listens any more. Each HTTP connection
+    /// ends after its open requests, and connections of upgraded requests go on.
     pub async fn serve<S, B>(self, listener: impl Into<Listener>, service: S) -> Infallible
     where
         S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -142,7 +150,7 @@ impl HttpServer {
                     let (settings, service) = (settings.clone(), service.clone());
                     tokio::spawn(settings.serve_client(incoming, service, draining.clone()));
                 }
-                Err(error) => get_over(&error).await,
+                Err(error) => pause_after(&error).await,
             }
         }
     }
@@ -229,7 +237,7 @@ impl HttpServer {
         let (mut began, mut is_ending) = (false, false);
         loop {
             tokio::select! {
-                // What it ends with is the client's affair.
+                // Its result does not matter to the server.
                 _ = serving.as_mut() => return,
                 _ = draining.changed(), if !is_ending => {}
                 Ok(()) = requests.changed(), if !is_ending => {
@@ -267,7 +275,7 @@ async fn accept_tls<S: AsyncRead + AsyncWrite + Unpin>(
     None
 }
 
-/// A client's service, which says when there is a request, and tells it of its client.
+/// A client's service. It reports each request and adds the client's [`ConnectionInfo`] to it.
 #[derive(Debug)]
 struct Watched<S> {
     service: S,

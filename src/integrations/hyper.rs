@@ -1,5 +1,5 @@
-//! Connections on the routes of a [hyper](https://docs.rs/hyper/1) 1.x server, beside its other routes: over
-//! HTTP/1.1 by upgrade (RFC 6455), and over HTTP/2 by extended CONNECT (RFC 8441).
+//! Connections on the routes of a [hyper](https://docs.rs/hyper/1) 1.x server, beside its other
+//! routes: over HTTP/1.1 by upgrade (RFC 6455), and over HTTP/2 by extended CONNECT (RFC 8441).
 //!
 //! ```no_run
 //! use bytes::Bytes;
@@ -36,10 +36,11 @@
 //! # }
 //! ```
 //!
-//! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a port open to
-//! strangers needs. A loop of your own does as well, with [`allow_http2`] and limits of your own.
+//! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a
+//! port open to strangers needs. A loop of your own works as well, with [`allow_http2`] and limits
+//! of your own.
 //!
-//! [What it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+//! The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -50,42 +51,43 @@ use tokio::net::TcpStream;
 use super::upgrade::Handle;
 pub use super::{
     http_server::HttpServer,
-    upgrade::{Refused, Upgrading},
+    upgrade::{UpgradeError, Upgrading},
 };
 use crate::{
     connection::ConnectionInfo,
     server::{WebSocketAcceptor, listener::canonical},
 };
 
-/// Bytes that a client may send on one HTTP/2 stream before they are read. A WebSocket's are read as they come,
-/// so the window is never full for long; but no more than this is under way in a round trip: 8 MiB fill 640
-/// Mbit/s over 100 ms, where hyper's 1 MiB ends at 80.
+/// Bytes that a client may send on one HTTP/2 stream before they are read. A WebSocket's bytes are
+/// read as they arrive, so the window is rarely full, but it bounds what is in flight in a round
+/// trip. 8 MiB fill 640 Mbit/s at 100 ms; hyper's 1 MiB fills 80 Mbit/s.
 pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The same for all streams of one HTTP/2 connection: what four of them may have under way together. A route
-/// that does not read its request's body can hold one stream's window, and must not hold all of it.
+/// The same for all streams of one HTTP/2 connection: four of them may fill their windows at once.
+/// A route that does not read its request's body may hold one stream's window, but must not hold
+/// all of this one.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 
-/// Upgrades a request to a connection, if it is in order: as a [`WebSocketServer`](crate::WebSocketServer) with
-/// these settings would: its subprotocols, its headers and its hooks included, which the [handshake
-/// timeout](crate::Config::handshake_timeout) bounds. TLS is the HTTP
-/// server's own affair.
+/// Upgrades a valid request to a connection, as a [`WebSocketServer`](crate::WebSocketServer) with
+/// these settings would, including its subprotocols, headers and hooks. The
+/// [handshake timeout](crate::Config::handshake_timeout) covers the hooks. TLS is left to the HTTP
+/// server.
 ///
-/// Of the first two, the response is what to answer (101, or 200 over HTTP/2), and the future gives the
-/// connection: it is to be awaited in a task of its own, after the response was returned.
+/// Returns the response to send (101, or 200 over HTTP/2) and a future that gives the connection.
+/// Await the future in a task of its own, after the response was returned.
 ///
-/// What was known of the client before the request is taken from a [`ConnectionInfo`] in the request's
-/// extensions: see [`ConnectionInfo::of_tcp`]. Without one, hooks see neither address nor certificate.
+/// A [`ConnectionInfo`] in the request's extensions says what is known about the client; see
+/// [`ConnectionInfo::of_tcp`]. Without one, hooks see neither address nor certificate.
 ///
 /// # Errors
-/// [`Refused`], with the answer.
+/// [`UpgradeError`], with the response to send.
 ///
 /// # Cancel safety
-/// When the future is dropped, the request is as good as refused: hyper closes its stream.
+/// When the future is dropped, the request gets no connection: hyper closes its stream.
 pub async fn upgrade<B>(
     acceptor: &WebSocketAcceptor,
     request: &mut Request<B>,
-) -> Result<(Response<Full<Bytes>>, Upgrading), Refused> {
+) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let handle = Handle::take(request.extensions_mut());
     let info = request.extensions().get::<ConnectionInfo>().cloned().unwrap_or_default();
     let mut head = Request::new(());
@@ -96,11 +98,11 @@ pub async fn upgrade<B>(
     super::upgrade::upgrade(acceptor, head, handle, info).await
 }
 
-/// Lets clients open WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 §3), with windows of
-/// [`HTTP2_STREAM_WINDOW`] and [`HTTP2_CONNECTION_WINDOW`].
+/// Lets clients open WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 §3), with
+/// windows of [`HTTP2_STREAM_WINDOW`] and [`HTTP2_CONNECTION_WINDOW`].
 ///
-/// The windows are those of all requests: a server whose other routes take large bodies and read them late may
-/// hold that much for each client.
+/// The windows apply to all requests. A server whose other routes receive large bodies and read
+/// them late may hold that much for each client.
 pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
     server
         .http2()
@@ -109,7 +111,7 @@ pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
 }
 
-/// What an HTTP server that took a client can tell of it, for the extensions of the client's requests.
+/// What an HTTP server can report about its client, for the extensions of the client's requests.
 impl ConnectionInfo {
     /// The addresses of a TCP connection.
     pub fn of_tcp(tcp: &TcpStream) -> Self {

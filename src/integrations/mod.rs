@@ -1,4 +1,5 @@
-//! Other crates' servers, sockets and traits, as connections and streams or over them.
+//! Adapters to other crates: their servers and sockets carry connections, and connections and
+//! streams implement their traits.
 
 #[cfg(all(feature = "axum", not(target_family = "wasm")))]
 pub mod axum;

@@ -1,4 +1,4 @@
-//! Connections over a WebSocket that somebody else has opened.
+//! Connections over a WebSocket that `tokio-tungstenite` has opened.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
@@ -10,24 +10,26 @@ use crate::{
 };
 
 impl WebSocketConnection {
-    /// A connection over a WebSocket of `tokio-tungstenite` whose handshake is done, in either role. Waits for
-    /// the peer's transport parameters, up to the [handshake timeout](Config::handshake_timeout).
+    /// A connection over a WebSocket of `tokio-tungstenite`, in either role, after its handshake.
+    /// Waits for the peer's transport parameters, up to the
+    /// [handshake timeout](Config::handshake_timeout).
     ///
-    /// `side` must be the role that the WebSocket has, and `wire` what was agreed on: on [`Wire::QMux`] a
-    /// subprotocol `qmux-02` or `qmux-02.<app>`, without any extension. Of what was read before, nothing may be
-    /// missing.
+    /// `side` must be the role of the WebSocket, and `wire` the wire that the handshake agreed on.
+    /// [`Wire::QMux`] means a subprotocol `qmux-02` or `qmux-02.<app>` and no extension. Every
+    /// message since the handshake must still be unread.
     ///
-    /// The WebSocket should have been made with [`websocket_config`](Self::websocket_config). By its own defaults tungstenite
-    /// takes messages of 64 MiB, and queues without a limit for a peer that does not read. A limit on messages
-    /// below that of the configuration fails connections whose peer does nothing wrong; a
-    /// `max_write_buffer_size` below 193 KiB may fail them when a message does not fit.
+    /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults
+    /// tungstenite accepts messages of 64 MiB and queues without a limit for a peer that does not
+    /// read. If its limit on messages is below that of `config`, a connection fails although its
+    /// peer follows the rules. With a `max_write_buffer_size` below 193 KiB a connection may fail
+    /// because a message does not fit.
     ///
-    /// Where the stream below fails to write a pong, what had arrived and was not read yet is lost, for
-    /// tungstenite stops reading then. A [`WebSocketClient`](crate::WebSocketClient) and a
+    /// If writing a pong to the stream below fails, tungstenite stops reading, and received data
+    /// that has not been read is lost. A [`WebSocketClient`](crate::WebSocketClient) and a
     /// [`WebSocketServer`](crate::WebSocketServer) do not have this problem.
     ///
     /// # Errors
-    /// [`ConnectionError`] when the connection ended before its start.
+    /// [`ConnectionError`] if the connection ended before it was established.
     ///
     /// # Cancel safety
     /// When the future is dropped, the connection is closed.
@@ -47,8 +49,8 @@ impl WebSocketConnection {
         Ok(connection)
     }
 
-    /// The settings of tungstenite for a WebSocket that goes to [`from_websocket`](Self::from_websocket) with `config`
-    /// and `wire`.
+    /// The tungstenite settings for a WebSocket that is passed to
+    /// [`from_websocket`](Self::from_websocket) with `config` and `wire`.
     pub fn websocket_config(config: &Config, wire: Wire) -> WebSocketConfig {
         TungsteniteSocket::config(config.max_inbound_message(wire))
     }

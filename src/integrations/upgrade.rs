@@ -1,4 +1,4 @@
-//! A request that somebody else's HTTP server has read, upgraded to a connection.
+//! Upgrades a request that another HTTP server has read to a connection.
 
 use std::{
     fmt,
@@ -33,12 +33,12 @@ use crate::{
     proto::{Side, Wire},
     server::{
         WebSocketAcceptor,
-        accept::{Rejected, ServerSettings},
+        accept::{NoUpgrade, ServerSettings},
         listener::canonical,
     },
 };
 
-/// What hyper has put into a request's extensions that an upgrade needs.
+/// The parts of a request's extensions that an upgrade needs. hyper puts them there.
 #[derive(Debug)]
 pub(crate) struct Handle {
     on_upgrade: Option<OnUpgrade>,
@@ -51,16 +51,17 @@ impl Handle {
     }
 }
 
-/// Does to a request what a server does to the bytes of one.
+/// Handles a request as a [`WebSocketServer`](crate::WebSocketServer) does.
 pub(crate) async fn upgrade(
     acceptor: &WebSocketAcceptor,
     request: Request<()>,
     handle: Handle,
     info: ConnectionInfo,
-) -> Result<(Response<Full<Bytes>>, Upgrading), Refused> {
+) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let start = Instant::now();
     let version = request.version();
-    // hyper's is made of parts of what it has read, and would keep all of it for the connection's life.
+    // Copies the request, because hyper's keeps the whole received block alive, and the connection
+    // keeps its request.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
@@ -72,11 +73,11 @@ pub(crate) async fn upgrade(
     let decided = decide(&acceptor.0, request, handle, info);
     let decided = match acceptor.0.within(start, None, decided).await {
         Ok(decided) => {
-            decided.map_err(|rejected| Refused::new((&rejected).into(), rejected, version))
+            decided.map_err(|rejected| UpgradeError::new((&rejected).into(), rejected, version))
         }
         Err(stop) => {
             let refusal = stop.to_error_response();
-            Err(Refused::new(stop.into(), refusal.into(), version))
+            Err(UpgradeError::new(stop.into(), refusal.into(), version))
         }
     };
     let (agreed, headers) = decided.inspect_err(|refused| {
@@ -96,7 +97,8 @@ pub(crate) async fn upgrade(
     Ok((response, Upgrading(future)))
 }
 
-/// RFC 9113 §8.2.3: over HTTP/2 cookies come in pieces, which whoever looks for one must not notice.
+/// RFC 9113 §8.2.3: over HTTP/2 a cookie header may be split. Hooks see it joined, as over
+/// HTTP/1.1.
 fn join_cookies(request: &mut Request<()>) {
     let pieces = request.headers().get_all(header::COOKIE).iter();
     let pieces: Vec<_> = pieces.map(HeaderValue::as_bytes).collect();
@@ -115,7 +117,7 @@ async fn decide(
     request: Request<()>,
     handle: Handle,
     mut info: ConnectionInfo,
-) -> Result<(Agreed, HeaderMap), Rejected> {
+) -> Result<(Agreed, HeaderMap), NoUpgrade> {
     if request.version() == Version::HTTP_2 && request.method() == Method::CONNECT {
         let (status, reason) = match handle.protocol.as_ref().map(Protocol::as_str) {
             Some("websocket") => (StatusCode::OK, ""),
@@ -136,7 +138,7 @@ async fn decide(
     Ok((Agreed { on_upgrade, wire, info }, headers))
 }
 
-/// A client that gets its WebSocket.
+/// A client whose upgrade was agreed to.
 struct Agreed {
     on_upgrade: OnUpgrade,
     wire: Wire,
@@ -150,7 +152,7 @@ impl Agreed {
         start: Instant,
     ) -> Result<WebSocketConnection, AcceptError> {
         let Self { on_upgrade, wire, mut info } = self;
-        // hyper's error says that the client has gone, or that the response never went out.
+        // hyper's error means that the client has closed, or that the response was never sent.
         let upgraded = timeout(settings.left(start), on_upgrade)
             .await
             .map_err(|_| AcceptError::HandshakeTimeout)?
@@ -180,12 +182,14 @@ impl Agreed {
 fn know_addresses(info: &mut ConnectionInfo, tcp: &TcpStream) {
     info.remote_address = info.remote_address.or_else(|| tcp.peer_addr().ok().map(canonical));
     info.local_address = info.local_address.or_else(|| tcp.local_addr().ok().map(canonical));
-    // hyper's servers leave Nagle's algorithm on, and streams would wait for each other's acknowledgements.
+    // hyper's servers leave Nagle's algorithm on, and then streams wait for each other's
+    // acknowledgements.
     let _ = tcp.set_nodelay(true);
 }
 
-/// The stream that hyper was given, with what came behind the request: hyper's box around it would cost each
-/// read a call through a table, and hide the socket from those who ask it for its round-trip time.
+/// The stream that was passed to hyper, and the bytes that were read after the request. In hyper's
+/// box, each read would cost a dynamic call, and the socket could not be asked for its round-trip
+/// time.
 fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     TokioIo<S>: rt::Read + rt::Write + Unpin + Send + 'static,
@@ -215,15 +219,15 @@ where
     Ok(connection)
 }
 
-/// A client whose request was in order and whose connection comes with its answer: gives the
-/// [`WebSocketConnection`] once the response has been sent, and the client's transport parameters have come.
-/// The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
+/// The rest of an accepted request. Awaiting it gives the [`WebSocketConnection`], once the
+/// response has been sent and the client's transport parameters have arrived. The
+/// [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
-/// The response is sent only after the route's handler has returned it. A handler that awaits this
-/// before it returns the response waits in vain.
+/// The response is sent only after the route's handler has returned it. So a handler that awaits
+/// this before it returns the response never finishes.
 ///
 /// # Errors
-/// [`AcceptError`]: the client has gone, or is no peer.
+/// [`AcceptError`] if the client closes, or does not speak the wire.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's stream is closed once the response has been sent.
@@ -246,42 +250,44 @@ impl fmt::Debug for Upgrading {
     }
 }
 
-/// A request that gets no connection, and the answer that says so.
+/// The error of an upgrade: the request gets no connection. It has the response for the client.
 #[derive(thiserror::Error)]
 #[error("{error}")]
-pub struct Refused {
+pub struct UpgradeError {
     error: AcceptError,
     response: Box<Response<Full<Bytes>>>,
 }
 
-impl fmt::Debug for Refused {
+impl fmt::Debug for UpgradeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("UpgradeError").field("error", &self.error).finish_non_exhaustive()
     }
 }
 
-impl Refused {
-    fn new(error: AcceptError, rejected: Rejected, version: Version) -> Self {
+impl UpgradeError {
+    fn new(error: AcceptError, rejected: NoUpgrade, version: Version) -> Self {
         let mut response = Response::<Bytes>::from(rejected).map(Full::new);
         if version == Version::HTTP_2 {
-            // RFC 9113 §8.2.2: neither is a header of HTTP/2.
+            // RFC 9113 §8.2.2: HTTP/2 has neither of these headers.
             response.headers_mut().remove(header::CONNECTION);
             response.headers_mut().remove(header::UPGRADE);
         }
         Self { error, response: Box::new(response) }
     }
 
-    /// Why, as a server of ours would say: mostly [`AcceptError::Refused`].
+    /// The reason, as a [`WebSocketServer`](crate::WebSocketServer) would report it: mostly
+    /// [`AcceptError::Refused`].
     pub fn error(&self) -> &AcceptError {
         &self.error
     }
 
-    /// What to answer: its status, and its headers with those that a hook has [added](crate::authorize::Refuse::header).
+    /// The response to send. Its headers include those that a hook has
+    /// [added](crate::authorize::Refuse::header).
     pub fn response(&self) -> &Response<Full<Bytes>> {
         &self.response
     }
 
-    /// What to answer.
+    /// The response to send.
     pub fn into_response(self) -> Response<Full<Bytes>> {
         *self.response
     }

@@ -1,6 +1,7 @@
-//! [`web_transport_trait`]: programs written for WebTransport run on a [`WebSocketConnection`] unchanged.
+//! [`web_transport_trait`]: programs that were written for WebTransport run on a
+//! [`WebSocketConnection`] unchanged.
 //!
-//! The trait's codes have 32 bits; a peer's code beyond that is told as the largest.
+//! The trait's codes have 32 bits. A larger code of the peer is reported as the largest one.
 
 use std::time::Duration;
 
@@ -16,23 +17,23 @@ use crate::{
     },
 };
 
-/// What any operation through the trait fails with.
+/// The error of every operation through the trait.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebTransportError {
     /// The connection has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// Opening a stream failed otherwise.
+    /// Opening a stream failed for another reason.
     #[error(transparent)]
     Open(OpenError),
-    /// Reading failed otherwise.
+    /// Reading failed for another reason.
     #[error(transparent)]
     Read(ReadError),
-    /// Writing failed otherwise.
+    /// Writing failed for another reason.
     #[error(transparent)]
     Write(WriteError),
-    /// Sending a datagram failed otherwise.
+    /// Sending a datagram failed for another reason.
     #[error(transparent)]
     Datagram(SendDatagramError),
     /// This end has reset the stream.
@@ -40,7 +41,7 @@ pub enum WebTransportError {
     ClosedStream,
 }
 
-/// The trait's 32 bits of a code.
+/// Converts a code to the trait's 32 bits.
 fn narrow(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
 }
@@ -163,7 +164,8 @@ impl generic::Session for WebSocketConnection {
         WebSocketConnection::max_datagram_size(self).unwrap_or(0)
     }
 
-    /// The application's part of the subprotocol, or all of a subprotocol that is the application's alone.
+    /// The application's part of the subprotocol, or the whole subprotocol if it is not one of
+    /// QMux.
     fn protocol(&self) -> Option<&str> {
         WebSocketConnection::protocol(self)
     }
@@ -193,11 +195,11 @@ impl generic::SendStream for SendStream {
     }
 
     fn set_priority(&mut self, order: i32) {
-        // A stream that has ended has no turn to wait for.
+        // A stream that has ended has no use for a priority.
         let _ = SendStream::set_priority(self, order);
     }
 
-    /// As with quinn, no error when the peer has stopped the stream: `closed` has its code.
+    /// As in quinn, no error if the peer has stopped the stream: `closed` has the peer's code.
     fn finish(&mut self) -> Result<(), WebTransportError> {
         match SendStream::finish(self) {
             Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
@@ -206,7 +208,7 @@ impl generic::SendStream for SendStream {
     }
 
     fn reset(&mut self, code: u32) {
-        // The trait has no error for a stream that has ended before.
+        // The trait has no error for a stream that has already ended.
         let _ = SendStream::reset(self, code.into());
     }
 
@@ -231,7 +233,7 @@ impl generic::RecvStream for RecvStream {
     }
 
     fn stop(&mut self, code: u32) {
-        // As with a reset.
+        // As for `reset`.
         let _ = RecvStream::stop(self, code.into());
     }
 

@@ -131,10 +131,10 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = WebSocketServer::builder()
-//!     .max_connections(10_000)
-//!     .max_connections_per_address(100)
-//!     .max_handshakes(1_000)
-//!     .max_handshakes_per_address(20)
+//!     .max_connections(Some(10_000))
+//!     .max_connections_per_address(Some(100))
+//!     .max_handshakes(Some(1_000))
+//!     .max_handshakes_per_address(Some(20))
 //!     .bind("127.0.0.1:0")
 //!     .await?;
 //! # Ok(())

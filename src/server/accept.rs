@@ -1,4 +1,4 @@
-//! A server's handshake over one stream of bytes: TLS, the upgrade, and a connection over it.
+//! A server's handshake over one stream of bytes: TLS, the upgrade, and the connection.
 
 #[cfg(feature = "tls")]
 use std::sync::{PoisonError, RwLock};
@@ -28,22 +28,23 @@ use crate::{
     proto::{Side, Wire},
 };
 
-/// How long a refused client may take to close once it has its answer, and how many bytes it may still be sending: to
-/// close before that would have the system throw the answer away.
+/// How long a refused client may take to close after its answer, and how many bytes it may send
+/// until then. If the server closed at once, the system might discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 1024 * 1024;
 
-/// Makes connections of streams of bytes that clients have opened; the part of a server that does not
-/// listen. Cheap to clone.
+/// Makes connections of streams of bytes that clients have opened. It is the part of a server that
+/// does not listen. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WebSocketAcceptor(pub(crate) Arc<ServerSettings>);
 
 impl WebSocketAcceptor {
-    /// Does the server's handshake, TLS included where the server has a certificate, and waits for the
-    /// client's transport parameters. The [handshake timeout](crate::Config::handshake_timeout) covers all of it.
+    /// Does the server's handshake, including TLS if the server has a certificate, and waits for
+    /// the client's transport parameters. The [handshake timeout](crate::Config::handshake_timeout)
+    /// covers all of it.
     ///
-    /// No limit of the builder's counts these connections, and no server's
-    /// [`shutdown`](crate::WebSocketServer::shutdown) ends them.
+    /// The builder's limits on connections and handshakes do not apply here, and no
+    /// [`shutdown`](crate::WebSocketServer::shutdown) of a server ends these connections.
     ///
     /// # Errors
     /// [`AcceptError`].
@@ -62,7 +63,7 @@ impl WebSocketAcceptor {
     /// As [`WebSocketServer::set_tls_config`](crate::WebSocketServer::set_tls_config).
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls); everything stays as it was then.
+    /// [`BuildError::Tls`](crate::BuildError::Tls). The acceptor then keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_tls_config(
         &self,
@@ -75,7 +76,7 @@ impl WebSocketAcceptor {
     /// As [`WebSocketServer::set_certificate`](crate::WebSocketServer::set_certificate).
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls); everything stays as it was then.
+    /// [`BuildError::Tls`](crate::BuildError::Tls). The acceptor then keeps its certificate.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -88,7 +89,7 @@ impl WebSocketAcceptor {
     }
 }
 
-/// A server's TLS, which may change while it runs.
+/// A server's TLS configuration, which may change while the server runs.
 #[cfg(feature = "tls")]
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -100,9 +101,9 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub(super) enum CurrentTls {
     None,
-    /// Made of a certificate, and of what the builder was told of clients.
+    /// Made from a certificate and the builder's settings for client certificates.
     OfCertificate(Arc<rustls::ServerConfig>),
-    /// Made by the application. Whether it asks clients for certificates is not known here.
+    /// Made by the application. This module does not know whether it asks for client certificates.
     AsGiven(Arc<rustls::ServerConfig>),
 }
 
@@ -120,7 +121,8 @@ impl Tls {
         *current = CurrentTls::AsGiven(config);
     }
 
-    /// Takes the place of another of its kind: what one that was given asks of clients must not get lost.
+    /// Replaces a configuration that was made from a certificate. One that the application made is
+    /// kept, because it may require something of clients that would be lost.
     fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
@@ -132,36 +134,36 @@ impl Tls {
     }
 }
 
-/// What a server that listens gives a client that it has accepted.
+/// What a listening server gives to an accepted client.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,
     pub(super) permit: Permit,
 }
 
-/// The answer to a client that gets no WebSocket.
-pub(crate) enum Rejected {
+/// The HTTP response to a client that does not get a WebSocket.
+pub(crate) enum NoUpgrade {
     Refused(ErrorResponse),
-    /// It asked for none.
+    /// The client did not ask for one, and a hook has answered.
     Answered(Response<Bytes>),
 }
 
-impl From<Rejected> for Response<Bytes> {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Refused(refusal) => refusal.into(),
-            Rejected::Answered(page) => page,
+impl From<NoUpgrade> for Response<Bytes> {
+    fn from(answer: NoUpgrade) -> Self {
+        match answer {
+            NoUpgrade::Refused(refusal) => refusal.into(),
+            NoUpgrade::Answered(page) => page,
         }
     }
 }
 
-impl From<ErrorResponse> for Rejected {
+impl From<ErrorResponse> for NoUpgrade {
     fn from(refusal: ErrorResponse) -> Self {
         Self::Refused(refusal)
     }
 }
 
-/// Why a handshake does not go on.
+/// Why a handshake was ended before its decision.
 pub(crate) enum Abort {
     Late,
     ShuttingDown,
@@ -205,7 +207,7 @@ impl ServerSettings {
             let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
-                    // rustls has sent its alert, which is an answer too.
+                    // rustls has sent its alert, which is an answer as well.
                     let _ = timeout(LINGER, linger(io)).await;
                     return Err(AcceptError::Tls(error.into()));
                 }
@@ -218,13 +220,13 @@ impl ServerSettings {
         self.finish(start, io, info, admission).await
     }
 
-    /// What is left of the handshake timeout.
+    /// The rest of the handshake timeout.
     pub(crate) fn left(&self, start: Instant) -> Duration {
         // W-23: all steps share one timeout.
         self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
-    /// A step of the handshake, unless there is no more time for it.
+    /// Does a step of the handshake, unless the timeout or the server's shutdown comes first.
     pub(crate) async fn within<F: Future>(
         &self,
         start: Instant,
@@ -291,9 +293,10 @@ impl ServerSettings {
         trace::handshake_completed(Side::Server, wire, &info);
 
         let connection = self.connection.clone().info(info).time_left(self.left(start));
-        // A client may send its parameters right behind its request.
+        // `buf` may have the start of the client's first message, which it may send right after its
+        // request.
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
-        // The client may be long in coming with them.
+        // Frees them before the wait for the client's parameters, which may take long.
         drop((buf, answer));
         if let Some(Admission { registry, permit }) = admission {
             registry.add(&connection, permit);
@@ -302,12 +305,12 @@ impl ServerSettings {
         Ok(connection)
     }
 
-    /// Whether the client gets its WebSocket, on which wire, and the headers that say so.
+    /// Decides whether the client gets a WebSocket. Returns the wire and the response's headers.
     pub(crate) async fn decide(
         &self,
         mut request: Request<()>,
         info: &mut ConnectionInfo,
-    ) -> Result<(Wire, HeaderMap), Rejected> {
+    ) -> Result<(Wire, HeaderMap), NoUpgrade> {
         let addressed = handshake::check_target(&request);
         if addressed.is_ok() {
             handshake::settle_host(&mut request);
@@ -320,7 +323,7 @@ impl ServerSettings {
                 let asked = UpgradeRequest { info: info.clone(), acceptable: Arc::default() };
                 for hook in &self.hooks {
                     if let Some(page) = hook.respond(&asked).await {
-                        return Err(Rejected::Answered(handshake::page(page)));
+                        return Err(NoUpgrade::Answered(handshake::page(page)));
                     }
                 }
             }
@@ -344,7 +347,7 @@ impl ServerSettings {
         Ok((wire, headers))
     }
 
-    /// What all hooks say together, once it has been found to be possible.
+    /// Asks all hooks, joins their answers, and checks that the result is possible.
     async fn ask(
         &self,
         request: &Request<()>,
@@ -373,21 +376,21 @@ impl ServerSettings {
             }
             _ => return Ok(all),
         };
-        // The mistake is ours, and no business of the client's.
+        // The mistake is this end's, so the client does not see the details.
         let body = Some("internal server error\n".into());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Err(ErrorResponse { body, ..ErrorResponse::new(status, impossible) })
     }
 }
 
-impl From<&Rejected> for AcceptError {
-    fn from(rejected: &Rejected) -> Self {
-        match rejected {
-            // The body is the hook's own, and may repeat the URL.
-            Rejected::Refused(ErrorResponse { status, reason, .. }) => {
+impl From<&NoUpgrade> for AcceptError {
+    fn from(answer: &NoUpgrade) -> Self {
+        match answer {
+            // Leaves out the body: a hook chose it, and it may repeat the URL.
+            NoUpgrade::Refused(ErrorResponse { status, reason, .. }) => {
                 Self::Refused { status: *status, reason: reason.clone() }
             }
-            Rejected::Answered(page) => Self::Answered { status: page.status() },
+            NoUpgrade::Answered(page) => Self::Answered { status: page.status() },
         }
     }
 }
@@ -414,7 +417,7 @@ impl From<Abort> for AcceptError {
     }
 }
 
-/// Answers, and closes so that the answer arrives. Whether it does is the client's affair.
+/// Answers, and closes in a way that lets the answer arrive. Errors do not matter to the server.
 async fn answer_and_close(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     answer: &[u8],
@@ -425,8 +428,8 @@ async fn answer_and_close(
     }
 }
 
-/// Closes after the client has. Bytes that nobody reads would turn the close into a reset, which overtakes what
-/// was said last.
+/// Closes after the client has closed. If bytes were left unread, closing would send a reset, which
+/// may overtake the answer.
 async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<u64> {
     io.shutdown().await?;
     tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await

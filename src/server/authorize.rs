@@ -1,8 +1,8 @@
-//! Who gets a WebSocket: hooks on the server's side of the upgrade.
+//! Hooks of a server that decide which clients get a WebSocket.
 //!
-//! A hook is an [`Authorize`], most simply a closure. It sees the client's [`UpgradeRequest`] and says
-//! [`Accept`] or [`Refuse`]. [`Basic`], [`Bearer`] and [`AllowedOrigins`] are hooks, and hooks
-//! [join](Authorize::and).
+//! A hook is an [`Authorize`]; the simplest is a closure. It receives the client's
+//! [`UpgradeRequest`] and answers [`Accept`] or [`Refuse`]. [`Basic`], [`Bearer`] and
+//! [`AllowedOrigins`] are hooks, and [`and`](Authorize::and) and [`or`](Authorize::or) join hooks.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +28,7 @@
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
-/// Makes traits with async methods that a server can hold; to implement [`Authorize`] with.
+/// The attribute for implementations of [`Authorize`].
 pub use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
@@ -47,27 +47,30 @@ use crate::{
     },
 };
 
-/// Decides on clients; set by [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
+/// Decides whether a client gets a WebSocket. Set by
+/// [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
 ///
-/// A closure `Fn(UpgradeRequest) -> impl Future<Output = Result<Accept, Refuse>>` is one. The
-/// [handshake timeout](crate::Config::handshake_timeout) covers it: a hook that takes longer is dropped where it
-/// waits, the client gets 408, and the server
+/// A closure `Fn(UpgradeRequest) -> impl Future<Output = Result<Accept, Refuse>>` is a hook. The
+/// [handshake timeout](crate::Config::handshake_timeout) covers the hook's time. If it expires, the
+/// hook's future is dropped, the client receives 408, and the server gets
 /// [`AcceptError::HandshakeTimeout`](crate::AcceptError::HandshakeTimeout).
 #[async_trait]
 pub trait Authorize: Send + Sync + 'static {
-    /// Asked about each client whose request for a WebSocket is in order and names a wire that is spoken here.
+    /// Decides about a client whose request for a WebSocket is valid and names a wire that the
+    /// server accepts.
     ///
     /// # Errors
-    /// [`Refuse`], with what the client is answered instead.
+    /// [`Refuse`], with the response that the client receives instead of a WebSocket.
     ///
     /// # Cancel safety
     /// The future is dropped when the handshake times out, when the server [shuts
     /// down](crate::WebSocketServer::shutdown), and with the [`Connecting`](crate::Connecting).
     async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse>;
 
-    /// Answers a request that asks for no WebSocket: a browser's for a page, a balancer's for the server's
-    /// health. The connection is closed after it, and a request's body is not read. Default `None`: 426, that a
-    /// WebSocket is to be asked for.
+    /// Answers a request that does not ask for a WebSocket, such as a browser's for a page or a
+    /// load balancer's health check. The connection closes after the answer, and a body of the
+    /// request is not read. By default it returns `None`, and the client receives 426, which tells
+    /// it to ask for a WebSocket.
     ///
     /// # Cancel safety
     /// As [`authorize`](Self::authorize).
@@ -76,8 +79,9 @@ pub trait Authorize: Send + Sync + 'static {
         None
     }
 
-    /// Accepts whom both accept, with the headers and data of both. `other` is asked last, and only where this
-    /// accepts; its choice of a subprotocol and its data of a type win.
+    /// Accepts clients that both hooks accept, with the headers and data of both. `other` is asked
+    /// only if this hook accepts. If both choose a subprotocol, or attach data of one type, `other`
+    /// wins.
     fn and<B: Authorize>(self, other: B) -> And<Self, B>
     where
         Self: Sized,
@@ -85,8 +89,9 @@ pub trait Authorize: Send + Sync + 'static {
         And(self, other)
     }
 
-    /// Accepts whom one of them accepts; `other` is asked where this refuses. Who is refused by both gets this
-    /// one's refusal; where both say 401, with the `WWW-Authenticate` of both.
+    /// Accepts clients that one of the hooks accepts. `other` is asked only if this hook refuses. A
+    /// client that both refuse receives this hook's refusal. If both refuse with 401, it has the
+    /// `WWW-Authenticate` headers of both.
     fn or<B: Authorize>(self, other: B) -> Or<Self, B>
     where
         Self: Sized,
@@ -161,7 +166,7 @@ async fn either_responds(
     }
 }
 
-/// What a client asks for, and who it is. Cheap to clone.
+/// A client's request and what is known about the client. Cheap to clone.
 #[derive(Clone)]
 pub struct UpgradeRequest {
     pub(super) info: ConnectionInfo,
@@ -183,84 +188,84 @@ impl UpgradeRequest {
         self.info.request().expect("made with a request")
     }
 
-    /// The method: GET where a WebSocket is asked for, over HTTP/2 CONNECT.
+    /// The method: GET over HTTP/1.1, and CONNECT for a WebSocket over HTTP/2.
     pub fn method(&self) -> &Method {
         self.request().method()
     }
 
-    /// What the first line names: path and query.
+    /// The path and query, as in the request's first line.
     pub fn uri(&self) -> &Uri {
         self.request().uri()
     }
 
-    /// The host that is asked for, and its port where one is named: `example.com:8080`. It is that of a target in
-    /// absolute form or of HTTP/2's `:authority`, otherwise that of the `Host` header, which then says the same (RFC
-    /// 9112 §3.2.2). `None` only for a page that is asked for in HTTP/1.0.
+    /// The requested host, with its port if the request has one: `example.com:8080`. It comes from
+    /// a target in absolute form or from HTTP/2's `:authority`, otherwise from the `Host` header,
+    /// which then agrees (RFC 9112 §3.2.2). `None` only for a page that is requested over HTTP/1.0.
     ///
-    /// What is asked for is the client's word: a server that has several names has to look at it.
+    /// The client chooses this value, so a server with several names has to check it.
     pub fn authority(&self) -> Option<&str> {
         self.headers().get(header::HOST)?.to_str().ok()
     }
 
-    /// The path, as it came: with `%` escapes, and `..` if the client sent that.
+    /// The path as received: with `%` escapes, and with `..` if the client sent that.
     pub fn path(&self) -> &str {
         self.uri().path()
     }
 
-    /// What stands behind the path's `?`.
+    /// The part after the `?`.
     pub fn query(&self) -> Option<&str> {
         self.uri().query()
     }
 
-    /// The headers: of at most 64 KiB together with the first line on a server of ours, of what the HTTP server takes
-    /// on its routes.
+    /// The headers. On a [`WebSocketServer`](crate::WebSocketServer) they have at most 64 KiB,
+    /// together with the first line. On a route of an HTTP server, that server sets the limit.
     pub fn headers(&self) -> &HeaderMap {
         self.request().headers()
     }
 
-    /// The client's address, or that of the proxy before it; `None` on a Unix socket, and where the stream below
-    /// is not the server's own.
+    /// The client's address, or that of the proxy in front of the server. `None` on a Unix socket,
+    /// and if the caller opened the stream below.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.info.remote_address()
     }
 
-    /// The address that the client has reached.
+    /// The local address that the client connected to.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.info.local_address()
     }
 
-    /// The client's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
-    /// showed none.
+    /// The client's certificate chain in DER as verified by TLS, the client's own certificate
+    /// first. `None` if it showed none.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.info.peer_certificates()
     }
 
-    /// The subprotocols that the client offers, in its order.
+    /// The subprotocols that the client offers, in the client's order.
     pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
         elements(self.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
             .filter_map(|name| std::str::from_utf8(name).ok())
     }
 
-    /// Those of them that are spoken here, in the server's order of preference: what
-    /// [`Accept::subprotocol`] may choose from. The first is agreed on unless it chooses.
+    /// The offered subprotocols that the server accepts, in the server's order of preference.
+    /// [`Accept::subprotocol`] may choose one of them. By default the first is selected.
     pub fn acceptable_subprotocols(&self) -> &[String] {
         &self.acceptable
     }
 
-    /// All that is known of the connection so far.
+    /// Everything that is known about the connection so far.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
     }
 }
 
-/// A client is welcome.
+/// A hook's answer that gives the client its WebSocket.
 #[derive(Default)]
 #[must_use]
 pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) data: Extensions,
-    /// The first mistake, which turns the acceptance into status 500.
+    /// The first mistake. It turns the acceptance into status 500.
     pub(super) error: Option<BuildError>,
 }
 
@@ -276,13 +281,14 @@ impl fmt::Debug for Accept {
 }
 
 impl Accept {
-    /// Accepts as the builder says.
+    /// Accepts the client with the settings of the server's builder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a header to the response. With one that the handshake writes itself, or that is none, the client gets
-    /// status 500, and the server [`AcceptError::Refused`](crate::AcceptError::Refused).
+    /// Adds a header to the response. If the header is not valid, or if the handshake writes it
+    /// itself, the client receives status 500, and the server gets
+    /// [`AcceptError::Refused`](crate::AcceptError::Refused).
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -294,22 +300,22 @@ impl Accept {
         self
     }
 
-    /// Agrees on this one of the [acceptable subprotocols](UpgradeRequest::acceptable_subprotocols). With another
-    /// the client gets status 500.
+    /// Selects one of the [acceptable subprotocols](UpgradeRequest::acceptable_subprotocols). With
+    /// any other name the client receives status 500.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = Some(name.into());
         self
     }
 
-    /// Attaches data to the connection, to be read by
-    /// [`WebSocketConnection::application_data`](crate::WebSocketConnection::application_data); one value of each
-    /// type, of which the last holds.
+    /// Attaches data to the connection.
+    /// [`WebSocketConnection::application_data`](crate::WebSocketConnection::application_data)
+    /// returns it. There is one value of each type; a later one replaces it.
     pub fn data<T: Send + Sync + 'static>(mut self, data: T) -> Self {
         self.data.insert(Arc::new(data));
         self
     }
 
-    /// Both together; `other` wins.
+    /// Joins two answers. `other` wins.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());
@@ -323,12 +329,12 @@ impl Accept {
     }
 }
 
-/// A client gets another answer than a WebSocket.
+/// A hook's answer that refuses the client, with the HTTP response that it receives.
 #[derive(Clone)]
 #[must_use]
 pub struct Refuse {
     pub(super) status: StatusCode,
-    /// Boxed, for it is large, and an error.
+    /// Boxed, because this type is the error of a `Result` and should be small.
     pub(super) headers: Box<HeaderMap>,
     pub(super) body: Option<Bytes>,
 }
@@ -344,31 +350,33 @@ impl fmt::Debug for Refuse {
 }
 
 impl Refuse {
-    /// Refuses with this status, or with 403 where it is one of success or none that ends a request: nothing else
-    /// would be understood as a refusal. The body is the status in words.
+    /// Refuses with this status. A 1xx or 2xx status is replaced by 403, because a client would not
+    /// read it as a refusal. The default body is the status in words.
     pub fn new(status: StatusCode) -> Self {
         let refuses = !status.is_informational() && !status.is_success();
         let status = if refuses { status } else { StatusCode::FORBIDDEN };
         Self { status, headers: Box::default(), body: None }
     }
 
-    /// 401, with the challenge that it needs (RFC 9110 §15.5.2): `Basic realm="files"` for example.
+    /// Refuses with 401 and the challenge that this status requires (RFC 9110 §15.5.2), for example
+    /// `Basic realm="files"`.
     pub fn unauthorized<V: TryInto<HeaderValue>>(challenge: V) -> Self {
         Self::new(StatusCode::UNAUTHORIZED).header(header::WWW_AUTHENTICATE, challenge)
     }
 
-    /// Adds a header to the response. One that the handshake writes itself, or that is none, is left out.
+    /// Adds a header to the response. A header that is not valid, or that the handshake writes
+    /// itself, is left out.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        // It is a refusal all the same.
+        // A bad header must not turn the refusal into anything else.
         let _ = add_header(&mut self.headers, name, value);
         self
     }
 
-    /// The response's body; as plain text, unless a header says otherwise.
+    /// Sets the response's body. It is plain text unless a header says otherwise.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
         self

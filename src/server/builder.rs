@@ -1,4 +1,4 @@
-//! What can be set on a server.
+//! The settings of a server.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ use crate::{
     error::{BindError, BuildError},
     handshake::{
         headers::add_header,
-        negotiation::{Negotiation, Protocol, Subprotocols},
+        negotiation::{Negotiation, Subprotocols},
     },
-    proto::{Config, Wire},
+    proto::Wire,
+    setters::shared_setters,
 };
 
-/// Sets up a [`WebSocketServer`], or a [`WebSocketAcceptor`].
+/// Sets up a [`WebSocketServer`] or a [`WebSocketAcceptor`].
 #[must_use]
 pub struct WebSocketServerBuilder {
     wires: Vec<Wire>,
@@ -41,11 +42,11 @@ pub struct WebSocketServerBuilder {
     tls: Option<TlsSource>,
     #[cfg(feature = "tls")]
     clients: Option<ClientAuth>,
-    /// The first mistake.
+    /// The first invalid setting.
     error: Option<BuildError>,
 }
 
-/// Where the TLS comes from.
+/// The source of the TLS configuration.
 #[cfg(feature = "tls")]
 enum TlsSource {
     Identity(Identity),
@@ -81,49 +82,16 @@ impl WebSocketServerBuilder {
         }
     }
 
-    /// The wires that are spoken: a client that offers one of the accepted subprotocols gets [`Wire::QMux`],
-    /// one that offers none gets [`Wire::JsWs`], and whoever wants a wire that is not spoken is refused.
-    /// Default QMux alone; with both, each client has its own.
+    /// The wires that the server accepts. A client that offers one of the accepted subprotocols
+    /// gets [`Wire::QMux`], and a client that offers none gets [`Wire::JsWs`]. A client that asks
+    /// for a wire that is not accepted is refused. With both wires, each client gets its own.
+    /// Default QMux alone.
     pub fn wires(mut self, wires: impl IntoIterator<Item = Wire>) -> Self {
         self.wires = wires.into_iter().collect();
         self
     }
 
-    /// Accepts the application protocol `name`, as subprotocol `qmux-02.<name>`. Of several that a client
-    /// offers the first of these calls is selected. Default none.
-    pub fn protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(Protocol::OfVersion(name.into()));
-        self
-    }
-
-    /// Accepts the application protocol `name` by its bare name, such as `moqt-18`
-    /// (draft-lcurley-qmux-websocket-00). [`protocol`](Self::protocol) accepts the other form. The
-    /// order of the calls of both is the order of preference. Default none.
-    pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocols.protocols.push(Protocol::Bare(name.into()));
-        self
-    }
-
-    /// Whether the names of older versions of QMux with the same wire are accepted besides `qmux-02`, each after
-    /// it: `qmux-01`, and `qmux-01.<name>` for each [`protocol`](Self::protocol). Default `true`.
-    pub fn older_versions(mut self, accepted: bool) -> Self {
-        self.subprotocols.older_versions = accepted;
-        self
-    }
-
-    /// Whether a client must know one of the application protocols. Otherwise the bare `qmux-02` is accepted
-    /// too. Default `false`.
-    pub fn require_protocol(mut self, required: bool) -> Self {
-        self.subprotocols.protocol_required = required;
-        self
-    }
-
-    /// Accepts exactly these subprotocols, instead of those that follow from
-    /// [`protocol`](Self::protocol): for clients that call the QMux wire by other names. The most wanted first.
-    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());
-        self
-    }
+    shared_setters!(server);
 
     /// Adds a header to the response that opens a WebSocket.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
@@ -137,29 +105,15 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// The limits and times of the connections. Its [handshake timeout](Config::handshake_timeout) covers TLS,
-    /// the upgrade and the client's transport parameters together. Default [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
-        self.connection = self.connection.config(config);
-        self
-    }
-
-    /// Writes a log of each connection on the QMux wire, in QUIC's qlog; see [`QlogConfig`](crate::QlogConfig).
-    /// Default `None`: a log costs time and disk space, and shows who did what when.
-    #[cfg(feature = "qlog")]
-    pub fn qlog(mut self, qlog: impl Into<Option<crate::observe::qlog::QlogConfig>>) -> Self {
-        self.connection = self.connection.qlog(qlog);
-        self
-    }
-
-    /// Asks `authorize` about each client whose request is in order: by its path, its headers, its address
-    /// and its certificate. With an error the client is refused with that status, or with 403 where it is no
-    /// error's. Default: everyone is welcome.
+    /// Calls `authorize` for each client whose request is valid. It sees the client's path,
+    /// headers, address and certificate. `Err(status)` refuses the client with that status; one
+    /// that is not 4xx or 5xx becomes 403. By default every client is accepted.
     ///
-    /// It is the simple form of [`authorizer`](Self::authorizer), and must not block.
+    /// This is the simple form of [`authorizer`](Self::authorizer). The function must not block.
     ///
-    /// Web pages of any origin may open a WebSocket, and the browser sends its cookies along: a server that
-    /// trusts cookies has to look at `Origin`, as [`AllowedOrigins`](super::authorize::AllowedOrigins) does.
+    /// A web page of any origin may open a WebSocket, and the browser sends its cookies. A server
+    /// that trusts cookies has to check `Origin`, for example with
+    /// [`AllowedOrigins`](super::authorize::AllowedOrigins).
     pub fn authorize<F>(self, authorize: F) -> Self
     where
         F: Fn(&ConnectionInfo) -> Result<(), StatusCode> + Send + Sync + 'static,
@@ -167,54 +121,67 @@ impl WebSocketServerBuilder {
         self.authorizer(Check(authorize))
     }
 
-    /// Asks this hook about each client whose request is in order. It may take its time, up to the handshake
-    /// timeout, choose among the subprotocols, add headers, attach data to the connection, and refuse with a
-    /// response of its own; see [`authorize`](super::authorize). Of several calls all hooks are asked, in their order,
-    /// and all must accept. Default: everyone is welcome.
+    /// Calls this hook for each client whose request is valid. Within the handshake timeout the
+    /// hook may wait, choose one of the subprotocols, add headers, attach data to the connection,
+    /// or refuse with a response of its own; see [`authorize`](super::authorize). Several calls add
+    /// several hooks. They are called in this order, and all must accept. By default every client
+    /// is accepted.
     pub fn authorizer(mut self, hook: impl Authorize) -> Self {
         self.hooks.push(Box::new(hook));
         self
     }
 
-    /// Accepts so many clients at once, those in their handshake and in their closing handshake included; more wait
-    /// in the system's queue until some have gone, and are refused by the system when that is full. It counts
-    /// for a server that listens. Default no limit: file descriptors are one, past which it is the same.
-    pub fn max_connections(mut self, count: usize) -> Self {
-        self.limits.connections = Some(count);
+    /// The number of clients at once, including those in their handshake or closing handshake.
+    /// `None` for no limit, which is the default. With 0 no client is accepted.
+    ///
+    /// Further clients wait in the operating system's queue until others have ended, and the system
+    /// refuses them if the queue is full. The limit applies to a server that listens. The number of
+    /// file descriptors is a limit as well, with the same effect.
+    pub fn max_connections(mut self, count: Option<usize>) -> Self {
+        self.limits.connections = count;
         self
     }
 
-    /// Accepts so many clients of one address at once; more are closed as soon as they come, before TLS: of
-    /// whoever floods, nothing should cost more. With IPv6 a /64 is one address, for that is what one
-    /// subscriber has. Clients of Unix sockets are not counted. Default no limit: behind a proxy all clients
-    /// have the proxy's address.
-    pub fn max_connections_per_address(mut self, count: usize) -> Self {
-        self.limits.per_address = Some(count);
+    /// The number of clients from one address at once. `None` for no limit, which is the default:
+    /// behind a proxy all clients have the proxy's address. With 0 no client with an address is
+    /// accepted.
+    ///
+    /// Further clients are closed as soon as they are accepted, before TLS, so that a flood costs
+    /// as little as possible. An IPv6 /64 counts as one address, because one subscriber has all of
+    /// it. Clients of Unix sockets do not count.
+    pub fn max_connections_per_address(mut self, count: Option<usize>) -> Self {
+        self.limits.per_address = count;
         self
     }
 
-    /// Accepts clients only while there are fewer handshakes under way, from [`accept`](WebSocketServer::accept) until
-    /// [`Connecting`](crate::Connecting) is done or dropped; more wait in the system's queue. Each may hold 110 kB and
-    /// the state of TLS for as long as the handshake timeout. Default no limit.
-    pub fn max_handshakes(mut self, count: usize) -> Self {
-        self.limits.handshakes = Some(count);
+    /// The number of handshakes at once. A handshake lasts from [`accept`](WebSocketServer::accept)
+    /// until its [`Connecting`](crate::Connecting) has finished or is dropped. `None` for no limit,
+    /// which is the default. With 0 no client is accepted.
+    ///
+    /// Further clients wait in the operating system's queue. Each handshake may hold 110 kB and the
+    /// state of TLS until the handshake timeout.
+    pub fn max_handshakes(mut self, count: Option<usize>) -> Self {
+        self.limits.handshakes = count;
         self
     }
 
-    /// Lets so many handshakes of one address be under way at once; more of its clients are closed as soon as they
-    /// come. Addresses count as those of [`max_connections_per_address`](Self::max_connections_per_address). Set it
-    /// beside [`max_handshakes`](Self::max_handshakes), which one address that connects and says nothing could
-    /// otherwise use up, for the handshake timeout each time. Default no limit: behind a proxy all clients have the
-    /// proxy's address.
-    pub fn max_handshakes_per_address(mut self, count: usize) -> Self {
-        self.limits.handshakes_per_address = Some(count);
+    /// The number of handshakes with one address at once. `None` for no limit, which is the
+    /// default: behind a proxy all clients have the proxy's address. With 0 no client with an
+    /// address is accepted.
+    ///
+    /// Further clients of the address are closed as soon as they are accepted. Addresses count as
+    /// for [`max_connections_per_address`](Self::max_connections_per_address). Set it together with
+    /// [`max_handshakes`](Self::max_handshakes). Otherwise one address could use up all handshakes
+    /// with silent connections, each for the whole handshake timeout.
+    pub fn max_handshakes_per_address(mut self, count: Option<usize>) -> Self {
+        self.limits.handshakes_per_address = count;
         self
     }
 
-    /// What does the handshakes, without a listener.
+    /// Makes an acceptor, which does handshakes without listening.
     ///
     /// # Errors
-    /// [`BuildError`] for the first setting that cannot be.
+    /// [`BuildError`] for the first invalid setting.
     pub fn build(self) -> Result<WebSocketAcceptor, BuildError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -246,8 +213,8 @@ impl WebSocketServerBuilder {
         })))
     }
 
-    /// Listens on a TCP address, the first that can be had where a name has several. `[::]` takes IPv4 clients
-    /// too, as [`Listener::tcp`] says.
+    /// Listens on a TCP address. If a name has several addresses, the first available one is used.
+    /// `[::]` accepts IPv4 clients, too, as [`Listener::tcp`] says.
     ///
     /// # Errors
     /// [`BindError`].
@@ -257,11 +224,11 @@ impl WebSocketServerBuilder {
         Ok(WebSocketServer::with_listeners(listeners, acceptor))
     }
 
-    /// Listens on each of these TCP addresses; see [`Listener::tcp`]. Other sockets go by
+    /// Listens on each of these TCP addresses; see [`Listener::tcp`]. For other sockets use
     /// [`WebSocketServer::with_listeners`].
     ///
     /// # Errors
-    /// [`BindError`], when one of them cannot be had.
+    /// [`BindError`] if one of them is not available.
     pub async fn bind_all(
         self,
         addresses: impl IntoIterator<Item = impl ToSocketAddrs>,
@@ -285,7 +252,7 @@ impl WebSocketServerBuilder {
     }
 }
 
-/// A hook that only says yes or no.
+/// The hook of [`authorize`](WebSocketServerBuilder::authorize).
 struct Check<F>(F);
 
 #[async_trait]
@@ -305,11 +272,11 @@ where
     }
 }
 
-/// With `certificate` or `tls_config` the server speaks TLS, and nothing else.
+/// TLS. With `certificate` or `tls_config` the server accepts TLS only.
 #[cfg(feature = "tls")]
 impl WebSocketServerBuilder {
-    /// Shows this certificate, with the chain behind it, to the clients.
-    /// [`set_certificate`](WebSocketServer::set_certificate) renews it while the server runs.
+    /// Shows this certificate and its chain to clients.
+    /// [`set_certificate`](WebSocketServer::set_certificate) replaces it while the server runs.
     pub fn certificate(
         mut self,
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -320,12 +287,12 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Asks clients for a certificate that goes back to one of these roots, and turns away those without (mutual
-    /// TLS). [`peer_certificates`](crate::WebSocketConnection::peer_certificates) then has the chain. Needs a
-    /// [`certificate`](Self::certificate).
+    /// Requires a client certificate that leads to one of these roots (mutual TLS); other clients
+    /// are refused. [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns
+    /// the chain. Needs a [`certificate`](Self::certificate).
     ///
-    /// That the chain is good says that one of the roots vouches for the client; whether this client may come is
-    /// for an [`authorizer`](Self::authorizer) to say.
+    /// A valid chain means that one of the roots vouches for the client. Use an
+    /// [`authorizer`](Self::authorizer) to decide whether this client may connect.
     pub fn require_client_certificates(
         mut self,
         roots: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -335,9 +302,10 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// As [`require_client_certificates`](Self::require_client_certificates), but clients without a certificate are
-    /// welcome: their [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`. One that goes back to no
-    /// root is refused all the same.
+    /// As [`require_client_certificates`](Self::require_client_certificates), but also accepts
+    /// clients without a certificate. For those
+    /// [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`. A client
+    /// whose certificate leads to no root is still refused.
     pub fn request_client_certificates(
         mut self,
         roots: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -347,11 +315,12 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Uses this configuration: for several certificates, or a verifier of clients of your own.
-    /// [`set_tls_config`](WebSocketServer::set_tls_config) changes it while the server runs.
+    /// Uses this TLS configuration, for several certificates or a client verifier of your own.
+    /// [`set_tls_config`](WebSocketServer::set_tls_config) replaces it while the server runs.
     ///
-    /// Of its ALPN `h2` is never selected, for this server speaks HTTP/1.1: the configuration may be that of an HTTP
-    /// server. An ALPN that has names and not `http/1.1` is a [`BuildError::Tls`](crate::BuildError::Tls).
+    /// This server speaks HTTP/1.1, so it never selects `h2` from the configuration's ALPN. The
+    /// configuration may therefore be shared with an HTTP server. A non-empty ALPN without
+    /// `http/1.1` is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn tls_config(mut self, config: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(TlsSource::Config(config));
         self

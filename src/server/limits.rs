@@ -1,4 +1,4 @@
-//! How many clients a server takes, and what happens to those beyond.
+//! The limits on a server's clients, and what happens to clients beyond them.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What the builder was told; `None` for no limit.
+/// The builder's limits; `None` for no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limits {
     pub(super) connections: Option<usize>,
@@ -17,7 +17,8 @@ pub(super) struct Limits {
     pub(super) handshakes_per_address: Option<usize>,
 }
 
-/// The slots for clients and their handshakes. Of the addresses, those with a connection are counted.
+/// The slots for clients and their handshakes. Only addresses that have a connection or a handshake
+/// are counted, so they are at most as many as those.
 #[derive(Debug)]
 pub(super) struct Slots {
     connections: Option<Arc<Semaphore>>,
@@ -26,21 +27,21 @@ pub(super) struct Slots {
     handshakes_of_address: Addresses,
 }
 
-/// A slot that is kept for a client that has not arrived yet.
+/// A slot that is reserved for the next client.
 #[derive(Debug)]
 pub(super) struct Reservation {
     connection: Option<OwnedSemaphorePermit>,
     handshake: Option<OwnedSemaphorePermit>,
 }
 
-/// A client's slot among the connections, given back when dropped.
+/// A client's slot among the connections. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Permit {
     _connection: Option<OwnedSemaphorePermit>,
     _address: Option<AddressPermit>,
 }
 
-/// A client's slot among the handshakes, given back when dropped.
+/// A client's slot among the handshakes. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
     _handshake: Option<OwnedSemaphorePermit>,
@@ -60,10 +61,10 @@ impl Slots {
 
     /// Waits for a free slot. Clients that arrive meanwhile stay in the kernel's accept queue.
     ///
-    /// Cancel safe: the slots are given back.
+    /// Cancel safe: when the future is dropped, the slots are freed.
     pub(super) async fn reserve(&self) -> Reservation {
         async fn permit(of: &Option<Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
-            // It is never closed.
+            // An error would mean that the semaphore is closed, and it never is.
             of.clone()?.acquire_owned().await.ok()
         }
         Reservation {
@@ -72,7 +73,8 @@ impl Slots {
         }
     }
 
-    /// Gives a reserved slot to a client from this address, or back if the address has its share already.
+    /// Gives a reserved slot to a client from this address. Returns the reservation if the address
+    /// has reached its limit.
     pub(super) fn take(
         &self,
         reservation: Reservation,
@@ -87,15 +89,16 @@ impl Slots {
     }
 }
 
-/// What each address has of one kind.
+/// The number of connections, or of handshakes, of each address.
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
-    /// With the standard library's hash and its secret: whoever has a /32 of IPv6 can choose among 2^32 networks.
+    /// Needs a hash with a secret, such as the standard library's: an owner of an IPv6 /32 can
+    /// choose among 2^32 networks and could make them collide.
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// The address has its share.
+/// The address has reached its limit.
 #[derive(Debug)]
 struct Full;
 
@@ -104,14 +107,14 @@ impl Addresses {
         Self { limit, counts: Arc::default() }
     }
 
-    /// `None` where nothing is counted.
+    /// Counts one more for the address. `None` if there is no limit or no address.
     fn take(&self, address: Option<IpAddr>) -> Result<Option<AddressPermit>, Full> {
         let (Some(limit), Some(address)) = (self.limit, address) else { return Ok(None) };
         let network = network(address);
         let mut counts = lock(&self.counts);
         let count = counts.entry(network).or_default();
         if *count >= limit {
-            // A limit of 0 must not leave entries behind.
+            // With a limit of 0 the entry was only just made.
             if *count == 0 {
                 counts.remove(&network);
             }
@@ -144,8 +147,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whom an address is counted with. A /64 is the least that a subscriber of IPv6 gets (RFC 6177), and all of it is
-/// his to connect from: to count its addresses apart would be no limit at all.
+/// The network that an address is counted with: a /64 of IPv6, or one IPv4 address. A /64 is the
+/// least that an IPv6 subscriber gets (RFC 6177), and the subscriber may connect from any address
+/// in it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -1,4 +1,4 @@
-//! Where clients come from: TCP on one family or both, and Unix sockets.
+//! Listening sockets: TCP over IPv4, IPv6 or both, and Unix sockets.
 
 #[cfg(unix)]
 use std::{
@@ -22,15 +22,17 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-/// Clients that the system holds until they are accepted; it may hold fewer. As tokio's own.
+/// How many clients the system may hold until they are accepted; it may hold fewer. tokio uses the
+/// same number.
 const BACKLOG: i32 = 1024;
 
-/// How often the lock of a path is tried for. It is free and yet cannot be had only where another server has ended
-/// between two system calls of ours, and each time that takes another one.
+/// How many times to try to lock a path. An attempt can fail although no other server listens:
+/// another server may end between two system calls of this one. Each further failure needs one more
+/// such server.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
 
-/// One socket of a [`WebSocketServer`](crate::WebSocketServer) on which it listens.
+/// One listening socket of a [`WebSocketServer`](crate::WebSocketServer).
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -41,7 +43,7 @@ enum Kind {
     Unix(UnixListener, #[expect(dead_code, reason = "for its drop")] Option<SocketFile>),
 }
 
-/// What a client comes by.
+/// The stream of an accepted client.
 #[derive(Debug)]
 pub(crate) enum AcceptedStream {
     Tcp(TcpStream, SocketAddr),
@@ -50,7 +52,7 @@ pub(crate) enum AcceptedStream {
 }
 
 impl AcceptedStream {
-    /// The client's address; `None` of a Unix socket, whose clients have none.
+    /// The client's address; `None` for a Unix socket, whose clients have none.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, address) => Some(*address),
@@ -61,17 +63,19 @@ impl AcceptedStream {
 }
 
 impl Listener {
-    /// Listens on all addresses that these names have, with one socket for each.
+    /// Listens on all addresses of these names, with one socket for each.
     ///
-    /// `[::]` takes IPv4 clients too, whatever the system's own setting (`net.ipv6.bindv6only`), unless `0.0.0.0`
-    /// with the same port is among the addresses. Where the system's IPv6 sockets cannot take IPv4 clients, as on
-    /// OpenBSD, there are two sockets instead; where it has no IPv6, one for IPv4. The addresses of IPv4 clients are
-    /// given as such, and not as `::ffff:192.0.2.1`.
+    /// `[::]` accepts IPv4 clients as well, independently of the system's setting
+    /// (`net.ipv6.bindv6only`), unless `0.0.0.0` with the same port is among the addresses. If the
+    /// system's IPv6 sockets cannot accept IPv4 clients, as on OpenBSD, there are two sockets
+    /// instead. If the system has no IPv6, there is one socket for IPv4. The addresses of IPv4
+    /// clients have their own form, and not `::ffff:192.0.2.1`.
     ///
-    /// A name is resolved on the runtime's threads for blocking work, and a runtime that is dropped meanwhile waits for it.
+    /// A name is resolved on the runtime's threads for blocking work. If the runtime is dropped
+    /// meanwhile, it waits for the resolver.
     ///
     /// # Errors
-    /// What the operating system says, of the first address that it does not give.
+    /// The operating system's error for the first address that is not available.
     ///
     /// # Cancel safety
     /// Nothing listens when the future is dropped.
@@ -97,7 +101,7 @@ impl Listener {
         }
     }
 
-    /// The first of the addresses that can be listened on.
+    /// Listens on the first of the addresses that is available.
     pub(super) async fn first_of(addresses: impl ToSocketAddrs) -> io::Result<Vec<Self>> {
         let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for address in lookup_host(addresses).await? {
@@ -109,16 +113,18 @@ impl Listener {
         Err(failed)
     }
 
-    /// Listens on a Unix socket. A socket that a process has left there is replaced, if nobody listens on it; ours is
-    /// removed with this. Who may connect is a matter of the folder's permissions.
+    /// Listens on a Unix socket. A socket that an ended process has left at the path is replaced.
+    /// This server's socket is removed when the listener is dropped. The permissions of the
+    /// directory control who may connect.
     ///
-    /// Of several that start on one path at once, one listens. For that a file `<path>.lock` beside the socket is
-    /// locked (`flock`) for as long as this listens, and removed with it. A process that was killed leaves it, which
-    /// does no harm: its lock has gone with the process. Do not remove that file while a server may be running.
+    /// If several servers start on one path at once, one of them listens. To ensure that, the
+    /// listener locks (`flock`) a file `<path>.lock` beside the socket and removes it when it is
+    /// dropped. A process that is killed leaves that file, which does no harm, because its lock
+    /// ends with the process. Do not remove the file while a server may be running.
     ///
     /// # Errors
-    /// What the operating system says; [`AddrInUse`](io::ErrorKind::AddrInUse) where somebody listens, or where there
-    /// is something else than a socket.
+    /// The operating system's error; [`AddrInUse`](io::ErrorKind::AddrInUse) if another server
+    /// listens, or if the path is something other than a socket.
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
@@ -134,7 +140,7 @@ impl Listener {
         Ok(Self(Kind::Unix(listener, Some(file))))
     }
 
-    /// The address; `None` of a Unix socket.
+    /// The local address; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -143,7 +149,7 @@ impl Listener {
         }
     }
 
-    /// The next client. Of all who poll, the last one's waker is kept.
+    /// Accepts the next client. Only the waker of the last task that polled is kept.
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         match &self.0 {
             Kind::Tcp(listener) => {
@@ -157,7 +163,8 @@ impl Listener {
         }
     }
 
-    /// The next client, for one who waits alone.
+    /// Accepts the next client. For a single task only, because of
+    /// [`poll_accept`](Self::poll_accept)'s waker.
     #[cfg(feature = "hyper")]
     pub(crate) async fn accept(&self) -> io::Result<AcceptedStream> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
@@ -170,7 +177,7 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Its file stays when the server is gone.
+/// The socket's file stays when the listener is dropped.
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
@@ -178,7 +185,8 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// What a socket of both families calls an IPv4 address, as an IPv4 address.
+/// Converts an IPv4 address that a dual-stack socket reports (`::ffff:192.0.2.1`) to an IPv4
+/// address.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -194,7 +202,7 @@ fn dual_stack(address: SocketAddr) -> io::Result<Vec<Listener>> {
     let four = |port| single_stack(SocketAddr::from(([0, 0, 0, 0], port)));
     let socket = match stream_socket(address) {
         Ok(socket) => socket,
-        // A kernel without IPv6: all addresses that there are, are IPv4's.
+        // A kernel without IPv6. All of its addresses are IPv4 addresses.
         Err(_) => return Ok(vec![four(address.port())?.into()]),
     };
     if socket.set_only_v6(false).is_ok() {
@@ -215,7 +223,7 @@ fn single_stack(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // So that a server can be started again at once. On Windows it means something else.
+    // Lets a server restart at once. On Windows the option has another meaning.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -232,25 +240,25 @@ fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 fn is_left_over(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-    is_socket && knock(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    is_socket && probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Without waiting: who listens may have a full queue, and is there all the same.
+/// Connects without waiting, because a server that listens may have a full queue.
 #[cfg(unix)]
-fn knock(path: &Path) -> io::Result<()> {
+fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&socket2::SockAddr::unix(path)?)
 }
 
-/// The file of a Unix socket, removed with this unless another has taken its place: a program that knows nothing of
-/// the lock may have.
+/// The file of a Unix socket. Dropping this removes it, unless another file has replaced it: a
+/// program that does not use the lock may have done that.
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     id: FileId,
-    /// Released once the socket's file is removed.
+    /// Dropped after the socket's file is removed.
     _lock: PathLock,
 }
 
@@ -271,25 +279,26 @@ impl Drop for SocketFile {
     }
 }
 
-/// The right to make and to remove the file of a Unix socket: to look for a socket that was left there, to remove it
-/// and to bind are three steps, between which no other server may come.
+/// The right to create and to remove the file of a Unix socket. Checking for a socket that was left
+/// there, removing it, and binding are three steps, and no other server may come between them.
 #[cfg(unix)]
 #[derive(Debug)]
 struct PathLock {
     path: PathBuf,
-    /// Always there but while it is dropped.
+    /// `None` only while this is dropped.
     file: Option<Flock<File>>,
 }
 
 #[cfg(unix)]
 impl PathLock {
-    /// Without waiting.
+    /// Takes the lock, without waiting.
     fn take(socket: &Path) -> io::Result<Self> {
         let mut path = socket.to_owned().into_os_string();
         path.push(".lock");
         let path = PathBuf::from(path);
-        // In a folder that others write to, a link must not lead elsewhere, nor a pipe hold us up. And who can open the
-        // file can lock it, and keep the server from starting.
+        // In a directory that others may write to, a link must not lead elsewhere, and a pipe must
+        // not block. The mode keeps other users from locking the file, which would stop the server
+        // from starting.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
         options.write(true).create(true).mode(0o600).custom_flags(flags);
@@ -301,7 +310,8 @@ impl PathLock {
                 Err((_, Errno::EWOULDBLOCK)) => break,
                 Err((_, error)) => return Err(error.into()),
             };
-            // The one that held it has removed it meanwhile: its lock keeps nobody out any more.
+            // Checks that the previous owner has not removed the file meanwhile. A lock on a
+            // removed file excludes no other server.
             if path.symlink_metadata().is_ok_and(|file| FileId::of(&file) == id) {
                 return Ok(Self { path, file: Some(file) });
             }
@@ -314,7 +324,8 @@ impl PathLock {
 impl Drop for PathLock {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        // Removed while it is locked, so that it is nobody else's. One that holds something was there before us.
+        // Removes the file while it is locked, so that it is certainly this server's. A file with
+        // content existed before this server.
         let is_ours = file.metadata().is_ok_and(|ours| {
             let there = self.path.symlink_metadata();
             ours.len() == 0 && there.is_ok_and(|there| FileId::of(&there) == FileId::of(&ours))
@@ -322,14 +333,14 @@ impl Drop for PathLock {
         if is_ours {
             let _ = std::fs::remove_file(&self.path);
         }
-        // Its own drop panics where the system does not unlock.
+        // `Flock`'s drop panics if the system does not unlock.
         if let Err((file, _)) = file.unlock() {
             std::mem::forget(file);
         }
     }
 }
 
-/// What tells a file from another that has its name later.
+/// Distinguishes a file from a later one with the same name.
 #[cfg(unix)]
 #[derive(Debug, PartialEq, Eq)]
 struct FileId {

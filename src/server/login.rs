@@ -8,13 +8,13 @@ use subtle::{Choice, ConstantTimeEq};
 use super::authorize::{Accept, Authorize, Refuse, UpgradeRequest};
 use crate::handshake::headers::only;
 
-/// Who logged in: what [`Basic`] and [`Bearer`] attach to the connection, for
-/// [`application_data::<User>()`](crate::WebSocketConnection::application_data).
+/// The name of the user who logged in. [`Basic`] and [`Bearer`] attach it to the connection;
+/// [`application_data::<User>()`](crate::WebSocketConnection::application_data) returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct User(pub String);
 
-/// User and password of an `Authorization: Basic` (RFC 7617) that stands there once; `None` where there is no
-/// such, or it is not UTF-8.
+/// The user and password of the `Authorization: Basic` header (RFC 7617). `None` if there is no
+/// such header or more than one, or if it is not UTF-8.
 pub fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let decoded = BASE64.decode(credentials(headers, "basic")?.as_bytes()).ok()?;
     let decoded = String::from_utf8(decoded).ok()?;
@@ -22,30 +22,33 @@ pub fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The token of an `Authorization: Bearer` (RFC 6750) that stands there once.
+/// The token of the `Authorization: Bearer` header (RFC 6750). `None` if there is no such header or
+/// more than one.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     credentials(headers, "bearer").filter(|token| !token.is_empty())
 }
 
-/// What follows the scheme, whose case does not matter (RFC 9110 §11.1).
+/// The part after the scheme, which is not case-sensitive (RFC 9110 §11.1).
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let value = only(headers, &header::AUTHORIZATION)?.to_str().ok()?;
     let (found, credentials) = value.trim().split_once(' ')?;
     found.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start())
 }
 
-/// Whether the two are equal, in a time that depends on their lengths and not on how far they agree: for
-/// comparing what a client sent with a secret.
+/// Compares a client's value with a secret. The time depends on their lengths and not on how many
+/// bytes agree.
 pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool {
     left.as_ref().ct_eq(right.as_ref()).into()
 }
 
-/// Accepts users by password (RFC 7617), and attaches their [`User`]. Everybody else gets 401.
+/// Accepts users by password (RFC 7617) and attaches their [`User`]. Other clients receive 401.
 ///
-/// The password crosses the wire readable: use it over TLS only. Passwords are compared in constant time, with
-/// those of all users, so that neither their letters nor which users there are shows in the time it takes;
-/// lengths may. It is for a few users from a configuration: passwords in a database should be hashed, and looked
-/// up by a hook of your own with [`basic_credentials`].
+/// The password is sent unencrypted, so use it over TLS only. A password is compared with those of
+/// all users, each in constant time. So the time reveals neither how much of a password is right
+/// nor which users exist; it may reveal lengths.
+///
+/// It is meant for a few users from a configuration. Passwords in a database should be hashed, and
+/// looked up by a hook of your own with [`basic_credentials`].
 #[derive(Clone)]
 #[must_use]
 pub struct Basic {
@@ -60,13 +63,14 @@ impl std::fmt::Debug for Basic {
 }
 
 impl Basic {
-    /// Nobody, so far. `realm` is what the client shows its user when it asks for the password.
+    /// Accepts nobody until [`user`](Self::user) adds a user. The client shows `realm` to its user
+    /// when it asks for the password.
     pub fn new(realm: &str) -> Self {
         let challenge = format!("Basic realm={}, charset=\"UTF-8\"", quoted(realm));
         Self { challenge, users: Vec::new() }
     }
 
-    /// Adds a user. A name with a colon in it can never log in (RFC 7617 §2).
+    /// Adds a user. A name that contains a colon can never log in (RFC 7617 §2).
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.users.push((name.into(), password.into()));
         self
@@ -92,11 +96,11 @@ impl Authorize for Basic {
     }
 }
 
-/// Accepts who has one of the tokens (RFC 6750), and attaches the [`User`] that it stands for. Everybody else
-/// gets 401.
+/// Accepts clients that present one of the tokens (RFC 6750) and attaches its [`User`]. Other
+/// clients receive 401.
 ///
-/// A token crosses the wire readable: use it over TLS only. Tokens are compared in constant time, with all of
-/// them. Those that are signed, such as JWT, are for a hook of your own with [`bearer_token`].
+/// A token is sent unencrypted, so use it over TLS only. It is compared with all tokens, each in
+/// constant time. Signed tokens, such as JWT, need a hook of your own with [`bearer_token`].
 #[derive(Clone)]
 #[must_use]
 pub struct Bearer {
@@ -116,7 +120,7 @@ impl Bearer {
         Self { realm: quoted(realm), tokens: Vec::new() }
     }
 
-    /// Adds the token of a user.
+    /// Adds a token and the user that it stands for.
     pub fn token(mut self, token: impl Into<String>, user: impl Into<String>) -> Self {
         self.tokens.push((token.into(), user.into()));
         self
@@ -131,7 +135,7 @@ impl Authorize for Bearer {
         };
         let mut known = None;
         for (token, user) in &self.tokens {
-            // All of them are looked at, whichever it is.
+            // No early exit: the time must not show which token matched.
             if constant_time_eq(token, given) {
                 known = Some(user);
             }
@@ -147,7 +151,7 @@ impl Authorize for Bearer {
     }
 }
 
-/// A quoted-string of RFC 9110 §5.6.4, without what a header does not take.
+/// A quoted-string of RFC 9110 §5.6.4. Characters that a header cannot hold are left out.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars().filter(|letter| matches!(letter, ' '..='~')) {
@@ -160,11 +164,11 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Accepts the web pages of these origins, and whoever is no web page. Pages from elsewhere get 403.
+/// Accepts web pages of these origins, and clients that are not web pages. Other pages receive 403.
 ///
-/// A page of any origin may open a WebSocket, and the browser sends its user's cookies, and what it knows of
-/// HTTP passwords and client certificates, along: a server that trusts those needs this. It keeps out pages only;
-/// a program can send any `Origin` it likes.
+/// A page of any origin may open a WebSocket, and the browser sends its user's cookies, HTTP
+/// passwords and client certificates. A server that trusts those needs this hook. It stops only
+/// pages, because a program can send any `Origin`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct AllowedOrigins {
@@ -173,13 +177,14 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Allows these, each as a browser sends it (RFC 6454 §6.2): `https://example.com`, with the port where it is not
-    /// the scheme's own, and no path. `null` would allow files and sandboxed frames of anyone.
+    /// Allows these origins, each as a browser sends it (RFC 6454 §6.2): `https://example.com`,
+    /// with the port if it is not the scheme's default, and without a path. `null` would allow
+    /// files and sandboxed frames of any site.
     pub fn new(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { origins: origins.into_iter().map(Into::into).collect(), required: false }
     }
 
-    /// Whether whoever sends no origin is turned away, too. Default `false`.
+    /// Whether clients without an `Origin` are refused as well. Default `false`.
     pub fn require(mut self, required: bool) -> Self {
         self.required = required;
         self

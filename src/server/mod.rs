@@ -1,4 +1,4 @@
-//! Listening: TCP and Unix sockets, and what is accepted on them.
+//! Servers: listening sockets and the clients that are accepted on them.
 
 pub(crate) mod accept;
 pub mod authorize;
@@ -45,11 +45,11 @@ use crate::{
     proto::VarInt,
 };
 
-/// How long accepting rests when the system is out of file descriptors or memory: long enough for some
-/// connection to end, short enough for nobody to notice.
+/// How long accepting pauses when the system is out of file descriptors or memory. It is long
+/// enough for some connection to end and too short to notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes connections from clients.
+/// Accepts connections from clients.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,21 +66,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// Each handshake under way holds up to 110 kB (a head of 64 KiB, the tables of its lines, and the handshake's own
-/// state), and what TLS needs, for at most the [handshake timeout](crate::Config::handshake_timeout); and 64 KiB more
-/// for the moment in which its head is parsed. The builder's
-/// [`max_handshakes`](WebSocketServerBuilder::max_handshakes) limits their number,
-/// [`max_connections`](WebSocketServerBuilder::max_connections) and
-/// [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) that of the connections.
+/// Each handshake holds up to 110 kB until the
+/// [handshake timeout](crate::Config::handshake_timeout) at most: a head of 64 KiB, the tables of
+/// its lines, and its own state. TLS needs memory besides, and parsing the head needs another 64
+/// KiB for a moment. The builder's [`max_handshakes`](WebSocketServerBuilder::max_handshakes)
+/// limits the number of handshakes. [`max_connections`](WebSocketServerBuilder::max_connections)
+/// and [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) limit
+/// the number of connections.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    /// None of them once the server is closed. Locked for a poll and never across an await: a future that nobody
-    /// polls must not keep a port.
+    /// Empty once the server is closed. Locked for a poll and never across an await, so that a
+    /// future that is not polled any more cannot keep a port.
     listeners: Mutex<Vec<Listener>>,
-    /// Tells all who wait for a client.
+    /// Wakes all tasks that wait for a client.
     arrivals: Arc<Arrivals>,
     addresses: Vec<SocketAddr>,
-    /// Which listener is asked first, in turn: a busy one must not starve the others.
+    /// The listener that is polled first. It rotates, so that a busy listener does not starve the
+    /// others.
     turn: AtomicUsize,
     acceptor: WebSocketAcceptor,
     slots: Slots,
@@ -89,17 +91,18 @@ pub struct WebSocketServer {
 }
 
 impl WebSocketServer {
-    /// What to set before a server listens.
+    /// Starts to set up a server.
     pub fn builder() -> WebSocketServerBuilder {
         WebSocketServerBuilder::new()
     }
 
-    /// A server over a socket that listens already: tokio's `TcpListener` or `UnixListener`, or a [`Listener`].
+    /// A server over a socket that already listens: tokio's `TcpListener` or `UnixListener`, or a
+    /// [`Listener`].
     pub fn new(listener: impl Into<Listener>, acceptor: WebSocketAcceptor) -> Self {
         Self::with_listeners([listener.into()], acceptor)
     }
 
-    /// A server over several sockets that listen already, for example one for TCP and one Unix socket:
+    /// A server over several sockets that already listen, for example TCP and a Unix socket:
     ///
     /// ```no_run
     /// # #[cfg(unix)]
@@ -108,7 +111,8 @@ impl WebSocketServer {
     ///
     /// let mut listeners = Listener::tcp(["[::]:8080"]).await?;
     /// listeners.push(Listener::unix("/run/example.sock")?);
-    /// let server = WebSocketServer::with_listeners(listeners, WebSocketServer::builder().build()?);
+    /// let acceptor = WebSocketServer::builder().build()?;
+    /// let server = WebSocketServer::with_listeners(listeners, acceptor);
     /// # Ok(())
     /// # }
     /// ```
@@ -129,10 +133,11 @@ impl WebSocketServer {
         }
     }
 
-    /// The address that the server listens on, the first of several: the port, where it was bound to port 0.
+    /// The address that the server listens on, or the first of several. If it was bound to port 0,
+    /// this has the actual port.
     ///
     /// # Errors
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) of a server without a TCP socket.
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the server has no TCP socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
@@ -142,24 +147,26 @@ impl WebSocketServer {
         &self.addresses
     }
 
-    /// What turns the server's streams of bytes into connections, for streams that come another way.
+    /// The acceptor, which does this server's handshakes over streams that come from elsewhere.
     pub fn acceptor(&self) -> &WebSocketAcceptor {
         &self.acceptor
     }
 
-    /// How many connections that the server accepted have not ended, the closing handshake included.
+    /// How many of the accepted connections have not ended. One in its closing handshake has not
+    /// ended.
     pub fn connections(&self) -> usize {
         self.registry.live()
     }
 
-    /// Uses this configuration for clients that are accepted from now on: for a certificate that is renewed, or other
-    /// roots for those of the clients. Connections go on, and so do handshakes whose TLS has begun. A session of the
-    /// configuration before is not resumed, unless the two share a store of sessions. What holds of its ALPN, the
-    /// builder's [`tls_config`](WebSocketServerBuilder::tls_config) says.
+    /// Uses this TLS configuration for clients that are accepted from now on, for example with a
+    /// renewed certificate or with other roots for client certificates. Existing connections go on,
+    /// and so do handshakes whose TLS has begun. A TLS session of the earlier configuration is
+    /// resumed only if both share a session store. For the ALPN see the builder's
+    /// [`tls_config`](WebSocketServerBuilder::tls_config).
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`. The server then
-    /// keeps the configuration that it has.
+    /// keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_tls_config(
         &self,
@@ -168,14 +175,15 @@ impl WebSocketServer {
         self.acceptor.set_tls_config(config)
     }
 
-    /// Shows this certificate to clients that are accepted from now on, and asks them for theirs as the builder said;
-    /// else as [`set_tls_config`](Self::set_tls_config). It takes the place of one that the builder's
-    /// [`certificate`](WebSocketServerBuilder::certificate) or this method has set.
+    /// Shows this certificate to clients that are accepted from now on. It replaces the one that
+    /// the builder's [`certificate`](WebSocketServerBuilder::certificate) or this method has set.
+    /// Client certificates are requested as set in the builder. Otherwise as
+    /// [`set_tls_config`](Self::set_tls_config).
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls) where the key is not the certificate's, for example, or where there
-    /// is no TLS or one of a configuration that was given as it is, which may ask more of clients; everything stays
-    /// as it was then.
+    /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
+    /// certificate. Also if the server has no TLS, or a configuration of the application's own,
+    /// which may require more of clients. The server then keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -185,12 +193,14 @@ impl WebSocketServer {
         self.acceptor.set_certificate(chain, key)
     }
 
-    /// Waits for the next client. Its handshake is for the [`Connecting`] to do, best in a task of its own:
-    /// then a client that is slow holds up nobody. `None` once the server is [closed](Self::close).
+    /// Waits for the next client. Awaiting the returned [`Connecting`] does its handshake. Do that
+    /// in a task of its own, so that a slow client does not delay others. `None` once the server is
+    /// [closed](Self::close).
     ///
-    /// It does not fail. A client that is gone before it is accepted is passed over; when the system is out of
-    /// file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) clients wait in the system's queue,
-    /// and every 100 ms it is tried again. Beyond the builder's limits clients wait there, too, or are closed.
+    /// It does not fail. A client that leaves before it is accepted is skipped. If the system is
+    /// out of file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), clients wait in
+    /// the system's queue, and the server tries again every 100 ms. Clients beyond the builder's
+    /// limits wait there, too, or are closed.
     ///
     /// # Cancel safety
     /// No client is lost when the future is dropped.
@@ -210,7 +220,7 @@ impl WebSocketServer {
             let incoming = match self.incoming().await {
                 Ok(incoming) => incoming,
                 Err(error) => {
-                    get_over(&error).await;
+                    pause_after(&error).await;
                     continue;
                 }
             };
@@ -228,13 +238,13 @@ impl WebSocketServer {
         }
     }
 
-    /// The next client of any listener.
+    /// Accepts the next client of any listener.
     async fn incoming(&self) -> io::Result<AcceptedStream> {
-        // A listener keeps one waker of all that poll it, so that has to be one for all.
+        // A listener keeps a single waker, so all tasks use the same one.
         let waker = Waker::from(self.arrivals.clone());
         loop {
             let mut arrival = pin!(self.arrivals.0.notified());
-            // From here on no arrival is missed.
+            // From now on no arrival is missed.
             arrival.as_mut().enable();
             if let Poll::Ready(incoming) = self.poll_listeners(&mut Context::from_waker(&waker)) {
                 return incoming;
@@ -283,11 +293,11 @@ impl WebSocketServer {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on [`accept`](Self::accept) gives `None`, and nobody listens any more: who waits in the system's
-    /// queue or comes later is refused there. Connections go on, and so do handshakes.
+    /// Stops listening. From now on [`accept`](Self::accept) returns `None`, and the system refuses
+    /// clients that wait in its queue or come later. Connections and handshakes go on.
     ///
-    /// When this returns the addresses are free, even while a future of `accept` is kept that nobody polls, and the
-    /// file of a Unix socket is removed.
+    /// When this returns, the addresses are free and the file of a Unix socket is removed. That
+    /// also holds if a future of `accept` still exists and is not polled.
     pub fn close(&self) {
         self.closed.send_replace(true);
         let listeners = std::mem::take(&mut *self.lock_listeners());
@@ -296,18 +306,23 @@ impl WebSocketServer {
 
     /// Ends the server and every connection that it has accepted.
     ///
-    /// It [closes](Self::close) the server, ends the handshakes (with 503, where TLS is done), and
-    /// [shuts down](WebSocketConnection::shutdown) each connection: no new streams, and a close with code 0 once
-    /// those that are open have ended. What has not ended within `timeout` is
-    /// [closed](WebSocketConnection::close) with `code` and `reason`, and waited for: at most the
-    /// [close timeout](crate::Config::close_timeout) more, and 5 s for handshakes to end. The report says how many there were of each.
+    /// First it [closes](Self::close) the server and ends the handshakes (with 503 if TLS is done).
+    /// It [shuts down](WebSocketConnection::shutdown) each connection: no new streams open, and
+    /// once the open streams have ended the connection closes with code 0.
     ///
-    /// Keep a handle of each connection until it has [ended](WebSocketConnection::closed): with the last one it is
-    /// closed at once. Connections made by the [`acceptor`](Self::acceptor) are not the server's.
+    /// After `timeout` it [closes](WebSocketConnection::close) the remaining connections with
+    /// `code` and `reason`, and waits for their end. That takes at most the
+    /// [close timeout](crate::Config::close_timeout), and up to 5 s for handshakes. A time beyond
+    /// the range of the clock is no timeout. The report has the number of connections that ended
+    /// before and after the timeout.
+    ///
+    /// Keep a handle of each connection until it has [ended](WebSocketConnection::closed), because
+    /// a connection without handles is closed at once. Connections of the
+    /// [`acceptor`](Self::acceptor) are not included.
     ///
     /// # Cancel safety
-    /// All of it has begun with the first poll. When the future is dropped, the connections go on to drain, without
-    /// a timeout; it can be called again.
+    /// The shutdown begins with the first poll. When the future is dropped, the connections
+    /// continue to drain without a timeout. The method can be called again.
     pub async fn shutdown(&self, timeout: Duration, code: VarInt, reason: &[u8]) -> ShutdownReport {
         self.close();
         let reason = Bytes::copy_from_slice(reason);
@@ -315,7 +330,7 @@ impl WebSocketServer {
     }
 }
 
-/// Wakes all who wait for a client, for the listeners do not know them apart.
+/// Wakes all tasks that wait for a client, because the listeners do not distinguish them.
 #[derive(Debug, Default)]
 struct Arrivals(Notify);
 
@@ -326,14 +341,14 @@ impl Wake for Arrivals {
 }
 
 /// Pauses after a failed accept, unless the failure concerns one client only.
-pub(crate) async fn get_over(error: &io::Error) {
+pub(crate) async fn pause_after(error: &io::Error) {
     if !is_of_one_client(error) {
         trace::accept_paused(error);
         sleep(ACCEPT_PAUSE).await;
     }
 }
 
-/// A client's mistake or bad luck, after which the next one can be accepted at once.
+/// Whether an error concerns one client only, so that the next one can be accepted at once.
 fn is_of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -344,8 +359,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// A client whose handshake is to be done. Nothing happens before it is awaited, but the handshake timeout
-/// counts from the TCP connection.
+/// An accepted client. Awaiting it does the handshake; until then nothing happens. The handshake
+/// timeout counts from the TCP connection.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.
@@ -356,7 +371,7 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// The client's address, or that of the proxy before it; `None` on a Unix socket.
+    /// The client's address, or that of the proxy in front of the server. `None` for a Unix socket.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }

@@ -1,4 +1,4 @@
-//! The connections that a server has accepted, and how they all end.
+//! The registry of a server's connections, and their shutdown.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -18,27 +18,29 @@ use crate::{
     proto::VarInt,
 };
 
-/// How long a shutdown waits for handshakes, which it gives up at once: more than each may take to say so and to be
-/// heard, and no more, for one whose future nobody polls any more never ends.
+/// How long a shutdown waits for the handshakes, which it ends at once. It is longer than each
+/// needs to send its answer. It is bounded because a handshake whose future is not polled any more
+/// never ends.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
-/// What became of a server's connections when it [shut down](crate::WebSocketServer::shutdown).
+/// How a server's connections ended when it [shut down](crate::WebSocketServer::shutdown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Connections that ended before the timeout: their streams had ended, or the network or the peer ended them.
+    /// The number of connections that ended before the timeout: all their streams had ended, or the
+    /// peer or the network ended them.
     pub drained: usize,
-    /// Connections that were still open at the timeout, and were closed.
+    /// The number of connections that were open at the timeout and were closed then.
     pub closed: usize,
 }
 
-/// The connections of a server that have not ended. It holds none of them open.
+/// The connections of a server that have not ended. The registry does not keep them open.
 #[derive(Debug)]
 pub(super) struct Registry {
     state: Mutex<RegistryState>,
-    /// How many connections there are.
+    /// The number of connections.
     live: watch::Sender<usize>,
-    /// How many handshakes are under way, of those that anybody has begun to wait for.
+    /// The number of handshakes that have begun. One begins when its future is first polled.
     handshakes: watch::Sender<usize>,
     draining: watch::Sender<bool>,
 }
@@ -47,7 +49,7 @@ pub(super) struct Registry {
 struct RegistryState {
     connections: Slab<Weak<Shared>>,
     draining: bool,
-    /// Once the deadline has passed, what late ones are closed with.
+    /// Code and reason for closing late connections. `Some` after the deadline.
     closing: Option<(VarInt, Bytes)>,
 }
 
@@ -61,8 +63,8 @@ impl Registry {
         })
     }
 
-    /// Keeps an eye on a connection until it has ended, and its place until then. One that comes after the
-    /// shutdown began is drained at once.
+    /// Registers a connection until it ends, together with its slot. If the shutdown has begun, the
+    /// connection drains at once.
     pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
         let mut state = self.lock();
@@ -78,13 +80,13 @@ impl Registry {
         }
     }
 
-    /// Counts a handshake that is under way, until this is dropped.
+    /// Counts a handshake until the returned value is dropped.
     pub(super) fn handshake(self: &Arc<Self>) -> Handshake {
         self.handshakes.send_modify(|count| *count += 1);
         Handshake(self.clone())
     }
 
-    /// Waits until there is neither a connection nor a handshake that may become one.
+    /// Waits until there are no connections, and no handshakes that may become connections.
     async fn gone(&self) {
         let (mut handshakes, mut live) = (self.handshakes.subscribe(), self.live.subscribe());
         // The senders are in `self`.
@@ -103,14 +105,14 @@ impl Registry {
         let _ = draining.wait_for(|draining| *draining).await;
     }
 
-    /// Drains all connections and those to come, and closes what is left after `limit`.
+    /// Drains all connections, including later ones, and closes those that remain after `limit`.
     pub(super) async fn shut_down(
         &self,
         limit: Duration,
         code: VarInt,
         reason: Bytes,
     ) -> ShutdownReport {
-        // Past what a clock can tell there is no deadline.
+        // A time beyond the range of the clock is no deadline.
         let deadline = Instant::now().checked_add(limit);
         let before = self.live();
         self.drain();
@@ -129,18 +131,18 @@ impl Registry {
             state.closing = Some((code, reason.clone()));
             all(&state)
         };
-        // Those whose closing handshake is under way have drained.
+        // A connection in its closing handshake has already drained.
         rest.retain(|connection| connection.lock().end_of().is_none());
         let closed = rest.len();
         rest.iter().for_each(|connection| connection.close(code, reason.clone()));
-        // What keeps them from being dropped would keep their places.
+        // These references keep the connections, and so their slots.
         drop(rest);
-        // Each is given no longer than its close timeout by its driver.
+        // Each connection's driver bounds this by the close timeout.
         self.gone().await;
         ShutdownReport { drained: before.saturating_sub(closed), closed }
     }
 
-    /// Begins to drain all connections, and those to come.
+    /// Begins to drain all connections, including later ones.
     fn drain(&self) {
         let mut state = self.lock();
         state.draining = true;
@@ -159,7 +161,7 @@ fn all(state: &RegistryState) -> Vec<Arc<Shared>> {
     state.connections.iter().filter_map(|(_, connection)| connection.upgrade()).collect()
 }
 
-/// A handshake in the registry, until it is dropped.
+/// A handshake in the registry. Dropping this removes it.
 #[derive(Debug)]
 pub(super) struct Handshake(Arc<Registry>);
 
@@ -169,7 +171,7 @@ impl Drop for Handshake {
     }
 }
 
-/// A connection in the registry, until it is dropped.
+/// A connection in the registry. Dropping this removes it.
 #[derive(Debug)]
 struct Entry {
     key: usize,
@@ -200,7 +202,7 @@ mod tests {
         socket::memory_pair,
     };
 
-    /// Looks, when it is woken, whether the registry can be locked.
+    /// Checks, when it is woken, that the registry is not locked.
     struct Looks(Arc<Registry>, AtomicUsize);
 
     impl Wake for Looks {
@@ -230,7 +232,7 @@ mod tests {
                     assert_eq!(registry.live(), 1);
                 }
                 _ => {
-                    // Its handle and its socket are gone.
+                    // The connection's handle and socket have been dropped.
                     registry.gone().await;
                     assert_eq!(registry.live(), 0);
                 }

@@ -298,7 +298,7 @@ async fn a_check_sees_the_chain_then_the_response() {
 }
 
 fn rejection(error: &ConnectError) -> &Unwanted {
-    let ConnectError::Rejected(rejection) = error else { panic!("{error:?}") };
+    let ConnectError::ServerRejected(rejection) = error else { panic!("{error:?}") };
     assert!(rejection.is::<Unwanted>());
     assert!(error.to_string().contains("unwanted for reason"), "{error}");
     error.source().unwrap().downcast_ref().unwrap()

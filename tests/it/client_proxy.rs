@@ -232,6 +232,19 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 }
 
 #[tokio::test]
+async fn a_late_refusal_of_a_proxy_is_reported_without_its_body() {
+    let head = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 100\r\n\r\nlog in";
+    let proxy = Proxy::says(head).await.address;
+    // Shorter than the second for which a body is waited for.
+    let limit = Duration::from_millis(900);
+    let client = WebSocketClient::builder().proxy(format!("http://{proxy}")).connect_timeout(limit);
+    let failed = connect(client, "ws://far.example/").await.unwrap_err();
+    let ConnectError::Proxy(failed) = failed else { panic!("{failed:?}") };
+    let ConnectError::Refused { status, body, .. } = &*failed else { panic!("{failed:?}") };
+    assert_eq!((status.as_u16(), &**body), (407, "log in"));
+}
+
+#[tokio::test]
 async fn what_is_no_answer_to_a_connect_is_refused() {
     for answer in [
         b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),

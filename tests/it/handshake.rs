@@ -403,6 +403,29 @@ async fn a_refusal_is_told_with_the_start_of_its_body() {
     assert!(start.elapsed() < Duration::from_millis(900));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_is_reported_although_its_body_does_not_come() {
+    let (near, mut far) = duplex(1024);
+    let server = tokio::spawn(async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(far.read_u8().await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(9_500)).await;
+        let head = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nlog in";
+        far.write_all(head.as_bytes()).await.unwrap();
+        far
+    });
+    let client = WebSocketClient::builder().config(short(10_000)).build().unwrap();
+    let start = tokio::time::Instant::now();
+    let error = client.from_io("ws://example.com/", near).await.unwrap_err();
+    let ConnectError::Refused { status, body, .. } = error else { panic!("{error:?}") };
+    assert_eq!((status.as_u16(), &*body), (401, "log in"));
+    // The body is waited for until the handshake timeout, and no longer.
+    assert!(start.elapsed() <= Duration::from_millis(10_010), "{:?}", start.elapsed());
+    drop(server.await.unwrap());
+}
+
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n";
 

@@ -107,7 +107,7 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     let path = std::env::temp_dir().join(format!("wsmux-{}.sock", std::process::id()));
     let mut listeners = Listener::tcp(["127.0.0.1:0"]).await.unwrap();
     listeners.push(Listener::unix(&path).unwrap());
-    let acceptor = WebSocketServer::builder().max_connections_per_address(1).build().unwrap();
+    let acceptor = WebSocketServer::builder().max_connections_per_address(Some(1)).build().unwrap();
     let server = WebSocketServer::with_listeners(listeners, acceptor);
     let client = WebSocketClient::builder().build().unwrap();
     // Without an address there is no limit for one.
@@ -159,7 +159,8 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
 
 #[tokio::test]
 async fn past_the_limit_of_connections_clients_wait_in_the_systems_queue() {
-    let server = WebSocketServer::builder().max_connections(2).bind("127.0.0.1:0").await.unwrap();
+    let server =
+        WebSocketServer::builder().max_connections(Some(2)).bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let (one, _accepted_one) = both(&server, &url).await;
     let _other = both(&server, &url).await;
@@ -178,7 +179,10 @@ async fn past_the_limit_of_connections_clients_wait_in_the_systems_queue() {
 #[tokio::test]
 async fn a_handshake_that_fails_gives_its_places_back() {
     let builder = WebSocketServer::builder();
-    let builder = builder.max_connections(1).max_handshakes(1).max_connections_per_address(1);
+    let builder = builder
+        .max_connections(Some(1))
+        .max_handshakes(Some(1))
+        .max_connections_per_address(Some(1));
     let server = builder.bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
     for dropped in [false, true] {
@@ -197,7 +201,8 @@ async fn a_handshake_that_fails_gives_its_places_back() {
 
 #[tokio::test]
 async fn handshakes_under_way_are_limited_apart_from_connections() {
-    let server = WebSocketServer::builder().max_handshakes(1).bind("127.0.0.1:0").await.unwrap();
+    let server =
+        WebSocketServer::builder().max_handshakes(Some(1)).bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
     let silent = TcpStream::connect(address).await.unwrap();
     let connecting = within(server.accept()).await.unwrap();
@@ -217,7 +222,8 @@ async fn handshakes_under_way_are_limited_apart_from_connections() {
 
 #[tokio::test]
 async fn an_address_that_only_connects_leaves_handshakes_to_others() {
-    let builder = WebSocketServer::builder().max_handshakes(3).max_handshakes_per_address(2);
+    let builder =
+        WebSocketServer::builder().max_handshakes(Some(3)).max_handshakes_per_address(Some(2));
     let server = builder.bind("[::]:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     let mut silent = Vec::new();
@@ -241,7 +247,7 @@ async fn an_address_that_only_connects_leaves_handshakes_to_others() {
 
 #[tokio::test]
 async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
-    let builder = WebSocketServer::builder().max_connections_per_address(2);
+    let builder = WebSocketServer::builder().max_connections_per_address(Some(2));
     let server = builder.bind("[::]:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     let ipv4 = format!("ws://127.0.0.1:{port}");

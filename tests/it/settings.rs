@@ -111,21 +111,14 @@ fn ends() -> impl Strategy<Value = Ends> {
 
 /// Builds both, and connects. If the settings allow it, a stream and a datagram pass.
 async fn connect(ends: Ends) {
-    let mut server =
+    let server =
         WebSocketServer::builder().wires([ends.wire]).config(ends.server).header("x-a", "b");
     let [connections, per_address, handshakes, handshakes_per_address] = ends.limits;
-    if let Some(count) = connections {
-        server = server.max_connections(count);
-    }
-    if let Some(count) = per_address {
-        server = server.max_connections_per_address(count);
-    }
-    if let Some(count) = handshakes {
-        server = server.max_handshakes(count);
-    }
-    if let Some(count) = handshakes_per_address {
-        server = server.max_handshakes_per_address(count);
-    }
+    let server = server
+        .max_connections(connections)
+        .max_connections_per_address(per_address)
+        .max_handshakes(handshakes)
+        .max_handshakes_per_address(handshakes_per_address);
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
     let client = WebSocketClient::builder()

@@ -1,31 +1,47 @@
-//! What a connection may hold, send and wait for. One setting, one default, one reason.
+//! The settings of a connection: what it may hold, send and wait for, each with a reason for its
+//! default.
 
 use std::time::Duration;
 
 use crate::{VarInt, transport_parameters::TransportParameters};
 
-/// The largest stream window: js-ws counts credit in 32 bits, and more than this per stream is
-/// no longer a window (J-29).
+/// The largest stream window. js-ws counts credit in 32 bits (J-29), and a larger window would no
+/// longer limit anything.
 const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
-/// A tenth of the pings a second that the peer's budget refills (SPEC §8.6).
+/// The largest number of streams that a setting allows the peer. The state of this many streams
+/// would take terabytes, so a larger number would not limit anything either. MAX_STREAMS counts
+/// every stream that was ever opened. With this bound on the open ones it stays below 2^60, the
+/// most that RFC 9000 §4.6 allows, for the life of any connection.
+pub(crate) const MAX_STREAM_COUNT: u64 = 1 << 32;
+
+/// Ten pings a second, which is a tenth of what the peer's budget for pings refills (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
-/// The largest message that is sent, even if the peer takes larger ones.
+/// The largest message that is sent, even if the peer accepts larger ones.
 const MAX_MESSAGE_SENT: usize = 64 * 1024;
 
-/// QUIC's own minimum (RFC 9000 §14.1): it holds the transport parameters, every control frame, and a close with
-/// the longest reason.
+/// QUIC's own minimum (RFC 9000 §14.1). The transport parameters, every control frame, and a close
+/// with the longest reason fit into it.
 const MIN_MESSAGE_SENT: usize = 1_200;
 
-/// One turn of the scheduler: with less, no stream could fill its turn, even if no other holds anything.
+/// The largest message that the peer may be allowed to send: 1 GiB.
+const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
+
+/// One turn of the scheduler. With less, no stream could fill its turn, even if no other stream
+/// holds anything.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
-/// The limits and times of one connection; the same for a client and a server.
+/// The limits and timeouts of one connection. A client and a server have the same.
 ///
-/// Memory per connection is bounded by these settings: to receive, by the number of streams times the stream
-/// window, plus the growth of windows; to send, by the send buffers of the open streams,
-/// or the send window where that is less.
+/// No value is refused. A value outside the range of a setting becomes the nearest value inside
+/// it. The documentation of each setting gives its unit, its range and its default; where it gives
+/// no range, every value is valid. A setting that can be turned off takes an `Option`, and `None`
+/// turns it off.
+///
+/// These settings bound the memory of a connection. For receiving, the bound is the number of
+/// streams times the stream window, plus the growth of windows. For sending, it is the send
+/// buffers of the open streams, or the send window if that is less.
 /// [`memory_bound`](Self::memory_bound) computes it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -53,43 +69,46 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // A gigabit over 8 ms, or loopback at its full speed; js-ws's own default as well.
+            // Fills 1 Gbit/s at a round trip of 8 ms, and loopback. It is js-ws's default, too.
             stream_receive_window: 1024 * 1024,
-            // A gigabit over 200 ms is 25 MB, and a third more for grants that are late.
+            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. A third more covers late grants.
             max_stream_receive_window: 32 * 1024 * 1024,
-            // Half of it for one stream, which then has its largest window; the other half for the rest.
+            // One stream may take half of it, which is its largest window. The other half remains
+            // for the other streams.
             window_growth_budget: 64 * 1024 * 1024,
-            // quinn's default: with both kinds 200 MiB of data at worst, if nothing of it is read.
+            // quinn's default. If nothing is read, both kinds together hold at most 200 MiB.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // More than any burst of calls of one program; at some 100 bytes each a megabyte at worst.
+            // More than any burst of calls of one program. At about 100 bytes each, at most 1 MB.
             max_waiting_streams: 10_000,
-            // More than people cancel, and no load to speak of for an application that begins each in vain.
+            // More than a useful peer cancels, and little work even if the application begins to
+            // answer each of them.
             cancelled_streams_per_second: Some(100),
-            // A stream costs up to 1 KB of state, so 64 MiB of each kind at worst; more calls than most programs
-            // have at once, and a peer may allow 2^60.
+            // More streams than most programs need at once, while a peer may allow 2^60. A stream
+            // has up to 1 KB of state, so each kind costs at most 64 MiB.
             max_local_streams: 65_536,
-            // Enough to keep the socket busy while the writer is woken, and half a window of promise.
+            // Enough to keep the socket busy while the writer is woken. It is half a stream window.
             send_buffer: 512 * 1024,
-            // The whole buffer for each of 100 streams that send at once, with something left for the next.
+            // 100 streams that send at once can each fill their buffer, with some room left.
             send_window: 64 * 1024 * 1024,
-            // Four turns of the scheduler: a larger message gains no throughput, and delays every urgent frame
-            // until it has left.
+            // Four turns of the scheduler. A larger message gains no throughput and delays urgent
+            // frames, which wait until it has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
-            // Four turns of the scheduler: larger gains nothing in throughput, and costs latency.
+            // The same, for the messages of the peer.
             max_record_size: 64 * 1024,
-            // QUIC's custom; shorter than the minute after which proxies drop a silent connection.
+            // Usual for QUIC, and shorter than the minute after which proxies drop an idle
+            // connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
-            // Two may be lost to a stalled machine before the idle timeout strikes.
+            // Two pings may be late on a stalled machine before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),
-            // One message of 64 KiB a minute is 9 kbit/s: a slow link is not a dead peer. The idle timeout ends a
-            // connection with a silent peer before that. nginx's `send_timeout` and `proxy_send_timeout` are the
-            // same.
+            // A link that carries one message of 64 KiB a minute (9 kbit/s) is slow, and not dead.
+            // If the peer is silent, the idle timeout ends the connection earlier. nginx's
+            // `send_timeout` and `proxy_send_timeout` have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Some round trips of a bad path; a peer that has not answered by then will not.
+            // Several round trips of a bad path. A peer that has not answered by then will not.
             close_timeout: Duration::from_secs(3),
-            // Two hundred datagrams of a usual size; one that waits after more than that is stale.
+            // About 200 datagrams of a usual size. One that waits behind more than that is stale.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
         }
@@ -97,201 +116,225 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Bytes that the peer may send on a stream before the application has read any: the window that each
-    /// stream has in any case. At least 1, at most 2^32 - 1; default 1 MiB.
+    /// The receive window of each stream, in bytes: how much the peer may send on a stream before
+    /// the application has read any of it. Range 1 to 2^32 - 1; default 1 MiB.
     pub fn stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.stream_receive_window = bytes.clamp(1, MAX_STREAM_WINDOW);
         self
     }
 
-    /// Bytes up to which the window of a stream may grow, where its reader and its path can use them: by
-    /// measurement, to twice what the reader takes in a round trip. At most 2^32 - 1; one that is not above
-    /// [`stream_receive_window`](Self::stream_receive_window) has no effect. Default 32 MiB.
+    /// The size in bytes up to which the window of a stream may grow. At most 2^32 - 1;
+    /// default 32 MiB. A value that is not above
+    /// [`stream_receive_window`](Self::stream_receive_window) has no effect.
     ///
-    /// On the js-ws wire no window grows, for there the window is also the limit of a message.
+    /// A window grows if its reader and its path can use more. Its size follows a measurement:
+    /// twice what the reader takes in a round trip. On the js-ws wire no window grows, because the
+    /// window is also the limit of a message there.
     pub fn max_stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.max_stream_receive_window = bytes.min(MAX_STREAM_WINDOW);
         self
     }
 
-    /// Bytes by which the windows of a connection's streams may grow past
-    /// [`stream_receive_window`](Self::stream_receive_window), all together; 0 turns growing off. Default 64 MiB.
+    /// Bytes by which all stream windows of a connection together may grow beyond
+    /// [`stream_receive_window`](Self::stream_receive_window). 0 turns growth off. Default 64 MiB.
     ///
-    /// No stream takes more than half of what the others have left, so one alone gets up to 32 MiB of the
-    /// default. A stream keeps what it has until it ends, for credit cannot be taken back.
+    /// A stream takes at most half of what the other streams have left, so a single stream gets up
+    /// to 32 MiB of the default. A stream keeps its share until it ends, because credit cannot be
+    /// taken back.
     pub fn window_growth_budget(&mut self, bytes: u64) -> &mut Self {
         self.window_growth_budget = bytes;
         self
     }
 
-    /// Bidirectional streams that the peer may have open at once. Default 100.
+    /// Bidirectional streams that the peer may have open at once. At most 2^32; default 100.
     ///
-    /// A stream counts until both its halves have ended and the application has let go of them. Past the limit the peer's
-    /// next stream waits: at the peer on the QMux wire, and here on the js-ws wire, see
-    /// [`max_waiting_streams`](Self::max_waiting_streams).
+    /// A stream counts until both its halves have ended and the application has dropped its
+    /// handles. Beyond the limit the peer's next stream waits. On the QMux wire it waits at the
+    /// peer, and on the js-ws wire here: see [`max_waiting_streams`](Self::max_waiting_streams).
     pub fn max_concurrent_bidi_streams(&mut self, count: u64) -> &mut Self {
-        self.max_concurrent_bidi_streams = count.min(1 << 32);
+        self.max_concurrent_bidi_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// Unidirectional streams that the peer may have open at once. Default 100; the js-ws wire has none.
+    /// Unidirectional streams that the peer may have open at once. At most 2^32; default 100. The
+    /// js-ws wire has none.
     pub fn max_concurrent_uni_streams(&mut self, count: u64) -> &mut Self {
-        self.max_concurrent_uni_streams = count.min(1 << 32);
+        self.max_concurrent_uni_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// Streams of the peer's past [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) that may wait for a
-    /// place, on the js-ws wire. At most 2^32; default 10,000, which cost this end a megabyte at most: some 100 bytes
-    /// each.
+    /// Streams of the peer beyond
+    /// [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) that may wait on the
+    /// js-ws wire. At most 2^32; default 10,000, which cost at most 1 MB (about 100 bytes each).
     ///
-    /// On that wire a peer cannot know of a limit. A stream that waits has no credit, so that its peer sends nothing on
-    /// it, and is not seen by the application; when a place is free, the one that has waited longest is opened. Past
-    /// this many a new stream is refused: both its halves fail at the peer with code 0. 0 refuses each past the limit.
-    /// On the QMux wire, where a peer waits by itself, it has no effect.
+    /// A peer on that wire does not know of any limit. A waiting stream has no credit, so its peer
+    /// sends nothing on it, and the application does not see it. When another stream ends, the
+    /// stream that has waited longest is opened. If this many streams wait, the next one is
+    /// refused: both its halves fail at the peer with code 0. With 0, every stream beyond the limit
+    /// is refused. On the QMux wire, where streams wait at the peer, this setting has no effect.
     pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
-        self.max_waiting_streams = count.min(1 << 32);
+        self.max_waiting_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// Bidirectional streams of the peer's that it may reset or stop in a second before it was sent anything on them and
-    /// before anything of them was read; `None` for any number. Default 100.
+    /// How many of its bidirectional streams the peer may cancel in a second. A stream counts as
+    /// cancelled if the peer resets or stops it before anything was sent to the peer on it and
+    /// before anything of it was read. `None` for no limit; default 100.
     ///
-    /// Past it the connection closes with
-    /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD): an application that begins what nobody
-    /// waits for does more work than its peer (CVE-2023-44487). A burst of ten times the streams that may be open at
-    /// once, and of at least 1000, is let pass; and each stream that was answered, or read to its end, makes good for
-    /// four that were cancelled. So more is wanted only of a peer that cancels nearly all that it asks for, as one may that
-    /// asks several servers and takes the first answer.
+    /// If the peer exceeds it, the connection closes with
+    /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD): an application that begins to
+    /// answer cancelled requests does more work than its peer (CVE-2023-44487). The limit allows a
+    /// burst of ten times the streams that may be open at once, and at least of 1000. Each stream
+    /// that was answered, or read to its end, makes up for four cancelled ones. Raise the limit
+    /// only for peers that legitimately cancel almost everything, such as a client that races
+    /// several servers.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;
         self
     }
 
-    /// Streams of each kind that this end may have open, whatever the peer allows. At least 1; default 65,536.
+    /// Streams of each kind that this end may have open, even if the peer allows more. At least 1;
+    /// default 65,536.
     ///
-    /// At this limit `open_bi` and
-    /// `open_uni` wait as at the peer's, for the end of another. A stream
-    /// counts until both its halves have ended, the application has let go of them, and all that there is to
-    /// say of it has been handed to the socket: so a peer that allows streams without end, and does not read,
-    /// makes this end hold no more state than for these.
+    /// At this limit `open_bi` and `open_uni` wait until another stream ends, as they do at the
+    /// peer's limit. A stream counts until both its halves have ended, the application has dropped
+    /// its handles, and its last frames have been passed to the socket. So a peer that allows any
+    /// number of streams and does not read cannot make this end hold the state of more than these.
     pub fn max_local_streams(&mut self, count: u64) -> &mut Self {
         self.max_local_streams = count.max(1);
         self
     }
 
-    /// Bytes that a stream takes from the application before they can be sent. At least 1; default 512 KiB.
+    /// Bytes that a stream accepts from the application before they can be sent. At least 1;
+    /// default 512 KiB.
     pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer = bytes.max(1);
         self
     }
 
-    /// Bytes that all streams of a connection together take from the application before they can be sent; those
-    /// of streams that are finished, and wait to leave, included. At least 16 KiB; default 64 MiB.
+    /// Bytes that all streams of a connection together accept from the application before they can
+    /// be sent. Bytes of finished streams that wait to be sent count, too. At least 16 KiB;
+    /// default 64 MiB.
     ///
-    /// A stream holds at most half of what the others have left, and bytes that its own credit does not cover
-    /// count against others for half of the window at most. So streams whose readers stand still, however many,
-    /// keep no other from going on. What may be held besides: 1 KiB of each stream, so that short messages
-    /// always leave; two chunks of `write_chunk`, which are taken whole; and one
-    /// for each stream that has credit for a part of its chunk only.
+    /// A stream holds at most half of what the other streams have left. Bytes that the stream's
+    /// own credit does not cover may take at most half of the window. So streams with stalled
+    /// readers cannot stop other streams, however many there are.
+    ///
+    /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB, so
+    /// that short messages can always be sent. Two chunks of `write_chunk` may exceed it, because
+    /// a chunk is accepted whole. So may one chunk of each stream that has credit for only a part
+    /// of its chunk.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
         self
     }
 
-    /// The largest message that this end sends, in bytes. 1,200 to 65,536; default 64 KiB. The peer's own limit
-    /// holds besides.
+    /// The largest message that this end sends, in bytes. Range 1,200 to 65,536; default 64 KiB.
+    /// The limit that the peer advertises applies as well.
     ///
-    /// Set it to less for a gateway on the way that takes no message of more than 32 KiB, say, and closes with 1009. It
-    /// bounds datagrams as well.
+    /// Lower it for a gateway that does not pass larger messages, for example one that closes with
+    /// 1009 for a message of more than 32 KiB. It bounds datagrams as well.
     pub fn max_message_sent(&mut self, bytes: usize) -> &mut Self {
         self.max_message_sent = bytes.clamp(MIN_MESSAGE_SENT, MAX_MESSAGE_SENT);
         self
     }
 
-    /// The largest message that the peer may send on the QMux wire, in bytes. At least 16,382
-    /// (draft-ietf-quic-qmux-02 §max_record_size); default 64 KiB.
+    /// The largest message that the peer may send on the QMux wire, in bytes. Range 16,382
+    /// (draft-ietf-quic-qmux-02 §max_record_size) to 2^30; default 64 KiB.
     pub fn max_record_size(&mut self, bytes: u64) -> &mut Self {
-        self.max_record_size = bytes.clamp(crate::MIN_MAX_RECORD_SIZE, 1 << 30);
+        self.max_record_size = bytes.clamp(crate::MIN_MAX_RECORD_SIZE, MAX_MAX_RECORD_SIZE);
         self
     }
 
-    /// How long the connection may be silent before it is closed. `None`, zero, and a time beyond what a clock can
-    /// hold mean for ever. Rounded up to whole milliseconds, the unit in which it is sent to the peer. A timeout shorter
-    /// than the time between two messages ends every connection; below 150 ms it acts as 150 ms (RFC 9000 §10.1).
-    /// Default 30 s.
+    /// How long the connection may be silent before it is closed. `None` for no timeout, as are
+    /// zero and a time beyond the range of the clock. Rounded up to whole milliseconds, the unit in
+    /// which it is sent to the peer. Default 30 s.
     ///
-    /// On the QMux wire the shorter of the two ends' values holds for both (RFC 9000 §10.1).
+    /// On the QMux wire both ends use the shorter of their two values (RFC 9000 §10.1). A timeout
+    /// below 150 ms acts as 150 ms (RFC 9000 §10.1). A timeout that is shorter than the time
+    /// between two messages ends every connection.
     ///
-    /// Where a ping took more than a third of it, for slow bytes wait before it, it lasts three of that ping's round
-    /// trips, and at most three times as long as is declared. A full socket that takes bytes again is not silent.
+    /// If slow bytes delay a ping, so that its round trip takes more than a third of the timeout,
+    /// the timeout becomes three of that round trip, and at most three times the set value. A
+    /// socket that was full and accepts bytes again counts as activity.
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.max_idle_timeout =
             timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self
     }
 
-    /// How long the peer may be silent before it is sent a ping. `None`, zero, and a time beyond what a clock can hold
-    /// mean never. At least 100 ms: the peer counts more frequent pings as useless work, and ends connections for it.
-    /// Default 10 s.
+    /// How long the peer may be silent before a ping is sent. `None` for no pings, as are zero and
+    /// a time beyond the range of the clock. At least 100 ms, because a peer counts more frequent
+    /// pings as useless work and ends the connection. Default 10 s.
     ///
-    /// If a third of the idle timeout is shorter, that is used instead. Without an idle timeout, a peer that has
-    /// answered no ping for three intervals is given up.
+    /// If a third of the idle timeout is shorter, that is used instead. Without an idle timeout,
+    /// the connection ends when the peer has answered no ping for three intervals.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
         let interval = interval.filter(|interval| !interval.is_zero());
         self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
     }
 
-    /// For how long the socket may take nothing while there is something to send, before the connection is given up
-    /// with [`Timeout::WriteStall`](crate::Timeout::WriteStall); `None` for ever. Default 60 s.
+    /// How long the socket may accept nothing while there is something to send. After that the
+    /// connection ends with [`Timeout::WriteStall`](crate::Timeout::WriteStall). `None` for no
+    /// timeout, as is zero. Default 60 s.
     ///
-    /// The idle timeout ends a connection whose peer says nothing. This one ends a connection whose peer says
-    /// something, by pings or padding, and reads nothing. It restarts with each message that the
-    /// socket takes, so a link that carries one message of 64 KiB in that time, which is 9 kbit/s, is fast enough.
-    /// It is twice the idle timeout, because a full socket is weaker evidence than silence: when a network is
-    /// interrupted or a peer is suspended, the peer is silent too, and the idle timeout ends the connection.
+    /// The idle timeout ends a connection whose peer is silent. This one ends a connection whose
+    /// peer sends something, such as pings or padding, and reads nothing. It restarts with each
+    /// message that the socket accepts, so a link is fast enough if it carries one message of
+    /// 64 KiB in that time (9 kbit/s).
+    ///
+    /// It is twice the idle timeout, because a full socket is weaker evidence than silence. When a
+    /// network is interrupted or a peer is suspended, the peer is silent too, and the idle timeout
+    /// ends the connection.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// How long the handshake may take. Of a client and a server that is everything after TCP's own: TLS, the
-    /// upgrade, and the peer's transport parameters, which get what the others have left. Of a WebSocket that
-    /// was open before it is the parameters alone. A time beyond what a clock can hold means no timeout; with zero no
-    /// handshake succeeds. Default 10 s.
+    /// How long the handshake may take. Every value is used as it is: with zero no handshake
+    /// succeeds, and a time beyond the range of the clock is no timeout. Default 10 s.
+    ///
+    /// For a client and a server it covers every step after the TCP handshake: TLS, the upgrade,
+    /// and then the peer's transport parameters. If the WebSocket was open before, it covers the
+    /// transport parameters alone.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// How long the end of a connection may take: until the peer has answered the close, and then until it has ended
-    /// the TCP, TLS or HTTP/2 stream. After that the socket is dropped. A time beyond what a clock can hold
-    /// means no timeout, and leaves the socket to a peer that never answers. Default 3 s.
+    /// How long the end of a connection may take: until the peer has answered the close, and then
+    /// until it has ended the TCP, TLS or HTTP/2 stream. After that the socket is dropped. A time
+    /// beyond the range of the clock is no timeout, and keeps the socket for a peer that never
+    /// answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self
     }
 
-    /// Bytes of memory for datagrams that wait for the application; when more come, the oldest go. Each counts for
-    /// 128 bytes more than it has. 0 refuses datagrams. Default 256 KiB.
+    /// Bytes of memory for received datagrams that wait for the application. If more arrive, the
+    /// oldest are dropped. Each datagram counts as its length plus 128 bytes. 0 turns datagrams
+    /// off: the peer may not send any. Default 256 KiB.
     pub fn datagram_receive_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.datagram_receive_buffer_size = bytes;
         self
     }
 
-    /// Bytes of memory for datagrams that wait for the socket; when more come, the oldest go. Each counts for 128 bytes
-    /// more than it has. Default 256 KiB.
+    /// Bytes of memory for datagrams that wait for the socket. If more are sent, the oldest are
+    /// dropped. Each datagram counts as its length plus 128 bytes. Default 256 KiB.
     pub fn datagram_send_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.datagram_send_buffer_size = bytes;
         self
     }
 
-    /// The [`handshake_timeout`](Self::handshake_timeout) that is set.
+    /// The current value of [`handshake_timeout`](Self::handshake_timeout). A caller needs it to
+    /// bound TLS and the upgrade, which come before the engine.
     pub fn get_handshake_timeout(&self) -> Duration {
         self.handshake_timeout
     }
 
-    /// The largest message that the peer may send on `wire`, in bytes: what a socket has to take, and no more.
+    /// The largest message that the peer may send on `wire`, in bytes. It follows from the
+    /// settings. A socket refuses larger messages.
     pub fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
         wire.max_inbound_message(self.max_record_size, self.stream_receive_window)
     }
@@ -300,9 +343,9 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // The credit of the connection must never run out before a stream's does: without a
-            // pause for all (C-28, C-31). The streams' windows times their number bound the memory
-            //
+            // The connection's credit never runs out before a stream's, so one slow reader does not
+            // stop all streams (C-28, C-31). The stream windows times the number of streams bound
+            // the memory.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,
@@ -321,7 +364,7 @@ impl Config {
     }
 }
 
-/// Rounded up, because a part of a millisecond would otherwise become zero, which means no timeout.
+/// Rounds up, because part of a millisecond would otherwise become zero, which means no timeout.
 fn whole_milliseconds(time: Duration) -> Duration {
     match time.subsec_nanos() % 1_000_000 {
         0 => time,

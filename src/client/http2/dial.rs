@@ -1,4 +1,5 @@
-//! A new TCP connection or tunnel, and what is spoken over it: by the client's own dialling.
+//! A new TCP connection or tunnel and the version of HTTP that is spoken over it. It uses the
+//! dialling of [`WebSocketClient`].
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// In order of preference. A server that speaks `h2` but has WebSocket only over HTTP/1.1 costs one
-/// attempt too many. The client remembers that.
+/// additional attempt. The client remembers such a server.
 // W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
@@ -25,7 +26,7 @@ const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 /// A stream of bytes to the server, TLS included.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    /// When TCP was there: from then on the handshake timeout counts.
+    /// When TCP was connected. The handshake timeout counts from then on.
     pub(super) start: Instant,
     pub(super) is_http2: bool,
     io: Io,
@@ -35,7 +36,7 @@ pub(super) struct Dialled {
 #[derive(Debug)]
 enum Io {
     Tcp(TcpStream),
-    /// To the server, or to a proxy whose tunnel it is.
+    /// To the server, or to a proxy that tunnels to it.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>),
     #[cfg(feature = "tls")]

@@ -27,15 +27,16 @@ use crate::{
     observe::trace,
 };
 
-/// How long it is remembered that a server has no WebSocket over HTTP/2. Asking costs a TCP connection and its
-/// TLS each time, and what a server is only changes when it is deployed anew.
+/// How long the client remembers that a server has no WebSocket over HTTP/2. Asking again costs a
+/// TCP connection and TLS, and a server changes in this respect only when it is deployed again.
 const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 
-/// Servers that are remembered before those are forgotten of which nothing is known any more.
+/// With fewer servers than this, none is removed.
 const MIN_PRUNED: usize = 64;
 
-/// A client whose connections to one server share a TCP and TLS connection, where the server offers WebSocket
-/// over HTTP/2 (RFC 8441), and have one each where it does not. Cheap to clone; clones share their connections.
+/// A client whose connections to one server share a TCP and TLS connection, if the server offers
+/// WebSocket over HTTP/2 (RFC 8441). Otherwise each has its own. Cheap to clone; clones share their
+/// TCP connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,9 +48,10 @@ const MIN_PRUNED: usize = 64;
 /// # }
 /// ```
 ///
-/// A TCP connection lives as long as a [`WebSocketConnection`] over it does, and takes as many as the server's
-/// SETTINGS_MAX_CONCURRENT_STREAMS says; then another one is opened beside it. When it is lost, all that are over
-/// it are: [what it costs and gains](crate::manual::in_axum) is a chapter of the manual.
+/// A TCP connection lives as long as a [`WebSocketConnection`] over it. It carries at most as many
+/// as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows; then another TCP connection is opened.
+/// If it is lost, all connections over it are lost, too. The manual has a chapter on
+/// [costs and benefits](crate::manual::in_axum).
 #[derive(Debug, Clone)]
 pub struct Http2Client(Arc<Pool>);
 
@@ -60,12 +62,13 @@ struct Pool {
     origins: Mutex<Origins>,
 }
 
-/// Where connections lead to. Bounded by what the application connects to, and pruned each time that it has doubled:
-/// those who are still of use are so looked at once for each that is new, on average.
+/// The servers that connections lead to. Bounded by the servers that the application connects to.
+/// Each time their number has doubled, those of no further use are removed, so on average each new
+/// server costs one look at an old one.
 #[derive(Debug, Default)]
 struct Origins {
     routes: HashMap<Key, Arc<Origin>>,
-    /// How many were left by the last pruning.
+    /// How many the last pruning kept.
     kept: usize,
 }
 
@@ -81,7 +84,7 @@ impl Origins {
     }
 }
 
-/// Whom a TCP connection leads to.
+/// The server that a TCP connection leads to.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
     tls: bool,
@@ -91,7 +94,7 @@ struct Key {
 
 #[derive(Debug, Default)]
 struct Origin {
-    /// Held while somebody dials: those who wait for it share what he gets.
+    /// Held by the caller that dials. The others wait for it and share the result.
     dialling: tokio::sync::Mutex<()>,
     routes: Mutex<RouteCache>,
 }
@@ -99,9 +102,9 @@ struct Origin {
 #[derive(Debug, Default)]
 struct RouteCache {
     sessions: Vec<Weak<Session>>,
-    /// Until then the server is taken for one without WebSocket over HTTP/2.
+    /// Until then the server counts as one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
-    /// Dials that have failed, and how the last one did.
+    /// The number of dials that have failed, and the error of the last one.
     failures: u64,
     failure: Option<ConnectError>,
 }
@@ -111,7 +114,7 @@ impl Origin {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody has it, or it says something that is worth a look at the next dial.
+    /// Whether a caller holds it, or it has something that the next dial needs.
     fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
         let routes = self.routes();
         Arc::strong_count(self) > 1
@@ -125,7 +128,7 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// A route that needs no dial, if one is known. It is never the session `besides`.
+    /// A route that needs no dial, if one is known. Never over the session `besides`.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -139,23 +142,24 @@ impl RouteCache {
     }
 }
 
-/// How a connection is to be had.
+/// How to make a connection.
 enum Route {
     Over(Lease),
-    /// This stream has been dialled already.
+    /// Upgrades this stream, which has just been dialled.
     Upgrade(Box<Dialled>),
     Http1,
 }
 
 impl Http2Client {
-    /// A client with the settings of this one. Its ALPN is `h2` and `http/1.1`, whatever a TLS configuration of the
-    /// user's has.
+    /// A client with the settings of `client`. Its ALPN is `h2` and `http/1.1`, also with a TLS
+    /// configuration of the user's.
     pub fn new(client: WebSocketClient) -> Self {
         Self::with(client, false)
     }
 
-    /// The same for servers that are known to speak HTTP/2 without TLS: a `ws://` URL is dialled so (RFC 9113
-    /// §3.3), and one that does not is an error. By default `ws://` is HTTP/1.1, for only TLS can tell.
+    /// As [`new`](Self::new), for servers that are known to speak HTTP/2 without TLS. A `ws://` URL
+    /// is then dialled with HTTP/2 (RFC 9113 §3.3), and a server that does not speak it is an
+    /// error. Otherwise `ws://` uses HTTP/1.1, because only TLS can negotiate HTTP/2.
     pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
         Self::with(client, true)
     }
@@ -164,22 +168,24 @@ impl Http2Client {
         Self(Arc::new(Pool { client, prior_knowledge, origins: Mutex::default() }))
     }
 
-    /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an HTTP/2 connection that
-    /// is there, or a new one. Where ALPN selects HTTP/1.1, the same TLS connection is upgraded; where the server
-    /// speaks HTTP/2 and does not offer WebSocket over it, a second one is opened for HTTP/1.1. Either is
-    /// remembered for five minutes, in which the server is not asked again.
+    /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an existing
+    /// HTTP/2 connection or a new one. If ALPN selects HTTP/1.1, the same TLS connection is
+    /// upgraded. If the server speaks HTTP/2 but does not offer WebSocket over it, a second
+    /// connection is opened for HTTP/1.1. Either result is remembered for five minutes, in which
+    /// the server is not asked again.
     ///
-    /// Several calls at once share one attempt to reach the server, and its failure; one that has taken longer than
-    /// the connect timeout and the handshake timeout together is not waited for. Whether the server offers
-    /// it stands in its SETTINGS, which cost the first connection one round trip more.
+    /// Calls at the same time share one attempt to reach the server, and its failure. A call does
+    /// not wait longer for another call's attempt than the connect timeout and the handshake
+    /// timeout together. Whether the server offers WebSocket is in its SETTINGS, which cost the
+    /// first connection one more round trip.
     ///
     /// # Errors
     /// [`ConnectError`].
     ///
     /// # Cancel safety
-    /// When the future is dropped, the attempt is given up. Connections that share its TCP connection go on. Where its
-    /// request was sent and not answered, further calls dial until the server has answered a PING on that TCP
-    /// connection, for it may be dead.
+    /// When the future is dropped, the attempt ends. Connections that share its TCP connection go
+    /// on. If its request was sent and not answered, the TCP connection may be dead. Further calls
+    /// then dial a new one until the server has answered a PING on it.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
@@ -194,7 +200,7 @@ impl Pool {
         }
         let called = Instant::now();
         let origin = self.origin(target);
-        // Over which the server has refused a stream that it has not looked at.
+        // The session over which the server refused a stream without processing it.
         let mut refused = None;
         loop {
             let start = Instant::now();
@@ -203,12 +209,13 @@ impl Pool {
                 Route::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
                 Route::Http1 => return self.client.dial(target).await,
             };
-            // The time to dial has limits of its own.
+            // Dialling had its own time limits.
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
             match self.open(start, target, lease).await {
-                // A connection that was there and has gone is no failure yet. Each is retired with it, and
-                // one that has just been dialled does not come to this for ever.
+                // The loss of an existing connection is not a failure: the loop takes another
+                // route. It ends, because each lost connection is retired, and one that this call
+                // dialled does not come here.
                 Err(RequestError::NotSent(_)) if session.since() < called => {}
                 Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
@@ -236,20 +243,20 @@ impl Pool {
     ) -> Result<Route, ConnectError> {
         let before = {
             let mut routes = origin.routes();
-            if let Some(way) = routes.route(besides) {
-                return Ok(way);
+            if let Some(route) = routes.route(besides) {
+                return Ok(route);
             }
             routes.failures
         };
-        // The future that dials may no longer be polled. So the wait for it is limited to the time
-        // that an attempt may take.
+        // The caller that dials may no longer poll its future. So the wait for it is limited to the
+        // time that an attempt may take.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
         {
             let mut routes = origin.routes();
-            if let Some(way) = routes.route(besides) {
-                return Ok(way);
+            if let Some(route) = routes.route(besides) {
+                return Ok(route);
             }
             // Otherwise every waiter would dial and fail in turn.
             if routes.failures > before
@@ -258,14 +265,14 @@ impl Pool {
                 return Err(error.clone());
             }
         }
-        let way = self.dial(origin, target).await;
-        if let Err(error) = &way {
+        let route = self.dial(origin, target).await;
+        if let Err(error) = &route {
             let mut routes = origin.routes();
             routes.failures += 1;
             routes.failure = Some(error.clone());
         }
         drop(turn);
-        way
+        route
     }
 
     async fn dial(&self, origin: &Origin, target: &Target) -> Result<Route, ConnectError> {
@@ -280,7 +287,8 @@ impl Pool {
             origin.http1();
             return Ok(Route::Http1);
         }
-        // Before others can see the session, and take the only stream that it may have.
+        // Takes its lease before other callers see the session. They could take the only stream
+        // that it allows.
         let lease = Lease::new(&session);
         origin.routes().sessions.push(Arc::downgrade(&session));
         lease.map(Route::Over).ok_or_else(|| {
@@ -294,27 +302,30 @@ impl Pool {
         target: &Target,
         lease: Lease,
     ) -> Result<WebSocketConnection, RequestError> {
-        let ClientSettings { negotiation, headers, connection, .. } = &*self.client.0;
+        let ClientSettings { negotiation, headers, .. } = &*self.client.0;
         let mut info: ConnectionInfo = lease.session().info().clone();
         let request =
             target.request(&negotiation.offered(), headers).map_err(RequestError::Failed)?;
         let request =
             handshake::extended_connect(&request, target.tls).map_err(RequestError::Failed)?;
-        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
         let session = lease.session().clone();
-        let opened = timeout(left, lease.open(request.clone())).await;
-        let (mut response, stream) = opened.unwrap_or_else(|_| {
-            // Whether the route is slow or the path is dead, the next one had better not wait behind it.
+        let answer = timeout(self.client.left(start), lease.ask(request.clone())).await;
+        let answer = answer.unwrap_or_else(|_| {
+            // The route may be slow or the path dead. Either way the next request uses another
+            // TCP connection.
             session.retire();
             Err(RequestError::Failed(ConnectError::HandshakeTimeout))
         })?;
-        // Those of h2 are parts of what came with them.
+        let opened = answer.open(self.client.left(start)).await;
+        let (mut response, stream) = opened.map_err(RequestError::Failed)?;
+        // Copies the headers, because h2's keep the whole received block alive.
         *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());
         info.subprotocol =
             handshake::selected(response.headers(), negotiation).map_err(RequestError::Failed)?;
         info.request = Some(request.into());
-        // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay masked.
+        // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay
+        // masked.
         let established = self.client.establish(start, response, stream, &[], info);
         established.await.map_err(RequestError::Failed)
     }
@@ -331,7 +342,7 @@ mod tests {
     #[test]
     fn servers_are_looked_through_only_when_they_have_doubled() {
         let (mut origins, mut prunings, mut kept) = (Origins::default(), 0, 0);
-        // An application that stays connected to all.
+        // An application that stays connected to all servers.
         let held: Vec<_> = (0..10_000)
             .map(|port| {
                 let origin = origins.get(key(port));
@@ -340,7 +351,7 @@ mod tests {
             })
             .collect();
         assert!(prunings <= 8, "{prunings} times");
-        // And one that lets go of all.
+        // An application that drops its connections.
         drop(held);
         for port in 10_000..30_000 {
             origins.get(key(port));

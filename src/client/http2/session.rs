@@ -1,4 +1,4 @@
-//! One HTTP/2 connection, and the places on it.
+//! One HTTP/2 connection, and the leases of its streams.
 
 use std::{
     io,
@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Ping, PingPong, Reason, client::SendRequest, ext::Protocol};
-use http::{Request, Response};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream, client::SendRequest, ext::Protocol};
+use http::{Request, Response, response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, oneshot},
@@ -26,38 +26,40 @@ use crate::{
     handshake::{head::MAX_HEAD, headers::kept_headers},
 };
 
-/// Bytes that the server may send on a stream before our driver has read them, which it does as they come: so
-/// much fills 640 Mbit/s over a round trip of 100 ms.
+/// Bytes that the server may send on a stream before the driver has read them, which it does as
+/// they arrive. This fills 640 Mbit/s at a round trip of 100 ms.
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The same for all streams: the most there is (RFC 9113 §6.9.1), and never less than the windows of 255 streams
-/// together, so that none of them waits for another. The memory is bounded by the streams that we open.
+/// The same for all streams together: the maximum (RFC 9113 §6.9.1). The windows of 255 streams fit
+/// into it, so none of these waits for another. The number of streams that this end opens bounds
+/// the memory.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
-/// Bytes of a stream that h2 may hold without having sent them. What is urgent waits behind them, so it is two
-/// of our largest messages, as on a socket of its own.
+/// Bytes of a stream that h2 may hold unsent. Urgent frames wait behind them, so it is two messages
+/// of the largest size, as on a socket without HTTP/2.
 const MAX_UNSENT: usize = 128 * 1024;
 
-/// How long the end of a connection that nobody uses any more may take.
+/// How long a connection may take to end once it has no more users.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// An HTTP/2 connection. It ends when the last place on it is given up.
+/// An HTTP/2 connection. It ends when its last lease is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
     send: SendRequest<Bytes>,
     since: Instant,
     info: ConnectionInfo,
-    /// Places that are taken.
+    /// The number of leases.
     taken: AtomicUsize,
-    /// It has ended, or takes no more streams.
+    /// Whether it has ended, or opens no more streams.
     ended: Arc<AtomicBool>,
     doubts: Arc<Doubts>,
-    /// Dropped with this, which tells the connection's task.
+    /// When it is dropped together with this, the connection's task learns that the connection has
+    /// no users.
     _alive: oneshot::Sender<()>,
 }
 
 impl Session {
-    /// Starts HTTP/2, and waits for the server's SETTINGS.
+    /// Starts HTTP/2 and waits for the server's SETTINGS.
     pub(super) async fn start<S>(
         io: S,
         since: Instant,
@@ -75,10 +77,10 @@ impl Session {
             .handshake(io)
             .await
             .map_err(lost)?;
-        // It is there once, and this is the first to ask.
+        // Never `None`, because it is asked for once only.
         let mut ping_pong =
             connection.ping_pong().ok_or_else(|| io::Error::other("no HTTP/2 PING"))?;
-        // SETTINGS are the first that a server sends (RFC 9113 §3.4), so they are before any answer.
+        // A server sends its SETTINGS first (RFC 9113 §3.4), so they arrive before any pong.
         tokio::select! {
             biased;
             pong = ping_pong.ping(Ping::opaque()) => pong.map(drop).map_err(lost)?,
@@ -94,15 +96,15 @@ impl Session {
         let settling = doubts.clone();
         tokio::spawn(async move {
             let _end = end;
-            // A server that reads no more would keep its socket open for ever.
-            let given_up = async {
+            // Otherwise a server that does not read any more would keep its socket open for ever.
+            let unused = async {
                 let _ = dropped.await;
                 sleep(LINGER).await;
             };
             tokio::select! {
                 _ = connection => {}
-                () = given_up => {}
-                // Without an end: where no PING can be sent, the connection ends by itself.
+                () = unused => {}
+                // Never ends. If no PING can be sent, the connection ends itself.
                 () = settling.settle(ping_pong) => {}
             }
         });
@@ -110,7 +112,7 @@ impl Session {
         Ok(Arc::new(Self { send, since, info, taken, ended, doubts, _alive: alive }))
     }
 
-    /// RFC 8441 §3.
+    /// Whether the server offers WebSocket over HTTP/2 (RFC 8441 §3).
     pub(super) fn offers_websocket(&self) -> bool {
         self.send.is_extended_connect_protocol_enabled()
     }
@@ -119,13 +121,14 @@ impl Session {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether a stream was given up on it before its answer came, and the server has not shown since that it is
-    /// there. Then nothing is opened on it while that is so: see [`Doubts`].
+    /// Whether the connection may be dead: a caller gave up before its request was answered, and
+    /// the server has not answered a PING since. No stream is opened on it meanwhile; see
+    /// [`Doubts`].
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubts.are_open()
     }
 
-    /// Nothing more is to be opened on it.
+    /// Opens no more streams on it.
     pub(super) fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -139,7 +142,7 @@ impl Session {
     }
 }
 
-/// However the connection's task ends, no more is opened on it.
+/// Marks the connection as ended when its task ends in any way.
 struct EndsWith(Arc<AtomicBool>);
 
 impl Drop for EndsWith {
@@ -148,39 +151,42 @@ impl Drop for EndsWith {
     }
 }
 
-/// Whether the path below may be dead.
+/// Whether the TCP connection below may be dead.
 ///
-/// A caller that gives up before its answer says nothing of the reason: it may be impatient, or the TCP connection may
-/// lead nowhere, which no error ever tells while nothing is acknowledged. If only a handshake that runs into its own
-/// timeout counted, callers with shorter timeouts of their own would be handed a dead connection for ever. So each
-/// opens a doubt, and a PING (RFC 9113 §6.7) settles it in the background: a new caller dials meanwhile and waits for
-/// nobody, so the PING needs no bound, and an impatient caller on a living path costs others at most a second TCP
-/// connection. Streams that are open on it go on.
+/// If a caller gives up before its request is answered, the reason is unknown. The caller may be
+/// impatient, or the TCP connection may be dead, which causes no error while nothing is
+/// acknowledged. If only an expired handshake timeout counted, callers with shorter timeouts of
+/// their own would receive a dead connection for ever.
 ///
-/// There is one PING at a time, whatever the number of doubts.
+/// So each such caller raises a doubt, and a PING (RFC 9113 §6.7) settles it in the background.
+/// Meanwhile a new caller dials and waits for nothing, so the PING needs no timeout. On a
+/// connection that works, an impatient caller costs the others at most a second TCP connection.
+/// Streams that are open on the first one go on.
+///
+/// There is one PING at a time, even for several doubts.
 #[derive(Debug, Default)]
 struct Doubts {
     raised: AtomicU64,
-    /// Of those that were raised, the ones that an answer has settled.
+    /// How many of them an answer has settled.
     settled: AtomicU64,
-    news: Notify,
+    changed: Notify,
 }
 
 impl Doubts {
     fn raise(&self) {
         self.raised.fetch_add(1, Ordering::AcqRel);
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     fn are_open(&self) -> bool {
         self.raised.load(Ordering::Acquire) != self.settled.load(Ordering::Acquire)
     }
 
-    /// Asks the server each time that there is a doubt. Does not end.
+    /// Sends a PING each time that there is a doubt. Never ends.
     async fn settle(&self, mut ping_pong: PingPong) {
         loop {
-            self.news.notified().await;
-            // Those that come after the PING are not settled by its answer.
+            self.changed.notified().await;
+            // A doubt that is raised after the PING is not settled by its answer.
             let raised = self.raised.load(Ordering::Acquire);
             match ping_pong.ping(Ping::opaque()).await {
                 Ok(_) => self.settled.store(raised, Ordering::Release),
@@ -190,7 +196,7 @@ impl Doubts {
     }
 }
 
-/// Raises a doubt when it is dropped while an answer is waited for.
+/// Raises a doubt if it is dropped before the answer.
 struct Unanswered<'a>(Option<&'a Doubts>);
 
 impl Unanswered<'_> {
@@ -210,23 +216,24 @@ impl Drop for Unanswered<'_> {
 /// Why a stream did not open.
 #[derive(Debug)]
 pub(super) enum RequestError {
-    /// The connection has ended, or will, and takes nothing more.
+    /// The connection has ended or is ending, and opens no more streams.
     NotSent(ConnectError),
-    /// The server has not looked at the request, and another connection may serve it (RFC 9113 §8.7).
+    /// The server has not processed the request, and another connection may serve it (RFC 9113
+    /// §8.7).
     NotProcessed(ConnectError),
     Failed(ConnectError),
 }
 
-/// A place for one stream.
+/// The right to one stream on a connection.
 #[derive(Debug)]
 pub(super) struct Lease(Arc<Session>);
 
 impl Lease {
-    /// `None` where the server takes no more.
+    /// `None` if the server allows no further stream.
     pub(super) fn new(session: &Arc<Session>) -> Option<Self> {
         let max = session.send.current_max_send_streams();
-        let place = |taken: usize| (taken < max).then_some(taken + 1);
-        session.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, place).ok()?;
+        let lease = |taken: usize| (taken < max).then_some(taken + 1);
+        session.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, lease).ok()?;
         Some(Self(session.clone()))
     }
 
@@ -234,14 +241,11 @@ impl Lease {
         &self.0
     }
 
-    /// Asks for a WebSocket.
-    pub(super) async fn open(
-        self,
-        mut request: Request<()>,
-    ) -> Result<(Response<()>, Http2Stream), RequestError> {
+    /// Asks for a WebSocket, and waits for the head of the response.
+    pub(super) async fn ask(self, mut request: Request<()>) -> Result<Answer, RequestError> {
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let not_sent = |error| {
-            // GOAWAY has come, or the connection has been lost.
+            // A GOAWAY was received, or the connection has been lost.
             self.0.retire();
             RequestError::NotSent(lost(error))
         };
@@ -256,9 +260,9 @@ impl Lease {
             Ok((response, send)) => Ok((response.await, send)),
             Err(error) => Err(not_sent(error)),
         };
-        // An error is an answer too: the server's own, or the connection's end.
+        // An error is an answer as well: it is the server's, or the connection's end.
         unanswered.answered();
-        let (response, mut send) = answered?;
+        let (response, send) = answered?;
         let response = response.map_err(|error| {
             let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
             match refused || (error.is_go_away() && error.is_remote()) {
@@ -266,16 +270,8 @@ impl Lease {
                 false => RequestError::Failed(lost(error)),
             }
         })?;
-        let (head, mut recv) = response.into_parts();
-        if !head.status.is_success() {
-            let body = excerpt::read_http2(&mut recv, head.status, &head.headers).await;
-            // Nothing is cancelled: the server has answered, and there is no more to say (RFC 9113 §8.1).
-            let _ = send.send_data(Bytes::new(), true);
-            let headers = kept_headers(&head.headers);
-            let refused = ConnectError::Refused { status: head.status, headers, body };
-            return Err(RequestError::Failed(refused));
-        }
-        Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, self)))
+        let (head, recv) = response.into_parts();
+        Ok(Answer { head, send, recv, lease: self })
     }
 }
 
@@ -285,13 +281,41 @@ impl Drop for Lease {
     }
 }
 
+/// A response of which only the head has been read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    head: response::Parts,
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    lease: Lease,
+}
+
+impl Answer {
+    /// The WebSocket's stream. If the server has refused it, the error has the part of the body
+    /// that arrives in the time `left`: the status is known, and a late body must not hide it.
+    pub(super) async fn open(
+        self,
+        left: Duration,
+    ) -> Result<(Response<()>, Http2Stream), ConnectError> {
+        let Self { head, mut send, mut recv, lease } = self;
+        if head.status.is_success() {
+            return Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, lease)));
+        }
+        let body = excerpt::read_http2(&mut recv, head.status, &head.headers, left).await;
+        // Ended and not cancelled: the server has answered the request (RFC 9113 §8.1).
+        let _ = send.send_data(Bytes::new(), true);
+        let headers = kept_headers(&head.headers);
+        Err(ConnectError::Refused { status: head.status, headers, body })
+    }
+}
+
 fn lost(error: h2::Error) -> ConnectError {
     io_error(error).into()
 }
 
-/// What HTTP/2 says of a stream, as a stream of bytes would.
+/// The error of an HTTP/2 stream as that of a stream of bytes.
 pub(super) fn io_error(error: h2::Error) -> io::Error {
-    // RFC 8441 §5: CANCEL is what a TCP reset is.
+    // RFC 8441 §5: CANCEL stands for a TCP reset.
     if error.is_reset() && error.is_remote() {
         return io::Error::new(io::ErrorKind::ConnectionReset, error);
     }

@@ -12,15 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Lease, io_error};
 
-/// HTTP/2's credit is given back as the bytes are read, and the driver reads as they come: so no stream holds
-/// more of the connection's window than is on its way through this machine.
+/// HTTP/2 credit is returned as bytes are read, and the driver reads them as they arrive. So a
+/// stream never holds more of the connection's window than the bytes that are passing through this
+/// machine.
 #[derive(Debug)]
 pub(super) struct Http2Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
-    /// What has come in a frame and was not read yet.
+    /// The bytes of a received frame that have not been read yet.
     unread: Bytes,
-    /// The last field: the place is free when the stream is gone.
+    /// The last field, so that the slot becomes free after the stream is dropped.
     _lease: Lease,
 }
 
@@ -40,7 +41,7 @@ impl AsyncRead for Http2Stream {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(bytes)) => self.unread = bytes,
                 None => return Poll::Ready(Ok(())),
-                // The server has said all it had to say, and wants no more of us.
+                // The server has sent its whole response and wants no more of our bytes.
                 Some(Err(error))
                     if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) =>
                 {
@@ -53,10 +54,10 @@ impl AsyncRead for Http2Stream {
         buf.put_slice(&self.unread[..len]);
         self.unread.advance(len);
         if self.unread.is_empty() {
-            // Even what is empty keeps the block that h2 has read it into.
+            // Even an empty slice keeps the block that h2 has read into.
             self.unread = Bytes::new();
         }
-        // It fails for a stream that has ended, which needs no credit.
+        // It fails for a stream that has ended. Such a stream needs no credit.
         let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
     }
@@ -71,7 +72,7 @@ impl AsyncWrite for Http2Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        // Credit that is reserved is kept from the others, so no more is than there is to send.
+        // Reserves no more than there is to send, because other streams cannot use reserved credit.
         self.send.reserve_capacity(buf.len());
         while self.send.capacity() == 0 {
             match ready!(self.send.poll_capacity(cx)) {
@@ -85,12 +86,12 @@ impl AsyncWrite for Http2Stream {
         Poll::Ready(sent.map(|()| len).map_err(io_error))
     }
 
-    /// The connection's task sends what it has as soon as it can.
+    /// Nothing to do: the connection's task sends as soon as it can.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// RFC 8441 §5: END_STREAM is what a TCP FIN is.
+    /// RFC 8441 §5: END_STREAM stands for a TCP FIN.
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io_error))
     }

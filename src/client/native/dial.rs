@@ -1,8 +1,8 @@
-//! From a name to a TCP connection (RFC 8305, "happy eyeballs"): a family of addresses, or a host, that leads
-//! nowhere costs a moment and not a timeout.
+//! From a name to a TCP connection (RFC 8305, "happy eyeballs"). An address or an address family
+//! that does not answer costs a moment instead of a timeout.
 //!
-//! The system resolves both families in one call, and sorts them by RFC 6724; so of RFC 8305 the separate
-//! queries (§3) are not here, and its sorting (§4) is but the families taken in turn.
+//! The system resolves both families in one call and sorts them by RFC 6724. So this module needs
+//! no separate queries (RFC 8305 §3), and for sorting (§4) it only alternates the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,21 +16,23 @@ use tokio::{
 use super::resolve::resolve;
 use crate::{client::SocketOptions, error::ConnectError};
 
-/// How long an address is alone before the next one is tried beside it: what RFC 8305 §5 recommends.
+/// How long an attempt runs before the next address is tried as well. RFC 8305 §5 recommends this
+/// value.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Below this many attempts are a burst: RFC 8305 §5 allows no less.
+/// The minimum that RFC 8305 §5 allows, so that attempts are not a burst.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
-/// Of a host's addresses, those that are tried, families in turn. A name may have thousands, as many as fit into an
-/// answer of DNS, and each attempt is a socket that may stay open until the timeout. With the default timeout of 10 s
-/// these start 250 ms apart as RFC 8305 recommends, and the last still has 2 s.
+/// The number of a host's addresses that are tried, with the families alternating. A name may have
+/// thousands, as many as fit into a DNS response, and each attempt is a socket that may stay open
+/// until the timeout. With the default timeout of 10 s this many attempts can start 250 ms apart,
+/// and the last one still has 2 s.
 const MAX_ADDRESSES: usize = 32;
 
-/// Of the addresses that were tried, those that an error's text names: enough for a line of a log.
+/// The number of addresses that an error's text names: enough for a line of a log.
 const MAX_SHOWN: usize = 8;
 
-/// A TCP connection to that of the host's addresses that answers first.
+/// Connects to the first of the host's addresses that answers.
 pub(super) async fn dial(
     host: &str,
     port: u16,
@@ -47,8 +49,8 @@ pub(super) async fn dial(
     race(&addresses, left, |address| options.connect(address)).await
 }
 
-/// The families in turn, beginning with that of the first address; within each the order stays. The first
-/// [`MAX_ADDRESSES`] of them.
+/// Alternates the families, starting with that of the first address. Within a family the order
+/// stays. Returns the first [`MAX_ADDRESSES`].
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut places, mut ranked) = ([0, 0], Vec::with_capacity(addresses.len()));
@@ -61,8 +63,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ranked.into_iter().map(|(_, _, address)| address).take(MAX_ADDRESSES).collect()
 }
 
-/// Tries the addresses in their order: the next one when the one before has failed, or has not answered for a
-/// while. The first that succeeds wins, and the others are given up.
+/// Tries the addresses in order: the next one when the last has failed, or has not answered for a
+/// while. The first that succeeds wins, and the other attempts are dropped.
 async fn race<T, F>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -72,7 +74,7 @@ where
     F: Future<Output = io::Result<T>>,
 {
     let shares = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    // The last one has to have its turn within the limit too.
+    // The last address must have its turn within the limit, too.
     let delay = ATTEMPT_DELAY.min(limit / shares).max(MIN_ATTEMPT_DELAY);
     let mut outcomes: Vec<Option<io::Error>> = Vec::with_capacity(addresses.len());
     let mut running = FuturesUnordered::new();
@@ -105,7 +107,7 @@ where
     Err(failure(addresses, outcomes))
 }
 
-/// What to say of attempts of which none succeeded; those without an outcome took too long.
+/// The error if no attempt succeeded. Attempts without an outcome took too long.
 fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> ConnectError {
     if addresses.is_empty() {
         return ConnectError::Resolve(Arc::new(io::Error::other("name has no address")));
@@ -120,14 +122,15 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
     ConnectError::Connect(Arc::new(io::Error::new(kind, ConnectAttempts(attempts.collect()))))
 }
 
-/// What each address said that was tried, in the order in which they were: the error within the `io::Error` of a
-/// [`ConnectError::Connect`]. At most 32 are tried; the text shows the first 8 and the number of the others.
+/// The addresses that were tried, in order, with the error of each. It is the error within the
+/// `io::Error` of a [`ConnectError::Connect`]. At most 32 addresses are tried. The text shows the
+/// first 8 and the number of the others.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);
 
 impl ConnectAttempts {
-    /// The addresses, and why there is no connection to each. Those that had not answered when the connect
-    /// timeout was over have [`io::ErrorKind::TimedOut`].
+    /// The addresses, and why there is no connection to each. Attempts without an answer at the
+    /// connect timeout have [`io::ErrorKind::TimedOut`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &io::Error)> {
         self.0.iter().map(|(address, error)| (*address, error))
     }

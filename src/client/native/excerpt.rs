@@ -1,4 +1,4 @@
-//! The start of a refusal's body.
+//! Reads the start of a refusal's body, for its error.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::{
     time::timeout,
 };
 
-/// Of the body, the bytes that are kept: enough for a sentence, whatever a proxy's page holds.
+/// Bytes of the body that are kept: enough for a sentence. A proxy's page may be much longer.
 const MAX_EXCERPT: usize = 1024;
 
-/// Of a chunked body, the bytes that are read: room for chunks of some bytes each, and for their extensions.
+/// Bytes of a chunked body that are read, with room for short chunks and their extensions.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 
-/// How long the body is waited for; its status is known already.
+/// How long to wait for the body. The status is already known.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where a body ends (RFC 9112 §6.3).
+/// The end of a body (RFC 9112 §6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Body {
-    /// After so many bytes of it, or of its excerpt.
+    /// After this many bytes, at most those of the excerpt.
     Length(usize),
     Chunked,
-    /// Where the stream ends.
+    /// At the end of the stream.
     Rest,
 }
 
@@ -37,8 +37,8 @@ impl Body {
             return Self::NONE;
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // It overrides the length. Codings besides this one were not asked for, and nobody could read what is in
-            // them.
+            // It overrides the length. Other codings than chunked were not asked for, and their
+            // bytes would not be readable.
             return match list(headers, header::TRANSFER_ENCODING) {
                 Some(codings) if codings.eq_ignore_ascii_case("chunked") => Self::Chunked,
                 _ => Self::NONE,
@@ -47,17 +47,18 @@ impl Body {
         if !headers.contains_key(header::CONTENT_LENGTH) {
             return Self::Rest;
         }
-        // Of lengths that differ nobody knows which one holds.
+        // If there are several different lengths, none can be trusted.
         let length = list(headers, header::CONTENT_LENGTH).filter(|length| {
             !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit())
         });
-        // One that is too long for a number is longer than the excerpt.
+        // A length that is too large for a number is longer than the excerpt.
         let length = length.map(|length| length.parse().unwrap_or(MAX_EXCERPT));
         Self::Length(length.unwrap_or(0).min(MAX_EXCERPT))
     }
 }
 
-/// The element that a header consists of, once or repeated; `None` where there are several.
+/// The value of a header that has one element, even if the element is repeated. `None` if its
+/// elements differ.
 fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     let mut elements = lines.flat_map(|line| line.split(',').map(str::trim));
@@ -65,19 +66,22 @@ fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     elements.all(|element| element == first).then_some(first)
 }
 
-/// Reads it from a stream of HTTP/1.1, of which `buf` has come already.
+/// Reads the start of the body from a stream of HTTP/1.1, in the time `left`. `buf` has the bytes
+/// that were already read.
 pub(super) async fn read(
     io: &mut (impl AsyncRead + Unpin),
     mut buf: Vec<u8>,
     status: StatusCode,
     headers: &HeaderMap,
+    left: Duration,
 ) -> String {
+    let left = left.min(TIMEOUT);
     let limit = match Body::of(status, headers) {
         Body::Length(length) => length,
         Body::Rest => MAX_EXCERPT,
-        Body::Chunked => return text(read_chunked(io, buf).await),
+        Body::Chunked => return text(read_chunked(io, buf, left).await),
     };
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left, async {
         while buf.len() < limit
             && let Ok(1..) = io.take((limit - buf.len()) as u64).read_buf(&mut buf).await
         {}
@@ -87,11 +91,15 @@ pub(super) async fn read(
     text(buf)
 }
 
-async fn read_chunked(io: &mut (impl AsyncRead + Unpin), mut buf: Vec<u8>) -> Vec<u8> {
+async fn read_chunked(
+    io: &mut (impl AsyncRead + Unpin),
+    mut buf: Vec<u8>,
+    left: Duration,
+) -> Vec<u8> {
     let mut chunks = Chunks::default();
     buf.truncate(MAX_CHUNKED);
     let mut total = buf.len();
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left, async {
         while !chunks.decode(&mut buf)
             && total < MAX_CHUNKED
             && let Ok(read @ 1..) = io.take((MAX_CHUNKED - total) as u64).read_buf(&mut buf).await
@@ -103,7 +111,7 @@ async fn read_chunked(io: &mut (impl AsyncRead + Unpin), mut buf: Vec<u8>) -> Ve
     chunks.body
 }
 
-/// A chunked body (RFC 9112 §7.1). What came of it before a fault is what there is.
+/// A chunked body (RFC 9112 §7.1). An error ends it, and what came before the error is used.
 #[derive(Debug, Default)]
 struct Chunks {
     /// At most [`MAX_EXCERPT`] bytes.
@@ -111,18 +119,19 @@ struct Chunks {
     at: At,
 }
 
-/// What comes next.
+/// The next part of the body.
 #[derive(Debug, Default, Clone, Copy)]
 enum At {
     #[default]
     Size,
-    /// So many bytes of data.
+    /// The rest of a chunk's data, in bytes.
     Data(u64),
     DataEnd,
 }
 
 impl Chunks {
-    /// Takes what it can of what has come. Whether it is enough: the trailers are nobody's.
+    /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete.
+    /// Trailers are not needed.
     fn decode(&mut self, buf: &mut Vec<u8>) -> bool {
         let mut rest = &buf[..];
         let done = loop {
@@ -167,20 +176,22 @@ impl Chunks {
     }
 }
 
-/// Reads it from a stream of HTTP/2, whose frames say where the body ends. That may be said by an empty one that comes
-/// later, which is not waited for where the head has said it already.
+/// Reads the start of the body from a stream of HTTP/2, in the time `left`. An HTTP/2 stream may
+/// end with an empty frame that comes later. If the head has the length, that frame is not waited
+/// for.
 #[cfg(feature = "http2")]
 pub(in crate::client) async fn read_http2(
     recv: &mut RecvStream,
     status: StatusCode,
     headers: &HeaderMap,
+    left: Duration,
 ) -> String {
     let limit = match Body::of(status, headers) {
         Body::Length(length) => length,
         Body::Rest | Body::Chunked => MAX_EXCERPT,
     };
     let mut body = Vec::new();
-    let _ = timeout(TIMEOUT, async {
+    let _ = timeout(left.min(TIMEOUT), async {
         while body.len() < limit
             && let Some(Ok(bytes)) = recv.data().await
         {
@@ -204,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives these bytes one at a time, and then stays open.
+    /// Returns these bytes one at a time, and then stays open.
     struct Open<'a>(&'a [u8]);
 
     impl AsyncRead for Open<'_> {
@@ -220,7 +231,7 @@ mod tests {
         }
     }
 
-    /// The excerpt of a body, and whether it was waited for more.
+    /// The excerpt of a body, and whether reading waited for more.
     async fn excerpt(status: u16, head: &[(&'static str, &str)], body: &[u8]) -> (String, bool) {
         let mut headers = HeaderMap::new();
         for (name, value) in head {
@@ -228,10 +239,11 @@ mod tests {
         }
         let status = StatusCode::from_u16(status).unwrap();
         let start = tokio::time::Instant::now();
-        let read_one = read(&mut Open(body), Vec::new(), status, &headers).await;
+        let read_one = read(&mut Open(body), Vec::new(), status, &headers, TIMEOUT).await;
         let waited = !start.elapsed().is_zero();
-        // Nor does it matter what came with the head.
-        assert_eq!(read(&mut Open(b""), body.to_vec(), status, &headers).await, read_one);
+        // The same if all bytes come with the head.
+        let read_at_once = read(&mut Open(b""), body.to_vec(), status, &headers, TIMEOUT).await;
+        assert_eq!(read_at_once, read_one);
         (read_one, waited)
     }
 
@@ -241,10 +253,10 @@ mod tests {
     async fn a_chunked_excerpt_has_no_sizes_in_it() {
         let body = b"6\r\nno roo\r\n00a;a=\"b\"\r\nm, so sorr\r\n1\r\ny\r\n0\r\n\r\n";
         assert_eq!(excerpt(503, CHUNKED, body).await, ("no room, so sorry".into(), false));
-        // The length is void then, and the trailers are not waited for.
+        // The length is ignored then, and the trailers are not waited for.
         let both = [CHUNKED[0], ("content-length", "3")];
         assert_eq!(excerpt(503, &both, b"2\r\nno\r\n0\r\nx").await, ("no".into(), false));
-        // One that goes on: what is there is taken, after a while.
+        // A body that does not end: after a while, what has arrived is used.
         assert_eq!(excerpt(503, CHUNKED, b"5\r\nno").await, ("no".into(), true));
     }
 
@@ -271,7 +283,7 @@ mod tests {
         assert_eq!(excerpt(304, &[("content-length", "100")], b"").await, none);
         assert_eq!(excerpt(304, CHUNKED, b"").await, none);
         assert_eq!(excerpt(403, &[("content-length", "0")], b"").await, none);
-        // Nor is one that nobody can read.
+        // A body that cannot be read is not waited for either.
         assert_eq!(excerpt(403, &[("transfer-encoding", "gzip, chunked")], b"1\r\n").await, none);
         let twice = [("content-length", "2"), ("content-length", "3")];
         assert_eq!(excerpt(403, &twice, b"no.").await, none);

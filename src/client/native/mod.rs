@@ -1,4 +1,4 @@
-//! Dialling: a name, a TCP connection, TLS, the upgrade, and a connection over it.
+//! The client outside of a browser: name resolution, TCP, TLS, the upgrade, and the connection.
 
 mod builder;
 mod dial;
@@ -32,7 +32,7 @@ use crate::{
     connection::{
         ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames,
     },
-    error::{ConnectError, Rejection, VerifyServerError},
+    error::{ConnectError, ServerRejection, VerifyServerError},
     handshake::{
         client::{self as handshake, Target},
         head::{HeadError, read_head},
@@ -43,10 +43,10 @@ use crate::{
     proto::{Side, Wire},
 };
 
-/// A server that is not wanted gets so long to take the end of its stream.
+/// How long to wait for `close_notify` to reach a server that was rejected or that refused.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Responses of kind 1xx that may come before the one that counts.
+/// How many interim responses (1xx) may come before the final one.
 const MAX_INTERIM_RESPONSES: usize = 8;
 
 /// Opens connections to servers. Cheap to clone.
@@ -72,12 +72,12 @@ pub(super) struct ClientSettings {
     verifier: Option<Verifier>,
     #[cfg(feature = "tls")]
     tls: tls::LazyConfig,
-    /// Instead of the URL's host.
+    /// Replaces the URL's host in TLS.
     #[cfg(feature = "tls")]
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// Leaves out TLS, the headers' values, and the subprotocols, one of which may be a token.
+/// Leaves out TLS, the values of headers, and the subprotocols, one of which may be a token.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
@@ -93,36 +93,37 @@ impl fmt::Debug for ClientSettings {
 }
 
 impl WebSocketClient {
-    /// What to set before a client is made.
+    /// Starts to set up a client.
     pub fn builder() -> WebSocketClientBuilder {
         WebSocketClientBuilder::new()
     }
 
-    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries its addresses, upgrades, and waits for the
-    /// server's transport parameters. Redirects are not followed.
+    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries its addresses, upgrades, and
+    /// waits for the server's transport parameters. Redirects are not followed.
     ///
-    /// A name's addresses are tried as RFC 8305 ("happy eyeballs") has it: IPv6 and IPv4 in turn, the next one as
-    /// soon as one has failed or has been silent for 250 ms, and the first that answers is taken. Of a name with more
-    /// addresses 32 are tried.
+    /// The addresses of a name are tried as in RFC 8305 ("happy eyeballs"). IPv6 and IPv4
+    /// alternate. The next address is tried once the last one has failed or has been silent for 250
+    /// ms, and the first that answers is used. At most 32 addresses of a name are tried.
     ///
-    /// The URL is read as a browser reads it (WHATWG URL): what is not ASCII is percent-encoded in path and query, and
-    /// punycode in the host. One with a user, a password or a fragment is refused; credentials belong in a
-    /// [header](WebSocketClientBuilder::header). Unlike a browser's, an IPv6 address may have a zone, as in
+    /// The URL is read as a browser reads it (WHATWG URL): characters that are not ASCII are
+    /// percent-encoded in path and query, and become punycode in the host. A URL with a user, a
+    /// password or a fragment is refused; use a [header](WebSocketClientBuilder::header) for
+    /// credentials. Unlike in a browser, an IPv6 address may have a zone, as in
     /// `ws://[fe80::1%25eth0]:80/`.
     ///
-    /// The system resolves the name, in a thread of its own; at most 128 of them live at once in a process, and further
-    /// names wait for their turn. A thread whose name servers are dead may outlast the attempt, which neither the caller
-    /// nor the end of the runtime waits for.
+    /// The system's resolver runs in a thread of its own. A process has at most 128 of these
+    /// threads, and further names wait. If the name servers are dead, a thread may outlast the
+    /// attempt. Neither the caller nor the end of the runtime waits for it.
     ///
-    /// Name, TCP and the tunnel of a [proxy](WebSocketClientBuilder::proxy) have the [connect
-    /// timeout](WebSocketClientBuilder::connect_timeout) together; TLS and all that follows has the [handshake
-    /// timeout](crate::Config::handshake_timeout).
+    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) covers name resolution, TCP
+    /// and the tunnel of a [proxy](WebSocketClientBuilder::proxy) together. The
+    /// [handshake timeout](crate::Config::handshake_timeout) covers TLS and everything after it.
     ///
     /// # Errors
     /// [`ConnectError`].
     ///
     /// # Cancel safety
-    /// When the future is dropped, the attempt is given up and its socket closed.
+    /// When the future is dropped, the attempt ends and its socket is closed.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
@@ -155,8 +156,9 @@ impl WebSocketClient {
         Ok((tunnel, ConnectionInfo { remote_address, local_address, ..ConnectionInfo::default() }))
     }
 
-    /// Connects as [`connect`](Self::connect) does, over a stream of bytes that leads to the server already:
-    /// a tunnel, a Unix socket. The URL says whether TLS is spoken, and what the request asks for.
+    /// Connects as [`connect`](Self::connect) does, over a stream of bytes that already leads to
+    /// the server, such as a tunnel or a Unix socket. The URL says whether to speak TLS and what to
+    /// request.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -198,7 +200,7 @@ impl WebSocketClient {
         self.finish(start, target, io, info).await
     }
 
-    /// TLS, and what the application says of the server's certificates.
+    /// Does the TLS handshake, and lets the application verify the server's certificates.
     #[cfg(feature = "tls")]
     pub(super) async fn secure<S>(
         &self,
@@ -226,19 +228,23 @@ impl WebSocketClient {
         Ok((io, ConnectionInfo { peer_certificates, ..info }))
     }
 
-    /// A step of the handshake, within what is left of its timeout.
+    /// Does a step of the handshake within the rest of its timeout.
     pub(super) async fn in_time<T>(
         &self,
         start: Instant,
         step: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
-        // W-23: all steps share one timeout, the wait for the parameters included.
-        let left = self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
-        timeout(left, step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
+        timeout(self.left(start), step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
     }
 
-    /// What the application says of the server. One that is turned away is told by the end of its stream, under
-    /// TLS with a `close_notify`.
+    /// The rest of the handshake timeout.
+    pub(super) fn left(&self, start: Instant) -> Duration {
+        // W-23: all steps share one timeout, the wait for the parameters included.
+        self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
+    }
+
+    /// Waits for the application's verdict on the server. A server that is rejected sees the end of
+    /// its stream, under TLS with a `close_notify`.
     async fn verdict(
         &self,
         start: Instant,
@@ -246,9 +252,9 @@ impl WebSocketClient {
         response: Option<&HeaderMap>,
         verdict: impl Future<Output = Result<(), VerifyServerError>>,
     ) -> Result<(), ConnectError> {
-        let rejected = |error| Rejection::new(error, response.map(kept_headers));
+        let rejected = |error| ServerRejection::new(error, response.map(kept_headers));
         let verdict =
-            async { verdict.await.map_err(|error| ConnectError::Rejected(rejected(error))) };
+            async { verdict.await.map_err(|error| ConnectError::ServerRejected(rejected(error))) };
         let verdict = self.in_time(start, verdict).await;
         if verdict.is_err() {
             say_goodbye(io).await;
@@ -270,12 +276,14 @@ impl WebSocketClient {
         let request = target.request(&negotiation.offered(), headers)?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
-        let upgrade = async {
-            let (response, rest) = exchange(&mut io, &bytes, is_upgrade).await?;
-            let selected = handshake::check(&request, response.headers(), negotiation)?;
-            Ok((response, rest, selected))
+        let upgraded = match self.in_time(start, exchange(&mut io, &bytes, is_upgrade)).await {
+            Ok((response, rest)) if is_upgrade(response.status()) => {
+                handshake::check(&request, response.headers(), negotiation)
+                    .map(|selected| (response, rest, selected))
+            }
+            Ok((response, rest)) => Err(refusal(&mut io, response, rest, self.left(start)).await),
+            Err(error) => Err(error),
         };
-        let upgraded = self.in_time(start, upgrade).await;
         if upgraded.as_ref().is_err_and(is_an_answer) {
             // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.
             say_goodbye(&mut io).await;
@@ -286,7 +294,7 @@ impl WebSocketClient {
         self.establish(start, response, io, &rest, info).await
     }
 
-    /// A connection over a WebSocket that is open, if the application takes the server's response.
+    /// Makes the connection over an open WebSocket, unless the application rejects the response.
     pub(super) async fn establish<S>(
         &self,
         start: Instant,
@@ -307,16 +315,15 @@ impl WebSocketClient {
 
         trace::handshake_completed(Side::Client, *wire, &info);
 
-        let left = connection.config.get_handshake_timeout().saturating_sub(start.elapsed());
-        let connection = connection.clone().info(info).time_left(left);
+        let connection = connection.clone().info(info).time_left(self.left(start));
         let connection = connection.build_upgraded(io, rest, Side::Client, *wire);
         connection.established().await?;
         Ok(connection)
     }
 }
 
-/// Whether the server has refused the WebSocket, or has sent what cannot be read: its stream is still there, and can
-/// be ended in order.
+/// Whether the server has answered, with a refusal or with something invalid. Its stream is still
+/// open then and can be closed in an orderly way.
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
@@ -327,7 +334,8 @@ async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
-/// Sends a request and reads its response, up to one that is `wanted`; with it what came behind it.
+/// Sends a request and reads the head of its response: the first that is `wanted` or not interim.
+/// Also returns the bytes that were read after it.
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],
@@ -345,15 +353,23 @@ async fn exchange(
                 HeadError::Invalid(error) => error,
                 HeadError::Io(error) => error.into(),
             })?;
-        match response.status() {
-            status if wanted(status) => return Ok((response, buf)),
-            status if status.is_informational() => {}
-            status => {
-                let body = excerpt::read(io, buf, status, response.headers()).await;
-                let headers = kept_headers(response.headers());
-                return Err(ConnectError::Refused { status, headers, body });
-            }
+        let status = response.status();
+        if wanted(status) || !status.is_informational() {
+            return Ok((response, buf));
         }
     }
     Err(ConnectError::InvalidResponse("interim responses without end".into()))
+}
+
+/// The error for a response that refuses the request, with the part of its body that arrives in
+/// the time `left`. It does not fail: the status is known, and a late body must not hide it.
+async fn refusal(
+    io: &mut (impl AsyncRead + Unpin),
+    response: Response<()>,
+    rest: Vec<u8>,
+    left: Duration,
+) -> ConnectError {
+    let (status, headers) = (response.status(), response.headers());
+    let body = excerpt::read(io, rest, status, headers, left).await;
+    ConnectError::Refused { status, headers: kept_headers(headers), body }
 }

@@ -1,14 +1,15 @@
-//! A tunnel through an HTTP proxy, to which TLS may be spoken.
+//! A tunnel through an HTTP proxy, with or without TLS to the proxy.
 
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout},
 };
 
-use super::{dial::dial, exchange, is_an_answer, say_goodbye};
+use super::{dial::dial, exchange, is_an_answer, refusal, say_goodbye};
 use crate::{
     client::SocketOptions,
     error::ConnectError,
@@ -31,35 +32,39 @@ pub(super) struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Has the proxy connect to the target. Whatever goes wrong is the proxy's: it says so for itself, and it
-    /// alone knows the server so far.
+    /// Makes the proxy connect to the target. Every error is the proxy's: either its own, or one
+    /// that only the proxy can report, because it alone is in contact with the server.
     pub(super) async fn tunnel(
         &self,
         target: &Target,
         limit: Duration,
         options: &SocketOptions,
     ) -> Result<(TunnelAddresses, Tunnel), ConnectError> {
-        let start = Instant::now();
+        let time = TimeLimit { start: Instant::now(), limit };
         let made = async {
             let tcp =
                 dial(&self.proxy.at.host_in_zone(), self.proxy.at.port, limit, options).await?;
             let addresses = (tcp.peer_addr().ok(), tcp.local_addr().ok());
-            let left = limit.saturating_sub(start.elapsed());
-            let tunnel = timeout(left, self.through(tcp, target));
-            Ok((addresses, tunnel.await.unwrap_or(Err(ConnectError::ConnectTimeout))?))
+            Ok((addresses, self.through(tcp, target, time).await?))
         };
         made.await.map_err(|error: ConnectError| ConnectError::Proxy(error.into()))
     }
 
-    async fn through(&self, mut tcp: TcpStream, target: &Target) -> Result<Tunnel, ConnectError> {
+    async fn through(
+        &self,
+        mut tcp: TcpStream,
+        target: &Target,
+        time: TimeLimit,
+    ) -> Result<Tunnel, ConnectError> {
         #[cfg(feature = "tls")]
         if self.proxy.at.tls {
             let name = super::tls::server_name(&self.proxy.at.host)?;
-            let mut tls = super::tls::connect(&self.tls, &[super::tls::HTTP1], name, tcp).await?;
-            self.ask(&mut tls, target).await?;
+            let handshake = super::tls::connect(&self.tls, &[super::tls::HTTP1], name, tcp);
+            let mut tls = time.bound(handshake).await?;
+            self.ask(&mut tls, target, time).await?;
             return Ok(Tunnel::Tls(tls.into()));
         }
-        self.ask(&mut tcp, target).await?;
+        self.ask(&mut tcp, target, time).await?;
         Ok(Tunnel::Plain(tcp))
     }
 
@@ -67,14 +72,19 @@ impl ProxyServer {
         &self,
         io: &mut (impl AsyncRead + AsyncWrite + Unpin),
         target: &Target,
+        time: TimeLimit,
     ) -> Result<(), ConnectError> {
         let request = self.proxy.request(target);
-        let answer = exchange(io, &request, |status| status.is_success()).await;
-        let tunnel = answer.and_then(|(_, rest)| match rest.is_empty() {
-            true => Ok(()),
-            // A server speaks when it is spoken to, so these are not the server's.
-            false => Err(ConnectError::InvalidResponse("bytes behind a tunnel's response".into())),
-        });
+        let is_tunnel = |status: StatusCode| status.is_success();
+        let tunnel = match time.bound(exchange(io, &request, is_tunnel)).await {
+            Ok((response, rest)) if !is_tunnel(response.status()) => {
+                Err(refusal(io, response, rest, time.left()).await)
+            }
+            Ok((_, rest)) if rest.is_empty() => Ok(()),
+            // The server has not been sent anything yet, so these bytes are not the server's.
+            Ok(_) => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
+            Err(error) => Err(error),
+        };
         if tunnel.as_ref().is_err_and(is_an_answer) {
             say_goodbye(io).await;
         }
@@ -82,5 +92,25 @@ impl ProxyServer {
     }
 }
 
-/// The far and the near end of the TCP connection to the proxy.
+/// The connect timeout, which all steps up to the tunnel share.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimit {
+    start: Instant,
+    limit: Duration,
+}
+
+impl TimeLimit {
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
+    }
+
+    async fn bound<T>(
+        &self,
+        step: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        timeout(self.left(), step).await.unwrap_or(Err(ConnectError::ConnectTimeout))
+    }
+}
+
+/// The remote and the local address of the TCP connection to the proxy.
 type TunnelAddresses = (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>);

@@ -1,7 +1,8 @@
-//! From a name to addresses: by the system's resolver, which blocks, in a thread of its own.
+//! Name resolution by the system's resolver, which blocks, in a thread of its own.
 //!
-//! tokio's pool for blocking calls is not used: a runtime that is dropped waits for that pool, and a resolver whose
-//! name servers are dead takes ten seconds or more, whatever timeout its caller has.
+//! tokio's pool for blocking calls is not suitable. When a runtime is dropped it waits for that
+//! pool, and a resolver with dead name servers takes ten seconds or more, even if its caller has
+//! given up.
 
 use std::{
     io,
@@ -11,15 +12,17 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// Threads of this process that resolve at once: as many names as a busy program dials at once. With dead name servers
-/// it bounds the threads that outlast their callers. Further names wait for their turn, within their timeouts.
+/// The number of resolving threads in this process. It equals the number of names that a busy
+/// program dials at once. If the name servers are dead, it bounds the threads that outlast their
+/// callers. Further names wait, within their timeouts.
 const MAX_THREADS: usize = 128;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
-/// The addresses of a host.
+/// Looks up the addresses of a host.
 ///
-/// Cancel safe: the thread of an abandoned lookup ends when the system's resolver returns, and nothing waits for it.
+/// Cancel safe: the thread of an abandoned lookup ends when the system's resolver returns, and
+/// nothing waits for it.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -34,17 +37,17 @@ async fn in_a_thread(
     threads: &'static Semaphore,
     lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> io::Result<Vec<SocketAddr>> {
-    let place = threads.acquire().await.map_err(io::Error::other)?;
+    let permit = threads.acquire().await.map_err(io::Error::other)?;
     let (tell, found) = oneshot::channel();
     // Linux shows at most 15 characters.
     thread::Builder::new().name("wsmux-resolve".into()).spawn(move || {
         let addresses = lookup();
-        // Freed before the caller goes on, which may need a place next.
-        drop(place);
-        // The caller may have gone.
+        // Before the caller continues, because it may need a permit next.
+        drop(permit);
+        // The caller may have given up.
         let _ = tell.send(addresses);
     })?;
-    // A thread without an answer has panicked.
+    // A thread without a result has panicked.
     found.await.map_err(io::Error::other)?
 }
 
@@ -67,7 +70,7 @@ mod tests {
         Box::leak(Box::new(Semaphore::new(count)))
     }
 
-    /// A resolver that answers when its other end says so, or is gone.
+    /// A resolver that answers when the sender is used or dropped.
     fn stuck() -> (mpsc::Sender<()>, impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send) {
         let (answer, wait) = mpsc::channel::<()>();
         let lookup = move || {

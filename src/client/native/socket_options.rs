@@ -1,12 +1,13 @@
-//! What the operating system is asked to do for a client's TCP connection.
+//! The options of a client's TCP sockets.
 
 use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Options of the TCP socket below a client's connections, set before it connects. A value that some
-/// system does not take is rounded to one that all take, as each setting says: no setting makes a connect fail.
+/// Options of the TCP sockets below a client's connections, set before they connect. A value that
+/// not every system accepts is rounded to one that all accept, as each setting says. So no setting
+/// makes a connect fail. `None` leaves the system's default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,8 +28,8 @@ pub struct SocketOptions {
     recv_buffer: Option<u32>,
 }
 
-/// The largest `TCP_KEEPIDLE` that Linux takes, which is less than on other systems: whole seconds in 15 bits
-/// (`MAX_TCP_KEEPIDLE` of its `net/tcp.h`).
+/// The range of `TCP_KEEPIDLE` on Linux, which is smaller than on other systems: whole seconds in
+/// 15 bits (`MAX_TCP_KEEPIDLE` of its `net/tcp.h`).
 const KEEPALIVE_SECONDS: RangeInclusive<u64> = 1..=32_767;
 
 /// The sizes of a socket's buffers are signed C integers, and BSD does not take 0.
@@ -37,12 +38,14 @@ const BUFFER_BYTES: RangeInclusive<u32> = 1..=i32::MAX as u32;
 impl Default for SocketOptions {
     fn default() -> Self {
         Self {
-            // What goes to the socket has been gathered into messages already: Nagle's algorithm would only hold
-            // grants and the ends of streams back for a round trip.
+            // Frames are already gathered into messages. Nagle's algorithm would only delay grants
+            // and the ends of streams by a round trip.
             nodelay: true,
-            // The connection pings by itself, which a proxy passes on; TCP's probes end at the proxy.
+            // The connection has its own pings, which pass through a proxy. TCP's probes end at the
+            // proxy.
             keepalive: None,
-            // The system's own sizes grow with the path. Fixed ones do not, on Linux not even down.
+            // The system's own sizes adapt to the path. Fixed sizes do not, and on Linux they do
+            // not even shrink.
             send_buffer: None,
             recv_buffer: None,
         }
@@ -56,11 +59,13 @@ impl SocketOptions {
         self
     }
 
-    /// `SO_KEEPALIVE`: the system probes a connection that has been silent for so long, by its own count and
-    /// interval. Rounded up to whole seconds, and at most 32,767 of them, some nine hours, because Linux takes no
-    /// more; zero is `None`. Default `None`, because
-    /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) sees further; useful where that is off, to
-    /// keep a NAT's entry alive.
+    /// `SO_KEEPALIVE`: the system probes a connection that has been silent for this time. The
+    /// system sets the number and interval of the probes. `None` for no probes, as is zero; this is
+    /// the default. Rounded up to whole seconds. At most 32,767 s (about nine hours), because Linux
+    /// accepts no more.
+    ///
+    /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) detects more failures.
+    /// TCP's probes are useful where that is off, to keep a NAT's entry alive.
     pub fn keepalive(&mut self, idle: Option<Duration>) -> &mut Self {
         let (least, most) = KEEPALIVE_SECONDS.into_inner();
         self.keepalive = idle.filter(|idle| !idle.is_zero()).map(|idle| {
@@ -70,9 +75,11 @@ impl SocketOptions {
         self
     }
 
-    /// `SO_SNDBUF` in bytes, at least 1 and at most 2^31 - 1. The system may round it: Linux doubles it, and takes its
-    /// own maximum for more than that. BSD and macOS refuse more than theirs; there it is halved until they take it.
-    /// Default `None`: the system's own size, which grows as the path needs it.
+    /// `SO_SNDBUF` in bytes. Range 1 to 2^31 - 1. `None` for the system's own size, which adapts to
+    /// the path; this is the default.
+    ///
+    /// The system may change the value: Linux doubles it, and lowers it to its own maximum. BSD and
+    /// macOS refuse more than their maximum, so the value is halved until they accept it.
     pub fn send_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
         self.send_buffer = bytes.map(buffer_bytes);
         self
@@ -101,7 +108,8 @@ impl SocketOptions {
         if let Some(bytes) = self.send_buffer {
             set_largest(bytes, |bytes| socket.set_send_buffer_size(bytes));
         }
-        // Before the connection, for the window's scale is agreed on in its first packets (RFC 7323 §2).
+        // Before connecting, because the window scale is agreed on in the first packets (RFC 7323
+        // §2).
         if let Some(bytes) = self.recv_buffer {
             set_largest(bytes, |bytes| socket.set_recv_buffer_size(bytes));
         }
@@ -113,10 +121,10 @@ fn buffer_bytes(bytes: u32) -> u32 {
     bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end())
 }
 
-/// Halves a size until the system takes it. If it takes none, the system's own size stays.
+/// Halves a size until the system accepts it. If it accepts none, the system's own size stays.
 fn set_largest(bytes: u32, set: impl Fn(u32) -> io::Result<()>) {
     let sizes = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
-    // A size can be halved only as often as it has bits.
+    // Ends, because a size can be halved only as often as it has bits.
     let _ = sizes.take_while(|&bytes| bytes > 0).find(|&bytes| set(bytes).is_ok());
 }
 

@@ -18,17 +18,18 @@ use crate::{
     tls::{Identity, Trust, client_config},
 };
 
-/// What a client that speaks HTTP/1.1 offers by ALPN (RFC 7301): nothing else, for a server that speaks HTTP/2 as well
-/// would choose that.
+/// The only ALPN name (RFC 7301) of a client that speaks HTTP/1.1. If it also offered `h2`, a
+/// server that speaks HTTP/2 would select that.
 pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
 
-/// A configuration made when it is first needed, for the platform's roots have to be read.
+/// A configuration that is made when it is first needed, because that reads the platform's roots.
 #[derive(Debug)]
 pub(super) struct LazyConfig {
     trust: Trust,
     identity: Option<Arc<Identity>>,
-    /// What the one thread that makes it has found. The thread outlasts a caller that gives up, and serves the next:
-    /// if each caller began again, impatient ones would fill the runtime's threads, and none would have its roots.
+    /// The result of the single thread that makes the configuration. The thread outlasts a caller
+    /// that gives up, and its result serves the next caller. If each caller began again, callers
+    /// with short timeouts would fill the runtime's threads and never get the roots.
     made: Mutex<Option<watch::Receiver<Option<Made>>>>,
 }
 
@@ -39,11 +40,11 @@ impl LazyConfig {
         Self { trust, identity: identity.map(Arc::new), made: Mutex::default() }
     }
 
-    /// Cancel safe: what was begun goes on for the next caller.
+    /// Cancel safe: the thread goes on for the next caller.
     async fn get(&self) -> Result<Arc<ClientConfig>, ConnectError> {
         let failed = |error| ConnectError::Tls(Arc::new(io::Error::other(error)));
         let mut made = self.made();
-        // Without an answer the thread has panicked, or its runtime has ended.
+        // Without a result the thread has panicked, or its runtime has ended.
         let made = made.wait_for(Option::is_some).await.map_err(|_| failed("no roots".into()))?;
         match &*made {
             Some(Ok(config)) => Ok(config.clone()),
@@ -52,11 +53,12 @@ impl LazyConfig {
         }
     }
 
-    /// What is made or being made; what has failed is begun again.
+    /// The configuration, or the thread that makes it. Starts again after a failure.
     fn made(&self) -> watch::Receiver<Option<Made>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            // In this order: of a thread that is not running any more the borrow sees the last word.
+            // In this order: once the thread is known to have ended, the borrow sees its final
+            // result.
             let is_running = made.has_changed().is_ok();
             let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
             if is_of_use {
@@ -65,7 +67,7 @@ impl LazyConfig {
         }
         let (tell, found) = watch::channel(None);
         let (trust, identity) = (self.trust.clone(), self.identity.clone());
-        // The platform's roots may be hundreds of files.
+        // Blocking: the platform's roots may be hundreds of files.
         tokio::task::spawn_blocking(move || {
             tell.send_replace(Some(client_config(trust, identity.as_deref())));
         });
@@ -73,21 +75,22 @@ impl LazyConfig {
     }
 }
 
-/// The name that goes into SNI, and that the certificate is to have. An address is looked for among the
-/// certificate's addresses, and SNI has no place for it (RFC 6066 §3).
+/// The name for SNI and for checking the certificate. An IP address is looked up among the
+/// certificate's addresses and not sent as SNI (RFC 6066 §3).
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ConnectError> {
     ServerName::try_from(host.to_owned())
         .map_err(|error| ConnectError::InvalidUrl(error.to_string()))
 }
 
-/// Offers `alpn`, whatever the configuration has: what is spoken over TLS is the caller's, and not the user's.
+/// Offers `alpn` instead of the configuration's ALPN, because the caller decides what is spoken
+/// over TLS.
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     config: &LazyConfig,
     alpn: &[&[u8]],
     name: ServerName<'static>,
     io: S,
 ) -> Result<TlsStream<S>, ConnectError> {
-    // W-60 (RFC 7301 §3.2): exactly what the caller speaks.
+    // W-60 (RFC 7301 §3.2): offers exactly what the caller speaks.
     let alpn = alpn.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(config.get().await?);
     connector
@@ -109,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_caller_began_who_gave_up_serves_the_next() {
         let config = LazyConfig::new(Trust::Any, None);
-        // It may have been fast.
+        // The thread may already have finished.
         let _ = pin!(config.get()).poll(&mut Context::from_waker(Waker::noop()));
         let begun = config.made.lock().unwrap().clone().unwrap();
         let made = config.get().await.unwrap();

@@ -1,4 +1,4 @@
-//! The application's own look at a server.
+//! An application's own check of a server.
 
 use std::fmt;
 
@@ -8,26 +8,33 @@ use http::Response;
 
 use crate::{connection::ConnectionInfo, error::VerifyServerError};
 
-/// An application's own check of a server, besides that of TLS: see
+/// An application's own check of a server, in addition to that of TLS. Set by
 /// [`verify_server`](crate::WebSocketClientBuilder::verify_server).
 ///
-/// With an error of any type the connection is not made: it comes back as
-/// [`ConnectError::Rejected`](crate::ConnectError::Rejected), with the error as its source. Both methods share
-/// the [handshake timeout](crate::Config::handshake_timeout) with everything else; a method that hangs is dropped
-/// then, at any of its awaits.
+/// If a method returns an error, of any type, connecting fails with
+/// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), and the error is its
+/// source. The [handshake timeout](crate::Config::handshake_timeout) covers both methods together
+/// with all other steps. If it expires, the method's future is dropped.
 ///
 /// ```
 /// use bytes::Bytes;
-/// use wsmux::{ConnectionInfo, VerifyServer, VerifyServerError, WebSocketClient, async_trait, http::Response};
+/// use wsmux::{
+///     ConnectionInfo, VerifyServer, VerifyServerError, WebSocketClient, async_trait,
+///     http::Response,
+/// };
 ///
 /// struct KnownNode(Vec<u8>);
 ///
 /// #[async_trait]
 /// impl VerifyServer for KnownNode {
-///     async fn verify_certificates(&self, _: &str, chain: &[Bytes]) -> Result<(), VerifyServerError> {
+///     async fn verify_certificates(
+///         &self,
+///         _host: &str,
+///         chain: &[Bytes],
+///     ) -> Result<(), VerifyServerError> {
 ///         match chain.first() {
-///             Some(own) if own[..] == self.0[..] => Ok(()),
-///             _ => Err("not the node that was meant".into()),
+///             Some(shown) if shown[..] == self.0[..] => Ok(()),
+///             _ => Err("not the expected node".into()),
 ///         }
 ///     }
 ///
@@ -45,7 +52,7 @@ use crate::{connection::ConnectionInfo, error::VerifyServerError};
 ///
 /// # fn main() -> Result<(), wsmux::BuildError> {
 /// let client = WebSocketClient::builder()
-///     // Who the server is, is then decided by the check alone.
+///     // Only the check decides which server is accepted.
 ///     .danger_accept_any_certificate()
 ///     .verify_server(KnownNode(b"its certificate in DER".to_vec()))
 ///     .build()?;
@@ -54,11 +61,12 @@ use crate::{connection::ConnectionInfo, error::VerifyServerError};
 /// ```
 #[async_trait]
 pub trait VerifyServer: Send + Sync + 'static {
-    /// Judges the chain of certificates that the server showed, in DER, its own first. It is called under TLS,
-    /// once TLS itself is content with them, and before the request is sent: a server that is refused here sees
-    /// neither the path nor a header. `host` is the URL's, without the brackets of an IPv6 address.
+    /// Checks the server's certificate chain in DER, the server's own certificate first. It is
+    /// called after TLS has accepted the chain and before the request is sent. So a server that is
+    /// rejected here sees neither the path nor a header. `host` is the URL's host, without the
+    /// brackets of an IPv6 address.
     ///
-    /// By default every chain is taken that TLS takes.
+    /// By default it accepts every chain that TLS accepts.
     async fn verify_certificates(
         &self,
         host: &str,
@@ -68,12 +76,12 @@ pub trait VerifyServer: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Judges the response that opens the WebSocket: its status and its headers; `info` has the subprotocol that
-    /// the server chose, and again the certificates. It is called once the response is found to be an answer to
-    /// the request (RFC 6455 §4.1), and before the connection is handed out. One that is none is an error
-    /// already, as [`ConnectError::Refused`](crate::ConnectError::Refused) with its status.
+    /// Checks the response that opens the WebSocket: its status and headers. `info` has the
+    /// selected subprotocol and again the certificates. It is called once the response is known to
+    /// be valid (RFC 6455 §4.1), before the connection is returned. A refusal is already a
+    /// [`ConnectError::Refused`](crate::ConnectError::Refused) and does not come here.
     ///
-    /// By default every response is taken.
+    /// By default it accepts every response.
     async fn verify_response(
         &self,
         response: &Response<()>,
@@ -84,7 +92,7 @@ pub trait VerifyServer: Send + Sync + 'static {
     }
 }
 
-/// A check that has a `Debug`, which an application's need not have.
+/// Gives an application's check a `Debug`, which it does not need to have itself.
 pub(super) struct Verifier(pub(super) Box<dyn VerifyServer>);
 
 impl fmt::Debug for Verifier {

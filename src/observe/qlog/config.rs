@@ -37,7 +37,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// use wsmux::{QlogConfig, WebSocketClient};
 ///
 /// let qlog = QlogConfig::directory("qlogs").title("nightly load");
-/// let client = WebSocketClient::builder().qlog(qlog);
+/// let client = WebSocketClient::builder().qlog(Some(qlog));
 /// ```
 ///
 /// **The format.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own, which is a

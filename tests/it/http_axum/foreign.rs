@@ -1,10 +1,15 @@
-//! Clients that are not ours: the crate `qmux` over HTTP/1.1, and HTTP/2 by hand.
+//! Peers that are not ours: the crate `qmux` over HTTP/1.1, and HTTP/2 by hand.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, client::SendRequest, ext::Protocol};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use web_transport_trait::{RecvStream as _, SendStream as _, Session as _};
-use wsmux::http::{Method, Request, Response, StatusCode, Version, header};
+use wsmux::{
+    Config, ConnectError, Http2Client, WebSocketClient,
+    http::{Method, Request, Response, StatusCode, Version, header},
+};
 
 use super::server::{Kind, Server, exchange, version, within};
 
@@ -94,6 +99,34 @@ async fn an_extended_connect_is_answered_as_rfc_8441_wants_it() {
         assert_eq!(response.status().as_u16(), status);
         assert!(!response.headers().contains_key(header::CONNECTION));
     }
+}
+
+#[tokio::test]
+async fn a_late_refusal_over_http2_is_reported_without_its_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/mux", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut builder = h2::server::Builder::new();
+        builder.enable_connect_protocol();
+        let mut connection = builder.handshake::<_, Bytes>(tcp).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let head = Response::builder().status(StatusCode::UNAUTHORIZED).body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        body.send_data(Bytes::from_static(b"log in"), false).unwrap();
+        // The body goes on for ever.
+        connection.accept().await;
+    });
+    let mut config = Config::default();
+    // Shorter than the second for which a body is waited for.
+    config.handshake_timeout(Duration::from_millis(900));
+    let client = WebSocketClient::builder().config(config).build().unwrap();
+    let client = Http2Client::with_prior_knowledge(client);
+    let failed = within("a refusal", client.connect(&url)).await.unwrap_err();
+    let ConnectError::Refused { status, body, .. } = failed else { panic!("{failed:?}") };
+    assert_eq!((status.as_u16(), &*body), (401, "log in"));
+    drop(client);
+    within("the end of the connection", server).await.unwrap();
 }
 
 /// No transport parameters at all, in a masked frame.

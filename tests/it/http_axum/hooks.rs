@@ -154,7 +154,7 @@ async fn the_clients_check_holds_over_http2_too() {
                 assert_eq!(connection.info().request().unwrap().version(), Version::HTTP_2);
                 exchange(&connection, 1000).await;
             }
-            (Err(ConnectError::Rejected(error)), Some(expected)) => {
+            (Err(ConnectError::ServerRejected(error)), Some(expected)) => {
                 assert_eq!(error.to_string(), expected);
                 let response = error.response_headers();
                 assert_eq!(response.is_some(), certificates, "there is one after the certificates");

@@ -11,7 +11,7 @@ use super::{
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_as_it_is_is_not_tried_again() {
-    let rejected = ConnectError::Rejected(wsmux::VerifyServerError::from("no").into());
+    let rejected = ConnectError::ServerRejected(wsmux::VerifyServerError::from("no").into());
     for step in [
         refused(401),
         refused(403),
@@ -86,7 +86,7 @@ async fn the_application_decides_otherwise() {
 async fn attempts_are_counted_from_the_last_connection_that_lasted() {
     let script = [unreachable(), Connects, unreachable(), unreachable(), unreachable(), Connects];
     let (builder, mut servers) = world(script);
-    let (_client, mut events) = builder.max_attempts(3).start();
+    let (_client, mut events) = builder.max_attempts(Some(3)).start();
     failed(&mut events, 1).await;
     waiting(&mut events, 2).await;
     connected(&mut events, 2).await;
@@ -130,7 +130,7 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
 async fn a_server_that_accepts_and_goes_away_is_given_up_in_the_end() {
     let (builder, mut servers) = world((0..20).map(|_| Connects));
     // Whatever the pauses are.
-    let (client, mut events) = builder.max_delay(Duration::ZERO).max_attempts(3).start();
+    let (client, mut events) = builder.max_delay(Duration::ZERO).max_attempts(Some(3)).start();
     for attempt in 1..=3 {
         connected(&mut events, attempt).await;
         let server = servers.recv().await.unwrap();
@@ -149,7 +149,7 @@ async fn a_server_that_accepts_and_goes_away_is_given_up_in_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_lasts_or_is_closed_here_is_no_failure() {
     let (builder, mut servers) = world((0..20).map(|_| Connects));
-    let (client, mut events) = builder.max_attempts(1).start();
+    let (client, mut events) = builder.max_attempts(Some(1)).start();
     for _ in 0..5 {
         connected(&mut events, 1).await;
         let server = servers.recv().await.unwrap();

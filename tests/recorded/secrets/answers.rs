@@ -22,10 +22,10 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     });
     let server = builder(&said, &identity)
         .require_client_certificates([identity.certificate.clone()])
-        .qlog(qlog.clone());
+        .qlog(Some(qlog.clone()));
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("wss://{}", server.local_addr().unwrap());
-    let client = secretive(&identity).qlog(qlog).build().unwrap();
+    let client = secretive(&identity).qlog(Some(qlog)).build().unwrap();
 
     let url = format!("{base}{PATH}");
     let (client_end, server_end) =

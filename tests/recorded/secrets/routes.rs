@@ -52,6 +52,6 @@ async fn neither_does_a_route_nor_a_client_over_http2() {
     *request.uri_mut() = "/refused?token=canary".parse().unwrap();
     request.headers_mut().insert(header::COOKIE, "canary".parse().unwrap());
     let refused = wsmux::hyper::upgrade(&acceptor, &mut request).await.unwrap_err();
-    said.error("hyper::Refused", &refused);
+    said.error("hyper::UpgradeError", &refused);
     said.holds_no_secret(identity.key.secret_der());
 }

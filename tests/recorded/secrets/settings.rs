@@ -77,7 +77,7 @@ async fn what_is_set_up_does_not_show_its_secrets() {
     said.debug("blocking::WebSocketClient", &blocking);
     tokio::task::spawn_blocking(|| drop(blocking)).await.unwrap();
     let url = format!("wss://127.0.0.1:1{PATH}");
-    let reconnecting = ReconnectingClient::builder(client, &url).max_attempts(1);
+    let reconnecting = ReconnectingClient::builder(client, &url).max_attempts(Some(1));
     said.debug("ReconnectingClientBuilder", &reconnecting);
     let (reconnecting, mut events) = reconnecting.start();
     said.error("ReconnectError", &reconnecting.connection().await.unwrap_err());

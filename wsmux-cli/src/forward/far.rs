@@ -23,7 +23,7 @@ pub(super) async fn serve(
     let mut builder = WebSocketServer::builder()
         .require_protocol(true)
         .config(config(args, target))
-        .max_connections(args.max_connections as usize);
+        .max_connections(Some(args.max_connections as usize));
     if target.is_some() {
         builder = builder.protocol(FORWARD);
     }

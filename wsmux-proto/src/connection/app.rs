@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ConnectionStats, Dir, Event, InFlight, OpenError, RecvStream, SendDatagramError, SendStream,
-    Side, StreamId, Time, Wire,
+    Side, StreamId, Time, Wire, config::MAX_STREAM_COUNT,
 };
 
 impl Connection {
@@ -58,10 +58,10 @@ impl Connection {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
 
-    /// From now on the peer may have this many streams of a kind open at once. Fewer than before
-    /// takes effect as streams end; what was granted is not taken back.
+    /// From now on the peer may have this many streams of a kind open at once, at most 2^32. A lower
+    /// number than before takes effect as streams end, because a granted stream is not taken back.
     pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
-        self.streams.set_max_concurrent(dir, count.min(1 << 32));
+        self.streams.set_max_concurrent(dir, count.min(MAX_STREAM_COUNT));
     }
 
     /// From now on the peer may be this many bytes ahead of the reader, on each stream. Less than

@@ -1,4 +1,6 @@
-//! A client that dials again.
+//! A client that dials again when its connection is lost.
+
+mod event;
 
 use std::{
     fmt,
@@ -12,6 +14,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{broadcast, watch};
 
+pub use self::event::{ReconnectError, ReconnectEvent, ReconnectEvents};
 use super::WebSocketClient;
 use crate::{
     connection::WebSocketConnection,
@@ -20,27 +23,34 @@ use crate::{
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 
-/// Events that wait for a slow listener; a loss is three of them, so these are the last twenty.
+/// Events that wait for a slow listener. A loss makes three of them, so these are the last 20
+/// losses.
 const EVENTS: usize = 64;
 
-/// The longest `Retry-After` that is honoured. Maintenance is announced for minutes; beyond an hour it is more likely a
-/// mistake, or a server that wants its clients gone, and none of that should silence them for good.
+/// The longest `Retry-After` that is honoured. Maintenance is announced for minutes. A wait of more
+/// than an hour is more likely a mistake, or comes from a server that wants to lose its clients,
+/// and neither should stop a client for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// How long a connection has to last for its attempt to count as a success. A server that accepts and goes away at once,
-/// as one that crashes or has lost what is behind it does, is otherwise dialled for ever: no attempt would fail. As long
-/// as the longest pause by default, so that a server that just fails to last is dialled about as often as one that just
-/// fails to answer; and no part of a setting, for neither a pause of 0 nor one of a day says what lasts.
+/// How long a connection has to last for its attempt to count as a success.
+///
+/// Otherwise a server that accepts connections and ends them at once, for example because its
+/// backend is down, would be dialled for ever: no attempt would fail. It equals the default of the
+/// longest pause, so such a server is dialled about as often as one that does not answer. It is not
+/// a setting and does not follow from one, because neither a pause of 0 nor one of a day says what
+/// lasts.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// A client that keeps one connection to a server, and dials again when it is lost, or when it is
-/// [shut down](WebSocketConnection::shutdown). Cheap to clone.
+/// A client that keeps one connection to a server. It dials again when the connection is lost, or
+/// when it is [shut down](WebSocketConnection::shutdown). Cheap to clone.
 ///
-/// It hands out connections, and hides no loss: a stream that was open fails with its connection, and nothing is
-/// sent again by itself. What was under way is told by [`ReconnectEvent::Lost`]; what to do about it is the
-/// application's, see the manual's chapter on [reconnecting](crate::manual::reconnecting).
+/// It hands out connections and does not hide their loss: a stream that was open fails with its
+/// connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`] says what was in
+/// flight. The application decides what to do about it; see the manual's chapter on
+/// [reconnecting](crate::manual::reconnecting).
 ///
-/// When the last clone is dropped, dialling stops, and its handles of connections are dropped.
+/// When the last clone is dropped, dialling stops and the client's handles of connections are
+/// dropped.
 ///
 /// ```
 /// use wsmux::{ReconnectingClient, WebSocketClient, WebSocketServer};
@@ -56,13 +66,14 @@ const LASTING: Duration = Duration::from_secs(30);
 /// #         }
 /// #     }
 /// # });
-/// let (client, mut events) = ReconnectingClient::builder(WebSocketClient::builder().build()?, url).start();
+/// let client = WebSocketClient::builder().build()?;
+/// let (client, mut events) = ReconnectingClient::builder(client, url).start();
 /// tokio::spawn(async move {
 ///     while let Some(event) = events.next().await {
 ///         println!("{event}");
 ///     }
 /// });
-/// // Of each use anew: the connection of a moment ago may be gone.
+/// // Asks each time, because an earlier connection may be gone.
 /// let stream = client.connection().await?.open_bi().await?;
 /// # Ok(())
 /// # }
@@ -73,7 +84,7 @@ pub struct ReconnectingClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: watch::Receiver<ReconnectState>,
-    // A sender would keep the listeners waiting when nobody dials any more.
+    // Weak, so that listeners see the end when the task ends.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
 }
@@ -92,7 +103,7 @@ enum ReconnectState {
 }
 
 impl ReconnectingClient {
-    /// What to set before dialling starts. Each time, `client` dials `url` with the same settings.
+    /// Starts to set up a client that dials `url` with `client` each time.
     pub fn builder(client: WebSocketClient, url: impl Into<String>) -> ReconnectingClientBuilder {
         let url = url.into();
         Self::with_dialer(move || {
@@ -101,8 +112,8 @@ impl ReconnectingClient {
         })
     }
 
-    /// The settings of a client that calls `dial` for each attempt. Attempts can so differ: a fresh
-    /// token, another address, or [`from_io`](WebSocketClient::from_io). `dial` should have a
+    /// Starts to set up a client that calls `dial` for each attempt. So attempts can differ: in a
+    /// fresh token, another address, or [`from_io`](WebSocketClient::from_io). `dial` should have a
     /// timeout, as [`connect`](WebSocketClient::connect) has. It is dropped when the client is.
     pub fn with_dialer<D, F>(dial: D) -> ReconnectingClientBuilder
     where
@@ -112,15 +123,15 @@ impl ReconnectingClient {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
     }
 
-    /// The connection; while there is none, waits for the next one. One that is
-    /// [shut down](WebSocketConnection::shutdown) opens no streams, and counts as none. It may be lost at any moment
-    /// after, as every connection may.
+    /// Returns the connection. While there is none, waits for the next one. A connection that is
+    /// [shut down](WebSocketConnection::shutdown) opens no streams and is not returned. The
+    /// connection may be lost at any later moment.
     ///
     /// # Errors
-    /// [`ReconnectError`], once there will be none any more.
+    /// [`ReconnectError`], once the client has stopped dialling.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped; dialling goes on.
+    /// Nothing is lost when the future is dropped. Dialling goes on.
     pub async fn connection(&self) -> Result<WebSocketConnection, ReconnectError> {
         let mut state = self.0.state.clone();
         loop {
@@ -136,7 +147,7 @@ impl ReconnectingClient {
         }
     }
 
-    /// The connection, if there is one now.
+    /// Returns the connection if there is one now.
     pub fn current(&self) -> Option<WebSocketConnection> {
         match &*self.0.state.borrow() {
             ReconnectState::Connected(connection) if !connection.is_spent() => {
@@ -146,128 +157,26 @@ impl ReconnectingClient {
         }
     }
 
-    /// What happens from now on, for one more listener. It has no event where dialling has ended already.
+    /// Returns a further listener, which receives the events from now on. If dialling has already
+    /// ended, it receives none.
     pub fn events(&self) -> ReconnectEvents {
         let receiver = self.0.events.upgrade().map(|events| events.subscribe());
         ReconnectEvents { receiver }
     }
 }
 
-/// There is no connection, and there will be none. Cheap to clone.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReconnectError {
-    /// The last attempt that was allowed failed, or one failed in a way that is final; this is how.
-    #[error("gave up connecting: {0}")]
-    Connect(#[source] ConnectError),
-    /// The connection was lost in a way after which it was not to be dialled again, or it was that of the last attempt
-    /// that was allowed and did not last.
-    #[error("connection lost: {0}")]
-    Lost(#[source] ConnectionError),
-    /// Nobody dials: the runtime ends, or a function that was given to the builder has panicked.
-    #[error("reconnecting has stopped")]
-    Stopped,
-}
-
-/// What happened to a [`ReconnectingClient`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum ReconnectEvent {
-    /// There is a connection.
-    Connected {
-        /// Which attempt it was, since the start or the last connection that lasted; the first is 1.
-        attempt: u32,
-    },
-    /// This end [shuts the connection down](WebSocketConnection::shutdown): its streams go on, and the next connection
-    /// is dialled for new ones. [`Lost`](Self::Lost) follows at its end, which may be after the next one has
-    /// [`Connected`](Self::Connected).
-    ShuttingDown,
-    /// The connection has ended, whichever side ended it.
-    Lost {
-        /// Why.
-        error: ConnectionError,
-        /// What was under way at that moment.
-        in_flight: InFlight,
-    },
-    /// The next attempt is made after a pause.
-    Waiting {
-        /// Which attempt it will be.
-        attempt: u32,
-        /// The pause.
-        delay: Duration,
-    },
-    /// An attempt failed.
-    Failed {
-        /// Which one it was.
-        attempt: u32,
-        /// Why.
-        error: ConnectError,
-    },
-    /// There will be no further attempt.
-    GaveUp {
-        /// Why.
-        error: ReconnectError,
-    },
-    /// The listener was slow, and has missed so many events.
-    Missed {
-        /// How many.
-        count: u64,
-    },
-}
-
-impl fmt::Display for ReconnectEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
-            Self::ShuttingDown => f.write_str("shutting down, and connecting for new streams"),
-            Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
-                f,
-                "{error}; {} streams cut off, {unsent_bytes} bytes not sent",
-                streams.len()
-            ),
-            Self::Waiting { attempt, delay } => write!(f, "attempt {attempt} in {delay:?}"),
-            Self::Failed { attempt, error } => write!(f, "attempt {attempt} failed: {error}"),
-            Self::GaveUp { error } => error.fmt(f),
-            Self::Missed { count } => write!(f, "{count} events missed"),
-        }
-    }
-}
-
-/// What happens to a [`ReconnectingClient`], in order. At most 64 events wait for a listener; of more, the oldest
-/// go, and are told as [`ReconnectEvent::Missed`].
-#[derive(Debug)]
-pub struct ReconnectEvents {
-    receiver: Option<broadcast::Receiver<ReconnectEvent>>,
-}
-
-impl ReconnectEvents {
-    /// The next event; `None` when there will be none: the client has given up, or is gone.
-    ///
-    /// # Cancel safety
-    /// No event is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<ReconnectEvent> {
-        match self.receiver.as_mut()?.recv().await {
-            Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                Some(ReconnectEvent::Missed { count })
-            }
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    }
-}
-
-/// An attempt.
+/// The future of an attempt.
 trait Attempt: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend {}
 
 impl<T> Attempt for T where T: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend
 {}
 
-/// What makes an attempt.
+/// A function that makes an attempt.
 trait Dial: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync {}
 
 impl<T: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync> Dial for T {}
 
-/// Whether to go on after an error.
+/// A function that decides whether to go on after an error.
 trait Rule<E>: Fn(&E) -> bool + MaybeSend + MaybeSync {}
 
 impl<E, T: Fn(&E) -> bool + MaybeSend + MaybeSync> Rule<E> for T {}
@@ -297,9 +206,11 @@ impl ReconnectingClientBuilder {
     fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
-            // A hiccup is over after a quarter of a second, on average.
+            // On average the first attempt follows after a quarter of a second, when a short fault
+            // is over.
             initial_delay: Duration::from_millis(500),
-            // A server that is back has its clients within half a minute, spread over all of it.
+            // The clients of a server that returns come back within half a minute, spread over all
+            // of it.
             max_delay: Duration::from_secs(30),
             max_attempts: None,
             retry_if: Box::new(ConnectError::is_retryable),
@@ -307,31 +218,39 @@ impl ReconnectingClientBuilder {
         }
     }
 
-    /// The longest pause before the first attempt after a loss or a failure; it doubles with each further one. The
-    /// pause itself is taken at random between 0 and this ("full jitter"), lest all clients of a server that went
-    /// away come back at the same moment. Where a server refuses with a `Retry-After`, the pause comes on top of that,
-    /// up to an hour: see [`ConnectError::retry_after`]. Default 500 ms.
+    /// The longest pause before the first attempt after a loss or a failure. It doubles with each
+    /// further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
+    ///
+    /// The pause itself is a random part of it ("full jitter"), so that the clients of a failed
+    /// server do not come back at the same moment. If a server refuses with a `Retry-After`, that
+    /// time is added, up to an hour; see [`ConnectError::retry_after`]. A time of zero means no
+    /// pause besides that.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
     }
 
-    /// What the longest pause grows to. After a connection that has lasted for 30 s it starts again at the
-    /// [first](Self::initial_delay); one that is spent sooner counts as a failure, so that a server that accepts and
-    /// goes away is left in peace. Default 30 s.
+    /// The upper limit of the longest pause. Default 30 s. If it is below
+    /// [`initial_delay`](Self::initial_delay), it applies from the first pause on.
+    ///
+    /// After a connection that has lasted for 30 s the pauses start again at
+    /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure,
+    /// so that a server that accepts connections and ends them is not dialled all the time.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// How many attempts may fail one after the other before it gives up; at least 1, `None` for ever. A connection that
-    /// is lost within 30 s is a failed attempt too, unless this end closed it. Default `None`.
-    pub fn max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
-        self.max_attempts = attempts.into();
+    /// How many attempts in a row may fail before the client gives up. `None` for no limit, which
+    /// is the default. 0 acts as 1.
+    ///
+    /// A connection that is lost within 30 s is a failed attempt, too, unless this end closed it.
+    pub fn max_attempts(mut self, attempts: Option<u32>) -> Self {
+        self.max_attempts = attempts;
         self
     }
 
-    /// Whether to try again after this error of an attempt. Default [`ConnectError::is_retryable`].
+    /// Decides whether to try again after a failed attempt. Default [`ConnectError::is_retryable`].
     pub fn retry_if(
         mut self,
         is_retryable: impl Fn(&ConnectError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -340,11 +259,15 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Whether to dial again after a connection has ended like this. Default always: also after this end's own
-    /// [`close`](WebSocketConnection::close), which is the way to have a new one, and after a
-    /// [panic](crate::DriverLost::Panicked) of its driver, which ends that connection alone. For a connection that
-    /// is [shut down](WebSocketConnection::shutdown) it is asked when that begins, with
-    /// [`LocallyClosed`](ConnectionError::LocallyClosed); only after a no is it asked again, at the connection's end.
+    /// Decides whether to dial again after a connection has ended with this error. By default the
+    /// client always does. That includes the end by this end's own
+    /// [`close`](WebSocketConnection::close), which is a way to get a new connection, and a
+    /// [panic](crate::DriverLost::Panicked) of the connection's driver, which ends that connection
+    /// alone.
+    ///
+    /// For a connection that is [shut down](WebSocketConnection::shutdown) it is asked when the
+    /// shutdown begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns
+    /// `false`, it is asked again at the end of the connection.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -353,8 +276,8 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Starts dialling, in a task of the tokio runtime in which this is to be called, or of the page. With the client
-    /// comes all that happens to it; who does not care drops the events.
+    /// Starts dialling, in a task of the tokio runtime in which it is called, or of the web page.
+    /// Returns the client and its first listener, which may be dropped.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
         let (tell_state, state) = watch::channel(ReconnectState::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
@@ -372,14 +295,14 @@ impl ReconnectingClientBuilder {
         let mut draining = Draining::new();
         let error = self.keep_connected(&state, &events, &mut draining).await;
         state.send_replace(ReconnectState::GaveUp(error.clone()));
-        // Without a listener nobody misses an event.
+        // An error means that there is no listener.
         let _ = events.send(ReconnectEvent::GaveUp { error });
         drop(events);
-        // With the last handle they would be cut off.
+        // They are the last handles, and dropping them would cut the connections off.
         while draining.next().await.is_some() {}
     }
 
-    /// Dials until it gives up; this is why.
+    /// Dials until it gives up. Returns the reason.
     async fn keep_connected(
         &self,
         state: &watch::Sender<ReconnectState>,
@@ -393,7 +316,7 @@ impl ReconnectingClientBuilder {
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // Before the event: its listeners find the connection.
+                    // Before the event, so that its listeners find the connection.
                     state.send_replace(ReconnectState::Connected(connection.clone()));
                     tell(ReconnectEvent::Connected { attempt });
                     let since = Instant::now();
@@ -431,7 +354,7 @@ impl ReconnectingClientBuilder {
                     least = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 }
             }
-            // Clients that were asked to wait for the same moment do not come back at the same moment.
+            // Spreads clients that were all asked to wait until the same moment.
             let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
             pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
@@ -458,22 +381,22 @@ impl From<End> for ReconnectEvent {
     }
 }
 
-/// Waits for the end of a connection, and keeps it open until then.
+/// Waits for the end of a connection and keeps it open until then.
 async fn lost(connection: WebSocketConnection) -> End {
     let error = connection.ended().await;
     End { error, in_flight: connection.in_flight() }
 }
 
-/// The end of a connection that is shut down.
+/// The future of the end of a connection that is shut down.
 trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that are shut down and have not ended: at most one for each time that the application here has
-/// shut down the connection it was handed.
+/// The connections that are shut down and have not ended. The application adds at most one each
+/// time it shuts down the current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`, and tells meanwhile how connections that are shut down have ended.
+/// Waits for `step`. Meanwhile sends the events of connections that were shut down and end.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,
@@ -489,8 +412,9 @@ async fn beside<T>(
     .await
 }
 
-/// A part of a duration, at most the whole.
+/// Returns a fraction of a duration, at most the whole.
 fn part(whole: Duration, part: f64) -> Duration {
-    // The longest of all are rounded up on their way through floating point, past what a duration can say.
+    // Conversion to floating point may round the longest durations up to more than a `Duration`
+    // holds.
     Duration::try_from_secs_f64(whole.as_secs_f64() * part).unwrap_or(whole).min(whole)
 }
