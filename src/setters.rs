@@ -11,7 +11,8 @@ macro_rules! shared_setters {
     (server) => { shared_setters!(@ "Accepts", "accepts", "accepted", "client", "true"); };
     (@ $Verb:literal, $verb:literal, $participle:literal, $peer:literal, $older:literal) => {
         #[doc = concat!($Verb, " the application protocol `name`,")]
-        /// as subprotocol `qmux-02.<name>`. The order of the calls is the order of preference. Default none.
+        /// as subprotocol `qmux-02.<name>`. The order of the calls is the order of preference.
+        /// Default none.
         pub fn protocol(mut self, name: impl Into<String>) -> Self {
             let protocol = $crate::handshake::negotiation::Protocol::OfVersion(name.into());
             self.subprotocols.protocols.push(protocol);

@@ -30,11 +30,11 @@ const NO_URL: &str = "the browser cannot read it";
 pub enum BrowserApi {
     /// `WebSocket`, which every browser has.
     ///
-    /// It does not signal when it can accept more, so at most 128 KiB wait in it. While anything
-    /// waits, a timer checks it: every 4 ms while bytes leave, and gradually less often, down to
-    /// four times a second, while they do not. In a hidden page timers run once a second, and after
-    /// some minutes once a minute; a received message also checks. A page that has to send fast
-    /// while hidden should use a worker.
+    /// It does not signal when it can accept more, so it is given nothing more while over 128 KiB
+    /// wait in it. While anything waits, a timer checks it: every 4 ms while bytes leave, and
+    /// gradually less often, down to four times a second, while they do not. In a hidden page
+    /// timers run once a second, and after some minutes once a minute; a received message also
+    /// checks. A page that has to send fast while hidden should use a worker.
     ///
     /// It cannot pause reception, so only stream credit bounds what it holds.
     WebSocket,
