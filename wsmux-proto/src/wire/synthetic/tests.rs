@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     all,
     pair::{Pair, Progress, Sent},
+    product,
 };
 use crate::{
     Capabilities, Carrier, Close, Config, ConnectionError, Dir, Event, Frame, Grants, Messages,
@@ -76,7 +77,8 @@ fn the_engine_serves_every_combination_of_capabilities() {
     let all = all();
     assert!(all.contains(&Wire::QMux.capabilities()) && all.contains(&Wire::JsWs.capabilities()));
     for caps in all {
-        let mut pair = pair(caps);
+        // Windows may grow, so both ends send pings that measure the path.
+        let mut pair = Pair::new(caps, config().window_growth_budget(1 << 20));
         for side in [CLIENT, SERVER] {
             exchange(&mut pair, side);
             cancel(&mut pair, side);
@@ -260,6 +262,38 @@ fn a_stream_above_a_local_limit_waits_at_the_receiver() {
 }
 
 #[test]
+fn a_lower_limit_holds_at_once_only_where_it_is_local() {
+    for (limit, accepted) in [(StreamLimit::Advertised, 2), (StreamLimit::Local, 1)] {
+        let messages = records(Opening::Grant { limit });
+        let mut pair = pair(Capabilities { messages, ..BASE });
+        pair.end(SERVER).set_max_concurrent(Dir::Bi, 1);
+        for _ in 0..2 {
+            pair.open(CLIENT, Dir::Bi);
+        }
+        pair.drive();
+        assert_eq!(pair.end(SERVER).acceptable(Dir::Bi), accepted, "{limit:?}");
+        pair.end(SERVER).set_max_concurrent(Dir::Bi, 2);
+        pair.drive();
+        assert_eq!(pair.end(SERVER).acceptable(Dir::Bi), 2, "{limit:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_begins_without_its_grant_is_an_error() {
+    for (opening, is_error) in [
+        (Opening::FirstFrame { unidirectional: false }, false),
+        (Opening::Grant { limit: StreamLimit::Advertised }, true),
+    ] {
+        let mut pair = pair(Capabilities { messages: records(opening), ..BASE });
+        let (id, code) = (StreamId::new(CLIENT, Dir::Bi, 0), VarInt::from_u32(7));
+        let mut out = crate::MessageBuf::new();
+        pair.wire.encode(&Frame::StopSending { id, code }, &mut out);
+        pair.end(SERVER).handle_message(crate::Time::EPOCH, out.to_bytes());
+        assert_eq!(pair.end(SERVER).close_reason().is_some(), is_error, "{opening:?}");
+    }
+}
+
+#[test]
 fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
     for unidirectional in [true, false] {
         let messages = records(Opening::FirstFrame { unidirectional });
@@ -271,11 +305,11 @@ fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
 /// A peer that declares no credit for the connection stops only streams that need some.
 #[test]
 fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
-    for connection_credit in [true, false] {
+    for (connection_credit, blocked_frames) in product([true, false], [true, false]) {
         let opening = Opening::FirstFrame { unidirectional: false };
         let (datagrams, pings) = (true, Carrier::Frame);
         let messages = Messages::Records { opening, connection_credit, datagrams, pings };
-        let wire = Wire::Synthetic(Capabilities { messages, ..BASE });
+        let wire = Wire::Synthetic(Capabilities { messages, blocked_frames, ..BASE });
         let mut end = crate::Connection::new(config(), CLIENT, wire, crate::Time::EPOCH);
         let mut out = crate::MessageBuf::new();
         let mut parameters = config().parameters();
