@@ -108,7 +108,7 @@ impl WebSocketConnection {
         // What a peer says and does before it goes away at once is there to be accepted and read.
         let check = |state: &mut State| match state.engine.parameters_received() {
             true => Some(Ok(())),
-            false => state.end_of().map(Err),
+            false => state.close_reason().map(Err),
         };
         wait_for(&self.0, Queue::Established, check).await
     }
@@ -240,7 +240,7 @@ impl WebSocketConnection {
         poll_fn(|cx| {
             let mut state = self.0.lock();
             let taken = match position.may_take(&mut state, 1) {
-                true => take(&mut state.engine).map(Ok).or_else(|| state.end_of().map(Err)),
+                true => take(&mut state.engine).map(Ok).or_else(|| state.close_reason().map(Err)),
                 false => None,
             };
             match taken {
@@ -393,7 +393,7 @@ impl WebSocketConnection {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn closed(&self) -> ConnectionError {
-        let check = |state: &mut State| state.end_of().filter(|_| state.finished);
+        let check = |state: &mut State| state.close_reason().filter(|_| state.is_finished());
         wait_for(&self.0, Queue::Finished, check).await
     }
 
@@ -401,13 +401,13 @@ impl WebSocketConnection {
     #[cfg(feature = "blocking")]
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.without_handle();
-        async move { wait_for(&shared, Queue::Finished, |state| state.finished.then_some(())).await }
+        async move { wait_for(&shared, Queue::Finished, |state| state.is_finished().then_some(())).await }
     }
 
     /// Waits until the connection has ended, whatever becomes of its socket.
     pub(crate) async fn ended(&self) -> ConnectionError {
         // Whoever waits to be established is told of the end as well.
-        wait_for(&self.0, Queue::Established, |state| state.end_of()).await
+        wait_for(&self.0, Queue::Established, |state| state.close_reason()).await
     }
 
     /// Waits until no more streams can be opened here: until the connection has ended, or a
@@ -429,7 +429,7 @@ impl WebSocketConnection {
 
     /// Why the connection has ended; `None` while it has not.
     pub fn close_reason(&self) -> Option<ConnectionError> {
-        self.0.lock().end_of()
+        self.0.lock().close_reason()
     }
 
     /// What the connection has done.

@@ -130,7 +130,7 @@ impl Registry {
             all(&state)
         };
         // Those whose closing handshake is under way have drained.
-        rest.retain(|connection| connection.lock().end_of().is_none());
+        rest.retain(|connection| connection.lock().close_reason().is_none());
         let closed = rest.len();
         rest.iter().for_each(|connection| connection.close(code, reason.clone()));
         // What keeps them from being dropped would keep their places.
