@@ -125,7 +125,7 @@ impl Connection {
 
     /// Ends it once its streams have ended.
     pub fn shutdown(&self) {
-        drop(self.connection.shutdown());
+        self.connection.drain();
     }
 
     /// A promise of the fault with which it ended, fulfilled when its socket is gone.

@@ -34,7 +34,8 @@
 //! let mut answer = String::new();
 //! recv.read_to_string(&mut answer)?;
 //! assert_eq!(answer, "hello");
-//! connection.shutdown();
+//! connection.drain();
+//! connection.closed();
 //! # serving.join().map_err(|_| "the server failed")??;
 //! # Ok(())
 //! # }
@@ -44,7 +45,7 @@
 //! Engine, driver and promises are those of the [async connection](crate::WebSocketConnection); so are drops: an
 //! unfinished sender that is dropped **resets** its stream, for `Write` has no word for the end. Say
 //! [`finish`](SendStream::finish). The last handle that is dropped closes the connection and what was not sent
-//! is lost: [`shutdown`](WebSocketConnection::shutdown) before that, or wait for the peer's answer.
+//! is lost: [`drain`](WebSocketConnection::drain) before that, or wait for the peer's answer.
 //!
 //! A thread that waits is parked and costs no processor. What ends its wait early is a
 //! [timeout](RecvStream::set_read_timeout), or another thread that closes the connection through a clone of the

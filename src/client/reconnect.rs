@@ -34,7 +34,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server, and dials again when it is lost, or when it is
-/// [shut down](WebSocketConnection::shutdown). Cheap to clone.
+/// [drained](WebSocketConnection::drain). Cheap to clone.
 ///
 /// It hands out connections, and hides no loss: a stream that was open fails with its connection, and nothing is
 /// sent again by itself. What was under way is told by [`ReconnectEvent::Lost`]; what to do about it is the
@@ -113,7 +113,7 @@ impl ReconnectingClient {
     }
 
     /// The connection; while there is none, waits for the next one. One that is
-    /// [shut down](WebSocketConnection::shutdown) opens no streams, and counts as none. It may be lost at any moment
+    /// [draining](WebSocketConnection::drain) opens no streams, and counts as none. It may be lost at any moment
     /// after, as every connection may.
     ///
     /// # Errors
@@ -178,10 +178,10 @@ pub enum ReconnectEvent {
         /// Which attempt it was, since the start or the last connection that lasted; the first is 1.
         attempt: u32,
     },
-    /// This end [shuts the connection down](WebSocketConnection::shutdown): its streams go on, and the next connection
+    /// This end [drains the connection](WebSocketConnection::drain): its streams go on, and the next connection
     /// is dialled for new ones. [`Lost`](Self::Lost) follows at its end, which may be after the next one has
     /// [`Connected`](Self::Connected).
-    ShuttingDown,
+    Draining,
     /// The connection has ended, whichever side ended it.
     Lost {
         /// Why.
@@ -219,7 +219,7 @@ impl fmt::Display for ReconnectEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
-            Self::ShuttingDown => f.write_str("shutting down, and connecting for new streams"),
+            Self::Draining => f.write_str("draining, and connecting for new streams"),
             Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
                 f,
                 "{error}; {} streams cut off, {unsent_bytes} bytes not sent",
@@ -343,7 +343,7 @@ impl ReconnectingClientBuilder {
     /// Whether to dial again after a connection has ended like this. Default always: also after this end's own
     /// [`close`](WebSocketConnection::close), which is the way to have a new one, and after a
     /// [panic](crate::DriverLost::Panicked) of its driver, which ends that connection alone. For a connection that
-    /// is [shut down](WebSocketConnection::shutdown) it is asked when that begins, with
+    /// is [drained](WebSocketConnection::drain) it is asked when that begins, with
     /// [`LocallyClosed`](ConnectionError::LocallyClosed); only after a no is it asked again, at the connection's end.
     pub fn reconnect_if(
         mut self,
@@ -403,7 +403,7 @@ impl ReconnectingClientBuilder {
                     let is_replaced = connection.close_reason().is_none()
                         && (self.reconnect_if)(&ConnectionError::LocallyClosed);
                     let is_own = if is_replaced {
-                        tell(ReconnectEvent::ShuttingDown);
+                        tell(ReconnectEvent::Draining);
                         draining.push(Box::pin(lost(connection)));
                         true
                     } else {
@@ -464,16 +464,16 @@ async fn lost(connection: WebSocketConnection) -> End {
     End { error, in_flight: connection.in_flight() }
 }
 
-/// The end of a connection that is shut down.
+/// The end of a connection that drains.
 trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that are shut down and have not ended: at most one for each time that the application here has
-/// shut down the connection it was handed.
+/// The connections that drain and have not ended: at most one for each time that the application here has
+/// drained the connection it was handed.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`, and tells meanwhile how connections that are shut down have ended.
+/// Waits for `step`, and tells meanwhile how connections that drain have ended.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,

@@ -101,7 +101,7 @@
 //! connections and not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
 //! client with much work open several. Connections live long, so a new node stays empty until old
 //! connections end: give each connection a lifetime of some minutes or hours, with random
-//! variation, after which the server calls [`shutdown`].
+//! variation, after which the server calls [`drain`].
 //!
 //! # Draining a node
 //!
@@ -115,7 +115,7 @@
 //! 3. When it returns, the process can end.
 //!
 //! To let handshakes in progress finish instead, call [`WebSocketServer::close`], and then
-//! [`shutdown_timeout`] on each connection, including those that the handshakes produce. The
+//! [`drain_timeout`] on each connection, including those that the handshakes produce. The
 //! process can end after every [`closed`] has returned.
 //!
 //! A client notices the drain when a stream is refused or the connection closes. It then opens a
@@ -165,7 +165,7 @@
 //! [`peer_certificates`]: crate::WebSocketConnection::peer_certificates
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
-//! [`shutdown`]: crate::WebSocketConnection::shutdown
+//! [`drain`]: crate::WebSocketConnection::drain
 //! [`stream_receive_window`]: crate::Config::stream_receive_window
-//! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
+//! [`drain_timeout`]: crate::WebSocketConnection::drain_timeout
 //! [`socket_rtt`]: crate::WebSocketConnection::socket_rtt

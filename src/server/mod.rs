@@ -297,7 +297,7 @@ impl WebSocketServer {
     /// Ends the server and every connection that it has accepted.
     ///
     /// It [closes](Self::close) the server, ends the handshakes (with 503, where TLS is done), and
-    /// [shuts down](WebSocketConnection::shutdown) each connection: no new streams, and a close with code 0 once
+    /// [drains](WebSocketConnection::drain) each connection: no new streams, and a close with code 0 once
     /// those that are open have ended. What has not ended within `timeout` is
     /// [closed](WebSocketConnection::close) with `code` and `reason`, and waited for: at most the
     /// [close timeout](crate::Config::close_timeout) more, and 5 s for handshakes to end. The report says how many there were of each.

@@ -74,7 +74,7 @@ impl Registry {
         if let Some((code, reason)) = closing {
             shared.close(code, reason);
         } else if draining {
-            shared.shut_down(None);
+            shared.drain(None);
         }
     }
 
@@ -147,7 +147,7 @@ impl Registry {
         let connections = all(&state);
         drop(state);
         self.draining.send_replace(true);
-        connections.iter().for_each(|connection| connection.shut_down(None));
+        connections.iter().for_each(|connection| connection.drain(None));
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {

@@ -160,7 +160,8 @@ fn eight_mebibytes_come_back_as_they_were() {
         let (client, server) = pair(wire, &Config::default());
         let serving = thread::spawn(move || echo(&server));
         round_trip(&client, 1, 8 * 1024 * 1024);
-        assert!(matches!(client.shutdown(), ConnectionError::LocallyClosed));
+        client.drain();
+        assert!(matches!(client.closed(), ConnectionError::LocallyClosed));
         assert!(is_close(&serving.join().unwrap(), 0, b""));
     });
 }
@@ -176,7 +177,8 @@ fn fifty_threads_use_one_connection_at_once() {
                 scope.spawn(move || round_trip(&client, seed, 100_000));
             }
         });
-        client.shutdown();
+        client.drain();
+        client.closed();
         serving.join().unwrap();
     });
 }
@@ -203,7 +205,8 @@ fn a_stalled_reader_pauses_nobody_else_and_loses_nothing() {
         assert!(reader.recv().read_to_end(data.len()).unwrap() == data);
         writing.join().unwrap();
         drop(reader);
-        client.shutdown();
+        client.drain();
+        client.closed();
         serving.join().unwrap();
     });
 }
@@ -359,7 +362,7 @@ fn a_timeout_of_the_connections_waits_loses_nothing() {
 }
 
 #[test]
-fn shutdown_waits_until_all_that_was_written_is_read() {
+fn a_drain_waits_until_all_that_was_written_is_read() {
     on_both_wires(|wire| {
         let config = config(|config| {
             config.stream_receive_window(50_000).send_buffer(500_000);
@@ -371,10 +374,10 @@ fn shutdown_waits_until_all_that_was_written_is_read() {
         left.write_all(&data).unwrap();
         left.send().finish().unwrap();
         left.recv().stop(VarInt::from_u32(0)).unwrap();
-        client.begin_shutdown();
-        assert!(matches!(client.open_bi().unwrap_err(), OpenError::ShuttingDown));
+        client.drain();
+        assert!(matches!(client.open_bi().unwrap_err(), OpenError::Draining));
         assert!(client.closed_timeout(SHORT).is_none());
-        let ending = thread::spawn(move || client.shutdown());
+        let ending = thread::spawn(move || client.closed());
         assert!(right.recv().read_to_end(data.len()).unwrap() == data);
         drop(right);
         assert!(matches!(ending.join().unwrap(), ConnectionError::LocallyClosed));
@@ -514,7 +517,8 @@ fn a_program() {
         stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
         drop(stream);
-        connection.shutdown();
+        connection.drain();
+        connection.closed();
     }
     drop(client);
     assert!(!serving.is_finished());
@@ -577,7 +581,8 @@ fn a_connection_of_threads_serves_tasks() {
             send.write_all(b"hello").await.unwrap();
             send.finish().unwrap();
             assert_eq!(recv.read_to_end(5).await.unwrap(), b"hello");
-            client.shutdown().await;
+            client.drain();
+            client.closed().await;
         });
         assert!(is_close(&serving.join().unwrap(), 0, b""));
     });
@@ -602,7 +607,8 @@ fn tls_is_done_by_the_threads_that_wait_for_it() {
         let connection = client.connect(&url).unwrap();
         assert_eq!(connection.peer_certificates().unwrap()[0], certificate.as_ref());
         round_trip(&connection, 8, 1_000_000);
-        connection.shutdown();
+        connection.drain();
+        connection.closed();
         serving.join().unwrap();
     });
 }

@@ -104,12 +104,12 @@ impl Shared {
     }
 
     /// Closes the connection once its streams have ended, or after `timeout`.
-    pub(crate) fn shut_down(&self, timeout: Option<Duration>) {
+    pub(crate) fn drain(&self, timeout: Option<Duration>) {
         let mut state = self.lock();
         let now = state.time(self.now());
         // A deadline that the clock cannot represent is never reached.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
-        state.engine.shutdown(now, deadline);
+        state.engine.drain(now, deadline);
         trace::event!(self.span, DEBUG, "connection.draining");
         state.wake_openers();
         self.dispatch(&mut state);

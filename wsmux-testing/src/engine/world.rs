@@ -47,7 +47,7 @@ pub enum Ending {
     /// One side closes at once.
     Close(Side),
     /// One side lets its streams end, and both finish theirs.
-    Shutdown(Side),
+    Drain(Side),
 }
 
 /// One direction of one stream, as both applications know it.
@@ -89,7 +89,7 @@ pub struct World {
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
     /// The connection has ended, as it was told to.
     ended: bool,
-    /// One side shuts down: it refuses streams that reach it now.
+    /// One side drains: it refuses streams that reach it now.
     refuses: bool,
 }
 
@@ -530,13 +530,13 @@ impl World {
                 self.open_pipes();
                 self.pair.drive();
             }
-            Ending::Shutdown(side) => {
+            Ending::Drain(side) => {
                 self.open_pipes();
                 self.drive();
                 [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
                 (self.ended, self.refuses) = (true, true);
                 let now = self.pair.now;
-                self.pair.end(side).of(|conn| conn.shutdown(now, Some(now + ms(1_000))));
+                self.pair.end(side).of(|conn| conn.drain(now, Some(now + ms(1_000))));
                 for side in [CLIENT, SERVER] {
                     for id in self.held[side as usize].clone() {
                         self.apply_to(&Op::Finish(side, 0), side, id);

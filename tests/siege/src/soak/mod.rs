@@ -1,5 +1,5 @@
 //! Everything at once, at random, for long: streams both ways, on both wires, with TLS and without, that are read,
-//! stalled, reset, stopped and dropped, on connections that are closed, shut down, dropped and cut. Each byte is
+//! stalled, reset, stopped and dropped, on connections that are closed, drained, dropped and cut. Each byte is
 //! checked; between two intervals everything ends, and nothing may be left.
 
 mod link;
