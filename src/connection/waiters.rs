@@ -7,17 +7,18 @@ use crate::proto::Tree;
 /// The tasks that wait for one thing, first come first served. Each wants an amount of what is
 /// available: one stream, one datagram, or room for some bytes.
 ///
-/// A task that joins gets a ticket, and keeps it until it leaves. A woken task has left the queue,
-/// but what it wants stays *reserved* for it until it takes it and leaves, or waits again. Thus
-/// what becomes available wakes as many tasks as it is enough for, and a later task never takes
-/// what an earlier one was woken for. There is one entry for each waiting future.
+/// A task that has to wait gets a ticket. [`wake`](Self::wake) takes tasks from the front of the
+/// queue. A task that it took keeps its ticket, and what it wants is *reserved* for it until it
+/// gives up the ticket, or waits again at its old position. Thus what becomes available wakes as
+/// many tasks as it is enough for, and a later task never takes what an earlier one was woken for.
+/// There is one entry for each waiting future.
 ///
 /// # No lost wake-ups
-/// [`wake`](Self::wake) must be called whenever more has become available and whenever a task has
-/// left: before the lock that guards the queue is released, or by a caller that is certain to lock
-/// it again. Then, whenever the lock is free, the first task in the queue wants more than is
-/// available and not reserved. Every task with a reservation is awake, and will either take what it
-/// wants or leave.
+/// `wake` must be called whenever more has become available, and whenever a task has given up its
+/// ticket: before the lock that guards the queue is released, or by a caller that is certain to
+/// lock it again. Then, whenever the lock is free, the first task in the queue wants more than is
+/// available and not reserved. Every task with a reservation is awake, and will take what it wants
+/// or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     /// The ticket and entry of the first task in the queue. It is stored here because most queues
