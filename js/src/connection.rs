@@ -126,7 +126,7 @@ impl Connection {
 
     /// Ends the connection once its streams have ended.
     pub fn shutdown(&self) {
-        drop(self.connection.shutdown());
+        self.connection.drain();
     }
 
     /// Returns a promise of the fault that ended the connection. It is fulfilled when the socket is

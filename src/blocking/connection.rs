@@ -203,28 +203,22 @@ impl WebSocketConnection {
         self.0.close(code, reason);
     }
 
-    /// Ends the connection once its streams have ended, and waits for that, as
-    /// [`closed`](Self::closed) does: every byte that a write accepted is sent, every stream that is open can be
-    /// read and written to its end, those that the peer opened before can be accepted; then the connection is
-    /// closed with code 0. New streams fail here with [`OpenError::ShuttingDown`], and those of the peer are
-    /// refused.
+    /// Starts to drain the connection: it ends once its streams have ended. To wait for that, call
+    /// [`closed`](Self::closed). What happens until then is what
+    /// [the async connection](crate::WebSocketConnection::drain) documents.
     ///
-    /// It waits for the streams of the calling thread as well: they should be finished and read to their end, or
-    /// dropped.
-    pub fn shutdown(&self) -> ConnectionError {
-        wait(self.0.shutdown())
+    /// The drain also waits for streams of the calling thread. Finish them and read them to their
+    /// end, or drop them, before you wait.
+    pub fn drain(&self) {
+        self.0.drain();
     }
 
-    /// [`shutdown`](Self::shutdown) that waits for the streams no longer than `timeout`. Past that the
-    /// connection is closed: reads and writes fail with [`ConnectionError::LocallyClosed`], the peer's with
-    /// [`ConnectionError::ApplicationClosed`], code 0 and reason `shutdown deadline`.
-    pub fn shutdown_timeout(&self, timeout: Duration) -> ConnectionError {
-        wait(self.0.shutdown_timeout(timeout))
-    }
-
-    /// Begins what [`shutdown`](Self::shutdown) does, and waits for nothing.
-    pub fn begin_shutdown(&self) {
-        drop(self.0.shutdown());
+    /// Starts to [`drain`](Self::drain) the connection, for `timeout` at most. If streams are still
+    /// open then, the connection is closed with code 0 and reason `shutdown deadline`. Their reads
+    /// and writes fail with [`ConnectionError::LocallyClosed`], and the peer's with
+    /// [`ConnectionError::ApplicationClosed`].
+    pub fn drain_timeout(&self, timeout: Duration) {
+        self.0.drain_timeout(timeout);
     }
 
     /// Changes how many bidirectional streams the peer may have open at once; see

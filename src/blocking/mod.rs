@@ -34,7 +34,8 @@
 //! let mut answer = String::new();
 //! recv.read_to_string(&mut answer)?;
 //! assert_eq!(answer, "hello");
-//! connection.shutdown();
+//! connection.drain();
+//! connection.closed();
 //! # serving.join().map_err(|_| "the server failed")??;
 //! # Ok(())
 //! # }
@@ -46,7 +47,7 @@
 //! that is dropped **resets** its stream, because `Write` has no way to signal the end: call
 //! [`finish`](SendStream::finish). Dropping the last handle closes the connection, and unsent data
 //! is lost. Before that, call
-//! [`shutdown`](WebSocketConnection::shutdown), or wait for the peer's answer.
+//! [`drain`](WebSocketConnection::drain), or wait for the peer's answer.
 //!
 //! A waiting thread is parked and uses no CPU time. Its wait ends early by a
 //! [timeout](RecvStream::set_read_timeout), or when another thread closes the connection through a

@@ -1,4 +1,4 @@
-//! Makes a connection of a WebSocket that is open already.
+//! The builder of a connection over an open WebSocket.
 
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use crate::{
     socket::Socket,
 };
 
-/// Makes a [`WebSocketConnection`] of a WebSocket whose handshake is done: from [`WebSocketConnection::builder`].
+/// Makes a [`WebSocketConnection`] of a WebSocket whose opening handshake is complete. Created by
+/// [`WebSocketConnection::builder`].
 ///
-/// A client and a server make theirs in the same way, with the same defaults.
+/// Clients and servers use it for their own connections, with the same defaults.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct WebSocketConnectionBuilder {
@@ -28,40 +29,41 @@ pub struct WebSocketConnectionBuilder {
 }
 
 impl WebSocketConnectionBuilder {
-    /// The limits and timeouts of the connection. Default [`Config::default`].
+    /// Sets the limits and timeouts of the connection. Default [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// What is known from the handshake. Default nothing.
+    /// Sets what is known from the opening handshake. Default nothing.
     pub fn info(mut self, info: ConnectionInfo) -> Self {
         self.info = info;
         self
     }
 
-    /// Writes a log of the connection in QUIC's qlog format, if it is on the QMux wire. `None` for no
-    /// log, which is the default: a log costs time and disk space, and shows who did what and when.
+    /// Writes a log of the connection in QUIC's qlog format, if the connection is on the QMux wire.
+    /// Default `None`, because a log costs time and disk space, and records what the application
+    /// did and when.
     #[cfg(feature = "qlog")]
     pub fn qlog(mut self, qlog: Option<QlogConfig>) -> Self {
         self.qlog = qlog;
         self
     }
 
-    /// The connection over `socket`. It must be called within a tokio runtime, in which the connection's task then
-    /// runs; in a web page the browser runs it. It does not wait for the peer: see
-    /// [`established`](WebSocketConnection::established).
+    /// Makes the connection. It must be called in the context of a tokio runtime, which then runs
+    /// the connection's task; in a web page, the browser runs the task. It does not wait for the
+    /// peer: see [`established`](WebSocketConnection::established).
     pub fn build(self, socket: impl Socket + Unpin, side: Side, wire: Wire) -> WebSocketConnection {
         WebSocketConnection::start(socket, side, wire, self)
     }
 
-    /// Leaves `left` time for what is missing of the handshake.
+    /// Limits the rest of the handshake, up to the peer's transport parameters, to `left`.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
         self
     }
 
-    /// The connection over an upgraded stream, of which `rest` was read with the head.
+    /// Makes the connection over an upgraded stream. `rest` was read together with the head.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn build_upgraded<S>(
         self,

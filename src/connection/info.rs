@@ -1,4 +1,4 @@
-//! What is known of a connection besides its streams.
+//! What is known of a connection from its opening handshake.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -7,19 +7,21 @@ use http::{Extensions, HeaderMap, Request};
 
 use crate::{handshake::negotiation::Agreed, proto::QMuxVersion};
 
-/// What the handshake of a connection said. Cheap to clone.
+/// What is known of a connection from its opening handshake. Cheap to clone.
 ///
-/// Whoever brings a WebSocket that is open already knows more of it than the connection does: then all of
-/// this is `None`.
+/// A connection over a WebSocket that the application has opened by other means has only what the
+/// application passes to the [builder](crate::WebSocketConnectionBuilder::info).
 ///
-/// Its `Debug` shows neither a URL's query nor a header's value, nor a subprotocol that may be a token: one that is not
-/// of the form `qmux-...` and was given as it is, not as an application protocol.
+/// `Debug` shows neither a URL's query nor a header's value, because they may be secrets. A
+/// subprotocol may be a token: it is shown only if it has the form `qmux-...` or was configured as
+/// an application protocol.
 ///
 /// # Memory
-/// A connection keeps this for its life, and nothing else of the handshake. Of the request and of the response these
-/// are the bytes of the target and of the headers, in memory of their own, and some 150 bytes for each header. Our own
-/// client and server take heads of at most 64 KiB and 128 headers; a route has what its HTTP server takes, which in
-/// hyper is some 400 KiB and 100 headers by default, and over HTTP/2 16 KiB.
+/// A connection keeps this, and nothing else of the handshake, until it is dropped. A copy of the
+/// request's target and of all headers takes their length, and about 150 bytes for each header.
+/// Clients and servers of this crate accept heads of at most 64 KiB and 128 headers. In a route of
+/// another HTTP server that server's limits apply: in hyper, by default, about 400 KiB and 100
+/// headers, and 16 KiB over HTTP/2.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
@@ -44,7 +46,8 @@ impl fmt::Debug for ConnectionInfo {
     }
 }
 
-/// The names of headers alone. Any value may be secret, not only those that a standard marks so.
+/// Shows only the names of headers. Any value may be secret, not only those that a standard marks
+/// as sensitive.
 pub(crate) struct HeaderNames<'a>(pub(crate) &'a HeaderMap);
 
 impl fmt::Debug for HeaderNames<'_> {
@@ -53,7 +56,7 @@ impl fmt::Debug for HeaderNames<'_> {
     }
 }
 
-/// What a request asks for, without its query.
+/// Shows a request without its query and the values of its headers.
 pub(crate) struct RequestLine<'a>(pub(crate) &'a Request<()>);
 
 impl fmt::Debug for RequestLine<'_> {
@@ -68,47 +71,48 @@ impl fmt::Debug for RequestLine<'_> {
 }
 
 impl ConnectionInfo {
-    /// The peer's address, or that of the proxy before it; `None` where the stream below is not a TCP socket
-    /// of ours.
+    /// The peer's address, or that of the last proxy before this end. `None` unless the connection
+    /// is over a TCP socket that a client or a server of this crate has opened.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }
 
-    /// This end's address; `None` where the stream below is not a TCP socket of ours.
+    /// The local address. `None` where [`remote_address`](Self::remote_address) is.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.local_address
     }
 
-    /// The WebSocket subprotocol that was agreed on, `qmux-02.app` for example; `None` on the js-ws wire.
+    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_ref().map(|agreed| &*agreed.name)
     }
 
-    /// The application protocol that was agreed on: `app` of the subprotocol `qmux-02.app`, all of one that does not
-    /// begin with the name of a version of QMux, such as `moqt-18`; `None` for `qmux-02` alone, and on the js-ws wire.
+    /// The negotiated application protocol. For the subprotocol `qmux-02.app` it is `app`. A
+    /// subprotocol that does not start with the name of a QMux version, such as `moqt-18`, is the
+    /// application protocol as a whole. `None` for plain `qmux-02`, and on the js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
-        // W-43: what follows the name of a version and a dot.
+        // W-43: the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 
-    /// The chain of certificates that the peer showed, in DER, its own first; `None` without TLS, and where
-    /// the peer showed none. A client that was told to accept any certificate has not looked at it.
+    /// The peer's certificate chain in DER, the peer's own certificate first. `None` without TLS,
+    /// and if the peer sent none. A client that accepts any certificate has not verified it.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.peer_certificates.clone()
     }
 
-    /// The client's request: the path and the headers that it asked with, on both ends.
+    /// The client's request, with its path and headers. It is known on both ends.
     pub fn request(&self) -> Option<&Request<()>> {
         self.request.as_deref()
     }
 
-    /// The headers of the server's answer, on both ends.
+    /// The headers of the server's response. They are known on both ends.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
     }
 
-    /// What an [authorising hook](crate::authorize::Accept::data) of the server has attached to the connection,
-    /// of this type; `None` where it has attached none.
+    /// A value of type `T` that the server's [`authorize`](crate::authorize::Accept::data) hook has
+    /// attached to the connection; `None` if there is none.
     pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.application_data.get::<Arc<T>>().cloned()
     }

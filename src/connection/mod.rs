@@ -1,6 +1,7 @@
-//! The connection: its handles, and the task that drives it.
+//! A connection: its handles, the driver task, and what they share.
 
 mod builder;
+mod closing;
 mod driver;
 pub(crate) mod info;
 mod recv_stream;
@@ -10,13 +11,7 @@ mod stream;
 mod waiters;
 mod wakeups;
 
-use std::{
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 
@@ -34,23 +29,24 @@ use self::{
 use crate::{
     observe::trace,
     proto::{
-        self, Config, ConnectionError, ConnectionStats, Dir, InFlight, OpenError, QMuxVersion,
-        SendDatagramError, Side, StreamId, VarInt, Wire,
+        self, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
+        SendDatagramError, Side, StreamId, Wire,
     },
     runtime::{Instant, sync},
     socket::Socket,
 };
 
-/// One WebSocket as a QUIC-shaped connection of many streams.
+/// A handle of a connection: one WebSocket that carries many streams, as a QUIC connection does.
 ///
-/// The handle is cheap to clone. The connection is closed with code 0 when the last handle is dropped, the
-/// handles of its streams included.
+/// It is cheap to clone. When the last handle is dropped, including those of streams, the
+/// connection is closed with code 0.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
-    /// A connection over a WebSocket whose handshake is done. To be called within a tokio runtime, in which
-    /// the connection's task then runs; in a web page it is the browser's. It does not wait for the peer: see
+    /// Makes a connection of a WebSocket whose opening handshake is complete. It must be called in
+    /// the context of a tokio runtime, which then runs the connection's task; in a web page, the
+    /// browser runs the task. It does not wait for the peer: see
     /// [`established`](Self::established).
     pub fn from_socket(
         socket: impl Socket + Unpin,
@@ -62,10 +58,255 @@ impl WebSocketConnection {
         Self::builder().config(config).info(info).build(socket, side, wire)
     }
 
-    /// What to set before a connection is made of a WebSocket whose handshake is done; a client and a server do this
-    /// themselves.
+    /// A builder that makes a connection of a WebSocket whose opening handshake is complete.
+    /// Clients and servers do this for their own connections.
     pub fn builder() -> WebSocketConnectionBuilder {
         WebSocketConnectionBuilder::default()
+    }
+
+    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has none,
+    /// it returns at once. A connection from a client or a server has waited already.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the connection ended first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn established(&self) -> Result<(), ConnectionError> {
+        // If the peer established the connection and ended it at once, its streams and datagrams
+        // can still be accepted and read.
+        let check = |state: &mut State| match state.engine.parameters_received() {
+            true => Some(Ok(())),
+            false => state.close_reason().map(Err),
+        };
+        wait_for(&self.0, Queue::Established, check).await
+    }
+
+    /// Opens a bidirectional stream. At the peer's stream limit, and at the
+    /// [local limit](Config::max_local_streams), it waits for its turn, first come first served.
+    ///
+    /// On the QMux wire the peer sees the stream with its first frame, which is sent once something
+    /// is written, or the stream is finished or [announced](SendStream::announce). On the js-ws
+    /// wire the peer sees it at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no stream is opened, and its position in the queue is lost.
+    pub async fn open_bi(&self) -> Result<WebSocketStream, OpenError> {
+        let id = self.open(Dir::Bi).await?;
+        Ok(WebSocketStream::new(id, &self.0))
+    }
+
+    /// Opens a unidirectional stream. Otherwise it is like [`open_bi`](Self::open_bi).
+    ///
+    /// # Errors
+    /// [`OpenError`]. It is [`Unsupported`](OpenError::Unsupported) on the js-ws wire, which has no
+    /// unidirectional streams.
+    ///
+    /// # Cancel safety
+    /// As [`open_bi`](Self::open_bi).
+    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
+        let id = self.open(Dir::Uni).await?;
+        Ok(SendStream::new(id, self.0.clone()))
+    }
+
+    /// Opens a bidirectional stream without waiting. `None` where [`open_bi`](Self::open_bi) would
+    /// wait: at either limit, or after others that wait there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn try_open_bi(&self) -> Result<Option<WebSocketStream>, OpenError> {
+        Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
+    }
+
+    /// Opens a unidirectional stream without waiting. `None` where [`open_uni`](Self::open_uni)
+    /// would wait: at either limit, or after others that wait there.
+    ///
+    /// # Errors
+    /// As [`open_uni`](Self::open_uni).
+    pub fn try_open_uni(&self) -> Result<Option<SendStream>, OpenError> {
+        Ok(self.try_open(Dir::Uni)?.map(|id| SendStream::new(id, self.0.clone())))
+    }
+
+    /// Waits for the next bidirectional stream that the peer opens. Several tasks may wait at once.
+    /// Each stream goes to one of them, first come first served.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] once the connection has ended and every stream that was opened before
+    /// has been accepted.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no stream: the stream goes to the next task that waits.
+    pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
+        let id = self.accept(Dir::Bi).await?;
+        Ok(WebSocketStream::new(id, &self.0))
+    }
+
+    /// Waits for the next unidirectional stream that the peer opens. Otherwise it is like
+    /// [`accept_bi`](Self::accept_bi).
+    ///
+    /// # Errors
+    /// As [`accept_bi`](Self::accept_bi).
+    ///
+    /// # Cancel safety
+    /// As [`accept_bi`](Self::accept_bi).
+    pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
+        let id = self.accept(Dir::Uni).await?;
+        Ok(RecvStream::new(id, self.0.clone()))
+    }
+
+    /// Queues a datagram to be sent (RFC 9221 §5). If the queue has no room, the oldest datagrams
+    /// in it are dropped.
+    ///
+    /// A wsmux peer counts empty datagrams as useless work. It closes the connection with
+    /// `EXCESSIVE_LOAD` for more than 1,000 of them at once, or 100 per second.
+    ///
+    /// # Errors
+    /// [`SendDatagramError`]. The js-ws wire has no datagrams.
+    pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        let mut state = self.0.lock();
+        state.engine.send_datagram(datagram)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Waits until the queue has room for a datagram, and queues it. No older datagram is dropped
+    /// for it.
+    ///
+    /// Several tasks may wait at once. They get room first come first served: a small datagram does
+    /// not overtake a large one. A call of [`send_datagram`](Self::send_datagram) does not wait,
+    /// and may take the room that a task was woken for. That task then waits on at its old
+    /// position.
+    ///
+    /// # Errors
+    /// As [`send_datagram`](Self::send_datagram).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the datagram is not sent, and its position in the queue is lost.
+    pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
+        let mut position = QueuePosition::new(&self.0, Queue::DatagramSenders);
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            let cost = state.engine.datagram_cost(&datagram)?;
+            if position.may_take(&mut state, cost) {
+                let sent = state.engine.send_datagram(datagram.clone());
+                position.leave(&mut state);
+                state.wake_driver();
+                return Poll::Ready(sent);
+            }
+            position.wait(&mut state, cost, cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for a datagram. Several tasks may wait at once. Each datagram goes to one of them,
+    /// first come first served.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] once the connection has ended and every datagram that arrived before has
+    /// been read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no datagram: the datagram goes to the next task that waits.
+    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
+        self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
+    }
+
+    /// The size of the largest datagram that can be sent, in bytes: the smaller of the peer's limit
+    /// and [this end's](Config::max_message_sent). `None` if the peer accepts no datagrams.
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.0.lock().engine.max_datagram_size()
+    }
+
+    /// Sets how many bidirectional streams the peer may have open at once; see
+    /// [`Config::max_concurrent_bidi_streams`]. A lower limit takes effect as streams end.
+    pub fn set_max_concurrent_bi_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Bi, count);
+    }
+
+    /// Sets how many unidirectional streams the peer may have open at once; see
+    /// [`Config::max_concurrent_uni_streams`]. A lower limit takes effect as streams end.
+    pub fn set_max_concurrent_uni_streams(&self, count: u64) {
+        self.set_max_concurrent(Dir::Uni, count);
+    }
+
+    /// Sets how many bytes the peer may send on a stream before they are read; see
+    /// [`Config::stream_receive_window`]. A smaller window takes effect as data is read. On the
+    /// js-ws wire the window cannot exceed that at the start of the connection, because that one
+    /// bounds the size of messages.
+    ///
+    /// Use at least some hundred bytes, unless the connection started with fewer. The peer knows
+    /// the first window, and treats a flood of much smaller grants as an attack.
+    pub fn set_stream_receive_window(&self, bytes: u64) {
+        let mut state = self.0.lock();
+        state.engine.set_stream_receive_window(bytes);
+        state.wake_driver();
+    }
+
+    /// Statistics of the connection.
+    pub fn stats(&self) -> ConnectionStats {
+        let mut state = self.0.lock();
+        let now = state.time(self.0.now());
+        state.engine.stats(now)
+    }
+
+    /// The smoothed round-trip time of keep-alive pings; `None` before the first answer. It
+    /// includes the time that pings wait in queues and for the peer's tasks.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.0.lock().engine.rtt()
+    }
+
+    /// The round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt), it is
+    /// that of the network path alone. While the connection is active, it is updated once a second.
+    ///
+    /// `None` unless the connection is over TCP, with or without TLS, was made by a client or a
+    /// server, and runs on Linux.
+    pub fn socket_rtt(&self) -> Option<Duration> {
+        self.0.lock().socket_rtt
+    }
+
+    /// Which end of the connection this is.
+    pub fn side(&self) -> Side {
+        self.0.lock().engine.side()
+    }
+
+    /// The wire protocol.
+    pub fn wire(&self) -> Wire {
+        self.0.lock().engine.wire()
+    }
+
+    /// The peer's address; see [`ConnectionInfo::remote_address`].
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.0.info.remote_address()
+    }
+
+    /// What is known from the opening handshake: addresses, headers, certificates.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.0.info
+    }
+
+    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.0.info.subprotocol()
+    }
+
+    /// The negotiated application protocol; see [`ConnectionInfo::protocol`].
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.info.protocol()
+    }
+
+    /// The peer's certificate chain; see [`ConnectionInfo::peer_certificates`].
+    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
+        self.0.info.peer_certificates()
+    }
+
+    /// A value of type `T` that the server's [`authorize`](crate::authorize::Accept::data) hook has
+    /// attached to the connection; `None` if there is none.
+    pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.info.application_data()
     }
 
     pub(crate) fn start(
@@ -96,50 +337,10 @@ impl WebSocketConnection {
         connection
     }
 
-    /// Waits until the peer's transport parameters have come; on the js-ws wire, which has none, it is done
-    /// at once. A client's or a server's connection has waited already.
-    ///
-    /// # Errors
-    /// [`ConnectionError`] when the connection ended first.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn established(&self) -> Result<(), ConnectionError> {
-        // What a peer says and does before it goes away at once is there to be accepted and read.
-        let check = |state: &mut State| match state.engine.parameters_received() {
-            true => Some(Ok(())),
-            false => state.end_of().map(Err),
-        };
-        wait_for(&self.0, Queue::Established, check).await
-    }
-
-    /// Opens a bidirectional stream. At the peer's limit, and at
-    /// [this end's own](Config::max_local_streams), it waits for its turn, first come first served.
-    ///
-    /// On the QMux wire the peer sees the stream with its first frame, which is sent once something
-    /// is written, or the stream is finished or [announced](SendStream::announce). On the js-ws
-    /// wire the peer sees it at once.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    ///
-    /// # Cancel safety
-    /// No stream is opened, and the place in the queue is given up, when the future is dropped.
-    pub async fn open_bi(&self) -> Result<WebSocketStream, OpenError> {
-        let id = self.open(Dir::Bi).await?;
-        Ok(WebSocketStream::new(id, &self.0))
-    }
-
-    /// Opens a unidirectional stream; else as [`open_bi`](Self::open_bi).
-    ///
-    /// # Errors
-    /// [`OpenError`]; the js-ws wire has no such streams.
-    ///
-    /// # Cancel safety
-    /// As [`open_bi`](Self::open_bi).
-    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
-        let id = self.open(Dir::Uni).await?;
-        Ok(SendStream::new(id, self.0.clone()))
+    /// The shared part, without a handle: holding it does not keep the connection open.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.0.without_handle()
     }
 
     async fn open(&self, dir: Dir) -> Result<StreamId, OpenError> {
@@ -164,22 +365,6 @@ impl WebSocketConnection {
         .await
     }
 
-    /// [`open_bi`](Self::open_bi) without waiting: `None` at either limit, or when others wait there.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn try_open_bi(&self) -> Result<Option<WebSocketStream>, OpenError> {
-        Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
-    }
-
-    /// [`open_uni`](Self::open_uni) without waiting: `None` at either limit, or when others wait there.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn try_open_uni(&self) -> Result<Option<SendStream>, OpenError> {
-        Ok(self.try_open(Dir::Uni)?.map(|id| SendStream::new(id, self.0.clone())))
-    }
-
     fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         let mut state = self.0.lock();
         state.engine.openable(dir)?;
@@ -195,31 +380,6 @@ impl WebSocketConnection {
         Ok(id)
     }
 
-    /// Waits for the next bidirectional stream that the peer opens. Several may wait at once; each stream goes to one
-    /// of them, first come first served.
-    ///
-    /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every stream that came before has been accepted.
-    ///
-    /// # Cancel safety
-    /// No stream is lost when the future is dropped: it goes to the next who waits.
-    pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
-        let id = self.accept(Dir::Bi).await?;
-        Ok(WebSocketStream::new(id, &self.0))
-    }
-
-    /// Waits for the next unidirectional stream that the peer opens; else as [`accept_bi`](Self::accept_bi).
-    ///
-    /// # Errors
-    /// As [`accept_bi`](Self::accept_bi).
-    ///
-    /// # Cancel safety
-    /// As [`accept_bi`](Self::accept_bi).
-    pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
-        let id = self.accept(Dir::Uni).await?;
-        Ok(RecvStream::new(id, self.0.clone()))
-    }
-
     async fn accept(&self, dir: Dir) -> Result<StreamId, ConnectionError> {
         let queue = Queue::Acceptors(dir);
         let accepted = self.take_in_turn(queue, |engine| engine.accept(dir)).await;
@@ -230,7 +390,8 @@ impl WebSocketConnection {
         accepted
     }
 
-    /// Waits for its turn in `queue`, and takes one of what there is; after the end of the connection out of turn.
+    /// Waits for its turn in `queue`, and takes one item. After the end of the connection there are
+    /// no turns.
     async fn take_in_turn<T>(
         &self,
         queue: Queue,
@@ -240,7 +401,7 @@ impl WebSocketConnection {
         poll_fn(|cx| {
             let mut state = self.0.lock();
             let taken = match position.may_take(&mut state, 1) {
-                true => take(&mut state.engine).map(Ok).or_else(|| state.end_of().map(Err)),
+                true => take(&mut state.engine).map(Ok).or_else(|| state.close_reason().map(Err)),
                 false => None,
             };
             match taken {
@@ -257,249 +418,9 @@ impl WebSocketConnection {
         .await
     }
 
-    /// Sends a datagram, or drops an older one that still waits to be sent (RFC 9221 §5).
-    ///
-    /// An empty datagram is useless work to a peer that is wsmux: it closes the connection with `EXCESSIVE_LOAD` for
-    /// more than 1,000 of them at once, or 100 each second.
-    ///
-    /// # Errors
-    /// [`SendDatagramError`]; the js-ws wire has no datagrams.
-    pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
-        let mut state = self.0.lock();
-        state.engine.send_datagram(datagram)?;
-        state.wake_driver();
-        Ok(())
-    }
-
-    /// Sends a datagram once there is room, so that no older one is dropped for it. Several may wait at once; they get
-    /// room first come first served, so that a small one does not overtake a large one that waits. Room that
-    /// [`send_datagram`](Self::send_datagram), which does not wait, has taken from one that was woken for it, that one
-    /// waits for again, where it stood.
-    ///
-    /// # Errors
-    /// As [`send_datagram`](Self::send_datagram).
-    ///
-    /// # Cancel safety
-    /// The datagram is not sent when the future is dropped, and the place in the queue is given up.
-    pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
-        let mut position = QueuePosition::new(&self.0, Queue::DatagramSenders);
-        poll_fn(|cx| {
-            let mut state = self.0.lock();
-            let cost = state.engine.datagram_cost(&datagram)?;
-            if position.may_take(&mut state, cost) {
-                let sent = state.engine.send_datagram(datagram.clone());
-                position.leave(&mut state);
-                state.wake_driver();
-                return Poll::Ready(sent);
-            }
-            position.wait(&mut state, cost, cx);
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Waits for a datagram. Several may wait at once; each datagram goes to one of them, first come first served.
-    ///
-    /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every datagram that came before has been read.
-    ///
-    /// # Cancel safety
-    /// No datagram is lost when the future is dropped: it goes to the next who waits.
-    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
-        self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
-    }
-
-    /// The largest datagram that the peer takes and this end [sends](Config::max_message_sent), in bytes; `None`
-    /// when the peer takes none.
-    pub fn max_datagram_size(&self) -> Option<usize> {
-        self.0.lock().engine.max_datagram_size()
-    }
-
-    /// Closes the connection now. What has not been sent is lost, and every operation fails from here on;
-    /// what has come stays readable. The peer is told code and reason, of the reason at most 1,024 bytes (123
-    /// on the js-ws wire, which also has no codes of 1,000 and above but 3000 to 3999).
-    ///
-    /// A program that ends right after this may end before the peer is told:
-    /// [`closed`](Self::closed) waits for that.
-    pub fn close(&self, code: VarInt, reason: &[u8]) {
-        self.0.close(code, Bytes::copy_from_slice(reason));
-    }
-
-    /// Ends the connection once its streams have ended: every byte that a write accepted and every datagram that is
-    /// queued is sent, every stream that is open can be read and written to its end, those that the peer opened
-    /// before can be accepted; then the connection is closed with code 0. New streams fail here with
-    /// [`OpenError::ShuttingDown`], and those of the peer are refused.
-    ///
-    /// It starts with the call; the future waits for the end as [`closed`](Self::closed) does, and can be dropped.
-    /// But keep it, or another handle, until then: with the last handle the connection is closed at once, and what
-    /// has not been sent is lost.
-    pub fn shutdown(&self) -> impl Future<Output = ConnectionError> + Send + 'static {
-        self.shut_down(None)
-    }
-
-    /// [`shutdown`](Self::shutdown) that waits for the streams no longer than `timeout`. Past that the
-    /// connection is closed: reads and writes fail with [`ConnectionError::LocallyClosed`], the peer's with
-    /// [`ConnectionError::ApplicationClosed`], code 0 and reason `shutdown deadline`.
-    pub fn shutdown_timeout(
-        &self,
-        timeout: Duration,
-    ) -> impl Future<Output = ConnectionError> + Send + 'static {
-        self.shut_down(Some(timeout))
-    }
-
-    fn shut_down(
-        &self,
-        timeout: Option<Duration>,
-    ) -> impl Future<Output = ConnectionError> + Send + 'static {
-        self.0.shut_down(timeout);
-        let connection = self.clone();
-        async move { connection.closed().await }
-    }
-
-    /// The peer may have so many bidirectional streams open at once from now on; see
-    /// [`Config::max_concurrent_bidi_streams`]. Fewer than before takes effect as streams end.
-    pub fn set_max_concurrent_bi_streams(&self, count: u64) {
-        self.set_max_concurrent(Dir::Bi, count);
-    }
-
-    /// The peer may have so many unidirectional streams open at once from now on; see
-    /// [`Config::max_concurrent_uni_streams`]. Fewer than before takes effect as streams end.
-    pub fn set_max_concurrent_uni_streams(&self, count: u64) {
-        self.set_max_concurrent(Dir::Uni, count);
-    }
-
     fn set_max_concurrent(&self, dir: Dir, count: u64) {
         let mut state = self.0.lock();
         state.engine.set_max_concurrent(dir, count);
         state.wake_driver();
     }
-
-    /// The peer may send so many bytes on a stream before they are read, from now on; see
-    /// [`Config::stream_receive_window`]. Less than before takes effect as data is read. On the js-ws wire it cannot
-    /// grow past what the connection began with, which bounds its messages.
-    ///
-    /// Some hundred bytes or more, unless the connection began with fewer: the peer knows the first window, and
-    /// treats a flood of much smaller grants as an attack.
-    pub fn set_stream_receive_window(&self, bytes: u64) {
-        let mut state = self.0.lock();
-        state.engine.set_stream_receive_window(bytes);
-        state.wake_driver();
-    }
-
-    /// Waits until the connection has ended and its socket is gone, and says why it ended. After a close on
-    /// either side that is when the closing handshake is done and both ends have ended the stream below (a client waits
-    /// for its server to do so first), or when that has taken too long ([`Config::close_timeout`]).
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn closed(&self) -> ConnectionError {
-        let check = |state: &mut State| state.end_of().filter(|_| state.finished);
-        wait_for(&self.0, Queue::Finished, check).await
-    }
-
-    /// Waits as [`closed`](Self::closed) does, and is no handle that would keep the connection open.
-    #[cfg(feature = "blocking")]
-    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
-        let shared = self.0.without_handle();
-        async move { wait_for(&shared, Queue::Finished, |state| state.finished.then_some(())).await }
-    }
-
-    /// Waits until the connection has ended, whatever becomes of its socket.
-    pub(crate) async fn ended(&self) -> ConnectionError {
-        // Whoever waits to be established is told of the end as well.
-        wait_for(&self.0, Queue::Established, |state| state.end_of()).await
-    }
-
-    /// Waits until no more streams can be opened here: until the connection has ended, or a
-    /// [`shutdown`](Self::shutdown) has begun.
-    pub(crate) async fn spent(&self) {
-        wait_for(&self.0, Queue::Established, |state| is_spent(state).then_some(())).await;
-    }
-
-    /// Whether no more streams can be opened here.
-    pub(crate) fn is_spent(&self) -> bool {
-        is_spent(&self.0.lock())
-    }
-
-    /// What was under way when the connection ended, as it was at that moment; nothing while it has not. Each
-    /// stream's own handle tells its own error besides.
-    pub fn in_flight(&self) -> InFlight {
-        self.0.lock().engine.in_flight().clone()
-    }
-
-    /// Why the connection has ended; `None` while it has not.
-    pub fn close_reason(&self) -> Option<ConnectionError> {
-        self.0.lock().end_of()
-    }
-
-    /// What the connection has done.
-    pub fn stats(&self) -> ConnectionStats {
-        let mut state = self.0.lock();
-        let now = state.time(self.0.now());
-        state.engine.stats(now)
-    }
-
-    /// The smoothed time from a keep-alive ping to its answer; `None` before the first.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.0.lock().engine.rtt()
-    }
-
-    /// The round-trip time that TCP has measured, bare or under TLS, not older than a second of activity; on
-    /// Linux, for connections of a client or a server over TCP. Unlike [`rtt`](Self::rtt) it is the path's alone:
-    /// the peer's tasks and what waits in queues have no part in it.
-    pub fn socket_rtt(&self) -> Option<Duration> {
-        self.0.lock().socket_rtt
-    }
-
-    /// Which end of the connection this is.
-    pub fn side(&self) -> Side {
-        self.0.lock().engine.side()
-    }
-
-    /// Which language the two ends speak.
-    pub fn wire(&self) -> Wire {
-        self.0.lock().engine.wire()
-    }
-
-    /// The peer's address, where the socket has one.
-    pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.0.info.remote_address()
-    }
-
-    /// What the handshake said: addresses, headers, certificates.
-    pub fn info(&self) -> &ConnectionInfo {
-        &self.0.info
-    }
-
-    /// The WebSocket subprotocol that was agreed on, such as `qmux-02.app`; `None` on the js-ws wire.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.0.info.subprotocol()
-    }
-
-    /// The application protocol that was agreed on; see [`ConnectionInfo::protocol`].
-    pub fn protocol(&self) -> Option<&str> {
-        self.0.info.protocol()
-    }
-
-    /// The peer's certificate chain in DER, its own certificate first, as TLS has verified it; `None` where it
-    /// showed none. A client that accepts any certificate has verified nothing.
-    pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
-        self.0.info.peer_certificates()
-    }
-
-    /// What an [authorising hook](crate::authorize::Accept::data) of the server has attached to the connection,
-    /// of this type; `None` where it has attached none.
-    pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.0.info.application_data()
-    }
-
-    /// What the handles share, for whoever is no handle that would keep the connection open.
-    #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        self.0.without_handle()
-    }
-}
-
-fn is_spent(state: &State) -> bool {
-    state.engine.close_reason().is_some() || state.engine.is_draining()
 }

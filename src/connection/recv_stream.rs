@@ -10,24 +10,17 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::shared::ConnectionRef;
+use super::{SendStream, shared::ConnectionRef};
 use crate::{
     error::{ReadExactError, ReadToEndError, ResetError},
     observe::trace::{self, Told},
-    proto::{self, ClosedStream, Read, ReadError, StreamId, VarInt},
+    proto::{self, ClosedStream, Read, ReadError, RecvStreamStats, StreamId, VarInt},
 };
-
-/// How the half ended, for whoever asks again.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    None,
-    Finished,
-    Reset(VarInt),
-}
 
 /// The receiving half of a stream.
 ///
-/// Dropping it before its end was read stops the stream with code 0: the peer is told to send no more.
+/// Dropping it before its end was read stops the stream with code 0, which asks the peer to send no
+/// more.
 #[derive(Debug)]
 pub struct RecvStream {
     id: StreamId,
@@ -36,41 +29,45 @@ pub struct RecvStream {
     told: Told,
 }
 
+/// How reading has ended. Later reads return the same.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    None,
+    Finished,
+    Reset(VarInt),
+}
+
 impl RecvStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
         Self { id, connection, end: End::None, told: Told::default() }
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.id
     }
 
-    /// Whether `send` is the other half of the same stream.
-    pub(crate) fn is_other_half_of(&self, send: &crate::connection::SendStream) -> bool {
-        send.belongs_to(&self.connection, self.id)
-    }
-
-    /// Waits for bytes, and copies as many as have come and fit into `buf`; `None` at the end of the stream.
+    /// Waits for data, and copies as much of it into `buf` as fits. Returns the number of bytes, or
+    /// `None` at the end of the stream.
     ///
     /// # Errors
     /// [`ReadError`].
     ///
     /// # Cancel safety
-    /// No byte is lost when the future is dropped.
+    /// Dropping the future loses no data.
     pub async fn read(&mut self, buf: &mut [u8]) -> Result<Option<usize>, ReadError> {
         let mut buf = ReadBuf::new(buf);
         let more = poll_fn(|cx| self.poll_read_buf(cx, &mut buf)).await?;
         Ok(more.then_some(buf.filled().len()))
     }
 
-    /// Fills `buf`.
+    /// Reads until `buf` is full.
     ///
     /// # Errors
-    /// [`ReadExactError`]; the bytes read before are in `buf`.
+    /// [`ReadExactError`]; the bytes that were read before are in `buf`.
     ///
     /// # Cancel safety
-    /// None: how much of `buf` was filled is forgotten with the future.
+    /// Not cancel safe: if the future is dropped, it is unknown how much of `buf` was filled.
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ReadExactError> {
         let mut filled = 0;
         while filled < buf.len() {
@@ -82,25 +79,26 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Waits for bytes, and gives up to `max_length` of them in one piece and without a copy; `None` at the end
-    /// of the stream.
+    /// Waits for data, and returns at most `max_length` bytes of it as one chunk, without a copy.
+    /// Returns `None` at the end of the stream.
     ///
     /// # Errors
     /// [`ReadError`].
     ///
     /// # Cancel safety
-    /// No byte is lost when the future is dropped.
+    /// Dropping the future loses no data.
     pub async fn read_chunk(&mut self, max_length: usize) -> Result<Option<Bytes>, ReadError> {
         poll_fn(|cx| self.poll_read_chunk(cx, max_length)).await
     }
 
-    /// Reads to the end of the stream.
+    /// Reads to the end of the stream, `limit` bytes at most.
     ///
     /// # Errors
-    /// [`ReadToEndError::TooLong`] when there are more than `limit` bytes; what was read until then is lost.
+    /// [`ReadToEndError`]; it is [`TooLong`](ReadToEndError::TooLong) if there are more than
+    /// `limit` bytes. Data that was read before is lost.
     ///
     /// # Cancel safety
-    /// None: what was read is lost with the future.
+    /// Not cancel safe: if the future is dropped, data that it has read is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {
@@ -112,7 +110,8 @@ impl RecvStream {
         Ok(all)
     }
 
-    /// As [`read_chunk`](Self::read_chunk). With `Pending`, `cx` is woken when there is news.
+    /// Like [`read_chunk`](Self::read_chunk), as a poll function. With `Pending`, `cx` is woken
+    /// when there is data, or when the stream has ended.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -124,55 +123,11 @@ impl RecvStream {
         self.poll_engine(cx, |stream| stream.read(max_length))
     }
 
-    /// Copies what has come into `buf`; `false` at the end of the stream.
-    fn poll_read_buf(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<Result<bool, ReadError>> {
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(true));
-        }
-        let read = ready!(self.poll_engine(cx, |stream| stream.read_into(buf)));
-        Poll::Ready(read.map(|copied| copied.is_some()))
-    }
-
-    /// Asks the engine, and remembers the end of the stream for whoever asks again.
-    fn poll_engine<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        read: impl FnOnce(&mut proto::RecvStream<'_>) -> Result<Read<T>, ReadError>,
-    ) -> Poll<Result<Option<T>, ReadError>> {
-        match self.end {
-            End::None => {}
-            End::Finished => return Poll::Ready(Ok(None)),
-            End::Reset(code) => return Poll::Ready(Err(ReadError::Reset(code))),
-        }
-        let mut state = self.connection.lock();
-        let found = read(&mut state.engine.recv_stream(self.id));
-        match &found {
-            Ok(Read::Blocked) => {
-                state.wait_to_read(self.id, cx);
-                // A window that was raised is granted even if there was nothing to read.
-                state.wake_driver();
-                return Poll::Pending;
-            }
-            Ok(Read::Finished) => self.end = End::Finished,
-            Err(ReadError::Reset(code)) => {
-                self.end = End::Reset(*code);
-                trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, *code);
-            }
-            Ok(Read::Data(_)) | Err(_) => {}
-        }
-        // Reading gives credit, and ends streams, which the peer is told.
-        state.wake_driver();
-        Poll::Ready(found.map(Read::data))
-    }
-
-    /// Wants no more: what has come is dropped, and the peer is told the code (STOP_SENDING, RFC 9000 §19.5).
+    /// Abandons the stream: drops received data, and asks the peer with `code` to send no more
+    /// (STOP_SENDING, RFC 9000 §19.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    /// [`ClosedStream`] if the stream has ended or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
         state.engine.recv_stream(self.id).stop(code)?;
@@ -188,21 +143,22 @@ impl RecvStream {
         Ok(())
     }
 
-    /// What the half has done.
+    /// Statistics of the half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended on both sides.
-    pub fn stats(&self) -> Result<crate::proto::RecvStreamStats, ClosedStream> {
+    /// [`ClosedStream`] if both halves of the stream have ended.
+    pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
         self.connection.lock().engine.recv_stream(self.id).stats()
     }
 
-    /// Waits until the peer has reset the stream, and gives its code, without reading.
+    /// Waits until the peer has reset the stream, without reading. Returns the peer's code.
     ///
     /// # Errors
-    /// [`ResetError`] when that cannot happen any more: all has come, or this end stopped the stream.
+    /// [`ResetError`] once that cannot happen any more: all data has arrived, or this end has
+    /// stopped the stream.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub async fn received_reset(&mut self) -> Result<VarInt, ResetError> {
         if let End::Reset(code) = self.end {
             return Ok(code);
@@ -221,6 +177,56 @@ impl RecvStream {
             }
         })
         .await
+    }
+
+    /// Whether `send` is the other half of the same stream.
+    pub(crate) fn is_other_half_of(&self, send: &SendStream) -> bool {
+        send.belongs_to(&self.connection, self.id)
+    }
+
+    /// Copies received data into `buf`. Returns `false` at the end of the stream.
+    fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<bool, ReadError>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let read = ready!(self.poll_engine(cx, |stream| stream.read_into(buf)));
+        Poll::Ready(read.map(|copied| copied.is_some()))
+    }
+
+    /// Reads from the engine, and remembers the end of the stream for later reads.
+    fn poll_engine<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut proto::RecvStream<'_>) -> Result<Read<T>, ReadError>,
+    ) -> Poll<Result<Option<T>, ReadError>> {
+        match self.end {
+            End::None => {}
+            End::Finished => return Poll::Ready(Ok(None)),
+            End::Reset(code) => return Poll::Ready(Err(ReadError::Reset(code))),
+        }
+        let mut state = self.connection.lock();
+        let found = read(&mut state.engine.recv_stream(self.id));
+        match &found {
+            Ok(Read::Blocked) => {
+                state.wait_to_read(self.id, cx);
+                // The read may have raised the window, and then there is a grant to send.
+                state.wake_driver();
+                return Poll::Pending;
+            }
+            Ok(Read::Finished) => self.end = End::Finished,
+            Err(ReadError::Reset(code)) => {
+                self.end = End::Reset(*code);
+                trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, *code);
+            }
+            Ok(Read::Data(_)) | Err(_) => {}
+        }
+        // Reading grants credit and ends streams, and then there are frames to send.
+        state.wake_driver();
+        Poll::Ready(found.map(Read::data))
     }
 }
 

@@ -10,54 +10,65 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::shared::{ConnectionRef, Locked, Queue, wait_for};
+use super::shared::{ConnectionRef, Queue, wait_for};
 use crate::{
     error::StoppedError,
     observe::trace::{self, Told},
-    proto::{ClosedStream, StreamId, VarInt, WriteError},
+    proto::{self, ClosedStream, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError},
 };
 
 /// The sending half of a stream.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an error, never
-/// an end that looks complete.
+/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an
+/// error, never an end that looks complete.
 ///
 /// # As an `AsyncWrite`
-/// A shutdown finishes the stream. Of a stream that the peer has stopped it is `Ok`, as with quinn: there is
-/// nothing left to end, and a relay of both directions, such as `tokio::io::copy_bidirectional`, would otherwise
-/// give up the other one too. A write to it fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe),
-/// [`finish`](Self::finish) with [`WriteError::Stopped`], and [`stopped`](Self::stopped) gives the code.
+/// A shutdown finishes the stream. It returns `Ok` also for a stream that the peer has stopped, as
+/// in quinn: nothing is left to finish, and an error would make a relay of both directions, such as
+/// `tokio::io::copy_bidirectional`, abort the other direction too. A write to a stopped stream
+/// fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) and [`finish`](Self::finish) with
+/// [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns the code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
     connection: ConnectionRef,
-    /// This end has reset the stream.
-    reset: bool,
-    /// This end has finished the stream.
-    finished: bool,
+    end: End,
     told: Told,
+}
+
+/// How this end has ended the half.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    None,
+    Finished,
+    /// A half can also be reset after it was finished (RFC 9000 §3.1).
+    Reset {
+        was_finished: bool,
+    },
 }
 
 impl SendStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, reset: false, finished: false, told: Told::default() }
+        Self { id, connection, end: End::None, told: Told::default() }
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.id
     }
 
-    /// Waits for room in the send buffer, then takes as many bytes as there is room for, at least one. When
-    /// the buffer was full it waits until half of it is free. Where the
-    /// [send window](crate::Config::send_window) of the connection is what is full, it waits until the stream
-    /// itself has sent, or has got credit.
+    /// Waits for room in the send buffer, and takes as many bytes of `data` as fit. Returns how
+    /// many it took: at least one, unless `data` is empty.
+    ///
+    /// After the buffer was full, it waits until half of the buffer is free. If the connection's
+    /// [send window](crate::Config::send_window) is full, it waits until this stream has sent
+    /// something or has received credit.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]; nothing was taken.
     ///
     /// # Cancel safety
-    /// Nothing is taken when the future is dropped.
+    /// If the future is dropped, nothing was taken.
     pub async fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         poll_fn(|cx| self.poll_write(cx, data)).await
     }
@@ -68,8 +79,8 @@ impl SendStream {
     /// [`WriteError`]; some bytes may have been taken before.
     ///
     /// # Cancel safety
-    /// None: how many bytes were taken is forgotten with the future. Use [`write`](Self::write), or
-    /// [`write_chunk`](Self::write_chunk), which takes all or nothing.
+    /// Not cancel safe: if the future is dropped, it is unknown how many bytes were taken. Use
+    /// [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or nothing.
     pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
         while !data.is_empty() {
             let taken = self.write(data).await?;
@@ -78,28 +89,31 @@ impl SendStream {
         Ok(())
     }
 
-    /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may so hold
-    /// more than its limit, by less than this chunk. Where the
-    /// [send window](crate::Config::send_window) of the connection is full, the streams that wait go on in
-    /// order.
+    /// Waits for any room in the send buffer, and takes the whole chunk without a copy. The buffer
+    /// may then exceed its limit by less than this chunk.
     ///
-    /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the connection's lock is held: the
-    /// owner's drop must not use the connection, nor drop its handles. The same holds for datagrams.
+    /// If the connection's [send window](crate::Config::send_window) is full, the streams that wait
+    /// for it take turns.
+    ///
+    /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the
+    /// connection's lock is held. The owner's `drop` must neither use the connection nor drop its
+    /// handles. The same applies to datagrams.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]; nothing was taken.
     ///
     /// # Cancel safety
-    /// Nothing is taken when the future is dropped.
+    /// If the future is dropped, nothing was taken.
     pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
         let mut chunk = chunk;
         poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await
     }
 
-    /// Takes as many bytes as there is room for. With `Pending`, `cx` is woken when there is room.
+    /// Takes as many bytes of `data` as fit into the send buffer, and returns how many. With
+    /// `Pending`, `cx` is woken when there is room.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]; nothing was taken.
     pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,24 +122,17 @@ impl SendStream {
         if data.is_empty() {
             return Poll::Ready(self.check().map(|()| 0));
         }
-        let mut state = self.connection.lock();
-        let written = state.engine.send_stream(self.id).write(data);
-        let taken = written.inspect_err(|error| {
-            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
-        })?;
-        match taken {
-            0 => self.wait_for_room(state, cx),
-            taken => {
-                state.wake_driver();
-                Poll::Ready(Ok(taken))
-            }
-        }
+        self.poll_engine(cx, |stream| {
+            let taken = stream.write(data)?;
+            Ok((taken > 0).then_some(taken))
+        })
     }
 
-    /// Takes the whole chunk, and leaves an empty one, as soon as there is any room.
+    /// Takes the whole chunk, and leaves an empty one, as soon as there is any room in the send
+    /// buffer. With `Pending`, `cx` is woken when there is room.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]; nothing was taken.
     pub fn poll_write_chunk(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,82 +141,18 @@ impl SendStream {
         if chunk.is_empty() {
             return Poll::Ready(self.check());
         }
-        let mut state = self.connection.lock();
-        let written = state.engine.send_stream(self.id).write_chunk(chunk);
-        let taken = written.inspect_err(|error| {
-            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
-        })?;
-        match taken {
-            0 => self.wait_for_room(state, cx),
-            _ => {
-                state.wake_driver();
-                Poll::Ready(Ok(()))
-            }
-        }
+        self.poll_engine(cx, |stream| Ok((stream.write_chunk(chunk)? > 0).then_some(())))
     }
 
-    /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
-    #[cfg(feature = "futures-io")]
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        let mut state = self.connection.lock();
-        // The chunk's length is not known yet.
-        let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
-        let room = room.inspect_err(|error| {
-            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
-        })?;
-        match room {
-            false => self.wait_for_room(state, cx),
-            true => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Takes the whole chunk, after [`poll_room`](Self::poll_room) has found room.
-    #[cfg(feature = "futures-io")]
-    pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
-        let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).append_chunk(chunk)?;
-        state.wake_driver();
-        Ok(())
-    }
-
-    /// Finishes the stream, unless it is finished or the peer has stopped it: for the traits whose shutdown does not
-    /// report what became of it.
-    pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
-        if self.finished {
-            return Ok(());
-        }
-        match self.finish() {
-            Err(WriteError::Stopped(_)) => Ok(()),
-            finished => finished,
-        }
-    }
-
-    /// Whether both are halves of one stream.
-    pub(crate) fn belongs_to(&self, connection: &ConnectionRef, id: StreamId) -> bool {
-        self.id == id && std::ptr::eq(&**connection, &*self.connection)
-    }
-
-    fn wait_for_room<T>(&self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<T> {
-        state.wait_to_write(self.id, cx);
-        // A peer that grants nothing yet is shown the stream.
-        state.wake_driver();
-        Poll::Pending
-    }
-
-    /// Whether the stream can still be written to.
-    fn check(&self) -> Result<(), WriteError> {
-        self.connection.lock().engine.send_stream(self.id).room().map(drop)
-    }
-
-    /// Nothing follows what was written. The end is sent behind it, also when the handle is dropped after
-    /// this.
+    /// Marks the end of the stream. The end is sent after all data that was written, also if the
+    /// handle is dropped now.
     ///
     /// # Errors
-    /// [`WriteError`] when the stream had ended before, and how.
+    /// [`WriteError`] if the stream has ended already; it says how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
         state.engine.send_stream(self.id).finish()?;
-        self.finished = true;
+        self.end = End::Finished;
         state.wake_driver();
         trace::event!(
             self.connection.span,
@@ -220,15 +163,15 @@ impl SendStream {
         Ok(())
     }
 
-    /// Gives the stream up: what has not been sent is dropped, and the peer is told the code
+    /// Abandons the stream: drops the data that has not been sent, and sends `code` to the peer
     /// (RESET_STREAM, RFC 9000 §19.4).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
         state.engine.send_stream(self.id).reset(code)?;
-        self.reset = true;
+        self.end = self.end.reset();
         state.was_reset(self.id);
         state.forget_writer(self.id);
         state.wake_driver();
@@ -244,42 +187,42 @@ impl SendStream {
         Ok(())
     }
 
-    /// Gives the stream up behind its first `reliable_size` bytes: they are still sent and delivered, and then
-    /// the peer is told the code (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset). Where fewer were
-    /// written, all of them are.
+    /// Abandons the stream after its first `reliable_size` bytes. The peer still receives these
+    /// bytes, and then `code` (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset). If fewer
+    /// bytes were written, it receives all of them.
     ///
     /// # Errors
-    /// [`ResetAtError`](crate::ResetAtError) when the stream has ended, or the peer does not take this.
-    pub fn reset_at(
-        &mut self,
-        code: VarInt,
-        reliable_size: u64,
-    ) -> Result<(), crate::proto::ResetAtError> {
+    /// [`ResetAtError`](crate::ResetAtError) if the stream has ended, or the peer does not support
+    /// this.
+    pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
         let mut state = self.connection.lock();
         state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
-        self.reset = true;
+        self.end = self.end.reset();
         state.was_reset(self.id);
         state.forget_writer(self.id);
         state.wake_driver();
         Ok(())
     }
 
-    /// Waits until the peer has stopped the stream, and gives its code; or until the end of a finished stream
-    /// has been handed to the socket, with every byte before it, and gives `None`. What the socket has taken
-    /// is not yet with the peer, less still read.
+    /// Waits for the end of the stream. Returns the peer's code if the peer has stopped the stream,
+    /// or `None` if the stream was finished and everything up to its end was passed to the socket.
+    /// Data that the socket has accepted may not have reached the peer yet.
+    ///
+    /// The wait starts with the call, and the future may outlive this handle.
     ///
     /// # Errors
-    /// [`StoppedError`] when neither can happen any more.
+    /// [`StoppedError`] once neither can happen any more.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub fn stopped(
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
         let id = self.id;
-        // From here on, and not from the first poll: the handle may be gone by then.
-        let watch = (!self.reset).then(|| connection.lock().watch_end(self.id));
+        // The watch starts now: the handle may be gone at the first poll.
+        let is_reset = matches!(self.end, End::Reset { .. });
+        let watch = (!is_reset).then(|| connection.lock().watch_end(self.id));
         async move {
             let Some(watch) = watch else { return Err(StoppedError::ClosedStream) };
             let outcome = wait_for(&connection, Queue::End(id), |_| watch.get().cloned()).await;
@@ -292,39 +235,105 @@ impl SendStream {
         }
     }
 
-    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. On the js-ws
-    /// wire, where the peer sees a stream at once, nothing.
+    /// Sends an empty STREAM frame, so that the peer sees the stream before anything is written. It
+    /// does nothing on the js-ws wire, where the peer sees a stream at once.
     pub fn announce(&mut self) {
         let mut state = self.connection.lock();
         state.engine.send_stream(self.id).announce();
         state.wake_driver();
     }
 
-    /// Streams of a higher priority send first, strictly; equal ones take turns. At the start 0. It can change
-    /// while data waits.
+    /// Sets the stream's priority, which is 0 at first. Data of a stream with a higher priority is
+    /// always sent first; streams of equal priority take turns. The change also applies to data
+    /// that was written before.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
         self.connection.lock().engine.send_stream(self.id).set_priority(priority)
     }
 
-    /// What the half has done, and what it waits for.
+    /// The stream's [priority](Self::set_priority).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended on both sides.
-    pub fn stats(&self) -> Result<crate::proto::SendStreamStats, ClosedStream> {
+    /// [`ClosedStream`] if the stream has ended.
+    pub fn priority(&self) -> Result<i32, ClosedStream> {
+        self.connection.lock().engine.send_stream(self.id).priority()
+    }
+
+    /// Statistics of the half, and what it waits for.
+    ///
+    /// # Errors
+    /// [`ClosedStream`] if both halves of the stream have ended.
+    pub fn stats(&self) -> Result<SendStreamStats, ClosedStream> {
         let mut state = self.connection.lock();
         let now = state.time(self.connection.now());
         state.engine.send_stream(self.id).stats(now)
     }
 
-    /// The stream's priority.
-    ///
-    /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
-    pub fn priority(&self) -> Result<i32, ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).priority()
+    /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        // The chunk's length is not known yet.
+        self.poll_engine(cx, |stream| Ok(stream.takes_chunk(usize::MAX)?.then_some(())))
+    }
+
+    /// Takes the whole chunk, after [`poll_room`](Self::poll_room) has found room.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        let mut state = self.connection.lock();
+        state.engine.send_stream(self.id).append_chunk(chunk)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Finishes the stream, unless it is finished or the peer has stopped it. For traits with a
+    /// shutdown or close that does not report how the stream ended.
+    pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
+        if matches!(self.end, End::Finished | End::Reset { was_finished: true }) {
+            return Ok(());
+        }
+        match self.finish() {
+            Err(WriteError::Stopped(_)) => Ok(()),
+            finished => finished,
+        }
+    }
+
+    /// Whether this is the sending half of stream `id` of `connection`.
+    pub(crate) fn belongs_to(&self, connection: &ConnectionRef, id: StreamId) -> bool {
+        self.id == id && std::ptr::eq(&**connection, &*self.connection)
+    }
+
+    /// Calls the engine. If `write` returns `None` because there is no room, the task waits for
+    /// some.
+    fn poll_engine<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut proto::SendStream<'_>) -> Result<Option<T>, WriteError>,
+    ) -> Poll<Result<T, WriteError>> {
+        let mut state = self.connection.lock();
+        let taken = write(&mut state.engine.send_stream(self.id)).inspect_err(|error| {
+            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
+        })?;
+        if taken.is_none() {
+            state.wait_to_write(self.id, cx);
+        }
+        // Also if nothing was taken: the peer, which may have to grant credit, is shown the stream.
+        state.wake_driver();
+        taken.map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken)))
+    }
+
+    /// Whether the stream can still be written to.
+    fn check(&self) -> Result<(), WriteError> {
+        self.connection.lock().engine.send_stream(self.id).room().map(drop)
+    }
+}
+
+impl End {
+    fn reset(self) -> Self {
+        Self::Reset {
+            was_finished: matches!(self, Self::Finished | Self::Reset { was_finished: true }),
+        }
     }
 }
 
@@ -337,13 +346,13 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(ready!(self.get_mut().poll_write(cx, data))?))
     }
 
-    /// Done at once: what was written leaves as soon as credit and socket allow.
+    /// Returns at once: written data is sent as soon as credit and the socket allow.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream. Repeating it does no harm, nor does calling it after the peer has stopped the stream: see
-    /// [`SendStream`](SendStream#as-an-asyncwrite).
+    /// Finishes the stream. It does nothing if the stream is finished or if the peer has stopped
+    /// it; see [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_mut().shut_down().map_err(Into::into))
     }
@@ -352,7 +361,7 @@ impl AsyncWrite for SendStream {
 impl Drop for SendStream {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
-        if !self.finished && !self.reset {
+        if let End::None = self.end {
             state.was_reset(self.id);
             #[cfg(feature = "tracing")]
             if state.engine.send_stream(self.id).room().is_ok() {
@@ -367,7 +376,7 @@ impl Drop for SendStream {
                 );
             }
         }
-        // Also of a finished half: the waker of a write that was given up may still be there.
+        // Also for a finished half: the waker of a dropped write may still be stored.
         state.forget_writer(self.id);
         state.engine.send_stream(self.id).release();
         state.wake_driver();

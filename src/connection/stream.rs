@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{RecvStream, SendStream, shared::ConnectionRef};
 use crate::proto::StreamId;
 
-/// A bidirectional stream: tokio's [`AsyncRead`] and [`AsyncWrite`], and two halves to use on their own.
+/// A bidirectional stream. It implements tokio's [`AsyncRead`] and [`AsyncWrite`], and gives access
+/// to its two halves.
 ///
-/// Shutting the writer down finishes the sending half, and does nothing to one that the peer has stopped. Dropping
-/// the stream resets the sending half unless it was finished, and stops the receiving half unless it was read to
-/// its end, both with code 0.
+/// Shutting down the [`AsyncWrite`] finishes the sending half; it does nothing if the peer has
+/// stopped that half. Dropping the stream resets the sending half unless it was finished, and stops
+/// the receiving half unless it was read to its end, both with code 0.
 #[derive(Debug)]
 pub struct WebSocketStream {
     send: SendStream,
@@ -30,7 +31,7 @@ impl WebSocketStream {
         }
     }
 
-    /// The stream's number.
+    /// The stream's id.
     pub fn id(&self) -> StreamId {
         self.send.id()
     }
@@ -45,20 +46,20 @@ impl WebSocketStream {
         &mut self.recv
     }
 
-    /// Both halves, borrowed: to read and write at once in one task.
+    /// Borrows both halves, to read and write at the same time in one task.
     pub fn split(&mut self) -> (&mut SendStream, &mut RecvStream) {
         (&mut self.send, &mut self.recv)
     }
 
-    /// Both halves, to go their own ways. [`join`](Self::join) takes them back.
+    /// Splits the stream into its halves. [`join`](Self::join) is the inverse.
     pub fn into_split(self) -> (SendStream, RecvStream) {
         (self.send, self.recv)
     }
 
-    /// The stream whose two halves these are.
+    /// Joins the two halves of a stream.
     ///
     /// # Errors
-    /// [`JoinError`], with both, when they are halves of different streams.
+    /// [`JoinError`] if they are halves of different streams; it returns both.
     pub fn join(send: SendStream, recv: RecvStream) -> Result<Self, JoinError> {
         match recv.is_other_half_of(&send) {
             true => Ok(Self { send, recv }),
@@ -67,7 +68,7 @@ impl WebSocketStream {
     }
 }
 
-/// The two are halves of different streams, and come back unchanged.
+/// The halves belong to different streams. Both are returned unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("halves of different streams")]
 pub struct JoinError {

@@ -1,35 +1,42 @@
-//! Who waits, and whose turn it is.
+//! A queue of waiting tasks.
 
 use std::task::Waker;
 
 use crate::proto::Tree;
 
-/// Those who wait for one thing, in the order in which they came: a queue of those who wait, and what was set aside
-/// for those who were woken and have yet to take it. Each wants some of what there is: a place among the streams, a
-/// datagram, room in bytes. Who was woken holds what it wants until it leaves, so that what comes wakes as many as it
-/// is enough for, and nobody is passed over. Holds one entry for each future that waits.
+/// The tasks that wait for one thing, first come first served. Each wants an amount of what is
+/// available: one stream, one datagram, or room for some bytes.
 ///
-/// No wake-up is lost as long as [`wake`](Self::wake) is called whenever there has come to be more, and whenever
-/// somebody has left, before the lock that guards the queue is released, or by someone who is sure to lock it later.
-/// Then, whenever the lock is free, whoever is first in the queue wants more than is left beside what is set aside;
-/// and who holds that is awake, and either takes it or leaves.
+/// A task that has to wait gets a ticket. [`wake`](Self::wake) takes tasks from the front of the
+/// queue. A task that it took keeps its ticket, and what it wants is *reserved* for it until it
+/// gives up the ticket, or waits again at its old position. Thus what becomes available wakes as
+/// many tasks as it is enough for, and a later task never takes what an earlier one was woken for.
+/// There is one entry for each waiting future.
+///
+/// # No lost wake-ups
+/// `wake` must be called whenever more has become available, and whenever a task has given up its
+/// ticket: before the lock that guards the queue is released, or by a caller that is certain to
+/// lock it again. Then, whenever the lock is free, the first task in the queue wants more than is
+/// available and not reserved. Every task with a reservation is awake, and will take what it wants
+/// or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The first of the queue. One that waits alone, as most do, so costs no allocation.
+    /// The ticket and entry of the first task in the queue. It is stored here because most queues
+    /// have one task, and then need no allocation.
     first: Option<(u64, Waiter)>,
-    /// The others, by their tickets.
+    /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
     last_ticket: u64,
-    /// What those want who hold a ticket.
+    /// How much all tasks with a ticket want.
     wanted: u64,
-    /// What those of them want who were woken.
-    set_aside: u64,
-    /// Entries that were looked at.
+    /// How much of that is wanted by tasks that were woken.
+    reserved: u64,
+    /// How many entries were visited.
     #[cfg(test)]
     visited: u64,
 }
 
-/// One that waits.
+/// A task in the queue.
 #[derive(Debug)]
 struct Waiter {
     waker: Waker,
@@ -37,22 +44,22 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Whether somebody waits, and was not woken.
+    /// Whether a task is in the queue, that is, waits and was not woken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.first.is_some()
     }
 
-    /// Whether anybody holds a ticket.
+    /// Whether no task has a ticket.
     pub(crate) fn is_empty(&self) -> bool {
         self.wanted == 0
     }
 
-    /// Whether `ticket` may take what it `wants` of what is `there`, because it was woken; or a newcomer without one,
-    /// because there is enough for all that came before it, too.
-    pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, there: u64) -> bool {
+    /// Whether a task may take the amount that it `wants` now. A task with a ticket may if it was
+    /// woken. A task without one may if `available` is enough for all earlier tasks as well.
+    pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
-            Some(ticket) => wants <= there && !self.waits(ticket),
-            None => self.wanted.saturating_add(wants) <= there,
+            Some(ticket) => wants <= available && !self.waits(ticket),
+            None => self.wanted.saturating_add(wants) <= available,
         }
     }
 
@@ -61,8 +68,8 @@ impl Waiters {
         is_first || self.others.contains(ticket)
     }
 
-    /// Waits at the end of the queue, or stays where `ticket` is, which `wants` as much as before. Returns the waker
-    /// that it waited with before, if it was another.
+    /// Joins the end of the queue and sets `ticket`, or waits on at the position of `ticket`, which
+    /// must want the same amount as before. Returns a replaced waker.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn wait(
         &mut self,
@@ -74,8 +81,8 @@ impl Waiters {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // As if it had been woken.
-            self.set_aside += wants;
+            // As if the task had been woken; this is undone below.
+            self.reserved += wants;
             self.last_ticket
         });
         let waiting = match &mut self.first {
@@ -86,10 +93,10 @@ impl Waiters {
             let same = waiter.waker.will_wake(waker);
             return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
         }
-        // One that was woken and did not find enough waits again, where it stood.
-        // Cloning is foreign code, so it comes before the accounts.
+        // A woken task that did not find enough returns to its old position.
+        // `clone` is foreign code and may panic, so it comes before the counts change.
         let mut last = (place, Waiter { waker: waker.clone(), wants });
-        self.set_aside -= wants;
+        self.reserved -= wants;
         match &mut self.first {
             None => self.first = Some(last),
             Some(first) => {
@@ -102,13 +109,14 @@ impl Waiters {
         None
     }
 
-    /// Wakes those whose turn it is, with so much `there`.
-    pub(crate) fn wake(&mut self, there: u64, wakers: &mut Vec<Waker>) {
+    /// Takes the tasks that `available` is enough for out of the queue, and adds their wakers to
+    /// `wakers`.
+    pub(crate) fn wake(&mut self, available: u64, wakers: &mut Vec<Waker>) {
         while let Some(wants) = self.first.as_ref().map(|(_, waiter)| waiter.wants)
-            && self.set_aside.saturating_add(wants) <= there
+            && self.reserved.saturating_add(wants) <= available
         {
             self.visit();
-            self.set_aside += wants;
+            self.reserved += wants;
             wakers.extend(self.take_first());
         }
     }
@@ -118,7 +126,7 @@ impl Waiters {
         first.map(|(_, waiter)| waiter.waker)
     }
 
-    /// Gives the ticket up, with what it `wants`, and the waker that it waited with.
+    /// Gives up `ticket`, which `wants` this amount. Returns its waker if it was in the queue.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
         self.visit();
@@ -128,7 +136,7 @@ impl Waiters {
             _ => self.others.remove(ticket).map(|waiter| waiter.waker),
         };
         if waker.is_none() {
-            self.set_aside -= wants;
+            self.reserved -= wants;
         }
         waker
     }
@@ -162,7 +170,7 @@ mod tests {
         }
     }
 
-    /// So many that wait, their tickets and whether they were woken.
+    /// A queue, and for each waiting task its wake-ups and its ticket.
     struct Queue {
         queue: Waiters,
         waiters: Vec<(Arc<Counter>, Option<u64>)>,
@@ -194,7 +202,7 @@ mod tests {
             wakers.into_iter().for_each(Waker::wake);
         }
 
-        /// Who has been woken since the last look.
+        /// The tasks that were woken since the last call.
         fn woken(&self) -> Vec<usize> {
             let waiters = self.waiters.iter().enumerate();
             let woken = waiters.filter(|(_, (waiter, _))| waiter.0.swap(0, Ordering::Relaxed) > 0);
@@ -214,7 +222,7 @@ mod tests {
         const COUNT: usize = 20_000;
         let mut queue = Queue::new(COUNT);
         for nth in 0..COUNT {
-            // A place comes free; who is woken takes it, and gives up its place in the queue.
+            // A place becomes free. The woken task takes it and leaves the queue.
             queue.wake(1);
             assert!(queue.may_take(nth, 1));
             queue.leave(nth);
@@ -222,7 +230,7 @@ mod tests {
         }
         assert!(queue.queue.is_empty());
         assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
-        // Those who lose patience, the last first.
+        // All leave without having been woken, the last one first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
         assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
@@ -236,7 +244,7 @@ mod tests {
         assert!(queue.may_take(0, 2) && queue.may_take(1, 2) && !queue.may_take(2, 2));
         assert!(!queue.queue.may_take(None, 1, 4), "a newcomer is the fifth");
         assert!(queue.queue.may_take(None, 1, 5));
-        // The second is faster; its place is gone with it.
+        // The second is faster, and takes its place.
         queue.leave(1);
         queue.wake(1);
         assert!(queue.woken().is_empty());
@@ -251,7 +259,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // One that was not woken takes nobody's place with it.
+        // One that was not woken leaves: no reservation goes with it.
         queue.leave(2);
         queue.wake(1);
         assert!(queue.woken().is_empty());
@@ -263,14 +271,14 @@ mod tests {
         let mut queue = Queue::new(2);
         queue.wake(1);
         assert_eq!(queue.woken(), [0]);
-        // The limit fell.
+        // The limit has fallen since.
         assert!(!queue.may_take(0, 0));
         queue.wait(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [0]);
     }
 
-    /// Each with its ticket, and what it wants.
+    /// Adds tasks that want these amounts. Returns the ticket and amount of each.
     fn crowd(queue: &mut Waiters, wants: &[u64]) -> Vec<(Option<u64>, u64)> {
         let waits = |&wants: &u64| {
             let mut ticket = None;
@@ -297,7 +305,7 @@ mod tests {
             queue.may_take(ticket, wants, there)
         };
         assert!(may(&queue, 0, 9) && may(&queue, 1, 9) && !may(&queue, 2, 9));
-        assert!(!may(&queue, 0, 4), "it has become less");
+        assert!(!may(&queue, 0, 4), "less is available now");
         assert!(!queue.may_take(None, 1, 11) && queue.may_take(None, 1, 12));
         assert!(queue.leave(crowd[0].0.unwrap(), 5).is_none());
         assert_eq!(wake(&mut queue, 9 - 5), 0);
@@ -306,7 +314,7 @@ mod tests {
             assert!(queue.leave(ticket.unwrap(), *wants).is_none());
         }
         assert!(queue.is_empty() && !queue.is_waiting());
-        assert_eq!((queue.wanted, queue.set_aside), (0, 0));
+        assert_eq!((queue.wanted, queue.reserved), (0, 0));
     }
 
     #[test]
@@ -319,7 +327,7 @@ mod tests {
 
     #[test]
     fn in_whichever_order_they_come_and_go_nobody_is_forgotten() {
-        /// One that waits or was woken.
+        /// A task with a ticket.
         struct One {
             ticket: Option<u64>,
             wants: u64,
@@ -349,13 +357,13 @@ mod tests {
                         }
                     }
                     2 => there += below(8),
-                    // Another takes what was set aside.
+                    // Another takes what was reserved.
                     3 => there -= below(there + 1),
                     4 if nth < crowd.len() => {
                         let one = crowd.remove(nth);
                         drop(queue.leave(one.ticket.unwrap(), one.wants));
                     }
-                    // It looks, because it was woken or for another reason.
+                    // The task is polled, because it was woken or for another reason.
                     _ if nth < crowd.len() => {
                         let one = &mut crowd[nth];
                         if queue.may_take(one.ticket, one.wants, there) {
@@ -373,15 +381,15 @@ mod tests {
                 let mut wakers = Vec::new();
                 queue.wake(there, &mut wakers);
                 wakers.into_iter().for_each(Waker::wake);
-                // They are in the order of their tickets.
+                // `crowd` is in the order of the tickets.
                 let is_awake = |one: &One| one.woken.0.load(Ordering::Relaxed) > 0;
                 let wants = |one: &One| one.wants;
                 let awake = crowd.iter().filter(|one| is_awake(one));
-                let set_aside = awake.map(wants).sum::<u64>();
-                assert_eq!(queue.set_aside, set_aside);
+                let reserved = awake.map(wants).sum::<u64>();
+                assert_eq!(queue.reserved, reserved);
                 assert_eq!(queue.wanted, crowd.iter().map(wants).sum::<u64>());
                 if let Some(first) = crowd.iter().find(|one| !is_awake(one)) {
-                    assert!(set_aside + first.wants > there, "the first that waits has its turn");
+                    assert!(reserved + first.wants > there, "the first that waits has its turn");
                 }
             }
         }

@@ -1,20 +1,21 @@
-//! What is woken and dropped after a lock was released, and never under it.
+//! Wakers that were taken out of a locked state, to be woken or dropped without the lock.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     task::Waker,
 };
 
-/// Wakers that were taken out from under a connection's lock, to be woken or dropped without it. Dropping this does
-/// so: nobody is forgotten. At most one for each that waited.
+/// Wakers that were collected under a connection's lock, to be woken or dropped after it is
+/// released. Dropping this wakes them, so that no task is forgotten. Holds at most one waker for
+/// each task that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
-    /// The driver, for which each write would otherwise need a vector.
+    /// The driver's waker. It has a field of its own so that most writes need no vector.
     driver: Option<Waker>,
     others: Vec<Waker>,
-    /// Nobody waits with this any more.
-    let_go: Option<Waker>,
-    /// One of them is there, which is asked after each use of the lock.
+    /// A waker to drop without waking it: its task no longer waits with it.
+    dropped: Option<Waker>,
+    /// Whether anything is stored. It is checked after every use of the lock.
     any: bool,
 }
 
@@ -24,8 +25,8 @@ impl Wakeups {
         self.any |= !self.others.is_empty();
     }
 
-    /// Where to put those who are to be woken.
-    pub(crate) fn woken(&mut self) -> &mut Vec<Waker> {
+    /// The list to which the wakers of tasks other than the driver are added.
+    pub(crate) fn list(&mut self) -> &mut Vec<Waker> {
         self.any = true;
         &mut self.others
     }
@@ -37,16 +38,16 @@ impl Wakeups {
         }
     }
 
-    /// Has it dropped, and not woken. Nothing that is done under one lock gives up more than one; if it did, the one
-    /// before would be woken in vain, which does no harm.
-    pub(crate) fn let_go(&mut self, waker: Option<Waker>) {
+    /// Drops a waker later, without waking it. One use of the lock drops at most one. If it dropped
+    /// two, the first would be woken for nothing, which is harmless.
+    pub(crate) fn drop_later(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.any = true;
-            self.others.extend(self.let_go.replace(waker));
+            self.others.extend(self.dropped.replace(waker));
         }
     }
 
-    /// How many are to be woken, the driver not counted.
+    /// How many wakers will be woken, without the driver's.
     pub(crate) fn count(&self) -> usize {
         self.others.len()
     }
@@ -56,32 +57,32 @@ impl Wakeups {
         !self.any
     }
 
-    /// What is in it, which leaves the memory of what is empty.
+    /// Takes everything out. A list without wakers keeps its memory here.
     pub(crate) fn take(&mut self) -> Self {
         let others = match self.others.is_empty() {
             true => Vec::new(),
             false => std::mem::take(&mut self.others),
         };
         let any = std::mem::take(&mut self.any);
-        Self { driver: self.driver.take(), others, let_go: self.let_go.take(), any }
+        Self { driver: self.driver.take(), others, dropped: self.dropped.take(), any }
     }
 
-    /// Wakes and drops them. The memory is kept.
+    /// Wakes and drops everything, and keeps the memory.
     pub(crate) fn notify(&mut self) {
         if !std::mem::take(&mut self.any) {
             return;
         }
-        let Self { driver, others, let_go, .. } = self;
-        // The usual case is one waker. If it panics, there is no other left to wake.
-        match (&mut *driver, others.len(), &mut *let_go) {
+        let Self { driver, others, dropped, .. } = self;
+        // Usually there is one waker. If that one panics, no other is left to wake.
+        match (&mut *driver, others.len(), &mut *dropped) {
             (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
             (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),
-            (None, 0, Some(_)) => return drop(let_go.take()),
+            (None, 0, Some(_)) => return drop(dropped.take()),
             _ => {}
         }
         let woken = driver.take().into_iter().chain(others.drain(..)).map(|waker| (waker, true));
-        // Last: nobody waits for that.
-        let all = woken.chain(let_go.take().map(|waker| (waker, false)));
+        // The dropped waker comes last, because no task waits for it.
+        let all = woken.chain(dropped.take().map(|waker| (waker, false)));
         each(all, |(waker, is_woken)| match is_woken {
             true => waker.wake(),
             false => drop(waker),
@@ -95,14 +96,15 @@ impl Drop for Wakeups {
             return;
         }
         match std::thread::panicking() {
-            // A second panic that left this would abort the process.
+            // A second panic that leaves this function would abort the process.
             true => drop(catch_unwind(AssertUnwindSafe(|| self.notify()))),
             false => self.notify(),
         }
     }
 }
 
-/// Does `step` to each, even when it panics with one: those after it would wait in vain.
+/// Calls `step` with each item. If it panics, the rest still follow: their tasks would otherwise
+/// never be woken.
 fn each<I: Iterator>(items: I, step: impl Fn(I::Item)) {
     struct Rest<I: Iterator, F: Fn(I::Item)>(I, F);
 

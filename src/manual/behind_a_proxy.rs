@@ -97,11 +97,11 @@
 //! # Scaling out
 //!
 //! A load balancer has little to do. All streams of a connection go to one server, because they
-//! share one TCP connection, so neither sticky sessions nor shared state are needed. The unit of
-//! balancing is the connection, not the call. Configure the balancer to count open connections
-//! (`leastconn`, `least_conn`), and let a client with much work open several. Connections live
-//! long, so a new node stays empty until old connections end. Therefore give each connection a
-//! random lifetime of some minutes or hours, after which the server calls [`shutdown`].
+//! share one TCP connection, so no sticky sessions and no shared state are needed. It balances
+//! connections and not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
+//! client with much work open several. Connections live long, so a new node stays empty until old
+//! connections end: give each connection a lifetime of some minutes or hours, with random
+//! variation, after which the server calls [`drain`].
 //!
 //! # Draining a node
 //!
@@ -115,8 +115,8 @@
 //! 3. When it returns, the process may exit.
 //!
 //! To let handshakes in progress finish instead, call [`WebSocketServer::close`], and then
-//! [`shutdown_timeout`] on each connection, including those that the handshakes produce. The
-//! process may exit after every [`closed`] has returned.
+//! [`drain_timeout`] on each connection, including those that the handshakes produce. The
+//! process can end after every [`closed`] has returned.
 //!
 //! A client notices the drain when a stream is refused or the connection closes. It then opens a
 //! new connection for new calls, which the balancer gives to another node. It keeps a handle of the
@@ -167,7 +167,7 @@
 //! [`peer_certificates`]: crate::WebSocketConnection::peer_certificates
 //! [`remote_address`]: crate::WebSocketConnection::remote_address
 //! [`rtt`]: crate::WebSocketConnection::rtt
-//! [`shutdown`]: crate::WebSocketConnection::shutdown
+//! [`drain`]: crate::WebSocketConnection::drain
 //! [`stream_receive_window`]: crate::Config::stream_receive_window
-//! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
+//! [`drain_timeout`]: crate::WebSocketConnection::drain_timeout
 //! [`socket_rtt`]: crate::WebSocketConnection::socket_rtt

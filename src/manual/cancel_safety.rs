@@ -22,7 +22,6 @@
 //! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent, and the place in the queue is lost; the datagram is dropped, so keep a clone |
 //! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next waiting task, or to the next call |
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
-//! | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | yes | the shutdown continues, as long as another handle is left |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is abandoned and its socket closed |
 //! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling continues |
 //! | [`ReconnectEvents::next`](crate::ReconnectEvents::next) | yes | the event waits for the next call |
@@ -38,7 +37,7 @@
 //! be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
-//! `stop`, `announce`, `close`, `send_datagram`.
+//! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `send_datagram`.
 //!
 //! # write, write_all, write_chunk
 //!

@@ -57,18 +57,18 @@
 //! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`shutdown()`] | fail here; the peer's are refused, including waiting ones (js-ws) | continue until they end | sent | code 0, when all have ended |
-//! | [`shutdown_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
+//! | [`drain()`] | fail here; the peer's are refused, including waiting ones (js-ws) | continue until they end | sent | code 0, when all have ended |
+//! | [`drain_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
 //! **Handles** are the clones of [`WebSocketConnection`], the halves of its streams, and the
-//! futures of `shutdown` and `stopped`. The connection stays open while any handle is left.
+//! futures of `stopped`. The connection stays open while any handle is left.
 //!
-//! **A shutdown waits for the application too.** It ends when every stream has been finished or
+//! **A drain waits for the application too.** It ends when every stream has been finished or
 //! reset, read to its end or dropped, and the application has accepted the streams that the peer
 //! opened before. A stream that sits unused in a struct delays it for ever, so a program that must
-//! end uses `shutdown_timeout`. The shutdown begins with the call; the future may be dropped, as
-//! long as another handle is left.
+//! end uses `drain_timeout`. A drain begins with the call; await `closed()` to wait for its end, and
+//! keep a handle until then.
 //!
 //! **[`closed()`]** waits until the socket is gone, and returns why the connection ended. After a
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
@@ -113,8 +113,8 @@
 //!
 //! 1. Finish the streams that should be complete, and drop the others.
 //! 2. If you must know that something was *processed*, let the peer say so, and read its answer.
-//! 3. Call `connection.shutdown_timeout(limit).await`. It sends every byte that a write accepted,
-//!    and waits for the closing handshake.
+//! 3. Call `connection.drain_timeout(limit)`, which sends every byte that a write accepted, and
+//!    `connection.closed().await`, which waits for the closing handshake.
 //!
 //! ```
 //! use std::time::Duration;
@@ -140,16 +140,17 @@
 //! send.finish()?;
 //! assert_eq!(recv.read_to_end(64).await?, b"got it");
 //! drop((send, recv));
-//! let end = connection.shutdown_timeout(Duration::from_secs(10)).await;
+//! connection.drain_timeout(Duration::from_secs(10));
+//! let end = connection.closed().await;
 //! assert!(matches!(end, ConnectionError::LocallyClosed));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which stops
-//! accepting and leaves connections alone. It then shuts each connection down.
+//! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
+//! accept loop and leaves connections alone. It then drains each of them.
 //!
-//! [`ConnectionError::LocallyClosed`] from a shutdown says that this end closed. It does not say
+//! [`ConnectionError::LocallyClosed`] from a drain says that this end closed. It does not say
 //! whether the streams ended in time, nor whether the peer answered. Any other error says that the
 //! connection ended earlier, and that data may be lost.
 //!
@@ -159,7 +160,7 @@
 //!
 //! | what ends the connection | code |
 //! |---|---|
-//! | `close(0, ..)`, `shutdown`, the last handle's drop | 1000 |
+//! | `close(0, ..)`, `drain`, the last handle's drop | 1000 |
 //! | `close` with 1 to 999 | 4000 + code |
 //! | `close` with 3000 to 3999 | the code itself |
 //! | `close` with any other code | 4999 |
@@ -189,7 +190,7 @@
 //!
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|
-//! | `LocallyClosed` | `Local` | `close`, `shutdown` or drop, here |
+//! | `LocallyClosed` | `Local` | `close`, `drain` or drop, here |
 //! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; the peer received no close |
 //! | `ApplicationClosed` | `Peer` | the peer's application closed, with code and reason |
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed, with its reason |
@@ -211,5 +212,5 @@
 //! [`close(code, reason)`]: crate::WebSocketConnection::close
 //! [`close_reason()`]: crate::WebSocketConnection::close_reason
 //! [`closed()`]: crate::WebSocketConnection::closed
-//! [`shutdown()`]: crate::WebSocketConnection::shutdown
-//! [`shutdown_timeout(t)`]: crate::WebSocketConnection::shutdown_timeout
+//! [`drain()`]: crate::WebSocketConnection::drain
+//! [`drain_timeout(t)`]: crate::WebSocketConnection::drain_timeout

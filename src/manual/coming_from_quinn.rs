@@ -41,8 +41,8 @@
 //! | `send_datagram`, `send_datagram_wait`, `read_datagram`, `max_datagram_size` | the same | |
 //! | `datagram_send_buffer_space` | | |
 //! | `close`, `close_reason` | the same | |
-//! | `closed` | the same | returns once the socket is gone too, and not before |
-//! | | [`shutdown`](crate::WebSocketConnection::shutdown), [`shutdown_timeout`](crate::WebSocketConnection::shutdown_timeout) | end the connection without losing data |
+//! | `closed` | the same | returns when the socket is gone, too |
+//! | | [`drain`](crate::WebSocketConnection::drain), [`drain_timeout`](crate::WebSocketConnection::drain_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
 //! | `peer_identity` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) | the chain as DER, no `Any` |
@@ -126,7 +126,7 @@
 //! ```
 //!
 //! **Closing can wait for the streams.** `close` is quinn's: it acts at once, and unsent data is
-//! lost. [`shutdown`](crate::WebSocketConnection::shutdown) sends everything first; see
+//! lost. [`drain`](crate::WebSocketConnection::drain) sends everything first; see
 //! [`closing`](super::closing). What arrived before the end stays readable, including streams that
 //! were not accepted yet.
 //!

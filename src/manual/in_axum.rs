@@ -63,7 +63,7 @@
 //!
 //! A connection outlives its request, and over HTTP/1.1 the HTTP server does not wait for upgraded
 //! streams when it ends. Keep the connections, and
-//! [`shutdown`](crate::WebSocketConnection::shutdown) them.
+//! [`drain`](crate::WebSocketConnection::drain) them.
 //!
 //! Over HTTP/1.1 hyper returns the original socket, if that is tokio's `TcpStream` or a rustls
 //! stream over one. Such a connection is then as fast as one of a `WebSocketServer`. With any other

@@ -28,7 +28,7 @@
 //! | event | level | fields | when |
 //! |---|---|---|---|
 //! | `connection.established` | DEBUG | | the peer's limits are known |
-//! | `connection.draining` | DEBUG | | a shutdown has begun here |
+//! | `connection.draining` | DEBUG | | a drain has begun here |
 //! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |

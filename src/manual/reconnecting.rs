@@ -58,7 +58,7 @@
 //! reset with a code of the application's own, or an answer that says "not done", is better than a
 //! loss, because then the client knows that the call was not executed.
 //!
-//! A server that wants to move its clients can call [`shutdown_timeout`]: new streams are refused,
+//! A server that wants to move its clients can call [`drain_timeout`]: new streams are refused,
 //! and open ones have that long to end. If they end in time, nothing is in flight when the
 //! connection is lost.
 //!
@@ -66,8 +66,8 @@
 //!
 //! **After a loss** the client always dials again, unless [`reconnect_if`] says otherwise: if a
 //! server's application closes with a code that means "go away", respect that. It also dials when
-//! the application here [shuts its connection down]: open streams continue, and new streams get the
-//! next connection. The peer's shutdown is visible only at its end, because neither wire has a
+//! the application here [drains its connection]: open streams continue, and new streams get the
+//! next connection. The peer's drain is visible only at its end, because neither wire has a
 //! frame for its beginning; streams opened until then are refused.
 //!
 //! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401,
@@ -100,9 +100,9 @@
 //! [`reconnect_if`]: crate::ReconnectingClientBuilder::reconnect_if
 //! [`retry_if`]: crate::ReconnectingClientBuilder::retry_if
 //! [`set_stream_receive_window`]: crate::WebSocketConnection::set_stream_receive_window
-//! [`shutdown_timeout`]: crate::WebSocketConnection::shutdown_timeout
+//! [`drain_timeout`]: crate::WebSocketConnection::drain_timeout
 //! [`with_dialer`]: crate::ReconnectingClient::with_dialer
-//! [shuts its connection down]: crate::WebSocketConnection::shutdown
+//! [drains its connection]: crate::WebSocketConnection::drain
 //! [full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 //! [idle timeout]: crate::Config::max_idle_timeout
 //! [is retryable]: crate::ConnectError::is_retryable

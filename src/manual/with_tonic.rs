@@ -53,9 +53,9 @@
 //! The connection does keep-alive, so tonic's own (`http2_keep_alive_interval`) is not needed. For
 //! draining a node see [`behind_a_proxy`](super::behind_a_proxy#draining-a-node):
 //! `serve_with_incoming_shutdown` ends the calls of a connection gracefully, and then its streams.
-//! A bare [`shutdown`] waits for channels that their clients keep open.
+//! A bare [`drain`] waits for channels that their clients keep open.
 //!
 //! [`WebSocketConnection`]: crate::WebSocketConnection
 //! [`examples/tonic`]: https://github.com/wsmux/wsmux/tree/main/examples/tonic
 //! [`max_concurrent_bidi_streams`]: crate::Config::max_concurrent_bidi_streams
-//! [`shutdown`]: crate::WebSocketConnection::shutdown
+//! [`drain`]: crate::WebSocketConnection::drain

@@ -307,7 +307,7 @@ impl WebSocketServer {
     /// Ends the server and every connection that it has accepted.
     ///
     /// First it [closes](Self::close) the server and ends the handshakes (with 503 if TLS is done).
-    /// It [shuts down](WebSocketConnection::shutdown) each connection: no new streams open, and
+    /// It [drains](WebSocketConnection::drain) each connection: no new streams open, and
     /// once the open streams have ended the connection closes with code 0.
     ///
     /// After `timeout` it [closes](WebSocketConnection::close) the remaining connections with

@@ -76,7 +76,7 @@ impl Registry {
         if let Some((code, reason)) = closing {
             shared.close(code, reason);
         } else if draining {
-            shared.shut_down(None);
+            shared.drain(None);
         }
     }
 
@@ -131,8 +131,8 @@ impl Registry {
             state.closing = Some((code, reason.clone()));
             all(&state)
         };
-        // A connection in its closing handshake has already drained.
-        rest.retain(|connection| connection.lock().end_of().is_none());
+        // Those whose closing handshake is under way have drained.
+        rest.retain(|connection| connection.lock().close_reason().is_none());
         let closed = rest.len();
         rest.iter().for_each(|connection| connection.close(code, reason.clone()));
         // These references keep the connections, and so their slots.
@@ -149,7 +149,7 @@ impl Registry {
         let connections = all(&state);
         drop(state);
         self.draining.send_replace(true);
-        connections.iter().for_each(|connection| connection.shut_down(None));
+        connections.iter().for_each(|connection| connection.drain(None));
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {

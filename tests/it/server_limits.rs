@@ -301,7 +301,7 @@ async fn a_shutdown_lets_what_is_open_end_and_nothing_new_begin() {
         }
         // A stream that is open goes on to its end; there are no new ones.
         let failed = accepted_busy.open_bi().await.unwrap_err();
-        assert!(matches!(failed, OpenError::ShuttingDown), "{failed:?}");
+        assert!(matches!(failed, OpenError::Draining), "{failed:?}");
         let mut bytes = [0; 2];
         served.read_exact(&mut bytes).await.unwrap();
         served.write_all(&bytes).await.unwrap();

@@ -263,7 +263,7 @@ fn an_end_that_is_no_close_is_a_warning() {
 }
 
 #[test]
-fn streams_too_many_on_the_js_ws_wire_and_a_shutdown_are_recorded() {
+fn streams_too_many_on_the_js_ws_wire_and_a_drain_are_recorded() {
     let collector = Collector::collect(async {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
@@ -272,7 +272,8 @@ fn streams_too_many_on_the_js_ws_wire_and_a_shutdown_are_recorded() {
         let mut second = client.open_bi().await.unwrap();
         second.recv().read(&mut [0; 1]).await.unwrap_err();
         drop((first, second));
-        client.shutdown().await;
+        client.drain();
+        client.closed().await;
         server.closed().await;
     });
     assert_eq!(

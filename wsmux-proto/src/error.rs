@@ -200,9 +200,9 @@ pub enum OpenError {
     /// The connection has ended.
     #[error("connection lost: {0}")]
     ConnectionLost(#[from] ConnectionError),
-    /// The connection is shutting down and takes no new streams.
-    #[error("the connection is shutting down")]
-    ShuttingDown,
+    /// The connection is draining: this end opens no more streams.
+    #[error("the connection is draining")]
+    Draining,
     /// The wire has no such streams: js-ws has no unidirectional ones.
     #[error("the wire does not support this kind of stream")]
     Unsupported,
@@ -292,7 +292,7 @@ impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::ConnectionLost(error) => error.into(),
-            OpenError::ShuttingDown => Self::new(io::ErrorKind::NotConnected, error),
+            OpenError::Draining => Self::new(io::ErrorKind::NotConnected, error),
             _ => Self::new(io::ErrorKind::Unsupported, error),
         }
     }

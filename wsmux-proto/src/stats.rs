@@ -32,7 +32,7 @@ pub struct ConnectionStats {
     /// ([`Config::max_waiting_streams`](crate::Config::max_waiting_streams)). They are not among the live ones.
     pub waiting_streams: u64,
     /// Streams of the peer's that were refused, on a wire without stream limits: at this end's limit when no more could
-    /// wait, or by a shutdown.
+    /// wait, or by a drain.
     pub streams_refused: u64,
     /// Frames, runs of padding, WebSocket pings and streams of the peer's that were of no use in themselves, and
     /// count against a budget (SPEC.md §8.6). Some are usual: grants and pings are among them.

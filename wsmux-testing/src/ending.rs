@@ -25,11 +25,11 @@ pub const WAYS: [Way; 7] = [
         vec![client, server]
     },
     |client, server| {
-        drop(client.shutdown());
+        client.drain();
         vec![client, server]
     },
     |client, server| {
-        drop(server.shutdown());
+        server.drain();
         vec![client, server]
     },
     // The last handle goes.

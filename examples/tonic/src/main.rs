@@ -37,6 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("40 + 2 = {}", sum.value);
 
     drop((numbers, bulk, questions));
-    println!("{}", connection.shutdown().await);
+    connection.drain();
+    println!("{}", connection.closed().await);
     Ok(())
 }

@@ -37,10 +37,10 @@ pub enum ReconnectEvent {
         /// first is 1.
         attempt: u32,
     },
-    /// This end [shuts the connection down](crate::WebSocketConnection::shutdown). Its streams go
+    /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go
     /// on, and the client dials the next connection for new ones. [`Lost`](Self::Lost) follows at
     /// its end, possibly after the next connection is [`Connected`](Self::Connected).
-    ShuttingDown,
+    Draining,
     /// The connection has ended. Either end may have ended it.
     Lost {
         /// Why.
@@ -78,7 +78,7 @@ impl fmt::Display for ReconnectEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
-            Self::ShuttingDown => f.write_str("shutting down, and connecting for new streams"),
+            Self::Draining => f.write_str("draining, and connecting for new streams"),
             Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
                 f,
                 "{error}; {} streams cut off, {unsent_bytes} bytes not sent",

@@ -42,7 +42,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost, or
-/// when it is [shut down](WebSocketConnection::shutdown). Cheap to clone.
+/// when it is [drained](WebSocketConnection::drain). Cheap to clone.
 ///
 /// It hands out connections and does not hide their loss: a stream that was open fails with its
 /// connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`] says what was in
@@ -124,7 +124,7 @@ impl ReconnectingClient {
     }
 
     /// Returns the connection. While there is none, waits for the next one. A connection that is
-    /// [shut down](WebSocketConnection::shutdown) opens no streams and is not returned. The
+    /// [drained](WebSocketConnection::drain) opens no streams and is not returned. The
     /// connection may be lost at any later moment.
     ///
     /// # Errors
@@ -265,8 +265,8 @@ impl ReconnectingClientBuilder {
     /// [panic](crate::DriverLost::Panicked) of the connection's driver, which ends that connection
     /// alone.
     ///
-    /// For a connection that is [shut down](WebSocketConnection::shutdown) it is asked when the
-    /// shutdown begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns
+    /// For a connection that is [drained](WebSocketConnection::drain) it is asked when the
+    /// drain begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns
     /// `false`, it is asked again at the end of the connection.
     pub fn reconnect_if(
         mut self,
@@ -326,7 +326,7 @@ impl ReconnectingClientBuilder {
                     let is_replaced = connection.close_reason().is_none()
                         && (self.reconnect_if)(&ConnectionError::LocallyClosed);
                     let is_own = if is_replaced {
-                        tell(ReconnectEvent::ShuttingDown);
+                        tell(ReconnectEvent::Draining);
                         draining.push(Box::pin(lost(connection)));
                         true
                     } else {
@@ -387,16 +387,16 @@ async fn lost(connection: WebSocketConnection) -> End {
     End { error, in_flight: connection.in_flight() }
 }
 
-/// The future of the end of a connection that is shut down.
+/// The future of the end of a connection that drains.
 trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that are shut down and have not ended. The application adds at most one each
-/// time it shuts down the current connection.
+/// The connections that drain and have not ended. The application adds at most one each
+/// time it drains the current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`. Meanwhile sends the events of connections that were shut down and end.
+/// Waits for `step`. Meanwhile sends the events of connections that drain and end.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,

@@ -10,7 +10,7 @@ in_both_roles! {
     calls_that_stall_do_not_keep_the_rest_of_a_thousand_from_their_turn,
     what_becomes_of_a_stream_while_it_waits_takes_effect,
     a_connection_that_is_closed_takes_what_waits_with_it,
-    a_shutdown_refuses_what_waits_and_serves_what_runs,
+    a_drain_refuses_what_waits_and_serves_what_runs,
 }
 
 async fn limited(role: Role, streams: u64) -> Pair {
@@ -122,7 +122,7 @@ async fn a_connection_that_is_closed_takes_what_waits_with_it(role: Role) {
     pair.node.assert_unharmed().await;
 }
 
-async fn a_shutdown_refuses_what_waits_and_serves_what_runs(role: Role) {
+async fn a_drain_refuses_what_waits_and_serves_what_runs(role: Role) {
     let pair = limited(role, 1).await;
     let (mut stream, there) = pair.open(Opener::Node).await;
     let mut refused = Vec::new();
@@ -141,7 +141,8 @@ async fn a_shutdown_refuses_what_waits_and_serves_what_runs(role: Role) {
         pair.talk(&mut stream, there, 10_000).await;
         drop(stream);
     };
-    let ((), end) = tokio::join!(serve, within("the shutdown", pair.ours.shutdown()));
+    pair.ours.drain();
+    let ((), end) = tokio::join!(serve, within("the drain", pair.ours.closed()));
     let end = format!("{end:?}");
     assert_eq!(told.await["code"], 1000, "{end}");
     assert_eq!(pair.ours.stats().streams_refused, 20);

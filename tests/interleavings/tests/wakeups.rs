@@ -317,14 +317,15 @@ fn a_window_that_is_made_larger_wakes_the_writer() {
 }
 
 #[test]
-fn a_shutdown_ends_with_the_last_stream() {
+fn a_drain_ends_with_the_last_stream() {
     fn scenario(wire: Wire) {
         let [client, server] = pair(wire, 2);
         let mut stream = block_on(client.open_bi()).unwrap();
         block_on(stream.split().0.write_all(&[7; 10])).unwrap();
         let accepted = block_on(server.accept_bi()).unwrap();
-        let down = client.shutdown();
-        let ended = thread::spawn(move || block_on(down));
+        client.drain();
+        let draining = client.clone();
+        let ended = thread::spawn(move || block_on(draining.closed()));
         let here = thread::spawn(move || drop(stream));
         drop(accepted);
         ended.join().unwrap();

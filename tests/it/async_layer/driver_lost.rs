@@ -107,12 +107,15 @@ async fn assert_everybody_learns(
         assert!(datagram.poll().is_pending());
     }
     let mut closed = Hand::waiting(client.closed());
-    let mut shutdown = Hand::new(async { client.shutdown().await });
+    let mut drained = Hand::new(async {
+        client.drain();
+        client.closed().await
+    });
     end().await;
     let wakes = [read.wakes(), stopped.wakes(), accept.wakes(), closed.wakes()];
     assert!(wakes.iter().all(|&wakes| wakes > 0), "everybody is woken: {wakes:?}");
     assert_eq!(lost(&closed.ready()), expected);
-    assert_eq!(lost(&shutdown.ready()), expected);
+    assert_eq!(lost(&drained.ready()), expected);
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
     assert_eq!(lost(inner(&read.ready().unwrap_err())), expected);
     assert_eq!(lost(inner(&stopped.ready().unwrap_err())), expected);
@@ -120,7 +123,7 @@ async fn assert_everybody_learns(
     if wire == Wire::QMux {
         assert_eq!(lost(&datagram.ready().unwrap_err()), expected);
     }
-    drop((read, stopped, accept, datagram, closed, shutdown));
+    drop((read, stopped, accept, datagram, closed, drained));
     let write = Hand::new(send.write(b"y")).ready().unwrap_err();
     assert_eq!(lost(inner(&write)), expected);
     let io = std::io::Error::from(write);

@@ -71,12 +71,12 @@ fn an_unanswered_close_holds_up_neither_its_caller_nor_the_runtime() {
 }
 
 #[test]
-fn the_longest_shutdown_waits_for_its_streams_alone() {
+fn the_longest_drain_waits_for_its_streams_alone() {
     for wire in WIRES {
         in_fresh_runtimes(async || {
             let (client, server) = memory(wire, &longest()).await;
-            let ended = client.shutdown_timeout(Duration::MAX);
-            assert!(matches!(ended.await, ConnectionError::LocallyClosed));
+            client.drain_timeout(Duration::MAX);
+            assert!(matches!(client.closed().await, ConnectionError::LocallyClosed));
             assert!(matches!(server.closed().await, ConnectionError::ApplicationClosed(_)));
         });
     }

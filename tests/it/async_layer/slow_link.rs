@@ -1,4 +1,4 @@
-//! A slow link: what is on its way is no silence, and a shutdown waits for it.
+//! A slow link: what is on its way is no silence, and a drain waits for it.
 
 use std::time::Duration;
 
@@ -50,10 +50,10 @@ async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     }
 }
 
-/// A shutdown sends every byte that writes accepted (C-49), also where the link needs longer for them than a close
+/// A drain sends every byte that writes accepted (C-49), also where the link needs longer for them than a close
 /// waits for its answer.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_over_a_slow_link_loses_nothing_or_says_so() {
+async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     for wire in [Wire::QMux, Wire::JsWs] {
         let config = Config::default();
         let (mut peer, stream) = tokio::io::duplex(1024);
@@ -81,7 +81,9 @@ async fn a_shutdown_over_a_slow_link_loses_nothing_or_says_so() {
         send.finish().unwrap();
         let stopped = send.stopped();
         drop((send, recv));
-        let ended = tokio::spawn(client.shutdown());
+        client.drain();
+        let draining = client.clone();
+        let ended = tokio::spawn(async move { draining.closed().await });
         // 10,000 bytes a second.
         let begun = tokio::time::Instant::now();
         let (mut arrived, mut buf) = (0, [0; 1_000]);
@@ -102,7 +104,7 @@ async fn a_shutdown_over_a_slow_link_loses_nothing_or_says_so() {
 
 /// The same between a client and a server of ours, with the socket that they use by themselves.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_over_a_slow_link_between_two_of_ours_loses_nothing() {
+async fn a_drain_over_a_slow_link_between_two_of_ours_loses_nothing() {
     let (near, left) = tokio::io::duplex(1024);
     let (right, far) = tokio::io::duplex(1024);
     let (mut left_in, mut left_out) = tokio::io::split(left);
@@ -129,7 +131,9 @@ async fn a_shutdown_over_a_slow_link_between_two_of_ours_loses_nothing() {
     send.finish().unwrap();
     let stopped = send.stopped();
     drop(send);
-    let ended = tokio::spawn(client.shutdown());
+    client.drain();
+    let draining = client.clone();
+    let ended = tokio::spawn(async move { draining.closed().await });
     let accepted = server.accept_uni().await;
     let read = match accepted {
         Ok(mut recv) => {

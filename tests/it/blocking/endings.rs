@@ -13,7 +13,7 @@ use super::{
 };
 
 #[test]
-fn shutdown_waits_until_all_that_was_written_is_read() {
+fn a_drain_waits_until_all_that_was_written_is_read() {
     on_both_wires(|wire| {
         let config = config(|config| {
             config.stream_receive_window(50_000).send_buffer(500_000);
@@ -25,10 +25,10 @@ fn shutdown_waits_until_all_that_was_written_is_read() {
         left.write_all(&data).unwrap();
         left.send().finish().unwrap();
         left.recv().stop(VarInt::from_u32(0)).unwrap();
-        client.begin_shutdown();
-        assert!(matches!(client.open_bi().unwrap_err(), OpenError::ShuttingDown));
+        client.drain();
+        assert!(matches!(client.open_bi().unwrap_err(), OpenError::Draining));
         assert!(client.closed_timeout(SHORT).is_none());
-        let ending = thread::spawn(move || client.shutdown());
+        let ending = thread::spawn(move || client.closed());
         assert!(right.recv().read_to_end(data.len()).unwrap() == data);
         drop(right);
         assert!(matches!(ending.join().unwrap(), ConnectionError::LocallyClosed));

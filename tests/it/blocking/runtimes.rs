@@ -33,7 +33,8 @@ fn a_program() {
         stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
         drop(stream);
-        connection.shutdown();
+        connection.drain();
+        connection.closed();
     }
     drop(client);
     assert!(!serving.is_finished());
@@ -96,7 +97,8 @@ fn a_connection_of_threads_serves_tasks() {
             send.write_all(b"hello").await.unwrap();
             send.finish().unwrap();
             assert_eq!(recv.read_to_end(5).await.unwrap(), b"hello");
-            client.shutdown().await;
+            client.drain();
+            client.closed().await;
         });
         assert!(is_close(&serving.join().unwrap(), 0, b""));
     });

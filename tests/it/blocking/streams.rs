@@ -34,7 +34,8 @@ fn eight_mebibytes_come_back_as_they_were() {
         let (client, server) = pair(wire, &Config::default());
         let serving = thread::spawn(move || echo(&server));
         round_trip(&client, 1, 8 * 1024 * 1024);
-        assert!(matches!(client.shutdown(), ConnectionError::LocallyClosed));
+        client.drain();
+        assert!(matches!(client.closed(), ConnectionError::LocallyClosed));
         assert!(is_close(&serving.join().unwrap(), 0, b""));
     });
 }
@@ -50,7 +51,8 @@ fn fifty_threads_use_one_connection_at_once() {
                 scope.spawn(move || round_trip(&client, seed, 100_000));
             }
         });
-        client.shutdown();
+        client.drain();
+        client.closed();
         serving.join().unwrap();
     });
 }
@@ -77,7 +79,8 @@ fn a_stalled_reader_pauses_nobody_else_and_loses_nothing() {
         assert!(reader.recv().read_to_end(data.len()).unwrap() == data);
         writing.join().unwrap();
         drop(reader);
-        client.shutdown();
+        client.drain();
+        client.closed();
         serving.join().unwrap();
     });
 }

@@ -24,7 +24,8 @@ fn tls_is_done_by_the_threads_that_wait_for_it() {
         let connection = client.connect(&url).unwrap();
         assert_eq!(connection.peer_certificates().unwrap()[0], certificate.as_ref());
         round_trip(&connection, 8, 1_000_000);
-        connection.shutdown();
+        connection.drain();
+        connection.closed();
         serving.join().unwrap();
     });
 }

@@ -91,7 +91,8 @@ async fn transfer(client: &Qlog, server: &Qlog, wire: Wire) {
             assert_eq!(send.stopped().await.unwrap(), Some(VarInt::from_u32(9)));
             connection.send_datagram_wait("datagram".into()).await.unwrap();
         }
-        connection.shutdown().await
+        connection.drain();
+        connection.closed().await
     };
     tokio::join!(serve, dial);
 }
@@ -264,10 +265,11 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
             // Not empty: the peer closes the connection for too many empty ones (C-60).
             client.send_datagram(Bytes::from_static(&[7])).unwrap();
         }
-        assert!(matches!(client.shutdown().await, ConnectionError::LocallyClosed));
+        client.drain();
+        assert!(matches!(client.closed().await, ConnectionError::LocallyClosed));
         server.closed().await;
         for _ in 0..DATAGRAMS {
-            server.read_datagram().await.expect("shutdown sends what is queued");
+            server.read_datagram().await.expect("a drain sends what is queued");
         }
     });
     drop(runtime);
@@ -318,7 +320,8 @@ fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
             let client = end(left, Side::Client, &hangs);
             let server = end(right, Side::Server, &None);
             client.established().await.unwrap();
-            tokio::join!(client.shutdown(), server.closed());
+            client.drain();
+            tokio::join!(client.closed(), server.closed());
         }
         let (left, _right) = memory_pair(1 << 16);
         let builder = WebSocketConnection::builder().qlog(other);

@@ -9,13 +9,13 @@ use super::{
     Connects, connected, failed, gave_up, lost, next, refused, waiting, world, world_with,
 };
 
-async fn shutting_down(events: &mut ReconnectEvents) {
+async fn draining(events: &mut ReconnectEvents) {
     let event = next(events).await;
-    assert!(matches!(event, ReconnectEvent::ShuttingDown), "{event:?}");
+    assert!(matches!(event, ReconnectEvent::Draining), "{event:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
+async fn a_connection_that_drains_is_replaced_for_new_streams() {
     let (builder, mut servers) = world([Connects, Connects]);
     let (client, mut events) = builder.start();
     connected(&mut events, 1).await;
@@ -25,7 +25,7 @@ async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
     send.write_all(b"before").await.unwrap();
     let (mut answer, mut request) = server.accept_bi().await.unwrap().into_split();
 
-    drop(first.shutdown());
+    first.drain();
     // At once, though the client's task has not heard of it.
     assert!(client.current().is_none());
     let second = client.connection().await.unwrap();
@@ -33,7 +33,7 @@ async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
     stream.finish().unwrap();
     let second_server = servers.recv().await.unwrap();
     second_server.accept_uni().await.unwrap();
-    shutting_down(&mut events).await;
+    draining(&mut events).await;
     waiting(&mut events, 1).await;
     connected(&mut events, 1).await;
 
@@ -49,7 +49,7 @@ async fn a_connection_that_is_shut_down_is_replaced_for_new_streams() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_shut_down_is_kept_until_it_is_done_even_after_giving_up() {
+async fn what_drains_is_kept_until_it_is_done_even_after_giving_up() {
     let mut config = Config::default();
     config.stream_receive_window(1000).window_growth_budget(0);
     let (builder, mut servers) = world_with(config, [Connects, refused(401)]);
@@ -61,8 +61,9 @@ async fn what_is_shut_down_is_kept_until_it_is_done_even_after_giving_up() {
     let mut send = connection.open_uni().await.unwrap();
     send.write_all(&[7; 5_000]).await.unwrap();
     send.finish().unwrap();
-    drop((connection.shutdown(), connection, send));
-    shutting_down(&mut events).await;
+    connection.drain();
+    drop((connection, send));
+    draining(&mut events).await;
     waiting(&mut events, 1).await;
     failed(&mut events, 1).await;
     gave_up(&mut events).await;
@@ -73,14 +74,15 @@ async fn what_is_shut_down_is_kept_until_it_is_done_even_after_giving_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_after_which_nothing_is_to_be_dialled_is_the_end() {
+async fn a_drain_after_which_nothing_is_to_be_dialled_is_the_end() {
     let (builder, mut servers) = world([Connects, Connects]);
     let is_ours = |error: &ConnectionError| matches!(error, ConnectionError::LocallyClosed);
     let (client, mut events) = builder.reconnect_if(move |error| !is_ours(error)).start();
     connected(&mut events, 1).await;
     let connection = client.connection().await.unwrap();
     let _server = servers.recv().await.unwrap();
-    let end = connection.shutdown();
+    connection.drain();
+    let end = connection.closed();
     let waits = client.connection();
     assert!(is_ours(&end.await));
     assert!(matches!(waits.await, Err(ReconnectError::Lost(_))));

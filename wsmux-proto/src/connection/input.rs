@@ -12,8 +12,8 @@ use crate::{
     budget::UselessWork, timers::Due, transport_error::violation,
 };
 
-/// The reason in the close when the streams took longer than a shutdown had time for.
-const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
+/// The reason in the close when the streams took longer than a drain had time for.
+const DRAIN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
     /// A binary message has come.
@@ -171,7 +171,7 @@ impl Connection {
             return;
         }
         if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            let frames = CloseFrames::application(VarInt::default(), SHUTDOWN_TOO_LONG);
+            let frames = CloseFrames::application(VarInt::default(), DRAIN_TOO_LONG);
             return self.finish_with(ConnectionError::LocallyClosed, Some(frames));
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {

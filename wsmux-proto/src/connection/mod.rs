@@ -41,9 +41,9 @@ pub struct Connection {
     /// When a close stops waiting for the peer; `None` also for a time that no clock reaches
     /// (C-81).
     close_deadline: Option<Time>,
-    /// When a shutdown stops waiting for the streams.
+    /// When a drain stops waiting for the streams.
     drain_deadline: Option<Time>,
-    /// Nothing has been sent since the flush that precedes the close of a shutdown.
+    /// Nothing has been sent since the flush that precedes the close of a drain.
     drain_flushed: bool,
     parameters_sent: bool,
     /// The peer's parameters have come, or the wire has none.

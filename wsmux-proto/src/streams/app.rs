@@ -25,7 +25,7 @@ impl Streams {
             return Err(OpenError::Unsupported);
         }
         if self.draining {
-            return Err(OpenError::ShuttingDown);
+            return Err(OpenError::Draining);
         }
         let (side, max_local) = (self.side, self.max_local);
         let count = self.counts.get_mut(side, dir);

@@ -29,7 +29,7 @@ impl Streams {
     }
 
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
-    /// a shutdown does not wait either.
+    /// a drain does not wait either.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control_queue.is_empty()
             && self.ready.is_empty()

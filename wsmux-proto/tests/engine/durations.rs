@@ -48,7 +48,7 @@ enum Step {
     Data,
     Write,
     Full,
-    Shutdown(Option<Duration>),
+    Drain(Option<Duration>),
     Close,
 }
 
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Data),
         2 => Just(Step::Write),
         2 => Just(Step::Full),
-        1 => optional().prop_map(Step::Shutdown),
+        1 => optional().prop_map(Step::Drain),
         1 => Just(Step::Close),
     ]
 }
@@ -105,9 +105,9 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
             }
         }
         Step::Full => peer.conn.handle_socket_full(peer.now),
-        Step::Shutdown(timeout) => {
+        Step::Drain(timeout) => {
             let deadline = timeout.and_then(|timeout| peer.now.checked_add(timeout));
-            peer.conn.shutdown(peer.now, deadline);
+            peer.conn.drain(peer.now, deadline);
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }

@@ -53,7 +53,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         5 => Just(Ending::WindUp),
         1 => Just(Ending::Cut),
         1 => side().prop_map(Ending::Close),
-        1 => side().prop_map(Ending::Shutdown),
+        1 => side().prop_map(Ending::Drain),
     ]
 }
 

@@ -248,14 +248,14 @@ fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }
 
-/// [J-44] Once a shutdown has begun, each waiting stream MUST be refused as by J-31.
+/// [J-44] Once a drain has begun, each waiting stream MUST be refused as by J-31.
 #[test]
-fn a_shutdown_refuses_those_that_wait_and_serves_the_rest() {
+fn a_drain_refuses_those_that_wait_and_serves_the_rest() {
     let mut peer = peer(1, 5_000);
     open(&mut peer, 0..4_001);
     peer.frames();
     assert_eq!(accept(&mut peer), Some(id(0)));
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     let said = peer.frames();
     assert_eq!(said.len(), 8_000);
     for index in 1..4_001 {

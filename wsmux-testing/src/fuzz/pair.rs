@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         Ending::WindUp,
         Ending::Cut,
         Ending::Close(CLIENT),
-        Ending::Shutdown(SERVER),
+        Ending::Drain(SERVER),
     ]);
     // A window of a byte carries a byte in a round trip: few of them show all that many do.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;

@@ -12,7 +12,7 @@ use crate::place::{Place, ask, stream, timer, with_code, within};
 crate::tests_at! { everywhere:
     our_close_tells_the_server_code_and_reason;
     a_close_of_the_servers_tells_code_and_reason;
-    a_shutdown_sends_what_was_written_first;
+    a_drain_sends_what_was_written_first;
     a_client_that_reconnects_has_a_new_connection;
 }
 
@@ -61,15 +61,15 @@ async fn a_close_of_the_servers_tells_code_and_reason(place: Place) {
     assert!(matches!(read, Err(ReadError::ConnectionLost(_))), "{read:?}");
 }
 
-async fn a_shutdown_sends_what_was_written_first(place: Place) {
+async fn a_drain_sends_what_was_written_first(place: Place) {
     let connection = place.connect().await;
     let (mut send, mut recv) = stream(&connection, &b"D"[..]).await.into_split();
     within("writing", send.write_all(&[5; 300_000])).await.expect("room");
     send.finish().expect("a command");
-    let shutdown = connection.shutdown();
+    connection.drain();
     let digest = within("the digest", recv.read_to_end(40)).await.expect("a digest");
     assert_eq!(digest[..8], 300_000_u64.to_be_bytes());
-    let end = within("the end", shutdown).await;
+    let end = within("the end", connection.closed()).await;
     assert!(matches!(end, ConnectionError::LocallyClosed), "{end}");
 }
 

@@ -161,7 +161,10 @@ async fn serve_connection(
     };
     let end = async {
         tokio::select! {
-            () = told(&mut draining) => connection.shutdown().await,
+            () = told(&mut draining) => {
+                connection.drain();
+                connection.closed().await
+            }
             error = connection.closed() => error,
         }
     };

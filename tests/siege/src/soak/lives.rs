@@ -33,8 +33,8 @@ const OPENERS: usize = 12;
 enum Ending {
     /// All streams end, and then the connection.
     Quiet,
-    Shutdown,
-    /// A close in the middle of everything.
+    Drain,
+    /// In the middle of everything.
     Close,
     /// All handles of one end are dropped, including those with waiting operations.
     Drop,
@@ -131,7 +131,7 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
     let tls = rng.random();
     let ending = match rng.random_range(0..5) {
         0 => Ending::Quiet,
-        1 => Ending::Shutdown,
+        1 => Ending::Drain,
         2 => Ending::Close,
         3 => Ending::Drop,
         _ => Ending::Cut,
@@ -180,7 +180,12 @@ async fn end(
     fate.ending.store(true, Ordering::Relaxed);
     match ending {
         Ending::Quiet | Ending::Close => actor.connection.close(77u32.into(), b"enough"),
-        Ending::Shutdown => drop(tokio::spawn(actor.connection.shutdown())),
+        Ending::Drain => {
+            let connection = actor.connection.clone();
+            connection.drain();
+            // Keeps a handle until the end.
+            drop(tokio::spawn(async move { connection.closed().await }));
+        }
         Ending::Cut => cut.context("a network that can be cut")?.abort(),
         Ending::Drop => {
             actor.openers.abort_all();
@@ -211,9 +216,7 @@ async fn end(
             Ok(())
         }
         (Ending::Drop, None, other) if code(other) == Some(0) => Ok(()),
-        (Ending::Shutdown, Some(ConnectionError::LocallyClosed), other)
-            if code(other) == Some(0) =>
-        {
+        (Ending::Drain, Some(ConnectionError::LocallyClosed), other) if code(other) == Some(0) => {
             Ok(())
         }
         (Ending::Quiet | Ending::Close, Some(ConnectionError::LocallyClosed), other)

@@ -50,7 +50,7 @@ pub enum Ending {
     /// One side closes at once.
     Close(Side),
     /// One side lets its streams end, and both finish theirs.
-    Shutdown(Side),
+    Drain(Side),
 }
 
 /// One direction of one stream, as both applications know it.
@@ -92,7 +92,7 @@ pub struct World {
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
     /// The connection has ended, as it was told to.
     ended: bool,
-    /// One side shuts down: it refuses streams that reach it now.
+    /// One side drains: it refuses streams that reach it now.
     refuses: bool,
 }
 

@@ -46,8 +46,8 @@ impl Case {
                 conn.report_streams_blocked(dir);
             }
             25 => conn.close(now, varint(number), "enough".into()),
-            26 => conn.shutdown(now, Some(now + ms(number))),
-            27 => conn.shutdown(now, None),
+            26 => conn.drain(now, Some(now + ms(number))),
+            27 => conn.drain(now, None),
             28 => conn.abandon(now, DriverLost::Dropped),
             _ => {}
         });

@@ -1,4 +1,4 @@
-//! A shutdown, and peers that do not know of it or do not help it.
+//! A drain, and peers that do not know of it or do not help it.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
@@ -6,13 +6,13 @@ use wsmux_proto::{Config, Dir, Frame, Wire};
 /// An honest peer cannot know that this end drains: what it sends on a stream that is being refused is within its
 /// window.
 #[test]
-fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
+fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
     let busy = bidi(CLIENT, 0);
     peer.send(&[stream(busy, 0, b"request", true)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(busy));
     peer.conn.send_stream(busy).write(b"the first half").unwrap();
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     peer.said();
     // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
     let log = uni(CLIENT, 0);
@@ -27,7 +27,7 @@ fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
 
 /// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000 §3.5 wants.
 #[test]
-fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
+fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
     let id = bidi(CLIENT, 0);
     peer.send(&[stream(id, 0, b"x", false)]);
@@ -36,7 +36,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
     peer.conn.send_stream(id).release();
     peer.conn.recv_stream(id).release();
     peer.said();
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     peer.said();
     // It says that it lives, for an hour.
     let mut pongs = 0;

@@ -1,21 +1,35 @@
-//! The driver's waker, which on tokio is tokio's own.
+//! Foreign wakers in the state: on tokio, the driver's waker is tokio's own.
 
-use std::{sync::mpsc, task::Wake, thread};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::Wake,
+    thread,
+};
+
+use bytes::Bytes;
 
 use super::*;
 use crate::{
-    connection::SendStream,
-    proto::{Config, Side, Wire},
+    connection::{
+        ConnectionInfo, SendStream,
+        shared::{ConnectionRef, Shared},
+    },
+    proto::{Config, Side, VarInt, Wire},
+    runtime::Instant,
 };
 
-/// The waker of a task that owns a stream, and whose last owner it is.
+/// A waker that is the last owner of a task, which owns a stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);
 
 impl Wake for Owner {
     fn wake(self: Arc<Self>) {}
 }
 
-/// A connection, and how to have its driver sleep with a waker that owns a stream.
+/// A connection without a driver.
 struct Sleeper {
     shared: Arc<Shared>,
     handle: ConnectionRef,
@@ -29,6 +43,7 @@ impl Sleeper {
         Self { handle: ConnectionRef::new(shared.clone()), shared }
     }
 
+    /// The driver sleeps with a waker that owns a stream.
     fn sleep(&self) -> std::sync::Weak<Owner> {
         let id = self.shared.lock().engine.open(Dir::Bi).unwrap().unwrap();
         let owner = Arc::new(Owner(Mutex::new(SendStream::new(id, self.handle.clone()))));
@@ -39,7 +54,7 @@ impl Sleeper {
     }
 }
 
-/// In a thread of its own: what goes wrong there goes wrong by never coming back.
+/// Runs the scenario in a thread of its own, because a failure is a deadlock.
 fn must_end(scenario: impl FnOnce(Sleeper) + Send + 'static) {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || {
@@ -60,7 +75,7 @@ fn the_drivers_waker_is_woken_and_dropped_without_the_lock() {
     });
     must_end(|sleeper| {
         let task = sleeper.sleep();
-        // Another lets go of the one before.
+        // Another waker replaces this one.
         assert!(sleeper.shared.lock().driver_sleeps(Waker::noop(), true));
         assert_eq!(task.strong_count(), 0);
     });
@@ -72,7 +87,7 @@ fn the_drivers_waker_is_woken_and_dropped_without_the_lock() {
     must_end(|sleeper| {
         let task = sleeper.sleep();
         let mut state = sleeper.shared.lock();
-        state.socket_is_full = false;
+        state.driver.as_mut().unwrap().socket_is_full = false;
         assert!(state.engine.wants_transmit(), "the peer sees a stream at once");
         state.wake_driver();
         drop(state);

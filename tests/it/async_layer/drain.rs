@@ -1,4 +1,4 @@
-//! `shutdown` lets what has begun come to its end, and nothing new begin.
+//! `drain` lets what has begun come to its end, and nothing new begin.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 
 const ZERO: VarInt = VarInt::from_u32(0);
 
-/// The end that a peer sees which was shut down in order.
+/// The end that the peer of a drained connection sees.
 fn assert_code_0(end: &ConnectionError, reason: &str) {
     assert!(
         matches!(end, ConnectionError::ApplicationClosed(close)
@@ -23,7 +23,7 @@ fn assert_code_0(end: &ConnectionError, reason: &str) {
     );
 }
 
-/// [C-49] `shutdown` MUST first send every byte that writes accepted and every FIN that was asked for, and then
+/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for, and then
 /// close with application code 0.
 #[tokio::test(start_paused = true)]
 async fn everything_that_was_written_arrives_although_its_handles_are_gone() {
@@ -35,9 +35,8 @@ async fn everything_that_was_written_arrives_although_its_handles_are_gone() {
             send.finish().unwrap();
             drop(recv);
         }
-        let shutdown = client.shutdown();
-        drop(client);
-        let ended = tokio::spawn(shutdown);
+        client.drain();
+        let ended = tokio::spawn(async move { client.closed().await });
         quiet().await;
         for seed in 0..10 {
             let mut stream = soon(server.accept_bi()).await.unwrap();
@@ -57,8 +56,7 @@ async fn streams_that_are_open_go_on_both_ways_and_the_last_one_ends_it() {
         let mut theirs = server.open_bi().await.unwrap();
         write_expected(theirs.send(), 1, 1_000).await;
         quiet().await;
-        // Dropped at once: it has begun all the same.
-        drop(server.shutdown());
+        server.drain();
         let mut ours_accepted = soon(server.accept_bi()).await.unwrap();
         let mut theirs_accepted = soon(client.accept_bi()).await.unwrap();
         for (near, far, seed) in
@@ -99,13 +97,14 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         first.send().announce();
         let accepted = server.accept_bi().await.unwrap();
         let mut waiting = (wire == Wire::QMux).then(|| Hand::waiting(client.open_bi()));
-        let mut shutdown = Hand::new(client.shutdown());
+        client.drain();
+        let mut closed = Hand::new(client.closed());
         if let Some(waiting) = &mut waiting {
             assert_eq!(waiting.wakes(), 1);
-            assert!(matches!(waiting.ready(), Err(OpenError::ShuttingDown)));
+            assert!(matches!(waiting.ready(), Err(OpenError::Draining)));
         }
-        assert!(matches!(client.open_bi().await, Err(OpenError::ShuttingDown)), "{wire:?}");
-        assert!(matches!(client.try_open_bi(), Err(OpenError::ShuttingDown)), "{wire:?}");
+        assert!(matches!(client.open_bi().await, Err(OpenError::Draining)), "{wire:?}");
+        assert!(matches!(client.try_open_bi(), Err(OpenError::Draining)), "{wire:?}");
         // The peer does not know yet: its stream is refused, and it learns that.
         let mut refused = server.open_bi().await.unwrap();
         refused.send().write_all(b"hello").await.unwrap();
@@ -115,10 +114,10 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         assert!(matches!(stopped, Ok(Some(ZERO))), "{wire:?}: {stopped:?}");
         let write = refused.send().write(b"more").await;
         assert!(matches!(write, Err(WriteError::Stopped(ZERO))), "{wire:?}");
-        assert!(shutdown.poll().is_pending(), "{wire:?}: a stream is open yet");
+        assert!(closed.poll().is_pending(), "{wire:?}: a stream is open yet");
         drop((first, accepted));
         quiet().await;
-        assert!(matches!(shutdown.ready(), ConnectionError::LocallyClosed), "{wire:?}");
+        assert!(matches!(closed.ready(), ConnectionError::LocallyClosed), "{wire:?}");
         assert_code_0(&soon(server.closed()).await, "");
     }
 }
@@ -136,34 +135,37 @@ async fn a_stream_that_does_not_end_delays_the_close_until_the_deadline() {
     for wire in WIRES {
         let (client, server, _stream) = hanging(wire).await;
         let begin = tokio::time::Instant::now();
-        let end = client.shutdown_timeout(Duration::from_secs(5)).await;
-        assert!(matches!(end, ConnectionError::LocallyClosed));
+        client.drain_timeout(Duration::from_secs(5));
+        assert!(matches!(client.closed().await, ConnectionError::LocallyClosed));
         let taken = begin.elapsed().as_millis();
         assert!((5_000..5_010).contains(&taken), "{wire:?}: {taken} ms");
         assert_code_0(&soon(server.closed()).await, "shutdown deadline");
         // Without a deadline it is held up for as long as the connection lives.
         let (client, _server, stream) = hanging(wire).await;
-        let mut shutdown = Hand::new(client.shutdown());
+        client.drain();
+        let mut closed = Hand::new(client.closed());
         tokio::time::sleep(Duration::from_secs(3_600)).await;
-        assert!(shutdown.poll().is_pending(), "{wire:?}");
+        assert!(closed.poll().is_pending(), "{wire:?}");
         // A later deadline changes that; so does the end of the stream.
-        drop(client.shutdown_timeout(Duration::from_secs(3_600)));
+        client.drain_timeout(Duration::from_secs(3_600));
         drop(stream);
         soon(client.closed()).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_ends_can_shut_down_at_once() {
+async fn both_ends_can_drain_at_once() {
     for wire in WIRES {
         let (client, server) = memory(wire, &Config::default()).await;
         let mut stream = client.open_bi().await.unwrap();
         write_expected(stream.send(), 1, 100_000).await;
         stream.send().finish().unwrap();
         quiet().await;
+        client.drain();
+        server.drain();
         let both = tokio::spawn({
-            let (client, server) = (client.shutdown(), server.shutdown());
-            async move { tokio::join!(client, server) }
+            let (client, server) = (client.clone(), server.clone());
+            async move { tokio::join!(client.closed(), server.closed()) }
         });
         let mut accepted = soon(server.accept_bi()).await.unwrap();
         assert_eq!(read_expected(accepted.recv(), 1).await, 100_000);
@@ -193,10 +195,10 @@ async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
     assert_eq!(read, BYTES);
 }
 
-/// [C-49] `shutdown` MUST first send every byte that writes accepted and every FIN that was asked for, and then
+/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for, and then
 /// close with application code 0.
 #[tokio::test(start_paused = true)]
-async fn a_hundred_streams_in_flight_lose_nothing_whoever_shuts_down() {
+async fn a_hundred_streams_in_flight_lose_nothing_whichever_end_drains() {
     for wire in WIRES {
         for (client_does, server_does) in [(true, false), (false, true), (true, true)] {
             let settings = config(|config| _ = config.stream_receive_window(20_000));
@@ -210,13 +212,13 @@ async fn a_hundred_streams_in_flight_lose_nothing_whoever_shuts_down() {
                 streams.spawn(exchange(theirs, seed));
             }
             tokio::task::yield_now().await;
-            let ends = [(client_does, &client), (server_does, &server)]
-                .map(|(does, end)| does.then(|| end.shutdown()));
+            for (does, end) in [(client_does, &client), (server_does, &server)] {
+                if does {
+                    end.drain();
+                }
+            }
             while let Some(done) = streams.join_next().await {
                 done.unwrap();
-            }
-            for end in ends.into_iter().flatten() {
-                soon(end).await;
             }
             for end in [&client, &server] {
                 let end = soon(end.closed()).await;
@@ -241,7 +243,8 @@ async fn past_the_deadline_every_stream_ends_in_the_documented_error() {
             ours.send().announce();
             pairs.push((ours, soon(server.accept_bi()).await.unwrap()));
         }
-        client.shutdown_timeout(Duration::from_secs(5)).await;
+        client.drain_timeout(Duration::from_secs(5));
+        client.closed().await;
         server.closed().await;
         for (mut ours, mut theirs) in pairs {
             let read = ours.recv().read_chunk(1).await.unwrap_err();

@@ -1,0 +1,58 @@
+//! How sending halves have ended, for the futures that wait for it.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::{
+    connection::{waiters::Waiters, wakeups::Wakeups},
+    error::StoppedError,
+    proto::{StreamId, StreamMap, VarInt},
+};
+
+/// The result of [`SendStream::stopped`](crate::SendStream::stopped).
+pub(super) type Outcome = Result<Option<VarInt>, StoppedError>;
+
+/// How a sending half has ended; empty until then. The outcome is stored here because the engine
+/// may have forgotten the half before a waiting task looks.
+pub(crate) type EndWatch = Arc<OnceLock<Outcome>>;
+
+/// The sending halves that are watched and have not ended. There is at most one entry for each
+/// sending half that the engine knows.
+#[derive(Debug, Default)]
+pub(super) struct Ends(StreamMap<Box<End>>);
+
+#[derive(Debug, Default)]
+struct End {
+    watch: EndWatch,
+    waiters: Waiters,
+}
+
+impl Ends {
+    /// The watch of a half that has not ended.
+    pub(super) fn watch(&mut self, id: StreamId) -> EndWatch {
+        if let Some(end) = self.0.get(id) {
+            return end.watch.clone();
+        }
+        let end = Box::<End>::default();
+        let watch = end.watch.clone();
+        self.0.insert(id, end);
+        watch
+    }
+
+    /// Stores the outcome in the half's watch, and wakes the tasks that wait for it. Only the first
+    /// outcome counts: it removes the entry.
+    pub(super) fn set(&mut self, id: StreamId, outcome: Outcome, wakeups: &mut Wakeups) {
+        if let Some(mut end) = self.0.remove(id) {
+            let _ = end.watch.set(outcome);
+            end.waiters.wake(u64::MAX, wakeups.list());
+        }
+    }
+
+    /// The tasks that wait for the half's end; `None` if it has ended or is not watched.
+    pub(super) fn waiters(&mut self, id: StreamId) -> Option<&mut Waiters> {
+        self.0.get_mut(id).map(|end| &mut end.waiters)
+    }
+
+    pub(super) fn ids(&mut self) -> Vec<StreamId> {
+        self.0.ids().collect()
+    }
+}

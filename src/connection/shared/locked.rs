@@ -1,0 +1,49 @@
+//! The guard of a connection's lock, which wakes tasks after it has unlocked.
+
+use std::ops::{Deref, DerefMut};
+
+use super::State;
+use crate::{connection::wakeups::Wakeups, runtime::sync::MutexGuard};
+
+/// The guard of a connection's lock. When it is dropped, it first releases the lock, and then wakes
+/// and drops the wakers that were collected under the lock.
+pub(crate) struct Locked<'a> {
+    // Fields are dropped in the order of their declaration: the lock before the wakers.
+    state: MutexGuard<'a, State>,
+    wakeups: Option<Wakeups>,
+}
+
+impl<'a> Locked<'a> {
+    #[inline]
+    pub(super) fn new(state: MutexGuard<'a, State>) -> Self {
+        Self { state, wakeups: None }
+    }
+
+    /// Releases the lock and leaves the wakers to the caller. `wakeups` must be empty; its memory
+    /// is used again.
+    pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
+        self.state.swap_wakeups(wakeups);
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // C-87
+        self.wakeups = self.state.take_wakeups();
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}

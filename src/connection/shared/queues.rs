@@ -1,0 +1,130 @@
+//! What a task can wait for in turn, and its position in that queue.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use super::{Shared, State, ends::Ends};
+use crate::{
+    connection::waiters::Waiters,
+    proto::{Dir, StreamId},
+};
+
+/// What a task can wait for, other than to read or write a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Queue {
+    /// The connection is established, drains, or has ended.
+    Established,
+    /// The driver is gone.
+    Finished,
+    /// A stream can be opened.
+    Openers(Dir),
+    /// There is a stream to accept.
+    Acceptors(Dir),
+    /// There is a datagram to read.
+    DatagramReaders,
+    /// There is room for a datagram.
+    DatagramSenders,
+    /// A sending half has ended.
+    End(StreamId),
+}
+
+/// The waiting tasks of each [`Queue`].
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    established: Waiters,
+    finished: Waiters,
+    openers: [Waiters; 2],
+    acceptors: [Waiters; 2],
+    datagram_readers: Waiters,
+    datagram_senders: Waiters,
+    pub(super) ends: Ends,
+}
+
+impl Queues {
+    /// The tasks in `queue`; `None` for the end of a half that has ended, which has no queue.
+    pub(super) fn get_mut(&mut self, queue: Queue) -> Option<&mut Waiters> {
+        Some(match queue {
+            Queue::Established => &mut self.established,
+            Queue::Finished => &mut self.finished,
+            Queue::Openers(dir) => &mut self.openers[dir as usize],
+            Queue::Acceptors(dir) => &mut self.acceptors[dir as usize],
+            Queue::DatagramReaders => &mut self.datagram_readers,
+            Queue::DatagramSenders => &mut self.datagram_senders,
+            Queue::End(id) => return self.ends.waiters(id),
+        })
+    }
+}
+
+/// A future's position in a queue. Dropping it leaves the queue, and what was reserved for it goes
+/// to the next task.
+pub(crate) struct QueuePosition<'a> {
+    shared: &'a Shared,
+    queue: Queue,
+    /// `None` while it is not in the queue.
+    ticket: Option<u64>,
+    /// How much it wants; constant while it is in the queue.
+    wants: u64,
+}
+
+impl<'a> QueuePosition<'a> {
+    pub(crate) fn new(shared: &'a Shared, queue: Queue) -> Self {
+        Self { shared, queue, ticket: None, wants: 1 }
+    }
+
+    /// Whether its turn has come and `wants` is available. Always true after the end of the
+    /// connection, when turns no longer matter: every task is awake, and finds either something to
+    /// take or the end.
+    pub(crate) fn may_take(&self, state: &mut State, wants: u64) -> bool {
+        state.may_take(self.queue, self.ticket, wants)
+    }
+
+    /// Waits at the end of the queue, or at its present position.
+    pub(crate) fn wait(&mut self, state: &mut State, wants: u64, cx: &Context<'_>) {
+        self.wants = wants;
+        state.wait_in(self.queue, &mut self.ticket, wants, cx);
+    }
+
+    /// Leaves the queue, whether it took what it wanted or not.
+    pub(crate) fn leave(&mut self, state: &mut State) {
+        if let Some(ticket) = self.ticket.take() {
+            state.leave(self.queue, ticket, self.wants);
+        }
+    }
+}
+
+impl Drop for QueuePosition<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            let mut state = self.shared.lock();
+            self.leave(&mut state);
+            // If others still wait to open a stream, the peer may have to learn of it.
+            state.wake_driver();
+        }
+    }
+}
+
+/// Waits in `queue` until `check` returns something. It is called at every wake-up.
+pub(crate) async fn wait_for<T>(
+    shared: &Shared,
+    queue: Queue,
+    mut check: impl FnMut(&mut State) -> Option<T>,
+) -> T {
+    let mut position = QueuePosition::new(shared, queue);
+    poll_fn(|cx| {
+        // The check and the wait are under one lock, so that no event is missed between them.
+        let mut state = shared.lock();
+        match check(&mut state) {
+            Some(found) => {
+                position.leave(&mut state);
+                Poll::Ready(found)
+            }
+            None => {
+                position.wait(&mut state, 1, cx);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
