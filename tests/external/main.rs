@@ -4,6 +4,7 @@
 // Node 20, with the packages of tests/peers/node.
 mod interop_jsws;
 mod interop_moq;
+mod node_stories;
 
 // Node 20, and OpenSSL's program.
 #[cfg(all(feature = "http2", feature = "tungstenite"))]

@@ -48,6 +48,17 @@ pub enum Role {
     WeConnect,
 }
 
+/// Who opens a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    Us,
+    Them,
+}
+
+impl Opener {
+    pub const BOTH: [Self; 2] = [Self::Us, Self::Them];
+}
+
 /// Makes of each function two tests: one where we serve, one where we connect. With a type in front of the list, the
 /// functions are generic over the foreign end, and this is it.
 #[macro_export]

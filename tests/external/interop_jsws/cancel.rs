@@ -173,7 +173,7 @@ async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: 
         let survived = still_works(&pair).await;
         let uncaught = pair.node.uncaught();
         assert!(uncaught.iter().all(|message| message == OVERFLOW), "{uncaught:?}");
-        assert!(opener == Opener::Node || uncaught.is_empty(), "{uncaught:?}");
+        assert!(opener == Opener::Them || uncaught.is_empty(), "{uncaught:?}");
         if !survived {
             let end = within("the end", pair.ours.closed()).await;
             let ConnectionError::ConnectionClosed(close) = end else { panic!("{end:?}") };

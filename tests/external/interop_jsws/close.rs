@@ -42,7 +42,7 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
         let (mut stream, there) = pair.open(Opener::Us).await;
         // What it said before stays readable.
         pair.node.call("write", json!({ "stream": there, "seed": 3, "bytes": 1_000 })).await;
-        pair.exchange(Opener::Node, 1).await;
+        pair.exchange(Opener::Them, 1).await;
         let close = json!({ "code": websocket, "reason": "enough – genug" });
         let close = pair.node.try_call("close", close);
         let end = within("the end", pair.ours.closed()).await;

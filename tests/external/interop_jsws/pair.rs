@@ -7,21 +7,11 @@ use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSo
 
 use super::{
     interop::{
-        Certificate, CertificateFiles, Role, accept, config, receive_pattern, send_pattern, within,
+        Certificate, CertificateFiles, Opener, Role, accept, config, receive_pattern, send_pattern,
+        within,
     },
     node::Node,
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Node,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Node];
-}
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -83,7 +73,7 @@ impl Pair {
                 let stream = within("opening", self.ours.open_bi()).await.expect("a stream");
                 (stream, accepted.await)
             }
-            Opener::Node => {
+            Opener::Them => {
                 let there = self.node.open("bi").await;
                 let stream = within("a stream", self.ours.accept_bi()).await.expect("a stream");
                 (stream, there)

@@ -4,20 +4,11 @@ use serde_json::json;
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream};
 
 use super::{
-    interop::{Certificate, CertificateFiles, Role, accept, receive_pattern, send_pattern, within},
+    interop::{
+        Certificate, CertificateFiles, Opener, Role, accept, receive_pattern, send_pattern, within,
+    },
     node::Node,
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Node,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Node];
-}
 
 /// ws or wss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +80,7 @@ impl Pair {
                 assert_eq!(read["bytes"], 1);
                 (stream, there)
             }
-            Opener::Node => {
+            Opener::Them => {
                 let there = self.node.open("bi").await;
                 let first = json!({ "stream": there, "text": "!" });
                 let written = self.node.call("writeText", first);

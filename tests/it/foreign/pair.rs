@@ -14,21 +14,10 @@ use wsmux::{
 use super::{
     End, Foreign, ForeignRecv, ForeignSend,
     interop::{
-        Certificate, Echo, Role, accept, check_pattern, pattern, receive_pattern, send_pattern,
-        within,
+        Certificate, Echo, Opener, Role, accept, check_pattern, pattern, receive_pattern,
+        send_pattern, within,
     },
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Them,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Them];
-}
 
 /// Both ends of one connection.
 pub(crate) struct Pair<F: Foreign> {

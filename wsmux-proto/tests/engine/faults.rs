@@ -103,12 +103,7 @@ impl Exchange {
     /// One thing that happens, or a millisecond in which nothing does. Timers fire when they are due.
     fn step(&mut self) {
         self.write();
-        let tick = self.pair.now + ms(1);
-        if !self.pair.step_until(tick)
-            && self.pair.next_timeout().is_some_and(|timeout| timeout <= self.pair.now)
-        {
-            self.pair.advance();
-        }
+        self.pair.tick(ms(1));
         self.read();
         self.pair.client.take_events();
         self.pair.server.take_events();

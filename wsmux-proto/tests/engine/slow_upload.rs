@@ -46,12 +46,7 @@ impl Upload {
                 Ok(taken) => self.left -= taken,
             }
         }
-        let tick = self.pair.now + ms(10);
-        if !self.pair.step_until(tick)
-            && self.pair.next_timeout().is_some_and(|timeout| timeout <= self.pair.now)
-        {
-            self.pair.advance();
-        }
+        self.pair.tick(ms(10));
         self.read += self.pair.server.read(self.id).0.len();
         self.pair.client.take_events();
         self.pair.server.take_events();

@@ -57,6 +57,16 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
+/// The frames on a stream that only the end that sends on it may send.
+fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("STREAM", varints(&[0x0a, id, 0])),
+        ("RESET_STREAM", varints(&[0x04, id, 0, 0])),
+        ("RESET_STREAM_AT", varints(&[0x24, id, 0, 0, 0])),
+        ("STREAM_DATA_BLOCKED", varints(&[0x15, id, 0])),
+    ]
+}
+
 /// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR, whatever its
 /// type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING
 /// and MAX_STREAM_DATA where only the peer sends.
@@ -67,16 +77,13 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     assert_each_is(
         STATE,
         &[
-            ("STREAM", varints(&[0x0a, own, 0])),
-            ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
-            ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
-            ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
             ("STOP_SENDING", varints(&[0x05, other, 0])),
             ("MAX_STREAM_DATA", varints(&[0x11, other, 5])),
             ("STOP_SENDING, and above the limit", varints(&[0x05, above, 0])),
             ("MAX_STREAM_DATA, and above the limit", varints(&[0x11, above, 5])),
         ],
     );
+    assert_each_is(STATE, &frames_of_a_sender(own));
 }
 
 /// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with STREAM_STATE_ERROR.
@@ -87,14 +94,11 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
         assert_each_is(
             STATE,
             &[
-                ("STREAM", varints(&[0x0a, own, 0])),
-                ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
-                ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
-                ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
                 ("STOP_SENDING", varints(&[0x05, own, 0])),
                 ("MAX_STREAM_DATA", varints(&[0x11, own, 5])),
             ],
         );
+        assert_each_is(STATE, &frames_of_a_sender(own));
     }
 }
 
@@ -107,17 +111,10 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
         let above = id(CLIENT, dir, index);
-        assert_each_is(
-            LIMIT,
-            &[
-                ("STREAM", varints(&[0x0a, above, 0])),
-                ("RESET_STREAM", varints(&[0x04, above, 0, 0])),
-                ("RESET_STREAM_AT", varints(&[0x24, above, 0, 0, 0])),
-                ("STREAM_DATA_BLOCKED", varints(&[0x15, above, 0])),
-                // Of several faults the limit counts before the credit.
-                ("RESET_STREAM past the credit", varints(&[0x04, above, 0, MAX])),
-            ],
-        );
+        assert_each_is(LIMIT, &frames_of_a_sender(above));
+        // Of several faults the limit counts before the credit.
+        let past_the_credit = varints(&[0x04, above, 0, MAX]);
+        assert_each_is(LIMIT, &[("RESET_STREAM past the credit", past_the_credit)]);
     }
 }
 
