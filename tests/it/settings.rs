@@ -1,4 +1,5 @@
-//! Each setting at its extremes: it is rounded, or refused when it is made, and what is made connects.
+//! Each setting at its extremes: it is rounded, or refused when it is made, and what is made
+//! connects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -171,8 +172,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-    /// clock reaches the deadline, there is none.
+    /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long
+    /// it is: where no clock reaches the deadline, there is none.
     #[test]
     fn what_can_be_built_connects(ends in ends()) {
         run(connect(ends));
@@ -228,8 +229,8 @@ fn certificates_and_keys_that_are_none_are_no_client() {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-/// clock reaches the deadline, there is none.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
+/// is: where no clock reaches the deadline, there is none.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_dials_again_takes_any_pause() {
     for initial in EXTREMES {

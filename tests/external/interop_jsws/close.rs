@@ -14,7 +14,8 @@ in_both_roles! {
     a_process_that_ends_is_a_lost_connection,
 }
 
-/// An application's code, and the WebSocket's close code that stands for it (SPEC.md, "Close codes").
+/// An application's code, and the WebSocket's close code that stands for it (SPEC.md, "Close
+/// codes").
 const CLOSES: [(u64, u16); 4] = [(42, 4042), (0, 1000), (999, 4999), (3042, 3042)];
 
 async fn our_close_reaches_the_peer_with_code_and_reason(role: Role) {
@@ -77,7 +78,8 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     );
 }
 
-/// A client by hand, for the package sends no text. Nor is Node needed: this shows what js-ws peers see.
+/// A client by hand, because the package sends no text. Node is not needed to show what js-ws peers
+/// see.
 #[tokio::test]
 async fn a_text_message_closes_the_connection() {
     let server = WebSocketServer::builder().wires([Wire::JsWs]).bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,6 @@
-//! The js-ws wire against the package that defines it, `@matrixai/ws` 1.1.7 under Node, over wss. Each story is
-//! told twice, with our server and with our client. What the package does of its own accord stands in
-//! tests/peers/node/NOTES.md.
+//! The js-ws wire against the package that defines it, `@matrixai/ws` 1.1.7 under Node, over wss.
+//! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
+//! the package's own behaviour.
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
@@ -133,8 +133,8 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The package throws away what exceeds its window, without a word: one byte too many, and the pattern at its
-/// end would be short.
+/// The package throws away what exceeds its window, without a word: one byte too many, and the
+/// pattern at its end would be short.
 async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: Role) {
     const WINDOW: u64 = 10_000;
     let pair = Pair::with_windows(role, WINDOW).await;
@@ -147,8 +147,8 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
                 pair.exchange(Opener::Us, 100).await;
             }
             let sent = pair.ours.stats().bytes_sent - before;
-            // One window lies in the queue of its web stream, for which it gave credit, and one before that.
-            // Above them the exchanges' own bytes, with a few messages for each.
+            // One window lies in the queue of its web stream, for which it gave credit, and one
+            // before that. Above them the exchanges' own bytes, with a few messages for each.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
             // One message at a time, and each gives us the credit for the next; then all the rest.
             let mut bytes = 0;
@@ -189,16 +189,19 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let write = pair.node.write_pattern(there, seed, 4 * KIB);
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
-            // Both halves have ended, and only now we read. "No reset can come" is that the end has come.
+            // Both halves have ended, and only now we read. "No reset can come" is that the end has
+            // come.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // All is read but the end: an Ack would leave before this, and the stream is still there for it.
+            // All is read but the end: an Ack would leave before this, and the stream is still
+            // there for it.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }
-        // A ghost would be accepted in place of this exchange's stream, which then would not be found.
+        // A ghost would be accepted in place of this exchange's stream, which then would not be
+        // found.
         pair.exchange(Opener::Us, 1_000).await;
     }
     pair.assert_no_streams_left().await;

@@ -81,7 +81,7 @@ impl Pair {
         }
     }
 
-    /// Sends so many bytes both ways over a stream, to the end of both halves.
+    /// Sends `bytes` bytes both ways over a stream, to the end of both halves.
     pub(crate) async fn talk(&self, stream: &mut WebSocketStream, there: u64, bytes: u64) {
         let (send, recv) = stream.split();
         tokio::join!(
@@ -106,8 +106,8 @@ impl Pair {
 
     /// Neither end remembers any stream, and the Node end is unharmed.
     pub(crate) async fn assert_no_streams_left(&self) {
-        // A stream of ours lives until its last answer has left, and what we say on a new stream leaves after
-        // that: when the other end has heard of the marker, there is only the marker.
+        // A stream of ours lives until its last answer has left, and what we say on a new stream
+        // leaves after that: when the other end has heard of the marker, there is only the marker.
         let marker = if self.node_echoes.get() {
             let mut marker = within("opening", self.ours.open_bi()).await.expect("a stream");
             marker.send().write_all(b"!").await.expect("a stream that takes a byte");

@@ -1,6 +1,6 @@
-//! The QMux wire against the npm package `@moq/qmux` 0.3.3 under Node, over ws, and once over wss. Each story is
-//! told twice, with our server and with our client. What the package does of its own accord stands in
-//! tests/peers/node/NOTES.md.
+//! The QMux wire against the npm package `@moq/qmux` 0.3.3 under Node, over ws, and once over wss.
+//! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
+//! the package's own behaviour.
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
@@ -122,8 +122,8 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
 
 async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
     const ENDLESS: u64 = 1 << 40;
-    // The peer does not always give back the connection credit of what it discards: with its 1 MiB for all, some five
-    // runs of a hundred stood still in their last rounds, beside other load.
+    // The peer does not always give back the connection credit of what it discards: with its 1 MiB
+    // for all, some five runs of a hundred stood still in their last rounds, beside other load.
     let pair = Pair::new(role, Config::default(), &["--max-data", "1099511627776"]).await;
     for opener in Opener::BOTH {
         for round in 1..6u64 {
@@ -163,7 +163,8 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
             let rest = pair.node.call_fails("read", json!({ "stream": there }));
             stream.send().reset(code(4242)).unwrap();
             assert_eq!(rest.await.code, Some(4242));
-            // The package keeps its reset back until a write that waits for credit is done, so we read on.
+            // The package keeps its reset back until a write that waits for credit is done, so we
+            // read on.
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4243 }));
             assert_eq!(reset_code(stream.recv()).await, 4243);
             reset.await;

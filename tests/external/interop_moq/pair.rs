@@ -68,7 +68,8 @@ impl Pair {
         }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt with.
+    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
+    /// with.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -93,7 +94,7 @@ impl Pair {
         }
     }
 
-    /// Proves with a new stream that the connection works both ways, for so many bytes.
+    /// Proves with a new stream that the connection works both ways, for `bytes` bytes.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         // The Node end counts the byte that opened the stream as its pattern's first.

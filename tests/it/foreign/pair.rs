@@ -102,7 +102,8 @@ impl<F: Foreign> Pair<F> {
         Self { ours, theirs, _server: None, _their_server: Some(server) }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt with.
+    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
+    /// with.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, (F::Send, F::Recv)) {
         match opener {
             Opener::Us => {

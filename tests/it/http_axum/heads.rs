@@ -1,4 +1,5 @@
-//! Which server a request is for: a list of heads, against our own server and against a route of hyper's.
+//! Which server a request is for: a list of heads, against our own server and against a route of
+//! hyper's.
 
 use std::convert::Infallible;
 
@@ -191,8 +192,9 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
 }
 
-/// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, and to any request that has
-/// more than one, or one whose value is not a host and, where it has a port, a number up to 65535.
+/// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, and to any
+/// request that has more than one, or one whose value is not a host and, where it has a port, a
+/// number up to 65535.
 ///
 /// [W-46] A server MUST answer HTTP 400 to a request whose target has no form of RFC 9112 §3.2 that
 /// its method permits, and to one whose target has a user, a fragment, or a character outside

@@ -1,4 +1,5 @@
-//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long for the engine.
+//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long
+//! for the engine.
 
 use std::time::Duration;
 
@@ -111,8 +112,8 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // Once for a ping, once for the timeout after it, and once for a close that waits for nothing: at the end of the
-    // clock all three are due at the same time. After that the driver would spin.
+    // Once for a ping, once for the timeout after it, and once for a close that waits for nothing:
+    // at the end of the clock all three are due at the same time. After that the driver would spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });
@@ -131,8 +132,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-    /// clock reaches the deadline, there is none.
+    /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long
+    /// it is: where no clock reaches the deadline, there is none.
     #[test]
     fn no_duration_and_no_clock_panics_the_engine(
         js_ws in any::<bool>(),
@@ -167,8 +168,8 @@ proptest! {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-/// clock reaches the deadline, there is none.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
+/// is: where no clock reaches the deadline, there is none.
 #[test]
 fn a_time_that_no_clock_reaches_means_never() {
     let set = |config: &mut Config, index| {
@@ -207,8 +208,8 @@ fn a_time_that_no_clock_reaches_means_never() {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-/// clock reaches the deadline, there is none.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
+/// is: where no clock reaches the deadline, there is none.
 #[test]
 fn a_handshake_without_a_deadline_is_still_a_handshake() {
     let mut config = Config::default();
@@ -222,8 +223,8 @@ fn a_handshake_without_a_deadline_is_still_a_handshake() {
     assert!(due.is_none_or(|due| due == Duration::MAX), "{due:?}: the peer has not begun");
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it is: where no
-/// clock reaches the deadline, there is none.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
+/// is: where no clock reaches the deadline, there is none.
 #[test]
 fn a_connection_may_begin_at_any_time() {
     for wire in WIRES {

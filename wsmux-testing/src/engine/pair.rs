@@ -130,8 +130,8 @@ impl Pair {
         self.step_until(Duration::MAX)
     }
 
-    /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to there, and
-    /// nothing has moved.
+    /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to
+    /// there, and nothing has moved.
     pub fn step_until(&mut self, until: Duration) -> bool {
         let sent = self.transmit();
         let Some(event) = self.next_event() else {

@@ -4,10 +4,11 @@ use super::*;
 
 /// MadeYouReset, CVE-2025-8671.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST
+/// be refused by Error(Read, code) and Error(Write, code), both, without an Ack of ours; the
+/// connection and its streams go on.
 #[test]
 fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     let mut config = Config::default();
@@ -21,8 +22,9 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
 
 /// [C-61] A peer whose useless work of each kind stays below what is replenished MUST NOT be closed
 /// for it, however long it continues: by time alone, or by useful work alone at any speed.
-/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST be refused by
-/// Error(Read, code) and Error(Write, code), both, without an Ack of ours; the connection and its streams go on.
+/// [J-31] A new stream for which there is neither a place in our stream limit nor room to wait MUST
+/// be refused by Error(Read, code) and Error(Write, code), both, without an Ack of ours; the
+/// connection and its streams go on.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
@@ -41,10 +43,11 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
     let mut peer = peer(Wire::QMux);
@@ -71,6 +74,6 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
         // One reset for each stream, and the streams' states.
         assert!(now < before + 100 * 200, "{before} bytes became {now} after {round}");
     }
-    // Each of these kinds alone is below its budget, but for the two pings and the blocked frames.
+    // Each of these kinds alone is below its budget, except the two pings and the blocked frames.
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }

@@ -5,8 +5,8 @@ use wsmux_proto::Read;
 
 /// Rapid reset, CVE-2023-44487.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over, the
 /// peer reset it or stopped ours before anything was sent on it, and nothing of it was read, not
 /// even its end; any stream that the peer opened MUST count as served when something was sent on it
@@ -218,7 +218,8 @@ fn streams_of_our_own_may_be_stopped_unserved() {
 /// even its end; any stream that the peer opened MUST count as served when something was sent on it
 /// before that, or when at least a byte of it and its end were read; otherwise as neither. A stream
 /// that we opened MUST NOT count.
-/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
+/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be
+/// turned off.
 #[test]
 fn cancelled_streams_have_a_setting_and_a_burst_by_the_stream_limit() {
     let mut config = Config::default();
