@@ -11,7 +11,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsmux::Side;
 
-/// The frame layer itself, which is not part of the API.
+/// The frame layer itself, which is not part of the API. It is included by its path, because a
+/// hidden public module would let users depend on it, and would keep the compiler from finding dead
+/// code.
 #[path = "../../src/socket/framed/frame.rs"]
 #[allow(dead_code, reason = "its tests, which run where it belongs")]
 mod frame;

@@ -2,7 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-/// The scheduler itself, which is no part of the API.
+/// The scheduler itself, which is not part of the API. It is included by its path, like the frame
+/// layer in `framing.rs`.
 #[path = "../../wsmux-proto/src/streams/scheduler.rs"]
 #[allow(dead_code, reason = "what only the engine needs")]
 mod ready_queue;

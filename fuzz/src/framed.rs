@@ -1,4 +1,7 @@
-//! The frame layer, which is no part of the API, and what its tests compare it with.
+//! The frame layer, which is not part of the API, and what its tests compare it with.
+//!
+//! The files are included by their paths. A hidden public module would not do: the comparison is
+//! test code of the library, which no build of a user should compile.
 
 use std::{
     pin::pin,

@@ -1,4 +1,5 @@
-//! What is no WebSocket, asked for by curl on the port of one: pages, and the answers to bad requests and logins.
+//! What is no WebSocket, asked for by curl on the port of one: pages, and the answers to bad
+//! requests and logins.
 //!
 
 //! Needs curl (`apt-get install curl`); `./test` runs this.

@@ -1,5 +1,6 @@
-//! How a connection's end looks to other implementations: to OpenSSL, which distinguishes a TLS stream that ends from
-//! one that is cut off, and to Node's HTTP/2, which distinguishes a stream that ends from one that is cancelled.
+//! How a connection's end looks to other implementations: to OpenSSL, which distinguishes a TLS
+//! stream that ends from one that is cut off, and to Node's HTTP/2, which distinguishes a stream
+//! that ends from one that is cancelled.
 //!
 //! Needs OpenSSL's program and Node 20, without its packages; `./test` runs this.
 
@@ -50,7 +51,8 @@ impl Drop for Folder {
     }
 }
 
-/// OpenSSL between TLS and its own standard streams, where the plain WebSocket is. What passes is in a file.
+/// OpenSSL between TLS and its own standard streams, where the plain WebSocket is. What passes is
+/// in a file.
 fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
     Command::new("openssl")
         .args(arguments)

@@ -1,9 +1,10 @@
-//! The tests that need other programs, or root. `./test` installs the programs where it can, and runs
-//! each module by its name: `cargo test --all-features --test external -- interop_jsws::`.
+//! The tests that need other programs, or root. `./test` installs the programs where it can, and
+//! runs each module by its name: `cargo test --all-features --test external -- interop_jsws::`.
 
 // Node 20, with the packages of tests/peers/node.
 mod interop_jsws;
 mod interop_moq;
+mod node_stories;
 
 // Node 20, and OpenSSL's program.
 #[cfg(all(feature = "http2", feature = "tungstenite"))]

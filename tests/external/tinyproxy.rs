@@ -1,5 +1,5 @@
-//! A client behind tinyproxy, Debian's package of that name: how it gets through, and who is to blame
-//! when it does not.
+//! A client behind tinyproxy, Debian's package of that name: how it gets through, and who is to
+//! blame when it does not.
 
 use std::{
     net::SocketAddr,

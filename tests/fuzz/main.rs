@@ -1,4 +1,5 @@
-//! The targets of `fuzz/` without a fuzzer: what it has found to be of interest, and bytes at random.
+//! The targets of `fuzz/` without a fuzzer: what it has found to be of interest, and bytes at
+//! random.
 
 use std::{fs, panic, path::Path};
 
@@ -6,7 +7,8 @@ use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux::proto::Wire;
 use wsmux_testing::fuzz::{codec, engine, pair};
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
+/// PROPTEST_CASES).
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {

@@ -20,9 +20,10 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const WARM_UP: usize = 100;
 const CHUNKS: usize = 1_000;
 
-/// It fills one message, but for the headers.
+/// It fills one message, except for the headers.
 const ONE_MESSAGE: usize = 65_500;
-/// The memory socket's own, which puts each message in one piece, and those of the messages with grants.
+/// The memory socket's own, which puts each message in one piece, and those of the messages with
+/// grants.
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 1_250;
 
 /// It takes two messages, the second of some bytes.
@@ -30,7 +31,8 @@ const TWO_MESSAGES: usize = 64 * 1024;
 const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
-/// A block to read into, the Close and its words; the least of the announced messages is far larger.
+/// A block to read into, the Close and its words; the least of the announced messages is far
+/// larger.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Allocations on this thread.
@@ -46,8 +48,8 @@ impl Count {
     }
 }
 
-/// Sends so many chunks from one engine to another, and says what each allocated. The messages' own memory is
-/// the socket's, and the chunk's the application's: neither counts.
+/// Sends chunks from one engine to another, and returns what each engine allocated. The memory of
+/// the messages is the socket's and that of the chunks is the application's, so neither counts.
 fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     let mut engines = Engines::new(wire, &Config::default());
     let id = engines.open();
@@ -75,8 +77,8 @@ fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     (sent.0.get(), received.0.get())
 }
 
-/// The same between two connections in memory: all that both of them allocate, and the memory socket, which
-/// puts each message in one piece.
+/// The same between two connections in memory: all that both of them allocate, and the memory
+/// socket, which puts each message in one piece.
 fn between_tasks(wire: Wire, len: usize) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (left, right) = memory_pair(256 * 1024);
@@ -109,8 +111,8 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
     count.0.get()
 }
 
-/// The most that one connection holds more than before while its peer announces a message of so many bytes, and
-/// sends one of them; and the code with which it closes, if it does.
+/// The most that the memory of a connection grows while its peer announces a message of `len` bytes
+/// and sends one of them, and the code with which the connection closes, if it does.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

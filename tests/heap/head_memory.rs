@@ -1,5 +1,5 @@
-//! What a connection holds of its handshake: what its [`ConnectionInfo`] shows, and no block that was read. And what a
-//! handshake holds while it is under way.
+//! What a connection holds of its handshake: what its [`ConnectionInfo`] shows, and no block that
+//! was read. And what a handshake holds while it is under way.
 
 use std::{
     convert::Infallible,
@@ -98,7 +98,8 @@ async fn ask(address: std::net::SocketAddr, len: usize) -> TcpStream {
     tcp
 }
 
-/// The bytes that each connection holds, with this much in the lines of its request, and the bytes that it shows.
+/// The bytes that each connection holds, with this much in the lines of its request, and the bytes
+/// that it shows.
 fn held(by: By, len: usize) -> (u64, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (accepted, mut accepting) = mpsc::unbounded_channel();
@@ -168,7 +169,7 @@ fn a_connection_holds_the_head_that_it_shows_and_no_more() {
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_LINES: usize = 128;
 
-/// A client that says this, so much at once, and then nothing more.
+/// A client that sends `said` in pieces of `at_once` bytes, and then nothing.
 struct Mute {
     said: &'static [u8],
     at_once: usize,
@@ -239,15 +240,15 @@ fn largest_head() -> &'static [u8] {
     head.leak().as_bytes()
 }
 
-/// What a handshake may hold while it waits, without TLS: its head, either as it came or parsed, 20 kB of tables for
-/// its lines, and the state of the handshake and then of the connection.
+/// What a handshake may hold while it waits, without TLS: its head, either as it came or parsed, 20
+/// kB of tables for its lines, and the state of the handshake and then of the connection.
 const MAX_HELD: u64 = 110_000;
 
 #[test]
 fn a_handshake_under_way_holds_its_head_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let head = largest_head();
-    // It waits for the head's end, for a hook, or for the client's transport parameters.
+    // The handshake waits for the head's end, for a hook, or for the client's transport parameters.
     for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
         let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
         for at_once in [usize::MAX, 1000] {

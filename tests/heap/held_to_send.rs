@@ -39,8 +39,8 @@ fn client(wire: Wire, config: &Config) -> Connection {
     client
 }
 
-/// A stream for each event, which is finished and forgotten once all is written. Returns how many were opened, and on how
-/// many of them all could be written.
+/// A stream for each event, which is finished and forgotten once all is written. Returns how many
+/// were opened, and on how many of them all could be written.
 fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize) {
     let (mut opened, mut done) = (0, 0);
     for _ in 0..events {
@@ -87,7 +87,8 @@ fn a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula() {
     }
 }
 
-/// The state of calls that were dropped before anything left is bounded as well, and goes when their frames have left.
+/// The state of calls that were dropped before anything left is bounded as well, and goes when
+/// their frames have left.
 #[test]
 fn calls_that_are_dropped_allocate_no_more_than_their_number_permits() {
     const STREAMS: usize = 1_000;

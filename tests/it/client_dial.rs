@@ -1,4 +1,5 @@
-//! How a client reaches a server: which name it asks for in TLS and in HTTP, and what it makes of its own check
+//! How a client reaches a server: which name it asks for in TLS and in HTTP, and what it makes of
+//! its own check
 
 //! of the server.
 
@@ -93,8 +94,8 @@ async fn connect(
     timeout(BOUND, client.build().unwrap().connect(url)).await.unwrap()
 }
 
-/// How a client finds a server whose certificate has these names: what the server was asked for by SNI, and by
-/// the `Host` header without its port.
+/// How a client finds a server whose certificate has these names: what the server was asked for by
+/// SNI, and by the `Host` header without its port.
 async fn asked(
     names: &[&str],
     listen: &str,
@@ -210,7 +211,7 @@ impl fmt::Display for Unwanted {
 
 impl Error for Unwanted {}
 
-/// A check that notes what it is shown, and answers as it is told.
+/// A check that records its arguments and gives a prepared answer.
 #[derive(Default)]
 struct Check {
     refuse_certificates: bool,
@@ -330,8 +331,8 @@ async fn a_response_that_is_not_wanted_ends_the_connection() {
     }
 }
 
-/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
-/// HTTP upgrade, and on QMux the peer's transport parameters.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
+/// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_check_that_hangs_is_bounded_by_the_handshake_timeout() {
     for (hang_at_certificates, hang_at_response) in [(true, false), (false, true)] {

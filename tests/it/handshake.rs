@@ -465,8 +465,8 @@ async fn a_subprotocol_that_was_not_offered_is_refused() {
 
 /// Of the timeout the upgrade has taken, the parameters get what is left.
 ///
-/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
-/// HTTP upgrade, and on QMux the peer's transport parameters.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
+/// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_server_that_only_echoes_the_subprotocol_is_given_up() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";

@@ -1,5 +1,5 @@
-//! The tests of the library that need only Rust, and no process of their own. `Cargo.toml` says which
-//! tests have one, and why.
+//! The tests of the library that need only Rust, and no process of their own. `Cargo.toml` says
+//! which tests have one, and why.
 //!
 //! A test's path begins with its file: `cargo test --all-features --test it -- reconnect::`.
 

@@ -23,7 +23,7 @@ async fn both(server: &WebSocketServer, url: &str) -> (WebSocketConnection, WebS
     (client.unwrap(), server.unwrap())
 }
 
-/// Waits until so many of the server's connections are left.
+/// Waits until the server has `left` connections.
 async fn until_left(server: &WebSocketServer, count: usize) {
     within(async {
         while server.connections() != count {

@@ -1,4 +1,5 @@
-//! Each setting at its extremes: it is rounded, or refused when it is made, and what is made connects.
+//! Each setting at its extremes: it is rounded, or refused when it is made, and what is made
+//! connects.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What the feature `tracing` records: the events that `src/observe/trace` documents, with their levels and fields.
+//! What the feature `tracing` records: the events that `src/observe/trace` documents, with their
+//! levels and fields.
 
 use std::{
     collections::BTreeMap,

@@ -124,8 +124,8 @@ fn cited() -> BTreeMap<String, Vec<String>> {
     places
 }
 
-/// The numbers that a source cites outside of its test modules, each with its line. Adds the names of
-/// test modules that are files.
+/// The numbers that a source cites outside of its test modules, each with its line. Adds the names
+/// of test modules that are files.
 fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut is_test = false;

@@ -1,7 +1,7 @@
-//! Each MUST of SPEC.md is demanded by a test, and each test that says so quotes it as it stands there.
-//! A comment of the library cites its number at the line that honours it.
+//! A test demands each MUST of SPEC.md and quotes it word for word. A comment of the library cites
+//! its number at the line that honours it.
 //!
-//! A test names what it demands in its doc comment, a requirement to a paragraph:
+//! A test quotes what it demands in its doc comment, one requirement in a paragraph:
 //!
 //! ```text
 //! /// What else there is to say of the test.
@@ -11,7 +11,8 @@
 //! fn streams_that_stand_still_do_not_stop_another() {
 //! ```
 //!
-//! The quote is the whole item, without the source in brackets at its end; it may go on over several lines.
+//! The quote is the whole item without the source in brackets at its end. It may have several
+//! lines.
 
 mod citations;
 mod names;
@@ -39,7 +40,7 @@ fn number(text: &str) -> Option<(&str, &str)> {
     (is_letter && is_digits).then_some((number, rest))
 }
 
-/// All Rust sources below a directory, but for what was built.
+/// All Rust sources below a directory, except build output.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(directory).expect("a directory of the repository");
     for entry in entries {

@@ -83,14 +83,14 @@ struct Quote {
     number: String,
     text: String,
     line: usize,
-    /// The test below it; `None` where there is something else.
+    /// The test below it, or `None` if there is something else.
     test: Option<String>,
 }
 
-/// The quotes of a file, each with the test that it stands at.
+/// The quotes of a file, each with its test.
 fn quotes(source: &str) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
-    // Of the item that is being read: where its quotes begin, and what its attributes say.
+    // Of the current item: the index of its first quote, and its attributes.
     let (mut first, mut attributes) = (0, String::new());
     let mut continues = false;
     for (line, text) in (1..).zip(source.lines()) {
@@ -118,12 +118,12 @@ fn quotes(source: &str) -> Vec<Quote> {
         if text.starts_with("//") {
             continue;
         }
-        // An attribute may go on over several lines.
+        // An attribute may have several lines.
         if attributes.matches('[').count() > attributes.matches(']').count() {
             attributes.push_str(text);
             continue;
         }
-        // One that is ignored demands nothing.
+        // A test that is ignored demands nothing.
         let is_test =
             ["#[test]", "::test]", "::test("].iter().any(|test| attributes.contains(test))
                 && !attributes.contains("#[ignore");

@@ -30,7 +30,7 @@ pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, St
     found
 }
 
-/// An item without the source at its end: the last sentence, if it stands in brackets as a whole.
+/// An item without the source at its end, which is the last sentence if all of it is in brackets.
 fn without_source(item: &str) -> &str {
     if !item.ends_with(')') {
         return item;

@@ -20,7 +20,8 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     }
 }
 
-/// The tests that the chapter on threats names: each in backticks, behind the file it is in, or behind another of it.
+/// The tests that the chapter on threats names. Each is in backticks, after its file or after
+/// another test of the file.
 fn tests_of_the_threats() -> BTreeSet<(String, String)> {
     let chapter = fs::read_to_string(root().join("src/manual/threats.rs")).expect("the chapter");
     let mut named = BTreeSet::new();

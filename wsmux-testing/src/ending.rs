@@ -1,4 +1,5 @@
-//! All the ways in which a connection ends in order, and a relay's one direction, which passes an end on as it came.
+//! All the ways in which a connection ends in order, and a relay's one direction, which passes an
+//! end on as it came.
 
 use std::io;
 

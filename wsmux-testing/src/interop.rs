@@ -25,8 +25,8 @@ use wsmux::{
 pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 
-/// A bound on failures only: the longest waits are for one answer of a Node peer to a command that moves
-/// 32 MiB through the smallest windows, and take 10 s on two idle cores.
+/// A bound on failures only: the longest waits are for one answer of a Node peer to a command that
+/// moves 32 MiB through the smallest windows, and take 10 s on two idle cores.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for something that happens, and says what did not if it does not.
@@ -48,8 +48,19 @@ pub enum Role {
     WeConnect,
 }
 
-/// Makes of each function two tests: one where we serve, one where we connect. With a type in front of the list, the
-/// functions are generic over the foreign end, and this is it.
+/// Who opens a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    Us,
+    Them,
+}
+
+impl Opener {
+    pub const BOTH: [Self; 2] = [Self::Us, Self::Them];
+}
+
+/// Makes of each function two tests: one where we serve, one where we connect. With a type in front
+/// of the list, the functions are generic over the foreign end, and this is it.
 #[macro_export]
 macro_rules! in_both_roles {
     ($(<$them:ident>)? $($name:ident,)*) => {
@@ -145,8 +156,9 @@ pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
 /// The pattern repeats after this many bytes.
 const PERIOD: usize = 65536;
 
-/// Byte i of a stream is `(i * 31 + (i >> 8) * 17 + seed) & 0xff`, as in the Node peers. Two periods hold
-/// every run of up to one, so making and checking them are copies and comparisons of memory.
+/// Byte i of a stream is `(i * 31 + (i >> 8) * 17 + seed) & 0xff`, as in the Node peers. Two
+/// periods hold every run of up to one, so making and checking them are copies and comparisons of
+/// memory.
 pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     static TABLES: [OnceLock<Bytes>; 256] = [const { OnceLock::new() }; 256];
     let table = TABLES[usize::from(seed)].get_or_init(|| {
@@ -245,7 +257,8 @@ pub async fn stop_code(send: &SendStream) -> u64 {
 
 // ---- echo -----------------------------------------------------------------------------------
 
-/// Sends back whatever comes on the peer's bidirectional streams, and its datagrams, until the connection ends.
+/// Sends back whatever comes on the peer's bidirectional streams, and its datagrams, until the
+/// connection ends.
 #[derive(Debug)]
 pub struct Echo {
     busy: Arc<watch::Sender<u64>>,

@@ -1,11 +1,12 @@
 //! What the tests, the benches and the fuzz targets of wsmux share.
 //!
-//! - `engine`: two engines on a pipe (`Pair`), one engine against bytes by hand
-//!   (`ScriptedPeer`), and a whole world of applications and links
-//!   (`World`), all in virtual time.
+//! - `engine`: two engines on a pipe (`Pair`), one engine against bytes by hand (`ScriptedPeer`),
+//!   and two engines with a model of their applications (`World`), all in virtual time.
 //! - `engines`: two engines for a measurement.
-//! - `fuzz`: the fuzz targets, each a function of any bytes.
-//! - With feature `net`: `server` (certificates, a server and a client), `interop` and `node` (foreign peers), `urls`.
+//! - `fuzz`: the fuzz targets, each a function that takes any bytes.
+//! - With the feature `net`: `server` (certificates, a server and a client), `interop` and `node`
+//!   (foreign peers).
+//! - `urls`: URLs, and where they lead.
 
 #![allow(missing_docs, reason = "it is published nowhere")]
 

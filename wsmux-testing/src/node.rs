@@ -1,5 +1,5 @@
-//! The published Node.js packages as peers: processes that do as they are told, one line of JSON at a time
-//! (tests/peers/node/driver.mjs says how).
+//! The published Node.js packages as peers: processes that take commands, each a line of JSON
+//! (tests/peers/node/driver.mjs describes them).
 
 use std::{
     collections::HashMap,
@@ -274,7 +274,7 @@ async fn hear(shared: Arc<Shared>, mut lines: Lines<BufReader<ChildStdout>>) {
         let answer = shared.pending.lock().unwrap().as_mut().and_then(|all| all.remove(&id));
         if let Some(answer) = answer {
             let error = message["error"].take();
-            // Whoever asked may have given up.
+            // The caller may have stopped waiting.
             let _ = answer.send(match error {
                 Value::Null => Ok(message["ok"].take()),
                 error => Err(NodeError {

@@ -98,6 +98,7 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("[::1]:80", None),
 ];
 
-/// Those that Chromium reads in a way of its own: it escapes a space in a host, and a bar in a path.
+/// Those that Chromium reads in a way of its own: it escapes a space in a host, and a bar in a
+/// path.
 pub const NOT_CHROMIUMS: &[(&str, Option<Lead>)] =
     &[("ws://a b", None), ("ws://a/b|c", to("ws", "a", "/b|c"))];

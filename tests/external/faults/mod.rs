@@ -1,8 +1,9 @@
-//! Bad networks on a real kernel: its TCP between two network namespaces, with loss, delay, a narrow link, black holes
-//! and RSTs between them. The same stories in virtual time are in `wsmux-proto/tests/engine/faults.rs`.
+//! Bad networks on a real kernel: its TCP between two network namespaces, with loss, delay, a
+//! narrow link, black holes and RSTs between them. The same stories in virtual time are in
+//! `wsmux-proto/tests/engine/faults.rs`.
 //!
-//! Needs Linux, root, iproute2, iptables and /dev/net/tun, which `./test` looks for. Where the kernel has no netem or tbf,
-//! a test of them says MISSING, to be seen with `--nocapture`.
+//! Needs Linux, root, iproute2, iptables and /dev/net/tun, which `./test` looks for. Where the
+//! kernel has no netem or tbf, a test of them says MISSING, to be seen with `--nocapture`.
 
 use wsmux_testing::interop;
 mod network;
@@ -38,7 +39,8 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     Ends { client, server }
 }
 
-/// Both ends send and get back streams of so many bytes, all at once; each byte is checked.
+/// Each end sends `streams` streams of `bytes` bytes at once and receives their echoes. Each byte
+/// is checked.
 async fn exchange(ends: &Ends, streams: u8, bytes: u64) {
     let echoes = [&ends.client, &ends.server].map(Echo::start);
     let mut jobs = JoinSet::new();

@@ -1,4 +1,5 @@
-//! Two network namespaces and what lies between them: the kernel's own link, or a slow and lossy one of ours.
+//! Two network namespaces and what lies between them: the kernel's own link, or a slow and lossy
+//! one of ours.
 
 use std::{
     fs::File,
@@ -121,8 +122,8 @@ impl Network {
         net
     }
 
-    /// A link of ours between the kernels' ends of TCP: each packet takes half of `rtt`, and of a thousand so many
-    /// are lost.
+    /// Our own link between the kernels' ends of TCP. Each packet takes half of `rtt`, and
+    /// `per_mille` of a thousand packets are lost.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {
         let net = Self::hosts();
         let mut devices = Vec::new();

@@ -1,4 +1,5 @@
-//! Certificates, logins and headers between us and the package, and what each end hears of a refusal.
+//! Certificates, logins and headers between us and the package, and what each end hears of a
+//! refusal.
 
 use wsmux_testing::server as support;
 
@@ -47,7 +48,8 @@ impl Drop for Files {
     }
 }
 
-/// The package's client against our server: whether it got a connection, what it says if not, and what we say.
+/// The package's client against our server: whether it got a connection, what it says if not, and
+/// what we say.
 async fn node_connects(
     server: WebSocketServerBuilder,
     options: &[&str],
@@ -95,7 +97,8 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     let url = format!("wss://{}", server.local_addr().expect("an address"));
     let pinned = ["--verify", "true", "--accept", &own];
     let (_node, _ours) = tokio::join!(Node::client("jsws.mjs", &url, &pinned), accept(&server));
-    // The package asks its callback when the WebSocket is open: both ends have a connection, which then ends.
+    // The package asks its callback when the WebSocket is open: both ends have a connection, which
+    // then ends.
     let refused = ["--verify", "true", "--accept", &wrong];
     let (node, ours) = tokio::join!(Node::try_client("jsws.mjs", &url, &refused), accept(&server));
     match within("the end", ours.closed()).await {

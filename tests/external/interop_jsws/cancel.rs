@@ -111,7 +111,8 @@ async fn the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on(role: 
             let _write = pair.node.call_fails("write", endless(there, 5));
             read_first(&mut stream, 5, round * 50_000 + 1).await;
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4242 }));
-            // The package keeps its reset back until a write that waits for credit is done, so we read on.
+            // The package keeps its reset back until a write that waits for credit is done, so we
+            // read on.
             assert_eq!(reset_code(stream.recv()).await, 4242);
             reset.await;
             let (sent, there) =
@@ -148,11 +149,12 @@ async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// What happens here is not ours to decide: Data that reaches the package after its application has stopped
-/// reading closes the connection with 1002, and where the package had opened the stream it is an uncaught
-/// exception as well, which ends the process. No sender can avoid it, for such Data is on its way before the
-/// stop can be known. It is a race that the package sometimes wins. What is ours: the writer is told, with the
-/// package's code or with its close; and the connection works unless the package has closed it.
+/// The package decides what happens here. Data that it receives after its application has stopped
+/// reading makes it close the connection with 1002. If it had opened the stream, there is also an
+/// uncaught exception, which ends the process. No sender can avoid this, because such data is sent
+/// before the stop is received. The package sometimes wins this race. We check our part: the writer
+/// gets an error with the package's code or its close, and the connection works unless the package
+/// has closed it.
 async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::with_windows(role, MIB).await;
@@ -173,7 +175,7 @@ async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: 
         let survived = still_works(&pair).await;
         let uncaught = pair.node.uncaught();
         assert!(uncaught.iter().all(|message| message == OVERFLOW), "{uncaught:?}");
-        assert!(opener == Opener::Node || uncaught.is_empty(), "{uncaught:?}");
+        assert!(opener == Opener::Them || uncaught.is_empty(), "{uncaught:?}");
         if !survived {
             let end = within("the end", pair.ours.closed()).await;
             let ConnectionError::ConnectionClosed(close) = end else { panic!("{end:?}") };

@@ -14,7 +14,8 @@ in_both_roles! {
     a_process_that_ends_is_a_lost_connection,
 }
 
-/// An application's code, and the WebSocket's close code that stands for it (SPEC.md, "Close codes").
+/// An application's code, and the WebSocket's close code that stands for it (SPEC.md, "Close
+/// codes").
 const CLOSES: [(u64, u16); 4] = [(42, 4042), (0, 1000), (999, 4999), (3042, 3042)];
 
 async fn our_close_reaches_the_peer_with_code_and_reason(role: Role) {
@@ -42,7 +43,7 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
         let (mut stream, there) = pair.open(Opener::Us).await;
         // What it said before stays readable.
         pair.node.call("write", json!({ "stream": there, "seed": 3, "bytes": 1_000 })).await;
-        pair.exchange(Opener::Node, 1).await;
+        pair.exchange(Opener::Them, 1).await;
         let close = json!({ "code": websocket, "reason": "enough – genug" });
         let close = pair.node.try_call("close", close);
         let end = within("the end", pair.ours.closed()).await;
@@ -77,7 +78,8 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     );
 }
 
-/// A client by hand, for the package sends no text. Nor is Node needed: this shows what js-ws peers see.
+/// A client by hand, because the package sends no text. Node is not needed to show what js-ws peers
+/// see.
 #[tokio::test]
 async fn a_text_message_closes_the_connection() {
     let server = WebSocketServer::builder().wires([Wire::JsWs]).bind("127.0.0.1:0").await.unwrap();

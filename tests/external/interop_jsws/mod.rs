@@ -1,6 +1,6 @@
-//! The js-ws wire against the package that defines it, `@matrixai/ws` 1.1.7 under Node, over wss. Each story is
-//! told twice, with our server and with our client. What the package does of its own accord stands in
-//! tests/peers/node/NOTES.md.
+//! The js-ws wire against the package that defines it, `@matrixai/ws` 1.1.7 under Node, over wss.
+//! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
+//! the package's own behaviour.
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
@@ -15,9 +15,9 @@ mod waiting;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
-use tokio::task::JoinSet;
-use wsmux::{Config, WriteError};
+use wsmux::Config;
 
+use super::node_stories::*;
 use interop::*;
 use pair::*;
 
@@ -59,7 +59,7 @@ async fn a_stream_carries_64_mib_each_way_through_windows_of_1_mib(role: Role) {
 async fn a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes(role: Role) {
     let pair = Pair::with_windows(role, KIB).await;
     // The client opens: the other kind of stream is in the test above.
-    bulk(&pair, if role == Role::WeServe { Opener::Node } else { Opener::Us }).await;
+    bulk(&pair, if role == Role::WeServe { Opener::Them } else { Opener::Us }).await;
 }
 
 async fn two_hundred_streams_run_at_once_in_each_direction(role: Role) {
@@ -69,15 +69,7 @@ async fn two_hundred_streams_run_at_once_in_each_direction(role: Role) {
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
 
-    let theirs = pair.node.call("manyEcho", json!({ "streams": STREAMS, "bytes": BYTES }));
-    let mut ours = JoinSet::new();
-    for seed in 0..STREAMS {
-        let connection = pair.ours.clone();
-        ours.spawn(async move { get_echo(&connection, seed as u8, BYTES).await });
-    }
-    ours.join_all().await;
-    assert_eq!(theirs.await["bytes"], STREAMS * BYTES);
-
+    many_echoes_at_once(&pair.ours, &pair.node, STREAMS, BYTES).await;
     echo.idle().await;
     pair.assert_no_streams_left().await;
 }
@@ -92,12 +84,7 @@ async fn ten_thousand_streams_one_after_another_leave_nothing_behind(role: Role)
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
 
-    let theirs = pair.node.call("sequential", json!({ "streams": their_streams, "bytes": 10 }));
-    for seed in 0..our_streams {
-        get_echo(&pair.ours, seed as u8, 10).await;
-    }
-    assert_eq!(theirs.await["streams"], their_streams);
-
+    echoes_in_sequence(&pair.ours, &pair.node, our_streams, their_streams, 10).await;
     echo.idle().await;
     pair.assert_no_streams_left().await;
 }
@@ -127,13 +114,7 @@ async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
     for opener in Opener::BOTH {
         for number in CODES {
             let (mut stream, there) = pair.open(opener).await;
-            let read = pair.node.call_fails("read", json!({ "stream": there }));
-            stream.send().reset(code(number)).unwrap();
-            assert_eq!(read.await.code, Some(number));
-
-            let write = pair.node.call("waitWriteError", json!({ "stream": there }));
-            stream.recv().stop(code(number)).unwrap();
-            assert_eq!(write.await["code"], number);
+            our_reset_and_stop(&mut stream, &pair.node, there, number).await;
         }
     }
     pair.assert_no_streams_left().await;
@@ -146,24 +127,14 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
         for number in [CODES[0], CODES[1], CODES[2], (1 << 62) - 1] {
             let (mut stream, there) = pair.open(opener).await;
             let arguments = json!({ "stream": there, "code": number.to_string() });
-            let reset = pair.node.call("reset", arguments.clone());
-            assert_eq!(reset_code(stream.recv()).await, number);
-            assert_eq!(reset.await["sent"], true);
-
-            let stop = pair.node.call("stop", arguments);
-            assert_eq!(stop_code(stream.send()).await, number);
-            let written = stream.send().write(b"more").await;
-            assert!(
-                matches!(written, Err(WriteError::Stopped(stopped)) if stopped == code(number))
-            );
-            stop.await;
+            their_reset_and_stop(&mut stream, &pair.node, arguments, number).await;
         }
     }
     pair.assert_no_streams_left().await;
 }
 
-/// The package throws away what exceeds its window, without a word: one byte too many, and the pattern at its
-/// end would be short.
+/// The package throws away what exceeds its window, without a word: one byte too many, and the
+/// pattern at its end would be short.
 async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: Role) {
     const WINDOW: u64 = 10_000;
     let pair = Pair::with_windows(role, WINDOW).await;
@@ -176,8 +147,8 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
                 pair.exchange(Opener::Us, 100).await;
             }
             let sent = pair.ours.stats().bytes_sent - before;
-            // One window lies in the queue of its web stream, for which it gave credit, and one before that.
-            // Above them the exchanges' own bytes, with a few messages for each.
+            // One window lies in the queue of its web stream, for which it gave credit, and one
+            // before that. Above them the exchanges' own bytes, with a few messages for each.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
             // One message at a time, and each gives us the credit for the next; then all the rest.
             let mut bytes = 0;
@@ -218,16 +189,19 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let write = pair.node.write_pattern(there, seed, 4 * KIB);
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
-            // Both halves have ended, and only now we read. "No reset can come" is that the end has come.
+            // Both halves have ended, and only now we read. "No reset can come" is that the end has
+            // come.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // All is read but the end: an Ack would leave before this, and the stream is still there for it.
-            pair.exchange(Opener::Node, 1).await;
+            // All is read but the end: an Ack would leave before this, and the stream is still
+            // there for it.
+            pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }
-        // A ghost would be accepted in place of this exchange's stream, which then would not be found.
+        // A ghost would be accepted in place of this exchange's stream, which then would not be
+        // found.
         pair.exchange(Opener::Us, 1_000).await;
     }
     pair.assert_no_streams_left().await;
@@ -246,14 +220,14 @@ async fn a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on(rol
         let refused = refusals.fetch_add(1, Ordering::Relaxed) + 1;
         assert_eq!(pair.ours.stats().streams_refused, refused);
     };
-    let (mut first, first_there) = pair.open(Opener::Node).await;
-    let (mut second, second_there) = pair.open(Opener::Node).await;
+    let (mut first, first_there) = pair.open(Opener::Them).await;
+    let (mut second, second_there) = pair.open(Opener::Them).await;
     refuse().await;
     refuse().await;
     pair.talk(&mut first, first_there, 10_000).await;
     drop(first);
     // There is room for one again, and only for one.
-    let (mut third, third_there) = pair.open(Opener::Node).await;
+    let (mut third, third_there) = pair.open(Opener::Them).await;
     refuse().await;
     // Streams of our own count for nothing here.
     pair.exchange(Opener::Us, 10_000).await;

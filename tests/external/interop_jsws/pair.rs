@@ -7,21 +7,11 @@ use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSo
 
 use super::{
     interop::{
-        Certificate, CertificateFiles, Role, accept, config, receive_pattern, send_pattern, within,
+        Certificate, CertificateFiles, Opener, Role, accept, config, receive_pattern, send_pattern,
+        within,
     },
     node::Node,
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Node,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Node];
-}
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -83,7 +73,7 @@ impl Pair {
                 let stream = within("opening", self.ours.open_bi()).await.expect("a stream");
                 (stream, accepted.await)
             }
-            Opener::Node => {
+            Opener::Them => {
                 let there = self.node.open("bi").await;
                 let stream = within("a stream", self.ours.accept_bi()).await.expect("a stream");
                 (stream, there)
@@ -91,7 +81,7 @@ impl Pair {
         }
     }
 
-    /// Sends so many bytes both ways over a stream, to the end of both halves.
+    /// Sends `bytes` bytes both ways over a stream, to the end of both halves.
     pub(crate) async fn talk(&self, stream: &mut WebSocketStream, there: u64, bytes: u64) {
         let (send, recv) = stream.split();
         tokio::join!(
@@ -116,8 +106,8 @@ impl Pair {
 
     /// Neither end remembers any stream, and the Node end is unharmed.
     pub(crate) async fn assert_no_streams_left(&self) {
-        // A stream of ours lives until its last answer has left, and what we say on a new stream leaves after
-        // that: when the other end has heard of the marker, there is only the marker.
+        // A stream of ours lives until its last answer has left, and what we say on a new stream
+        // leaves after that: when the other end has heard of the marker, there is only the marker.
         let marker = if self.node_echoes.get() {
             let mut marker = within("opening", self.ours.open_bi()).await.expect("a stream");
             marker.send().write_all(b"!").await.expect("a stream that takes a byte");

@@ -46,7 +46,7 @@ async fn calls_that_stall_do_not_keep_the_rest_of_a_thousand_from_their_turn(rol
     let pair = limited(role, 100).await;
     let mut stalled = Vec::new();
     for _ in 0..90 {
-        stalled.push(pair.open(Opener::Node).await);
+        stalled.push(pair.open(Opener::Them).await);
     }
     let calls = pair.node.call("manyEcho", json!({ "streams": CALLS, "bytes": 1_000 }));
     until_waiting(&pair, CALLS - 10).await;
@@ -64,7 +64,7 @@ async fn calls_that_stall_do_not_keep_the_rest_of_a_thousand_from_their_turn(rol
 
 async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     let pair = limited(role, 1).await;
-    let (mut first, first_there) = pair.open(Opener::Node).await;
+    let (mut first, first_there) = pair.open(Opener::Them).await;
     let cancelled = pair.node.open("bi").await;
     let stopped = pair.node.open("bi").await;
     let reset = pair.node.open("bi").await;
@@ -98,13 +98,13 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     tokio::join!(send_pattern(stream.send(), 3, 10_000), read);
     drop(stream);
     assert_eq!(pair.ours.stats().streams_refused, 0);
-    pair.exchange(Opener::Node, 1).await;
+    pair.exchange(Opener::Them, 1).await;
     pair.assert_no_streams_left().await;
 }
 
 async fn a_connection_that_is_closed_takes_what_waits_with_it(role: Role) {
     let pair = limited(role, 1).await;
-    let (_stream, _) = pair.open(Opener::Node).await;
+    let (_stream, _) = pair.open(Opener::Them).await;
     let mut reads = Vec::new();
     for _ in 0..20 {
         let stream = pair.node.open("bi").await;
@@ -124,7 +124,7 @@ async fn a_connection_that_is_closed_takes_what_waits_with_it(role: Role) {
 
 async fn a_drain_refuses_what_waits_and_serves_what_runs(role: Role) {
     let pair = limited(role, 1).await;
-    let (mut stream, there) = pair.open(Opener::Node).await;
+    let (mut stream, there) = pair.open(Opener::Them).await;
     let mut refused = Vec::new();
     for _ in 0..20 {
         refused.push(pair.node.open("bi").await);

@@ -1,6 +1,6 @@
-//! The QMux wire against the npm package `@moq/qmux` 0.3.3 under Node, over ws, and once over wss. Each story is
-//! told twice, with our server and with our client. What the package does of its own accord stands in
-//! tests/peers/node/NOTES.md.
+//! The QMux wire against the npm package `@moq/qmux` 0.3.3 under Node, over ws, and once over wss.
+//! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
+//! the package's own behaviour.
 //!
 //! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
 
@@ -9,9 +9,9 @@ use wsmux_testing::node;
 mod pair;
 
 use serde_json::json;
-use tokio::task::JoinSet;
 use wsmux::{Config, ConnectionError, ReadError, WriteError};
 
+use super::node_stories::*;
 use interop::*;
 use pair::*;
 
@@ -54,14 +54,7 @@ async fn two_hundred_streams_run_at_once_through_a_limit_of_twenty(role: Role) {
     let pair = Pair::new(role, ours, &["--max-streams", "20"]).await;
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
-    let theirs = pair.node.call("manyEcho", json!({ "streams": STREAMS, "bytes": BYTES }));
-    let mut streams = JoinSet::new();
-    for seed in 0..STREAMS {
-        let ours = pair.ours.clone();
-        streams.spawn(async move { get_echo(&ours, seed as u8, BYTES).await });
-    }
-    streams.join_all().await;
-    assert_eq!(theirs.await["bytes"], STREAMS * BYTES);
+    many_echoes_at_once(&pair.ours, &pair.node, STREAMS, BYTES).await;
     echo.idle().await;
     pair.node.assert_unharmed().await;
 }
@@ -83,11 +76,7 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     let pair = Pair::new(role, ours, &["--max-streams", "10"]).await;
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
-    let theirs = pair.node.call("sequential", json!({ "streams": STREAMS, "bytes": 100 }));
-    for seed in 0..STREAMS {
-        get_echo(&pair.ours, seed as u8, 100).await;
-    }
-    assert_eq!(theirs.await["streams"], STREAMS);
+    echoes_in_sequence(&pair.ours, &pair.node, STREAMS, STREAMS, 100).await;
     for _ in 0..STREAMS {
         // One way there, and by its echo one way back.
         let mut send = within("opening", pair.ours.open_uni()).await.unwrap();
@@ -113,12 +102,7 @@ async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
     for opener in Opener::BOTH {
         for number in CODES {
             let (mut stream, there) = pair.open(opener).await;
-            let read = pair.node.call_fails("read", json!({ "stream": there }));
-            stream.send().reset(code(number)).unwrap();
-            assert_eq!(read.await.code, Some(number));
-            let write = pair.node.call("waitWriteError", json!({ "stream": there }));
-            stream.recv().stop(code(number)).unwrap();
-            assert_eq!(write.await["code"], number);
+            our_reset_and_stop(&mut stream, &pair.node, there, number).await;
         }
     }
     pair.node.assert_unharmed().await;
@@ -130,14 +114,7 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
         for number in CODES {
             let (mut stream, there) = pair.open(opener).await;
             let arguments = json!({ "stream": there, "code": number });
-            let reset = pair.node.call("reset", arguments.clone());
-            assert_eq!(reset_code(stream.recv()).await, number);
-            assert_eq!(reset.await["sent"], true);
-            let stop = pair.node.call("stop", arguments);
-            assert_eq!(stop_code(stream.send()).await, number);
-            let written = stream.send().write(b"more").await;
-            assert!(matches!(written, Err(WriteError::Stopped(told)) if told == code(number)));
-            stop.await;
+            their_reset_and_stop(&mut stream, &pair.node, arguments, number).await;
         }
     }
     pair.node.assert_unharmed().await;
@@ -145,8 +122,8 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
 
 async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
     const ENDLESS: u64 = 1 << 40;
-    // The peer does not always give back the connection credit of what it discards: with its 1 MiB for all, some five
-    // runs of a hundred stood still in their last rounds, beside other load.
+    // The peer does not always give back the connection credit of what it discards: with its 1 MiB
+    // for all, some five runs of a hundred stood still in their last rounds, beside other load.
     let pair = Pair::new(role, Config::default(), &["--max-data", "1099511627776"]).await;
     for opener in Opener::BOTH {
         for round in 1..6u64 {
@@ -186,7 +163,8 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
             let rest = pair.node.call_fails("read", json!({ "stream": there }));
             stream.send().reset(code(4242)).unwrap();
             assert_eq!(rest.await.code, Some(4242));
-            // The package keeps its reset back until a write that waits for credit is done, so we read on.
+            // The package keeps its reset back until a write that waits for credit is done, so we
+            // read on.
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4243 }));
             assert_eq!(reset_code(stream.recv()).await, 4243);
             reset.await;
@@ -215,10 +193,10 @@ async fn our_close_reaches_the_peer_with_code_and_reason(role: Role) {
 async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for number in [42, 0, 3_000_000_000] {
         let pair = Pair::new(role, Config::default(), &[]).await;
-        let (mut stream, there) = pair.open(Opener::Node).await;
+        let (mut stream, there) = pair.open(Opener::Them).await;
         // What it said before stays readable, and then the stream tells of the close.
         pair.node.call("writeText", json!({ "stream": there, "text": "before" })).await;
-        pair.exchange(Opener::Node, 1).await;
+        pair.exchange(Opener::Them, 1).await;
         let close = pair.node.call("close", json!({ "code": number, "reason": REASON }));
         let end = within("our end", pair.ours.closed()).await;
         let ConnectionError::ApplicationClosed(told) = end else { panic!("{end:?}") };

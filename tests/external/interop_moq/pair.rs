@@ -4,20 +4,11 @@ use serde_json::json;
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream};
 
 use super::{
-    interop::{Certificate, CertificateFiles, Role, accept, receive_pattern, send_pattern, within},
+    interop::{
+        Certificate, CertificateFiles, Opener, Role, accept, receive_pattern, send_pattern, within,
+    },
     node::Node,
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Node,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Node];
-}
 
 /// ws or wss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +68,8 @@ impl Pair {
         }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt with.
+    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
+    /// with.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -89,7 +81,7 @@ impl Pair {
                 assert_eq!(read["bytes"], 1);
                 (stream, there)
             }
-            Opener::Node => {
+            Opener::Them => {
                 let there = self.node.open("bi").await;
                 let first = json!({ "stream": there, "text": "!" });
                 let written = self.node.call("writeText", first);
@@ -102,7 +94,7 @@ impl Pair {
         }
     }
 
-    /// Proves with a new stream that the connection works both ways, for so many bytes.
+    /// Proves with a new stream that the connection works both ways, for `bytes` bytes.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         // The Node end counts the byte that opened the stream as its pattern's first.

@@ -1,5 +1,5 @@
-//! nginx and HAProxy, as Debian packages them, between a client and a server: with the configuration that the
-//! manual shows, plain WebSocket behind them, and plain or TLS in front.
+//! nginx and HAProxy, as Debian packages them, between a client and a server: with the
+//! configuration that the manual shows, plain WebSocket behind them, and plain or TLS in front.
 //!
 //! Needs both programs; `./test` installs them and runs this.
 
@@ -124,7 +124,8 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     assert_eq!(sent, received);
 }
 
-/// The proxies' timeout where it is meant to strike, or meant not to; and what we wait to be past it for sure.
+/// The proxies' timeout where it is meant to strike, or meant not to; and what we wait to be past
+/// it for sure.
 const SHORT: Duration = Duration::from_secs(4);
 const PAST_SHORT: Duration = Duration::from_secs(10);
 
@@ -161,7 +162,7 @@ async fn a_killed_proxy_is_an_error_at_both_ends_and_a_new_one_serves(
     kind: Kind,
     settings: Settings,
 ) {
-    // An error that comes at all has come before the idle timeout, for that is an hour away.
+    // The idle timeout is an hour away, so any error comes before it.
     let late = Some(Duration::from_secs(3600));
     let mut pair = Pair::new(kind, &settings, config(|c| _ = c.max_idle_timeout(late))).await;
     let (mut ours, mut theirs) = pair.stream_under_way().await;

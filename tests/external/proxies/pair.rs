@@ -75,7 +75,7 @@ pub(crate) async fn exchange(stream: &mut WebSocketStream) -> std::io::Result<()
     }
 }
 
-/// Waits for so long, and says for how long nothing ran in this process meanwhile.
+/// Waits for `wait`, and returns the longest time in which nothing ran in this process.
 pub(crate) async fn longest_standstill(wait: Duration) -> Duration {
     let start = Instant::now();
     let (mut last, mut worst) = (start, Duration::ZERO);

@@ -1,5 +1,5 @@
-//! nginx and HAProxy as processes of a test: their usual WebSocket configuration in a folder of their own, on
-//! loopback, without root and without the system's services.
+//! nginx and HAProxy as processes of a test: their usual WebSocket configuration in a folder of
+//! their own, on loopback, without root and without the system's services.
 
 use std::{
     net::SocketAddr,
@@ -100,8 +100,9 @@ impl Drop for Folder {
     }
 }
 
-/// A port of loopback that is kept for whoever of a test listens on it, and again after a restart: bound, and
-/// not listened on, so that nobody else is given it, and a client is refused.
+/// A port of loopback that is reserved for a test's servers, which listen on it and do so again
+/// after a restart. It is bound but not listened on, so that no other program gets it and clients
+/// are refused.
 #[derive(Debug)]
 pub(crate) struct Port(TcpSocket);
 
@@ -190,7 +191,8 @@ impl Proxy {
         self.signal_all(Signal::SIGSTOP);
     }
 
-    /// Has it read its configuration again: a new worker listens, and the old one ends within a second.
+    /// Has it read its configuration again: a new worker listens, and the old one ends within a
+    /// second.
     pub(crate) async fn reload(&self) {
         if self.kind == Kind::Nginx {
             return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
@@ -262,7 +264,8 @@ fn spawn(kind: Kind, folder: &Folder) -> Child {
     Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
 }
 
-/// The manual's configuration, with the addresses, files and times of the test. Each must be there once.
+/// The manual's configuration, with the addresses, files and times of the test. Each must be there
+/// once.
 fn adapt(manual: &str, changes: &[(&str, &str)]) -> String {
     let mut text = manual.to_owned();
     for (from, to) in changes {

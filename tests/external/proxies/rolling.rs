@@ -1,6 +1,6 @@
-//! A rolling restart: of two servers behind a proxy one is drained and started again, then the other, while a
-//! client calls without pause. Every call is one attempt to have one question answered, on a stream of its own,
-//! and is counted at both ends.
+//! A rolling restart: of two servers behind a proxy one is drained and started again, then the
+//! other, while a client calls without pause. Every call is one attempt to have one question
+//! answered, on a stream of its own, and is counted at both ends.
 
 mod caller;
 mod server;
@@ -17,7 +17,7 @@ use super::{interop::within, proxy::*};
 /// Calls that must be answered before and after each step, so that each happens under load.
 const CALLS_BETWEEN: u64 = 100;
 
-/// Each server is restarted twice at least, for a client is on one of two.
+/// Each server is restarted at least twice, because a client is connected to one of two.
 const STEPS: usize = 4;
 
 /// How the proxy learns that a server goes.

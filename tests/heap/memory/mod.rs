@@ -1,5 +1,5 @@
-//! What a connection holds of the heap, against the formula of SPEC.md §10: the patterns that cost most, and sizes at
-//! random.
+//! What a connection holds of the heap, against the formula of SPEC.md §10: the patterns that cost
+//! most, and sizes at random.
 
 use wsmux_testing::engine as support;
 

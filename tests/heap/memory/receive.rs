@@ -22,7 +22,7 @@ enum Reads {
     Nothing,
     /// Some, at random.
     Some,
-    /// All that there is but for one byte.
+    /// All bytes except one.
     AllButOne,
 }
 
@@ -61,7 +61,8 @@ impl Receiver {
         this
     }
 
-    /// As a socket brings it: a block that is up to twice as large as the message, which is part of what is held.
+    /// As a socket brings it: a block that is up to twice as large as the message, which is part of
+    /// what is held.
     fn message(&mut self, frames: &[Frame], padding: usize) {
         let mut message: Vec<u8> =
             frames.iter().flat_map(|frame| encode(self.wire, frame, false)).collect();

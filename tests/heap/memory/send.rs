@@ -73,8 +73,8 @@ impl Sender {
     }
 }
 
-/// Writes by both methods in turn until all buffers are full, or for this many rounds. Returns how much was held per
-/// byte at most.
+/// Writes by both methods in turn until all buffers are full, or for this many rounds. Returns how
+/// much was held per byte at most.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
     config

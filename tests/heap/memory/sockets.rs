@@ -1,4 +1,5 @@
-//! A whole connection over a stream of bytes: blocks that are read into, messages, queues and what is written.
+//! A whole connection over a stream of bytes: blocks that are read into, messages, queues and what
+//! is written.
 
 use std::{
     io,
@@ -26,8 +27,8 @@ const STREAMS: u64 = 3;
 /// Rounds of all tasks, after which nothing moves any more.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were made before. It sends one part after the other, each once it has received something since
-/// the last, and takes a number of bytes.
+/// A peer whose bytes were made before. It sends one part after the other, each once it has
+/// received something since the last, and takes a number of bytes.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
@@ -150,7 +151,8 @@ fn config() -> Config {
     config
 }
 
-/// The most that a server's connection holds while the peer says these parts and `application` does what it does.
+/// The most that a server's connection holds while the peer says these parts and `application` does
+/// what it does.
 fn most<F: Future<Output = ()>>(
     (wire, config): (Wire, &Config),
     (parts, piece, takes): (Vec<Vec<u8>>, usize, usize),
@@ -190,7 +192,8 @@ async fn read(connection: WebSocketConnection, (piece, bytes): (usize, usize)) {
 }
 
 /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
-/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least half of it.
+/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least
+/// half of it.
 #[test]
 fn a_connection_that_is_not_read_holds_no_more_memory_than_the_formula() {
     let config = config();
@@ -257,7 +260,8 @@ fn a_connection_that_cannot_send_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// [C-73] A message that comes in fragments MUST NOT hold more memory than two of the largest message.
+/// [C-73] A message that comes in fragments MUST NOT hold more memory than two of the largest
+/// message.
 #[test]
 fn a_message_in_fragments_is_held_twice_at_most() {
     let mut config = config();

@@ -1,8 +1,10 @@
-//! No wake-up is lost, in whichever order the handles' steps and the drivers' come: a scenario that waits for
-//! one that never comes is a deadlock, which shuttle reports with the schedule that led to it.
+//! No wake-up is lost, in whichever order the handles' steps and the drivers' come: a scenario that
+//! waits for one that never comes is a deadlock, which shuttle reports with the schedule that led
+//! to it.
 //!
-//! Steps are those between two uses of the locks of src/runtime/sync.rs: the connection's state and the memory socket.
-//! Time stands still, so that no timer makes good for a wake-up that was forgotten.
+//! Steps are those between two uses of the locks of src/runtime/sync.rs: the connection's state and
+//! the memory socket. Time stands still, so that no timer makes good for a wake-up that was
+//! forgotten.
 #![cfg(shuttle)]
 
 use std::{
@@ -26,8 +28,8 @@ use wsmux::{
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SEED: u64 = 0x5eed;
 
-/// How many changes of who runs decide: most of what goes wrong needs two or three (Burckhardt et al., "A
-/// randomized scheduler with probabilistic guarantees of finding bugs").
+/// How many changes of who runs decide: most of what goes wrong needs two or three (Burckhardt et
+/// al., "A randomized scheduler with probabilistic guarantees of finding bugs").
 const PCT_DEPTH: usize = 3;
 
 /// More than credit and buffer hold, so that writers wait.
@@ -79,7 +81,7 @@ fn small(streams: u64) -> Config {
     config
 }
 
-/// A client, and a server that lets it have so many streams.
+/// A client, and a server that allows it `streams` streams.
 fn pair(wire: Wire, streams: u64) -> [WebSocketConnection; 2] {
     let (left, right) = memory_pair(50);
     let info = ConnectionInfo::default;

@@ -1,5 +1,5 @@
-//! Peers that break the WebSocket or the stream below it, on TCP: each ends its own connection, with the cause
-//! told on both sides, and no other.
+//! Peers that break the WebSocket or the stream below it, on TCP. Each ends only its own
+//! connection, and both ends see the cause.
 
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// The first two bytes and the length of a frame, and a mask of zeros where there has to be one.
+    /// The first two bytes and the length of a frame, and a mask of zeros where there has to be
+    /// one.
     fn header(&self, first: u8, len: u64) -> Vec<u8> {
         let mask = if self.side == Side::Client { 0x80 } else { 0 };
         let mut out = vec![first];
@@ -87,7 +88,8 @@ impl Peer {
         (start[0], payload.into())
     }
 
-    /// All frames of the wire until the WebSocket's Close, and its code. Nothing follows but the end.
+    /// All frames of the wire until the WebSocket's Close, and its code. Nothing follows but the
+    /// end.
     async fn until_close(mut self) -> (Vec<Frame>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -95,7 +97,8 @@ impl Peer {
             match first {
                 0x82 => frames.extend(decode(self.wire, payload)),
                 0x88 => {
-                    // The closing handshake, and the end of TCP as the sides have it (RFC 6455 §7.1.1).
+                    // The closing handshake, and the end of TCP as the sides have it (RFC 6455
+                    // §7.1.1).
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     self.frame(FIN | CLOSE, &payload[..2]).await;
                     if self.side == Side::Client {
@@ -126,7 +129,8 @@ async fn scene_with(side: Side, wire: Wire, config: &Config) -> (Peer, WebSocket
     (peer, ours)
 }
 
-/// What the peer is told, for an error on the wire. On js-ws only the WebSocket's code says it.
+/// Checks what the peer receives after an error on the wire. On js-ws that is the WebSocket's code
+/// alone.
 fn assert_told(frames: &[Frame], wire: Wire, code: TransportErrorCode, text: &str) {
     let told = frames.iter().find_map(|frame| match frame {
         Frame::ConnectionClose(Close::Transport { code, .. }) => Some(*code),
@@ -154,7 +158,8 @@ async fn beside_a_good_one<T>(wire: Wire, bad: impl Future<Output = T>) -> T {
     outcome
 }
 
-/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
+/// wire.
 #[tokio::test]
 async fn a_text_message_ends_its_connection_with_1002() {
     for wire in WIRES {
@@ -173,7 +178,8 @@ async fn a_text_message_ends_its_connection_with_1002() {
     }
 }
 
-/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
+/// 1009.
 #[tokio::test]
 async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
     for wire in WIRES {
@@ -203,8 +209,8 @@ async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
     }
 }
 
-/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments while they arrive,
-/// not on the complete message afterwards.
+/// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
+/// while they arrive, not on the complete message afterwards.
 #[tokio::test]
 async fn the_limit_holds_for_the_sum_of_fragments_and_is_itself_allowed() {
     let (mut peer, ours) = scene(Side::Client, Wire::QMux).await;
@@ -265,9 +271,10 @@ async fn a_client_ends_the_connection_to_a_server_that_masks() {
     }
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
-/// close by the peer.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// transport, never as a close by the peer.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
+/// a clean end.
 #[tokio::test]
 async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
     for wire in WIRES {
@@ -293,7 +300,8 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 drop(peer);
                 let reason = ends(&ours).await;
                 let text = format!("{wire:?} {kept}: {reason:?}");
-                // What the peer had not read makes the operating system reset instead of end the stream.
+                // What the peer had not read makes the operating system reset instead of end the
+                // stream.
                 match &reason {
                     ConnectionError::SocketLost(SocketError::Eof) => {}
                     ConnectionError::SocketLost(SocketError::Io(error)) => {
@@ -309,8 +317,8 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
     }
 }
 
-/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
-/// transport.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely
+/// to the transport.
 #[tokio::test]
 async fn a_message_that_trickles_is_no_sign_of_life() {
     let mut config = Config::default();
@@ -351,7 +359,8 @@ async fn a_peer_that_ends_its_tcp_in_order_in_mid_message_is_an_eof() {
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the connection is open.
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// connection is open.
 #[tokio::test]
 async fn pings_and_fragments_that_are_in_order_do_no_harm() {
     for wire in WIRES {

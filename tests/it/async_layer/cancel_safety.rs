@@ -1,5 +1,5 @@
-//! Every future of the async layer can be dropped where it waits: nothing is lost, doubled or leaked, and
-//! whoever else waits is woken.
+//! Each future of the async layer can be dropped while it waits. Nothing is lost, repeated or
+//! leaked, and the other waiting tasks are woken.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -101,7 +101,8 @@ async fn cancelled_writes_and_reads_lose_and_repeat_no_byte_and_no_credit() {
             read_giving_up(&mut stream.recv, COUNT),
         );
         quiet().await;
-        // Credit is renewed a quarter of the window at a time, so up to that much may be on its way.
+        // Credit is renewed a quarter of the window at a time, so up to that much may be on its
+        // way.
         let filled = fill(&mut stream.send, 3, COUNT).await;
         assert!((3_000 * 3 / 4 + 1_000..=4_999).contains(&filled), "{wire:?}: {filled}");
         stream.send.finish().unwrap();

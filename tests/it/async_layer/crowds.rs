@@ -1,5 +1,5 @@
-//! Many tasks that wait for the same: each stream, each datagram and each bit of room wakes those who get it, in the
-//! order in which they came, and nobody else.
+//! Many tasks that wait for the same: each stream, each datagram and each bit of room wakes those
+//! who get it, in the order in which they came, and nobody else.
 
 use std::{
     cell::Cell,
@@ -41,7 +41,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// So many tasks, in the order in which they begin to wait.
+    /// A crowd of tasks, in the order in which they begin to wait.
     async fn wait<F: Future<Output = ()> + 'static>(future: impl Fn(usize) -> F) -> Self {
         let crowd = Self::default();
         for nth in 0..CROWD {
@@ -309,7 +309,8 @@ async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() 
     assert!(matches!(late.poll(), Poll::Ready(Ok(two)) if two == "two"));
 }
 
-/// A datagram that comes while the one before is still on its way to its reader has to wake another reader.
+/// A datagram that comes while the one before is still on its way to its reader has to wake another
+/// reader.
 #[tokio::test(start_paused = true)]
 async fn each_of_several_datagrams_wakes_a_reader_of_its_own() {
     let (client, server) = memory(Wire::QMux, &Config::default()).await;

@@ -119,7 +119,8 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         quiet().await;
         // Longer than the timeout, and shorter than the peer's idle timeout.
         sleep(Duration::from_secs(15)).await;
-        // As many as the driver takes at once: it looks for more, finds none, and finds the socket full.
+        // As many as the driver takes at once: it looks for more, finds none, and finds the socket
+        // full.
         (0..16).for_each(|_| peer.socket.inject(Incoming::Ping));
         quiet().await;
         assert!(client.close_reason().is_none(), "{wire:?}: {:?}", client.close_reason());

@@ -134,8 +134,8 @@ async fn assert_everybody_learns(
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
-/// every handle, and never as a close by this end.
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// reported as such on every handle, and never as a close by this end.
 #[test]
 fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     for wire in WIRES {
@@ -151,7 +151,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
                 client.established().await.unwrap();
                 let end = async || {
                     poison.store(true, Ordering::SeqCst);
-                    // The socket is asked for its round-trip time once a second; a ping is due after ten.
+                    // The socket is asked for its round-trip time once a second; a ping is due
+                    // after ten.
                     tokio::time::sleep(Duration::from_secs(11)).await;
                 };
                 assert_everybody_learns(client, end, DriverLost::Panicked).await;
@@ -162,8 +163,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
-/// every handle, and never as a close by this end.
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// reported as such on every handle, and never as a close by this end.
 #[test]
 fn the_end_of_its_runtime_is_said_on_every_handle() {
     for wire in WIRES {
@@ -230,7 +231,8 @@ impl Wake for Bug {
     }
 }
 
-/// The waker of one future panics: in the driver, and again when the driver wakes all others at its end.
+/// The waker of one future panics: in the driver, and again when the driver wakes all others at its
+/// end.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {

@@ -1,7 +1,8 @@
-//! An executor that is not tokio's: its wakers are the only owners of its tasks, and its tasks own streams.
+//! An executor that is not tokio's: its wakers are the only owners of its tasks, and its tasks own
+//! streams.
 //!
-//! To wake such a task, or to drop its waker, is to drop what it owns, which locks the connection: under the lock
-//! that would never come back.
+//! To wake such a task, or to drop its waker, is to drop what it owns, which locks the connection:
+//! under the lock that would never come back.
 
 use std::{
     future::Future,
@@ -22,7 +23,7 @@ use super::pair::{WIRES, config, connection, over, quiet};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task that its executor has given up: whoever wakes it lets go of it.
+/// A task that its executor has dropped. The code that wakes it drops the last reference.
 struct Task(Mutex<Work>);
 
 impl Wake for Task {
@@ -30,7 +31,8 @@ impl Wake for Task {
 }
 
 impl Task {
-    /// Polls the work once. From then on only the wakers that it has left own it, and there must be one.
+    /// Polls the work once. From then on only the wakers that it has left own it, and there must be
+    /// one.
     fn start(work: impl Future<Output = ()> + Send + 'static) -> Weak<Self> {
         let task = Arc::new(Self(Mutex::new(Box::pin(work))));
         let waker = task.clone().into();
@@ -80,7 +82,7 @@ async fn ends(wire: Wire) -> Ends {
     Ends { client, server, stall }
 }
 
-/// Waits for `task` to be let go of, by whoever wakes it.
+/// Waits until the code that wakes `task` has dropped it.
 async fn is_let_go(task: Weak<Task>, what: &str) {
     quiet().await;
     assert_eq!(task.strong_count(), 0, "{what}: it was not woken");

@@ -71,7 +71,7 @@ impl<'a, T> Hand<'a, T> {
     }
 }
 
-/// Polls `future` so many times, with turns of everybody else in between, and then drops it.
+/// Polls `future` `polls` times, with turns of all other tasks in between, and then drops it.
 pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..polls {

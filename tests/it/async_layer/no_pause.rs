@@ -113,8 +113,8 @@ async fn in_memory_16_mib_pass_32_streams_that_stand_still() {
     }
 }
 
-/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
-/// the socket.
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or
+/// for a write to the socket.
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {

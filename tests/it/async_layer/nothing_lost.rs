@@ -1,4 +1,5 @@
-//! What has arrived is read, what was written arrives or both ends are told, and every end has its cause.
+//! Received bytes can be read, written bytes arrive or both ends get an error, and each end of a
+//! connection has its cause.
 
 use std::{
     sync::{
@@ -337,8 +338,8 @@ impl Socket for Flood {
     }
 }
 
-/// Turns of the connection's task while others always have something to do: few enough that a flood of pings stays
-/// within its budget.
+/// Turns of the connection's task while others always have something to do: few enough that a flood
+/// of pings stays within its budget.
 async fn some_turns() {
     for _ in 0..4 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Opening at the peer's limit: first come first served, and whoever gives up gives up the place.
+//! Opening at the peer's limit: first come, first served, and a dropped call frees its place.
 
 use wsmux::{
     Config, Side, VarInt, WebSocketConnection, WebSocketStream, Wire, proto::Frame,
@@ -43,7 +43,7 @@ async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place()
     end_oldest(&server, &mut open).await;
     assert_eq!([first.wakes(), third.wakes(), fourth.wakes()], [1, 0, 0]);
 
-    // Whoever comes now does not overtake, nor does one who was not woken.
+    // A new call does not overtake, nor does one that was not woken.
     let newcomer = Hand::waiting(client.open_bi());
     assert!(third.poll().is_pending());
 

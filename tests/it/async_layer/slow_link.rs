@@ -7,8 +7,8 @@ use wsmux::{Config, Side, WebSocketServer, Wire};
 
 use super::pair::{connection, websocket};
 
-/// A js-ws peer puts all its credit into one message, as the real endpoint does; over 240 kbit/s that takes 35 s. Its
-/// bytes come all the while, and in front of its pongs.
+/// A js-ws peer puts all its credit into one message, as the real endpoint does; over 240 kbit/s
+/// that takes 35 s. Its bytes come all the while, and in front of its pongs.
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     let config = Config::default();
@@ -50,8 +50,8 @@ async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     }
 }
 
-/// A drain sends every byte that writes accepted (C-49), also where the link needs longer for them than a close
-/// waits for its answer.
+/// A shutdown sends every byte that writes accepted (C-49), also where the link needs longer for
+/// them than a close waits for its answer.
 #[tokio::test(start_paused = true)]
 async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     for wire in [Wire::QMux, Wire::JsWs] {

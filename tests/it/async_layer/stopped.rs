@@ -1,4 +1,5 @@
-//! What `stopped` says, asked early or late: it never says that a stream was delivered that was not.
+//! What `stopped` says, asked early or late: it never says that a stream was delivered that was
+//! not.
 
 use wsmux::{
     Config, ConnectionError, SendStream, Side, StoppedError, StreamId, VarInt, WebSocketConnection,

@@ -1,4 +1,5 @@
-//! The peer stops one direction of a stream: shutting that direction down does no harm to the other.
+//! The peer stops one direction of a stream: shutting that direction down does no harm to the
+//! other.
 
 use std::io::ErrorKind;
 

@@ -47,7 +47,7 @@ async fn copy_carries_everything_and_the_end() {
         );
         assert_eq!(copied as usize, data.len());
         assert!(got == data, "{wire:?}");
-        // The end is there for whoever reads on.
+        // Further reads return the end.
         assert_eq!(right.read(&mut [0; 10]).await.unwrap(), 0);
         assert_eq!(right.recv().read_chunk(10).await.unwrap(), None);
     }

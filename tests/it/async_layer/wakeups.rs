@@ -1,4 +1,5 @@
-//! Who is woken, and how often: whoever has to be, and no more often than there is something to do.
+//! Which tasks are woken and how often: each that can go on, and only when there is something to
+//! do.
 
 use std::{
     sync::{
@@ -219,7 +220,8 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// Makes all operations wait that can, ends the driver with `end`, and checks that all were woken, and learn why.
+/// Makes all operations wait that can, ends the driver with `end`, and checks that all were woken,
+/// and learn why.
 fn everybody_is_woken(
     wire: Wire,
     cause: DriverLost,
@@ -283,8 +285,8 @@ fn everybody_is_woken(
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
-/// every handle, and never as a close by this end.
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// reported as such on every handle, and never as a close by this end.
 #[test]
 fn the_end_of_the_runtime_wakes_everybody() {
     for wire in WIRES {
@@ -292,8 +294,8 @@ fn the_end_of_the_runtime_wakes_everybody() {
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be reported as such on
-/// every handle, and never as a close by this end.
+/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// reported as such on every handle, and never as a close by this end.
 #[test]
 fn a_socket_that_panics_ends_its_connection_and_wakes_everybody() {
     for wire in WIRES {

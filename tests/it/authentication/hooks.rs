@@ -137,8 +137,8 @@ async fn what_a_hook_cannot_answer_is_an_error_of_the_server() {
     assert_eq!(status_of(turned_away(server, WebSocketClient::builder(), "ws").await), 403);
 }
 
-/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
-/// HTTP upgrade, and on QMux the peer's transport parameters.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
+/// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_hook_that_hangs_is_bounded_by_the_handshake_timeout() {
     /// Tells that the hook's future is gone.

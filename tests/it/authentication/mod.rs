@@ -1,4 +1,5 @@
-//! Who gets a connection: hooks, logins, origins and clients' certificates, and what those hear who get none.
+//! Who gets a connection: hooks, logins, origins and clients' certificates, and what those hear who
+//! get none.
 
 mod certificates;
 mod hooks;

@@ -26,7 +26,8 @@ async fn a_bomb_of_headers_is_cut_off() {
     }
 }
 
-/// Closing on a client that is still sending would reset the connection before it has read its answer.
+/// Closing on a client that is still sending would reset the connection before it has read its
+/// answer.
 #[tokio::test]
 async fn a_refused_client_can_finish_its_request() {
     let (near, mut far) = tokio::io::duplex(1024);

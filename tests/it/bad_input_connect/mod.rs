@@ -1,5 +1,5 @@
-//! What a server makes of clients that do not do as they should: the right answer, the right error, and no
-//! harm to the next client.
+//! How a server treats clients that break the rules: it gives the right answer, reports the right
+//! error, and serves the next client.
 
 mod limits;
 mod requests;
@@ -25,7 +25,7 @@ const GOOD: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-/// A server that serves all who come.
+/// A server that accepts all clients.
 struct Server {
     address: SocketAddr,
     outcomes: mpsc::UnboundedReceiver<Result<WebSocketConnection, AcceptError>>,
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// Whatever went before, the next client is served.
+    /// The next client is served, whatever happened before.
     async fn still_serves(&mut self) {
         let client = WebSocketClient::builder().build().unwrap();
         let client = client.connect(&format!("ws://{}", self.address)).await.unwrap();

@@ -55,8 +55,8 @@ async fn every_bad_request_gets_its_status_and_the_next_client_is_served() {
 }
 
 /// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
-/// exactly that name; its own order of preference decides between several.
+/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
+/// QMux, and echo exactly that name; its own order of preference decides between several.
 #[tokio::test]
 async fn a_good_request_gets_its_subprotocol_and_no_extension() {
     let mut server = Server::strict().await;
@@ -77,10 +77,10 @@ async fn a_good_request_gets_its_subprotocol_and_no_extension() {
     server.still_serves().await;
 }
 
-/// Of the timeout the request has taken, the parameters get what is left.
+/// The parameters get the rest of the timeout, of which the request has used a part.
 ///
-/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
-/// HTTP upgrade, and on QMux the peer's transport parameters.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
+/// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_client_that_never_sends_parameters_times_out_with_its_request() {
     let mut config = Config::default();
@@ -108,7 +108,7 @@ async fn frames_right_behind_the_request_are_not_lost() {
     timeout(Duration::from_secs(5), connection.accept_bi()).await.unwrap().unwrap();
 }
 
-/// Takes so many writes, and then none.
+/// Takes `writes` writes, and then fails.
 struct Deaf {
     writes: usize,
 }

@@ -22,7 +22,7 @@ fn a_program() {
         }
     });
     let client = client(Wire::QMux, &Config::default());
-    // So many waits in one turn of a task use up what tokio grants it before it must yield.
+    // These waits in one turn of a task use up the budget after which tokio makes a task yield.
     for _ in 0..100 {
         client.connect(&url).unwrap();
     }
@@ -89,7 +89,7 @@ fn a_connection_of_threads_serves_tasks() {
     in_time(|| {
         let (client, server) = pair(Wire::QMux, &Config::default());
         let serving = thread::spawn(move || echo(&server));
-        // Whoever made it, and its blocking handle, are gone: the background goes on.
+        // The client and the blocking handle are gone. The background thread goes on.
         let client = client.into_async();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

@@ -23,7 +23,7 @@ fn send_when_told(mut send: SendStream, data: Vec<u8>, told: mpsc::Receiver<()>)
     }
     told.recv().unwrap();
     send.finish().unwrap();
-    // The reader may be told to wait once more than there are pieces.
+    // The reader may ask once more than there are pieces.
     while told.recv().is_ok() {}
 }
 

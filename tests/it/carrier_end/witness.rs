@@ -1,4 +1,5 @@
-//! When the stream below is ended, by the clock: against a peer of tungstenite's that the test drives step by step.
+//! When the stream below is ended, by the clock: against a peer of tungstenite's that the test
+//! drives step by step.
 
 use std::{
     io,
@@ -162,8 +163,8 @@ async fn a_client_ends_as_soon_as_the_server_has() {
     }
 }
 
-/// [W-58] After that a server MUST read and discard until the client has ended its direction, too, or the close wait is
-/// over, before it drops the stream.
+/// [W-58] After that a server MUST read and discard until the client has ended its direction, too,
+/// or the close wait is over, before it drops the stream.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_at_once_and_waits_for_the_client_to_end_too() {
     for (connection, mut peer, ended) in both(Side::Server, 4096).await {

@@ -33,7 +33,8 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
 }
 
 /// [W-24] The code of our Close frame MUST be that of the table.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in §1.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
+/// §1.
 #[test]
 fn each_end_has_its_code_and_each_transport_error_its_name() {
     type End = fn(&mut ScriptedPeer);
@@ -92,7 +93,8 @@ fn each_end_has_its_code_and_each_transport_error_its_name() {
     assert!(matches!(said.last(), Some(Said::Close { code: 1001, .. })), "{said:?}");
 }
 
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's boundary.
+/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
+/// boundary.
 #[test]
 fn a_reason_is_cut_to_123_bytes_at_any_place_and_on_either_wire() {
     for wire in WIRES {
@@ -115,7 +117,8 @@ fn a_reason_is_cut_to_123_bytes_at_any_place_and_on_either_wire() {
 }
 
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
-/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
+/// Close frame.
 #[test]
 fn a_close_is_said_once_and_nothing_after_it() {
     for wire in WIRES {
@@ -160,8 +163,8 @@ fn a_pong_out_of_nowhere_changes_nothing() {
     }
 }
 
-/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a transport error),
-/// as the last frame, and then a WebSocket Close.
+/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a
+/// transport error), as the last frame, and then a WebSocket Close.
 /// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
 #[test]
 fn a_close_is_these_bytes() {
@@ -196,7 +199,8 @@ fn a_timeout_says_nothing_but_the_close() {
     }
 }
 
-/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close is sent.
+/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close
+/// is sent.
 #[test]
 fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     for wire in WIRES {
@@ -223,8 +227,8 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     }
 }
 
-/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for, and then close
-/// with application code 0.
+/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
+/// and then close with application code 0.
 #[test]
 fn a_drain_waits_for_credit_and_for_every_byte() {
     for wire in WIRES {
@@ -283,9 +287,10 @@ fn what_comes_behind_our_close_is_discarded() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the code and reason
-/// as they came.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
+/// change nothing.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
+/// code and reason as they came.
 #[test]
 fn of_two_causes_the_first_is_told_and_by_whom() {
     type Cause = fn(&mut ScriptedPeer);
@@ -330,8 +335,8 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
     }
 }
 
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by the peer, with the
-/// WebSocket's code and reason.
+/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
+/// the peer, with the WebSocket's code and reason.
 #[test]
 fn a_close_of_no_application_is_told_with_its_code() {
     for (websocket, told) in [

@@ -7,8 +7,8 @@ use wsmux::{
 
 use super::*;
 
-/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
-/// the socket.
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or
+/// for a write to the socket.
 #[test]
 fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     for wire in WIRES {
@@ -33,8 +33,9 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one of
-/// a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
 #[test]
 fn what_was_demanded_a_thousand_times_is_answered_once() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
@@ -70,8 +71,8 @@ fn in_one_message_control_goes_first_then_datagrams_then_data() {
     );
 }
 
-/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor longer than the wire
-/// and the peer permit.
+/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
+/// longer than the wire and the peer permit.
 #[test]
 fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     for wire in WIRES {
@@ -90,8 +91,8 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     }
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
-/// unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
+/// unread data and unaccepted streams keep theirs.
 #[test]
 fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     for (dir, id, next) in
@@ -123,8 +124,8 @@ fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     peer.assert_violation("a second", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window becomes smaller by
-/// itself.
+/// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window
+/// becomes smaller by itself.
 #[test]
 fn what_was_granted_can_be_used_after_the_window_became_smaller() {
     for wire in WIRES {
@@ -140,8 +141,9 @@ fn what_was_granted_can_be_used_after_the_window_became_smaller() {
     }
 }
 
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
-/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
+/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
+/// js-ws.
 #[test]
 fn a_ping_is_sent_to_the_second() {
     for wire in WIRES {
@@ -216,7 +218,8 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
     }
 }
 
-/// When the queue of received datagrams is full the oldest MUST be dropped; the connection goes on.
+/// When the queue of received datagrams is full the oldest MUST be dropped; the connection
+/// goes on.
 #[test]
 fn a_full_queue_of_datagrams_does_not_stop_streams() {
     let mut config = Config::default();

@@ -23,7 +23,8 @@ fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
 }
 
-/// What a client asks a server for that then says nothing for a long time, in which the client says nothing either.
+/// What a client asks a server for that then says nothing for a long time, in which the client says
+/// nothing either.
 async fn request(client: WebSocketClientBuilder) -> String {
     let (ours, mut server) = duplex(1 << 16);
     let client = client.build().unwrap();
@@ -36,12 +37,13 @@ async fn request(client: WebSocketClientBuilder) -> String {
 }
 
 /// [W-3] A client that writes its own handshake MUST NOT offer a WebSocket extension.
-/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
-/// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers `qmux-02.<app>` for
-/// each configured application protocol, in order of preference, and then `qmux-02` unless an application protocol is
-/// required.
-/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws` selects the first one,
-/// whatever it is.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
+/// Close frame.
+/// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers
+/// `qmux-02.<app>` for each configured application protocol, in order of preference, and then
+/// `qmux-02` unless an application protocol is required.
+/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
+/// selects the first one, whatever it is.
 #[tokio::test(start_paused = true)]
 async fn a_client_offers_its_names_and_no_extension_and_waits() {
     let client = WebSocketClient::builder;
@@ -86,7 +88,8 @@ fn tungstenite_accept(key: &str) -> String {
     tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes())
 }
 
-/// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not offered.
+/// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not
+/// offered.
 /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what the
 /// server selected, when the server selects nothing or something that was not offered.
 /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
@@ -129,7 +132,8 @@ async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
     }
 }
 
-/// The status that a server answers these lines with, the rest of its head, and whether it calls it a connection.
+/// The status that a server answers these lines with, the rest of its head, and whether it calls it
+/// a connection.
 async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
     let (ours, mut client) = duplex(1 << 16);
     let acceptor = server.build().unwrap();
@@ -151,15 +155,16 @@ async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
 }
 
 /// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
-/// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines of the request,
-/// each split at commas.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
-/// exactly that name; its own order of preference decides between several.
-/// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP 400 and no upgrade.
+/// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines
+/// of the request, each split at commas.
+/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
+/// QMux, and echo exactly that name; its own order of preference decides between several.
+/// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP
+/// 400 and no upgrade.
 /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
 /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
-/// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an offer, and MUST be
-/// answered with HTTP 400.
+/// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an
+/// offer, and MUST be answered with HTTP 400.
 #[tokio::test(start_paused = true)]
 async fn a_server_answers_each_offer_as_the_table_says() {
     let qmux = || WebSocketServer::builder().protocol("b").protocol("a").wires([Wire::QMux]);
@@ -201,10 +206,10 @@ async fn a_server_answers_each_offer_as_the_table_says() {
 /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with
 /// `qmux-02`, and prefer the latter; a setting turns that off, and on a client turns on offering
 /// them.
-/// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted, as exactly that
-/// name.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak QMux, and echo
-/// exactly that name; its own order of preference decides between several.
+/// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
+/// as exactly that name.
+/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
+/// QMux, and echo exactly that name; its own order of preference decides between several.
 #[tokio::test(start_paused = true)]
 async fn a_server_takes_the_older_name_and_a_bare_one() {
     let server = || WebSocketServer::builder().protocol("a").bare_protocol("com.example.rpc");

@@ -9,9 +9,10 @@ use wsmux::{
 
 use super::*;
 
-/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side counts up by 2 from
-/// 0 or 1. Id n is the neutral stream with counter n >> 1.
-/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
+/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
+/// counts up by 2 from 0 or 1. Id n is the neutral stream with counter n >> 1.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
+/// at once.
 #[test]
 fn the_first_messages_of_our_streams_are_these_bytes() {
     for (side, ids) in [(CLIENT, [0, 2, 4]), (SERVER, [1, 3, 5])] {
@@ -49,7 +50,8 @@ fn the_last_id_below_2_61_is_a_stream() {
 /// stream ends in the same TLS record.
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
-    // A reset and a stop of a stream leave no Data behind them, but they may overtake what was sent before.
+    // A reset and a stop of a stream leave no Data behind them, but they may overtake what was sent
+    // before.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(id).write(b"last").unwrap();
     peer.conn.send_stream(id).finish().unwrap();
@@ -115,8 +117,8 @@ fn credit_that_was_used_makes_room_for_more() {
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the stream's
-/// window.
+/// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
+/// exceed the stream's window.
 #[test]
 fn credit_and_unread_bytes_are_never_more_than_the_window() {
     for window in [1, 2, 3, 10, 1_000] {
@@ -169,8 +171,8 @@ fn a_window_has_32_bits() {
     }
 }
 
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19, from
-/// the start.
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
+/// plus 10 bytes, and at least 19, from the start.
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {
     let mut config = Config::default();
@@ -187,8 +189,8 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);
 }
 
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
-/// connection closes with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
+/// bounded; above it the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();

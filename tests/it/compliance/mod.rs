@@ -42,7 +42,7 @@ fn some(wire: Wire, id: StreamId, offset: u64, bytes: &[u8]) -> Frame {
     }
 }
 
-/// The end of a stream of so many bytes.
+/// The end of a stream of `size` bytes.
 fn fin(wire: Wire, id: StreamId, size: u64) -> Frame {
     match wire {
         Wire::QMux => stream(id, size, b"", true),
@@ -50,7 +50,7 @@ fn fin(wire: Wire, id: StreamId, size: u64) -> Frame {
     }
 }
 
-/// A reset of a stream of so many bytes.
+/// A reset of a stream of `size` bytes.
 fn gives_up(wire: Wire, id: StreamId, code: u64, size: u64) -> Frame {
     match wire {
         Wire::QMux => reset(id, code, size),

@@ -18,13 +18,13 @@ fn server() -> ScriptedPeer {
     ScriptedPeer::new(Wire::QMux, SERVER, &Config::default())
 }
 
-/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer than 16382 bytes
-/// until the peer's parameters have arrived.
+/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer
+/// than 16382 bytes until the peer's parameters have arrived.
 /// Even a connection that is closed at once MUST send it before CONNECTION_CLOSE.
-/// Until the peer's parameters have been processed, we MUST NOT send anything but our own parameters, QX_PING
-/// and CONNECTION_CLOSE.
-/// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST be cut at a
-/// character's boundary.
+/// Until the peer's parameters have been processed, we MUST NOT send anything but our own
+/// parameters, QX_PING and CONNECTION_CLOSE.
+/// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST
+/// be cut at a character's boundary.
 #[test]
 fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
     for side in [CLIENT, SERVER] {
@@ -49,8 +49,8 @@ fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
     }
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is open, without
-/// waiting for the peer's.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is
+/// open, without waiting for the peer's.
 /// We MUST NOT send a parameter twice, nor one that is outside the table.
 #[test]
 fn the_parameters_of_the_defaults_are_those_of_the_table() {
@@ -86,10 +86,10 @@ const TABLE: [(u64, u64); 9] = [
     (MAX_RECORD_SIZE, 16_382),
 ];
 
-/// A parameter's length that passes the end of the parameters, or a value that is not exactly one varint
-/// where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
-/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR; for unknown ones no
-/// memory is kept.
+/// A parameter's length that passes the end of the parameters, or a value that is not
+/// exactly one varint where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
+/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR;
+/// for unknown ones no memory is kept.
 #[test]
 fn each_parameter_of_the_table_comes_once_as_one_integer() {
     for (id, value) in TABLE {
@@ -197,8 +197,9 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
     ));
 }
 
-/// Where several rules apply to one frame, the first of this order MUST give the error: encoding,
-/// direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data.
+/// Where several rules apply to one frame, the first of this order MUST give the error:
+/// encoding, direction and creation (C-6, C-7), stream limit, final size,
+/// credit (C-27), order of data.
 #[test]
 fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
     let mut config = Config::default();
@@ -242,7 +243,7 @@ fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
             encode(Wire::QMux, &stream(bidi(CLIENT, 1), 1_000, b"x", false), false),
             credit,
         ),
-        // All of it is good but for the order, up to the last byte of the credit.
+        // Valid except for the order, up to the last byte of the credit.
         ("order", encode(Wire::QMux, &stream(bidi(CLIENT, 1), 999, b"x", false), false), PROTOCOL),
         (
             "order of a FIN",
@@ -258,8 +259,8 @@ fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
     }
 }
 
-/// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or RESET_STREAM_AT frame,
-/// never STOP_SENDING or MAX_STREAM_DATA.
+/// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or
+/// RESET_STREAM_AT frame, never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
 fn our_stream_begins_with_a_stream_frame_or_a_reset_in_any_case() {
     type Act = fn(&mut ScriptedPeer, wsmux::proto::StreamId);
@@ -337,8 +338,8 @@ fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
     }
 }
 
-/// A reliable size above the bytes that have arrived MUST close with PROTOCOL_VIOLATION; bytes at or above it
-/// (after RESET_STREAM: all) are discarded.
+/// A reliable size above the bytes that have arrived MUST close with PROTOCOL_VIOLATION;
+/// bytes at or above it (after RESET_STREAM: all) are discarded.
 #[test]
 fn what_a_reset_promises_has_come_before_it() {
     for (came, reliable) in [(0, 1), (4, 5), (5, 9), (5, 100)] {
@@ -368,8 +369,8 @@ fn what_a_reset_promises_has_come_before_it() {
     }
 }
 
-/// We MUST NOT send RESET_STREAM_AT unless the peer advertised `reset_stream_at`, nor before all bytes below
-/// the reliable size have been sent.
+/// We MUST NOT send RESET_STREAM_AT unless the peer advertised `reset_stream_at`, nor before
+/// all bytes below the reliable size have been sent.
 #[test]
 fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     let limits = |reset_stream_at| {
@@ -439,9 +440,10 @@ fn the_largest_code_goes_and_comes_whole() {
     }
 }
 
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream its final size)
-/// within the peer's MAX_DATA.
-/// Connection credit MUST be spent only when bytes are put into a message, never when they are buffered.
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// its final size) within the peer's MAX_DATA.
+/// Connection credit MUST be spent only when bytes are put into a message, never when they
+/// are buffered.
 #[test]
 fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     let mut peer = client(scripted_peer::generous_but(|limits| limits.initial_max_data = 100));
@@ -468,9 +470,10 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     assert_eq!(sent, 151);
 }
 
-/// A request MUST be answered by a response with its number; of several that wait, only the largest is
-/// answered.
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION, except for Q-73.
+/// A request MUST be answered by a response with its number; of several that wait, only the
+/// largest is answered.
+/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION,
+/// except for Q-73.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     let mut peer = server();
@@ -482,8 +485,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     peer.assert_violation("again", PROTOCOL, 1002);
 }
 
-/// A response above the largest number that we sent, or any when we sent none, MUST close with
-/// PROTOCOL_VIOLATION.
+/// A response above the largest number that we sent, or any when we sent none, MUST close
+/// with PROTOCOL_VIOLATION.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

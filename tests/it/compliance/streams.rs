@@ -92,8 +92,8 @@ fn a_stream_lives_until_its_last_half_is_terminal() {
     }
 }
 
-/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or discarded
-/// by our own stop.
+/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a
+/// reset, or discarded by our own stop.
 #[test]
 fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
     for wire in WIRES {
@@ -131,8 +131,8 @@ fn a_reset_takes_what_was_not_read() {
     }
 }
 
-/// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a clean end. Its
-/// final size is checked all the same.
+/// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
+/// clean end. Its final size is checked all the same.
 #[test]
 fn the_final_size_of_a_reset_behind_the_fin_is_checked() {
     for size in [4, 6] {
@@ -166,7 +166,8 @@ fn a_stopped_half_waits_for_the_peers_end() {
     }
 }
 
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its reader has stopped.
+/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
+/// reader has stopped.
 #[test]
 fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
     for wire in WIRES {
@@ -219,8 +220,8 @@ fn nothing_is_sent_behind_an_end() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a reset with the same
-/// code.
+/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a
+/// reset with the same code.
 #[test]
 fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
     for wire in WIRES {
@@ -273,7 +274,8 @@ fn a_stop_behind_our_end_is_ignored() {
 }
 
 /// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
-/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
+/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
+/// a moment.
 #[test]
 fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
     for wire in WIRES {
@@ -320,7 +322,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
         for index in 0..50 {
             let id = bidi(CLIENT, index);
             peer.send(&[open(wire, id)]);
-            // On js-ws the credit is there when it was told.
+            // On js-ws the peer has credit once it has received it.
             peer.said();
             peer.send(&[some(wire, id, 0, &[index as u8; 10_000])]);
             peer.assert_open(&format!("{wire:?} stream {index}"));

@@ -1,4 +1,5 @@
-//! The QMux wire against another implementation of it: what each of them can do, and the tests that each has to pass.
+//! The QMux wire against another implementation of it: what each of them can do, and the tests that
+//! each has to pass.
 
 mod pair;
 pub(crate) mod tests;
@@ -15,7 +16,8 @@ use wsmux_testing::interop;
 pub(crate) use pair::*;
 pub(crate) use tests::every_test;
 
-/// What a test asks of the foreign end. What is not asked for stays at the implementation's default.
+/// What a test asks of the foreign end. What is not asked for stays at the implementation's
+/// default.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     /// The window of each stream, which does not grow, and little more for all of them together.
@@ -49,10 +51,12 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// It takes datagrams of more bytes than this.
     const DATAGRAM_SIZE: usize;
 
-    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has left. In crate qmux 0.6.6 the
-    /// writer's task learns of a close in two ways, and one of them does not send what is queued.
+    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has left. In crate qmux 0.6.6
+    /// the writer's task learns of a close in two ways, and one of them does not send what is
+    /// queued.
     const MAY_LOSE_ITS_CLOSE: bool;
-    /// Whether it gives back, of its connection's window, what a stream that it stopped had in flight or unread.
+    /// Whether it gives back, of its connection's window, what a stream that it stopped had in
+    /// flight or unread.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 
     fn config(settings: Settings) -> Self::Config;
@@ -87,7 +91,8 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
 
     fn close(&self, code: u64, reason: &str);
 
-    /// The code and the reason with which we have closed the connection. Fails the test at any other end.
+    /// The code and the reason with which we have closed the connection. Fails the test at any
+    /// other end.
     async fn closed(&self) -> (u64, String);
 }
 

@@ -14,21 +14,10 @@ use wsmux::{
 use super::{
     End, Foreign, ForeignRecv, ForeignSend,
     interop::{
-        Certificate, Echo, Role, accept, check_pattern, pattern, receive_pattern, send_pattern,
-        within,
+        Certificate, Echo, Opener, Role, accept, check_pattern, pattern, receive_pattern,
+        send_pattern, within,
     },
 };
-
-/// Who opens a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    Us,
-    Them,
-}
-
-impl Opener {
-    pub(crate) const BOTH: [Self; 2] = [Self::Us, Self::Them];
-}
 
 /// Both ends of one connection.
 pub(crate) struct Pair<F: Foreign> {
@@ -113,7 +102,8 @@ impl<F: Foreign> Pair<F> {
         Self { ours, theirs, _server: None, _their_server: Some(server) }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt with.
+    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
+    /// with.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, (F::Send, F::Recv)) {
         match opener {
             Opener::Us => {

@@ -9,8 +9,8 @@ use wsmux::{
 
 use super::{interop::*, *};
 
-/// Makes a module with a test of each function below for the implementation `$them`, with our server
-/// and with our client.
+/// Makes a module with a test of each function below for the implementation `$them`, with our
+/// server and with our client.
 macro_rules! every_test {
     ($them:ty) => {
         mod every_implementation {
@@ -201,7 +201,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     }
 }
 
-/// Crate `qmux`, as a receiver with its defaults, would not do this: four of its streams' windows fill its connection's.
+/// Crate `qmux`, as a receiver with its defaults, would not do this: four of its streams' windows
+/// fill its connection's.
 pub(crate) async fn readers_of_ours_that_stall_cost_another_stream_nothing<F: Foreign>(role: Role) {
     let pair = defaults::<F>(role).await;
     let mut stalled = Vec::new();
@@ -237,8 +238,8 @@ pub(crate) async fn our_close_reaches_them_with_code_and_reason<F: Foreign>(role
     }
 }
 
-/// A connection on which they close with `number`, and what that is to us. Where they may lose their
-/// own close, it is tried again.
+/// A connection on which they close with `number`, and what that is to us. Where they may lose
+/// their own close, it is tried again.
 async fn closed_by_them<F: Foreign>(role: Role, number: u64) -> (ConnectionError, WebSocketStream) {
     const TRIES: usize = 20;
     for _ in 0..TRIES {

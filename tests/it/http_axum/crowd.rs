@@ -1,5 +1,5 @@
-//! Clients that stand still, more of them than the server has file descriptors: `HttpServer`, with the routes and the TLS
-//! of the example.
+//! Clients that stand still, more of them than the server has file descriptors: `HttpServer`, with
+//! the routes and the TLS of the example.
 
 #[path = "../../../examples/axum_server.rs"]
 #[allow(dead_code, reason = "its `main` is for people")]

@@ -1,4 +1,5 @@
-//! Connects that their callers give up before the answer: the TCP connection that they shared may be dead.
+//! Connects that their callers give up before the answer: the TCP connection that they shared may
+//! be dead.
 
 use std::{
     future::Future,
@@ -37,7 +38,7 @@ struct Relay {
 }
 
 impl Relay {
-    /// From now on nothing passes, and no end is told.
+    /// From now on nothing passes, and neither end learns of it.
     async fn goes_dead(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;

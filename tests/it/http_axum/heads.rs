@@ -1,4 +1,5 @@
-//! Which server a request is for: a list of heads, against our own server and against a route of hyper's.
+//! Which server a request is for: a list of heads, against our own server and against a route of
+//! hyper's.
 
 use std::convert::Infallible;
 

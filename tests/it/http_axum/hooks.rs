@@ -1,4 +1,5 @@
-//! The application's own say on a route: the server's hooks, the client's check, and a proxy between them.
+//! The application's own say on a route: the server's hooks, the client's check, and a proxy
+//! between them.
 
 use std::{
     sync::{

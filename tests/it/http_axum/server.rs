@@ -96,7 +96,8 @@ struct Shared {
     said: mpsc::UnboundedSender<String>,
 }
 
-/// A page that opens three WebSockets to the server that it comes from, and reports what became of them.
+/// A page that opens three WebSockets to the server that it comes from, and reports what became of
+/// them.
 const PAGE: &str = include_str!("page.html");
 
 async fn mux(State(shared): State<Shared>, upgrade: WsMuxUpgrade) -> Response {

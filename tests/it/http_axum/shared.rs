@@ -34,7 +34,8 @@ async fn three_connections_share_one_tcp_connection() {
     assert_eq!(server.tcp_connections(), 2);
 }
 
-/// Each of the stalled connections has all its streams' credit full, more than HTTP/2's first windows together.
+/// Each of the stalled connections has all its streams' credit full, more than HTTP/2's first
+/// windows together.
 #[tokio::test]
 async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
@@ -167,7 +168,8 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     assert_eq!(server.tcp_connections(), 3);
 }
 
-/// One whose future is not polled any more, as a `select!` may leave it, is waited for, but not for ever.
+/// One whose future is not polled any more, as a `select!` may leave it, is waited for, but not for
+/// ever.
 #[tokio::test]
 async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
     let server = Server::start(Kind::TLS).await;

@@ -1,5 +1,5 @@
-//! The QMux wire against another implementation of it, the crate `qmux`: the tests of `foreign`, and what this one alone
-//! can do. Each runs with our server and with our client.
+//! The QMux wire against another implementation of it, the crate `qmux`: the tests of `foreign`,
+//! and what this one alone can do. Each runs with our server and with our client.
 
 use wsmux_testing::interop;
 mod theirs;

@@ -184,8 +184,8 @@ impl ForeignRecv for RecvStream {
     }
 }
 
-/// Their next TCP connection. Without Nagle's algorithm, which they leave on: it costs each short stream the
-/// 40 ms that the other end delays its TCP acknowledgement.
+/// Their next TCP connection. Without Nagle's algorithm, which they leave on: it costs each short
+/// stream the 40 ms that the other end delays its TCP acknowledgement.
 async fn accept_nodelay(listener: &TcpListener) -> TcpStream {
     let (tcp, _) = within("a connection", listener.accept()).await.expect("a connection");
     tcp.set_nodelay(true).expect("a socket");

@@ -1,5 +1,6 @@
-//! The QMux wire against a third implementation of it, the crates `zmux` and `zmux-websocket`: the tests of `foreign`, and
-//! what this one alone can do. Each runs with our server and with our client.
+//! The QMux wire against a third implementation of it, the crates `zmux` and `zmux-websocket`: the
+//! tests of `foreign`, and what this one alone can do. Each runs with our server and with our
+//! client.
 
 use wsmux_testing::interop;
 mod theirs;
@@ -27,7 +28,8 @@ in_both_roles! {
     an_application_protocol_is_agreed_on_by_each_name,
 }
 
-/// The crate delivers what was promised of a stream that is reset (RESET_STREAM_AT), which crate `qmux` drops.
+/// The crate delivers what was promised of a stream that is reset (RESET_STREAM_AT), which crate
+/// `qmux` drops.
 async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
     for opener in Opener::BOTH {

@@ -1,6 +1,8 @@
-//! A real transfer's qlog, read back: the schema's required fields, and that the frames are those sent.
+//! A real transfer's qlog, read back: the schema's required fields, and that the frames are those
+//! sent.
 //!
-//! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and draft-ietf-quic-qlog-quic-events-04.
+//! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and
+//! draft-ietf-quic-qlog-quic-events-04.
 
 mod schema;
 
@@ -52,8 +54,8 @@ fn config(qlog: impl Into<Qlog>) -> Qlog {
 /// What each of the transfer's streams carries; not a multiple of anything.
 const SIZES: [usize; 3] = [1_000_003, 70_001, 0];
 
-/// The client sends on bidirectional streams, which the server echoes, a unidirectional one and a datagram; then
-/// it closes.
+/// The client sends on bidirectional streams, which the server echoes, a unidirectional one and a
+/// datagram; then it closes.
 async fn transfer(client: &Qlog, server: &Qlog, wire: Wire) {
     let builder = WebSocketServer::builder().wires([wire]).qlog(server.clone());
     let server = builder.bind("127.0.0.1:0").await.unwrap();

@@ -149,7 +149,8 @@ pub(super) fn check_packets(events: &[Value], name: &str) -> (Vec<Value>, BTreeM
     (frames, streams)
 }
 
-/// A log is as the schema wants it, and holds the transfer. Returns how many packets went which way.
+/// A log is as the schema wants it, and holds the transfer. Returns how many packets went which
+/// way.
 pub(super) fn check_log(log: &[u8], side: Side) -> [usize; 2] {
     let records = records(log);
     let (header, events) = records.split_first().unwrap();

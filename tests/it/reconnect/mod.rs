@@ -1,4 +1,5 @@
-//! A client that dials again: when, how often, what it says of the loss, and that it stops when it is told.
+//! A client that dials again: when, how often, what it reports of the loss, and that it can be
+//! stopped.
 
 mod giving_up;
 mod handles;

@@ -116,7 +116,8 @@ async fn a_login_or_a_certificate_that_is_refused_is_final() {
                 tokio::spawn(connecting);
             }
         });
-        // The server's certificate, which the client does not know; and the client's, which is none.
+        // The server's certificate, which the client does not know; and the client's, which is
+        // none.
         for builder in [
             WebSocketClient::builder(),
             WebSocketClient::builder().trust_self_signed(own.der().clone()),

@@ -5,7 +5,8 @@ use wsmux::{WebSocketClient, WebSocketServer};
 
 use super::{Said, answers};
 
-/// Of a peer's close an error shows the reason, as it is for the application to print; a log of ours has the code.
+/// Of a peer's close an error shows the reason, as it is for the application to print; a log of
+/// ours has the code.
 #[tokio::test]
 async fn the_reason_of_a_peers_close_is_in_its_error_and_in_no_log() {
     let said = Said::default();

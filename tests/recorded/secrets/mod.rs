@@ -1,4 +1,5 @@
-//! No password, no token and no query of a URL is in an error, in what is recorded, or in a `Debug`.
+//! No password, no token and no query of a URL is in an error, in what is recorded, or in a
+//! `Debug`.
 
 mod answers;
 mod close;
@@ -181,7 +182,8 @@ impl Authorize for Hook {
     }
 }
 
-/// The headers whose values a standard calls secret; another crate's map cannot know which others are.
+/// The headers whose values a standard calls secret; another crate's map cannot know which others
+/// are.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {

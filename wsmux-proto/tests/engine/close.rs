@@ -1,4 +1,5 @@
-//! How a connection ends: which codes go out, what is made of those that come, and when the socket can go.
+//! How a connection ends: which codes go out, what is made of those that come, and when the socket
+//! can go.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -10,10 +11,11 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason; no message goes before it.
+/// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason; no message goes
+/// before it.
 /// An application code MUST be carried in full, up to 2^62-1.
-/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a transport
-/// error), as the last frame, and then a WebSocket Close.
+/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a
+/// transport error), as the last frame, and then a WebSocket Close.
 /// [W-24] The code of our Close frame MUST be that of the table.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
@@ -42,8 +44,8 @@ fn an_applications_code_becomes_the_websockets_by_the_table() {
     }
 }
 
-/// [W-27] Where the platform forbids a code, 4999 MUST be sent in its place, with the same reason. A web page may send
-/// only 1000 and 3000 to 4999.
+/// [W-27] Where the platform forbids a code, 4999 MUST be sent in its place, with the same reason.
+/// A web page may send only 1000 and 3000 to 4999.
 #[test]
 fn a_page_sends_no_code_that_its_browser_forbids() {
     let page = SocketCapabilities::new().pings(false).all_close_codes(false);
@@ -72,9 +74,10 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
     }
 }
 
-/// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST be cut at a
-/// character's boundary.
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's boundary.
+/// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST
+/// be cut at a character's boundary.
+/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
+/// boundary.
 #[test]
 fn a_long_reason_is_cut_between_characters() {
     let mut peer = peer(Wire::QMux);
@@ -88,7 +91,8 @@ fn a_long_reason_is_cut_between_characters() {
     assert!(reason.len() < 16_000 && std::str::from_utf8(reason).is_ok());
 }
 
-/// A reason that is not valid UTF-8 MUST NOT be an error; what cannot be decoded is replaced.
+/// A reason that is not valid UTF-8 MUST NOT be an error; what cannot be decoded is
+/// replaced.
 #[test]
 fn a_reason_that_is_no_utf_8_is_no_error() {
     let mut peer = peer(Wire::QMux);
@@ -99,10 +103,10 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
     assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::ApplicationClosed(_))));
 }
 
-/// [J-36] A Close with 1000 or 4000 MUST be reported as the application's code 0; 3000 to 3999 as the code itself;
-/// 4001 to 4999 as the code less 4000.
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by the peer, with the
-/// WebSocket's code and reason.
+/// [J-36] A Close with 1000 or 4000 MUST be reported as the application's code 0; 3000 to 3999 as
+/// the code itself; 4001 to 4999 as the code less 4000.
+/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
+/// the peer, with the WebSocket's code and reason.
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[test]
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
@@ -123,8 +127,8 @@ fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     }
 }
 
-/// A peer that has closed the WebSocket alone: a transport close, whose reason has the WebSocket's code, which is no
-/// QUIC code, and its reason.
+/// A peer that has closed the WebSocket alone: a transport close, whose reason has the WebSocket's
+/// code, which is no QUIC code, and its reason.
 fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
     let mut peer = peer(wire);
     peer.conn.handle_close(peer.now, code, "bye");
@@ -137,8 +141,8 @@ fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
     peer
 }
 
-/// A WebSocket Close without CONNECTION_CLOSE MUST be reported as a transport close by the peer, with the
-/// WebSocket's code in the reason, and never as an application's close.
+/// A WebSocket Close without CONNECTION_CLOSE MUST be reported as a transport close by the
+/// peer, with the WebSocket's code in the reason, and never as an application's close.
 #[test]
 fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     for websocket in [None, Some(1000), Some(1001), Some(1002), Some(3000), Some(4042)] {
@@ -147,7 +151,8 @@ fn a_websocket_close_without_a_frame_is_no_applications_word_on_qmux() {
     }
 }
 
-/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket Close.
+/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket
+/// Close.
 #[test]
 fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     for frame in [
@@ -173,7 +178,8 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     }
 }
 
-/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close is sent.
+/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close
+/// is sent.
 #[test]
 fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     for wire in WIRES {
@@ -238,8 +244,8 @@ fn the_wait_for_the_peers_close_ends_by_the_timeout_or_with_the_socket() {
     }
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost transport, never as a
-/// close by the peer.
+/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// transport, never as a close by the peer.
 #[test]
 fn an_end_without_a_close_is_a_lost_transport() {
     for wire in WIRES {
@@ -254,8 +260,10 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones change nothing.
-/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our Close frame.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
+/// change nothing.
+/// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
+/// Close frame.
 #[test]
 fn two_that_close_at_the_same_time_both_come_to_an_end() {
     for wire in WIRES {
@@ -271,7 +279,8 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
     }
 }
 
-/// What the connection's end cut off: a reset that had not left, and a half that was stopped and not ended.
+/// What the connection's end cut off: a reset that had not left, and a half that was stopped and
+/// not ended.
 #[test]
 fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -1,6 +1,8 @@
-//! Both wires' codecs: what the documents say comes out as it went in, and nothing that comes makes them panic.
+//! Both wires' codecs: what the documents say comes out as it went in, and nothing that comes makes
+//! them panic.
 //!
-//! The bytes are written by the tests' own encoder, from the documents; the engine's is held against it below.
+//! The bytes are written by the tests' own encoder, from the documents; the engine's is held
+//! against it below.
 
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ use wsmux_proto::{
     TransportErrorCode, TransportParameters, VarInt, Wire,
 };
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
+/// PROPTEST_CASES).
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if config.rng_seed == RngSeed::Random {
@@ -151,7 +154,8 @@ fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     frames
 }
 
-/// Whether an engine of each side, at rest, takes the message without a panic. What it says is its own affair.
+/// Whether an engine of each side, at rest, takes the message without a panic. What it says is its
+/// own affair.
 fn feed(wire: Wire, message: &[u8]) {
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::new(wire, side, &Config::default());
@@ -198,7 +202,8 @@ proptest! {
         for cut in 0..whole.len() {
             let mut message = Bytes::copy_from_slice(&whole[..cut]);
             let decoded = wire.decode(&mut message);
-            // Only data that runs to the end of its message, and padding, are something when they are cut.
+            // Only data that runs to the end of its message, and padding, are something when they
+            // are cut.
             let open_end = matches!(frame, Frame::Padding(_))
                 || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
             prop_assert!(open_end || cut == 0 || decoded.is_err(), "{:?} of {:?}", decoded, frame);
@@ -264,8 +269,8 @@ proptest! {
 /// Every frame MUST lie within one message.
 /// We MUST NOT send a prohibited frame type.
 /// Every frame type we send MUST be in its shortest encoding.
-/// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream go out in order,
-/// without gap or overlap.
+/// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream
+/// go out in order, without gap or overlap.
 /// [W-1] Every message we send MUST be binary.
 #[test]
 fn what_the_engine_writes_is_what_the_documents_say() {

@@ -25,9 +25,11 @@ fn a_datagram_arrives_whole_and_in_order() {
     assert_eq!(pair.server.conn.read_datagram(), None);
 }
 
-/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
-/// A DATAGRAM frame MUST NOT be sent to a peer that did not advertise `max_datagram_frame_size`, nor one
-/// longer than the smaller of that value and its `max_record_size`.
+/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the
+/// wire.
+/// A DATAGRAM frame MUST NOT be sent to a peer that did not advertise
+/// `max_datagram_frame_size`, nor one longer than the smaller of that value and its
+/// `max_record_size`.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {
@@ -62,7 +64,8 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     }
 }
 
-/// When the queue of received datagrams is full the oldest MUST be dropped; the connection goes on.
+/// When the queue of received datagrams is full the oldest MUST be dropped; the connection
+/// goes on.
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();
@@ -80,8 +83,9 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats(Time::EPOCH).datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();

@@ -3,8 +3,8 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
 
-/// An honest peer cannot know that this end drains: what it sends on a stream that is being refused is within its
-/// window.
+/// An honest peer cannot know that this end drains: what it sends on a stream that is being refused
+/// is within its window.
 #[test]
 fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -14,7 +14,8 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     peer.conn.send_stream(busy).write(b"the first half").unwrap();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
+    // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of
+    // 100 ms.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
         peer.now = at(ms(line / 200));
@@ -25,7 +26,8 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     }
 }
 
-/// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000 §3.5 wants.
+/// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000
+/// §3.5 wants.
 #[test]
 fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -38,7 +40,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // It says that it lives, for an hour.
+    // For an hour the peer shows that it is alive.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
     while peer.now < at(secs(3_600)) && peer.conn.is_established() {

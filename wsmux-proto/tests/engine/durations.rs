@@ -1,4 +1,5 @@
-//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long for the engine.
+//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long
+//! for the engine.
 
 use std::time::Duration;
 
@@ -111,8 +112,8 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // Once for a ping, once for the timeout after it, and once for a close that waits for nothing: at the end of the
-    // clock all three are due at the same time. After that the driver would spin.
+    // Once for a ping, once for the timeout after it, and once for a close that waits for nothing:
+    // at the end of the clock all three are due at the same time. After that the driver would spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });

@@ -1,4 +1,5 @@
-//! Bad networks, as whoever is above TCP sees them: late, narrow, dead in one direction or in both, or cut.
+//! Bad networks as the layers above TCP see them: late, narrow, dead in one direction or both, or
+//! cut.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -27,11 +28,13 @@ struct Exchange {
     ways: Vec<Way>,
 }
 
-/// After so many bytes a stream's come again: a prime, which no message and no window divides.
+/// The content of a stream repeats after this many bytes: a prime, which no message or window
+/// divides.
 const PERIOD: usize = 65_521;
 const PIECE: usize = 16 * KIB;
 
-/// What `from` writes on the stream, from byte `at` on; in no time, for there is much of it.
+/// What `from` writes on the stream, from byte `at` on. It is copied from a block, because there is
+/// much of it.
 fn content(id: StreamId, from: Side, at: usize, len: usize) -> Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     let block = BLOCK.get_or_init(|| {
@@ -55,7 +58,8 @@ impl Exchange {
         Self { pair, len, ways }
     }
 
-    /// A link of this round trip, and of so many bits a second with so many bytes before it, each way.
+    /// A link with this round trip, and in each direction this rate in bits a second and this queue
+    /// in bytes.
     fn over(mut self, rtt: Duration, rate: u64, queue: usize) -> Self {
         self.pair.latency = rtt / 2;
         for end in [&mut self.pair.client, &mut self.pair.server] {
@@ -100,15 +104,11 @@ impl Exchange {
         }
     }
 
-    /// One thing that happens, or a millisecond in which nothing does. Timers fire when they are due.
+    /// One thing that happens, or a millisecond in which nothing does. Timers fire when they are
+    /// due.
     fn step(&mut self) {
         self.write();
-        let tick = self.pair.now + ms(1);
-        if !self.pair.step_until(tick)
-            && self.pair.next_timeout().is_some_and(|timeout| timeout <= self.pair.now)
-        {
-            self.pair.advance();
-        }
+        self.pair.tick(ms(1));
         self.read();
         self.pair.client.take_events();
         self.pair.server.take_events();
@@ -121,7 +121,8 @@ impl Exchange {
         }
     }
 
-    /// To the end of all streams, each of which is a clean one behind every byte. Says how long it took.
+    /// To the end of all streams, each of which is a clean one behind every byte. Says how long it
+    /// took.
     fn complete(&mut self) -> Duration {
         let start = self.pair.now;
         while !self.done() {
@@ -183,17 +184,20 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
     }
 }
 
-/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
-/// transport.
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
-/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
-/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely
+/// to the transport.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
+/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
+/// js-ws.
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
+/// timeout (without one: for three keep-alive intervals), the connection MUST time out, although
+/// sending restarts the idle timer.
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // With the socket's buffer full, for nothing is acknowledged, or with room for as much as it holds. Room that comes
-    // back to a full one would be an acknowledgement (C-90), and no black hole: `Endpoint` gives none.
+    // With the socket's buffer full, for nothing is acknowledged, or with room for as much as it
+    // holds. Room that comes back to a full one would be an acknowledgement (C-90), and no black
+    // hole: `Endpoint` gives none.
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))
@@ -210,7 +214,8 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         }
         let start = exchange.pair.now;
         while [CLIENT, SERVER].iter().any(|&side| exchange.reason(side).is_none()) {
-            // What was on its way when the network went may have come later: 256 KiB are 105 ms on this link.
+            // What was on its way when the network went may have come later: 256 KiB are 105 ms on
+            // this link.
             assert!(exchange.pair.now <= start + secs(30) + ms(200), "{story}: not noticed");
             exchange.step();
         }
@@ -218,7 +223,7 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         for (reason, hears_nothing) in reasons.into_iter().flatten().zip([holes[1], holes[0]]) {
             let timed_out =
                 matches!(reason, ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive));
-            // Whoever still hears is told so by the other.
+            // An end that still receives gets a close from the other.
             let told = !hears_nothing && matches!(reason, ConnectionError::ConnectionClosed(_));
             assert!(timed_out || told, "{story}: {reason:?}");
         }
@@ -227,9 +232,10 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     }
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
-/// does the reader see the error.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
+/// only after them does the reader see the error.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
+/// a clean end.
 #[test]
 fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
     for wire in WIRES {
@@ -257,7 +263,7 @@ fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
                     End::Lost => cut_off += 1,
                     other => panic!("{wire:?}, {moment}: {other:?}"),
                 }
-                // Who writes is told as well.
+                // The writer gets an error as well.
                 if way.written < exchange.len {
                     let mut send = exchange.pair.end(way.from).conn.send_stream(way.id);
                     let written = send.write(b"more");

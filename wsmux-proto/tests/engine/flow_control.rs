@@ -1,4 +1,5 @@
-//! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is granted again.
+//! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is
+//! granted again.
 
 use crate::support::*;
 use wsmux_proto::{Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, Wire};
@@ -28,10 +29,11 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
     }
 }
 
-/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
-/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
-/// read.
+/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
+/// a moment.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
+/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
+/// grow (C-56), and not for each read.
 /// [J-25] Each byte of Data MUST use one byte of credit; ids and types are free.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
@@ -48,7 +50,8 @@ fn a_window_of_1024_bytes_moves_a_mebibyte() {
     }
 }
 
-/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
+/// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
+/// a moment.
 #[test]
 fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     for wire in WIRES {
@@ -67,8 +70,8 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is dropped in
-/// silence.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
+/// dropped in silence.
 /// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
@@ -89,8 +92,8 @@ fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
     }
 }
 
-/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close with
-/// FLOW_CONTROL_ERROR.
+/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close
+/// with FLOW_CONTROL_ERROR.
 #[test]
 fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     let id = bidi(CLIENT, 0);
@@ -105,11 +108,12 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted against stream credit,
-/// connection credit and final size.
+/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted
+/// against stream credit, connection credit and final size.
 /// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
 /// [J-23] Data that arrives after our Error(Write) MUST be discarded and counted.
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its reader has stopped.
+/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
+/// reader has stopped.
 #[test]
 fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     for wire in WIRES {
@@ -125,9 +129,9 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
-/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
-/// read.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
+/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
+/// grow (C-56), and not for each read.
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -154,7 +158,8 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     }
 }
 
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its reader has stopped.
+/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
+/// reader has stopped.
 #[test]
 fn no_credit_is_granted_after_the_end_of_a_stream() {
     for wire in WIRES {
@@ -175,7 +180,8 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
     }
 }
 
-/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
+/// at once.
 /// [J-15] Until the peer's first Ack a stream MUST NOT send Data.
 #[test]
 fn a_js_ws_stream_opens_with_an_ack_and_sends_after_the_peers_first() {
@@ -218,11 +224,12 @@ fn data_len(frames: &[Frame]) -> usize {
     frames.iter().map(len).sum()
 }
 
-/// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the number that the
-/// application wrote.
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream its final size)
-/// within the peer's MAX_DATA.
-/// Connection credit MUST be spent only when bytes are put into a message, never when they are buffered.
+/// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the
+/// number that the application wrote.
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// its final size) within the peer's MAX_DATA.
+/// Connection credit MUST be spent only when bytes are put into a message, never when they
+/// are buffered.
 #[test]
 fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     let mut peer = limited(1_000, 1_500);
@@ -247,8 +254,8 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for it; a FIN alone
-/// needs no credit.
+/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
+/// it; a FIN alone needs no credit.
 /// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
 /// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
 /// stream ends in the same TLS record.
@@ -280,8 +287,8 @@ fn a_stream_without_credit_says_so_once_for_each_limit() {
     assert_eq!(peer.frames(), [stream(id, 100, &[0; 100], false), blocked]);
 }
 
-/// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or RESET_STREAM_AT frame,
-/// never STOP_SENDING or MAX_STREAM_DATA.
+/// The first frame we send on a stream that we open MUST be a STREAM, RESET_STREAM or
+/// RESET_STREAM_AT frame, never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
 fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
     // Public peers forget what comes before a stream's first STREAM frame.
@@ -317,8 +324,8 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
     }
 }
 
-/// As receiver we MUST advertise `initial_max_data` of 2^62-1, so that connection credit cannot run out
-/// before the streams' own does.
+/// As receiver we MUST advertise `initial_max_data` of 2^62-1, so that connection credit
+/// cannot run out before the streams' own does.
 #[test]
 fn our_own_connection_credit_cannot_run_out_before_the_streams_do() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
@@ -338,7 +345,8 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
         assert_eq!(pair.client.write(id, &[0; 3_000]), 1_000);
         assert_eq!(pair.client.write(id, &[0; 3_000]), 0);
         pair.client.take_events();
-        // Credit comes back in quarters of the window: the last byte of the second one frees half the buffer.
+        // Credit comes back in quarters of the window: the last byte of the second one frees half
+        // the buffer.
         for read in [250, 249] {
             pair.server.read_up_to(id, read);
             pair.drive();
@@ -367,8 +375,8 @@ fn relative_and_absolute_grants_do_not_mix() {
 
 /// The Ack could cross the peer's end, and `@matrixai/ws` would take it for a new stream.
 ///
-/// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless the peer has
-/// used up its credit.
+/// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
+/// the peer has used up its credit.
 #[test]
 fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     let ends: [fn(&mut ScriptedPeer); 2] = [
@@ -407,8 +415,8 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// And what follows, with a peer that forgets a grant for a stream that it has not seen (SPEC.md Q-34 names the public
-/// peers): it waits for credit that this end takes for granted.
+/// And what follows, with a peer that forgets a grant for a stream that it has not seen (SPEC.md
+/// Q-34 names the public peers): it waits for credit that this end takes for granted.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();

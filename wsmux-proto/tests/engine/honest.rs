@@ -1,4 +1,5 @@
-//! Honest ends at the extremes of what settings and applications ask for: none spends a budget of the other.
+//! Honest ends at the extremes of what settings and applications ask for: none spends a budget of
+//! the other.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
@@ -55,8 +56,8 @@ fn run(pair: &mut Pair, time: std::time::Duration) {
 
 /// Takes no time at all: time only refills budgets.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
-/// whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
+/// for blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     for wire in WIRES {
@@ -74,10 +75,11 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     }
 }
 
-/// A reader of single bytes, whose grants leave as soon as they may: more of them than time alone refills.
+/// A reader of single bytes, whose grants leave as soon as they may: more of them than time alone
+/// refills.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
-/// whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
+/// for blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
     for wire in WIRES {
@@ -121,8 +123,8 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
     }
 }
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
 /// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
 /// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
@@ -148,7 +150,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     };
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
-    // A sixty-fourth of all bytes refills the budget, the window's included; a twelfth with a small window.
+    // A sixty-fourth of all bytes refills the budget, the window's included; a twelfth with a small
+    // window.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -161,8 +164,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
 
 /// Each call needs a raise of the limit, and the next one waits and sends STREAMS_BLOCKED.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or for blocked frames,
-/// whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
+/// for blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn a_limit_of_one_stream_serves_one_call_after_the_other() {
     for wire in WIRES {
@@ -190,7 +193,8 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 
 // ---- streams that are given up ----
 
-/// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are read.
+/// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are
+/// read.
 ///
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
@@ -274,7 +278,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     }
 }
 
-/// Some peers show each stream by an empty frame, which is then no frame without effect; this end shows it once.
+/// Some peers show each stream by an empty frame, which is then no frame without effect; this end
+/// shows it once.
 ///
 /// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
 #[test]
@@ -293,7 +298,8 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// As an implementation would send that resets every stream that it lets go of, and repeats its resets.
+/// As an implementation would send that resets every stream that it lets go of, and repeats its
+/// resets.
 #[test]
 fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
@@ -307,8 +313,8 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     peer.assert_open("after a reset of each");
 }
 
-/// A poll says nothing but that it is one: it has an end and no byte. The client gives it up after two seconds without
-/// news, and asks again.
+/// A poll says nothing but that it is one: it has an end and no byte. The client gives it up after
+/// two seconds without news, and asks again.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -342,7 +348,8 @@ fn long_polls_that_end_without_news_go_on_for_minutes() {
 
 // ---- small messages ----
 
-/// A room of a thousand subscribers behind one gateway: each second a line for each, which is read at once.
+/// A room of a thousand subscribers behind one gateway: each second a line for each, which is read
+/// at once.
 #[test]
 fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     for wire in WIRES {

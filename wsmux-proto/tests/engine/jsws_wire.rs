@@ -24,13 +24,14 @@ fn server() -> ScriptedPeer {
     peer
 }
 
-/// [J-2] A message that is truncated, has an unknown type or half, or has bytes after the payload of an Ack, Error
-/// or Close, MUST close with FRAME_ENCODING_ERROR.
+/// [J-2] A message that is truncated, has an unknown type or half, or has bytes after the payload
+/// of an Ack, Error or Close, MUST close with FRAME_ENCODING_ERROR.
 /// [J-3] An empty message MUST close with PROTOCOL_VIOLATION.
 /// [J-8] An id of 2^61 or above MUST close with PROTOCOL_VIOLATION: its counter has no neutral id.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19,
-/// from the start.
-/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
+/// plus 10 bytes, and at least 19, from the start.
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
+/// wire.
 #[test]
 fn messages_that_are_malformed() {
     let too_large = [&varints(&[1 << 61])[..], &[0, 1, 0, 0, 0, 1]].concat();
@@ -77,8 +78,10 @@ fn integers_may_be_longer_than_they_need_to_be() {
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
-/// [J-9] A message for an id of our own parity that we have not opened MUST close with STREAM_STATE_ERROR.
-/// [J-14] A first message on a new id of the peer's that is not an Ack MUST close with PROTOCOL_VIOLATION.
+/// [J-9] A message for an id of our own parity that we have not opened MUST close with
+/// STREAM_STATE_ERROR.
+/// [J-14] A first message on a new id of the peer's that is not an Ack MUST close with
+/// PROTOCOL_VIOLATION.
 #[test]
 fn streams_that_begin_wrongly() {
     let ours = bidi(SERVER, 0);
@@ -102,9 +105,10 @@ fn streams_that_begin_wrongly() {
     }
 }
 
-/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is open.
-/// [J-24] Data after Close(Read) or Error(Read) on a live stream MUST close with FINAL_SIZE_ERROR, except for C-55:
-/// on this wire the bytes that came before are the final size.
+/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is
+/// open.
+/// [J-24] Data after Close(Read) or Error(Read) on a live stream MUST close with FINAL_SIZE_ERROR,
+/// except for C-55: on this wire the bytes that came before are the final size.
 #[test]
 fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     let id = bidi(CLIENT, 0);
@@ -119,18 +123,19 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     }
 }
 
-/// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by Close(Write).
-/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open receiving half is a
-/// reset, answered once by Error(Write, code).
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending half is a
-/// request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by
+/// Close(Write).
+/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open
+/// receiving half is a reset, answered once by Error(Write, code).
+/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
+/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
 /// [J-20] Close(Write) received on an open sending half MUST be treated as Error(Write, 0).
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two endpoints cannot
-/// answer each other for ever.
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// endpoints cannot answer each other for ever.
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // What the peer says first, and what it is told; then all its answers to halves that have ended.
+    // The first frame of the peer and our answer, then all its answers to halves that have ended.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),
@@ -148,9 +153,10 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
     }
 }
 
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two endpoints cannot
-/// answer each other for ever.
-/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an answer.
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// endpoints cannot answer each other for ever.
+/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
+/// answer.
 #[test]
 fn answers_to_ends_of_ours_are_ignored() {
     let id = bidi(CLIENT, 0);
@@ -171,7 +177,8 @@ fn answers_to_ends_of_ours_are_ignored() {
     assert_eq!(peer.frames(), []);
 }
 
-/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an answer.
+/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
+/// answer.
 #[test]
 fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     let id = bidi(CLIENT, 0);
@@ -187,8 +194,8 @@ fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     }
 }
 
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending half is a
-/// request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
+/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
 #[test]
 fn no_data_follows_the_peers_request_to_stop() {
     let id = bidi(CLIENT, 0);
@@ -260,8 +267,9 @@ fn traces() -> BTreeMap<String, Trace> {
     traces
 }
 
-/// Credit that is given back while a stream runs goes out in other portions here than there (C-38), and not at
-/// all behind the end (C-20): those Acks are compared as a sum. Everything else must agree byte for byte.
+/// Credit that is given back while a stream runs goes out in other portions here than there (C-38),
+/// and not at all behind the end (C-20): those Acks are compared as a sum. Everything else must
+/// agree byte for byte.
 fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     let (mut kept, mut credit) = (Vec::new(), 0);
     for message in messages {
@@ -277,7 +285,8 @@ fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     (kept, credit)
 }
 
-/// Plays one side of a trace with the engine, and the other from the file. `app` is the engine's application.
+/// Plays one side of a trace with the engine, and the other from the file. `app` is the engine's
+/// application.
 fn replay(
     trace: &Trace,
     side: Side,
@@ -302,14 +311,15 @@ fn replay(
     peer
 }
 
-/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side counts up by 2
-/// from 0 or 1. Id n is the neutral stream with counter n >> 1.
-/// [J-13] An Ack on a new id of the peer's MUST open the stream and grant its credit, and be answered by an Ack
-/// with our receive window.
+/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
+/// counts up by 2 from 0 or 1. Id n is the neutral stream with counter n >> 1.
+/// [J-13] An Ack on a new id of the peer's MUST open the stream and grant its credit, and be
+/// answered by an Ack with our receive window.
 /// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
 /// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
 /// stream ends in the same TLS record.
-/// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by Close(Write).
+/// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by
+/// Close(Write).
 #[test]
 fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
     for (name, index, sent) in [
@@ -354,10 +364,10 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
     }
 }
 
-/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open receiving half is a
-/// reset, answered once by Error(Write, code).
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending half is a
-/// request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open
+/// receiving half is a reset, answered once by Error(Write, code).
+/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
+/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
 #[test]
 fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     let traces = traces();

@@ -1,4 +1,5 @@
-//! How many streams: the peer's limit is obeyed, ours is enforced on every type of frame, and places come back.
+//! How many streams: the peer's limit is obeyed, ours is enforced on every type of frame, and
+//! places come back.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -27,7 +28,8 @@ fn openers(id: StreamId) -> Vec<Frame> {
 }
 
 /// A frame of any type on a peer's stream above the limit that we have sent MUST close with
-/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
+/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING,
+/// MAX_STREAM_DATA.
 #[test]
 fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
     for make in [bidi as fn(Side, u64) -> StreamId, uni] {
@@ -74,8 +76,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
-/// unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
+/// unread data and unaccepted streams keep theirs.
 /// We MUST NOT open a stream above the peer's limit.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
@@ -90,7 +92,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "once for each limit");
     pair.drive();
     assert_eq!(pair.client.take_events(), []);
-    // The client's handles go; the stream is over only when the server's application has let go of it too.
+    // The client's handles go; the stream is over only when the server's application has let go of
+    // it too.
     pair.client.release(ids[0]);
     pair.drive();
     assert!(
@@ -109,8 +112,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
-    // Half of the places come back early, when the peer has more than half left and needs no message for
-    // it; then it opens all it knows of. Nothing but the raised limit is left to say.
+    // Half of the places come back early, when the peer has more than half left and needs no
+    // message for it; then it opens all it knows of. Nothing but the raised limit is left to say.
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
     let open = |pair: &mut Pair, count: usize| {
         let ids: Vec<_> = (0..count).map(|_| pair.client.open(Dir::Bi)).collect();
@@ -167,8 +170,8 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     assert_eq!(alone.count(), 0, "no message for it alone");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
-/// unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
+/// unread data and unaccepted streams keep theirs.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
@@ -248,10 +251,11 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
-/// connection closes with EXCESSIVE_LOAD.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
+/// bounded; above it the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut config = config(1, 0);
@@ -283,7 +287,8 @@ fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
     }
 }
 
-/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the wire.
+/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the
+/// wire.
 #[test]
 fn js_ws_has_no_unidirectional_streams() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
@@ -291,10 +296,10 @@ fn js_ws_has_no_unidirectional_streams() {
     assert_eq!(peer.conn.accept(Dir::Uni), None);
 }
 
-/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting application, and
-/// holds its place in the stream limit until then.
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4): unread data and
-/// unaccepted streams keep theirs.
+/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
+/// application, and holds its place in the stream limit until then.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
+/// unread data and unaccepted streams keep theirs.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     // CVE-2023-44487: a reset stream that nobody has accepted still counts.
@@ -309,12 +314,14 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {
-    // The peer grants no connection credit, has us answer, and takes the stream away, again and again.
+    // The peer grants no connection credit, has us answer, and takes the stream away, again and
+    // again.
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut config = Config::default();
     config.cancelled_streams_per_second(None);

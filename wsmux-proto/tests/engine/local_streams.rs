@@ -34,7 +34,7 @@ fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
             pair.drive();
             assert_eq!(pair.client.take_events(), [], "{wire:?} {round}");
             pair.release_both(oldest);
-            // On QMux a second time, for the peer raises its limit as well.
+            // On QMux a second time, because the peer raises its limit as well.
             let events = pair.client.take_events();
             assert!(events.contains(&Event::Available { dir: Dir::Bi }), "{wire:?}: {events:?}");
             assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 1);
@@ -69,8 +69,9 @@ fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     assert_eq!(pair.client.take_events(), [Event::Available { dir: Dir::Bi }]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
 /// [C-77] The number of streams of a kind that we opened and that are not freed MUST NOT exceed our
 /// own limit. At the limit, opening waits until a stream is freed, and the peer receives nothing
 /// about it.

@@ -1,10 +1,12 @@
-//! Streams whose readers stand still stop no other, and two ends that only write do not lock each other up.
+//! Streams whose readers stand still stop no other, and two ends that only write do not lock each
+//! other up.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Connection, Dir, Read, StreamId, Wire};
 
-/// What the one stream moves past the others that stand still. Unoptimised builds move less, by the same way.
+/// What the one stream moves past the others that stand still. Unoptimised builds move less, by the
+/// same way.
 const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
 
 const STALLED: usize = 32;
@@ -111,8 +113,8 @@ fn a_full_stream_that_is_stopped_frees_its_memory_and_pauses_no_other() {
     }
 }
 
-/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or for a write to
-/// the socket.
+/// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or
+/// for a write to the socket.
 #[test]
 fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     for wire in WIRES {
@@ -165,8 +167,9 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
     // Everything that a peer can demand an answer to, while the socket takes nothing.

@@ -1,4 +1,5 @@
-//! What has come is read, whatever comes after it; and what cannot come is an error, never a clean end.
+//! What has come is read, whatever comes after it; and what cannot come is an error, never a clean
+//! end.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -30,9 +31,10 @@ fn assert_readable(pair: &mut Pair, ids: [wsmux_proto::StreamId; 2], what: &str)
     assert_eq!(pair.server.live_streams(), 0, "{what}");
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
-/// does the reader see the error.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
+/// only after them does the reader see the error.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
+/// a clean end.
 #[test]
 fn what_came_before_the_connections_end_is_read_after_it() {
     for wire in WIRES {
@@ -66,8 +68,8 @@ fn what_came_before_the_connections_end_is_read_after_it() {
     }
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended; only after them
-/// does the reader see the error.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
+/// only after them does the reader see the error.
 #[test]
 fn streams_that_came_before_the_end_are_accepted_after_it() {
     for wire in WIRES {
@@ -83,7 +85,8 @@ fn streams_that_came_before_the_end_are_accepted_after_it() {
     }
 }
 
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in a clean end.
+/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
+/// a clean end.
 #[test]
 fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     for wire in WIRES {
@@ -132,8 +135,8 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
     }
 }
 
-/// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a clean end. Its
-/// final size is checked all the same.
+/// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
+/// clean end. Its final size is checked all the same.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [
@@ -158,7 +161,8 @@ fn a_reset_behind_the_end_discards_nothing() {
     }
 }
 
-/// After RESET_STREAM_AT the reader MUST get the bytes below the reliable size, and then the reset.
+/// After RESET_STREAM_AT the reader MUST get the bytes below the reliable size, and then the
+/// reset.
 #[test]
 fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     for (read_before, reliable, kept) in
@@ -180,8 +184,8 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     }
 }
 
-/// A later reset with a smaller reliable size (RESET_STREAM: zero) MUST lower it, and one with a larger size
-/// MUST be ignored.
+/// A later reset with a smaller reliable size (RESET_STREAM: zero) MUST lower it, and one
+/// with a larger size MUST be ignored.
 #[test]
 fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     let id = uni(CLIENT, 0);
@@ -218,9 +222,10 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     assert!(matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(_))));
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the code and reason
-/// as they came.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
+/// change nothing.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
+/// code and reason as they came.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());
@@ -243,7 +248,8 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
 }
 
 /// Frames before the offending one in the same message MUST have taken effect.
-/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket Close.
+/// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket
+/// Close.
 /// Whatever follows a CONNECTION_CLOSE, in its message or later, MUST be discarded unread.
 #[test]
 fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
@@ -276,7 +282,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
-            // Whoever ends it himself waits no longer, and whoever asks has heard.
+            // A caller that ends the stream itself no longer waits, and one that asks has its
+            // answer.
             match nth {
                 2 => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(id).reset_at(code(1), 5)),

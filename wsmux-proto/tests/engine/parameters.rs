@@ -1,4 +1,5 @@
-//! Transport parameters of QMux: they come first and once, and what is wrong with them ends the connection.
+//! Transport parameters of QMux: they come first and once, and what is wrong with them ends the
+//! connection.
 
 use crate::support::*;
 use wsmux_proto::{Config, Frame, Side, TransportErrorCode, Wire};
@@ -16,10 +17,11 @@ fn bytes(frame: Frame) -> Vec<u8> {
     encode(Wire::QMux, &frame, false)
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is open, without
-/// waiting for the peer's.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is
+/// open, without waiting for the peer's.
 /// Even a connection that is closed at once MUST send it before CONNECTION_CLOSE.
-/// On any other first frame, PADDING and CONNECTION_CLOSE included, we MUST close with PROTOCOL_VIOLATION.
+/// On any other first frame, PADDING and CONNECTION_CLOSE included, we MUST close with
+/// PROTOCOL_VIOLATION.
 /// On a second QX_TRANSPORT_PARAMETERS we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn parameters_that_do_not_come_first_or_come_twice() {
@@ -50,11 +52,12 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
-/// A parameter's length that passes the end of the parameters, or a value that is not exactly one varint
-/// where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
-/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR; for unknown ones
-/// no memory is kept.
-/// A prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) MUST close with TRANSPORT_PARAMETER_ERROR.
+/// A parameter's length that passes the end of the parameters, or a value that is not
+/// exactly one varint where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
+/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR;
+/// for unknown ones no memory is kept.
+/// A prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) MUST close with
+/// TRANSPORT_PARAMETER_ERROR.
 /// An unknown parameter MUST be ignored, whatever its value.
 /// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
 /// An `initial_max_streams` above 2^60 MUST close with TRANSPORT_PARAMETER_ERROR.
@@ -95,8 +98,8 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     }
 }
 
-/// Until the peer's parameters have been processed, we MUST NOT send anything but our own parameters,
-/// QX_PING and CONNECTION_CLOSE.
+/// Until the peer's parameters have been processed, we MUST NOT send anything but our own
+/// parameters, QX_PING and CONNECTION_CLOSE.
 /// We MUST NOT send a parameter twice, nor one that is outside the table.
 #[test]
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
@@ -110,7 +113,8 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
         .datagram_receive_buffer_size(0);
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::fresh(Wire::QMux, side, &config);
-        // The engine's encoding, against the tests' own: same ids, same order, shortest form, nothing else.
+        // The engine's encoding, against the tests' own: same ids, same order, shortest form,
+        // nothing else.
         let expected = parameters_frame(&[
             parameter(0x01, 1_500),
             parameter(0x04, MAX),

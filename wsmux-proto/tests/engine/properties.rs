@@ -1,5 +1,5 @@
-//! Two engines, two applications that do anything in any order, and a pipe of any width: what must hold after
-//! each step, and what must have come of it in the end.
+//! Two engines, two applications that do anything in any order, and a pipe of any width: what must
+//! hold after each step, and what must have come of it in the end.
 
 use crate::support::{
     world::{Ending, Op, World},
@@ -8,7 +8,8 @@ use crate::support::{
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux_proto::{Dir, Wire};
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED, PROPTEST_CASES).
+/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
+/// PROPTEST_CASES).
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -60,21 +61,23 @@ fn ending() -> impl Strategy<Value = Ending> {
 proptest! {
     #![proptest_config(cases())]
 
-    /// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or
-    /// discarded by our own stop.
-    /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the number that
-    /// the application wrote.
-    /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for a moment.
-    /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
+    /// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by
+    /// a reset, or discarded by our own stop.
+    /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not
+    /// the number that the application wrote.
+    /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even
+    /// for a moment.
+    /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any
+    /// time.
     /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
     /// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
     /// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every
     /// stream keeps the window that it began with. When a stream can receive no more, it returns
     /// its share, except for what is unread.
-    /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the
-    /// stream's window.
-    /// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream go out in
-    /// order, without gap or overlap.
+    /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
+    /// exceed the stream's window.
+    /// A STREAM frame we send MUST carry the offset of its first byte, and frames of one
+    /// stream go out in order, without gap or overlap.
     #[test]
     fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(
         js_ws in any::<bool>(),
@@ -82,7 +85,8 @@ proptest! {
         max_window in prop_oneof![1u64..20, 100u64..50_000],
         budget in prop_oneof![Just(0u64), 1u64..100, 1_000u64..100_000],
         send_buffer in prop_oneof![1usize..10, 100usize..10_000],
-        // Where no time passes, a window of one byte takes more grants at once than their budget holds.
+        // Where no time passes, a window of one byte takes more grants at once than their budget
+        // holds.
         latency in 1u64..100,
         ops in vec(op(), 1..150),
         ending in ending(),

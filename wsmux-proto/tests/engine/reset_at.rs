@@ -11,8 +11,8 @@ fn pair(window: u64) -> Pair {
     Pair::new(Wire::QMux, &config)
 }
 
-/// What the server reads of a stream of `LEN` bytes that the client gives up at `reliable_size`, before or after
-/// the bytes have left.
+/// What the server reads of a stream of `LEN` bytes that the client gives up at `reliable_size`,
+/// before or after the bytes have left.
 fn delivered(window: u64, reliable_size: u64, send_first: bool) -> (Vec<u8>, End) {
     let mut pair = pair(window);
     let id = pair.client.open(Dir::Uni);

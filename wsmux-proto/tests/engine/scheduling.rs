@@ -36,8 +36,8 @@ fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
     assert_eq!(peer.conn.send_stream(id).write(&vec![id.index() as u8; len]).unwrap(), len);
 }
 
-/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
-/// turn of about 16 KiB while others of that priority wait.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
+/// robin, with a turn of about 16 KiB while others of that priority wait.
 #[test]
 fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
@@ -64,8 +64,8 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
     }
 }
 
-/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
-/// turn of about 16 KiB while others of that priority wait.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
+/// robin, with a turn of about 16 KiB while others of that priority wait.
 #[test]
 fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     for wire in WIRES {
@@ -92,10 +92,10 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     }
 }
 
-/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
-/// turn of about 16 KiB while others of that priority wait.
-/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor longer than the
-/// wire and the peer permit.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
+/// robin, with a turn of about 16 KiB while others of that priority wait.
+/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
+/// longer than the wire and the peer permit.
 #[test]
 fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     for wire in WIRES {
@@ -154,8 +154,8 @@ fn a_ping_is_answered_in_the_next_message_however_much_waits() {
     assert!(frames.len() > 1, "and data behind it");
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is the stream
-/// chosen. On QMux a message takes several frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is
+/// the stream chosen. On QMux a message takes several frames of several streams.
 /// A message MUST be exactly the Frames field of one QMux record; the Size field is left out.
 #[test]
 fn several_streams_share_one_message_on_qmux() {
@@ -170,10 +170,10 @@ fn several_streams_share_one_message_on_qmux() {
     assert_eq!(frames, ids.iter().map(|&id| (id, 100)).collect::<Vec<_>>());
 }
 
-/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor longer than the
-/// wire and the peer permit.
-/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer than 16382 bytes
-/// until the peer's parameters have arrived.
+/// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
+/// longer than the wire and the peer permit.
+/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer
+/// than 16382 bytes until the peer's parameters have arrived.
 #[test]
 fn no_message_is_longer_than_the_peer_takes() {
     for (record, most) in [(16_382, 16_382), (20_000, 20_000), (1 << 20, 65_536)] {
@@ -206,15 +206,16 @@ fn no_message_is_longer_than_the_peer_takes() {
     }
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is the stream
-/// chosen. On QMux a message takes several frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is
+/// the stream chosen. On QMux a message takes several frames of several streams.
 #[test]
 fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     for wire in WIRES {
         let (mut peer, ids) = client_with(wire, 2);
         write(&mut peer, ids[0], 1 << 20);
         assert!(peer.conn.wants_transmit());
-        // The socket was full until now; meanwhile another became urgent, and the first was given up.
+        // The socket was full until now; meanwhile another became urgent, and the first was given
+        // up.
         write(&mut peer, ids[1], 10);
         peer.conn.send_stream(ids[1]).set_priority(1).unwrap();
         assert_eq!(data_frames(&peer.said_next().unwrap())[0], (ids[1], 10));
@@ -225,8 +226,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for it; a FIN alone
-/// needs no credit.
+/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
+/// it; a FIN alone needs no credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters =
@@ -296,7 +297,8 @@ fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     panic!("{messages} messages of {bytes} bytes, {flushes} flushes, and never the end");
 }
 
-/// The same between two ends with their defaults, on a link of 100 MB/s and 2 ms: a small answer beside a large one.
+/// The same between two ends with their defaults, on a link of 100 MB/s and 2 ms: a small answer
+/// beside a large one.
 #[test]
 fn a_small_answer_ends_beside_a_large_one() {
     for wire in WIRES {

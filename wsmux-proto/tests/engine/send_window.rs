@@ -1,4 +1,5 @@
-//! What all streams of a connection may hold together to be sent; no stream can keep the others from their share.
+//! What all streams of a connection may hold together to be sent; no stream can keep the others
+//! from their share.
 
 use crate::support::*;
 use bytes::Bytes;
@@ -169,8 +170,8 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     pair.client.conn.stats(pair.now).messages_sent - before
 }
 
-/// [C-76] Bytes that their stream's credit does not cover MUST NOT count against other streams for more than half of
-/// the send window.
+/// [C-76] Bytes that their stream's credit does not cover MUST NOT count against other streams for
+/// more than half of the send window.
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
@@ -180,7 +181,8 @@ fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
     }
 }
 
-/// A stream of 100 kB and credit for it, so that nobody else finds room for a chunk until the socket takes some of it.
+/// A stream of 100 kB and credit for it, so that nobody else finds room for a chunk until the
+/// socket takes some of it.
 fn full(wire: Wire) -> (ScriptedPeer, StreamId) {
     let mut peer = client(wire, &config(16 * 1024), 1 << 20);
     let first = open(&mut peer, 1 << 20);
@@ -251,8 +253,8 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// The uncovered half is full, so a stream without credit can hand over no chunk. Its peer sees the stream all the
-/// same, and the peer's grant lets the writer go on.
+/// The uncovered half is full, so a stream without credit can hand over no chunk. Its peer sees the
+/// stream all the same, and the peer's grant lets the writer go on.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {

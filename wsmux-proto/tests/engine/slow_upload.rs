@@ -1,5 +1,5 @@
-//! A slow path with deep buffers below the engine: the answer to a ping comes late, and what the socket takes says
-//! whether the path still carries anything.
+//! A slow path with deep buffers below the engine: the answer to a ping comes late, and what the
+//! socket takes says whether the path still carries anything.
 
 use std::time::Duration;
 
@@ -46,12 +46,7 @@ impl Upload {
                 Ok(taken) => self.left -= taken,
             }
         }
-        let tick = self.pair.now + ms(10);
-        if !self.pair.step_until(tick)
-            && self.pair.next_timeout().is_some_and(|timeout| timeout <= self.pair.now)
-        {
-            self.pair.advance();
-        }
+        self.pair.tick(ms(10));
         self.read += self.pair.server.read(self.id).0.len();
         self.pair.client.take_events();
         self.pair.server.take_events();
@@ -91,12 +86,13 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
     }
 }
 
-/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
-/// than three times what the two ends declared.
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
+/// ping, but no more than three times what the two ends declared.
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
-        // Whenever the application ends: the ping that is under way then may have left at any time before.
+        // Whenever the application ends: the ping that is under way then may have left at any time
+        // before.
         for end in (60..=100).step_by(4) {
             let mut upload = Upload::new(wire);
             upload.run(secs(end));
@@ -107,10 +103,11 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
     }
 }
 
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
-/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
-/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
-/// than three times what the two ends declared.
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
+/// timeout (without one: for three keep-alive intervals), the connection MUST time out, although
+/// sending restarts the idle timer.
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
+/// ping, but no more than three times what the two ends declared.
 #[test]
 fn an_upload_into_a_black_hole_is_given_up_in_time() {
     for wire in WIRES {
@@ -134,7 +131,8 @@ fn an_upload_into_a_black_hole_is_given_up_in_time() {
     }
 }
 
-/// When a connection ends whose last ping was answered after so many seconds, and whose peer said nothing since.
+/// When a connection ends whose last ping was answered after `round_trip` seconds and whose peer
+/// has sent nothing since.
 fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -167,8 +165,8 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     peer.now - answered
 }
 
-/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a ping, but no more
-/// than three times what the two ends declared.
+/// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
+/// ping, but no more than three times what the two ends declared.
 #[test]
 fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     for wire in WIRES {
@@ -179,8 +177,9 @@ fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     }
 }
 
-/// A client with more to send than any window has room for, whose peer's TCP acknowledges so many more messages and
-/// then no more, for nobody reads them. Gives how long that took, and why it ended.
+/// A client with more to send than any window has room for, whose peer's TCP acknowledges so many
+/// more messages and then no more, for nobody reads them. Gives how long that took, and why it
+/// ended.
 fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -214,8 +213,8 @@ fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     panic!("{wire:?}: it lives for ever");
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was something to send, the
-/// connection MUST time out, whatever arrives meanwhile.
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was
+/// something to send, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_peer_whose_kernel_acknowledges_for_nobody_is_given_up() {
     for wire in WIRES {

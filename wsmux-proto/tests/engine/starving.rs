@@ -1,4 +1,5 @@
-//! Streams that wait for the credit of the connection keep their order, and each raise goes to the one whose turn it is.
+//! Streams that wait for the credit of the connection keep their order, and each raise goes to the
+//! one whose turn it is.
 
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ impl Starving {
     }
 }
 
-/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
-/// turn of about 16 KiB while others of that priority wait.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
+/// robin, with a turn of about 16 KiB while others of that priority wait.
 #[test]
 fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
     let mut starving = Starving::new(&[100; 3]);
@@ -54,8 +55,8 @@ fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
     assert_eq!(starving.raise(20_000), [(0, 16_384), (1, 3_616)]);
 }
 
-/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round robin, with a
-/// turn of about 16 KiB while others of that priority wait.
+/// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
+/// robin, with a turn of about 16 KiB while others of that priority wait.
 #[test]
 fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);

@@ -1,4 +1,5 @@
-//! What a stop makes of the half that it stops, when the end of the stream or of the connection comes right after it.
+//! What a stop makes of the half that it stops, when the end of the stream or of the connection
+//! comes right after it.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, SendEnd, Wire, WriteError};

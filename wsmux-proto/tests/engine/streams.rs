@@ -7,8 +7,8 @@ fn pair(wire: Wire) -> Pair {
     Pair::new(wire, &Config::default())
 }
 
-/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a reset, or
-/// discarded by our own stop.
+/// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a
+/// reset, or discarded by our own stop.
 /// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
 /// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
 #[test]
@@ -83,8 +83,8 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a reset with the same
-/// code.
+/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a
+/// reset with the same code.
 #[test]
 fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     for wire in WIRES {
@@ -228,7 +228,8 @@ fn dropping_a_receiver_stops() {
 
 /// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST
 /// still be reported to the peer by a reset, so that it leaves the peer's count of open streams.
-/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent at once.
+/// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
+/// at once.
 #[test]
 fn a_stream_opened_and_dropped_before_anything_left_is_told_by_a_reset() {
     for wire in WIRES {
@@ -259,8 +260,8 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     }
 }
 
-/// [C-5] Opening a peer's stream MUST open every lower stream of that type that is not open yet, and they are
-/// accepted in the order of their ids; js-ws is exempt (J-10).
+/// [C-5] Opening a peer's stream MUST open every lower stream of that type that is not open yet,
+/// and they are accepted in the order of their ids; js-ws is exempt (J-10).
 /// Each of those types MUST open a peer's stream that is below the limit and not open yet.
 #[test]
 fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
@@ -273,8 +274,8 @@ fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 8);
 }
 
-/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
-/// streams, never by a set that grows.
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the
+/// table of live streams, never by a set that grows.
 /// [J-10] Ids that the peer skips MUST NOT be opened; they count as ended.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
@@ -288,9 +289,10 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
 }
 
 /// [C-2] An id MUST NOT be used twice in one connection.
-/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the table of live
-/// streams, never by a set that grows.
-/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
+/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the
+/// table of live streams, never by a set that grows.
+/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream
+/// back.
 /// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
 #[test]
 fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
@@ -330,8 +332,8 @@ fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
     }
 }
 
-/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting application, and
-/// holds its place in the stream limit until then.
+/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
+/// application, and holds its place in the stream limit until then.
 #[test]
 fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     for wire in WIRES {
@@ -378,7 +380,8 @@ fn ten_thousand_streams_in_turn_leave_nothing_behind() {
         }
         pair.drive();
         assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
-        // Whatever table or queue kept an entry for each stream would show in the engine's whole state.
+        // Whatever table or queue kept an entry for each stream would show in the engine's whole
+        // state.
         assert!(size(&pair.client) < client + 500, "{:?}", pair.client.conn);
         assert!(size(&pair.server) < server + 500, "{:?}", pair.server.conn);
     }

@@ -20,7 +20,8 @@ fn timed_out(conn: &wsmux_proto::Connection) -> Option<Timeout> {
     }
 }
 
-/// What an awake task does: handles each timer when it is due, up to `until`. Gives what was said meanwhile.
+/// What an awake task does: handles each timer when it is due, up to `until`. Gives what was said
+/// meanwhile.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
@@ -39,8 +40,8 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     said
 }
 
-/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
-/// transport.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely
+/// to the transport.
 /// An idle or liveness timeout MUST NOT send any frame, only the WebSocket Close.
 #[test]
 fn a_silent_connection_ends_by_the_idle_timeout_with_a_websocket_close() {
@@ -54,8 +55,8 @@ fn a_silent_connection_ends_by_the_idle_timeout_with_a_websocket_close() {
     }
 }
 
-/// [C-42] The idle timer MUST restart with each message received and each message handed completely to the
-/// transport.
+/// [C-42] The idle timer MUST restart with each message received and each message handed completely
+/// to the transport.
 #[test]
 fn what_comes_and_what_goes_both_restart_the_idle_timer() {
     let id = bidi(CLIENT, 0);
@@ -121,8 +122,9 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     }
 }
 
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
-/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
+/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
+/// js-ws.
 #[test]
 fn keep_alive_keeps_an_idle_pair_alive() {
     for wire in WIRES {
@@ -147,12 +149,13 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 }
 
 /// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart it; on js-ws they do.
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is shorter, without
-/// anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on js-ws.
+/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
+/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
+/// js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
-    // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must not keep
-    // our own pings, which are, from being sent.
+    // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must
+    // not keep our own pings, which are, from being sent.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     for second in (5..300).step_by(5) {
         for said in wait(&mut peer, secs(second)) {
@@ -177,8 +180,9 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle timeout (without one:
-/// for three keep-alive intervals), the connection MUST time out, although sending restarts the idle timer.
+/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
+/// timeout (without one: for three keep-alive intervals), the connection MUST time out, although
+/// sending restarts the idle timer.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -188,7 +192,8 @@ fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
         pair.server.black_hole = true;
         let start = pair.now;
         while pair.client.conn.close_reason().is_none() {
-            // Each of these restarts the idle timer, and would keep a dead connection alive for ever.
+            // Each of these restarts the idle timer, and would keep a dead connection alive for
+            // ever.
             pair.client.conn.send_stream(id).write(b"into the void").unwrap();
             pair.pass(secs(1));
             assert!(
@@ -215,8 +220,8 @@ fn a_peer_that_only_listens_is_not_taken_for_dead() {
     }
 }
 
-/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its readiness: TLS,
-/// HTTP upgrade, and on QMux the peer's transport parameters.
+/// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
+/// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[test]
 fn a_peer_that_never_sends_its_parameters_is_given_up() {
     for idle in [None, Some(30)] {
@@ -232,13 +237,14 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
     assert_eq!(peer.conn.poll_timeout(), None, "they came");
 }
 
-/// [C-46] Messages that the socket can already deliver MUST be processed before a timer that is due is allowed to
-/// end the connection.
+/// [C-46] Messages that the socket can already deliver MUST be processed before a timer that is due
+/// is allowed to end the connection.
 #[test]
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
         for keep_alive in [None, Some(10)] {
-            // The machine sleeps for an hour, and wakes with the peer's message still in the socket.
+            // The machine sleeps for an hour, and wakes with the peer's message still in the
+            // socket.
             let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
             wait(&mut peer, secs(5));
             peer.now = at(secs(3_600));
@@ -280,8 +286,8 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
-/// Looks at the timers 100,000 times, each time late by this, and calls a function after each look. Stops when the
-/// connection ends. Returns how often it looked.
+/// Looks at the timers 100,000 times, each time late by this, and calls a function after each look.
+/// Stops when the connection ends. Returns how often it looked.
 fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut ScriptedPeer)) -> u32 {
     for looks in 0..100_000 {
         if peer.conn.close_reason().is_some() {
@@ -338,8 +344,8 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
 
-/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are always late: a peer
-/// that answers is never given up, however often it happens.
+/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are
+/// always late: a peer that answers is never given up, however often it happens.
 #[test]
 fn a_live_peer_survives_any_number_of_our_own_stalls() {
     for wire in WIRES {
@@ -371,8 +377,8 @@ fn a_live_peer_survives_any_number_of_our_own_stalls() {
 }
 
 /// Our requests MUST have strictly increasing sequence numbers.
-/// A request MUST be answered by a response with its number; of several that wait, only the largest is
-/// answered.
+/// A request MUST be answered by a response with its number; of several that wait, only the
+/// largest is answered.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
@@ -410,8 +416,8 @@ fn a_connection_without_timeout_waits_for_ever_yet_finds_a_dead_peer() {
 /// What a web page's socket can do.
 const PAGE: SocketCapabilities = SocketCapabilities::new().pings(false).all_close_codes(false);
 
-/// [C-47] Where the platform has no ping for the wire (js-ws in a web page), keep-alive, idle timeout and liveness
-/// MUST NOT run.
+/// [C-47] Where the platform has no ping for the wire (js-ws in a web page), keep-alive, idle
+/// timeout and liveness MUST NOT run.
 #[test]
 fn a_page_on_js_ws_neither_breaks_silence_nor_ends_for_it() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &config(Some(30), Some(10)));

@@ -1,4 +1,5 @@
-//! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's code.
+//! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's
+//! code.
 
 use crate::support::*;
 use bytes::Bytes;
@@ -41,7 +42,8 @@ const fn id(initiator: Side, dir: Dir, index: u64) -> u64 {
     StreamId::new(initiator, dir, index).into_inner()
 }
 
-/// Each message, sent to `server()`, is this violation; a frame before it in the same message is not.
+/// Each message, sent to `server()`, is this violation; a frame before it in the same message is
+/// not.
 fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     for (what, message) in messages {
         let mut peer = server();
@@ -57,9 +59,19 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
-/// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR, whatever its
-/// type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING
-/// and MAX_STREAM_DATA where only the peer sends.
+/// The frames on a stream that only the end that sends on it may send.
+fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("STREAM", varints(&[0x0a, id, 0])),
+        ("RESET_STREAM", varints(&[0x04, id, 0, 0])),
+        ("RESET_STREAM_AT", varints(&[0x24, id, 0, 0, 0])),
+        ("STREAM_DATA_BLOCKED", varints(&[0x15, id, 0])),
+    ]
+}
+
+/// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR,
+/// whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream
+/// where only we send; STOP_SENDING and MAX_STREAM_DATA where only the peer sends.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -67,19 +79,17 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     assert_each_is(
         STATE,
         &[
-            ("STREAM", varints(&[0x0a, own, 0])),
-            ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
-            ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
-            ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
             ("STOP_SENDING", varints(&[0x05, other, 0])),
             ("MAX_STREAM_DATA", varints(&[0x11, other, 5])),
             ("STOP_SENDING, and above the limit", varints(&[0x05, above, 0])),
             ("MAX_STREAM_DATA, and above the limit", varints(&[0x11, above, 5])),
         ],
     );
+    assert_each_is(STATE, &frames_of_a_sender(own));
 }
 
-/// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with STREAM_STATE_ERROR.
+/// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with
+/// STREAM_STATE_ERROR.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -87,46 +97,37 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
         assert_each_is(
             STATE,
             &[
-                ("STREAM", varints(&[0x0a, own, 0])),
-                ("RESET_STREAM", varints(&[0x04, own, 0, 0])),
-                ("RESET_STREAM_AT", varints(&[0x24, own, 0, 0, 0])),
-                ("STREAM_DATA_BLOCKED", varints(&[0x15, own, 0])),
                 ("STOP_SENDING", varints(&[0x05, own, 0])),
                 ("MAX_STREAM_DATA", varints(&[0x11, own, 5])),
             ],
         );
+        assert_each_is(STATE, &frames_of_a_sender(own));
     }
 }
 
-/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
-/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
-///
+/// Where several rules apply to one frame, the first of this order MUST give the error:
+/// encoding, direction and creation (C-6, C-7), stream limit, final size,
+/// credit (C-27), order of data.
 /// A frame of any type on a peer's stream above the limit that we have sent MUST close with
-/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
+/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING,
+/// MAX_STREAM_DATA.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
         let above = id(CLIENT, dir, index);
-        assert_each_is(
-            LIMIT,
-            &[
-                ("STREAM", varints(&[0x0a, above, 0])),
-                ("RESET_STREAM", varints(&[0x04, above, 0, 0])),
-                ("RESET_STREAM_AT", varints(&[0x24, above, 0, 0, 0])),
-                ("STREAM_DATA_BLOCKED", varints(&[0x15, above, 0])),
-                // Of several faults the limit counts before the credit.
-                ("RESET_STREAM past the credit", varints(&[0x04, above, 0, MAX])),
-            ],
-        );
+        assert_each_is(LIMIT, &frames_of_a_sender(above));
+        // Of several faults the limit counts before the credit.
+        let past_the_credit = varints(&[0x04, above, 0, MAX]);
+        assert_each_is(LIMIT, &[("RESET_STREAM past the credit", past_the_credit)]);
     }
 }
 
-/// A STREAM frame with data that starts at another offset than the one after the last byte received MUST
-/// close with PROTOCOL_VIOLATION.
+/// A STREAM frame with data that starts at another offset than the one after the last byte
+/// received MUST close with PROTOCOL_VIOLATION.
 /// An empty STREAM frame MUST obey the same rule on its offset.
-/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
-/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
-///
+/// Where several rules apply to one frame, the first of this order MUST give the error:
+/// encoding, direction and creation (C-6, C-7), stream limit, final size,
+/// credit (C-27), order of data.
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -144,11 +145,12 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
-/// A STREAM frame or reset that changes a final size already known, data past it, or a final size below the
-/// bytes received, MUST close with FINAL_SIZE_ERROR, as long as the stream is live, except for C-55.
-/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
-/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
-///
+/// A STREAM frame or reset that changes a final size already known, data past it, or a final
+/// size below the bytes received, MUST close with FINAL_SIZE_ERROR, as long as the stream is live,
+/// except for C-55.
+/// Where several rules apply to one frame, the first of this order MUST give the error:
+/// encoding, direction and creation (C-6, C-7), stream limit, final size,
+/// credit (C-27), order of data.
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -171,8 +173,8 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
-/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted against stream credit,
-/// connection credit and final size.
+/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted
+/// against stream credit, connection credit and final size.
 /// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
@@ -218,13 +220,13 @@ fn code_of(value: u64) -> wsmux_proto::VarInt {
     code(value)
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is dropped in
-/// silence.
-/// Where several rules apply to one frame, the first of this order MUST give the error: encoding (Q-5,
-/// Q-29), direction and creation (C-6, C-7), stream limit, final size, credit (C-27), order of data
-///
-/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close with
-/// FLOW_CONTROL_ERROR.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
+/// dropped in silence.
+/// Where several rules apply to one frame, the first of this order MUST give the error:
+/// encoding, direction and creation (C-6, C-7), stream limit, final size,
+/// credit (C-27), order of data.
+/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close
+/// with FLOW_CONTROL_ERROR.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -244,8 +246,8 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
-/// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two is a
-/// RESET_STREAM_AT.
+/// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two
+/// is a RESET_STREAM_AT.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -267,7 +269,8 @@ fn another_code_or_more_bytes_in_a_later_reset() {
 /// On a frame type that this page does not list we MUST close with FRAME_ENCODING_ERROR.
 /// On a prohibited frame type (0x01-0x03, 0x06, 0x07, 0x18-0x1b, 0x1e) we MUST close with
 /// FRAME_ENCODING_ERROR.
-/// A STREAM frame whose offset plus length passes 2^62-1 MUST close with FRAME_ENCODING_ERROR.
+/// A STREAM frame whose offset plus length passes 2^62-1 MUST close with
+/// FRAME_ENCODING_ERROR.
 /// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
 /// A reliable size above the final size MUST close with FRAME_ENCODING_ERROR.
 #[test]
@@ -373,11 +376,12 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
-/// A DATAGRAM frame longer than we advertised, or any when we advertised none, MUST close with
-/// PROTOCOL_VIOLATION.
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION, except for Q-73.
-/// A response above the largest number that we sent, or any when we sent none, MUST close with
-/// PROTOCOL_VIOLATION.
+/// A DATAGRAM frame longer than we advertised, or any when we advertised none, MUST close
+/// with PROTOCOL_VIOLATION.
+/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION,
+/// except for Q-73.
+/// A response above the largest number that we sent, or any when we sent none, MUST close
+/// with PROTOCOL_VIOLATION.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -413,9 +417,12 @@ fn datagrams_and_pings_against_the_rules() {
     );
 }
 
-/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either wire.
-/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code 1009.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in §1.
+/// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
+/// wire.
+/// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
+/// 1009.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
+/// §1.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();

@@ -69,7 +69,8 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
         serve(&mut peer, id(index));
         let said = peer.frames();
         let next = index + 2;
-        // The place is free as soon as the answer has left: no frame of the peer's is needed for it.
+        // The place is free as soon as the answer has left: no frame of the peer's is needed for
+        // it.
         assert_eq!(said.contains(&ack(id(next), WINDOW)), next < 5, "{said:?}");
         assert_eq!(accept(&mut peer), (next < 5).then_some(id(next)));
         assert_eq!(peer.events().contains(&Event::Opened { dir: Dir::Bi }), next < 5);
@@ -113,7 +114,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     assert_eq!(peer.frames(), [data(id(1), b"0123456")]);
 }
 
-/// An empty request that ends at once, a call whose answer is not wanted, and one of which one half is given up.
+/// An empty request that ends at once, a call whose answer is not wanted, and one of which one half
+/// is given up.
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
@@ -234,8 +236,8 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
 /// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be bounded; above it the
-/// connection closes with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
+/// bounded; above it the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);
@@ -300,10 +302,11 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
 }
 
-/// One half of each waiting stream is given up, so the application gets the stream and begins in vain.
+/// One half of each waiting stream is given up, so the application gets the stream and begins in
+/// vain.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn streams_opened_in_advance_are_no_way_around_the_budget() {
     let mut peer = peer(10, 10_000);

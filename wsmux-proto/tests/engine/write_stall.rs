@@ -22,7 +22,8 @@ fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// A second passes in which the socket takes nothing, and the peer sends something that needs no answer.
+/// A second passes in which the socket takes nothing, and the peer sends something that needs no
+/// answer.
 fn deaf_second(peer: &mut ScriptedPeer) {
     let until = peer.now + secs(1);
     peer.conn.handle_socket_full(peer.now);
@@ -60,8 +61,8 @@ fn stalled(conn: &Connection) -> bool {
     }
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was something to send, the
-/// connection MUST time out, whatever arrives meanwhile.
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was
+/// something to send, the connection MUST time out, whatever arrives meanwhile.
 /// [W-24] The code of our Close frame MUST be that of the table.
 #[test]
 fn a_peer_that_pads_and_reads_nothing_is_given_up() {
@@ -113,8 +114,8 @@ fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     }
 }
 
-/// The machine sleeps for an hour: the socket may have had room that this end did not notice. That excuse holds once,
-/// because a node that is always late would otherwise keep all its dead peers.
+/// The machine sleeps for an hour: the socket may have had room that this end did not notice. That
+/// excuse holds once, because a node that is always late would otherwise keep all its dead peers.
 #[test]
 fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
     for wire in WIRES {

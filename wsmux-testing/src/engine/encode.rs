@@ -1,4 +1,5 @@
-//! Both wires' frames, written from the documents and not from the crate: what the two agree on is right.
+//! Both wires' frames, written from the documents and not from the crate: what the two agree on is
+//! right.
 
 use wsmux_proto::{
     Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,

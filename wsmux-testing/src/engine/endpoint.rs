@@ -38,15 +38,15 @@ pub enum End {
     Reset(u64),
     /// With its connection.
     Lost,
-    /// Stopped here, or told before.
+    /// Stopped here, or the end was already reported.
     Closed,
 }
 
-/// Lost segments as whoever is above TCP sees them: nothing is missing, but what was lost comes a round trip late, or
-/// several, and all that is behind it waits.
+/// Lost segments as the layers above TCP see them. No byte is missing, but a lost one arrives one
+/// or more round trips late, and all bytes after it wait.
 #[derive(Debug)]
 pub struct Loss {
-    /// Of 1,000 segments.
+    /// How many of 1,000 segments are lost.
     pub per_mille: u64,
     pub rtt: Duration,
     pub seed: u64,
@@ -58,12 +58,13 @@ impl Loss {
     /// Of Ethernet, under TCP and its timestamps.
     const SEGMENT: usize = 1448;
 
-    /// By how much what has so many bytes is late.
+    /// The delay of an item of `bytes` bytes.
     fn delay(&mut self, bytes: usize) -> Duration {
         let mut worst = Duration::ZERO;
         for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
             let mut delay = Duration::ZERO;
-            // Each retransmission takes a round trip and may be lost itself; then it is a timer that finds out.
+            // Each retransmission takes a round trip and may be lost itself; then it is a timer
+            // that finds out.
             let mut again = self.rtt;
             while self.next() % 1_000 < self.per_mille {
                 self.lost += 1;
@@ -90,8 +91,8 @@ pub struct Endpoint {
     pub events: Vec<Event>,
     /// All that left, in order.
     pub sent: Vec<Item>,
-    /// The most bytes that may be on their way, or with a `rate` may wait for the link; a message that begins
-    /// below it goes whole.
+    /// The most bytes that may be on their way, or with a `rate` may wait for the link; a message
+    /// that begins below it goes whole.
     pub capacity: Option<usize>,
     /// What the link carries, in bytes a second; without it a message leaves in no time.
     pub rate: Option<u64>,
@@ -99,14 +100,15 @@ pub struct Endpoint {
     idle_at: Time,
     /// The socket takes nothing.
     pub stalled: bool,
-    /// What leaves is lost, as behind a dead router: the other end sees nothing of it.
+    /// What leaves is lost, as at a dead router.
     pub black_hole: bool,
-    /// One of the two directions is a black hole, so that no acknowledgement comes: either what it is for is lost, or
-    /// itself. A TCP takes then what its send buffer has room for (`capacity`), and never again anything: what is
-    /// there has to be kept until it is acknowledged, and the buffer's size grows with acknowledgements alone (Linux
-    /// does so in `tcp_new_space`).
+    /// One of the two directions is a black hole, so that no acknowledgement comes: either what it
+    /// is for is lost, or itself. A TCP takes then what its send buffer has room for (`capacity`),
+    /// and never again anything: what is there has to be kept until it is acknowledged, and the
+    /// buffer's size grows with acknowledgements alone (Linux does so in `tcp_new_space`).
     unacknowledged: bool,
-    /// The bytes that stay in the buffer then: those that waited for the link, and those that were taken since.
+    /// The bytes that stay in the buffer then: those that waited for the link, and those that were
+    /// taken since.
     kept: usize,
     pub loss: Option<Loss>,
     /// Keep `sent`: off where a test moves much.
@@ -148,7 +150,7 @@ impl Endpoint {
         self.heap.of(|| call(&mut self.conn))
     }
 
-    /// How long the link needs for so many bytes.
+    /// How long the link needs for `bytes` bytes.
     fn serialisation(&self, bytes: usize) -> Duration {
         let nanos = |rate| (bytes as u128 * 1_000_000_000 / u128::from(rate)) as u64;
         self.rate.map(nanos).map(Duration::from_nanos).unwrap_or_default()

@@ -173,6 +173,15 @@ impl Pair {
         true
     }
 
+    /// One thing that happens, or this much time in which nothing does. Due timers fire.
+    pub fn tick(&mut self, time: Duration) {
+        if !self.step_until(self.now + time)
+            && self.next_timeout().is_some_and(|timeout| timeout <= self.now)
+        {
+            self.advance();
+        }
+    }
+
     /// Lets time pass, as two ends see it that are awake all the while.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;

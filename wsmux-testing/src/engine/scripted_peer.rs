@@ -122,8 +122,8 @@ impl ScriptedPeer {
         assert!(self.conn.is_established(), "{what}: {:?}", self.conn.close_reason());
     }
 
-    /// The engine closed with this error, and said so to the peer in the frame (where the wire has one) and in
-    /// the WebSocket's Close. Gives the type of the frame that it blamed.
+    /// The engine closed with this error, and said so to the peer in the frame (where the wire has
+    /// one) and in the WebSocket's Close. Gives the type of the frame that it blamed.
     pub fn assert_violation(
         &mut self,
         what: &str,
@@ -176,7 +176,7 @@ pub fn generous() -> TransportParameters {
     limits
 }
 
-/// The limits of [`generous`], but for those that `set` changes.
+/// The limits of [`generous`], except those that `set` changes.
 pub fn generous_but(set: impl FnOnce(&mut TransportParameters)) -> TransportParameters {
     let mut limits = generous();
     set(&mut limits);

@@ -1,4 +1,5 @@
-//! Any bytes as a message: frames or an error, and what the documents' encoder makes of the frames says the same.
+//! Any bytes as a message: frames or an error, and what the documents' encoder makes of the frames
+//! says the same.
 
 use bytes::Bytes;
 use wsmux_proto::{Frame, Wire};
@@ -31,7 +32,7 @@ fn again(wire: Wire, frame: &Frame, len: usize) {
         assert_eq!(decoded.as_ref().ok().and_then(Option::as_ref), Some(frame));
         assert!(message.is_empty(), "{frame:?} and then {message:?}");
     }
-    // Where its length is told, or follows from its fields, nothing less is a frame.
+    // If its length is given or follows from its fields, no shorter part is a frame.
     let open = matches!(frame, Frame::Padding(_))
         || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
     let mut cut = Bytes::from(encode(wire, frame, false));

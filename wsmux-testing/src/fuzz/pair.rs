@@ -1,4 +1,5 @@
-//! Two engines, their two applications, and a link of any width and length, all of which do anything.
+//! Two engines, their two applications, and a link of any width and length, all of which do
+//! anything.
 
 use wsmux_proto::Dir;
 
@@ -47,7 +48,8 @@ pub fn run(data: &[u8]) {
     world.end(ending);
 }
 
-/// Two sizes over and over, as bytes or as chunks, each in a message of its own or not; some of them read.
+/// Two sizes over and over, as bytes or as chunks, each in a message of its own or not; some of
+/// them read.
 fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
     if nth == 0 {

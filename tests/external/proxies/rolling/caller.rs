@@ -25,7 +25,8 @@ use super::server::{ANSWER, Call, Ledger};
 const CALLERS: usize = 8;
 const SLOW_CALLS: usize = 4;
 
-/// After a failed attempt to connect: the pool is never without a server, but its proxy may not know yet which.
+/// After a failed attempt to connect: the pool is never without a server, but its proxy may not
+/// know yet which.
 const BACKOFF: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ impl Caller {
         Self { shared, callers }
     }
 
-    /// Waits for so many answers more.
+    /// Waits for `count` further answers.
     pub(super) async fn answered(&self, count: u64) {
         let mut answered = self.shared.answered.subscribe();
         let goal = *answered.borrow() + count;
@@ -117,7 +118,8 @@ impl Caller {
         within("answers", waiting).await.expect("a client that lives");
     }
 
-    /// Makes calls that are not answered before their server goes, and waits until it has begun them all.
+    /// Makes calls that are not answered before their server goes, and waits until it has begun
+    /// them all.
     pub(super) async fn call_slowly(&self, ledger: &Ledger) -> SlowCalls {
         let connection =
             within("connecting", self.shared.connection()).await.expect("a connection").1;

@@ -44,7 +44,8 @@ impl Call {
     }
 }
 
-/// Which calls were executed, how often, and last by whom; by all servers, before and after their restarts.
+/// Which calls were executed, how often, and last by whom; by all servers, before and after their
+/// restarts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     executed: Mutex<HashMap<Call, (u32, usize)>>,
@@ -100,7 +101,8 @@ impl Server {
         Self { runtime, draining, done }
     }
 
-    /// Takes no more connections, and no more calls on those that are; answers what has come, and ends.
+    /// Takes no more connections, and no more calls on those that are; answers what has come, and
+    /// ends.
     pub(super) async fn drain(self) {
         self.draining.send_replace(true);
         self.done.await.expect("a server that ends well");

@@ -4,8 +4,8 @@ use super::*;
 
 /// MadeYouReset, CVE-2025-8671.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
 /// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
 /// other streams continue.
@@ -44,10 +44,11 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or connection, at most one
-/// of a kind, or in a queue with a bound; a peer that does not read cannot make it grow.
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
+/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
+/// make it grow.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
     let mut peer = peer(Wire::QMux);
@@ -74,6 +75,6 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
         // One reset for each stream, and the streams' states.
         assert!(now < before + 100 * 200, "{before} bytes became {now} after {round}");
     }
-    // Each of these kinds alone is below its budget, but for the two pings and the blocked frames.
+    // Each of these kinds alone is below its budget, except the two pings and the blocked frames.
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }

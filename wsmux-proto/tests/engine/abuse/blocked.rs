@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_flood_of_blocked_frames_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -20,8 +20,8 @@ fn a_flood_of_blocked_frames_ends_the_connection() {
     }
 }
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn datagrams_that_nobody_reads_make_good_for_nothing() {
     let datagram = || Frame::Datagram(vec![0; 10_000].into());

@@ -5,8 +5,8 @@ use wsmux_proto::Read;
 
 /// Rapid reset, CVE-2023-44487.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when
@@ -230,7 +230,8 @@ fn streams_of_our_own_may_be_stopped_unserved() {
 /// something was sent on it before such a reset or stop, or when its end and at least one byte of
 /// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
 /// count.
-/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be turned off.
+/// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be
+/// turned off.
 #[test]
 fn cancelled_streams_have_a_setting_and_a_burst_by_the_stream_limit() {
     let mut config = Config::default();

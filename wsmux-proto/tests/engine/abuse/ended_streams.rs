@@ -11,9 +11,10 @@ fn with_ended_stream() -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream back.
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream
+/// back.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     let (_, id) = with_ended_stream();
@@ -34,8 +35,8 @@ fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
 
 /// The ignored frames of C-55.
 ///
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     let id = bidi(CLIENT, 0);

@@ -13,8 +13,8 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
 /// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
 /// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
@@ -27,8 +27,8 @@ fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     assert!((10_100..10_200).contains(&most), "{most}");
 }
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
 /// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
 /// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
@@ -87,14 +87,15 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
     peer.conn.send_stream(id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window goes out in one message; from then on each byte that is read brings one more.
+    // The first window goes out in one message; from then on each byte that is read brings one
+    // more.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
-/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
-/// read.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
+/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
+/// grow (C-56), and not for each read.
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.

@@ -1,4 +1,5 @@
-//! What a peer makes us do in vain has a budget for each kind; beside each, an honest peer that meets none.
+//! What a peer makes us do in vain has a budget for each kind; beside each, an honest peer that
+//! meets none.
 
 mod answers;
 mod blocked;
@@ -22,8 +23,8 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// The peer does this again and again in no time, and reads all answers. Gives how often it could, and asserts
-/// that the connection then closed for this budget.
+/// The peer does this again and again in no time, and reads all answers. Gives how often it could,
+/// and asserts that the connection then closed for this budget.
 fn flood(
     mut peer: ScriptedPeer,
     budget: &str,
@@ -69,7 +70,7 @@ fn request(peer: &mut ScriptedPeer, index: u64) -> StreamId {
         Wire::QMux => peer.send(&[stream(id, 0, b"?", true)]),
         _ => {
             peer.send(&[ack(id, 1 << 16)]);
-            // What it is told if this was one too many is for `flood` to see.
+            // If this was one too many, `flood` checks what the peer receives.
             if peer.conn.close_reason().is_none() {
                 peer.said();
                 peer.send(&[data(id, b"?"), close_read(id)]);

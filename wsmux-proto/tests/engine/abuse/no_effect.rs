@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 /// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
 /// A FIN repeated at the same final size, with no data, MUST be ignored.
-/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is open.
+/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is
+/// open.
 #[test]
 fn a_flood_of_frames_without_effect_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -65,7 +66,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
-    // Hours, and each second what a peer may say besides. By then a day or a year makes no difference.
+    // Hours, and each second what a peer may say besides. By then a day or a year makes no
+    // difference.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a reason that names
-/// the budget.
+/// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
+/// reason that names the budget.
 #[test]
 fn a_flood_of_padding_ends_the_connection() {
     let most = flood(peer(Wire::QMux), "padding", |peer, _| peer.send(&[Frame::Padding(65_536)]));

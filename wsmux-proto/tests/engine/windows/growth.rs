@@ -22,7 +22,8 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
         let brought = bulk.brings(flow, secs(1));
         assert!(brought >= second / 100 * 99, "{brought} of {second} in second {nth}");
     }
-    // 25 MB are on the way, of which the send buffer held half a mebibyte: its size does not matter.
+    // 25 MB are on the way, of which the send buffer held half a mebibyte: its size does not
+    // matter.
     let (window, need) = (bulk.window(flow), path.bandwidth_delay());
     assert!(window >= need && window <= 32 * MIB, "{window}");
     let stats = bulk.pair.client.conn.stats(bulk.pair.now);
@@ -44,7 +45,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
         let share = brought as f64 / path.bytes_in(secs(5)) as f64;
         let (window, on_the_way) = (bulk.window(flow), path.bandwidth_delay());
         assert!(share > 0.99, "{path:?}: {share} of the link");
-        // What stands in the socket does not count, but a message more may come in the measured time.
+        // What stands in the socket does not count, but a message more may come in the measured
+        // time.
         let most = 2 * (on_the_way + 64 * KIB);
         assert!(window >= on_the_way * 3 / 2, "{path:?}: {window}");
         assert!(window <= most, "{path:?}: {window} where {most} is enough");
@@ -114,7 +116,8 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
         let brought = bulk.brings(flow, secs(5));
         assert!(u128::from(brought) > wanted / 100 * 90, "{period:?}: {brought} of {wanted}");
     }
-    // One that takes all there is, but seldom, is no faster for a larger window than it wants to be.
+    // One that takes all there is, but seldom, is no faster for a larger window than it wants to
+    // be.
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::Every(secs(1), usize::MAX));
     bulk.run(secs(20));
@@ -133,7 +136,8 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     bulk.run(secs(3));
     let window = bulk.window(flow);
     for _ in 0..10 {
-        // It stands still, goes on as fast as the link, with a full buffer before it, and then catches up.
+        // It stands still, goes on as fast as the link, with a full buffer before it, and then
+        // catches up.
         for reader in [Reader::Never, Reader::Every(ms(1), 25_000), Reader::AtOnce] {
             bulk.flows[flow].reader = reader;
             bulk.run(ms(700));
@@ -143,8 +147,8 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     assert!(bulk.window(flow) <= most, "{} after {window}", bulk.window(flow));
 }
 
-/// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window becomes smaller
-/// by itself.
+/// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window
+/// becomes smaller by itself.
 /// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
 /// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
 /// keeps the window that it began with. When a stream can receive no more, it returns its share,
@@ -167,12 +171,12 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     assert!(bulk.growth() > 0);
 }
 
-/// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT exceed the stream's
-/// window.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits plus 10 bytes, and at least 19,
-/// from the start.
-/// [J-39] A window MUST NOT grow past what the configuration permits a stream to begin with: C-56 does not hold on
-/// this wire.
+/// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
+/// exceed the stream's window.
+/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
+/// plus 10 bytes, and at least 19, from the start.
+/// [J-39] A window MUST NOT grow past what the configuration permits a stream to begin with: C-56
+/// does not hold on this wire.
 #[test]
 fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
@@ -185,9 +189,9 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window since the last
-/// grant, or 1 MiB if that is less (at least one byte), or when its window is to grow (C-56), and not for each
-/// read.
+/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
+/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
+/// grow (C-56), and not for each read.
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();

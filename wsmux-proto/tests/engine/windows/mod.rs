@@ -15,7 +15,8 @@ const MBIT: u64 = 1_000_000;
 /// The window that each stream has in any case.
 const INITIAL: u64 = MIB;
 
-/// Of the socket: that it is smaller than what is on the way is the point of the send buffer's being small.
+/// Of the socket: that it is smaller than what is on the way is the point of the send buffer's
+/// being small.
 const SOCKET: usize = 256 * 1024;
 
 fn is_ping(frame: &Frame) -> bool {

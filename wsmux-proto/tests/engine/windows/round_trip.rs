@@ -62,8 +62,8 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client by hand, whose turn comes each millisecond: then it gets its grants, and sends what it may, up to a
-/// bound, in messages that follow each other at the speed of memory.
+/// A client by hand, which has a turn each millisecond. It then receives its grants and sends what
+/// they allow, up to a bound, in messages that follow each other at the speed of memory.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -104,7 +104,7 @@ impl ByHand {
         self.peer.assert_open("it does nothing wrong");
     }
 
-    /// The other end reads all there is, and says what it has to.
+    /// The other end reads all bytes and sends its frames.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
         while let Read::Data(_) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
@@ -143,8 +143,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     peer.run(5_000);
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
-        // The credit that it used in the meantime says that it is not as far away as that: three quarters of a
-        // window, which were left when the next grant came, at the most.
+        // The credit that it used in the meantime says that it is not as far away as that: three
+        // quarters of a window, which were left when the next grant came, at the most.
         peer.answer();
         peer.run(3_000);
         let window = peer.window();
@@ -159,8 +159,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 /// with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
-    // Two ends on one machine that work in turns: all of a window comes at once, and then nothing for longer than
-    // a round trip takes.
+    // Two ends on one machine that work in turns: all of a window comes at once, and then nothing
+    // for longer than a round trip takes.
     let mut peer = ByHand::new(u64::MAX);
     peer.peer.now += Duration::from_micros(100);
     peer.answer();

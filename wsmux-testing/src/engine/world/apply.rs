@@ -96,7 +96,8 @@ impl World {
                 self.largest_window = self.largest_window.max(bytes);
                 self.pair.end(side).of(|conn| conn.set_stream_receive_window(bytes));
             }
-            // js-ws refuses what is above the limit, which is another story (tests/engine/limits.rs).
+            // js-ws refuses what is above the limit, which is another story
+            // (tests/engine/limits.rs).
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {

@@ -7,7 +7,8 @@ use wsmux_proto::{Credit, Frame, Side, StreamId, Time, Wire};
 use super::{DATAGRAMS, Half, World};
 use crate::engine::{CLIENT, Item, SERVER, encode, scripted_peer};
 
-/// Of each stream and of the connection, where no message is handled; SPEC.md §10 has more room for both.
+/// Of each stream and of the connection, where no message is handled; SPEC.md §10 has more room for
+/// both.
 const STREAM_STATE: u64 = 1024;
 const CONNECTION_STATE: u64 = 8 * 1024;
 
@@ -41,8 +42,9 @@ impl World {
         }
     }
 
-    /// What is allocated for a connection, against SPEC.md §10 without what a socket holds (C-53). Where the formula has
-    /// windows and buffers, of the streams that can be looked at it is what was in them at most (C-70).
+    /// What is allocated for a connection, against SPEC.md §10 without what a socket holds (C-53).
+    /// Where the formula has windows and buffers, of the streams that can be looked at it is what
+    /// was in them at most (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let conn = &mut self.pair.end(side).conn;
@@ -80,8 +82,8 @@ impl World {
         *most
     }
 
-    /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any case, comes
-    /// out of one budget (C-57).
+    /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any
+    /// case, comes out of one budget (C-57).
     fn check_growth(&self, reader: Side, growth: u64) {
         assert!(growth <= self.budget, "{growth} of {}", self.budget);
         let beyond = |(key, half): (&(StreamId, Side), &Half)| {
@@ -138,8 +140,8 @@ impl World {
     }
 }
 
-/// Whether a message is what the documents' encoder makes of its frames: each in its shortest form, and only the
-/// last without its length.
+/// Whether a message is what the documents' encoder makes of its frames: each in its shortest form,
+/// and only the last without its length.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

@@ -10,7 +10,8 @@ impl World {
     fn drive(&mut self) {
         let mut steps = 0;
         while self.pair.step() {
-            // After each step: what one end sends in the next may rest on what the other sent in this.
+            // After each step: what one end sends in the next may rest on what the other sent in
+            // this.
             self.observe();
             steps += 1;
             assert!(steps < MAX_STEPS, "the two never come to rest");
@@ -58,7 +59,8 @@ impl World {
         self.read_out();
     }
 
-    /// The connection is over: what came is readable, in order and never with an end that nobody made.
+    /// The connection is over: what came is readable, in order and never with an end that nobody
+    /// made.
     fn read_out(mut self) {
         for side in [CLIENT, SERVER] {
             assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");

@@ -25,7 +25,7 @@ pub enum Op {
     DropSender(Side, usize),
     DropReceiver(Side, usize),
     Announce(Side, usize),
-    /// A reset behind so many bytes.
+    /// A reset after the first bytes, this many of which must still arrive.
     ResetAt(Side, usize, u64),
     Datagram(Side, usize),
     /// The stream window of one side.
@@ -34,18 +34,18 @@ pub enum Op {
     Limit(Side, u64),
     /// The pipe's width in one direction; none is a socket that takes nothing.
     Pipe(Side, Option<usize>),
-    /// Lets this much happen.
+    /// This many steps of the pair.
     Steps(usize),
-    /// Lets so many milliseconds pass.
+    /// Lets this many milliseconds pass.
     Pass(u64),
 }
 
-/// What comes in the end.
+/// How a world ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything that was begun is finished and read.
+    /// All streams are finished and read.
     WindUp,
-    /// The socket goes away under both.
+    /// Both lose the socket.
     Cut,
     /// One side closes at once.
     Close(Side),
@@ -61,21 +61,22 @@ pub struct Half {
     finished: bool,
     /// Reset, or dropped unfinished.
     given_up: bool,
-    /// Given up behind so many bytes, which are to be read all the same.
+    /// Reset after this many bytes, which the reader still receives.
     reliable: usize,
     /// Stopped, or dropped, by the reader.
     stopped: bool,
     /// Bytes that the reader got.
     read: usize,
     end: Option<End>,
-    /// On the wire: bytes that left, and how many the reader's engine had allowed when it last spoke.
+    /// On the wire: bytes that left, and how many the reader's engine had allowed when it last
+    /// spoke.
     sent: u64,
     granted: u64,
 }
 
 pub struct World {
     pair: Pair,
-    /// The stream window that credit begins with, and the largest that either side was ever told.
+    /// The stream window that credit begins with, and the largest that either side ever set.
     config_window: u64,
     largest_window: u64,
     max_window: u64,
@@ -90,7 +91,7 @@ pub struct World {
     most_streams: [u64; 2],
     /// The most that lay unread and unsent in each stream that an application holds.
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
-    /// The connection has ended, as it was told to.
+    /// The connection has ended, as an [`Ending`] demanded.
     ended: bool,
     /// One side drains: it refuses streams that reach it now.
     refuses: bool,
@@ -98,7 +99,7 @@ pub struct World {
 
 const DATAGRAMS: usize = 5_000;
 
-/// Far above what anything here takes: two that go on for so long will go on for ever.
+/// Far above what any world needs: two engines that go on for longer will go on for ever.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {

@@ -14,7 +14,8 @@ const MAX_TRANSMITS: usize = 10_000;
 const STREAM_STATE: u64 = 4 * 1024;
 const CONNECTION_STATE: u64 = 32 * 1024;
 
-/// What a peer can waste in refusals and answers that it does not read, beside its streams' own state.
+/// What a peer can waste in refusals and answers that it does not read, beside its streams' own
+/// state.
 const ANSWERS: u64 = 64 * 1024;
 
 impl Case {
@@ -99,7 +100,7 @@ impl Case {
         }
         while self.heap.of(|| self.conn.read_datagram()).is_some() {}
         self.conn.close(self.now, VarInt::default(), Bytes::new());
-        // Whoever waits for an end hears of the connection's.
+        // A call that waits for a stream's end gets the connection's.
         for id in std::mem::take(&mut self.watched) {
             self.heap.of(|| self.conn.send_stream(id).poll_end());
         }

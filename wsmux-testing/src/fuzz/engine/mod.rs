@@ -1,4 +1,5 @@
-//! One engine, a peer that says anything, an application that asks for anything, and time that jumps.
+//! One engine, a peer that says anything, an application that asks for anything, and time that
+//! jumps.
 
 mod application;
 mod check;

@@ -14,7 +14,8 @@ use crate::{
 
 impl Case {
     pub(super) fn message(&mut self, message: Vec<u8>) {
-        // Of the engine's own memory, as a socket's message is: in a block that may be twice as large (C-72).
+        // Of the engine's own memory, as a socket's message is: in a block that may be twice as
+        // large (C-72).
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
