@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -15,7 +14,7 @@ use super::{
     wakeups::Wakeups,
 };
 use crate::{
-    proto::{DriverLost, MessageBuf, SocketError, Time, Transmit},
+    proto::{DriverLost, MessageBuf, SocketError, Time},
     runtime::{Instant, Sleep, sleep, yield_now},
     socket::{Incoming, Outgoing, Socket},
 };
@@ -167,16 +166,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         for item in self.batch.drain(..) {
-            let engine = &mut state.engine;
-            match item {
-                Incoming::Message(message) => engine.handle_message(now, message),
-                Incoming::Text => engine.handle_text(now),
-                Incoming::TooLarge => engine.handle_oversized(now),
-                Incoming::ProtocolError(reason) => engine.handle_garbage(now, &reason),
-                Incoming::Ping => engine.handle_ping(now),
-                Incoming::Pong(payload) => engine.handle_pong(now, &payload),
-                Incoming::Close { code, reason } => engine.handle_close(now, code, &reason),
-            }
+            state.engine.handle(now, item);
         }
         if let Some(error) = &self.read_end {
             let error = self.write_end.as_ref().unwrap_or(error);
@@ -213,20 +203,15 @@ impl<S: Socket + Unpin> Driver<S> {
             }
             let mut state = self.shared.lock();
             let now = state.time(self.now);
-            let transmit = state.engine.poll_transmit(now, &mut self.message);
+            let item = state.engine.poll_transmit(now, &mut self.message);
             self.woken += self.shared.dispatch(&mut state);
             self.wants = state.engine.wants_transmit();
             state.unlock_into(&mut self.wakeups);
             self.wakeups.notify();
             messages += 1;
-            bytes += self.message.len();
-            #[cfg(feature = "qlog")]
-            if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
-                qlog.sent(self.now, self.message.to_bytes());
-            }
-            let item = match transmit {
+            match item {
                 None => break,
-                Some(Transmit::Flush) => {
+                Some(Outgoing::Flush) => {
                     if self.socket.poll_flush(cx)?.is_ready() {
                         continue;
                     }
@@ -234,13 +219,17 @@ impl<S: Socket + Unpin> Driver<S> {
                     blocked = true;
                     break;
                 }
-                Some(Transmit::Message) => Outgoing::Message(&self.message),
-                Some(Transmit::Ping(payload)) => Outgoing::Ping(payload),
-                Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
-                // An engine that is newer than this driver.
-                Some(_) => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
-            };
-            self.socket.start_send(item)?;
+                Some(item) => {
+                    if let Outgoing::Message(message) = &item {
+                        bytes += message.len();
+                        #[cfg(feature = "qlog")]
+                        if let Some(qlog) = &mut self.qlog {
+                            qlog.sent(self.now, message.to_bytes());
+                        }
+                    }
+                    self.socket.start_send(item)?;
+                }
+            }
             // What was sent keeps no chunk of the application's alive until the next message.
             self.message.clear();
         }

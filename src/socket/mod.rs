@@ -11,22 +11,18 @@ mod tcp;
 mod tungstenite;
 
 use std::{
+    io,
     task::{Context, Poll},
     time::Duration,
 };
-
-use bytes::Bytes;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
-pub use crate::proto::SocketCapabilities;
-use crate::{
-    proto::{MessageBuf, SocketError},
-    runtime::MaybeSend,
-};
+pub use crate::proto::{Incoming, Outgoing, SocketCapabilities};
+use crate::{proto::SocketError, runtime::MaybeSend};
 
 /// One WebSocket, after its handshake: whole messages in, whole messages out.
 ///
@@ -104,44 +100,7 @@ pub trait Socket: MaybeSend + 'static {
     }
 }
 
-/// What a socket brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Incoming {
-    /// A binary message, in one piece.
-    Message(Bytes),
-    /// A text message, whatever it says.
-    Text,
-    /// A message larger than the socket was told to take.
-    TooLarge,
-    /// Something that is not WebSocket, in words.
-    ProtocolError(String),
-    /// A ping; the socket answers it.
-    Ping,
-    /// A pong, with its payload.
-    Pong(Bytes),
-    /// The peer's Close; the socket answers it.
-    Close {
-        /// The code, if there is one.
-        code: Option<u16>,
-        /// The reason.
-        reason: String,
-    },
-}
-
-/// What a socket takes.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Outgoing<'a> {
-    /// A binary message.
-    Message(&'a MessageBuf),
-    /// A ping with this payload.
-    Ping([u8; 8]),
-    /// The Close, after which nothing is sent.
-    Close {
-        /// The code.
-        code: u16,
-        /// The reason, at most 123 bytes.
-        reason: String,
-    },
+/// The error of a socket that was given an item which this version does not know.
+pub(crate) fn unsupported() -> SocketError {
+    io::Error::from(io::ErrorKind::Unsupported).into()
 }

@@ -32,7 +32,7 @@ mod write_stall;
 
 pub use self::{
     config::Config,
-    connection::{Connection, Transmit},
+    connection::Connection,
     error::{
         ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, DriverLost,
         OpenError, ReadError, ResetAtError, SendDatagramError, SocketError, Timeout, WriteError,
@@ -41,7 +41,7 @@ pub use self::{
     frame::{Close, Credit, Frame},
     memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
-    socket::SocketCapabilities,
+    socket::{Incoming, Outgoing, SocketCapabilities},
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,

@@ -266,7 +266,7 @@ impl Shared {
         let now = state.time(self.now());
         // A timeout past what a clock can tell is none.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
-        state.engine.shutdown(now, deadline);
+        state.engine.drain(now, deadline);
         trace::event!(self.span, DEBUG, "connection.draining");
         // Those who wait to open a stream learn that they wait in vain.
         for dir in Dir::ALL {

@@ -24,7 +24,7 @@ use crate::{
     error::ConnectError,
     proto::SocketError,
     runtime::{Sleep, sleep},
-    socket::{Incoming, Outgoing, Socket, SocketCapabilities},
+    socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
 /// Bytes that wait in the browser, above which it gets no more: two messages. What is urgent waits behind them, and
@@ -231,6 +231,7 @@ impl Socket for EventSocket {
             Outgoing::Close { code, reason } => {
                 self.websocket.close_with_code_and_reason(code, &reason)
             }
+            _ => return Err(unsupported()),
         };
         sent.map_err(|error| io::Error::other(words(&error)).into())
     }

@@ -65,7 +65,7 @@ impl Connection {
     /// are refused with code 0. Streams that came before can be accepted, and data flows as before.
     ///
     /// Past `deadline` the connection is closed whatever its streams do.
-    pub fn shutdown(&mut self, now: Time, deadline: Option<Time>) {
+    pub fn drain(&mut self, now: Time, deadline: Option<Time>) {
         self.now = now;
         match self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Whether [`shutdown`](Self::shutdown) waits for the streams: this end opens none any more.
+    /// Whether [`drain`](Self::drain) waits for the streams: this end opens none any more.
     pub fn is_draining(&self) -> bool {
         self.end.is_none() && self.streams.is_draining()
     }

@@ -8,7 +8,7 @@ use super::{
     state::{Closing, State},
 };
 use crate::{
-    ConnectionError, Event, Frame, SocketError, Time, Timeout, TransportError, VarInt,
+    ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
     budget::UselessWork, timers::Due, transport_error::violation,
 };
 
@@ -16,9 +16,23 @@ use crate::{
 const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
-    /// A binary message has come.
-    pub fn handle_message(&mut self, now: Time, mut message: Bytes) {
+    /// Handles what arrived from the socket.
+    pub fn handle(&mut self, now: Time, incoming: Incoming) {
         self.now = now;
+        match incoming {
+            Incoming::Message(message) => self.on_message(now, message),
+            Incoming::Text => self.fail(ConnectionError::TextMessage),
+            Incoming::TooLarge => self.on_too_large(),
+            Incoming::ProtocolError(reason) => {
+                self.fail(ConnectionError::WebSocketProtocol(reason.into()));
+            }
+            Incoming::Ping => self.on_websocket_ping(now),
+            Incoming::Pong(payload) => self.on_websocket_pong(now, &payload),
+            Incoming::Close { code, reason } => self.on_websocket_close(code, &reason),
+        }
+    }
+
+    fn on_message(&mut self, now: Time, mut message: Bytes) {
         self.timers.on_received(now);
         self.stats.messages_received += 1;
         self.stats.bytes_received += message.len() as u64;
@@ -28,7 +42,7 @@ impl Connection {
         self.streams.now = now;
         let message_len = message.len();
         if message_len as u64 > self.max_inbound_message() {
-            return self.handle_oversized(now);
+            return self.on_too_large();
         }
         if message.is_empty() {
             let handled = match self.caps.empty_messages {
@@ -76,32 +90,16 @@ impl Connection {
         kind.is_some_and(|kind| kind.into_inner() == self.version.parameters)
     }
 
-    /// A text message has come, which neither wire has.
-    pub fn handle_text(&mut self, now: Time) {
-        self.now = now;
-        self.fail(ConnectionError::TextMessage);
-    }
-
-    /// A message larger than [`max_inbound_message`](Self::max_inbound_message) is coming.
-    pub fn handle_oversized(&mut self, now: Time) {
-        self.now = now;
+    fn on_too_large(&mut self) {
         self.fail(ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
     }
 
-    /// What came is not WebSocket.
-    pub fn handle_garbage(&mut self, now: Time, reason: &str) {
-        self.now = now;
-        self.fail(ConnectionError::WebSocketProtocol(reason.into()));
-    }
-
-    /// A WebSocket ping has come. The socket answers it.
-    pub fn handle_ping(&mut self, now: Time) {
+    fn on_websocket_ping(&mut self, now: Time) {
         self.heard_control(now);
         self.count_useless_ping();
     }
 
-    /// A WebSocket pong has come.
-    pub fn handle_pong(&mut self, now: Time, payload: &[u8]) {
+    fn on_websocket_pong(&mut self, now: Time, payload: &[u8]) {
         self.heard_control(now);
         // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
         // pings are frames.
@@ -134,9 +132,7 @@ impl Connection {
         }
     }
 
-    /// The peer's WebSocket Close has come. The socket answers it.
-    pub fn handle_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
-        self.now = now;
+    fn on_websocket_close(&mut self, code: Option<u16>, reason: &str) {
         if self.end.is_none() {
             self.finish(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
         }

@@ -11,7 +11,6 @@ mod state;
 mod transmit;
 
 use self::state::State;
-pub use self::transmit::Transmit;
 use super::{
     ConnectionError, ConnectionStats, Event, QMuxVersion, Side, SocketCapabilities, Wire,
     datagrams::Datagrams, event::Events, stats::Stopwatch, streams::Streams, timers::Timers,

@@ -6,27 +6,7 @@ use super::{
     Connection, close_frames,
     state::{Closing, State},
 };
-use crate::{Frame, MessageBuf, Time, VarInt};
-
-/// What the socket is to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Transmit {
-    /// A binary message: the contents of the buffer.
-    Message,
-    /// All that was sent so far has to leave the process before anything else is sent, and not in
-    /// one piece with it. The buffer is empty.
-    Flush,
-    /// A WebSocket ping with this payload.
-    Ping([u8; 8]),
-    /// The WebSocket's Close. It is the last that is sent.
-    Close {
-        /// The close code (RFC 6455 §7.4).
-        code: u16,
-        /// The reason, at most 123 bytes.
-        reason: String,
-    },
-}
+use crate::{Frame, MessageBuf, Outgoing, Time, VarInt};
 
 /// A QX_PING frame's type and number.
 const MAX_PING: usize = 8 + 8;
@@ -38,10 +18,16 @@ pub(super) const DATAGRAM_OVERHEAD: usize = 1 + 4;
 pub(super) const MIN_DATAGRAM_FRAME: u64 = 2;
 
 impl Connection {
-    /// What to send next, if anything: for a [`Transmit::Message`] the bytes are in `out`. To be
-    /// called when the socket can take a message, and not before: which stream's bytes go next is
-    /// decided here.
-    pub fn poll_transmit(&mut self, now: Time, out: &mut MessageBuf) -> Option<Transmit> {
+    /// What to send next; `None` while there is nothing to send. A message is written to `out`,
+    /// which is emptied first, and borrowed from it.
+    ///
+    /// Call it only when the socket can take an item, because this call decides which stream sends
+    /// next.
+    pub fn poll_transmit<'a>(
+        &mut self,
+        now: Time,
+        out: &'a mut MessageBuf,
+    ) -> Option<Outgoing<'a>> {
         self.now = now;
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
@@ -84,7 +70,7 @@ impl Connection {
                 let reason = std::mem::take(reason);
                 // C-50 (QMux "Initiating a Connection Close"; RFC 6455 §7.1.1)
                 self.state = State::Closing(Closing::AwaitPeer);
-                Some(Transmit::Close { code, reason })
+                Some(Outgoing::Close { code, reason })
             }
         }
     }
@@ -98,14 +84,14 @@ impl Connection {
             && self.streams.are_quiet()
     }
 
-    fn transmit_established(&mut self, out: &mut MessageBuf) -> Option<Transmit> {
+    fn transmit_established<'a>(&mut self, out: &'a mut MessageBuf) -> Option<Outgoing<'a>> {
         if self.is_quiet() {
             return None;
         }
         if !self.caps.ping_frames
             && let Some(number) = self.next_ping()
         {
-            return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
+            return Some(Outgoing::Ping(number.into_inner().to_be_bytes()));
         }
         if let Err(error) = self.streams.admit(&mut self.events) {
             self.fail(error.into());
@@ -128,7 +114,7 @@ impl Connection {
             return Some(self.message_leaves(out));
         }
         if self.streams.take_flush() {
-            return Some(Transmit::Flush);
+            return Some(Outgoing::Flush);
         }
         if self.streams.can_admit() {
             // A stream was freed above without a frame of its own, and one that waits can take its
@@ -138,7 +124,7 @@ impl Connection {
         if self.is_drained() {
             // C-49: what the socket still holds leaves before the close wait begins.
             if !std::mem::replace(&mut self.drain_flushed, true) {
-                return Some(Transmit::Flush);
+                return Some(Outgoing::Flush);
             }
             self.close(self.now, VarInt::default(), Bytes::new());
             return self.poll_transmit(self.now, out);
@@ -170,13 +156,13 @@ impl Connection {
         }
     }
 
-    fn message_leaves(&mut self, out: &MessageBuf) -> Transmit {
+    fn message_leaves<'a>(&mut self, out: &'a MessageBuf) -> Outgoing<'a> {
         self.timers.on_sent(self.now);
         self.drain_flushed = false;
         self.stats.messages_sent += 1;
         self.stats.bytes_sent += out.len() as u64;
         self.stats.frames_sent += out.frames();
-        Transmit::Message
+        Outgoing::Message(out)
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) would return something.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
-use wsmux_proto::{Config, Connection, Dir, Frame, Wire};
+use wsmux_proto::{Config, Connection, Dir, Frame, Incoming, Wire};
 
 use crate::support::*;
 
@@ -79,10 +79,12 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Padding if is_qmux => peer.send(&[Frame::Padding(1)]),
         Step::Padding => peer.send(&[ack(id, 1)]),
-        Step::Ping => peer.conn.handle_ping(peer.now),
-        Step::Pong => peer.conn.handle_pong(peer.now, b"unasked"),
+        Step::Ping => peer.conn.handle(peer.now, Incoming::Ping),
+        Step::Pong => peer.conn.handle(peer.now, Incoming::Pong(b"unasked".to_vec().into())),
         Step::Answer => match pings.pop() {
-            Some(Said::Ping(payload)) => peer.conn.handle_pong(peer.now, &payload),
+            Some(Said::Ping(payload)) => {
+                peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()))
+            }
             Some(Said::Frames(frames)) => {
                 for frame in frames {
                     if let Frame::Ping(number) = frame {
@@ -107,7 +109,7 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         Step::Full => peer.conn.handle_socket_full(peer.now),
         Step::Shutdown(timeout) => {
             let deadline = timeout.and_then(|timeout| peer.now.checked_add(timeout));
-            peer.conn.shutdown(peer.now, deadline);
+            peer.conn.drain(peer.now, deadline);
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
@@ -201,7 +203,7 @@ fn a_time_that_no_clock_reaches_means_never() {
             assert_eq!(peer.conn.poll_timeout(), None, "the close waits for the peer alone");
             peer.conn.handle_timeout(at(secs(1 << 40)));
             assert!(!peer.conn.is_closed(), "{wire:?}");
-            peer.conn.handle_close(peer.now, Some(1000), "");
+            peer.conn.handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
             assert!(peer.conn.is_closed(), "{wire:?}");
         }
     }

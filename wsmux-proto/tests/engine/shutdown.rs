@@ -12,7 +12,7 @@ fn a_stream_that_is_refused_by_a_shutdown_does_not_end_the_others() {
     peer.send(&[stream(busy, 0, b"request", true)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(busy));
     peer.conn.send_stream(busy).write(b"the first half").unwrap();
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     peer.said();
     // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of 100 ms.
     let log = uni(CLIENT, 0);
@@ -36,7 +36,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_shutdown() {
     peer.conn.send_stream(id).release();
     peer.conn.recv_stream(id).release();
     peer.said();
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     peer.said();
     // It says that it lives, for an hour.
     let mut pongs = 0;

@@ -251,7 +251,7 @@ fn a_shutdown_refuses_those_that_wait_and_serves_the_rest() {
     open(&mut peer, 0..4_001);
     peer.frames();
     assert_eq!(accept(&mut peer), Some(id(0)));
-    peer.conn.shutdown(peer.now, None);
+    peer.conn.drain(peer.now, None);
     let said = peer.frames();
     assert_eq!(said.len(), 8_000);
     for index in 1..4_001 {

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
-    Config, Connection, Dir, Event, MessageBuf, Read, ReadError, Side, SocketError, StreamId, Time,
-    Transmit, Wire,
+    Config, Connection, Dir, Event, Incoming, MessageBuf, Outgoing, Read, ReadError, Side,
+    SocketError, StreamId, Time, Wire,
 };
 
 use super::Heap;
@@ -198,22 +198,19 @@ impl Endpoint {
         let wanted = self.conn.wants_transmit();
         let transmit = self.heap.of(|| self.conn.poll_transmit(now, &mut self.out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
-        #[allow(
-            unreachable_patterns,
-            reason = "what is no item (a flush) matters to sockets alone"
-        )]
         let item = match transmit {
             None => return false,
-            Some(Transmit::Message) => {
-                let message = self.out.slices().collect::<Vec<_>>().concat();
+            Some(Outgoing::Message(message)) => {
+                let message = message.slices().collect::<Vec<_>>().concat();
                 self.heap.of(|| self.out = MessageBuf::new());
                 Item::Message(message.into())
             }
-            Some(Transmit::Ping(payload)) => Item::Ping(payload),
-            Some(Transmit::Close { code, reason }) => {
+            Some(Outgoing::Ping(payload)) => Item::Ping(payload),
+            Some(Outgoing::Close { code, reason }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
                 Item::Close { code, reason }
             }
+            // A flush matters to a socket alone.
             Some(_) => return true,
         };
         assert!(!self.has_closed, "{item:?} behind the Close");
@@ -387,15 +384,19 @@ impl Pair {
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);
-                conn.handle_message(now, block.split().freeze());
+                conn.handle(now, Incoming::Message(block.split().freeze()));
             }),
             Item::Ping(payload) => {
-                end.of(|conn| conn.handle_ping(now));
+                end.of(|conn| conn.handle(now, Incoming::Ping));
                 end.push(now, latency, Item::Pong(payload.to_vec()));
             }
-            Item::Pong(payload) => end.of(|conn| conn.handle_pong(now, &payload)),
+            Item::Pong(payload) => {
+                end.of(|conn| conn.handle(now, Incoming::Pong(payload.to_vec().into())))
+            }
             Item::Close { code, reason } => {
-                end.of(|conn| conn.handle_close(now, Some(code), &reason));
+                end.of(|conn| {
+                    conn.handle(now, Incoming::Close { code: Some(code), reason: reason.into() })
+                });
             }
         }
     }

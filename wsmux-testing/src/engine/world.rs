@@ -535,7 +535,7 @@ impl World {
                 [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
                 (self.ended, self.refuses) = (true, true);
                 let now = self.pair.now;
-                self.pair.end(side).of(|conn| conn.shutdown(now, Some(now + ms(1_000))));
+                self.pair.end(side).of(|conn| conn.drain(now, Some(now + ms(1_000))));
                 for side in [CLIENT, SERVER] {
                     for id in self.held[side as usize].clone() {
                         self.apply_to(&Op::Finish(side, 0), side, id);

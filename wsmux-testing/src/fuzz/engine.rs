@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
-    Close, Config, Connection, Credit, Dir, DriverLost, Frame, MessageBuf, Side, SocketError,
-    StreamId, Time, Transmit, TransportErrorCode, TransportParameters, VarInt, Wire,
+    Close, Config, Connection, Credit, Dir, DriverLost, Frame, Incoming, MessageBuf, Outgoing,
+    Side, SocketError, StreamId, Time, TransportErrorCode, TransportParameters, VarInt, Wire,
 };
 
 use super::input::Input;
@@ -133,7 +133,7 @@ impl Case {
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            self.conn.handle_message(self.now, block.split().freeze());
+            self.conn.handle(self.now, Incoming::Message(block.split().freeze()));
         });
         self.last_message = message;
     }
@@ -330,15 +330,17 @@ impl Case {
         let what = input.below(60);
         let (conn, now) = (&mut self.conn, self.now);
         self.heap.of(|| match what {
-            0..20 => conn.handle_ping(now),
-            20..40 => conn.handle_pong(now, &(what as u64 - 20).to_be_bytes()),
-            40..45 => conn.handle_pong(now, b"unasked"),
+            0..20 => conn.handle(now, Incoming::Ping),
+            20..40 => {
+                conn.handle(now, Incoming::Pong((what as u64 - 20).to_be_bytes().to_vec().into()))
+            }
+            40..45 => conn.handle(now, Incoming::Pong(b"unasked".to_vec().into())),
             45..50 => conn.handle_socket_full(now),
-            50 => conn.handle_text(now),
-            51 => conn.handle_oversized(now),
-            52 => conn.handle_garbage(now, "what is this"),
-            53 => conn.handle_close(now, Some(4_005), "enough"),
-            54 => conn.handle_close(now, None, ""),
+            50 => conn.handle(now, Incoming::Text),
+            51 => conn.handle(now, Incoming::TooLarge),
+            52 => conn.handle(now, Incoming::ProtocolError("what is this".into())),
+            53 => conn.handle(now, Incoming::Close { code: Some(4_005), reason: "enough".into() }),
+            54 => conn.handle(now, Incoming::Close { code: None, reason: String::new() }),
             55 => conn.handle_socket_end(now, SocketError::Eof),
             _ => {}
         });
@@ -403,8 +405,8 @@ impl Case {
                 conn.report_streams_blocked(dir);
             }
             25 => conn.close(now, varint(number), "enough".into()),
-            26 => conn.shutdown(now, Some(now + ms(number))),
-            27 => conn.shutdown(now, None),
+            26 => conn.drain(now, Some(now + ms(number))),
+            27 => conn.drain(now, None),
             28 => conn.abandon(now, DriverLost::Dropped),
             _ => {}
         });
@@ -463,26 +465,25 @@ impl Case {
     /// Lets out one item. Says whether there was one.
     fn transmit(&mut self) -> bool {
         let wanted = self.conn.wants_transmit();
-        let (transmit, out) = self.heap.of(|| {
-            let mut out = MessageBuf::new();
-            (self.conn.poll_transmit(self.now, &mut out), out)
-        });
+        let mut out = MessageBuf::new();
+        let transmit = self.heap.of(|| self.conn.poll_transmit(self.now, &mut out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
         assert!(!self.has_closed || transmit.is_none(), "{transmit:?} behind the Close");
         match &transmit {
-            Some(Transmit::Message) => {
-                assert!((1..=65_536).contains(&out.len()), "{} bytes", out.len());
+            Some(Outgoing::Message(message)) => {
+                assert!((1..=65_536).contains(&message.len()), "{} bytes", message.len());
                 // What was not the engine's language would panic here.
-                decode(self.wire, out.slices().collect::<Vec<_>>().concat().into());
+                decode(self.wire, message.slices().collect::<Vec<_>>().concat().into());
             }
-            Some(Transmit::Close { reason, .. }) => {
+            Some(Outgoing::Close { reason, .. }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
                 self.has_closed = true;
             }
             _ => {}
         }
         let more = transmit.is_some();
-        self.heap.give_back((transmit, out));
+        self.heap.give_back(transmit);
+        self.heap.give_back(out);
         more
     }
 
