@@ -54,6 +54,17 @@ pub struct ConnectionStats {
     pub datagrams_dropped_outgoing: u64,
 }
 
+/// What a connection itself counts. The rest of its statistics is known where it arises.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) messages_sent: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) messages_received: u64,
+    pub(super) bytes_received: u64,
+    pub(super) frames_sent: u64,
+    pub(super) frames_received: u64,
+}
+
 /// What was under way when a connection ended.
 ///
 /// A stream whose bytes and end have all been handed to the socket, and on which nothing is awaited, is not

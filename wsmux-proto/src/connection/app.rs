@@ -197,6 +197,12 @@ impl Connection {
     pub fn stats(&self, now: Time) -> ConnectionStats {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
+            messages_sent: self.counters.messages_sent,
+            bytes_sent: self.counters.bytes_sent,
+            messages_received: self.counters.messages_received,
+            bytes_received: self.counters.bytes_received,
+            frames_sent: self.counters.frames_sent,
+            frames_received: self.counters.frames_received,
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
             streams_refused: self.streams.refused,
@@ -211,7 +217,6 @@ impl Connection {
             window_growth: self.streams.window_growth(),
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,
-            ..self.stats
         }
     }
 }

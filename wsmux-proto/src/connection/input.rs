@@ -34,8 +34,8 @@ impl Connection {
 
     fn on_message(&mut self, now: Time, mut message: Bytes) {
         self.timers.on_received(now);
-        self.stats.messages_received += 1;
-        self.stats.bytes_received += message.len() as u64;
+        self.counters.messages_received += 1;
+        self.counters.bytes_received += message.len() as u64;
         if !self.is_open() {
             return;
         }
@@ -65,7 +65,7 @@ impl Connection {
                     Err(violation::protocol(reason))
                 }
                 Ok(Some(frame)) => {
-                    self.stats.frames_received += 1;
+                    self.counters.frames_received += 1;
                     //
                     self.handle_frame(frame, before - message.len(), message_len)
                 }

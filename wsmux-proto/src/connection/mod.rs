@@ -12,9 +12,14 @@ mod transmit;
 
 use self::state::State;
 use super::{
-    ConnectionError, ConnectionStats, Event, QMuxVersion, Side, SocketCapabilities, Wire,
-    datagrams::Datagrams, event::Events, stats::Stopwatch, streams::Streams, timers::Timers,
-    wire::Capabilities, write_stall::WriteStall,
+    ConnectionError, Event, QMuxVersion, Side, SocketCapabilities, Wire,
+    datagrams::Datagrams,
+    event::Events,
+    stats::{Counters, Stopwatch},
+    streams::Streams,
+    timers::Timers,
+    wire::Capabilities,
+    write_stall::WriteStall,
 };
 use crate::{Config, Time};
 
@@ -54,7 +59,7 @@ pub struct Connection {
     datagrams: Datagrams,
     timers: Timers,
     events: Events,
-    stats: ConnectionStats,
+    counters: Counters,
     /// There is something to send and the socket does not take it.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
@@ -100,7 +105,7 @@ impl Connection {
                 config.keep_alive_interval,
             ),
             events,
-            stats: ConnectionStats::default(),
+            counters: Counters::default(),
             blocked_by_socket: Stopwatch::default(),
             write_stall: WriteStall::new(config.write_stall_timeout),
             config,

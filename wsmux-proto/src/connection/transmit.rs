@@ -159,9 +159,9 @@ impl Connection {
     fn message_leaves<'a>(&mut self, out: &'a MessageBuf) -> Outgoing<'a> {
         self.timers.on_sent(self.now);
         self.drain_flushed = false;
-        self.stats.messages_sent += 1;
-        self.stats.bytes_sent += out.len() as u64;
-        self.stats.frames_sent += out.frames();
+        self.counters.messages_sent += 1;
+        self.counters.bytes_sent += out.len() as u64;
+        self.counters.frames_sent += out.frames();
         Outgoing::Message(out)
     }
 
