@@ -34,8 +34,8 @@ impl Connection {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
-        match &self.end {
-            Some(end) => Err(end.clone().into()),
+        match self.state.error() {
+            Some(error) => Err(error.clone().into()),
             None => self.streams.open(dir),
         }
     }
@@ -45,8 +45,8 @@ impl Connection {
     /// # Errors
     /// [`OpenError`].
     pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
-        match &self.end {
-            Some(end) => Err(end.clone().into()),
+        match self.state.error() {
+            Some(error) => Err(error.clone().into()),
             None => self.streams.openable(dir),
         }
     }
@@ -89,12 +89,12 @@ impl Connection {
 
     /// A stream's sending half.
     pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.streams.send_stream(id, self.end.as_ref())
+        self.streams.send_stream(id, self.state.error())
     }
 
     /// A stream's receiving half.
     pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.streams.recv_stream(id, self.end.as_ref())
+        self.streams.recv_stream(id, self.state.error())
     }
 
     /// The largest datagram that the peer takes and this end
@@ -107,8 +107,8 @@ impl Connection {
     }
 
     fn check_datagram(&self, datagram: &Bytes) -> Result<(), SendDatagramError> {
-        if let Some(end) = &self.end {
-            return Err(end.clone().into());
+        if let Some(error) = self.state.error() {
+            return Err(error.clone().into());
         }
         // Q-52 (RFC 9221 §3; QMux "Unreliable Datagram Extension")
         match self.max_datagram_size() {

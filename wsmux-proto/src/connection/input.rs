@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Connection,
     close_frames::{self, CloseFrames},
-    state::{Closing, State},
+    state::{Closing, End, State},
 };
 use crate::{
     ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
@@ -133,42 +133,41 @@ impl Connection {
     }
 
     fn on_websocket_close(&mut self, code: Option<u16>, reason: &str) {
-        if self.end.is_none() {
-            self.finish(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
+        if self.is_open() {
+            self.fail(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
         }
-        match &mut self.state {
-            // Ours is the answer.
-            State::Closing(Closing::Frame(frames)) => {
-                let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
-                self.state = State::Closing(Closing::WebSocket { code, reason });
-            }
-            // It is the answer to ours: all has been said.
-            State::Closing(Closing::AwaitPeer) => self.state = State::Closed,
-            _ => {}
+        let State::Ended(end) = &mut self.state else { return };
+        match end.step {
+            // Our Close is the answer, and no frame precedes it any more.
+            Closing::Frame(_) => drop(end.take_frame()),
+            // The peer's Close is the answer to ours.
+            Closing::AwaitPeer => end.step = Closing::Closed,
+            Closing::WebSocket { .. } | Closing::Closed => {}
         }
     }
 
     /// The socket has ended: nothing more will come.
     pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
         self.now = now;
-        self.finish(ConnectionError::SocketLost(error));
-        self.state = State::Closed;
+        self.fail(ConnectionError::SocketLost(error));
+        self.state.close();
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
     /// should be handled first: a peer is not silent while its message waits.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = now;
-        if !self.is_open() {
+        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        if let State::Ended(end) = &mut self.state {
             // C-79
-            if self.close_deadline.is_some_and(|deadline| deadline <= now) {
-                self.state = State::Closed;
+            if is_over(end.deadline) {
+                end.step = Closing::Closed;
             }
             return;
         }
-        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+        if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
             let frames = CloseFrames::application(VarInt::default(), SHUTDOWN_TOO_LONG);
-            return self.finish_with(ConnectionError::LocallyClosed, Some(frames));
+            return self.end(ConnectionError::LocallyClosed, Some(frames));
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(ConnectionError::TimedOut(timeout));
@@ -187,12 +186,13 @@ impl Connection {
     /// with every call, mostly to later: a timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
-            State::Handshake | State::Established => {
+            State::Handshake | State::Established { .. } => {
+                let drain = self.state.drain().and_then(|drain| drain.deadline);
                 let stall = self.write_stall.deadline();
-                [self.timers.next(), self.drain_deadline, stall].into_iter().flatten().min()
+                [self.timers.next(), drain, stall].into_iter().flatten().min()
             }
-            State::Closing(_) => self.close_deadline,
-            State::Closed => None,
+            State::Ended(End { step: Closing::Closed, .. }) => None,
+            State::Ended(end) => end.deadline,
         }
     }
 
@@ -217,8 +217,7 @@ impl Connection {
                 self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
-                self.state = State::Established;
-                self.parameters_received = true;
+                self.state = State::Established { drain: None };
                 events.push(Event::Established);
                 Ok(())
             }

@@ -12,7 +12,7 @@ mod transmit;
 
 use self::state::State;
 use super::{
-    ConnectionError, Event, QMuxVersion, Side, SocketCapabilities, Wire,
+    Event, QMuxVersion, Side, SocketCapabilities, Wire,
     datagrams::Datagrams,
     event::Events,
     stats::{Counters, Stopwatch},
@@ -40,18 +40,9 @@ pub struct Connection {
     socket: SocketCapabilities,
     config: Config,
     state: State,
-    /// Why the connection has ended, once it has.
-    end: Option<ConnectionError>,
-    /// When a close stops waiting for the peer; `None` also for a time that no clock reaches
-    /// (C-81).
-    close_deadline: Option<Time>,
-    /// When a shutdown stops waiting for the streams.
-    drain_deadline: Option<Time>,
-    /// Nothing has been sent since the flush that precedes the close of a shutdown.
-    drain_flushed: bool,
+    /// This end's transport parameters have been sent, or the wire has none. In any state they may
+    /// be still to be sent, because that waits for the socket alone.
     parameters_sent: bool,
-    /// The peer's parameters have come, or the wire has none.
-    parameters_received: bool,
     /// The largest message that the peer takes, and that this end makes.
     max_message: usize,
     max_datagram_frame: u64,
@@ -81,13 +72,11 @@ impl Connection {
             version: QMuxVersion::NEWEST,
             caps,
             socket: SocketCapabilities::default(),
-            state: if caps.parameters { State::Handshake } else { State::Established },
-            end: None,
-            close_deadline: None,
-            drain_deadline: None,
-            drain_flushed: false,
+            state: match caps.parameters {
+                true => State::Handshake,
+                false => State::Established { drain: None },
+            },
             parameters_sent: !caps.parameters,
-            parameters_received: !caps.parameters,
             max_message: match caps.parameters {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,

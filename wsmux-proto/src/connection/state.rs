@@ -1,27 +1,114 @@
 //! Where a connection is in its life.
+//!
+//! ```text
+//!      new, on QMux                                new, on js-ws
+//!           |                                            |
+//!           v        the peer's parameters               v
+//!       Handshake -----------------------------> Established { drain }
+//!           |                                            |
+//!           |       close(), the peer's close, an error, |
+//!           |      a timeout, or all streams have ended  |
+//!           |                  after drain()             |
+//!           +---------------------+----------------------+
+//!                                 v
+//!   Ended { step }:   Frame --> WebSocket --> AwaitPeer --> Closed
+//! ```
+//!
+//! Three events skip steps of the end: the peer's WebSocket Close skips the frame, or is the one
+//! that `AwaitPeer` waits for; the socket's end and an error after which nothing can be sent lead
+//! to `Closed` at once.
 
 use super::close_frames::CloseFrames;
+use crate::{ConnectionError, Time, frame::Close};
 
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The peer's parameters are awaited; nothing that depends on them is sent.
+    /// The peer's transport parameters have not arrived. Nothing that depends on them is sent.
     Handshake,
-    /// Streams flow.
-    Established,
-    /// It has ended, and the frames that say so are being sent.
-    Closing(Closing),
-    /// Nothing more is sent or awaited; the socket can go.
-    Closed,
+    /// The peer's limits are known, and data flows.
+    Established {
+        /// Neither end opens streams any more, and the connection ends after those that are left.
+        /// This is not the draining state of RFC 9000 §10.2, which follows the end.
+        drain: Option<Drain>,
+    },
+    /// The connection has ended. The closing handshake may still be going on.
+    Ended(End),
 }
 
-/// Which of the frames that end the connection comes next.
+impl State {
+    /// The connection's end, if it has ended.
+    pub(super) fn end(&self) -> Option<&End> {
+        match self {
+            Self::Handshake | Self::Established { .. } => None,
+            Self::Ended(end) => Some(end),
+        }
+    }
+
+    /// Why the connection has ended, if it has.
+    pub(super) fn error(&self) -> Option<&ConnectionError> {
+        self.end().map(|end| &end.error)
+    }
+
+    /// How far the connection is on its way to the end that the application asked for.
+    pub(super) fn drain(&self) -> Option<&Drain> {
+        match self {
+            Self::Established { drain } => drain.as_ref(),
+            Self::Handshake | Self::Ended(_) => None,
+        }
+    }
+
+    /// Skips what is left of the closing handshake. Without effect if the connection has not ended.
+    pub(super) fn close(&mut self) {
+        if let Self::Ended(end) = self {
+            end.step = Closing::Closed;
+        }
+    }
+}
+
+/// The wait for the last streams.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    /// When the wait is over even if streams are left.
+    pub(super) deadline: Option<Time>,
+    /// The socket was flushed, and nothing has been sent since (C-49).
+    pub(super) flushed: bool,
+}
+
+/// How a connection has ended, and how far its closing handshake is.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Why it has ended.
+    pub(super) error: ConnectionError,
+    /// When the closing handshake stops waiting for the peer; `None` for a time that no clock
+    /// reaches (C-81).
+    pub(super) deadline: Option<Time>,
+    /// Whether the connection was established before it ended.
+    pub(super) was_established: bool,
+    pub(super) step: Closing,
+}
+
+impl End {
+    /// Goes on from the frame to the WebSocket's Close. Returns the frame, if that was the step and
+    /// if there is one.
+    pub(super) fn take_frame(&mut self) -> Option<Close> {
+        let Closing::Frame(frames) = &mut self.step else { return None };
+        let (frame, code) = (frames.frame.take(), frames.code);
+        let reason = std::mem::take(&mut frames.reason);
+        self.step = Closing::WebSocket { code, reason };
+        frame
+    }
+}
+
+/// What comes next in the closing handshake.
 #[derive(Debug)]
 pub(super) enum Closing {
-    /// The frame.
+    /// To send CONNECTION_CLOSE, if the wire has that frame.
     Frame(CloseFrames),
-    /// The WebSocket's Close.
+    /// To send the WebSocket's Close.
     WebSocket { code: u16, reason: String },
-    /// The peer's Close, or until the deadline: what comes is not looked at.
+    /// To receive the peer's Close, until the deadline. Other messages are ignored.
     AwaitPeer,
+    /// Nothing: the socket can be dropped.
+    Closed,
 }

@@ -34,7 +34,7 @@ impl Connection {
         self.write_stall.on_taken();
         self.timers.on_socket_takes(now);
         out.clear();
-        if !self.parameters_sent && !matches!(self.state, State::Closed) {
+        if !self.parameters_sent && !self.is_closed() {
             // They come first, whatever happens.
             self.parameters_sent = true;
             self.wire.encode_parameters(&self.config.parameters(), self.version, out);
@@ -47,29 +47,22 @@ impl Connection {
         }
         match &mut self.state {
             // Q-17 (QMux "QX_TRANSPORT_PARAMETERS Frames")
-            State::Handshake | State::Closed | State::Closing(Closing::AwaitPeer) => None,
-            State::Established => self.transmit_established(out),
-            State::Closing(Closing::Frame(frames)) => {
-                let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
+            State::Handshake => None,
+            State::Established { .. } => self.transmit_established(out),
+            State::Ended(end) => {
                 // J-35, Q-60 (QMux "Initiating a Connection Close")
-                let frame = frames.frame.take().filter(|_| self.caps.close_frame);
-                self.state = State::Closing(Closing::WebSocket { code, reason });
-                match frame {
-                    Some(frame) => {
-                        self.wire.encode(&Frame::ConnectionClose(frame), out);
-                        Some(self.message_leaves(out))
-                    }
-                    None => self.poll_transmit(now, out),
+                if let Some(frame) = end.take_frame().filter(|_| self.caps.close_frame) {
+                    self.wire.encode(&Frame::ConnectionClose(frame), out);
+                    return Some(self.message_leaves(out));
                 }
-            }
-            State::Closing(Closing::WebSocket { code, reason }) => {
+                let Closing::WebSocket { code, reason } = &mut end.step else { return None };
                 let code = match self.socket.all_close_codes {
                     true => *code,
                     false => close_frames::code_of_page(*code),
                 };
                 let reason = std::mem::take(reason);
                 // C-50 (QMux "Initiating a Connection Close"; RFC 6455 §7.1.1)
-                self.state = State::Closing(Closing::AwaitPeer);
+                end.step = Closing::AwaitPeer;
                 Some(Outgoing::Close { code, reason })
             }
         }
@@ -123,7 +116,9 @@ impl Connection {
         }
         if self.is_drained() {
             // C-49: what the socket still holds leaves before the close wait begins.
-            if !std::mem::replace(&mut self.drain_flushed, true) {
+            if let State::Established { drain: Some(drain) } = &mut self.state
+                && !std::mem::replace(&mut drain.flushed, true)
+            {
                 return Some(Outgoing::Flush);
             }
             self.close(self.now, VarInt::default(), Bytes::new());
@@ -158,7 +153,9 @@ impl Connection {
 
     fn message_leaves<'a>(&mut self, out: &'a MessageBuf) -> Outgoing<'a> {
         self.timers.on_sent(self.now);
-        self.drain_flushed = false;
+        if let State::Established { drain: Some(drain) } = &mut self.state {
+            drain.flushed = false;
+        }
         self.counters.messages_sent += 1;
         self.counters.bytes_sent += out.len() as u64;
         self.counters.frames_sent += out.frames();
@@ -169,7 +166,7 @@ impl Connection {
     pub fn wants_transmit(&self) -> bool {
         match &self.state {
             State::Handshake => !self.parameters_sent,
-            State::Established => {
+            State::Established { .. } => {
                 !self.parameters_sent
                     || self.timers.ping.due
                     || self.timers.ping.answer.is_some()
@@ -177,8 +174,9 @@ impl Connection {
                     || self.streams.has_something_to_send()
                     || self.is_drained()
             }
-            State::Closing(Closing::AwaitPeer) | State::Closed => false,
-            State::Closing(_) => true,
+            State::Ended(end) => {
+                matches!(end.step, Closing::Frame(_) | Closing::WebSocket { .. })
+            }
         }
     }
 
