@@ -123,10 +123,8 @@ impl Datagrams {
     }
 
     /// Whether a datagram would be taken without an older one being dropped.
-    pub(super) fn has_room(&mut self, datagram: &Bytes) -> bool {
-        let fits = self.outgoing.takes(datagram) <= self.outgoing.room();
-        self.writer_waits |= !fits;
-        fits
+    pub(super) fn has_room(&self, datagram: &Bytes) -> bool {
+        self.outgoing.takes(datagram) <= self.outgoing.room()
     }
 
     /// How much of the room a datagram would take.

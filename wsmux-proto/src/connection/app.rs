@@ -128,12 +128,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another
-    /// being dropped; if not, [`Event::DatagramsUnblocked`] follows.
+    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without dropping
+    /// another one. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event.
     ///
     /// # Errors
     /// [`SendDatagramError`].
-    pub fn datagram_fits(&mut self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
+    pub fn datagram_fits(&self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
         self.check_datagram(datagram)?;
         Ok(self.datagrams.has_room(datagram))
     }
