@@ -132,10 +132,10 @@ impl Timers {
     /// Returns the sample of the round-trip time, if this answers the newest ping.
     pub(super) fn on_pong(
         &mut self,
-        number: VarInt,
         now: Time,
+        number: VarInt,
     ) -> Result<Option<Duration>, TransportError> {
-        let sample = self.ping.on_pong(number, now)?;
+        let sample = self.ping.on_pong(now, number)?;
         if sample.is_some() {
             self.set_silences();
         }
@@ -295,7 +295,7 @@ impl Ping {
     }
 
     /// How long the newest ping took; an answer to an older one tells nothing.
-    fn on_pong(&mut self, number: VarInt, now: Time) -> Result<Option<Duration>, TransportError> {
+    fn on_pong(&mut self, now: Time, number: VarInt) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
         // Q-59 (QMux "QX_PING Frames")
         if number >= self.next {

@@ -15,16 +15,16 @@ impl Connection {
     }
 
     /// Ends the connection for `error`, if it has not ended. What is sent follows from the error.
-    pub(super) fn fail(&mut self, error: ConnectionError) {
+    pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
         if self.is_open() {
             let frames = CloseFrames::of(&error);
-            self.end(error, frames);
+            self.end(now, error, frames);
         }
     }
 
     /// Ends the connection, if it has not ended, and sends these frames; without any, the socket is
     /// not used any more.
-    pub(super) fn end(&mut self, error: ConnectionError, frames: Option<CloseFrames>) {
+    pub(super) fn end(&mut self, now: Time, error: ConnectionError, frames: Option<CloseFrames>) {
         // C-51
         if !self.is_open() {
             return;
@@ -32,12 +32,12 @@ impl Connection {
         // C-52
         self.state = State::Ended(End {
             error,
-            deadline: self.now.checked_add(self.config.close_timeout),
+            deadline: now.checked_add(self.config.close_timeout),
             was_established: self.is_established(),
             step: frames.map_or(Closing::Closed, Closing::Frame),
         });
-        self.blocked_by_socket.stop(self.now);
-        self.streams.now = self.now;
+        self.blocked_by_socket.stop(now);
+        self.streams.now = now;
         self.streams.on_connection_end();
         self.events.push(Event::Closed);
     }
@@ -45,16 +45,14 @@ impl Connection {
     /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has
     /// not been sent is lost; what has come stays readable.
     pub fn close(&mut self, now: Time, code: VarInt, reason: Bytes) {
-        self.now = now;
         let frames = CloseFrames::application(code, reason);
         // C-48 (RFC 9000 §10.2)
-        self.end(ConnectionError::LocallyClosed, Some(frames));
+        self.end(now, ConnectionError::LocallyClosed, Some(frames));
     }
 
     /// Ends the connection without a word, if it has not ended: its driver is gone.
     pub fn abandon(&mut self, now: Time, lost: DriverLost) {
-        self.now = now;
-        self.fail(ConnectionError::DriverLost(lost));
+        self.fail(now, ConnectionError::DriverLost(lost));
         self.state.close();
     }
 
@@ -64,7 +62,6 @@ impl Connection {
     ///
     /// Past `deadline` the connection is closed whatever its streams do.
     pub fn drain(&mut self, now: Time, deadline: Option<Time>) {
-        self.now = now;
         match &mut self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
             State::Established { drain } => {

@@ -18,17 +18,16 @@ const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
 impl Connection {
     /// Handles what arrived from the socket.
     pub fn handle(&mut self, now: Time, incoming: Incoming) {
-        self.now = now;
         match incoming {
             Incoming::Message(message) => self.on_message(now, message),
-            Incoming::Text => self.fail(ConnectionError::TextMessage),
-            Incoming::TooLarge => self.on_too_large(),
+            Incoming::Text => self.fail(now, ConnectionError::TextMessage),
+            Incoming::TooLarge => self.on_too_large(now),
             Incoming::ProtocolError(reason) => {
-                self.fail(ConnectionError::WebSocketProtocol(reason.into()));
+                self.fail(now, ConnectionError::WebSocketProtocol(reason.into()));
             }
             Incoming::Ping => self.on_websocket_ping(now),
             Incoming::Pong(payload) => self.on_websocket_pong(now, &payload),
-            Incoming::Close { code, reason } => self.on_websocket_close(code, &reason),
+            Incoming::Close { code, reason } => self.on_websocket_close(now, code, &reason),
         }
     }
 
@@ -42,16 +41,16 @@ impl Connection {
         self.streams.now = now;
         let message_len = message.len();
         if message_len as u64 > self.max_inbound_message() {
-            return self.on_too_large();
+            return self.on_too_large(now);
         }
         if message.is_empty() {
             let handled = match self.caps.empty_messages {
                 // Q-70 (Binding "Record Framing")
-                true => self.consume(UselessWork::Empty, 1),
+                true => self.consume(now, UselessWork::Empty, 1),
                 // J-3
                 false => Err(violation::protocol("message without a frame")),
             };
-            return handled.unwrap_or_else(|error| self.fail(error.into()));
+            return handled.unwrap_or_else(|error| self.fail(now, error.into()));
         }
         // Q-64 (QMux "Initiating a Connection Close"; RFC 9000 §10.2.2)
         while self.is_open() {
@@ -67,14 +66,14 @@ impl Connection {
                 Ok(Some(frame)) => {
                     self.counters.frames_received += 1;
                     //
-                    self.handle_frame(frame, before - message.len(), message_len)
+                    self.on_frame(now, frame, before - message.len(), message_len)
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
                 // The close names the frame that showed the error (RFC 9000 §19.19, Q-61).
                 let frame = error.frame.or(kind);
-                self.fail(TransportError { frame, ..error }.into());
+                self.fail(now, TransportError { frame, ..error }.into());
             }
         }
     }
@@ -90,13 +89,13 @@ impl Connection {
         kind.is_some_and(|kind| kind.into_inner() == self.version.parameters)
     }
 
-    fn on_too_large(&mut self) {
-        self.fail(ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
+    fn on_too_large(&mut self, now: Time) {
+        self.fail(now, ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
     }
 
     fn on_websocket_ping(&mut self, now: Time) {
         self.heard_control(now);
-        self.count_useless_ping();
+        self.count_useless_ping(now);
     }
 
     fn on_websocket_pong(&mut self, now: Time, payload: &[u8]) {
@@ -106,35 +105,34 @@ impl Connection {
         if !self.caps.ping_frames
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
-            && self.on_pong(number).is_ok_and(|news| news)
+            && self.on_pong(now, number).is_ok_and(|news| news)
         {
             return;
         }
-        self.count_useless_ping();
+        self.count_useless_ping(now);
     }
 
     /// A ping came, or a pong that answers nothing.
-    fn count_useless_ping(&mut self) {
+    fn count_useless_ping(&mut self, now: Time) {
         if self.is_open()
-            && let Err(error) = self.streams.budgets.consume(UselessWork::Ping, 1, self.now)
+            && let Err(error) = self.consume(now, UselessWork::Ping, 1)
         {
-            self.fail(error.into());
+            self.fail(now, error.into());
         }
     }
 
     /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
     /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
-        self.now = now;
         match self.caps.ping_frames {
             true => self.timers.on_heard(now),
             false => self.timers.on_received(now),
         }
     }
 
-    fn on_websocket_close(&mut self, code: Option<u16>, reason: &str) {
+    fn on_websocket_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
         if self.is_open() {
-            self.fail(close_frames::error_of_websocket(code, reason, self.caps.close_frame));
+            self.fail(now, close_frames::error_of_websocket(code, reason, self.caps.close_frame));
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
@@ -148,15 +146,13 @@ impl Connection {
 
     /// The socket has ended: nothing more will come.
     pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
-        self.now = now;
-        self.fail(ConnectionError::SocketLost(error));
+        self.fail(now, ConnectionError::SocketLost(error));
         self.state.close();
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
     /// should be handled first: a peer is not silent while its message waits.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.now = now;
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let State::Ended(end) = &mut self.state {
             // C-79
@@ -167,16 +163,16 @@ impl Connection {
         }
         if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
             let frames = CloseFrames::application(VarInt::default(), SHUTDOWN_TOO_LONG);
-            return self.end(ConnectionError::LocallyClosed, Some(frames));
+            return self.end(now, ConnectionError::LocallyClosed, Some(frames));
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
-            self.fail(ConnectionError::TimedOut(timeout));
+            self.fail(now, ConnectionError::TimedOut(timeout));
         }
         // C-78. There may be nothing left to send: a stream was reset, and its reset has left
         // already.
         if self.write_stall.is_over(now) && self.is_open() {
             match self.wants_transmit() {
-                true => self.fail(ConnectionError::TimedOut(Timeout::WriteStall)),
+                true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
                 false => self.write_stall.on_taken(),
             }
         }
@@ -197,8 +193,9 @@ impl Connection {
     }
 
     /// A frame of `size` bytes, cut from a message of `message_len` bytes.
-    fn handle_frame(
+    fn on_frame(
         &mut self,
+        now: Time,
         frame: Frame,
         size: usize,
         message_len: usize,
@@ -221,14 +218,14 @@ impl Connection {
                 events.push(Event::Established);
                 Ok(())
             }
-            Frame::Padding(bytes) => self.consume(UselessWork::Padding, bytes as u64),
+            Frame::Padding(bytes) => self.consume(now, UselessWork::Padding, bytes as u64),
             Frame::Ping(number) => {
                 self.timers.ping.on_ping(number, self.version.equal_pings)?;
-                self.consume(UselessWork::Ping, 1)
+                self.consume(now, UselessWork::Ping, 1)
             }
-            Frame::Pong(number) => match self.on_pong(number)? {
+            Frame::Pong(number) => match self.on_pong(now, number)? {
                 true => Ok(()),
-                false => self.consume(UselessWork::Ping, 1),
+                false => self.consume(now, UselessWork::Ping, 1),
             },
             Frame::Stream { id, offset, data, fin } => {
                 self.streams.on_stream_frame(id, offset, data, fin, message_len, events)
@@ -246,28 +243,28 @@ impl Connection {
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
             Frame::DataBlocked(_) => self.streams.on_data_blocked(),
-            Frame::Datagram(data) => self.handle_datagram(&data, size),
+            Frame::Datagram(data) => self.on_datagram(now, &data, size),
             Frame::ConnectionClose(close) => {
-                self.fail(close_frames::error_of_frame(close));
+                self.fail(now, close_frames::error_of_frame(close));
                 Ok(())
             }
         }
     }
 
-    fn consume(&mut self, kind: UselessWork, amount: u64) -> Result<(), TransportError> {
-        self.streams.budgets.consume(kind, amount, self.now)
+    fn consume(&mut self, now: Time, kind: UselessWork, amount: u64) -> Result<(), TransportError> {
+        self.streams.budgets.consume(kind, amount, now)
     }
 
     /// Says whether it answers a ping that waits for it.
-    fn on_pong(&mut self, number: VarInt) -> Result<bool, TransportError> {
-        let sample = self.timers.on_pong(number, self.now)?;
+    fn on_pong(&mut self, now: Time, number: VarInt) -> Result<bool, TransportError> {
+        let sample = self.timers.on_pong(now, number)?;
         if let Some(sample) = sample {
             self.streams.on_ping_answered(sample);
         }
         Ok(sample.is_some())
     }
 
-    fn handle_datagram(&mut self, data: &[u8], size: usize) -> Result<(), TransportError> {
+    fn on_datagram(&mut self, now: Time, data: &[u8], size: usize) -> Result<(), TransportError> {
         // The limit is on the frame, its type and length included (RFC 9221 §3, Q-53).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
@@ -280,7 +277,7 @@ impl Connection {
         }
         match says_something {
             true => Ok(()),
-            false => self.consume(UselessWork::Empty, 1),
+            false => self.consume(now, UselessWork::Empty, 1),
         }
     }
 }

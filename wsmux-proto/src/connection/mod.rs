@@ -54,7 +54,6 @@ pub struct Connection {
     /// There is something to send and the socket does not take it.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
-    now: Time,
 }
 
 impl Connection {
@@ -98,7 +97,6 @@ impl Connection {
             blocked_by_socket: Stopwatch::default(),
             write_stall: WriteStall::new(config.write_stall_timeout),
             config,
-            now,
         }
     }
 

@@ -28,7 +28,6 @@ impl Connection {
         now: Time,
         out: &'a mut MessageBuf,
     ) -> Option<Outgoing<'a>> {
-        self.now = now;
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
         self.write_stall.on_taken();
@@ -41,19 +40,19 @@ impl Connection {
             // Never again is the path as empty as now.
             if self.is_open() && self.streams.windows_may_grow() {
                 self.timers.ping.request();
-                self.write_ping(out);
+                self.write_ping(now, out);
             }
-            return Some(self.message_leaves(out));
+            return Some(self.message_leaves(now, out));
         }
         match &mut self.state {
             // Q-17 (QMux "QX_TRANSPORT_PARAMETERS Frames")
             State::Handshake => None,
-            State::Established { .. } => self.transmit_established(out),
+            State::Established { .. } => self.transmit_established(now, out),
             State::Ended(end) => {
                 // J-35, Q-60 (QMux "Initiating a Connection Close")
                 if let Some(frame) = end.take_frame().filter(|_| self.caps.close_frame) {
                     self.wire.encode(&Frame::ConnectionClose(frame), out);
-                    return Some(self.message_leaves(out));
+                    return Some(self.message_leaves(now, out));
                 }
                 let Closing::WebSocket { code, reason } = &mut end.step else { return None };
                 let code = match self.socket.all_close_codes {
@@ -77,34 +76,38 @@ impl Connection {
             && self.streams.are_quiet()
     }
 
-    fn transmit_established<'a>(&mut self, out: &'a mut MessageBuf) -> Option<Outgoing<'a>> {
+    fn transmit_established<'a>(
+        &mut self,
+        now: Time,
+        out: &'a mut MessageBuf,
+    ) -> Option<Outgoing<'a>> {
         if self.is_quiet() {
             return None;
         }
         if !self.caps.ping_frames
-            && let Some(number) = self.next_ping()
+            && let Some(number) = self.next_ping(now)
         {
             return Some(Outgoing::Ping(number.into_inner().to_be_bytes()));
         }
         if let Err(error) = self.streams.admit(&mut self.events) {
-            self.fail(error.into());
-            return self.poll_transmit(self.now, out);
+            self.fail(now, error.into());
+            return self.poll_transmit(now, out);
         }
         if let Some(number) = self.timers.ping.answer.take() {
             self.wire.encode(&Frame::Pong(number), out);
         }
-        self.write_ping(out);
+        self.write_ping(now, out);
         // C-34
         self.streams.write_control(out, self.max_message, &mut self.events);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();
-            self.write_ping(out);
+            self.write_ping(now, out);
         }
         self.write_datagrams(out);
         self.streams.write_data(out, self.max_message, &mut self.events);
         //
         if !out.is_empty() {
-            return Some(self.message_leaves(out));
+            return Some(self.message_leaves(now, out));
         }
         if self.streams.take_flush() {
             return Some(Outgoing::Flush);
@@ -112,7 +115,7 @@ impl Connection {
         if self.streams.can_admit() {
             // A stream was freed above without a frame of its own, and one that waits can take its
             // place.
-            return self.transmit_established(out);
+            return self.transmit_established(now, out);
         }
         if self.is_drained() {
             // C-49: what the socket still holds leaves before the close wait begins.
@@ -121,23 +124,23 @@ impl Connection {
             {
                 return Some(Outgoing::Flush);
             }
-            self.close(self.now, VarInt::default(), Bytes::new());
-            return self.poll_transmit(self.now, out);
+            self.close(now, VarInt::default(), Bytes::new());
+            return self.poll_transmit(now, out);
         }
         None
     }
 
     /// The number of a ping that is due, which leaves now.
-    fn next_ping(&mut self) -> Option<VarInt> {
-        let number = self.timers.ping.send(self.now)?;
-        self.streams.on_ping_sent(self.timers.silence(self.now));
+    fn next_ping(&mut self, now: Time) -> Option<VarInt> {
+        let number = self.timers.ping.send(now)?;
+        self.streams.on_ping_sent(self.timers.silence(now));
         Some(number)
     }
 
-    fn write_ping(&mut self, out: &mut MessageBuf) {
+    fn write_ping(&mut self, now: Time, out: &mut MessageBuf) {
         if self.caps.ping_frames
             && out.len() + MAX_PING <= self.max_message
-            && let Some(number) = self.next_ping()
+            && let Some(number) = self.next_ping(now)
         {
             self.wire.encode(&Frame::Ping(number), out);
         }
@@ -151,8 +154,8 @@ impl Connection {
         }
     }
 
-    fn message_leaves<'a>(&mut self, out: &'a MessageBuf) -> Outgoing<'a> {
-        self.timers.on_sent(self.now);
+    fn message_leaves<'a>(&mut self, now: Time, out: &'a MessageBuf) -> Outgoing<'a> {
+        self.timers.on_sent(now);
         if let State::Established { drain: Some(drain) } = &mut self.state {
             drain.flushed = false;
         }
