@@ -1,7 +1,9 @@
-//! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a task.
+//! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a
+//! task.
 //!
-//! [`Connection`] takes messages and time, and gives messages and [`Event`]s. It is the same for a client and
-//! a server, in a process and in a browser, and on either [`Wire`].
+//! [`Connection`] is given what arrives ([`Incoming`]) and the [`Time`], and returns what to send
+//! ([`Outgoing`]) and [`Event`]s. It is the same for a client and a server, in a process and in a
+//! browser, and on each [`Wire`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,14 +1,16 @@
-//! A message on its way out, without having copied what it carries.
+//! An outgoing message, built without copying large payloads.
 
 use bytes::{BufMut, Bytes};
 
-/// Payloads shorter than this are copied beside their header: following a pointer costs more than the copy.
+/// Payloads shorter than this, in bytes, are copied next to their header, because following a
+/// pointer costs more than the copy.
 const INLINE_BELOW: usize = 512;
 
-/// The pieces of one outgoing message, in order: small ones gathered, large ones by reference.
+/// The pieces of one outgoing message, in order. Small ones are gathered, and large ones are held
+/// by reference.
 ///
-/// A buffer is filled by [`Connection::poll_transmit`](super::Connection::poll_transmit), read by the socket
-/// and used again; once warm it allocates nothing.
+/// [`Connection::poll_transmit`](super::Connection::poll_transmit) fills a buffer, and the socket
+/// reads it. Use the same buffer again, because it keeps its memory and then allocates nothing.
 #[derive(Debug, Default)]
 pub struct MessageBuf {
     inline: Vec<u8>,
@@ -19,7 +21,7 @@ pub struct MessageBuf {
 
 #[derive(Debug)]
 enum Part {
-    /// The bytes of `inline` up to here, from where the last such part ended.
+    /// The bytes of `inline` up to here, from the end of the last such part.
     InlineUpTo(usize),
     Chunk(Bytes),
 }
@@ -30,12 +32,12 @@ impl MessageBuf {
         Self::default()
     }
 
-    /// How many bytes the message has.
+    /// The length of the message in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has none.
+    /// Whether the message has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -48,7 +50,7 @@ impl MessageBuf {
         self.frames = 0;
     }
 
-    /// A frame begins here.
+    /// Counts a frame, which begins here.
     pub(crate) fn begin_frame(&mut self) {
         self.frames += 1;
     }
@@ -57,7 +59,7 @@ impl MessageBuf {
         self.frames
     }
 
-    /// Appends what `write` puts; returns how many bytes that was.
+    /// Appends what `write` writes. Returns how many bytes that is.
     pub(crate) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.inline.len();
         write(&mut self.inline);
@@ -70,7 +72,7 @@ impl MessageBuf {
         added
     }
 
-    /// Appends bytes, without a copy where there are many.
+    /// Appends bytes. Many bytes are not copied.
     pub fn put_chunk(&mut self, chunk: Bytes) {
         if chunk.len() < INLINE_BELOW {
             self.put(|out| out.put_slice(&chunk));
@@ -93,7 +95,7 @@ impl MessageBuf {
         })
     }
 
-    /// The message in one piece: a copy, unless it is one chunk anyway.
+    /// The message in one piece. This is a copy, unless the message is a single chunk.
     pub fn to_bytes(&self) -> Bytes {
         if let [Part::Chunk(chunk)] = &self.parts[..] {
             return chunk.clone();

@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use super::MessageBuf;
 
-/// Something that arrived from the WebSocket, for [`Connection::handle`](crate::Connection::handle).
+/// Something that arrived from the WebSocket, for
+/// [`Connection::handle`](crate::Connection::handle).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming {

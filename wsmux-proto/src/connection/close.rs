@@ -1,4 +1,4 @@
-//! The end of a connection, and whether it has come.
+//! How a connection ends: by an error, by a close, or by draining.
 
 use bytes::Bytes;
 
@@ -10,11 +10,12 @@ use super::{
 use crate::{ConnectionError, DriverLost, Event, Time, VarInt};
 
 impl Connection {
+    /// Whether the connection has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.state.end().is_none()
     }
 
-    /// Ends the connection for `error`, if it has not ended. What is sent follows from the error.
+    /// Ends the connection for `error`, unless it has ended. The error decides what is sent.
     pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
         if self.is_open() {
             let frames = CloseFrames::of(&error);
@@ -22,8 +23,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection, if it has not ended, and sends these frames; without any, the socket is
-    /// not used any more.
+    /// Ends the connection, unless it has ended. `None` for `frames` sends nothing and skips the
+    /// closing handshake.
     pub(super) fn end(&mut self, now: Time, error: ConnectionError, frames: Option<CloseFrames>) {
         // C-51
         if !self.is_open() {
@@ -42,25 +43,28 @@ impl Connection {
         self.events.push(Event::Closed);
     }
 
-    /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has
-    /// not been sent is lost; what has come stays readable.
+    /// Closes the connection at once, with the application's code and reason (RFC 9000 §10.2).
+    /// Unsent data is lost. Received data can still be read. Without effect if the connection has
+    /// ended.
     pub fn close(&mut self, now: Time, code: VarInt, reason: Bytes) {
         let frames = CloseFrames::application(code, reason);
         // C-48 (RFC 9000 §10.2)
         self.end(now, ConnectionError::LocallyClosed, Some(frames));
     }
 
-    /// Ends the connection without a word, if it has not ended: its driver is gone.
+    /// Ends the connection without sending anything, because its driver is gone.
     pub fn abandon(&mut self, now: Time, lost: DriverLost) {
         self.fail(now, ConnectionError::DriverLost(lost));
         self.state.close();
     }
 
-    /// Ends the connection once its streams have ended, by then with code 0. Until then neither end
-    /// opens streams: here [`open`](Self::open) fails, and those of the peer that come all the same
-    /// are refused with code 0. Streams that came before can be accepted, and data flows as before.
+    /// Closes the connection with code 0 once all its streams have ended. Until then
+    /// [`open`](Self::open) fails, and streams that the peer opens are refused with code 0. Streams
+    /// that the peer opened before can be accepted, and data flows as before.
     ///
-    /// Past `deadline` the connection is closed whatever its streams do.
+    /// At `deadline` the connection is closed even if streams are open. Of several calls the
+    /// earliest deadline counts. During the handshake there are no streams, and the connection is
+    /// closed at once.
     pub fn drain(&mut self, now: Time, deadline: Option<Time>) {
         match &mut self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
@@ -73,34 +77,35 @@ impl Connection {
         }
     }
 
-    /// Whether [`drain`](Self::drain) waits for the streams: this end opens none any more.
+    /// Whether [`drain`](Self::drain) was called and the connection has not ended.
     pub fn is_draining(&self) -> bool {
         self.state.drain().is_some()
     }
 
-    /// Whether a shutdown has nothing left to wait for.
+    /// Whether draining has nothing left to wait for.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }
 
-    /// Why the connection has ended; `None` while it has not.
+    /// Why the connection has ended; `None` if it has not.
     pub fn close_reason(&self) -> Option<&ConnectionError> {
         self.state.error()
     }
 
-    /// When a close stops waiting for the peer; `None` while there is none.
+    /// When the closing handshake stops waiting for the peer; `None` if the connection has not
+    /// ended.
     pub fn close_deadline(&self) -> Option<Time> {
         self.state.end()?.deadline
     }
 
-    /// Whether all has been said on both sides, or the wait for the peer is over: the socket can
-    /// go.
+    /// Whether the closing handshake is over, because both ends have closed, the deadline has
+    /// passed or the socket has ended. The socket can be dropped then.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Ended(End { step: Closing::Closed, .. }))
     }
 
-    /// Whether the peer's transport parameters have come, though the connection may have ended
-    /// since. On a wire that has none, always.
+    /// Whether the peer's transport parameters have arrived. Stays true after the connection's end.
+    /// Always true on a wire without parameters.
     pub fn parameters_received(&self) -> bool {
         match &self.state {
             State::Handshake => false,

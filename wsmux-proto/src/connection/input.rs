@@ -1,4 +1,4 @@
-//! What comes in: messages, WebSocket's own control frames, the socket's end, and time.
+//! What a connection learns: what arrives from its socket, the end of the socket, and the time.
 
 use bytes::Bytes;
 
@@ -12,11 +12,11 @@ use crate::{
     budget::UselessWork, timers::Due, transport_error::violation,
 };
 
-/// The reason in the close when the streams took longer than a shutdown had time for.
-const SHUTDOWN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
+/// The reason in the close at the deadline of [`Connection::drain`].
+const DRAIN_DEADLINE: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
-    /// Handles what arrived from the socket.
+    /// Handles what has arrived from the socket.
     pub fn handle(&mut self, now: Time, incoming: Incoming) {
         match incoming {
             Incoming::Message(message) => self.on_message(now, message),
@@ -28,6 +28,59 @@ impl Connection {
             Incoming::Ping => self.on_websocket_ping(now),
             Incoming::Pong(payload) => self.on_websocket_pong(now, &payload),
             Incoming::Close { code, reason } => self.on_websocket_close(now, code, &reason),
+        }
+    }
+
+    /// Bytes of an incomplete message have arrived. They prove that the peer lives, whose pongs may
+    /// have to wait for the rest of a long message.
+    pub fn handle_progress(&mut self, now: Time) {
+        self.heard_control(now);
+    }
+
+    /// The socket has ended. Nothing more arrives or can be sent.
+    pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
+        self.fail(now, ConnectionError::SocketLost(error));
+        self.state.close();
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Handle everything that the socket
+    /// has received first, because a peer whose message is still unread is not silent.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        if let State::Ended(end) = &mut self.state {
+            // C-79
+            if is_over(end.deadline) {
+                end.step = Closing::Closed;
+            }
+            return;
+        }
+        if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
+            let frames = CloseFrames::application(VarInt::default(), DRAIN_DEADLINE);
+            return self.end(now, ConnectionError::LocallyClosed, Some(frames));
+        }
+        if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
+            self.fail(now, ConnectionError::TimedOut(timeout));
+        }
+        // C-78. There may be nothing to send any more, after a stream was reset and its reset sent.
+        if self.write_stall.is_over(now) && self.is_open() {
+            match self.wants_transmit() {
+                true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
+                false => self.write_stall.stop(),
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` for never. Any call can change
+    /// it, mostly to a later time. A timer that fires early does no harm.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match &self.state {
+            State::Handshake | State::Established { .. } => {
+                let drain = self.state.drain().and_then(|drain| drain.deadline);
+                let stall = self.write_stall.deadline();
+                [self.timers.next(), drain, stall].into_iter().flatten().min()
+            }
+            State::Ended(End { step: Closing::Closed, .. }) => None,
+            State::Ended(end) => end.deadline,
         }
     }
 
@@ -71,20 +124,14 @@ impl Connection {
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
-                // The close names the frame that showed the error (RFC 9000 §19.19, Q-61).
+                // The close contains the type of the frame that caused it (RFC 9000 §19.19, Q-61).
                 let frame = error.frame.or(kind);
                 self.fail(now, TransportError { frame, ..error }.into());
             }
         }
     }
 
-    /// Bytes of a message have come that is not complete: the peer lives, and what it says next may
-    /// have to wait for the rest of a long message.
-    pub fn handle_progress(&mut self, now: Time) {
-        self.heard_control(now);
-    }
-
-    /// Whether this is the type of the transport parameters.
+    /// Whether this is the frame type of transport parameters in our version of QMux.
     fn is_of_version(&self, kind: Option<VarInt>) -> bool {
         kind.is_some_and(|kind| kind.into_inner() == self.version.parameters)
     }
@@ -100,19 +147,19 @@ impl Connection {
 
     fn on_websocket_pong(&mut self, now: Time, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
-        // pings are frames.
+        // An unsolicited pong answers nothing (RFC 6455 §5.5.3, W-10). If our pings are frames,
+        // every pong of the WebSocket is unsolicited.
         if !self.caps.ping_frames
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
-            && self.on_pong(now, number).is_ok_and(|news| news)
+            && self.on_pong(now, number).is_ok_and(|answers| answers)
         {
             return;
         }
         self.count_useless_ping(now);
     }
 
-    /// A ping came, or a pong that answers nothing.
+    /// Charges the budget for a ping, or for a pong that answers nothing.
     fn count_useless_ping(&mut self, now: Time) {
         if self.is_open()
             && let Err(error) = self.consume(now, UselessWork::Ping, 1)
@@ -121,8 +168,8 @@ impl Connection {
         }
     }
 
-    /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
-    /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// Something other than a message has arrived. On a wire whose pings are frames, it proves that
+    /// the peer lives but is no activity (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
         match self.caps.ping_frames {
             true => self.timers.on_heard(now),
@@ -136,63 +183,15 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // Our Close is the answer, and no frame precedes it any more.
+            // Our Close becomes the answer, and no frame precedes it.
             Closing::Frame(_) => drop(end.take_frame()),
-            // The peer's Close is the answer to ours.
+            // The peer's Close answers ours.
             Closing::AwaitPeer => end.step = Closing::Closed,
             Closing::WebSocket { .. } | Closing::Closed => {}
         }
     }
 
-    /// The socket has ended: nothing more will come.
-    pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
-        self.fail(now, ConnectionError::SocketLost(error));
-        self.state.close();
-    }
-
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
-    /// should be handled first: a peer is not silent while its message waits.
-    pub fn handle_timeout(&mut self, now: Time) {
-        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        if let State::Ended(end) = &mut self.state {
-            // C-79
-            if is_over(end.deadline) {
-                end.step = Closing::Closed;
-            }
-            return;
-        }
-        if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
-            let frames = CloseFrames::application(VarInt::default(), SHUTDOWN_TOO_LONG);
-            return self.end(now, ConnectionError::LocallyClosed, Some(frames));
-        }
-        if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
-            self.fail(now, ConnectionError::TimedOut(timeout));
-        }
-        // C-78. There may be nothing left to send: a stream was reset, and its reset has left
-        // already.
-        if self.write_stall.is_over(now) && self.is_open() {
-            match self.wants_transmit() {
-                true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
-                false => self.write_stall.on_taken(),
-            }
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes
-    /// with every call, mostly to later: a timer that fires early does no harm.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        match &self.state {
-            State::Handshake | State::Established { .. } => {
-                let drain = self.state.drain().and_then(|drain| drain.deadline);
-                let stall = self.write_stall.deadline();
-                [self.timers.next(), drain, stall].into_iter().flatten().min()
-            }
-            State::Ended(End { step: Closing::Closed, .. }) => None,
-            State::Ended(end) => end.deadline,
-        }
-    }
-
-    /// A frame of `size` bytes, cut from a message of `message_len` bytes.
+    /// Handles a frame of `size` bytes in a message of `message_len` bytes.
     fn on_frame(
         &mut self,
         now: Time,
@@ -255,7 +254,7 @@ impl Connection {
         self.streams.budgets.consume(kind, amount, now)
     }
 
-    /// Says whether it answers a ping that waits for it.
+    /// Returns whether the pong answers the outstanding ping.
     fn on_pong(&mut self, now: Time, number: VarInt) -> Result<bool, TransportError> {
         let sample = self.timers.on_pong(now, number)?;
         if let Some(sample) = sample {
@@ -265,17 +264,17 @@ impl Connection {
     }
 
     fn on_datagram(&mut self, now: Time, data: &[u8], size: usize) -> Result<(), TransportError> {
-        // The limit is on the frame, its type and length included (RFC 9221 §3, Q-53).
+        // The limit is for the whole frame, with its type and length (RFC 9221 §3, Q-53).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        // One that pushes out another, or says nothing, may be the application's affair, but makes
-        // good for nothing.
-        let says_something = !data.is_empty();
-        if self.datagrams.receive(data, &mut self.events) && says_something {
+        // A datagram is useful work only if it has contents and no older one was dropped for it.
+        // Otherwise the peer could replenish its budgets with datagrams that nobody reads.
+        let has_contents = !data.is_empty();
+        if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();
         }
-        match says_something {
+        match has_contents {
             true => Ok(()),
             false => self.consume(now, UselessWork::Empty, 1),
         }

@@ -1,7 +1,7 @@
-//! A connection: its life, what comes in, what goes out, and the application's calls.
+//! A connection as a whole. Its streams are in [`streams`](super::streams).
 //!
-//! - `state`: where it is in its life; `close`, `close_frames`: how it ends, and what is sent then
-//! - `input`: messages and time; `transmit`: what is sent; `app`: the application's calls
+//! - `state`: the states of its life; `close`: how it ends; `close_frames`: what is sent then
+//! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
 
 mod app;
 mod close;
@@ -25,12 +25,14 @@ use crate::{Config, Time};
 
 /// A connection's state machine: no socket, no clock, no task.
 ///
-/// Times are distances from any moment that the caller chooses, and must not go back. After each
-/// call of a `handle_` method, and after each call on behalf of the application, the caller
+/// The caller chooses the epoch of all [`Time`]s, and never passes one that is earlier than the one
+/// before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
+/// call on behalf of the application, the caller
 ///
-/// - calls [`poll_transmit`](Self::poll_transmit) while the socket takes messages and it returns something,
+/// - calls [`poll_transmit`](Self::poll_transmit) for as long as the socket can take an item and
+///   the call returns one,
 /// - calls [`poll`](Self::poll) until it returns `None`, and passes the events on,
-/// - arms its timer for [`poll_timeout`](Self::poll_timeout).
+/// - sets its timer to [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Connection {
     side: Side,
@@ -40,10 +42,11 @@ pub struct Connection {
     socket: SocketCapabilities,
     config: Config,
     state: State,
-    /// This end's transport parameters have been sent, or the wire has none. In any state they may
-    /// be still to be sent, because that waits for the socket alone.
+    /// This end's transport parameters have been sent, or the wire has none. They may be unsent in
+    /// any state, because sending them waits only for the socket.
     parameters_sent: bool,
-    /// The largest message that the peer takes, and that this end makes.
+    /// The largest message that this end may send: by its own settings, and by the peer's
+    /// parameters.
     max_message: usize,
     max_datagram_frame: u64,
     streams: Streams,
@@ -51,13 +54,13 @@ pub struct Connection {
     timers: Timers,
     events: Events,
     counters: Counters,
-    /// There is something to send and the socket does not take it.
+    /// Runs while there is something to send and the socket is full.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
 }
 
 impl Connection {
-    /// A connection over a WebSocket that has just been opened.
+    /// A connection over a WebSocket whose opening handshake has just ended.
     pub fn new(config: Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let handshake = caps.parameters.then_some(config.handshake_timeout);
@@ -100,18 +103,17 @@ impl Connection {
         }
     }
 
-    /// Which version of QMux is spoken, where that is not the newest; without effect on another
-    /// wire. To be called before anything else.
+    /// Sets the version of QMux. The default is the newest. On another wire this has no effect.
+    /// Call it before any other method.
     pub fn set_qmux_version(&mut self, version: QMuxVersion) {
         self.version = version;
     }
 
-    /// Sets what the socket can do, where that is not everything. To be called before anything
-    /// else.
+    /// Sets what the socket can do. The default is everything. Call it before any other method.
     ///
-    /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a
-    /// silent peer from one that is gone: then neither keep-alive nor the idle timeout runs, and
-    /// only the socket's end ends the connection.
+    /// js-ws uses the WebSocket's pings. If the socket has none, a silent peer cannot be
+    /// distinguished from one that is gone. Then neither keep-alive nor the idle timeout runs, and
+    /// a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
         if !socket.pings && !self.caps.ping_frames {
@@ -120,7 +122,8 @@ impl Connection {
         }
     }
 
-    /// The largest message that the peer may send: the socket need not take more.
+    /// The largest message that the peer may send, in bytes. The socket does not have to accept a
+    /// larger one.
     pub fn max_inbound_message(&self) -> u64 {
         self.wire
             .max_inbound_message(self.config.max_record_size, self.config.stream_receive_window)

@@ -14,9 +14,11 @@
 //!   Ended { step }:   Frame --> WebSocket --> AwaitPeer --> Closed
 //! ```
 //!
-//! Three events skip steps of the end: the peer's WebSocket Close skips the frame, or is the one
-//! that `AwaitPeer` waits for; the socket's end and an error after which nothing can be sent lead
-//! to `Closed` at once.
+//! Some events skip steps of the end:
+//!
+//! - the peer's WebSocket Close leads from `Frame` to `WebSocket`, because our Close is the answer,
+//! - the end of the socket or of its driver leads to `Closed`,
+//! - the deadline leads to `Closed`.
 
 use super::close_frames::CloseFrames;
 use crate::{ConnectionError, Time, frame::Close};
@@ -24,12 +26,12 @@ use crate::{ConnectionError, Time, frame::Close};
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The peer's transport parameters have not arrived. Nothing that depends on them is sent.
+    /// The peer's transport parameters have not arrived. Only our own are sent.
     Handshake,
     /// The peer's limits are known, and data flows.
     Established {
-        /// Neither end opens streams any more, and the connection ends after those that are left.
-        /// This is not the draining state of RFC 9000 §10.2, which follows the end.
+        /// Set when the connection is to close after its last stream. Then neither end opens
+        /// streams. RFC 9000 §10.2 calls another state draining: one after the end.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.
@@ -50,7 +52,7 @@ impl State {
         self.end().map(|end| &end.error)
     }
 
-    /// How far the connection is on its way to the end that the application asked for.
+    /// The wait for the last streams, if the connection drains.
     pub(super) fn drain(&self) -> Option<&Drain> {
         match self {
             Self::Established { drain } => drain.as_ref(),
@@ -58,7 +60,7 @@ impl State {
         }
     }
 
-    /// Skips what is left of the closing handshake. Without effect if the connection has not ended.
+    /// Skips the rest of the closing handshake. Without effect if the connection has not ended.
     pub(super) fn close(&mut self) {
         if let Self::Ended(end) = self {
             end.step = Closing::Closed;
@@ -69,19 +71,19 @@ impl State {
 /// The wait for the last streams.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    /// When the wait is over even if streams are left.
+    /// When to close even if streams are open.
     pub(super) deadline: Option<Time>,
-    /// The socket was flushed, and nothing has been sent since (C-49).
+    /// Everything that was sent has been flushed (C-49).
     pub(super) flushed: bool,
 }
 
-/// How a connection has ended, and how far its closing handshake is.
+/// Why a connection has ended, and how far its closing handshake has come.
 #[derive(Debug)]
 pub(super) struct End {
     /// Why it has ended.
     pub(super) error: ConnectionError,
-    /// When the closing handshake stops waiting for the peer; `None` for a time that no clock
-    /// reaches (C-81).
+    /// When the closing handshake stops waiting for the peer; `None` for a time that [`Time`]
+    /// cannot express (C-81).
     pub(super) deadline: Option<Time>,
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,
@@ -89,8 +91,8 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Goes on from the frame to the WebSocket's Close. Returns the frame, if that was the step and
-    /// if there is one.
+    /// Goes on from `Frame` to `WebSocket`. Returns the frame; `None` in another step, or if there
+    /// is no frame.
     pub(super) fn take_frame(&mut self) -> Option<Close> {
         let Closing::Frame(frames) = &mut self.step else { return None };
         let (frame, code) = (frames.frame.take(), frames.code);
@@ -109,6 +111,6 @@ pub(super) enum Closing {
     WebSocket { code: u16, reason: String },
     /// To receive the peer's Close, until the deadline. Other messages are ignored.
     AwaitPeer,
-    /// Nothing: the socket can be dropped.
+    /// Nothing. The socket can be dropped.
     Closed,
 }

@@ -1,4 +1,4 @@
-//! What the socket takes: which frames and which of WebSocket's own go next.
+//! What a connection sends: which frames, pings and Closes, and in which order.
 
 use bytes::Bytes;
 
@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{Frame, MessageBuf, Outgoing, Time, VarInt};
 
-/// A QX_PING frame's type and number.
+/// The longest QX_PING frame, in bytes: its type and its number.
 const MAX_PING: usize = 8 + 8;
 
-/// A DATAGRAM frame's type and length, at most, in a message of at most 64 KiB.
+/// The longest type and length of a DATAGRAM frame, in bytes, in a message of at most 64 KiB.
 pub(super) const DATAGRAM_OVERHEAD: usize = 1 + 4;
 
-/// An empty datagram, with its type and its length.
+/// The DATAGRAM frame of an empty datagram, in bytes: its type and its length.
 pub(super) const MIN_DATAGRAM_FRAME: u64 = 2;
 
 impl Connection {
@@ -30,19 +30,19 @@ impl Connection {
     ) -> Option<Outgoing<'a>> {
         self.streams.now = now;
         self.blocked_by_socket.stop(now);
-        self.write_stall.on_taken();
-        self.timers.on_socket_takes(now);
+        self.write_stall.stop();
+        self.timers.on_socket_room(now);
         out.clear();
         if !self.parameters_sent && !self.is_closed() {
-            // They come first, whatever happens.
+            // They are the first frame, even if the connection has ended.
             self.parameters_sent = true;
             self.wire.encode_parameters(&self.config.parameters(), self.version, out);
-            // Never again is the path as empty as now.
+            // A measurement of the round-trip time is best now, while nothing else is on the path.
             if self.is_open() && self.streams.windows_may_grow() {
                 self.timers.ping.request();
                 self.write_ping(now, out);
             }
-            return Some(self.message_leaves(now, out));
+            return Some(self.finish_message(now, out));
         }
         match &mut self.state {
             // Q-17 (QMux "QX_TRANSPORT_PARAMETERS Frames")
@@ -52,7 +52,7 @@ impl Connection {
                 // J-35, Q-60 (QMux "Initiating a Connection Close")
                 if let Some(frame) = end.take_frame().filter(|_| self.caps.close_frame) {
                     self.wire.encode(&Frame::ConnectionClose(frame), out);
-                    return Some(self.message_leaves(now, out));
+                    return Some(self.finish_message(now, out));
                 }
                 let Closing::WebSocket { code, reason } = &mut end.step else { return None };
                 let code = match self.socket.all_close_codes {
@@ -67,8 +67,8 @@ impl Connection {
         }
     }
 
-    /// Whether there is nothing to send, and nothing to find out on the way to see that: every
-    /// other look or so of a driver finds that.
+    /// Whether there is certainly nothing to send. A driver often asks when that is so, and this
+    /// answer costs less than an attempt to write each kind of frame.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
@@ -107,18 +107,17 @@ impl Connection {
         self.streams.write_data(out, self.max_message, &mut self.events);
         //
         if !out.is_empty() {
-            return Some(self.message_leaves(now, out));
+            return Some(self.finish_message(now, out));
         }
         if self.streams.take_flush() {
             return Some(Outgoing::Flush);
         }
         if self.streams.can_admit() {
-            // A stream was freed above without a frame of its own, and one that waits can take its
-            // place.
+            // A stream was freed above without a frame, so a waiting stream can take its place.
             return self.transmit_established(now, out);
         }
         if self.is_drained() {
-            // C-49: what the socket still holds leaves before the close wait begins.
+            // C-49: the socket is flushed before the close timeout begins.
             if let State::Established { drain: Some(drain) } = &mut self.state
                 && !std::mem::replace(&mut drain.flushed, true)
             {
@@ -130,7 +129,7 @@ impl Connection {
         None
     }
 
-    /// The number of a ping that is due, which leaves now.
+    /// The number of the ping to send now, if one is due.
     fn next_ping(&mut self, now: Time) -> Option<VarInt> {
         let number = self.timers.ping.send(now)?;
         self.streams.on_ping_sent(self.timers.silence(now));
@@ -154,7 +153,8 @@ impl Connection {
         }
     }
 
-    fn message_leaves<'a>(&mut self, now: Time, out: &'a MessageBuf) -> Outgoing<'a> {
+    /// Counts the message in `out` as sent, because the caller sends it at once.
+    fn finish_message<'a>(&mut self, now: Time, out: &'a MessageBuf) -> Outgoing<'a> {
         self.timers.on_sent(now);
         if let State::Established { drain: Some(drain) } = &mut self.state {
             drain.flushed = false;
@@ -183,11 +183,12 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing, so that [`poll_transmit`](Self::poll_transmit) is not called until
-    /// it does: for the statistics, for the [write-stall
-    /// timeout](crate::Config::write_stall_timeout), and because a socket that takes something
-    /// after it was full shows that the path still carries bytes. To be called before
-    /// [`poll_timeout`](Self::poll_timeout) is asked.
+    /// The socket is full, so [`poll_transmit`](Self::poll_transmit) is not called until it has
+    /// room again. Call this before [`poll_timeout`](Self::poll_timeout).
+    ///
+    /// It serves the statistics and the [write-stall
+    /// timeout](crate::Config::write_stall_timeout). It also serves the idle timeout: when a full
+    /// socket gets room, the path still carries bytes.
     pub fn handle_socket_full(&mut self, now: Time) {
         self.timers.on_socket_full();
         if self.wants_transmit() {
@@ -196,9 +197,9 @@ impl Connection {
         }
     }
 
-    /// Whether [`handle_socket_full`](Self::handle_socket_full) is to be called, if the socket
-    /// takes nothing: there has come to be something to send since it was called last.
+    /// Whether to call [`handle_socket_full`](Self::handle_socket_full) if the socket is full. It
+    /// is so when something to send has been added since the last such call.
     pub fn wants_socket_full(&self) -> bool {
-        self.write_stall.stands() && self.is_open() && self.wants_transmit()
+        self.write_stall.is_stopped() && self.is_open() && self.wants_transmit()
     }
 }
