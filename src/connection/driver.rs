@@ -1,4 +1,5 @@
-//! The one task of a connection: it carries messages between socket and engine, and knows no protocol.
+//! The driver: the task of a connection that moves messages between socket and engine. It contains
+//! no rules of the protocol.
 
 use std::{
     future::Future,
@@ -10,40 +11,40 @@ use std::{
 };
 
 use super::{
+    alarm::Alarm,
     shared::{Shared, State},
     wakeups::Wakeups,
 };
 use crate::{
     proto::{DriverLost, MessageBuf, SocketError, Time},
-    runtime::{Instant, Sleep, sleep, yield_now},
+    runtime::yield_now,
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// Items taken from the socket before the engine is locked, and messages sent before the socket is read
-/// again: so many small ones cost little more than one.
+/// How many items are received before the engine is locked, and how many are sent before the socket
+/// is read again. Batches make small messages cheap.
 const BATCH: usize = 16;
 
-/// A batch ends with the message that brings it to this length, so one large message is a batch.
-/// Received data wakes its readers, but they run only after this task yields, and the peer gets
-/// credit only after they have read. With batches of 16 large messages, which are megabytes, the
-/// peer ran out of window each time, and the two cores worked in turns. Urgent messages wait for a
-/// round, too.
+/// How many bytes end a batch, so one large message is a batch. Readers run only after this task
+/// yields, and the peer gets credit only after they have read. Batches of 16 large messages, which
+/// are megabytes, exhausted the peer's window each time, and made the two cores take turns. This
+/// also bounds how long an urgent message waits.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// Rounds in which nobody was woken, before other tasks of the runtime get their turn.
+/// After how many rounds in which no task was woken the driver yields to other tasks.
 const ROUNDS: usize = 8;
 
-/// A question to the operating system is a system call: once a second is often enough.
-const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
+/// How often the socket is asked for its round-trip time. Each time is a system call.
+const RTT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether a direction of the socket could go on at once.
+/// How far one direction of the socket got in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// There may be more to do.
+    /// There may be more to do at once.
     More,
     /// Everything is done.
     Idle,
-    /// The socket has to wake us.
+    /// Waits for the socket, which will wake this task.
     Blocked,
 }
 
@@ -52,35 +53,37 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// Empty, but for the time between the lock and the wakers.
+    /// The wakers to call after the lock is released. Empty otherwise; kept for its memory.
     wakeups: Wakeups,
-    /// For how many there was news in this round.
+    /// How many tasks were woken in this round.
     woken: usize,
     alarm: Alarm,
     /// Whether the engine may have something to send in this round.
     wants: bool,
-    /// The engine's time in this round: one look at the clock serves all of it.
+    /// The engine's time in this round. The clock is read once in a round.
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// The engine wants nothing sent before a flush is done.
+    /// The engine has requested a flush, and nothing is sent until it is done.
     flushing: bool,
-    /// Reading has ended, and how.
+    /// How reading has ended.
     read_end: Option<SocketError>,
-    /// Writing has failed. What can still be read is, before the connection ends for it.
+    /// How writing has failed. The connection ends for it only after everything that was received
+    /// has been read.
     write_end: Option<SocketError>,
-    /// What the socket last said of the bytes that have come.
+    /// The socket's last count of received bytes.
     bytes_received: u64,
-    /// It is being polled. When it is dropped then, something in it has panicked.
+    /// The driver is being polled. If it is dropped meanwhile, something in it has panicked.
     polled: bool,
-    /// The connection has ended: what is left is to end the socket's stream.
+    /// The connection has ended, and the socket's stream is being ended.
     ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::observe::trace::RefusedStreams,
-    /// Before the last: the log says how the connection ended before others are told.
+    /// Before the last field, so that the log reports the connection's end before any waiter learns
+    /// of it.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
-    /// The last field: it is dropped when the socket is gone.
+    /// The last field, so that it is dropped after the socket.
     _finish: Finish,
 }
 
@@ -117,14 +120,14 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Writes what passes through the socket to this log.
+    /// Logs what the socket receives and sends.
     #[cfg(feature = "qlog")]
     pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
         self.qlog = qlog;
         self
     }
 
-    /// Hands what has come to the engine.
+    /// Passes a batch of received items to the engine.
     fn receive(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.read_end.is_some() {
             return Progress::Blocked;
@@ -187,7 +190,7 @@ impl<S: Socket + Unpin> Driver<S> {
         progress
     }
 
-    /// Lets the engine's messages out, while the socket takes them.
+    /// Sends a batch of the engine's messages, while the socket has room.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
         if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
             return Ok(Progress::Blocked);
@@ -230,10 +233,10 @@ impl<S: Socket + Unpin> Driver<S> {
                     self.socket.start_send(item)?;
                 }
             }
-            // What was sent keeps no chunk of the application's alive until the next message.
+            // Otherwise chunks of the application would stay alive until the next message.
             self.message.clear();
         }
-        // A flush that cannot finish wakes us by itself, and there may be more room before.
+        // A flush that is pending wakes this task. There may be room for more before it is done.
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -242,6 +245,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
+    /// [`transmit`](Self::transmit), with a failure kept in `write_end`.
     fn send(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.write_end.is_some() {
             return Progress::Blocked;
@@ -252,17 +256,18 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// What the socket says of its path, now and then.
-    fn ask_socket(&mut self) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| self.now - asked < ASK_SOCKET_EVERY) {
+    /// The socket's round-trip time, if it is time to ask for it.
+    fn socket_rtt(&mut self) -> Option<Duration> {
+        if self.asked.is_some_and(|asked| self.now - asked < RTT_INTERVAL) {
             return None;
         }
         self.asked = Some(self.now);
         self.socket.rtt()
     }
 
-    /// Whether the socket is of no more use. Once its write side has failed, that is when all that had come
-    /// has been `read_out`, or when the connection has ended otherwise, which cannot be said any more.
+    /// Whether the socket is not needed any more. A connection whose write side has failed stays
+    /// open until everything received has been `read_out`. If it has ended for another reason, it
+    /// does not wait, because its Close cannot be sent.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
@@ -275,7 +280,7 @@ impl<S: Socket + Unpin> Driver<S> {
         state.engine.is_closed()
     }
 
-    /// Round after round, until the socket has to wake it or others have to have their turn.
+    /// Runs rounds until there is nothing to do or other tasks should run.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ending {
             return self.poll_end(cx);
@@ -291,26 +296,27 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
-        // Behind those whom it has just woken, and on the same core: a task that wakes itself has the runtime
-        // wake another worker for it, which costs more than a message.
+        // Runs again after the tasks that it has just woken, and on the same core. If it woke
+        // itself, the runtime would wake another worker for it, which costs more than a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Lets both directions go on, and everything else that is due. Whom it woke is in `woken`.
+    /// Receives and sends one batch each, and handles the timers. Counts the woken tasks in
+    /// `woken`.
     fn round(&mut self, cx: &mut Context<'_>) -> Next {
-        let wrote_in_vain = self.write_end.is_some();
+        let write_had_failed = self.write_end.is_some();
         self.now = self.shared.now();
         (self.woken, self.wants) = (0, true);
         // C-30 (QMux "Forward Progress and Flow Control")
         let received = self.receive(cx);
         let sent = self.send(cx);
-        let socket_rtt = self.ask_socket();
+        let socket_rtt = self.socket_rtt();
 
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // What the application's own calls have made known.
+        // There may be events of the application's own calls.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
@@ -323,19 +329,23 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // What came before the write failed is read after it has: once more, then.
-        let read_out = wrote_in_vain && received == Progress::Blocked;
+        // After a write has failed, the socket is read until it is empty in a later round.
+        let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
-            // Those who wait learn of the end before the socket is shut down, which may take long.
+            // Waiters learn of the end before the socket is shut down, because that may take long.
             self.woken += self.shared.dispatch(&mut state);
         }
         let failed_now = self.write_end.is_some() && !read_out;
-        // Several who were woken may all have something to send: behind them it goes out together. Asleep, this
-        // task would be woken by the first of them, and run before the others.
-        let company = self.woken > 1;
-        let more =
-            company || rang || failed_now || received == Progress::More || sent == Progress::More;
+        // If several tasks were woken, all of them may have something to send. This task then runs
+        // after them and sends everything together. If it slept, the first of them would wake it,
+        // and it would run before the others.
+        let woke_several = self.woken > 1;
+        let more = woke_several
+            || rang
+            || failed_now
+            || received == Progress::More
+            || sent == Progress::More;
         let next = if done {
             Next::End
         } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
@@ -346,7 +356,8 @@ impl<S: Socket + Unpin> Driver<S> {
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
         if due {
-            // A deadline is mostly reached in silence. The socket may be an application's own: not under the lock.
+            // At a deadline the connection has mostly been silent. This is not under the lock,
+            // because the socket may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
         }
@@ -355,8 +366,8 @@ impl<S: Socket + Unpin> Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// Ends the stream below, for which there is what is left of the close timeout: who has waited so long for
-    /// the peer's Close waits no longer for its FIN.
+    /// Ends the stream below the socket within the rest of the close timeout. Time that was spent
+    /// waiting for the peer's Close is not spent again on its FIN.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
@@ -376,14 +387,14 @@ impl<S: Socket + Unpin> Driver<S> {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
             }
-            // It may ring early, for what it was set to before.
+            // It may ring early, if it was set to an earlier time before.
             if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
                 return false;
             }
         }
     }
 
-    /// Lets our Close out, and throws away what comes until the peer has ended its stream, too.
+    /// Flushes our Close, and discards what arrives until the peer has ended its stream.
     fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_end.is_none()
             && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
@@ -419,11 +430,12 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        // Not whether the thread panics: a runtime may be dropped while its owner does (C-82).
+        // `thread::panicking` would be wrong here: a runtime may be dropped while its owner panics
+        // (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         let mut state = self.shared.lock();
         let now = state.time(self.shared.now());
-        // Nothing, if the connection has ended. Those who wait are told by `Finish`.
+        // No effect if the connection has ended. `Finish` wakes the waiters.
         unless_it_panics(|| state.engine.abandon(now, lost));
     }
 }
@@ -436,44 +448,7 @@ enum Next {
     End,
 }
 
-/// The engine's next deadline, on the runtime's clock.
-struct Alarm {
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Time>,
-}
-
-impl Alarm {
-    fn new() -> Self {
-        // It is armed before it is looked at.
-        Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
-    }
-
-    /// Whether it rings. It may be early: deadlines mostly move away, and a look at the engine costs less than
-    /// setting the clock for each message.
-    fn rings(
-        &mut self,
-        next: Option<Time>,
-        instant: impl FnOnce(Time) -> Option<Instant>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let Some(next) = next else {
-            self.armed = None;
-            return false;
-        };
-        if self.armed.is_none_or(|armed| next < armed) {
-            let Some(instant) = instant(next) else { return false };
-            self.timer.as_mut().reset(instant);
-            self.armed = Some(next);
-        }
-        let rings = self.timer.as_mut().poll(cx).is_ready();
-        if rings {
-            self.armed = None;
-        }
-        rings
-    }
-}
-
-/// Wakes everybody when the driver ends, even by a panic or with its runtime.
+/// Wakes all waiters when the driver ends, even by a panic or with its runtime.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
@@ -489,8 +464,8 @@ impl Drop for Finish {
     }
 }
 
-/// Wakers, and what is kept for the application, are the application's. This may run because something has panicked
-/// already, and then a second panic that left it would abort the process.
+/// Runs code of the application (wakers, drops) and discards its panic. The driver may be dropped
+/// because of a panic already, and then a second one would abort the process.
 fn unless_it_panics<T>(step: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }

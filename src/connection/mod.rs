@@ -1,5 +1,6 @@
 //! The connection: its handles, and the task that drives it.
 
+mod alarm;
 mod builder;
 mod driver;
 pub(crate) mod info;

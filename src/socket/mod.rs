@@ -1,4 +1,4 @@
-//! What a connection needs of the WebSocket below it, and the sockets that give it.
+//! What a connection needs from the WebSocket below it, and the sockets that provide it.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
@@ -24,16 +24,18 @@ pub use self::tungstenite::TungsteniteSocket;
 pub use crate::proto::{Incoming, Outgoing, SocketCapabilities};
 use crate::{proto::SocketError, runtime::MaybeSend};
 
-/// One WebSocket, after its handshake: whole messages in, whole messages out.
+/// One WebSocket after its opening handshake. It receives and sends complete messages.
 ///
-/// The two directions are independent: a socket that cannot write still reads. Control frames are the
-/// socket's: it answers pings (one pending answer is enough, RFC 6455 §5.5.3) and the peer's Close.
+/// The two directions are independent: a socket that cannot write must still read. The socket
+/// handles control frames: it answers the peer's Close and its pings. It may keep only the newest
+/// unsent pong (RFC 6455 §5.5.3).
 ///
 /// # The end
-/// When both Closes have been said, the connection goes on with [`poll_flush`](Self::poll_flush) and
-/// [`poll_recv`](Self::poll_recv) until that gives an error, for the rest of the [close
-/// timeout](crate::Config::close_timeout) at most. Then it calls [`poll_shutdown`](Self::poll_shutdown) until that is
-/// ready or the time is up, at least once, and drops the socket.
+/// After both ends have sent a Close, the connection calls [`poll_flush`](Self::poll_flush) and
+/// [`poll_recv`](Self::poll_recv) until `poll_recv` returns an error, or the [close
+/// timeout](crate::Config::close_timeout) is over. Then it calls
+/// [`poll_shutdown`](Self::poll_shutdown), at least once, until that is ready or the close timeout
+/// is over. Finally it drops the socket.
 pub trait Socket: MaybeSend + 'static {
     /// What the socket can do besides carrying messages. Called once, before any other method. By
     /// default the socket can do everything.
@@ -41,42 +43,51 @@ pub trait Socket: MaybeSend + 'static {
         SocketCapabilities::default()
     }
 
-    /// The next message. After an error it is not called again. What arrives after the peer's Close is thrown away, by
-    /// the socket or by its caller; the end of the stream is still waited for. A server's socket ends its own
-    /// direction here once both Closes have been said, because the client waits for that (RFC 6455 §7.1.1).
+    /// Receives the next item. It is not called again after an error.
     ///
-    /// A message's `Bytes` may share the memory of others that came with it, but keep alive no more than twice
-    /// their own length: what a peer makes a connection hold is counted in their bytes.
+    /// After the peer's Close it waits for the end of the stream. What arrives between is
+    /// discarded, by the socket or by its caller. Once both ends have sent a Close, the socket of a
+    /// server ends its own direction of the stream here, because the client waits for that (RFC
+    /// 6455 §7.1.1).
+    ///
+    /// The `Bytes` of a message may share memory with other messages. But they must keep no more
+    /// memory alive than twice their own length, because the connection counts their length against
+    /// its limits.
     ///
     /// # Errors
     /// [`SocketError::Eof`] when the stream has ended, [`SocketError::Io`] when reading failed.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>>;
 
-    /// Waits until [`start_send`](Self::start_send) may be called. It keeps back what would grow the bytes
-    /// below the scheduler past some 128 KiB and one message.
+    /// Waits until [`start_send`](Self::start_send) may be called. It should be pending while about
+    /// 128 KiB or more are queued in the socket and below, because an urgent message cannot
+    /// overtake what is queued there.
     ///
     /// # Errors
     /// [`SocketError`] when writing failed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Takes one item, after [`poll_ready`](Self::poll_ready) said so. Several may be taken before a flush.
+    /// Takes one item. It is called once after each time that [`poll_ready`](Self::poll_ready) was
+    /// ready. A socket may collect several items before a flush. It never receives
+    /// [`Outgoing::Flush`].
     ///
     /// # Errors
-    /// [`SocketError`] when writing failed.
+    /// [`SocketError`] when writing failed, or for an item that the socket does not know.
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError>;
 
-    /// Hands all that was taken, and the socket's own answers, to the operating system.
+    /// Passes all items, and the socket's own answers, to the operating system.
     ///
     /// # Errors
     /// [`SocketError`] when writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Ends the outgoing direction of the stream below, so that the peer sees that nothing was cut off: by a `close_notify`
-    /// under TLS (RFC 8446 §6.1), by END_STREAM on HTTP/2 (RFC 8441 §5), by a FIN on TCP. A socket whose Close has not
-    /// left in full does nothing, because the peer has to see that its stream was cut off. It is called last, and again
-    /// after it was ready.
+    /// Ends the outgoing direction of the stream below, which shows the peer that nothing was cut
+    /// off: by a `close_notify` of TLS (RFC 8446 §6.1), END_STREAM of HTTP/2 (RFC 8441 §5) or a FIN
+    /// of TCP. If the socket's Close was not sent in full, it does nothing, because the peer must
+    /// notice that the stream was cut off. It is the last method to be called. It may be called
+    /// again after it was ready.
     ///
-    /// The default does nothing, for a socket that has no such end, or that ends its stream by itself.
+    /// The default does nothing. It is for a socket without such an end, or one that ends its
+    /// stream by itself.
     ///
     /// # Errors
     /// [`SocketError`] when the stream could not be ended.
@@ -85,22 +96,25 @@ pub trait Socket: MaybeSend + 'static {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection has been quiet for a while: memory that waits for more to read or write can go.
+    /// The connection has been quiet for a while, so unused buffers can be freed. The default does
+    /// nothing.
     fn release_buffers(&mut self) {}
 
-    /// How many bytes have come in all, those of messages that are not complete included: a peer that sends a long
-    /// message over a slow link is not silent. 0 where the socket does not know, and then only whole messages count.
+    /// How many bytes have been received in all, including those of incomplete messages. A growing
+    /// number shows that a peer with a long message on a slow link is not silent. The default is
+    /// always 0, and then only complete messages count.
     fn bytes_received(&self) -> u64 {
         0
     }
 
-    /// The round-trip time of the path as the operating system has measured it; `None` where it does not tell.
+    /// The round-trip time of the path as measured by the operating system; `None` if it is
+    /// unknown.
     fn rtt(&self) -> Option<Duration> {
         None
     }
 }
 
-/// The error of a socket that was given an item which this version does not know.
+/// The error of a socket for an item that it does not know.
 pub(crate) fn unsupported() -> SocketError {
     io::Error::from(io::ErrorKind::Unsupported).into()
 }
