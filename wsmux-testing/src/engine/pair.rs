@@ -395,7 +395,7 @@ impl Pair {
             }
             Item::Close { code, reason } => {
                 end.of(|conn| {
-                    conn.handle(now, Incoming::Close { code: Some(code), reason: reason.into() })
+                    conn.handle(now, Incoming::Close { code: Some(code), reason: reason.clone() })
                 });
             }
         }
