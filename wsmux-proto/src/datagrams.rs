@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Event, event::Events};
 
-/// What a queued datagram costs besides its bytes, so that empty datagrams are bounded, too. It is
+/// What a queued datagram costs besides its bytes, so that empty datagrams are bounded too. It is
 /// an estimate of its entry in a queue whose capacity is up to 8 / 3 of its length, of the header
 /// of a shared block, and of what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();

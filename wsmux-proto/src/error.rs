@@ -46,13 +46,13 @@ pub enum ConnectionError {
     /// This end closed the connection.
     #[error("closed by this end")]
     LocallyClosed,
-    /// The task that drives the connection ended before the connection. No close was sent, so the
-    /// peer learns only that its socket has ended.
+    /// The task that drives the connection ended before the connection did. No close was sent, so
+    /// the peer learns only that its socket has ended.
     #[error("{0}")]
     DriverLost(DriverLost),
 }
 
-/// How the task that drives a connection ended before the connection.
+/// How the task that drives a connection ended before the connection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverLost {
@@ -149,7 +149,7 @@ pub struct ConnectionClose {
     pub error_code: TransportErrorCode,
     /// The type of the frame that caused the error, if the peer sent it.
     pub frame_type: Option<VarInt>,
-    /// The peer's words, UTF-8 by custom.
+    /// The reason that the peer gave, usually in UTF-8.
     pub reason: Bytes,
 }
 
@@ -158,11 +158,11 @@ pub struct ConnectionClose {
 pub struct ApplicationClose {
     /// The application's error code.
     pub error_code: VarInt,
-    /// The peer's words, UTF-8 by custom.
+    /// The reason that the peer gave, usually in UTF-8.
     pub reason: Bytes,
 }
 
-/// How many bytes of a reason are shown. wsmux sends no longer ones, but a peer may send 64 KiB.
+/// How many bytes of a reason are shown. wsmux sends at most that many, but a peer may send 64 KiB.
 const MAX_SHOWN: usize = 1024;
 
 fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn of_a_long_reason_a_kibibyte_is_shown() {
-        // Of two bytes each, and cut within one.
+        // Each character has two bytes, and the cut is within one.
         let reason = Bytes::from(format!("x{}", "\u{e9}".repeat(32_000)));
         let close = ConnectionClose {
             error_code: TransportErrorCode::NO_ERROR,

@@ -9,9 +9,9 @@ use super::{Dir, StreamId};
 /// the stream or the connection until it finds nothing more.
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) follow
-/// only a call on the stream that found nothing, one event for each such call. Of the other events
-/// at most one of each kind is queued. So a peer cannot fill the queue of an application that does
-/// not poll.
+/// only a call on the stream that found nothing, and each such call leads to one event. Every other
+/// event is queued at most once. So a peer cannot fill the queue of an application that does not
+/// poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -39,14 +39,14 @@ pub struct ConnectionStats {
     /// Streams of the peer that were refused, on a wire without stream limits. A stream is refused
     /// by a shutdown, or above this end's limit when no more streams may wait.
     pub streams_refused: u64,
-    /// What the peer sent without use in itself, and what counts against a budget (SPEC.md §8.6):
-    /// frames, runs of padding, WebSocket pings and cancelled streams. Some of this is normal,
-    /// because grants and pings count.
+    /// Frames, runs of padding, WebSocket pings and cancelled streams of the peer that were of no
+    /// use in themselves and that count against a budget (SPEC.md §8.6). Some of them are normal,
+    /// such as grants and pings.
     pub useless_received: u64,
     /// Bytes that wait in send buffers now.
     pub send_buffered: u64,
-    /// How many bytes larger than the initial windows the receive windows of all streams are now,
-    /// together ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
+    /// By how many bytes the receive windows of all streams together exceed their initial sizes now
+    /// ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
     pub window_growth: u64,
     /// How long streams had data to send but no credit of their own: the sum over all streams.
     pub blocked_by_stream_credit: Duration,

@@ -9,8 +9,8 @@ use super::{Time, TransportError, VarInt, error::Timeout, transport_error::viola
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// The shortest idle timeout, even if an end declares a shorter one. RFC 9000 §10.1 has a lower
-/// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout, so twenty a
-/// second, and the peer's budget allows a hundred.
+/// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout. With the
+/// shortest one that is twenty a second, and the peer's budget allows a hundred.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
@@ -192,10 +192,10 @@ impl Timers {
     }
 
     /// The socket has room. If it was full before, the path carries bytes, which counts as activity
-    /// (C-90): a full TCP send buffer grows or gets room only when the peer's TCP acknowledges
-    /// something, and the buffer of a proxy or a browser gets room only when the next hop accepts
-    /// something. On a dead path, or if the peer stops reading, this ends when all buffers on the
-    /// way are full.
+    /// (C-90). A full TCP send buffer grows or gets room only when the peer's TCP acknowledges
+    /// something. The buffer of a proxy or a browser gets room only when the next hop accepts
+    /// something. On a dead path, or when the peer stops reading, the buffers on the way fill up,
+    /// and then no room appears any more.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
@@ -224,8 +224,9 @@ impl Timers {
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
-                // Not `last_heard`: it can be renewed for ever by what is no activity. Then no ping
-                // would be sent, and the idle timeout would end a connection that pings keep alive.
+                // Not `last_heard`, because it is renewed by events that are no activity. With
+                // enough of them no ping would be sent, and the idle timeout would end a connection
+                // that pings could keep alive.
                 after(self.last_received, self.silences.ping.filter(|_| may_ping)),
                 Due::Ping,
             ),

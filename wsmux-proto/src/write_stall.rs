@@ -47,8 +47,8 @@ impl WriteStall {
         self.since?.checked_add(self.timeout?)
     }
 
-    /// Whether the timeout is over. If this end has missed the deadline, the first time restarts
-    /// the timer.
+    /// Whether the timeout is over. The first deadline that this end misses in a stall restarts the
+    /// timer instead.
     pub(super) fn is_over(&mut self, now: Time) -> bool {
         let Some(late) = self.deadline().and_then(|deadline| now.checked_duration_since(deadline))
         else {

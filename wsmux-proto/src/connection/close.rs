@@ -93,7 +93,7 @@ impl Connection {
     }
 
     /// When the closing handshake stops waiting for the peer; `None` if the connection has not
-    /// ended.
+    /// ended, or for a time that [`Time`] cannot express.
     pub fn close_deadline(&self) -> Option<Time> {
         self.state.end()?.deadline
     }

@@ -31,8 +31,8 @@ impl Connection {
         }
     }
 
-    /// Bytes of an incomplete message have arrived. They prove that the peer lives, whose pongs may
-    /// have to wait for the rest of a long message.
+    /// Bytes of an incomplete message have arrived. They prove that the peer lives. Its pongs may
+    /// have to wait behind the rest of a long message.
     pub fn handle_progress(&mut self, now: Time) {
         self.heard_control(now);
     }

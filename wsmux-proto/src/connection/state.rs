@@ -16,9 +16,8 @@
 //!
 //! Some events skip steps of the end:
 //!
-//! - the peer's WebSocket Close leads from `Frame` to `WebSocket`, because our Close is the answer,
-//! - the end of the socket or of its driver leads to `Closed`,
-//! - the deadline leads to `Closed`.
+//! - The peer's WebSocket Close leads from `Frame` to `WebSocket`, because our Close is the answer.
+//! - The deadline, the end of the socket and the end of the driver lead from any step to `Closed`.
 
 use super::close_frames::CloseFrames;
 use crate::{ConnectionError, Time, frame::Close};
@@ -31,7 +30,7 @@ pub(super) enum State {
     /// The peer's limits are known, and data flows.
     Established {
         /// Set when the connection is to close after its last stream. Then neither end opens
-        /// streams. RFC 9000 §10.2 calls another state draining: one after the end.
+        /// streams. The draining state of RFC 9000 §10.2 is another one, which follows the end.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.

@@ -18,8 +18,8 @@ pub(super) const DATAGRAM_OVERHEAD: usize = 1 + 4;
 pub(super) const MIN_DATAGRAM_FRAME: u64 = 2;
 
 impl Connection {
-    /// What to send next; `None` while there is nothing to send. A message is written to `out`,
-    /// which is emptied first, and borrowed from it.
+    /// What to send next; `None` while there is nothing to send. The call empties `out`. A message
+    /// is written to it, and [`Outgoing::Message`] borrows it.
     ///
     /// Call it only when the socket can take an item, because this call decides which stream sends
     /// next.
@@ -186,9 +186,9 @@ impl Connection {
     /// The socket is full, so [`poll_transmit`](Self::poll_transmit) is not called until it has
     /// room again. Call this before [`poll_timeout`](Self::poll_timeout).
     ///
-    /// It serves the statistics and the [write-stall
-    /// timeout](crate::Config::write_stall_timeout). It also serves the idle timeout: when a full
-    /// socket gets room, the path still carries bytes.
+    /// The engine needs this for the statistics and the [write-stall
+    /// timeout](crate::Config::write_stall_timeout). The idle timeout needs it, too, because a full
+    /// socket that gets room proves that the path carries bytes.
     pub fn handle_socket_full(&mut self, now: Time) {
         self.timers.on_socket_full();
         if self.wants_transmit() {
@@ -197,8 +197,8 @@ impl Connection {
         }
     }
 
-    /// Whether to call [`handle_socket_full`](Self::handle_socket_full) if the socket is full. It
-    /// is so when something to send has been added since the last such call.
+    /// Whether to call [`handle_socket_full`](Self::handle_socket_full) if the socket is full. This
+    /// is the case if something to send has been added since the last such call.
     pub fn wants_socket_full(&self) -> bool {
         self.write_stall.is_stopped() && self.is_open() && self.wants_transmit()
     }
