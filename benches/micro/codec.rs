@@ -6,7 +6,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use wsmux::{
     Config, VarInt, Wire,
-    proto::{Connection, Dir, MessageBuf, Side, StreamId},
+    proto::{Connection, Dir, Incoming, MessageBuf, Side, StreamId},
 };
 
 use crate::engines::{NOW, shared};
@@ -36,7 +36,7 @@ impl Sender {
         if wire.capabilities().parameters() {
             let mut peer = Connection::new(config, Side::Server, wire, NOW);
             peer.poll_transmit(NOW, &mut out).expect("its parameters");
-            engine.handle_message(NOW, out.to_bytes());
+            engine.handle(NOW, Incoming::Message(out.to_bytes()));
         }
         let id = engine.open(Dir::Bi).expect("it lives").expect("the limit permits");
         while engine.poll_transmit(NOW, &mut out).is_some() {}
@@ -63,7 +63,7 @@ impl Sender {
                 message.extend((more as u32).to_be_bytes());
             }
         }
-        self.engine.handle_message(NOW, message.into());
+        self.engine.handle(NOW, Incoming::Message(message.into()));
         self.left = GRANT;
     }
 

@@ -7,7 +7,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use tokio::runtime::Builder;
 use wsmux::{
     Config, ConnectionInfo, Dir, Side, WebSocketConnection, Wire,
-    proto::{Connection, MessageBuf, StreamId, Time, VarInt},
+    proto::{Connection, Incoming, MessageBuf, StreamId, Time, VarInt},
     socket::memory_pair,
 };
 
@@ -62,7 +62,7 @@ impl Hand {
     }
 
     fn send(&mut self, message: Vec<u8>) {
-        self.engine.handle_message(self.now, message.into());
+        self.engine.handle(self.now, Incoming::Message(message.into()));
     }
 
     fn transmit(&mut self) {

@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 };
 use wsmux::{
     Config, Dir, Side, StreamId, VarInt, Wire,
-    proto::{self, Frame, MessageBuf},
+    proto::{self, Frame, MessageBuf, Time},
 };
 
 use crate::peer::pattern;
@@ -63,9 +63,9 @@ fn select(
 /// The transport parameters of a default server.
 fn hello() -> anyhow::Result<Bytes> {
     let config = Config::default().window_growth_budget(0).clone();
-    let mut engine = proto::Connection::new(config, Side::Server, WIRE, Duration::ZERO);
+    let mut engine = proto::Connection::new(config, Side::Server, WIRE, Time::EPOCH);
     let mut message = MessageBuf::new();
-    engine.poll_transmit(Duration::ZERO, &mut message).context("transport parameters")?;
+    engine.poll_transmit(Time::EPOCH, &mut message).context("transport parameters")?;
     Ok(message.to_bytes())
 }
 

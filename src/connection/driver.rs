@@ -1,9 +1,8 @@
-//! The one task of a connection. It carries messages between the socket and the engine, and knows
-//! no protocol.
+//! The driver: the task of a connection that moves messages between socket and engine. It contains
+//! no rules of the protocol.
 
 use std::{
     future::Future,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -12,41 +11,40 @@ use std::{
 };
 
 use super::{
+    alarm::Alarm,
     shared::{Shared, State},
     wakeups::Wakeups,
 };
 use crate::{
-    proto::{DriverLost, MessageBuf, SocketError, Time, Transmit},
-    runtime::{Instant, Sleep, sleep, yield_now},
+    proto::{DriverLost, MessageBuf, SocketError, Time},
+    runtime::yield_now,
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// How many items are taken from the socket before the engine is locked, and how many messages are
-/// sent before the socket is read again. Small messages then share the cost of a round.
+/// How many items are received before the engine is locked, and how many are sent before the socket
+/// is read again. Batches make small messages cheap.
 const BATCH: usize = 16;
 
-/// A batch ends with the message that brings it to this many bytes, so one large message is a
-/// batch. Received data wakes its readers, but they run only after this task yields, and the peer
-/// gets credit only after they have read. Batches of 16 large messages, which are megabytes, used
-/// up the peer's window every time and made the two cores take turns. An urgent message also waits
-/// for one round.
+/// How many bytes end a batch, so one large message is a batch. Readers run only after this task
+/// yields, and the peer gets credit only after they have read. Batches of 16 large messages, which
+/// are megabytes, exhausted the peer's window each time, and made the two cores take turns. This
+/// also bounds how long an urgent message waits.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// Rounds without a wakeup after which other tasks of the runtime get their turn.
+/// After how many rounds in which no task was woken the driver yields to other tasks.
 const ROUNDS: usize = 8;
 
-/// Asking the operating system for its round-trip time is a system call, so it is done at most this
-/// often.
-const ASK_SOCKET_EVERY: Duration = Duration::from_secs(1);
+/// How often the socket is asked for its round-trip time. Each time is a system call.
+const RTT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether a direction of the socket can continue at once.
+/// How far one direction of the socket got in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// There may be more to do.
+    /// There may be more to do at once.
     More,
     /// Everything is done.
     Idle,
-    /// The socket has to wake this task.
+    /// Waits for the socket, which will wake this task.
     Blocked,
 }
 
@@ -55,34 +53,34 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// Empty, except between the release of the lock and the calls of the wakers.
+    /// The wakers to call after the lock is released. Empty otherwise; kept for its memory.
     wakeups: Wakeups,
-    /// The number of waiting tasks that were woken in this round.
+    /// How many tasks were woken in this round.
     woken: usize,
     alarm: Alarm,
     /// Whether the engine may have something to send in this round.
     wants: bool,
-    /// The engine's time in this round. The clock is read once per round.
+    /// The engine's time in this round. The clock is read once in a round.
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// The engine sends nothing until a flush has completed.
+    /// The engine has requested a flush, and nothing is sent until it is done.
     flushing: bool,
-    /// Why reading has ended.
+    /// How reading has ended.
     read_end: Option<SocketError>,
-    /// Why writing has failed. Received data is still read before the connection ends with this
-    /// error.
+    /// How writing has failed. The connection ends for it only after everything that was received
+    /// has been read.
     write_end: Option<SocketError>,
     /// The socket's last count of received bytes.
     bytes_received: u64,
-    /// Whether it is being polled. If it is dropped in that state, it has panicked.
+    /// The driver is being polled. If it is dropped meanwhile, something in it has panicked.
     polled: bool,
-    /// The connection has ended, and only the socket's stream remains to be ended.
+    /// The connection has ended, and the socket's stream is being ended.
     ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::observe::trace::RefusedStreams,
-    /// Declared before the last field, so that the log records how the connection ended before
-    /// waiting tasks are woken.
+    /// Before the last field, so that the log reports the connection's end before any waiter learns
+    /// of it.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
     /// The last field, so that it is dropped after the socket.
@@ -122,14 +120,14 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Logs the messages that pass through the socket.
+    /// Logs what the socket receives and sends.
     #[cfg(feature = "qlog")]
     pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
         self.qlog = qlog;
         self
     }
 
-    /// Hands received items to the engine.
+    /// Passes a batch of received items to the engine.
     fn receive(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.read_end.is_some() {
             return Progress::Blocked;
@@ -171,16 +169,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         for item in self.batch.drain(..) {
-            let engine = &mut state.engine;
-            match item {
-                Incoming::Message(message) => engine.handle_message(now, message),
-                Incoming::Text => engine.handle_text(now),
-                Incoming::TooLarge => engine.handle_oversized(now),
-                Incoming::ProtocolError(reason) => engine.handle_garbage(now, &reason),
-                Incoming::Ping => engine.handle_ping(now),
-                Incoming::Pong(payload) => engine.handle_pong(now, &payload),
-                Incoming::Close { code, reason } => engine.handle_close(now, code, &reason),
-            }
+            state.engine.handle(now, item);
         }
         if let Some(error) = &self.read_end {
             let error = self.write_end.as_ref().unwrap_or(error);
@@ -201,7 +190,7 @@ impl<S: Socket + Unpin> Driver<S> {
         progress
     }
 
-    /// Sends the engine's messages while the socket accepts them.
+    /// Sends a batch of the engine's messages, while the socket has room.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
         if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
             return Ok(Progress::Blocked);
@@ -217,20 +206,15 @@ impl<S: Socket + Unpin> Driver<S> {
             }
             let mut state = self.shared.lock();
             let now = state.time(self.now);
-            let transmit = state.engine.poll_transmit(now, &mut self.message);
+            let item = state.engine.poll_transmit(now, &mut self.message);
             self.woken += self.shared.dispatch(&mut state);
             self.wants = state.engine.wants_transmit();
             state.unlock_into(&mut self.wakeups);
             self.wakeups.notify();
             messages += 1;
-            bytes += self.message.len();
-            #[cfg(feature = "qlog")]
-            if let (Some(qlog), Some(Transmit::Message)) = (&mut self.qlog, &transmit) {
-                qlog.sent(self.now, self.message.to_bytes());
-            }
-            let item = match transmit {
+            match item {
                 None => break,
-                Some(Transmit::Flush) => {
+                Some(Outgoing::Flush) => {
                     if self.socket.poll_flush(cx)?.is_ready() {
                         continue;
                     }
@@ -238,19 +222,21 @@ impl<S: Socket + Unpin> Driver<S> {
                     blocked = true;
                     break;
                 }
-                Some(Transmit::Message) => Outgoing::Message(&self.message),
-                Some(Transmit::Ping(payload)) => Outgoing::Ping(payload),
-                Some(Transmit::Close { code, reason }) => Outgoing::Close { code, reason },
-                // The engine is newer than this driver.
-                Some(_) => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
-            };
-            self.socket.start_send(item)?;
-            // A sent message must not keep the application's chunks allocated until the next
-            // message.
+                Some(item) => {
+                    if let Outgoing::Message(message) = &item {
+                        bytes += message.len();
+                        #[cfg(feature = "qlog")]
+                        if let Some(qlog) = &mut self.qlog {
+                            qlog.sent(self.now, message.to_bytes());
+                        }
+                    }
+                    self.socket.start_send(item)?;
+                }
+            }
+            // Otherwise chunks of the application would stay alive until the next message.
             self.message.clear();
         }
-        // If the flush cannot complete, it wakes this task; there may be room for more messages
-        // before that.
+        // A flush that is pending wakes this task. There may be room for more before it is done.
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -259,6 +245,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
+    /// [`transmit`](Self::transmit), with a failure kept in `write_end`.
     fn send(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.write_end.is_some() {
             return Progress::Blocked;
@@ -269,18 +256,18 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Asks the socket for its round-trip time, but not too often.
-    fn ask_socket(&mut self) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| self.now - asked < ASK_SOCKET_EVERY) {
+    /// The socket's round-trip time, if it is time to ask for it.
+    fn socket_rtt(&mut self) -> Option<Duration> {
+        if self.asked.is_some_and(|asked| self.now - asked < RTT_INTERVAL) {
             return None;
         }
         self.asked = Some(self.now);
         self.socket.rtt()
     }
 
-    /// Whether the socket is of no more use. After its write side has failed, it is read until all
-    /// received data has been `read_out`, or until the connection ends for another reason, because
-    /// no close can be sent any more.
+    /// Whether the socket is not needed any more. A connection whose write side has failed stays
+    /// open until everything received has been `read_out`. If it has ended for another reason, it
+    /// does not wait, because its Close cannot be sent.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
@@ -293,7 +280,7 @@ impl<S: Socket + Unpin> Driver<S> {
         state.engine.is_closed()
     }
 
-    /// Runs rounds until the task has to wait for the socket, or has to yield to other tasks.
+    /// Runs rounds until there is nothing to do or other tasks should run.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ending {
             return self.poll_end(cx);
@@ -309,26 +296,27 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
-        // Runs again after the tasks that it has just woken, on the same core. A task that wakes
-        // itself makes the runtime wake another worker for it, which costs more than a message.
+        // Runs again after the tasks that it has just woken, and on the same core. If it woke
+        // itself, the runtime would wake another worker for it, which costs more than a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Reads, sends, and handles whatever is due. Sets `woken` to the number of tasks that it woke.
+    /// Receives and sends one batch each, and handles the timers. Counts the woken tasks in
+    /// `woken`.
     fn round(&mut self, cx: &mut Context<'_>) -> Next {
-        let wrote_in_vain = self.write_end.is_some();
+        let write_had_failed = self.write_end.is_some();
         self.now = self.shared.now();
         (self.woken, self.wants) = (0, true);
         // C-30 (QMux "Forward Progress and Flow Control")
         let received = self.receive(cx);
         let sent = self.send(cx);
-        let socket_rtt = self.ask_socket();
+        let socket_rtt = self.socket_rtt();
 
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // The application's own calls may have caused wakeups.
+        // There may be events of the application's own calls.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
@@ -342,21 +330,23 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // Data that arrived before the write failed may still be unread, so the socket is read once
-        // more after the failure.
-        let read_out = wrote_in_vain && received == Progress::Blocked;
+        // After a write has failed, the socket is read until it is empty in a later round.
+        let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
-            // Waiting tasks are woken before the socket is shut down, because that may take long.
+            // Waiters learn of the end before the socket is shut down, because that may take long.
             self.woken += self.shared.dispatch(&mut state);
         }
         let failed_now = self.write_end.is_some() && !read_out;
-        // Several woken tasks may all have something to send. If this task runs after them, their
-        // data goes out together. If it slept, the first of them would wake it, and it would run
-        // before the others.
-        let company = self.woken > 1;
-        let more =
-            company || rang || failed_now || received == Progress::More || sent == Progress::More;
+        // If several tasks were woken, all of them may have something to send. This task then runs
+        // after them and sends everything together. If it slept, the first of them would wake it,
+        // and it would run before the others.
+        let woke_several = self.woken > 1;
+        let more = woke_several
+            || rang
+            || failed_now
+            || received == Progress::More
+            || sent == Progress::More;
         let next = if done {
             Next::End
         } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
@@ -367,8 +357,8 @@ impl<S: Socket + Unpin> Driver<S> {
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
         if due {
-            // A timeout is usually due in silence, when the buffers are not needed. This is done
-            // outside the lock, because the socket may be the application's own.
+            // At a deadline the connection has mostly been silent. This is not under the lock,
+            // because the socket may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
         }
@@ -377,8 +367,8 @@ impl<S: Socket + Unpin> Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// Ends the byte stream below, within the rest of the close timeout. If waiting for the peer's
-    /// Close has used up that time, the end of its stream is not waited for.
+    /// Ends the stream below the socket within the rest of the close timeout. Time that was spent
+    /// waiting for the peer's Close is not spent again on its FIN.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
@@ -398,14 +388,14 @@ impl<S: Socket + Unpin> Driver<S> {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
             }
-            // The alarm may go off early, at an earlier deadline that it was set to.
+            // It may ring early, if it was set to an earlier time before.
             if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
                 return false;
             }
         }
     }
 
-    /// Sends our Close, and discards received data until the peer has ended its stream too.
+    /// Flushes our Close, and discards what arrives until the peer has ended its stream.
     fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_end.is_none()
             && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
@@ -441,12 +431,12 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        // Does not ask whether the thread panics: a runtime may be dropped during a panic of its
-        // owner (C-82).
+        // `thread::panicking` would be wrong here: a runtime may be dropped while its owner panics
+        // (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         let mut state = self.shared.lock();
         let now = state.time(self.shared.now());
-        // Does nothing if the connection has ended. `Finish` wakes the waiting tasks.
+        // No effect if the connection has ended. `Finish` wakes the waiters.
         unless_it_panics(|| state.engine.abandon(now, lost));
     }
 }
@@ -459,44 +449,7 @@ enum Next {
     End,
 }
 
-/// The engine's next deadline, on the runtime's clock.
-struct Alarm {
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Time>,
-}
-
-impl Alarm {
-    fn new() -> Self {
-        // The timer is reset before its first poll.
-        Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
-    }
-
-    /// Whether the deadline may have passed. It may say so too early: deadlines mostly move later,
-    /// and asking the engine costs less than setting the timer again for each message.
-    fn rings(
-        &mut self,
-        next: Option<Time>,
-        instant: impl FnOnce(Time) -> Option<Instant>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let Some(next) = next else {
-            self.armed = None;
-            return false;
-        };
-        if self.armed.is_none_or(|armed| next < armed) {
-            let Some(instant) = instant(next) else { return false };
-            self.timer.as_mut().reset(instant);
-            self.armed = Some(next);
-        }
-        let rings = self.timer.as_mut().poll(cx).is_ready();
-        if rings {
-            self.armed = None;
-        }
-        rings
-    }
-}
-
-/// Wakes all waiting tasks when the driver ends, even by a panic or with its runtime.
+/// Wakes all waiters when the driver ends, even by a panic or with its runtime.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
@@ -512,8 +465,8 @@ impl Drop for Finish {
     }
 }
 
-/// Wakers and the values kept for the application run the application's code. This may run during a
-/// panic, and a second panic would abort the process if it escaped.
+/// Runs code of the application (wakers, drops) and discards its panic. The driver may be dropped
+/// because of a panic already, and then a second one would abort the process.
 fn unless_it_panics<T>(step: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }

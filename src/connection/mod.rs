@@ -1,5 +1,6 @@
 //! A connection: its handles, the driver task, and what they share.
 
+mod alarm;
 mod builder;
 mod closing;
 mod driver;

@@ -15,7 +15,7 @@
 //! | `VarInt`, `StreamId`, `Dir`, `Side` | the same names |
 //! | `ConnectionError`, `ReadError`, `WriteError`, `ClosedStream`, … | mostly the same names; see *Errors* below |
 //! | `Chunk` | [`Bytes`](bytes::Bytes) |
-//! | `quinn_proto` | [`proto`](crate::proto): messages instead of packets, `handle_message` for `handle_event` |
+//! | `quinn_proto` | [`proto`](crate::proto): messages instead of packets, `handle` for `handle_event` |
 //!
 //! # Methods
 //!

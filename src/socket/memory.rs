@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Incoming, Outgoing, Socket};
+use super::{Incoming, Outgoing, Socket, unsupported};
 use crate::{
     proto::SocketError,
     runtime::sync::{Mutex, MutexGuard},
@@ -89,7 +89,7 @@ impl Item {
                 Self::Other(
                     Incoming::ProtocolError(text) | Incoming::Close { reason: text, .. },
                 ) => text.len(),
-                Self::Other(Incoming::Text | Incoming::TooLarge | Incoming::Ping) => 0,
+                Self::Other(_) => 0,
             }
     }
 }
@@ -257,6 +257,7 @@ impl Socket for MemorySocket {
                     self.close = CloseState::ClosedByUs;
                     Item::Other(Incoming::Close { code: Some(code), reason })
                 }
+                _ => return Err(unsupported()),
             });
         }
         Ok(())

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use engines::{Engines, NOW, read, shared};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use wsmux::{
-    Config, ConnectionInfo, Side, WebSocketConnection, WebSocketServer, Wire, proto::MessageBuf,
+    Config, ConnectionInfo, Side, WebSocketConnection, WebSocketServer, Wire,
+    proto::{Incoming, MessageBuf},
     socket::memory_pair,
 };
 
@@ -64,13 +65,13 @@ fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
         sent.of(|| client.send_stream(id).append_chunk(chunk)).unwrap();
         while sent.of(|| client.poll_transmit(NOW, &mut out)).is_some() {
             let message = Bytes::from_owner(out.to_bytes());
-            received.of(|| server.handle_message(NOW, message));
+            received.of(|| server.handle(NOW, Incoming::Message(message)));
             while received.of(|| server.poll()).is_some() {}
         }
         assert_eq!(received.of(|| read(server, id)), len);
         while received.of(|| server.poll_transmit(NOW, &mut out)).is_some() {
             let message = Bytes::from_owner(out.to_bytes());
-            sent.of(|| client.handle_message(NOW, message));
+            sent.of(|| client.handle(NOW, Incoming::Message(message)));
             while sent.of(|| client.poll()).is_some() {}
         }
     }
@@ -251,7 +252,7 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
         (wsmux::proto::Connection::new(config, Side::Server, Wire::JsWs, NOW), MessageBuf::new());
     let opened = measure(|| {
         for index in 0..WAITING {
-            server.handle_message(NOW, message(index, 1, &[0, 16, 0, 0]));
+            server.handle(NOW, Incoming::Message(message(index, 1, &[0, 16, 0, 0])));
         }
     });
     assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
@@ -259,8 +260,8 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     // Every second one is given up while nothing is read, and its unsent answer keeps its place.
     let cancelled = measure(|| {
         for index in (0..WAITING).step_by(2) {
-            server.handle_message(NOW, message(index, 2, &[0, 7]));
-            server.handle_message(NOW, message(index, 2, &[1, 7]));
+            server.handle(NOW, Incoming::Message(message(index, 2, &[0, 7])));
+            server.handle(NOW, Incoming::Message(message(index, 2, &[1, 7])));
         }
     });
     let held = opened.bytes_current + cancelled.bytes_current;
@@ -268,8 +269,8 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     let told = measure(|| {
         while server.poll_transmit(NOW, &mut out).is_some() {}
         for index in (1..WAITING).step_by(2) {
-            server.handle_message(NOW, message(index, 2, &[0, 7]));
-            server.handle_message(NOW, message(index, 2, &[1, 7]));
+            server.handle(NOW, Incoming::Message(message(index, 2, &[0, 7])));
+            server.handle(NOW, Incoming::Message(message(index, 2, &[1, 7])));
         }
         while server.poll_transmit(NOW, &mut out).is_some() {}
     });

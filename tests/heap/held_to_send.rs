@@ -4,7 +4,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use wsmux::{
     Config,
-    proto::{Connection, Dir, MessageBuf, Side, Time, Wire},
+    proto::{Connection, Dir, Incoming, MessageBuf, Side, Time, Wire},
 };
 
 const NOW: Time = Time::EPOCH;
@@ -27,12 +27,12 @@ fn client(wire: Wire, config: &Config) -> Connection {
     let mut client = Connection::new(config.clone(), Side::Client, wire, NOW);
     if wire == Wire::QMux {
         server.poll_transmit(NOW, &mut out).expect("the parameters");
-        client.handle_message(NOW, out.to_bytes());
+        client.handle(NOW, Incoming::Message(out.to_bytes()));
         client.poll_transmit(NOW, &mut out).expect("the parameters");
         // MAX_STREAMS, for both kinds.
-        client.handle_message(
+        client.handle(
             NOW,
-            Bytes::from_static(b"\x12\xd0\0\0\0\0\0\0\0\x13\xd0\0\0\0\0\0\0\0"),
+            Incoming::Message(Bytes::from_static(b"\x12\xd0\0\0\0\0\0\0\0\x13\xd0\0\0\0\0\0\0\0")),
         );
     }
     assert!(client.is_established());

@@ -1,4 +1,4 @@
-//! Datagrams (RFC 9221): two bounded queues that shed the oldest.
+//! Datagrams (RFC 9221): two bounded queues that drop the oldest datagram when they are full.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use super::{Event, event::Events};
 
-/// What a queued datagram costs besides its bytes, so that empty ones are bounded too: a place in a queue that has up
-/// to 8 / 3 as many as are in use, the header of a block that is shared, and what an allocator adds to a block.
+/// What a queued datagram costs besides its bytes, so that empty datagrams are bounded too. It is
+/// an estimate of its entry in a queue whose capacity is up to 8 / 3 of its length, of the header
+/// of a shared block, and of what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
-/// A queue with fewer places is not made shorter.
-const SPARE_PLACES: usize = 16;
+/// The capacity of a queue does not shrink below this.
+const SPARE_CAPACITY: usize = 16;
 
-/// Datagrams whose cost, bytes and [`OVERHEAD`], is at most `limit` together; one alone may cost more.
+/// A queue of datagrams. Together they cost at most `limit`, in bytes and with an [`OVERHEAD`] for
+/// each. A single one may cost more.
 #[derive(Debug, Default)]
 struct Queue {
     datagrams: VecDeque<Bytes>,
@@ -30,11 +32,13 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
-    /// What is taken of the [`room`](Self::room) by a datagram, of which one alone always fits.
-    fn takes(&self, datagram: &Bytes) -> usize {
+    /// How much of the [`room`](Self::room) a datagram uses. It is never more than the whole,
+    /// because a single datagram always fits.
+    fn cost_of(&self, datagram: &Bytes) -> usize {
         (datagram.len() + OVERHEAD).min(self.limit.max(1))
     }
 
+    /// How much can be added without dropping a datagram.
     fn room(&self) -> usize {
         match self.datagrams.is_empty() {
             true => self.limit.max(1),
@@ -42,7 +46,7 @@ impl Queue {
         }
     }
 
-    /// Appends, and returns how many older ones had to go.
+    /// Appends a datagram. Returns how many older ones were dropped for it.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
         // Q-55 (QMux "Forward Progress and Flow Control")
@@ -57,26 +61,28 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // A burst leaves a long queue. Half of it goes when three of eight places are in use, so that less is moved
-        // than was taken.
-        let places = self.datagrams.capacity();
-        if places > SPARE_PLACES && self.datagrams.len() <= places / 8 * 3 {
-            self.datagrams.shrink_to(places / 2);
+        // After a burst the queue has a large capacity. It is halved when three eighths are in use,
+        // so fewer datagrams are moved than were popped.
+        let capacity = self.datagrams.capacity();
+        if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
+            self.datagrams.shrink_to(capacity / 2);
         }
         Some(datagram)
     }
 }
 
-/// Both directions' datagrams.
+/// The datagrams of both directions.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     incoming: Queue,
     outgoing: Queue,
+    /// The application waits for a datagram to arrive.
     reader_waits: bool,
+    /// The application waits for room in `outgoing`.
     writer_waits: bool,
-    /// Datagrams that came and were dropped for newer ones.
+    /// How many received datagrams were dropped for newer ones.
     pub(super) dropped_incoming: u64,
-    /// Datagrams that were to be sent and were dropped for newer ones.
+    /// How many unsent datagrams were dropped for newer ones.
     pub(super) dropped_outgoing: u64,
 }
 
@@ -92,11 +98,10 @@ impl Datagrams {
         }
     }
 
-    /// A datagram came. Says whether there was room for it.
+    /// A datagram was received. Returns whether it fitted without dropping an older one.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // A slice would keep alive the message that it was cut from, and that message's block. The
-        // queue would then hold more than its bound. If the application echoed the datagram, so
-        // would the outgoing queue (C-71).
+        // Copied, because a slice would keep its whole message alive, and the queue would exceed
+        // its bound. If the application echoed the slice, so would the outgoing queue (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
@@ -106,48 +111,49 @@ impl Datagrams {
         dropped == 0
     }
 
+    /// Takes the oldest datagram. Without one, the reader waits.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
         self.reader_waits |= datagram.is_none();
         datagram
     }
 
-    /// How many there are to read.
+    /// How many datagrams can be read.
     pub(super) fn readable(&self) -> u64 {
         self.incoming.datagrams.len() as u64
     }
 
-    /// A reader waits for another than those that have come.
+    /// A reader waits for another datagram to arrive.
     pub(super) fn want_another(&mut self) {
         self.reader_waits = true;
     }
 
-    /// Whether a datagram would be taken without an older one being dropped.
-    pub(super) fn has_room(&mut self, datagram: &Bytes) -> bool {
-        let fits = self.outgoing.takes(datagram) <= self.outgoing.room();
-        self.writer_waits |= !fits;
-        fits
+    /// Whether a datagram could be queued without dropping an older one.
+    pub(super) fn has_room(&self, datagram: &Bytes) -> bool {
+        self.outgoing.cost_of(datagram) <= self.outgoing.room()
     }
 
-    /// How much of the room a datagram would take.
+    /// How much of the room a datagram would use.
     pub(super) fn cost_to_send(&self, datagram: &Bytes) -> u64 {
-        self.outgoing.takes(datagram) as u64
+        self.outgoing.cost_of(datagram) as u64
     }
 
+    /// How much can be queued without dropping a datagram.
     pub(super) fn room_to_send(&self) -> u64 {
         self.outgoing.room() as u64
     }
 
-    /// A sender waits for more room than there is.
+    /// A sender waits for more room.
     pub(super) fn want_room(&mut self) {
         self.writer_waits = true;
     }
 
+    /// Queues a datagram, and drops older ones if necessary.
     pub(super) fn send(&mut self, datagram: Bytes) {
         self.dropped_outgoing += self.outgoing.push(datagram);
     }
 
-    /// The next to send, if its payload is of at most `max` bytes.
+    /// Takes the next datagram to send, if it has at most `max` bytes.
     pub(super) fn next(&mut self, max: usize, events: &mut Events) -> Option<Bytes> {
         self.outgoing.datagrams.front().filter(|datagram| datagram.len() <= max)?;
         if std::mem::take(&mut self.writer_waits) {

@@ -1,4 +1,4 @@
-//! Why a connection ended, and what each operation can fail with: always who did it.
+//! Why a connection ended, and how each operation can fail. Each error shows who caused it.
 
 use std::{fmt, io, sync::Arc};
 
@@ -8,57 +8,57 @@ use super::{TransportError, TransportErrorCode, VarInt};
 
 /// Why a connection ended. Cheap to clone.
 ///
-/// `Display` and `Debug` show the reason that a peer gives when it closes: `Display` at most 1 KiB of it, with control
-/// characters escaped. Those are the peer's words, and it knows what was sent to it: a peer that repeats a token there
-/// has it in what an application prints of this. No event of the feature `tracing` has them.
+/// `Display` and `Debug` show the reason that the peer gave when it closed. `Display` shows at most
+/// 1 KiB of it, with control characters escaped. The peer chooses that text, and may repeat a
+/// secret that was sent to it, such as a token. An application that prints the error then prints
+/// the secret. No event of the feature `tracing` contains the text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer broke the rules of the wire; the close that was sent carries the code.
+    /// The peer violated the protocol of the wire. The connection was closed with this code.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
-    /// The peer sent a WebSocket text message, which neither wire has.
+    /// The peer sent a text message. Neither wire has text messages.
     #[error("the peer sent a text message")]
     TextMessage,
-    /// The peer sent a larger message than it had been allowed.
+    /// The peer sent a larger message than this end allows.
     #[error("the peer sent a message of more than {limit} bytes")]
     MessageTooLarge {
         /// The largest message allowed, in bytes.
         limit: u64,
     },
-    /// What the peer sent is not WebSocket (RFC 6455).
+    /// The peer violated the WebSocket protocol (RFC 6455).
     #[error("the peer broke the WebSocket protocol: {0}")]
     WebSocketProtocol(Arc<str>),
-    /// The peer's protocol layer closed the connection; with a code other than
-    /// [`NO_ERROR`](TransportErrorCode::NO_ERROR) because of something that this end sent.
+    /// The peer's protocol layer closed the connection. A code other than
+    /// [`NO_ERROR`](TransportErrorCode::NO_ERROR) means that this end sent something wrong.
     #[error("closed by the peer: {0}")]
     ConnectionClosed(ConnectionClose),
     /// The peer's application closed the connection.
     #[error("closed by the peer's application: {0}")]
     ApplicationClosed(ApplicationClose),
-    /// The network, or whatever carries the WebSocket, went away without a word from the peer.
+    /// The stream below the WebSocket ended or failed, and the peer had not closed the connection.
     #[error("connection lost: {0}")]
     SocketLost(SocketError),
-    /// The peer was silent for longer than the idle timeout, never began, or read nothing for longer than the
-    /// write-stall timeout.
+    /// The peer did not do something in time. The [`Timeout`] shows what.
     #[error("timed out: {0}")]
     TimedOut(Timeout),
     /// This end closed the connection.
     #[error("closed by this end")]
     LocallyClosed,
-    /// The task that drives the connection ended before the connection had. Nobody closed it, and the peer learns only
-    /// that its socket has ended.
+    /// The task that drives the connection ended before the connection did. No close was sent, so
+    /// the peer learns only that its socket has ended.
     #[error("{0}")]
     DriverLost(DriverLost),
 }
 
-/// How the task that drives a connection ended before the connection had.
+/// How the task that drives a connection ended before the connection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverLost {
-    /// It panicked: within wsmux, the application's own `Socket`, or a waker.
+    /// It panicked: in wsmux, in the application's own `Socket`, or in a waker.
     Panicked,
-    /// It was dropped: its runtime has ended.
+    /// It was dropped, because its runtime has ended.
     Dropped,
 }
 
@@ -71,22 +71,22 @@ impl fmt::Display for DriverLost {
     }
 }
 
-/// Who brought a connection to its end.
+/// Who caused the end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Culprit {
-    /// This end: its application, or what runs it.
+    /// This end: its application or its runtime.
     Local,
     /// The peer.
     Peer,
-    /// What lies between the two.
+    /// The network between the two.
     Network,
-    /// Nobody: time ran out.
+    /// Unknown, because the connection timed out.
     Timeout,
 }
 
 impl ConnectionError {
-    /// Who brought the connection to its end.
+    /// Who caused the end of the connection.
     pub fn culprit(&self) -> Culprit {
         match self {
             Self::LocallyClosed | Self::DriverLost(_) => Culprit::Local,
@@ -101,14 +101,15 @@ impl ConnectionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// The peer's transport parameters did not come.
+    /// The peer's transport parameters did not arrive within the handshake timeout.
     Handshake,
-    /// Nothing was sent or received for the idle timeout.
+    /// No message was sent or received for the idle timeout.
     Idle,
-    /// A ping stayed unanswered, nothing else came, and a full socket took nothing, for the idle timeout.
+    /// A ping was not answered within the idle timeout. Meanwhile nothing else was received, and a
+    /// full socket stayed full.
     KeepAlive,
-    /// There was something to send, and the socket took none of it for the
-    /// [write-stall timeout](crate::Config::write_stall_timeout).
+    /// The socket stayed full for the
+    /// [write-stall timeout](crate::Config::write_stall_timeout) while there was something to send.
     WriteStall,
 }
 
@@ -127,7 +128,7 @@ impl fmt::Display for Timeout {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// It ended without the WebSocket's closing handshake, perhaps in the middle of a message.
+    /// The stream ended without the WebSocket's closing handshake, perhaps within a message.
     #[error("the stream ended without a closing handshake")]
     Eof,
     /// Reading or writing failed.
@@ -141,27 +142,27 @@ impl From<io::Error> for SocketError {
     }
 }
 
-/// The peer's protocol layer closed the connection, with these words.
+/// What the peer sent when its protocol layer closed the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionClose {
-    /// The transport's error code.
+    /// The transport error code.
     pub error_code: TransportErrorCode,
-    /// The type of the frame that the peer blames.
+    /// The type of the frame that caused the error, if the peer sent it.
     pub frame_type: Option<VarInt>,
-    /// The peer's words, UTF-8 by custom.
+    /// The reason that the peer gave, usually in UTF-8.
     pub reason: Bytes,
 }
 
-/// The peer's application closed the connection, with these words.
+/// What the peer sent when its application closed the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationClose {
     /// The application's error code.
     pub error_code: VarInt,
-    /// The peer's words, UTF-8 by custom.
+    /// The reason that the peer gave, usually in UTF-8.
     pub reason: Bytes,
 }
 
-/// Bytes of a reason that are shown: what an endpoint of ours sends at most. A message has room for 64 KiB.
+/// How many bytes of a reason are shown. wsmux sends at most that many, but a peer may send 64 KiB.
 const MAX_SHOWN: usize = 1024;
 
 fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
@@ -170,8 +171,8 @@ fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
     }
     f.write_str(": ")?;
     let shown = &reason[..reason.len().min(MAX_SHOWN)];
-    // A control character of the peer's would begin a line of a log, or steer a terminal.
-    // What is not UTF-8 is replaced: Q-67 (RFC 9000 §19.19).
+    // Escaped, because the peer could begin a new line in a log or control a terminal. Invalid
+    // UTF-8 is replaced: Q-67 (RFC 9000 §19.19).
     String::from_utf8_lossy(shown).chars().try_for_each(|letter| match letter.is_control() {
         true => write!(f, "{}", letter.escape_default()),
         false => write!(f, "{letter}"),
@@ -215,7 +216,7 @@ pub enum ReadError {
     /// The peer reset the stream with this code.
     #[error("stream reset by the peer with code {0}")]
     Reset(VarInt),
-    /// The connection ended before the stream did. Whatever had arrived has been read by now.
+    /// The connection ended before the stream, and all received data has been read.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
     /// This end stopped the stream, or has already read its end.
@@ -227,7 +228,8 @@ pub enum ReadError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The peer stopped reading the stream, with this code. Bytes written before may not have been read.
+    /// The peer stopped reading the stream, with this code. It may not have read all that was
+    /// written before.
     #[error("stream stopped by the peer with code {0}")]
     Stopped(VarInt),
     /// The connection has ended. Bytes written before may not have been sent.
@@ -238,16 +240,16 @@ pub enum WriteError {
     ClosedStream,
 }
 
-/// The stream has ended for this end already.
+/// The stream has ended already for this end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("stream closed")]
 pub struct ClosedStream;
 
-/// Resetting a stream after a part of it failed.
+/// Resetting a stream at an offset failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetAtError {
-    /// The peer does not understand it, or the wire has no words for it.
+    /// The peer or the wire does not support RESET_STREAM_AT.
     #[error("the peer does not support RESET_STREAM_AT")]
     UnsupportedByPeer,
     /// The stream has ended.
@@ -259,10 +261,10 @@ pub enum ResetAtError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendDatagramError {
-    /// The wire has no datagrams, or the peer takes none.
+    /// The wire has no datagrams, or the peer does not accept them.
     #[error("the peer does not accept datagrams")]
     UnsupportedByPeer,
-    /// The datagram is longer than the peer takes, or than one of this end's messages may be
+    /// The datagram is longer than the peer accepts, or does not fit into a message of this end
     /// ([`Config::max_message_sent`](crate::Config::max_message_sent)).
     #[error("datagram is too large")]
     TooLarge,
@@ -351,7 +353,7 @@ mod tests {
 
     #[test]
     fn of_a_long_reason_a_kibibyte_is_shown() {
-        // Of two bytes each, and cut within one.
+        // Each character has two bytes, and the cut is within one.
         let reason = Bytes::from(format!("x{}", "\u{e9}".repeat(32_000)));
         let close = ConnectionClose {
             error_code: TransportErrorCode::NO_ERROR,

@@ -1,71 +1,74 @@
-//! What the engine tells the application.
+//! The events that the engine gives to the application.
 
 use std::collections::VecDeque;
 
 use super::{Dir, StreamId};
 
-/// What [`Connection::poll`](super::Connection::poll) returns: something that the application can
-/// do now, or that has happened. It says nothing about how much: the application asks the stream or
-/// the connection, and asks again until it finds nothing.
+/// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or that
+/// the application can do now. An event does not say how much can be done. The application calls
+/// the stream or the connection until it finds nothing more.
 ///
-/// Each occurrence gives one event. [`Readable`](Self::Readable), [`Writable`](Self::Writable) and
-/// [`Ended`](Self::Ended) come only if a call on the stream found nothing before. The other events
-/// are queued once at most. So a peer cannot fill the queue of an application that does not poll.
+/// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) follow
+/// only a call on the stream that found nothing, and each such call leads to one event. Every other
+/// event is queued at most once. So a peer cannot fill the queue of an application that does not
+/// poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer's transport parameters have come: streams can be opened, as far as its limits
-    /// allow. On a wire without parameters it is the first event.
+    /// The peer's transport parameters have arrived, and streams can be opened within its limits.
+    /// On a wire without parameters this is the first event.
     Established,
-    /// The peer has opened one stream or more: [`accept`](super::Connection::accept) returns them.
+    /// The peer has opened at least one stream, for [`accept`](super::Connection::accept).
     Opened {
-        /// Of this kind.
+        /// The kind of the streams.
         dir: Dir,
     },
     /// [`open`](super::Connection::open) can open more streams than before: the peer has raised its
-    /// limit (RFC 9000 §4.6), or a stream of this end has ended at the local limit.
+    /// limit (RFC 9000 §4.6), or one of this end's streams has ended after the local limit was
+    /// reached.
     Available {
-        /// Of this kind.
+        /// The kind of the streams.
         dir: Dir,
     },
-    /// A read that found nothing ([`Read::Blocked`](super::Read::Blocked)) would find data, the end
-    /// or a reset now.
+    /// There is data, the end or a reset to read. Follows [`Read::Blocked`](super::Read::Blocked).
     Readable {
         /// The stream.
         id: StreamId,
     },
-    /// A write that found no room has room now, or fails because the peer has stopped the stream.
+    /// There is room to write, or a write fails because the peer has stopped the stream. Follows a
+    /// call that found no room.
     Writable {
         /// The stream.
         id: StreamId,
     },
-    /// The sending half has ended: its FIN or its reset has been sent, or the peer has stopped it.
-    /// Follows [`SendEnd::Open`](super::SendEnd::Open).
+    /// The sending half has ended, because its FIN or its reset was sent or because the peer has
+    /// stopped it. Follows [`SendEnd::Open`](super::SendEnd::Open).
     Ended {
         /// The stream.
         id: StreamId,
     },
-    /// [`read_datagram`](super::Connection::read_datagram) returns a datagram again.
+    /// A datagram has arrived, for [`read_datagram`](super::Connection::read_datagram).
     DatagramReceived,
-    /// A datagram that did not fit can be sent without another one being dropped.
+    /// There is more room for datagrams to send. Follows
+    /// [`want_datagram_room`](super::Connection::want_datagram_room).
     DatagramsUnblocked,
-    /// The connection has ended; [`close_reason`](super::Connection::close_reason) says why. What
-    /// had come before stays readable.
+    /// The connection has ended, for [`close_reason`](super::Connection::close_reason). Data that
+    /// was received before can still be read.
     Closed,
 }
 
-/// The queue of events. Of those that are of no stream it holds one of each kind at most, however
-/// often they repeat; of a stream, one for each call of the application that waits for it.
+/// The queue of events. It is bounded: it holds at most one event of each kind that belongs to no
+/// stream, and at most one event for each call of the application that waits on a stream.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
-    /// Which of those that may repeat are in the queue: a bit for each.
+    /// Which kinds of events that belong to no stream are in the queue. Each has a bit.
     queued: u8,
 }
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // A peer can make them repeat, and one is enough.
+        // A peer could repeat such an event without end, and one is enough.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;
@@ -84,7 +87,7 @@ impl Events {
     }
 }
 
-/// The bit of an event that is of no stream; none for the others, of which each counts.
+/// The bit of an event that belongs to no stream; 0 for an event of a stream.
 fn bit(event: Event) -> u8 {
     match event {
         Event::Opened { dir } => 1 << dir as u8,

@@ -1,8 +1,9 @@
 //! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a
 //! task.
 //!
-//! [`Connection`] takes messages and the present time, and returns messages and [`Event`]s. A client
-//! and a server use the same type, natively and in a browser, on either [`Wire`].
+//! [`Connection`] is given what arrives ([`Incoming`]) and the [`Time`], and returns what to send
+//! ([`Outgoing`]) and [`Event`]s. It is the same for a client and a server, in a process and in a
+//! browser, and on each [`Wire`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -33,7 +34,7 @@ mod write_stall;
 
 pub use self::{
     config::Config,
-    connection::{Connection, Transmit},
+    connection::Connection,
     error::{
         ApplicationClose, ClosedStream, ConnectionClose, ConnectionError, Culprit, DriverLost,
         OpenError, ReadError, ResetAtError, SendDatagramError, SocketError, Timeout, WriteError,
@@ -42,7 +43,7 @@ pub use self::{
     frame::{Close, Credit, Frame},
     memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
-    socket::SocketCapabilities,
+    socket::{Incoming, Outgoing, SocketCapabilities},
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},
     stream_map::StreamMap,

@@ -1,16 +1,16 @@
-//! An outgoing message, which shares its payloads instead of copying them.
+//! An outgoing message, built without copying large payloads.
 
 use bytes::{BufMut, Bytes};
 
-/// Shorter payloads are copied next to their header, because a copy costs less than following a
-/// pointer.
+/// Payloads shorter than this, in bytes, are copied next to their header, because following a
+/// pointer costs more than the copy.
 const INLINE_BELOW: usize = 512;
 
-/// The pieces of one outgoing message, in order. Small pieces are gathered, and large ones are kept
+/// The pieces of one outgoing message, in order. Small ones are gathered, and large ones are held
 /// by reference.
 ///
-/// [`Connection::poll_transmit`](super::Connection::poll_transmit) fills the buffer, and the socket
-/// reads it. A buffer that is used again reuses its memory.
+/// [`Connection::poll_transmit`](super::Connection::poll_transmit) fills a buffer, and the socket
+/// reads it. Use the same buffer again, because it keeps its memory and then allocates nothing.
 #[derive(Debug, Default)]
 pub struct MessageBuf {
     inline: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct MessageBuf {
 
 #[derive(Debug)]
 enum Part {
-    /// The bytes of `inline` from the end of the previous such part up to here.
+    /// The bytes of `inline` up to here, from the end of the last such part.
     InlineUpTo(usize),
     Chunk(Bytes),
 }
@@ -59,7 +59,7 @@ impl MessageBuf {
         self.frames
     }
 
-    /// Appends what `write` writes. Returns its length in bytes.
+    /// Appends what `write` writes. Returns how many bytes that is.
     pub(crate) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.inline.len();
         write(&mut self.inline);
@@ -72,7 +72,7 @@ impl MessageBuf {
         added
     }
 
-    /// Appends bytes. Many bytes are shared and not copied.
+    /// Appends bytes. Many bytes are not copied.
     pub fn put_chunk(&mut self, chunk: Bytes) {
         if chunk.len() < INLINE_BELOW {
             self.put(|out| out.put_slice(&chunk));
@@ -95,7 +95,7 @@ impl MessageBuf {
         })
     }
 
-    /// The message in one piece. It is a copy, unless the message is a single chunk.
+    /// The message in one piece. This is a copy, unless the message is a single chunk.
     pub fn to_bytes(&self) -> Bytes {
         if let [Part::Chunk(chunk)] = &self.parts[..] {
             return chunk.clone();

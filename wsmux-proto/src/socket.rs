@@ -1,7 +1,62 @@
-//! What the WebSocket below a connection may lack.
+//! The boundary to the WebSocket below a connection: what arrives from it, what it is to send, and
+//! what it cannot do.
 
-/// What a WebSocket does for its owner besides carrying messages. By default everything; that of a web page neither
-/// of these.
+use bytes::Bytes;
+
+use super::MessageBuf;
+
+/// Something that arrived from the WebSocket, for
+/// [`Connection::handle`](crate::Connection::handle).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// A complete binary message.
+    Message(Bytes),
+    /// A text message. Its contents do not matter, because neither wire has text messages.
+    Text,
+    /// A message larger than
+    /// [`Connection::max_inbound_message`](crate::Connection::max_inbound_message). It does not
+    /// have to be complete.
+    TooLarge,
+    /// Bytes that violate RFC 6455. The text says how.
+    ProtocolError(String),
+    /// A ping. The socket answers it.
+    Ping,
+    /// A pong, with its payload.
+    Pong(Bytes),
+    /// The peer's Close. The socket answers it.
+    Close {
+        /// The close code (RFC 6455 §7.4), if the Close has one.
+        code: Option<u16>,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// Something that the WebSocket is to send, from
+/// [`Connection::poll_transmit`](crate::Connection::poll_transmit).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outgoing<'a> {
+    /// A binary message.
+    Message(&'a MessageBuf),
+    /// A ping with this payload.
+    Ping([u8; 8]),
+    /// The WebSocket's Close. Nothing is sent after it.
+    Close {
+        /// The close code (RFC 6455 §7.4).
+        code: u16,
+        /// The reason, at most 123 bytes.
+        reason: String,
+    },
+    /// Nothing to send, but a request to flush: everything sent so far must have left the process
+    /// before the next item is sent. `wsmux` flushes the socket itself when it gets this, and never
+    /// passes it to a `Socket`.
+    Flush,
+}
+
+/// What a WebSocket can do besides carrying messages: by default everything. The WebSocket of a web
+/// page can do neither of these.
 ///
 /// ```
 /// use wsmux_proto::SocketCapabilities;
@@ -12,14 +67,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketCapabilities {
-    /// It sends pings, and tells of the peer's pings and pongs.
+    /// It sends pings, and reports the peer's pings and pongs.
     pub pings: bool,
-    /// It sends a Close with any code; else with 1000 and with 3000 to 4999 alone.
+    /// It sends a Close with any code. Otherwise it sends only 1000 and 3000 to 4999.
     pub all_close_codes: bool,
 }
 
 impl SocketCapabilities {
-    /// Everything; what is missing is then said.
+    /// A socket that can do everything. The setters take abilities away.
     #[must_use]
     pub const fn new() -> Self {
         Self { pings: true, all_close_codes: true }

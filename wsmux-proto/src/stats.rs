@@ -1,125 +1,146 @@
-//! What a connection and its streams have done.
+//! Statistics of a connection and its streams.
 
 use std::time::Duration;
 
 use super::{Side, StreamId, Time};
 
-/// Counts since the connection began.
+/// Statistics of a connection. Each number counts since the connection began, unless it says
+/// otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Messages handed to the socket.
+    /// Messages passed to the socket.
     pub messages_sent: u64,
-    /// Their bytes, without the WebSocket's framing.
+    /// Bytes in these messages, without the WebSocket's framing.
     pub bytes_sent: u64,
-    /// Messages from the socket.
+    /// Messages received from the socket.
     pub messages_received: u64,
-    /// Their bytes, without the WebSocket's framing.
+    /// Bytes in these messages, without the WebSocket's framing.
     pub bytes_received: u64,
-    /// Frames in the messages that were sent. A message of a wire with one frame in each counts as one.
+    /// Frames in the sent messages. On js-ws a message is one frame.
     pub frames_sent: u64,
-    /// Frames in the messages that came.
+    /// Frames in the received messages.
     pub frames_received: u64,
     /// Streams that this end has opened.
     pub streams_opened: u64,
-    /// Streams that the peer has opened, those included that were refused or wait for a place.
+    /// Streams that the peer has opened, including those that were refused or that wait for a
+    /// place.
     pub streams_accepted: u64,
-    /// Streams of either that are no more.
+    /// Streams of both ends that are freed. A stream is freed when it has ended and the application
+    /// has released it.
     pub streams_closed: u64,
-    /// Streams that exist now: open, or ended and not yet let go of by the application.
+    /// Streams that exist now: they are open, or have ended and are not released by the
+    /// application.
     pub live_streams: u64,
-    /// Streams of the peer's that wait now for a place at this end's limit, on a wire without stream limits
-    /// ([`Config::max_waiting_streams`](crate::Config::max_waiting_streams)). They are not among the live ones.
+    /// Streams of the peer that wait now for a place within this end's limit, on a wire without
+    /// stream limits ([`Config::max_waiting_streams`](crate::Config::max_waiting_streams)). They do
+    /// not count as live.
     pub waiting_streams: u64,
-    /// Streams of the peer's that were refused, on a wire without stream limits: at this end's limit when no more could
-    /// wait, or by a drain.
+    /// Streams of the peer that were refused, on a wire without stream limits. A stream is refused
+    /// by a shutdown, or above this end's limit when no more streams may wait.
     pub streams_refused: u64,
-    /// Frames, runs of padding, WebSocket pings and streams of the peer's that were of no use in themselves, and
-    /// count against a budget (SPEC.md §8.6). Some are usual: grants and pings are among them.
+    /// Frames, runs of padding, WebSocket pings and cancelled streams of the peer that were of no
+    /// use in themselves and that count against a budget (SPEC.md §8.6). Some of them are normal,
+    /// such as grants and pings.
     pub useless_received: u64,
-    /// Bytes that wait in send buffers.
+    /// Bytes that wait in send buffers now.
     pub send_buffered: u64,
-    /// Bytes by which the windows of receiving halves have grown past the one that each has in any case
+    /// By how many bytes the receive windows of all streams together exceed their initial sizes now
     /// ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
     pub window_growth: u64,
-    /// How long streams had data and no credit of their own: the sum over all streams.
+    /// How long streams had data to send but no credit of their own: the sum over all streams.
     pub blocked_by_stream_credit: Duration,
-    /// How long any stream had data and credit of its own, and the connection had none.
+    /// How long at least one stream had data to send and credit of its own, but the connection had
+    /// no credit.
     pub blocked_by_connection_credit: Duration,
-    /// How long there was something to send and the socket did not take it.
+    /// How long there was something to send while the socket was full.
     pub blocked_by_socket: Duration,
-    /// Datagrams that came and were dropped because the application did not read them.
+    /// Received datagrams that were dropped because the application did not read them in time.
     pub datagrams_dropped_incoming: u64,
-    /// Datagrams that were dropped because the socket did not take them.
+    /// Unsent datagrams that were dropped because newer ones needed their room.
     pub datagrams_dropped_outgoing: u64,
+}
+
+/// The statistics that the connection itself counts. The others are kept by its parts.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) messages_sent: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) messages_received: u64,
+    pub(super) bytes_received: u64,
+    pub(super) frames_sent: u64,
+    pub(super) frames_received: u64,
 }
 
 /// What was under way when a connection ended.
 ///
-/// A stream whose bytes and end have all been handed to the socket, and on which nothing is awaited, is not
-/// under way here; whether the peer has seen it is another question, which only the peer's own words answer.
+/// A stream was under way unless all its data and its end had been passed to the socket and nothing
+/// more was expected from the peer. Whether the peer has received that data is not known. Only an
+/// answer of its application can show that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// The streams that were cut off, in the order of their ids, those included that nobody had accepted: this end
-    /// had not finished or reset its sending half, or not all of it had left, or the peer had not ended the
-    /// receiving half. At most the streams that may be open at once.
+    /// The streams that were under way, in the order of their ids, including those that were not
+    /// accepted. This end had not finished or reset the sending half, or had not sent all of it, or
+    /// the peer had not ended the receiving half. The limits on open streams bound their number.
     pub streams: Vec<StreamId>,
-    /// Bytes that writes had accepted and that were not handed to the socket, of all streams together.
+    /// Bytes that were written and not yet passed to the socket, of all streams together.
     pub unsent_bytes: u64,
 }
 
 impl InFlight {
-    /// How many of the streams this side had opened.
+    /// How many of the streams were opened by `side`.
     pub fn opened_by(&self, side: Side) -> usize {
         self.streams.iter().filter(|id| id.initiator() == side).count()
     }
 }
 
-/// One sending half, now and since it began.
+/// Statistics of the sending half of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SendStreamStats {
-    /// Bytes handed to the socket.
+    /// Bytes passed to the socket.
     pub sent: u64,
-    /// Bytes that wait in the send buffer.
+    /// Bytes that wait in the send buffer now.
     pub buffered: u64,
-    /// Bytes that the peer's credit for the stream still allows.
+    /// Bytes that the peer's credit for the stream allows now.
     pub credit: u64,
-    /// How long there was data and no credit for the stream.
+    /// How long there was data to send but no credit for the stream.
     pub blocked: Duration,
 }
 
-/// One receiving half, now and since it began.
+/// Statistics of the receiving half of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecvStreamStats {
-    /// Bytes that have come.
+    /// Bytes received.
     pub received: u64,
-    /// Bytes that have come and were not read.
+    /// Received bytes that are not read.
     pub buffered: u64,
-    /// Bytes that the peer may still send before it is granted more.
+    /// Bytes that the peer may send before it is granted more.
     pub credit: u64,
-    /// How many bytes the peer may be ahead of the reader, now.
+    /// The receive window now: how many bytes the peer may be ahead of the reader.
     pub window: u64,
 }
 
-/// Time spent in a state that comes and goes.
+/// Measures how long a state that comes and goes has lasted in all.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stopwatch {
+    /// When it was started; `None` while it is stopped.
     since: Option<Time>,
+    /// What it had measured before.
     total: Duration,
 }
 
 impl Stopwatch {
-    /// It runs from now on; `false` when it did already.
+    /// Starts it. Returns `false` if it was running.
     pub(super) fn start(&mut self, now: Time) -> bool {
-        let stood = self.since.is_none();
+        let was_stopped = self.since.is_none();
         self.since.get_or_insert(now);
-        stood
+        was_stopped
     }
 
-    /// It stops; `false` when it did not run.
+    /// Stops it. Returns `false` if it was not running.
     pub(super) fn stop(&mut self, now: Time) -> bool {
         let Some(since) = self.since.take() else { return false };
         self.total = self.total.saturating_add(now - since);
@@ -132,14 +153,14 @@ impl Stopwatch {
     }
 }
 
-/// The sum of many stopwatches, without a look at each. A sum beyond what a [`Duration`] can hold
-/// stays at the maximum: the statistic is then wrong, and nothing else is.
+/// The sum of many stopwatches, computed without looking at each. A sum that exceeds the range of
+/// [`Duration`] stays at the maximum, which makes only the statistic wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,
     /// When the number of running stopwatches last changed.
     changed_at: Time,
-    /// What all of them had measured by then.
+    /// What all of them together had measured by then.
     total: Duration,
 }
 

@@ -1,26 +1,26 @@
-//! Deadlines, and what tells that the peer lives.
+//! Deadlines of a connection, and what proves that the peer lives.
 
 use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// A deadline that is found this much too late was missed by this end (a stalled task, a suspended machine):
-/// the peer's silence proves nothing then.
+/// A deadline that is noticed this much too late was missed by this end: its task stalled, or its
+/// machine was suspended. The peer's silence proves nothing then.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// The least idle timeout that is observed, whatever either end declares (RFC 9000 §10.1 asks for three times what a
-/// lost packet takes to be noticed). Three pings a timeout are then twenty a second, of which the peer's budget takes
-/// a hundred.
+/// The shortest idle timeout, even if an end declares a shorter one. RFC 9000 §10.1 has a lower
+/// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout. With the
+/// shortest one that is twenty a second, and the peer's budget allows a hundred.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
-/// How many round trips an idle timeout has to last (RFC 9000 §10.1: three probe timeouts), and how many times its
-/// declared length a long round trip can make of it (C-91).
+/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts). It
+/// is also the most by which long round trips can multiply the declared timeout (C-91).
 const ROUND_TRIPS: u32 = 3;
 
-/// What is due.
+/// What to do at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -31,59 +31,63 @@ pub(super) enum Due {
 /// Whether the peer's parameters are still awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
-    /// They must have come by then; `None` for a time that no clock reaches.
+    /// They must arrive by then; `None` for a time that [`Time`] cannot express.
     Awaited(Option<Time>),
     Done,
 }
 
-/// Times of one connection, each as a distance from the caller's epoch. A deadline that is further away than such
-/// a distance can say is none (C-81).
+/// The timers of one connection. A deadline that [`Time`] cannot express is no deadline (C-81).
 #[derive(Debug)]
 pub(super) struct Timers {
     handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
     silences: Silences,
-    /// When a message last came or went whole (C-42, draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// When a complete message was last sent or received (C-42, draft-ietf-quic-qmux-02 §Idle
+    /// Timeout).
     last_activity: Time,
-    /// When a message last came.
+    /// When a message was last received.
     last_received: Time,
-    /// When anything at all last came.
+    /// When anything was last received, including parts of messages and the WebSocket's pings.
     last_heard: Time,
-    /// A deadline of the present silence was put off already. Once is enough: whatever came while this end slept is
-    /// handled before the deadline is looked at (C-46), and timers that are always late would put it off for ever.
+    /// A deadline of the present silence was postponed already, because this end had missed it.
+    /// Once is enough: whatever arrived meanwhile is handled before the deadline is checked (C-46).
+    /// And timers that are always late must not postpone it for ever.
     forgiven: bool,
-    /// The socket was full when it was last seen.
+    /// The socket was full when it last reported.
     socket_full: bool,
     pub(super) ping: Ping,
 }
 
-/// How long each kind of silence may last. They follow from the settings and from the newest round trip, and are asked
-/// for after each message, so that they are worked out only when one of those changes.
+/// How long each kind of silence may last. This follows from the settings and the newest round
+/// trip. It is computed when one of these changes, because it is needed after each message.
 #[derive(Debug, Default)]
 struct Silences {
-    /// Until the idle timeout, where either end has declared it.
+    /// Until the idle timeout, if either end has declared one.
     idle: Option<Duration>,
-    /// Until a ping without an answer ends the connection. Where there is no idle timeout, three pings' time.
+    /// Until an unanswered ping ends the connection: the idle timeout, or without one the time of
+    /// three pings.
     unanswered: Option<Duration>,
-    /// Until the peer is asked.
-    ask: Option<Duration>,
+    /// Until a ping is sent.
+    ping: Option<Duration>,
 }
 
-/// Both directions' pings.
+/// The pings of both directions.
 #[derive(Debug, Default)]
 pub(super) struct Ping {
     next: u64,
-    /// The ping that has not been answered, and when it left.
+    /// The ping that has not been answered, and when it was sent.
     outstanding: Option<(u64, Time)>,
     /// A ping is to be sent.
     pub(super) due: bool,
     /// The number of the peer's last ping.
     last_received: Option<VarInt>,
-    /// The answer to be sent; only the newest ping needs one, so a flood of pings makes one answer.
+    /// The answer to be sent. Only the newest ping needs one, so a flood of pings causes one
+    /// answer.
     pub(super) answer: Option<VarInt>,
+    /// The smoothed round-trip time.
     pub(super) rtt: Option<Duration>,
-    /// The newest sample of it.
+    /// The newest sample of the round-trip time.
     latest_rtt: Option<Duration>,
 }
 
@@ -113,13 +117,15 @@ impl Timers {
         timers
     }
 
-    /// Silence proves nothing from here on, and is not broken.
+    /// Disables the idle timeout and keep-alive, because this end can neither send nor see pings
+    /// (C-47).
     pub(super) fn disable_liveness(&mut self) {
         (self.idle_timeout, self.keep_alive) = (None, None);
         self.set_silences();
     }
 
-    /// The peer's parameters have come, with its idle timeout; the shorter one holds (RFC 9000 §10.1).
+    /// The peer's parameters have arrived, with its idle timeout. The shorter of the two timeouts
+    /// applies (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
         self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
@@ -129,13 +135,13 @@ impl Timers {
         }
     }
 
-    /// Returns the sample of the round-trip time, if this answers the newest ping.
+    /// Returns a sample of the round-trip time if the pong answers the outstanding ping.
     pub(super) fn on_pong(
         &mut self,
-        number: VarInt,
         now: Time,
+        number: VarInt,
     ) -> Result<Option<Duration>, TransportError> {
-        let sample = self.ping.on_pong(number, now)?;
+        let sample = self.ping.on_pong(now, number)?;
         if sample.is_some() {
             self.set_silences();
         }
@@ -150,13 +156,13 @@ impl Timers {
                 self.at_least_round_trips(idle.unwrap_or(interval.saturating_mul(3)))
             }),
             // C-44 (RFC 9000 §10.1.2)
-            ask: interval
+            ping: interval
                 .map(|interval| idle.map_or(interval, |timeout| interval.min(timeout / 3))),
         };
     }
 
-    /// This timeout, or longer where the newest ping's round trip shows that an answer may take as long as that (RFC
-    /// 9000 §10.1). A peer that holds its answers back gains a bounded time (C-91).
+    /// The timeout, extended to a number of round trips if the newest one was long (RFC 9000
+    /// §10.1). The extension is bounded, because a peer can delay its answers (C-91).
     fn at_least_round_trips(&self, timeout: Duration) -> Duration {
         let round_trips = self.ping.latest_rtt.unwrap_or_default().saturating_mul(ROUND_TRIPS);
         timeout.max(round_trips.min(timeout.saturating_mul(ROUND_TRIPS)))
@@ -173,29 +179,31 @@ impl Timers {
         self.forgiven = false;
     }
 
-    /// Something came that proves life but is no message of the wire. It does not end the silence that the idle
-    /// timeout counts, so it earns no further delay either: a proxy sends pings for a peer that is gone.
+    /// Something other than a message was received. It proves that the peer lives, but the idle
+    /// timeout goes on, because a proxy may send pings for a peer that is gone. For the same reason
+    /// a missed deadline is not forgiven again.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
 
-    /// The socket takes nothing.
+    /// The socket is full.
     pub(super) fn on_socket_full(&mut self) {
         self.socket_full = true;
     }
 
-    /// The socket takes messages. If it was full, what lies below it has moved (C-90): a send buffer of TCP that was
-    /// full has room when the peer's TCP has acknowledged something, and its size grows with acknowledgements alone.
-    /// So has what a proxy or a browser holds, when the next hop took something. A path that is dead, or a peer that
-    /// reads no more, moves nothing once the buffers on the way are full, so what this puts off is bounded by them.
-    pub(super) fn on_socket_takes(&mut self, now: Time) {
+    /// The socket has room. If it was full before, the path carries bytes, which counts as activity
+    /// (C-90). A full TCP send buffer grows or gets room only when the peer's TCP acknowledges
+    /// something. The buffer of a proxy or a browser gets room only when the next hop accepts
+    /// something. On a dead path, or when the peer stops reading, the buffers on the way fill up,
+    /// and then no room appears any more.
+    pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
             self.last_heard = now;
         }
     }
 
-    /// For how long nothing has come.
+    /// How long ago the last message was received.
     pub(super) fn silence(&self, now: Time) -> Duration {
         now - self.last_received
     }
@@ -203,7 +211,7 @@ impl Timers {
     fn deadlines(&self) -> [(Option<Time>, Due); 4] {
         let after = |since: Time, time: Option<Duration>| since.checked_add(time?);
         let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
-        let (handshake, asks) = match self.handshake {
+        let (handshake, may_ping) = match self.handshake {
             Handshake::Awaited(deadline) => (deadline, false),
             Handshake::Done => (None, !ping_is_due),
         };
@@ -216,18 +224,21 @@ impl Timers {
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
-                // Not `last_heard`: what is no activity could come for ever, hold back the pings, and let
-                // the idle timeout end a connection that pings would keep alive.
-                after(self.last_received, self.silences.ask.filter(|_| asks)),
+                // Not `last_heard`, because it is renewed by events that are no activity. With
+                // enough of them no ping would be sent, and the idle timeout would end a connection
+                // that pings could keep alive.
+                after(self.last_received, self.silences.ping.filter(|_| may_ping)),
                 Due::Ping,
             ),
         ]
     }
 
+    /// The next deadline.
     pub(super) fn next(&self) -> Option<Time> {
         self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min()
     }
 
+    /// What to do now that the next deadline may have passed.
     pub(super) fn on_timeout(&mut self, now: Time) -> Due {
         for (deadline, due) in self.deadlines() {
             let Some(late) = deadline.and_then(|deadline| now.checked_duration_since(deadline))
@@ -247,7 +258,8 @@ impl Timers {
         Due::Nothing
     }
 
-    /// This end slept through a deadline: the peer gets a little time to show that it lives (C-80).
+    /// This end has missed a deadline, so the peer gets a little more time to show that it lives
+    /// (C-80).
     fn forgive(&mut self, now: Time) {
         self.forgiven = true;
         let timeout = self.silences.unanswered.or(self.silences.idle).unwrap_or_default();
@@ -261,12 +273,13 @@ impl Timers {
 }
 
 impl Ping {
-    /// Somebody wants to know the round-trip time. One that is under way already answers the same question.
+    /// Asks for a sample of the round-trip time. An outstanding ping will give one, so no other is
+    /// sent.
     pub(super) fn request(&mut self) {
         self.due |= self.outstanding.is_none();
     }
 
-    /// The number of the ping that is due, which leaves now.
+    /// The number of the ping to send now, if one is due.
     pub(super) fn send(&mut self, now: Time) -> Option<VarInt> {
         if !std::mem::take(&mut self.due) {
             return None;
@@ -278,6 +291,8 @@ impl Ping {
         Some(VarInt::saturating(number))
     }
 
+    /// The peer's ping was received. `equal_is_valid` permits the number of its last ping again, as
+    /// some versions of QMux do.
     pub(super) fn on_ping(
         &mut self,
         number: VarInt,
@@ -294,8 +309,8 @@ impl Ping {
         Ok(())
     }
 
-    /// How long the newest ping took; an answer to an older one tells nothing.
-    fn on_pong(&mut self, number: VarInt, now: Time) -> Result<Option<Duration>, TransportError> {
+    /// The round-trip time of the outstanding ping, if this answers it.
+    fn on_pong(&mut self, now: Time, number: VarInt) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
         // Q-59 (QMux "QX_PING Frames")
         if number >= self.next {
@@ -306,7 +321,7 @@ impl Ping {
         let rtt = now - sent;
         self.latest_rtt = Some(rtt);
         self.rtt = Some(match self.rtt {
-            // The products of times as long as the clock reaches would be longer than that.
+            // Saturating, because the round-trip time can be as long as a `Duration` can be.
             Some(smoothed) => {
                 (smoothed.saturating_mul(RTT_WEIGHT - 1).saturating_add(rtt)) / RTT_WEIGHT
             }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wsmux_proto::{
-    Config, Connection, Dir, MessageBuf, Read, Side, StreamId, Time, Transmit, Wire,
+    Config, Connection, Dir, Incoming, MessageBuf, Outgoing, Read, Side, StreamId, Time, Wire,
 };
 
 /// No timer matters here.
@@ -46,8 +46,8 @@ fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bo
     let mut carried = false;
     while let Some(transmit) = from.poll_transmit(NOW, out) {
         match transmit {
-            Transmit::Message => to.handle_message(NOW, out.to_bytes()),
-            Transmit::Flush => {}
+            Outgoing::Message(message) => to.handle(NOW, Incoming::Message(message.to_bytes())),
+            Outgoing::Flush => {}
             other => panic!("{other:?} is not of a connection that lives"),
         }
         carried = true;

@@ -25,7 +25,7 @@ use crate::{
     error::ConnectError,
     proto::SocketError,
     runtime::{Sleep, sleep},
-    socket::{Incoming, Outgoing, Socket, SocketCapabilities},
+    socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
 /// Bytes that may wait in the browser before it gets no more: two messages. Urgent messages wait
@@ -236,6 +236,7 @@ impl Socket for EventSocket {
             Outgoing::Close { code, reason } => {
                 self.websocket.close_with_code_and_reason(code, &reason)
             }
+            _ => return Err(unsupported()),
         };
         sent.map_err(|error| io::Error::other(words(&error)).into())
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::ConnectError,
     proto::SocketError,
-    socket::{Incoming, Outgoing, Socket, SocketCapabilities},
+    socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
 const INTERFACE: &str = "WebSocketStream";
@@ -180,6 +180,7 @@ impl Socket for StreamSocket {
                 };
                 close().map_err(|error| lost(&error))?;
             }
+            _ => return Err(unsupported()),
         }
         Ok(())
     }

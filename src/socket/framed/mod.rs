@@ -19,7 +19,7 @@ use self::{
     read::{Item, Reader},
     write::Writer,
 };
-use super::{Incoming, Outgoing, Socket};
+use super::{Incoming, Outgoing, Socket, unsupported};
 use crate::proto::{Side, SocketError};
 
 /// Bytes that are discarded before other tasks get their turn.
@@ -167,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
             }
             Outgoing::Ping(payload) => self.writer.control(Opcode::Ping, &payload),
             Outgoing::Close { code, reason } => self.writer.close(code, &reason),
+            _ => return Err(unsupported()),
         }
         Ok(())
     }

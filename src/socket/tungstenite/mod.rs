@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Incoming, Outgoing, Socket};
+use super::{Incoming, Outgoing, Socket, unsupported};
 use crate::proto::SocketError;
 
 /// Bytes that are collected before they are written to the stream below. No more messages are
@@ -269,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
                 self.writing = self.writing.closed();
                 Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
             }
+            _ => return Err(unsupported()),
         };
         self.unflushed += message.len() + MAX_FRAME_HEADER;
         match Pin::new(&mut self.websocket).start_send(message) {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use wsmux::{
     Config,
-    proto::{Connection, Frame, MessageBuf, Time, Wire},
+    proto::{Connection, Frame, Incoming, MessageBuf, Time, Wire},
 };
 
 use super::{
@@ -22,7 +22,7 @@ fn connection(heap: &mut Heap) -> Connection {
     let message = encode(Wire::QMux, &Frame::TransportParameters(generous()), false);
     let mut out = MessageBuf::new();
     heap.of(|| {
-        conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message));
+        conn.handle(Time::EPOCH, Incoming::Message(Bytes::copy_from_slice(&message)));
         while conn.poll_transmit(Time::EPOCH, &mut out).is_some() {}
         while conn.poll().is_some() {}
     });
@@ -49,7 +49,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
                 heap.of(|| {
                     let mut block = BytesMut::with_capacity(2 * message.len());
                     block.extend_from_slice(&message);
-                    conn.handle_message(Time::EPOCH, block.split().freeze());
+                    conn.handle(Time::EPOCH, Incoming::Message(block.split().freeze()));
                     while conn.poll().is_some() {}
                 });
                 let data = vec![7; len];
@@ -77,7 +77,7 @@ fn a_datagram_that_is_sent_back_keeps_nothing_but_itself() {
         heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            conn.handle_message(Time::EPOCH, block.split().freeze());
+            conn.handle(Time::EPOCH, Incoming::Message(block.split().freeze()));
             while conn.poll().is_some() {}
             let datagram = conn.read_datagram().expect("it came");
             conn.send_datagram(datagram).expect("it fits");

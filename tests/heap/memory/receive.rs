@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use wsmux::{
     Config, MemoryUse,
-    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Time, Wire},
+    proto::{Connection, Credit, Dir, Frame, Incoming, MessageBuf, StreamId, Time, Wire},
 };
 
 use super::{
@@ -72,7 +72,7 @@ impl Receiver {
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            self.conn.handle_message(Time::EPOCH, block.split().freeze());
+            self.conn.handle(Time::EPOCH, Incoming::Message(block.split().freeze()));
             while self.conn.poll().is_some() {}
         });
         assert!(self.conn.close_reason().is_none(), "{:?}", self.conn.close_reason());

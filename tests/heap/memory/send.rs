@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wsmux::{
     Config, MemoryUse,
-    proto::{Connection, Credit, Dir, Frame, MessageBuf, StreamId, Time, Wire},
+    proto::{Connection, Credit, Dir, Frame, Incoming, MessageBuf, StreamId, Time, Wire},
 };
 
 use super::{
@@ -34,7 +34,9 @@ impl Sender {
                 limits.initial_max_stream_data_bidi_remote = 0
             }));
             let message = encode(wire, &parameters, false);
-            heap.of(|| conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message)));
+            heap.of(|| {
+                conn.handle(Time::EPOCH, Incoming::Message(Bytes::copy_from_slice(&message)))
+            });
         }
         let ids = (0..STREAMS).map(|_| heap.of(|| conn.open(Dir::Bi)).unwrap().unwrap()).collect();
         Self { conn, heap, wire, out: MessageBuf::new(), ids, granted: 0 }
@@ -62,7 +64,7 @@ impl Sender {
             };
             let message = encode(self.wire, &Frame::MaxStreamData { id, credit }, false);
             self.heap.of(|| {
-                self.conn.handle_message(Time::EPOCH, Bytes::copy_from_slice(&message));
+                self.conn.handle(Time::EPOCH, Incoming::Message(Bytes::copy_from_slice(&message)));
             });
         }
         self.heap.of(|| {

@@ -64,7 +64,8 @@ pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
     let config = Config::default().window_growth_budget(0).clone();
     let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
     let mut message = MessageBuf::new();
-    engine.poll_transmit(proto::Time::EPOCH, &mut message).map(|_| message.to_bytes())
+    engine.poll_transmit(proto::Time::EPOCH, &mut message)?;
+    Some(message.to_bytes())
 }
 
 fn varint(out: &mut Vec<u8>, value: u64) {

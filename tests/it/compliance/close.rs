@@ -2,7 +2,10 @@
 
 use wsmux::{
     Config,
-    proto::{ConnectionError, Culprit, Dir, Frame, SocketError, Timeout, TransportErrorCode, Wire},
+    proto::{
+        ConnectionError, Culprit, Dir, Frame, Incoming, SocketError, Timeout, TransportErrorCode,
+        Wire,
+    },
 };
 
 use super::*;
@@ -39,11 +42,16 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
 fn each_end_has_its_code_and_each_transport_error_its_name() {
     type End = fn(&mut ScriptedPeer);
     let ends: [(&str, End, u16, &str); 6] = [
-        ("text", |peer| peer.conn.handle_text(peer.now), 1002, "PROTOCOL_VIOLATION"),
-        ("too large", |peer| peer.conn.handle_oversized(peer.now), 1009, "FRAME_ENCODING_ERROR"),
+        ("text", |peer| peer.conn.handle(peer.now, Incoming::Text), 1002, "PROTOCOL_VIOLATION"),
+        (
+            "too large",
+            |peer| peer.conn.handle(peer.now, Incoming::TooLarge),
+            1009,
+            "FRAME_ENCODING_ERROR",
+        ),
         (
             "no WebSocket",
-            |peer| peer.conn.handle_garbage(peer.now, "why"),
+            |peer| peer.conn.handle(peer.now, Incoming::ProtocolError("why".into())),
             1002,
             "PROTOCOL_VIOLATION",
         ),
@@ -128,16 +136,18 @@ fn a_close_is_said_once_and_nothing_after_it() {
                 peer.conn.send_stream(id).write(b"too late").unwrap();
                 peer.conn.close(peer.now, code(0), "".into());
                 assert!(matches!(peer.said().last(), Some(Said::Close { .. })));
-                peer.conn.handle_close(peer.now, Some(1000), "");
+                peer.conn
+                    .handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
             } else {
-                peer.conn.handle_close(peer.now, Some(1000), "");
+                peer.conn
+                    .handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
                 let said = peer.said();
                 assert!(matches!(said[..], [Said::Close { .. }]), "{wire:?}: {said:?}");
             }
             // Whatever comes and whatever the application asks for.
             peer.send(&[some(wire, id, 0, b"late")]);
-            peer.conn.handle_text(peer.now);
-            peer.conn.handle_ping(peer.now);
+            peer.conn.handle(peer.now, Incoming::Text);
+            peer.conn.handle(peer.now, Incoming::Ping);
             peer.conn.close(peer.now, code(3), "again".into());
             peer.conn.send_stream(id).release();
             peer.conn.recv_stream(id).release();
@@ -155,7 +165,7 @@ fn a_pong_out_of_nowhere_changes_nothing() {
         peer.said();
         peer.events();
         for payload in [&[][..], b"x", &[0; 8], &[0xff; 125]] {
-            peer.conn.handle_pong(peer.now, payload);
+            peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()));
         }
         peer.assert_open("nobody asked");
         assert_eq!((peer.said(), peer.events()), (vec![], vec![]));
@@ -175,7 +185,7 @@ fn a_close_is_these_bytes() {
     assert_eq!(peer.said(), [Said::Close { code: 4005, reason: "bye".to_owned() }]);
 
     let (mut peer, _) = with_stream(Wire::QMux, &config());
-    peer.conn.handle_text(peer.now);
+    peer.conn.handle(peer.now, Incoming::Text);
     assert_eq!(peer.said_bytes().unwrap()[..3], [0x1c, 0x0a, 0], "no frame is at fault");
     let (mut peer, _) = with_stream(Wire::QMux, &config());
     peer.send_bytes(vec![0x05, 0x01, 0]);
@@ -278,11 +288,11 @@ fn what_comes_behind_our_close_is_discarded() {
             peer.send(&[some(wire, id, offset, b"x")]);
         }
         peer.send_bytes(vec![0xff; 10]);
-        peer.conn.handle_text(peer.now);
+        peer.conn.handle(peer.now, Incoming::Text);
         assert!(!peer.conn.is_closed());
         assert!(peer.conn.recv_stream(id).read(9).is_err(), "{wire:?}: nothing to read");
         assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::LocallyClosed)));
-        peer.conn.handle_close(peer.now, Some(1000), "");
+        peer.conn.handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
         assert!(peer.conn.is_closed());
     }
 }
@@ -299,7 +309,10 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
             (Culprit::Local, |peer| peer.conn.close(peer.now, code(3), "ours".into())),
             (Culprit::Peer, |peer| match peer.wire {
                 Wire::QMux => peer.send(&[application_close(4, "theirs")]),
-                _ => peer.conn.handle_close(peer.now, Some(4004), "theirs"),
+                _ => peer.conn.handle(
+                    peer.now,
+                    Incoming::Close { code: Some(4004), reason: "theirs".into() },
+                ),
             }),
             (Culprit::Peer, |peer| peer.send_bytes(vec![0xff])),
             (Culprit::Network, |peer| peer.conn.handle_socket_end(peer.now, SocketError::Eof)),
@@ -348,7 +361,7 @@ fn a_close_of_no_application_is_told_with_its_code() {
         (Some(5000), "5000"),
     ] {
         let mut peer = peer(Wire::JsWs);
-        peer.conn.handle_close(peer.now, websocket, "because");
+        peer.conn.handle(peer.now, Incoming::Close { code: websocket, reason: "because".into() });
         match peer.conn.close_reason() {
             Some(ConnectionError::ConnectionClosed(close)) => {
                 let reason = String::from_utf8_lossy(&close.reason);

@@ -3,7 +3,7 @@
 use wsmux::{
     Config,
     proto::{
-        ConnectionError, Credit, Dir, Frame, MessageBuf, Read, Transmit, TransportErrorCode, Wire,
+        ConnectionError, Credit, Dir, Frame, MessageBuf, Outgoing, Read, TransportErrorCode, Wire,
     },
 };
 
@@ -59,12 +59,11 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     let mut steps = Vec::new();
     while let Some(transmit) = peer.conn.poll_transmit(peer.now, &mut out) {
         match transmit {
-            Transmit::Message => {
-                steps.extend(
-                    scripted_peer::decode(Wire::JsWs, out.to_bytes()).into_iter().map(Some),
-                );
+            Outgoing::Message(message) => {
+                let frames = scripted_peer::decode(Wire::JsWs, message.to_bytes());
+                steps.extend(frames.into_iter().map(Some));
             }
-            Transmit::Flush => steps.push(None),
+            Outgoing::Flush => steps.push(None),
             other => panic!("{other:?}"),
         }
     }

@@ -1,4 +1,4 @@
-//! What the application asks of a connection.
+//! The calls of the application on a connection.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Connection {
-    /// The next news for the application.
+    /// The next event for the application; `None` when there is none for now.
     pub fn poll(&mut self) -> Option<Event> {
         let available = || self.streams.take_available().map(|dir| Event::Available { dir });
         self.events.pop().or_else(available)
@@ -25,49 +25,51 @@ impl Connection {
         !self.events.is_empty() || self.streams.has_available()
     }
 
-    /// Opens a stream; `Ok(None)` when the peer, or this end's own limit
-    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)), allows no more for now,
-    /// and then [`Event::Available`] follows.
+    /// Opens a stream. `Ok(None)` means that it would exceed the peer's limit or this end's own
+    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)). Then
+    /// [`Event::Available`] follows.
     ///
-    /// On the QMux wire the peer sees the stream with its first frame; on the js-ws wire at once.
+    /// On js-ws the peer learns of the stream at once, on QMux with its first frame.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
-        match &self.end {
-            Some(end) => Err(end.clone().into()),
+        match self.state.error() {
+            Some(error) => Err(error.clone().into()),
             None => self.streams.open(dir),
         }
     }
 
-    /// How many streams [`open`](Self::open) would open.
+    /// How many streams [`open`](Self::open) would open now.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
-        match &self.end {
-            Some(end) => Err(end.clone().into()),
+        match self.state.error() {
+            Some(error) => Err(error.clone().into()),
             None => self.streams.openable(dir),
         }
     }
 
-    /// An application waits for the peer to allow more streams: STREAMS_BLOCKED is sent once for
-    /// each limit, and nothing if the application waits at this end's own limit. Says whether there
-    /// is something to send now.
+    /// Reports to the peer that an application waits at its limit: sends STREAMS_BLOCKED, once for
+    /// each limit. Sends nothing if the application waits at this end's own limit. Returns whether
+    /// there is something to send.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
 
-    /// From now on the peer may have this many streams of a kind open at once, at most 2^32. A lower
-    /// number than before takes effect as streams end, because a granted stream is not taken back.
+    /// Sets how many streams of a kind the peer may have open at once, at most 2^32. A lower number
+    /// than before takes effect as streams end, because a granted limit cannot be withdrawn.
     pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
         self.streams.set_max_concurrent(dir, count.min(MAX_STREAM_COUNT));
     }
 
-    /// From now on the peer may be this many bytes ahead of the reader, on each stream. Less than
-    /// before takes effect as data is read; what was granted is not taken back. At least 1, at most
-    /// 2^32 - 1, and where the largest message follows from the window (js-ws) at most what the
-    /// connection began with.
+    /// Sets the receive window of each stream: how many bytes the peer may be ahead of the reader.
+    /// A smaller window than before takes effect as data is read, because granted credit cannot be
+    /// withdrawn.
+    ///
+    /// The window is at least 1 and at most 2^32 - 1. On js-ws it is also at most the one that the
+    /// connection began with, because that window limits the largest message.
     pub fn set_stream_receive_window(&mut self, bytes: u64) {
         let most = match self.caps.messages.are_bounded_by_window() {
             true => self.config.stream_receive_window,
@@ -76,29 +78,30 @@ impl Connection {
         self.streams.set_stream_receive_window(bytes.clamp(1, most));
     }
 
-    /// The oldest stream of the peer's that was not accepted yet. Those that came before the
-    /// connection's end can be accepted after it.
+    /// Accepts the oldest stream that the peer has opened and that was not accepted yet. Streams
+    /// that were opened before the connection's end can be accepted after it.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.streams.accept(dir)
     }
 
-    /// How many streams [`accept`](Self::accept) would give.
+    /// How many streams [`accept`](Self::accept) would accept now.
     pub fn acceptable(&self, dir: Dir) -> u64 {
         self.streams.acceptable(dir)
     }
 
     /// A stream's sending half.
     pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.streams.send_stream(id, self.end.as_ref())
+        self.streams.send_stream(id, self.state.error())
     }
 
     /// A stream's receiving half.
     pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.streams.recv_stream(id, self.end.as_ref())
+        self.streams.recv_stream(id, self.state.error())
     }
 
-    /// The largest datagram that the peer takes and this end
-    /// [sends](crate::Config::max_message_sent), in bytes; `None` when the peer takes none.
+    /// The largest datagram that can be sent, in bytes, by the peer's limit and by
+    /// [`Config::max_message_sent`](crate::Config::max_message_sent); `None` if the peer accepts no
+    /// datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
@@ -107,8 +110,8 @@ impl Connection {
     }
 
     fn check_datagram(&self, datagram: &Bytes) -> Result<(), SendDatagramError> {
-        if let Some(end) = &self.end {
-            return Err(end.clone().into());
+        if let Some(error) = self.state.error() {
+            return Err(error.clone().into());
         }
         // Q-52 (RFC 9221 §3; QMux "Unreliable Datagram Extension")
         match self.max_datagram_size() {
@@ -118,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// Queues a datagram; where the queue is full, the oldest go.
+    /// Queues a datagram. If the queue is full, the oldest datagrams in it are dropped.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -128,23 +131,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without another
-    /// being dropped; if not, [`Event::DatagramsUnblocked`] follows.
+    /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without dropping
+    /// another one. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event.
     ///
     /// # Errors
     /// [`SendDatagramError`].
-    pub fn datagram_fits(&mut self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
+    pub fn datagram_fits(&self, datagram: &Bytes) -> Result<bool, SendDatagramError> {
         self.check_datagram(datagram)?;
         Ok(self.datagrams.has_room(datagram))
     }
 
-    /// The oldest datagram that has come; `None` when there is none, and then
-    /// [`Event::DatagramReceived`] follows.
+    /// Takes the oldest datagram that has arrived. With `None`, [`Event::DatagramReceived`] follows
+    /// when there is one.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
     }
 
-    /// How much of [`datagram_room`](Self::datagram_room) a datagram takes.
+    /// How much of [`datagram_room`](Self::datagram_room) a datagram would use.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -153,22 +156,23 @@ impl Connection {
         Ok(self.datagrams.cost_to_send(datagram))
     }
 
-    /// For how much there is room that nothing need be dropped for.
+    /// How much room the queue of outgoing datagrams has before it drops older ones, in units of
+    /// [`datagram_cost`](Self::datagram_cost).
     pub fn datagram_room(&self) -> u64 {
         self.datagrams.room_to_send()
     }
 
-    /// [`Event::DatagramsUnblocked`] follows when there is more room than now.
+    /// Asks for [`Event::DatagramsUnblocked`] as soon as there is more room than now.
     pub fn want_datagram_room(&mut self) {
         self.datagrams.want_room();
     }
 
-    /// How many datagrams [`read_datagram`](Self::read_datagram) would give.
+    /// How many datagrams have arrived and were not read.
     pub fn readable_datagrams(&self) -> u64 {
         self.datagrams.readable()
     }
 
-    /// [`Event::DatagramReceived`] follows when another one comes.
+    /// Asks for [`Event::DatagramReceived`] when another datagram arrives.
     pub fn want_datagram(&mut self) {
         self.datagrams.want_another();
     }
@@ -178,25 +182,31 @@ impl Connection {
         self.side
     }
 
-    /// Which language the two ends speak.
+    /// The wire that the two ends use.
     pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The smoothed time from a ping to its answer; `None` before the first.
+    /// The smoothed time from a ping to its answer; `None` before the first answer.
     pub fn rtt(&self) -> Option<Duration> {
         self.timers.ping.rtt
     }
 
-    /// What the end of the connection cut off; nothing while it has not ended.
+    /// What was under way when the connection ended; empty before its end.
     pub fn in_flight(&self) -> &InFlight {
         &self.streams.in_flight
     }
 
-    /// What the connection has done.
+    /// The connection's statistics.
     pub fn stats(&self, now: Time) -> ConnectionStats {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {
+            messages_sent: self.counters.messages_sent,
+            bytes_sent: self.counters.bytes_sent,
+            messages_received: self.counters.messages_received,
+            bytes_received: self.counters.bytes_received,
+            frames_sent: self.counters.frames_sent,
+            frames_received: self.counters.frames_received,
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
             streams_refused: self.streams.refused,
@@ -211,7 +221,6 @@ impl Connection {
             window_growth: self.streams.window_growth(),
             datagrams_dropped_incoming: self.datagrams.dropped_incoming,
             datagrams_dropped_outgoing: self.datagrams.dropped_outgoing,
-            ..self.stats
         }
     }
 }

@@ -1,117 +1,121 @@
-//! The end of a connection, and whether it has come.
+//! How a connection ends: by an error, by a close, or by draining.
 
 use bytes::Bytes;
 
 use super::{
     Connection,
     close_frames::CloseFrames,
-    state::{Closing, State},
+    state::{Closing, End, State},
 };
 use crate::{ConnectionError, DriverLost, Event, Time, VarInt};
 
 impl Connection {
+    /// Whether the connection has not ended.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Handshake | State::Established)
+        self.state.end().is_none()
     }
 
-    /// The connection ends for `error`; the frames that the peer needs to know are sent.
-    pub(super) fn fail(&mut self, error: ConnectionError) {
-        if self.end.is_none() {
-            self.finish(error);
+    /// Ends the connection for `error`, unless it has ended. The error decides what is sent.
+    pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
+        if self.is_open() {
+            let frames = CloseFrames::of(&error);
+            self.end(now, error, frames);
         }
     }
 
-    pub(super) fn finish(&mut self, error: ConnectionError) {
-        let frames = CloseFrames::of(&error);
-        self.finish_with(error, frames);
-    }
-
-    pub(super) fn finish_with(&mut self, error: ConnectionError, frames: Option<CloseFrames>) {
+    /// Ends the connection, unless it has ended. `None` for `frames` sends nothing and skips the
+    /// closing handshake.
+    pub(super) fn end(&mut self, now: Time, error: ConnectionError, frames: Option<CloseFrames>) {
         // C-51
-        if self.end.is_some() {
+        if !self.is_open() {
             return;
         }
-        self.state = match frames {
-            Some(frames) => State::Closing(Closing::Frame(frames)),
-            None => State::Closed,
-        };
-        self.close_deadline = self.now.checked_add(self.config.close_timeout);
-        self.blocked_by_socket.stop(self.now);
-        self.streams.now = self.now;
         // C-52
-        self.end = Some(error);
+        self.state = State::Ended(End {
+            error,
+            deadline: now.checked_add(self.config.close_timeout),
+            was_established: self.is_established(),
+            step: frames.map_or(Closing::Closed, Closing::Frame),
+        });
+        self.blocked_by_socket.stop(now);
+        self.streams.now = now;
         self.streams.on_connection_end();
         self.events.push(Event::Closed);
     }
 
-    /// Ends the connection now, with the application's code and reason (RFC 9000 §10.2). What has
-    /// not been sent is lost; what has come stays readable.
+    /// Closes the connection at once, with the application's code and reason (RFC 9000 §10.2).
+    /// Unsent data is lost. Received data can still be read. Without effect if the connection has
+    /// ended.
     pub fn close(&mut self, now: Time, code: VarInt, reason: Bytes) {
-        self.now = now;
         let frames = CloseFrames::application(code, reason);
         // C-48 (RFC 9000 §10.2)
-        self.finish_with(ConnectionError::LocallyClosed, Some(frames));
+        self.end(now, ConnectionError::LocallyClosed, Some(frames));
     }
 
-    /// Ends the connection without a word, if it has not ended: its driver is gone.
+    /// Ends the connection without sending anything, because its driver is gone.
     pub fn abandon(&mut self, now: Time, lost: DriverLost) {
-        self.now = now;
-        self.finish(ConnectionError::DriverLost(lost));
-        self.state = State::Closed;
+        self.fail(now, ConnectionError::DriverLost(lost));
+        self.state.close();
     }
 
-    /// Ends the connection once its streams have ended, by then with code 0. Until then neither end
-    /// opens streams: here [`open`](Self::open) fails, and those of the peer that come all the same
-    /// are refused with code 0. Streams that came before can be accepted, and data flows as before.
+    /// Closes the connection with code 0 once all its streams have ended. Until then
+    /// [`open`](Self::open) fails, and streams that the peer opens are refused with code 0. Streams
+    /// that the peer opened before can be accepted, and data flows as before.
     ///
-    /// Past `deadline` the connection is closed whatever its streams do.
+    /// At `deadline` the connection is closed even if streams are open. Of several calls the
+    /// earliest deadline counts. During the handshake there are no streams, and the connection is
+    /// closed at once.
     pub fn drain(&mut self, now: Time, deadline: Option<Time>) {
-        self.now = now;
-        match self.state {
+        match &mut self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
-            State::Established => {
+            State::Established { drain } => {
+                let drain = drain.get_or_insert_default();
+                drain.deadline = [drain.deadline, deadline].into_iter().flatten().min();
                 self.streams.drain();
-                let earlier = [self.drain_deadline, deadline].into_iter().flatten().min();
-                self.drain_deadline = earlier;
             }
-            State::Closing(_) | State::Closed => {}
+            State::Ended(_) => {}
         }
     }
 
-    /// Whether [`drain`](Self::drain) waits for the streams: this end opens none any more.
+    /// Whether [`drain`](Self::drain) was called and the connection has not ended.
     pub fn is_draining(&self) -> bool {
-        self.end.is_none() && self.streams.is_draining()
+        self.state.drain().is_some()
     }
 
-    /// Whether a drain has nothing left to wait for.
+    /// Whether draining has nothing left to wait for.
     pub(super) fn is_drained(&self) -> bool {
-        self.streams.is_drained() && !self.datagrams.has_something_to_send()
+        self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }
 
-    /// Why the connection has ended; `None` while it has not.
+    /// Why the connection has ended; `None` if it has not.
     pub fn close_reason(&self) -> Option<&ConnectionError> {
-        self.end.as_ref()
+        self.state.error()
     }
 
-    /// When a close stops waiting for the peer; `None` while there is none.
+    /// When the closing handshake stops waiting for the peer; `None` if the connection has not
+    /// ended, or for a time that [`Time`] cannot express.
     pub fn close_deadline(&self) -> Option<Time> {
-        self.close_deadline
+        self.state.end()?.deadline
     }
 
-    /// Whether all has been said on both sides, or the wait for the peer is over: the socket can
-    /// go.
+    /// Whether the closing handshake is over, because both ends have closed, the deadline has
+    /// passed or the socket has ended. The socket can be dropped then.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, State::Ended(End { step: Closing::Closed, .. }))
     }
 
-    /// Whether the peer's transport parameters have come, though the connection may have ended
-    /// since. On a wire that has none, always.
+    /// Whether the peer's transport parameters have arrived. Stays true after the connection's end.
+    /// Always true on a wire without parameters.
     pub fn parameters_received(&self) -> bool {
-        self.parameters_received
+        match &self.state {
+            State::Handshake => false,
+            State::Established { .. } => true,
+            State::Ended(end) => end.was_established,
+        }
     }
 
     /// Whether the peer's limits are known and the connection has not ended.
     pub fn is_established(&self) -> bool {
-        matches!(self.state, State::Established)
+        matches!(self.state, State::Established { .. })
     }
 }

@@ -1,4 +1,5 @@
-//! How a connection's end is said: in a frame where the wire has one, and in the WebSocket's Close.
+//! How the end of a connection is sent and received: as CONNECTION_CLOSE, if the wire has that
+//! frame, and as the WebSocket's Close.
 
 use bytes::Bytes;
 
@@ -7,34 +8,37 @@ use crate::{
     frame::Close,
 };
 
-/// The WebSocket's close codes (RFC 6455 §7.4.1) that are sent here.
+/// The close codes of the WebSocket (RFC 6455 §7.4) that this end sends or interprets.
 mod status {
     pub(super) const NORMAL: u16 = 1000;
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
-    /// What stands for a Close that carries no code.
+    /// Stands for a Close without a code. It is never sent.
     pub(super) const NO_STATUS: u16 = 1005;
     pub(super) const BAD_DATA: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const INTERNAL_ERROR: u16 = 1011;
-    /// Codes of libraries and frameworks, which an application's own codes of that range stand for.
+    /// Codes of libraries and frameworks. An application's error code in this range is sent as
+    /// itself.
     pub(super) const REGISTERED: std::ops::RangeInclusive<u64> = 3000..=3999;
-    /// An application's code c of 1 to 999 is 4000 + c; those that fit nowhere share the last.
+    /// An application's error code from 1 to 999 is sent as 4000 plus the code. A code that fits
+    /// nowhere is sent as the last one.
     pub(super) const PRIVATE: u16 = 4000;
     pub(super) const LAST_PRIVATE: u16 = 4999;
 }
 
-/// A WebSocket Close has room for this much besides its code (RFC 6455 §5.5).
+/// The longest reason in a WebSocket Close, in bytes (RFC 6455 §5.5).
 const MAX_CLOSE_REASON: usize = 123;
 
-/// More than this of a reason is not sent in a frame either: it must fit into the smallest message.
+/// The longest reason in a frame, in bytes. The frame must fit into the smallest message that a
+/// peer may allow.
 const MAX_FRAME_REASON: usize = 1024;
 
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The frame, for a wire that has one. An idle timeout sends none (draft-ietf-quic-qmux-02
+    /// The frame, for a wire that has it. `None` after an idle timeout (draft-ietf-quic-qmux-02
     /// §Initiating a Connection Close).
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
@@ -44,12 +48,12 @@ pub(super) struct CloseFrames {
 }
 
 impl CloseFrames {
-    /// Without words.
+    /// No frame, and a WebSocket Close without a reason.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
     }
 
-    /// The application closes.
+    /// For a close by the application.
     pub(super) fn application(code: VarInt, reason: Bytes) -> Self {
         // Q-62 (QMux "max_record_size Transport Parameter")
         let reason = text(&reason, MAX_FRAME_REASON);
@@ -63,6 +67,7 @@ impl CloseFrames {
         }
     }
 
+    /// For a violation of the protocol.
     fn violation(error: &TransportError, code: u16) -> Self {
         let reason = shorten(error.reason.to_string(), MAX_FRAME_REASON);
         // W-25
@@ -75,7 +80,7 @@ impl CloseFrames {
         Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
     }
 
-    /// What is sent when the connection ends for `error`; `None` when nothing can be sent any more.
+    /// What is sent when the connection ends for `error`; `None` when nothing can be sent.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
         // W-24
@@ -101,7 +106,7 @@ impl CloseFrames {
             ),
             // Q-66 (QMux "Initiating a Connection Close")
             ConnectionError::TimedOut(_) => Self::silent(status::GOING_AWAY),
-            // The peer's own words need no more than the WebSocket's answer.
+            // The peer has closed, so only the WebSocket's Close is answered.
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Self::silent(status::NORMAL)
             }
@@ -111,8 +116,8 @@ impl CloseFrames {
     }
 }
 
-/// A peer's frame, as the error that the application here sees. An error may be kept for long, and
-/// a slice would keep the message that the reason came in.
+/// The error for a CONNECTION_CLOSE of the peer. The reason is copied: the application may keep the
+/// error for long, and a slice would keep the whole message alive.
 pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     match close {
         Close::Transport { code, frame, reason } => {
@@ -131,8 +136,8 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// A peer's WebSocket Close that no frame came before, as the error that the application here sees.
-/// Where the wire has a frame for it, an application would have used that.
+/// The error for a WebSocket Close of the peer that no CONNECTION_CLOSE preceded. If the wire has
+/// that frame, the Close is not the application's, because its close would have sent the frame.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,
@@ -170,7 +175,7 @@ pub(super) fn error_of_websocket(
     })
 }
 
-/// The WebSocket's close code that an application's code becomes.
+/// The WebSocket's close code for an application's error code.
 fn websocket_code(code: VarInt) -> u16 {
     match code.into_inner() {
         0 => status::NORMAL,
@@ -180,7 +185,8 @@ fn websocket_code(code: VarInt) -> u16 {
     }
 }
 
-/// What a web page, which may send few codes, says in place of this one (W-27).
+/// The close code that a web page sends in place of this one, because browsers permit few codes
+/// (W-27).
 pub(super) fn code_of_page(code: u16) -> u16 {
     match code {
         status::NORMAL => code,
@@ -194,7 +200,7 @@ fn text(bytes: &[u8], max: usize) -> String {
     shorten(String::from_utf8_lossy(bytes).into_owned(), max)
 }
 
-/// Cuts at a character's border, at most `max` bytes in.
+/// Cuts the text to at most `max` bytes, between two characters.
 fn shorten(mut text: String, max: usize) -> String {
     // W-26 (RFC 6455 §5.5, §5.5.1)
     text.truncate(text.floor_char_boundary(max));

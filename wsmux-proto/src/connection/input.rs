@@ -1,43 +1,109 @@
-//! What comes in: messages, WebSocket's own control frames, the socket's end, and time.
+//! What a connection learns: what arrives from its socket, the end of the socket, and the time.
 
 use bytes::Bytes;
 
 use super::{
     Connection,
     close_frames::{self, CloseFrames},
-    state::{Closing, State},
+    state::{Closing, End, State},
 };
 use crate::{
-    ConnectionError, Event, Frame, SocketError, Time, Timeout, TransportError, VarInt,
+    ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
     budget::UselessWork, timers::Due, transport_error::violation,
 };
 
-/// The reason in the close when the streams took longer than a drain had time for.
-const DRAIN_TOO_LONG: Bytes = Bytes::from_static(b"shutdown deadline");
+/// The reason in the close at the deadline of [`Connection::drain`].
+const DRAIN_DEADLINE: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
-    /// A binary message has come.
-    pub fn handle_message(&mut self, now: Time, mut message: Bytes) {
-        self.now = now;
+    /// Handles what has arrived from the socket.
+    pub fn handle(&mut self, now: Time, incoming: Incoming) {
+        match incoming {
+            Incoming::Message(message) => self.on_message(now, message),
+            Incoming::Text => self.fail(now, ConnectionError::TextMessage),
+            Incoming::TooLarge => self.on_too_large(now),
+            Incoming::ProtocolError(reason) => {
+                self.fail(now, ConnectionError::WebSocketProtocol(reason.into()));
+            }
+            Incoming::Ping => self.on_websocket_ping(now),
+            Incoming::Pong(payload) => self.on_websocket_pong(now, &payload),
+            Incoming::Close { code, reason } => self.on_websocket_close(now, code, &reason),
+        }
+    }
+
+    /// Bytes of an incomplete message have arrived. They prove that the peer lives. Its pongs may
+    /// have to wait behind the rest of a long message.
+    pub fn handle_progress(&mut self, now: Time) {
+        self.heard_control(now);
+    }
+
+    /// The socket has ended. Nothing more arrives or can be sent.
+    pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
+        self.fail(now, ConnectionError::SocketLost(error));
+        self.state.close();
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Handle everything that the socket
+    /// has received first, because a peer whose message is still unread is not silent.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        if let State::Ended(end) = &mut self.state {
+            // C-79
+            if is_over(end.deadline) {
+                end.step = Closing::Closed;
+            }
+            return;
+        }
+        if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
+            let frames = CloseFrames::application(VarInt::default(), DRAIN_DEADLINE);
+            return self.end(now, ConnectionError::LocallyClosed, Some(frames));
+        }
+        if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
+            self.fail(now, ConnectionError::TimedOut(timeout));
+        }
+        // C-78. There may be nothing to send any more, after a stream was reset and its reset sent.
+        if self.write_stall.is_over(now) && self.is_open() {
+            match self.wants_transmit() {
+                true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
+                false => self.write_stall.stop(),
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` for never. Any call can change
+    /// it, mostly to a later time. A timer that fires early does no harm.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match &self.state {
+            State::Handshake | State::Established { .. } => {
+                let drain = self.state.drain().and_then(|drain| drain.deadline);
+                let stall = self.write_stall.deadline();
+                [self.timers.next(), drain, stall].into_iter().flatten().min()
+            }
+            State::Ended(End { step: Closing::Closed, .. }) => None,
+            State::Ended(end) => end.deadline,
+        }
+    }
+
+    fn on_message(&mut self, now: Time, mut message: Bytes) {
         self.timers.on_received(now);
-        self.stats.messages_received += 1;
-        self.stats.bytes_received += message.len() as u64;
+        self.counters.messages_received += 1;
+        self.counters.bytes_received += message.len() as u64;
         if !self.is_open() {
             return;
         }
         self.streams.now = now;
         let message_len = message.len();
         if message_len as u64 > self.max_inbound_message() {
-            return self.handle_oversized(now);
+            return self.on_too_large(now);
         }
         if message.is_empty() {
             let handled = match self.caps.messages.are_records() {
                 // Q-70 (Binding "Record Framing")
-                true => self.consume(UselessWork::Empty, 1),
+                true => self.consume(now, UselessWork::Empty, 1),
                 // J-3
                 false => Err(violation::protocol("message without a frame")),
             };
-            return handled.unwrap_or_else(|error| self.fail(error.into()));
+            return handled.unwrap_or_else(|error| self.fail(now, error.into()));
         }
         // Q-64 (QMux "Initiating a Connection Close"; RFC 9000 §10.2.2)
         while self.is_open() {
@@ -51,158 +117,85 @@ impl Connection {
                     Err(violation::protocol(reason))
                 }
                 Ok(Some(frame)) => {
-                    self.stats.frames_received += 1;
+                    self.counters.frames_received += 1;
                     //
-                    self.handle_frame(frame, before - message.len(), message_len)
+                    self.on_frame(now, frame, before - message.len(), message_len)
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
-                // The close names the frame that showed the error (RFC 9000 §19.19, Q-61).
+                // The close contains the type of the frame that caused it (RFC 9000 §19.19, Q-61).
                 let frame = error.frame.or(kind);
-                self.fail(TransportError { frame, ..error }.into());
+                self.fail(now, TransportError { frame, ..error }.into());
             }
         }
     }
 
-    /// Bytes of a message have come that is not complete: the peer lives, and what it says next may
-    /// have to wait for the rest of a long message.
-    pub fn handle_progress(&mut self, now: Time) {
-        self.heard_control(now);
-    }
-
-    /// Whether this is the type of the transport parameters.
+    /// Whether this is the frame type of transport parameters in our version of QMux.
     fn is_of_version(&self, kind: Option<VarInt>) -> bool {
         kind.is_none_or(|kind| kind.into_inner() == self.version.parameters)
     }
 
-    /// A text message has come, which neither wire has.
-    pub fn handle_text(&mut self, now: Time) {
-        self.now = now;
-        self.fail(ConnectionError::TextMessage);
+    fn on_too_large(&mut self, now: Time) {
+        self.fail(now, ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
     }
 
-    /// A message larger than [`max_inbound_message`](Self::max_inbound_message) is coming.
-    pub fn handle_oversized(&mut self, now: Time) {
-        self.now = now;
-        self.fail(ConnectionError::MessageTooLarge { limit: self.max_inbound_message() });
-    }
-
-    /// What came is not WebSocket.
-    pub fn handle_garbage(&mut self, now: Time, reason: &str) {
-        self.now = now;
-        self.fail(ConnectionError::WebSocketProtocol(reason.into()));
-    }
-
-    /// A WebSocket ping has come. The socket answers it.
-    pub fn handle_ping(&mut self, now: Time) {
+    fn on_websocket_ping(&mut self, now: Time) {
         self.heard_control(now);
-        self.count_useless_ping();
+        self.count_useless_ping(now);
     }
 
-    /// A WebSocket pong has come.
-    pub fn handle_pong(&mut self, now: Time, payload: &[u8]) {
+    fn on_websocket_pong(&mut self, now: Time, payload: &[u8]) {
         self.heard_control(now);
-        // An unasked pong is a heartbeat and no answer (RFC 6455 §5.5.3, W-10): any, where our
-        // pings are frames.
+        // An unsolicited pong answers nothing (RFC 6455 §5.5.3, W-10). If our pings are frames,
+        // every pong of the WebSocket is unsolicited.
         if !self.caps.pings().is_frame()
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
-            && self.on_pong(number).is_ok_and(|news| news)
+            && self.on_pong(now, number).is_ok_and(|answers| answers)
         {
             return;
         }
-        self.count_useless_ping();
+        self.count_useless_ping(now);
     }
 
-    /// A ping came, or a pong that answers nothing.
-    fn count_useless_ping(&mut self) {
+    /// Charges the budget for a ping, or for a pong that answers nothing.
+    fn count_useless_ping(&mut self, now: Time) {
         if self.is_open()
-            && let Err(error) = self.streams.budgets.consume(UselessWork::Ping, 1, self.now)
+            && let Err(error) = self.consume(now, UselessWork::Ping, 1)
         {
-            self.fail(error.into());
+            self.fail(now, error.into());
         }
     }
 
-    /// On a wire whose pings are frames, the WebSocket's own prove life but are no activity
-    /// (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// Something other than a message has arrived. On a wire whose pings are frames, it proves that
+    /// the peer lives but is no activity (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
-        self.now = now;
         match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),
             false => self.timers.on_received(now),
         }
     }
 
-    /// The peer's WebSocket Close has come. The socket answers it.
-    pub fn handle_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
-        self.now = now;
-        if self.end.is_none() {
-            self.finish(close_frames::error_of_websocket(code, reason, self.caps.close.is_frame()));
+    fn on_websocket_close(&mut self, now: Time, code: Option<u16>, reason: &str) {
+        if self.is_open() {
+            let is_frame = self.caps.close.is_frame();
+            self.fail(now, close_frames::error_of_websocket(code, reason, is_frame));
         }
-        match &mut self.state {
-            // Ours is the answer.
-            State::Closing(Closing::Frame(frames)) => {
-                let (code, reason) = (frames.code, std::mem::take(&mut frames.reason));
-                self.state = State::Closing(Closing::WebSocket { code, reason });
-            }
-            // It is the answer to ours: all has been said.
-            State::Closing(Closing::AwaitPeer) => self.state = State::Closed,
-            _ => {}
+        let State::Ended(end) = &mut self.state else { return };
+        match end.step {
+            // Our Close becomes the answer, and no frame precedes it.
+            Closing::Frame(_) => drop(end.take_frame()),
+            // The peer's Close answers ours.
+            Closing::AwaitPeer => end.step = Closing::Closed,
+            Closing::WebSocket { .. } | Closing::Closed => {}
         }
     }
 
-    /// The socket has ended: nothing more will come.
-    pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
-        self.now = now;
-        self.finish(ConnectionError::SocketLost(error));
-        self.state = State::Closed;
-    }
-
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Everything that the socket holds
-    /// should be handled first: a peer is not silent while its message waits.
-    pub fn handle_timeout(&mut self, now: Time) {
-        self.now = now;
-        if !self.is_open() {
-            // C-79
-            if self.close_deadline.is_some_and(|deadline| deadline <= now) {
-                self.state = State::Closed;
-            }
-            return;
-        }
-        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            let frames = CloseFrames::application(VarInt::default(), DRAIN_TOO_LONG);
-            return self.finish_with(ConnectionError::LocallyClosed, Some(frames));
-        }
-        if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
-            self.fail(ConnectionError::TimedOut(timeout));
-        }
-        // C-78. There may be nothing left to send: a stream was reset, and its reset has left
-        // already.
-        if self.write_stall.is_over(now) && self.is_open() {
-            match self.wants_transmit() {
-                true => self.fail(ConnectionError::TimedOut(Timeout::WriteStall)),
-                false => self.write_stall.on_taken(),
-            }
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` for never. It changes
-    /// with every call, mostly to later: a timer that fires early does no harm.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        match &self.state {
-            State::Handshake | State::Established => {
-                let stall = self.write_stall.deadline();
-                [self.timers.next(), self.drain_deadline, stall].into_iter().flatten().min()
-            }
-            State::Closing(_) => self.close_deadline,
-            State::Closed => None,
-        }
-    }
-
-    /// A frame of `size` bytes, cut from a message of `message_len` bytes.
-    fn handle_frame(
+    /// Handles a frame of `size` bytes in a message of `message_len` bytes.
+    fn on_frame(
         &mut self,
+        now: Time,
         frame: Frame,
         size: usize,
         message_len: usize,
@@ -221,19 +214,18 @@ impl Connection {
                 self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
-                self.state = State::Established;
-                self.parameters_received = true;
+                self.state = State::Established { drain: None };
                 events.push(Event::Established);
                 Ok(())
             }
-            Frame::Padding(bytes) => self.consume(UselessWork::Padding, bytes as u64),
+            Frame::Padding(bytes) => self.consume(now, UselessWork::Padding, bytes as u64),
             Frame::Ping(number) => {
                 self.timers.ping.on_ping(number, self.version.equal_pings)?;
-                self.consume(UselessWork::Ping, 1)
+                self.consume(now, UselessWork::Ping, 1)
             }
-            Frame::Pong(number) => match self.on_pong(number)? {
+            Frame::Pong(number) => match self.on_pong(now, number)? {
                 true => Ok(()),
-                false => self.consume(UselessWork::Ping, 1),
+                false => self.consume(now, UselessWork::Ping, 1),
             },
             Frame::Stream { id, offset, data, fin } => {
                 self.streams.on_stream_frame(id, offset, data, fin, message_len, events)
@@ -251,41 +243,41 @@ impl Connection {
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
             Frame::DataBlocked(_) => self.streams.on_data_blocked(),
-            Frame::Datagram(data) => self.handle_datagram(&data, size),
+            Frame::Datagram(data) => self.on_datagram(now, &data, size),
             Frame::ConnectionClose(close) => {
-                self.fail(close_frames::error_of_frame(close));
+                self.fail(now, close_frames::error_of_frame(close));
                 Ok(())
             }
         }
     }
 
-    fn consume(&mut self, kind: UselessWork, amount: u64) -> Result<(), TransportError> {
-        self.streams.budgets.consume(kind, amount, self.now)
+    fn consume(&mut self, now: Time, kind: UselessWork, amount: u64) -> Result<(), TransportError> {
+        self.streams.budgets.consume(kind, amount, now)
     }
 
-    /// Says whether it answers a ping that waits for it.
-    fn on_pong(&mut self, number: VarInt) -> Result<bool, TransportError> {
-        let sample = self.timers.on_pong(number, self.now)?;
+    /// Returns whether the pong answers the outstanding ping.
+    fn on_pong(&mut self, now: Time, number: VarInt) -> Result<bool, TransportError> {
+        let sample = self.timers.on_pong(now, number)?;
         if let Some(sample) = sample {
             self.streams.on_ping_answered(sample);
         }
         Ok(sample.is_some())
     }
 
-    fn handle_datagram(&mut self, data: &[u8], size: usize) -> Result<(), TransportError> {
-        // The limit is on the frame, its type and length included (RFC 9221 §3, Q-53).
+    fn on_datagram(&mut self, now: Time, data: &[u8], size: usize) -> Result<(), TransportError> {
+        // The limit is for the whole frame, with its type and length (RFC 9221 §3, Q-53).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        // One that pushes out another, or says nothing, may be the application's affair, but makes
-        // good for nothing.
-        let says_something = !data.is_empty();
-        if self.datagrams.receive(data, &mut self.events) && says_something {
+        // A datagram is useful work only if it has contents and no older one was dropped for it.
+        // Otherwise the peer could replenish its budgets with datagrams that nobody reads.
+        let has_contents = !data.is_empty();
+        if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();
         }
-        match says_something {
+        match has_contents {
             true => Ok(()),
-            false => self.consume(UselessWork::Empty, 1),
+            false => self.consume(now, UselessWork::Empty, 1),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A connection: its life, what comes in, what goes out, and the application's calls.
+//! A connection as a whole. Its streams are in [`streams`](super::streams).
 //!
-//! - `state`: where it is in its life; `close`, `close_frames`: how it ends, and what is sent then
-//! - `input`: messages and time; `transmit`: what is sent; `app`: the application's calls
+//! - `state`: the states of its life; `close`: how it ends; `close_frames`: what is sent then
+//! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
 
 mod app;
 mod close;
@@ -11,22 +11,28 @@ mod state;
 mod transmit;
 
 use self::state::State;
-pub use self::transmit::Transmit;
 use super::{
-    ConnectionError, ConnectionStats, Event, QMuxVersion, Side, SocketCapabilities, Wire,
-    datagrams::Datagrams, event::Events, stats::Stopwatch, streams::Streams, timers::Timers,
-    wire::Capabilities, write_stall::WriteStall,
+    Event, QMuxVersion, Side, SocketCapabilities, Wire,
+    datagrams::Datagrams,
+    event::Events,
+    stats::{Counters, Stopwatch},
+    streams::Streams,
+    timers::Timers,
+    wire::Capabilities,
+    write_stall::WriteStall,
 };
 use crate::{Config, Time};
 
 /// A connection's state machine: no socket, no clock, no task.
 ///
-/// Times are distances from any moment that the caller chooses, and must not go back. After each
-/// call of a `handle_` method, and after each call on behalf of the application, the caller
+/// The caller chooses the epoch of all [`Time`]s, and never passes one that is earlier than the one
+/// before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
+/// call on behalf of the application, the caller
 ///
-/// - calls [`poll_transmit`](Self::poll_transmit) while the socket takes messages and it returns something,
+/// - calls [`poll_transmit`](Self::poll_transmit) for as long as the socket can take an item and
+///   the call returns one,
 /// - calls [`poll`](Self::poll) until it returns `None`, and passes the events on,
-/// - arms its timer for [`poll_timeout`](Self::poll_timeout).
+/// - sets its timer to [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Connection {
     side: Side,
@@ -36,34 +42,25 @@ pub struct Connection {
     socket: SocketCapabilities,
     config: Config,
     state: State,
-    /// Why the connection has ended, once it has.
-    end: Option<ConnectionError>,
-    /// When a close stops waiting for the peer; `None` also for a time that no clock reaches
-    /// (C-81).
-    close_deadline: Option<Time>,
-    /// When a drain stops waiting for the streams.
-    drain_deadline: Option<Time>,
-    /// Nothing has been sent since the flush that precedes the close of a drain.
-    drain_flushed: bool,
+    /// This end's transport parameters have been sent, or the wire has none. They may be unsent in
+    /// any state, because sending them waits only for the socket.
     parameters_sent: bool,
-    /// The peer's parameters have come, or the wire has none.
-    parameters_received: bool,
-    /// The largest message that the peer takes, and that this end makes.
+    /// The largest message that this end may send: by its own settings, and by the peer's
+    /// parameters.
     max_message: usize,
     max_datagram_frame: u64,
     streams: Streams,
     datagrams: Datagrams,
     timers: Timers,
     events: Events,
-    stats: ConnectionStats,
-    /// There is something to send and the socket does not take it.
+    counters: Counters,
+    /// Runs while there is something to send and the socket is full.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
-    now: Time,
 }
 
 impl Connection {
-    /// A connection over a WebSocket that has just been opened.
+    /// A connection over a WebSocket whose opening handshake has just ended.
     pub fn new(config: Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let handshake = caps.parameters().then_some(config.handshake_timeout);
@@ -77,13 +74,11 @@ impl Connection {
             version: QMuxVersion::NEWEST,
             caps,
             socket: SocketCapabilities::default(),
-            state: if caps.parameters() { State::Handshake } else { State::Established },
-            end: None,
-            close_deadline: None,
-            drain_deadline: None,
-            drain_flushed: false,
+            state: match caps.parameters() {
+                true => State::Handshake,
+                false => State::Established { drain: None },
+            },
             parameters_sent: !caps.parameters(),
-            parameters_received: !caps.parameters(),
             max_message: match caps.parameters() {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,
@@ -101,26 +96,24 @@ impl Connection {
                 config.keep_alive_interval,
             ),
             events,
-            stats: ConnectionStats::default(),
+            counters: Counters::default(),
             blocked_by_socket: Stopwatch::default(),
             write_stall: WriteStall::new(config.write_stall_timeout),
             config,
-            now,
         }
     }
 
-    /// Which version of QMux is spoken, where that is not the newest; without effect on another
-    /// wire. To be called before anything else.
+    /// Sets the version of QMux. The default is the newest. On another wire this has no effect.
+    /// Call it before any other method.
     pub fn set_qmux_version(&mut self, version: QMuxVersion) {
         self.version = version;
     }
 
-    /// Sets what the socket can do, where that is not everything. To be called before anything
-    /// else.
+    /// Sets what the socket can do. The default is everything. Call it before any other method.
     ///
-    /// On a wire whose pings are WebSocket's own, a socket without them leaves nothing to tell a
-    /// silent peer from one that is gone: then neither keep-alive nor the idle timeout runs, and
-    /// only the socket's end ends the connection.
+    /// js-ws uses the WebSocket's pings. If the socket has none, a silent peer cannot be
+    /// distinguished from one that is gone. Then neither keep-alive nor the idle timeout runs, and
+    /// a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
         if !socket.pings && !self.caps.pings().is_frame() {
@@ -129,7 +122,8 @@ impl Connection {
         }
     }
 
-    /// The largest message that the peer may send: the socket need not take more.
+    /// The largest message that the peer may send, in bytes. The socket does not have to accept a
+    /// larger one.
     pub fn max_inbound_message(&self) -> u64 {
         self.wire
             .max_inbound_message(self.config.max_record_size, self.config.stream_receive_window)

@@ -282,11 +282,6 @@ impl Streams {
         self.refuse_waiting();
     }
 
-    /// Whether neither end opens streams any more.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining
-    }
-
     /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
     /// frames about streams have left.
     pub(super) fn is_drained(&self) -> bool {

@@ -70,8 +70,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Config, Connection, ConnectionError, MessageBuf, Side, Time, Transmit, TransportErrorCode,
-        Wire,
+        Config, Connection, ConnectionError, Incoming, MessageBuf, Outgoing, Side, Time,
+        TransportErrorCode, Wire,
     };
 
     fn engine(version: QMuxVersion, side: Side) -> Connection {
@@ -83,8 +83,10 @@ mod tests {
     /// The first message of an end.
     fn hello(engine: &mut Connection) -> Bytes {
         let mut out = MessageBuf::new();
-        assert_eq!(engine.poll_transmit(Time::EPOCH, &mut out), Some(Transmit::Message));
-        out.to_bytes()
+        let Some(Outgoing::Message(first)) = engine.poll_transmit(Time::EPOCH, &mut out) else {
+            panic!("no message");
+        };
+        first.to_bytes()
     }
 
     /// The type of QX_TRANSPORT_PARAMETERS MUST be that of the version which the subprotocol
@@ -102,11 +104,11 @@ mod tests {
             let ours = hello(&mut server);
             assert!(ours.starts_with(b"\xffQS0\r\n\r\n"), "{ours:?}");
             client = engine(version, Side::Client);
-            client.handle_message(Time::EPOCH, ours.clone());
+            client.handle(Time::EPOCH, Incoming::Message(ours.clone()));
             assert!(client.is_established());
 
             client = engine(next, Side::Client);
-            client.handle_message(Time::EPOCH, ours);
+            client.handle(Time::EPOCH, Incoming::Message(ours));
             match client.close_reason() {
                 Some(ConnectionError::TransportError(error)) => {
                     assert_eq!(error.code, TransportErrorCode::PROTOCOL_VIOLATION, "{error}");

@@ -3,8 +3,8 @@
 
 use crate::support::*;
 use wsmux_proto::{
-    Close, Config, ConnectionError, Dir, Frame, OpenError, SocketCapabilities, SocketError,
-    TransportErrorCode, Wire,
+    Close, Config, ConnectionError, Dir, Frame, Incoming, OpenError, SocketCapabilities,
+    SocketError, TransportErrorCode, Wire,
 };
 
 fn peer(wire: Wire) -> ScriptedPeer {
@@ -58,8 +58,10 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
             assert_eq!(peer.said().pop(), Some(Said::Close { code: websocket, reason }));
         }
         // 1002 and 1009 elsewhere.
-        let errors: [fn(&mut ScriptedPeer); 2] =
-            [|peer| peer.conn.handle_text(peer.now), |peer| peer.conn.handle_oversized(peer.now)];
+        let errors: [fn(&mut ScriptedPeer); 2] = [
+            |peer| peer.conn.handle(peer.now, Incoming::Text),
+            |peer| peer.conn.handle(peer.now, Incoming::TooLarge),
+        ];
         for error in errors {
             let (mut anywhere, mut in_page) = (peer(wire), peer(wire));
             in_page.conn.set_socket_capabilities(page);
@@ -112,7 +114,7 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     for (websocket, value) in [(1000, 0), (4000, 0), (4001, 1), (4999, 999), (3000, 3000)] {
         let mut peer = peer(Wire::JsWs);
-        peer.conn.handle_close(peer.now, Some(websocket), "bye");
+        peer.conn.handle(peer.now, Incoming::Close { code: Some(websocket), reason: "bye".into() });
         match peer.conn.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => {
                 assert_eq!((close.error_code, &close.reason[..]), (code(value), &b"bye"[..]));
@@ -131,7 +133,7 @@ fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
 /// code, which is no QUIC code, and its reason.
 fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
     let mut peer = peer(wire);
-    peer.conn.handle_close(peer.now, code, "bye");
+    peer.conn.handle(peer.now, Incoming::Close { code, reason: "bye".into() });
     let expected = format!("WebSocket close {}: bye", code.unwrap_or(1005));
     let reason = peer.conn.close_reason();
     assert!(
@@ -173,7 +175,7 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
             (frame, reason) => panic!("{frame:?} became {reason:?}"),
         }
         assert!(matches!(peer.said()[..], [Said::Close { code: 1000, .. }]));
-        peer.conn.handle_close(peer.now, Some(4042), "");
+        peer.conn.handle(peer.now, Incoming::Close { code: Some(4042), reason: String::new() });
         assert_eq!(peer.said(), []);
     }
 }
@@ -214,7 +216,7 @@ fn the_socket_can_go_once_both_have_closed() {
         assert!(!peer.conn.is_closed(), "the peer's Close is awaited");
         peer.send_bytes(vec![0xff; 3]);
         assert!(!peer.conn.is_closed(), "what comes meanwhile is not looked at");
-        peer.conn.handle_close(peer.now, Some(1000), "");
+        peer.conn.handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
         assert!(peer.conn.is_closed(), "{wire:?}: said on both sides");
         assert_eq!(peer.conn.poll_timeout(), None);
     }

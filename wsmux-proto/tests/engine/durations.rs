@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
-use wsmux_proto::{Config, Connection, Dir, Frame, Wire};
+use wsmux_proto::{Config, Connection, Dir, Frame, Incoming, Wire};
 
 use crate::support::*;
 
@@ -73,17 +73,19 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
     let id = bidi(CLIENT, 0);
     let is_qmux = peer.wire == Wire::QMux;
     match step {
-        Step::Later(by) => peer.now = peer.now + *by,
+        Step::Later(by) => peer.now += *by,
         Step::Deadline(by) => {
             let due = peer.conn.poll_timeout().map_or(peer.now, |due| due + *by);
             peer.now = peer.now.max(due);
         }
         Step::Padding if is_qmux => peer.send(&[Frame::Padding(1)]),
         Step::Padding => peer.send(&[ack(id, 1)]),
-        Step::Ping => peer.conn.handle_ping(peer.now),
-        Step::Pong => peer.conn.handle_pong(peer.now, b"unasked"),
+        Step::Ping => peer.conn.handle(peer.now, Incoming::Ping),
+        Step::Pong => peer.conn.handle(peer.now, Incoming::Pong(b"unasked".to_vec().into())),
         Step::Answer => match pings.pop() {
-            Some(Said::Ping(payload)) => peer.conn.handle_pong(peer.now, &payload),
+            Some(Said::Ping(payload)) => {
+                peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()))
+            }
             Some(Said::Frames(frames)) => {
                 for frame in frames {
                     if let Frame::Ping(number) = frame {
@@ -202,7 +204,7 @@ fn a_time_that_no_clock_reaches_means_never() {
             assert_eq!(peer.conn.poll_timeout(), None, "the close waits for the peer alone");
             peer.conn.handle_timeout(at(secs(1 << 40)));
             assert!(!peer.conn.is_closed(), "{wire:?}");
-            peer.conn.handle_close(peer.now, Some(1000), "");
+            peer.conn.handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
             assert!(peer.conn.is_closed(), "{wire:?}");
         }
     }

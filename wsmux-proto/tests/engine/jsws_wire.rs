@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{
-    Config, Dir, Frame, Read, ReadError, SendEnd, Side, TransportErrorCode, Wire, WriteError,
+    Config, Dir, Frame, Incoming, Read, ReadError, SendEnd, Side, TransportErrorCode, Wire,
+    WriteError,
 };
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
@@ -59,7 +60,7 @@ fn messages_that_are_malformed() {
         peer.assert_violation(what, code, 1002);
     }
     let mut peer = server();
-    peer.conn.handle_text(peer.now);
+    peer.conn.handle(peer.now, Incoming::Text);
     peer.assert_violation("a text message", PROTOCOL, 1002);
     let mut peer = server();
     peer.send_bytes(vec![0; 1_024 + 11]);

@@ -1,7 +1,7 @@
 //! The largest message that an end sends, whatever there is to say.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, SendDatagramError, Wire};
+use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, Wire};
 
 /// Sends a bit of everything, and gives the lengths of all messages.
 fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
@@ -51,7 +51,7 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
         // The connection lives.
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
-            _ => peer.conn.handle_ping(peer.now),
+            _ => peer.conn.handle(peer.now, Incoming::Ping),
         }
     }
     peer.assert_open("all the while");

@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, Read, StreamId, Wire};
+use wsmux_proto::{Config, Connection, Dir, Incoming, Read, StreamId, Wire};
 
 /// What the one stream moves past the others that stand still. Unoptimised builds move less, by the
 /// same way.
@@ -200,8 +200,8 @@ fn a_peer_that_does_not_read_makes_nothing_grow() {
                 _ => peer.send(&[data(id, b"x"), stop(id, nth), ack(id, 1)]),
             }
             peer.conn.recv_stream(id).read(1).unwrap();
-            peer.conn.handle_ping(peer.now);
-            peer.conn.handle_pong(peer.now, &nth.to_be_bytes());
+            peer.conn.handle(peer.now, Incoming::Ping);
+            peer.conn.handle(peer.now, Incoming::Pong(nth.to_be_bytes().to_vec().into()));
             peer.events();
         }
         peer.assert_open("none of it is against the rules");

@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use wsmux_proto::{
-    Config, ConnectionError, Culprit, Dir, Event, Frame, Read, ReadError, SocketError,
+    Config, ConnectionError, Culprit, Dir, Event, Frame, Incoming, Read, ReadError, SocketError,
     TransportErrorCode, Wire, WriteError,
 };
 
@@ -47,9 +47,9 @@ fn what_came_before_the_connections_end_is_read_after_it() {
             }),
             ("we close", |pair| pair.server.conn.close(pair.now, code(1), "bye".into())),
             ("the peer breaks the rules", |pair| {
-                pair.server.conn.handle_message(pair.now, vec![0xff; 3].into());
+                pair.server.conn.handle(pair.now, Incoming::Message(vec![0xff; 3].into()));
             }),
-            ("a text message", |pair| pair.server.conn.handle_text(pair.now)),
+            ("a text message", |pair| pair.server.conn.handle(pair.now, Incoming::Text)),
             ("the peer dies", |pair| {
                 pair.client.black_hole = true;
                 pair.server.black_hole = true;
@@ -231,7 +231,7 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());
     pair.client.conn.close(pair.now, code(7), "first".into());
     pair.client.conn.close(pair.now, code(8), "second".into());
-    pair.client.conn.handle_text(pair.now);
+    pair.client.conn.handle(pair.now, Incoming::Text);
     pair.drive();
     pair.cut();
     assert!(matches!(pair.client.conn.close_reason(), Some(ConnectionError::LocallyClosed)));

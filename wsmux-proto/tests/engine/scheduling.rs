@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Event, Frame, MessageBuf, StreamId, Transmit, Wire};
+use wsmux_proto::{Config, Dir, Event, Frame, MessageBuf, Outgoing, StreamId, Wire};
 
 /// A client with this many streams, all allowed much and none with anything to say yet.
 fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
@@ -283,10 +283,10 @@ fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     while bytes < 64 << 20 {
         peer.conn.send_stream(bulk).write(&[7; 64 * 1024]).unwrap();
         match peer.conn.poll_transmit(peer.now, &mut out) {
-            Some(Transmit::Message) => {
+            Some(Outgoing::Message(message)) => {
                 messages += 1;
-                bytes += out.len() as u64;
-                if scripted_peer::decode(Wire::JsWs, out.to_bytes()) == [close_read(small)] {
+                bytes += message.len() as u64;
+                if scripted_peer::decode(Wire::JsWs, message.to_bytes()) == [close_read(small)] {
                     return;
                 }
             }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, ConnectionError, Dir, Frame, Side, StreamId, Timeout, Wire};
+use wsmux_proto::{Config, ConnectionError, Dir, Frame, Incoming, Side, StreamId, Timeout, Wire};
 
 /// Bytes a second.
 const RATE: u64 = 8_000;
@@ -145,7 +145,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
         peer.now += secs(1);
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
-            _ => peer.conn.handle_ping(peer.now),
+            _ => peer.conn.handle(peer.now, Incoming::Ping),
         }
     }
     match ping {
@@ -153,7 +153,9 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
             let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
             peer.send(&[Frame::Pong(number)]);
         }
-        Some(Said::Ping(payload)) => peer.conn.handle_pong(peer.now, &payload),
+        Some(Said::Ping(payload)) => {
+            peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()))
+        }
         other => panic!("{other:?}"),
     }
     let answered = peer.now;
@@ -200,7 +202,7 @@ fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
         match wire {
             _ if !talks => {}
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
-            _ => peer.conn.handle_ping(peer.now),
+            _ => peer.conn.handle(peer.now, Incoming::Ping),
         }
         if peer.conn.poll_timeout().is_some_and(|timeout| timeout <= peer.now) {
             peer.conn.handle_timeout(peer.now);

@@ -2,7 +2,7 @@
 //! comes right after it.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Event, SendEnd, Wire, WriteError};
+use wsmux_proto::{Config, Dir, Event, Incoming, SendEnd, Wire, WriteError};
 
 /// A stop and the connection's end in one batch: the first tells what became of the stream.
 #[test]
@@ -26,7 +26,9 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
         peer.send(&[stop(id, 7)]);
         match wire {
             Wire::QMux => peer.send(&[application_close(1, "")]),
-            _ => peer.conn.handle_close(peer.now, Some(1000), ""),
+            _ => peer
+                .conn
+                .handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() }),
         }
         assert!(peer.events().contains(&Event::Ended { id }));
         let end = peer.conn.send_stream(id).poll_end();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, ConnectionError, Dir, Frame, SocketCapabilities, Timeout, Wire};
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Frame, Incoming, SocketCapabilities, Timeout, Wire,
+};
 
 /// Without the pings that windows ask for; those are in `windows`.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
@@ -111,8 +113,8 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
         let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), None));
         for second in [20, 40] {
             wait(&mut peer, secs(second));
-            peer.conn.handle_ping(peer.now);
-            peer.conn.handle_pong(peer.now, b"unasked");
+            peer.conn.handle(peer.now, Incoming::Ping);
+            peer.conn.handle(peer.now, Incoming::Pong(b"unasked".to_vec().into()));
         }
         wait(&mut peer, secs(69));
         match wire {
@@ -166,7 +168,7 @@ fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
             }
         }
         peer.assert_open(&format!("at {second}"));
-        peer.conn.handle_ping(peer.now);
+        peer.conn.handle(peer.now, Incoming::Ping);
     }
 }
 
@@ -176,7 +178,7 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     let said = wait(&mut peer, secs(10));
     assert_eq!(said, [Said::Frames(vec![Frame::Ping(code(0))])]);
-    peer.conn.handle_pong(at(secs(10)), &0u64.to_be_bytes());
+    peer.conn.handle(at(secs(10)), Incoming::Pong(0u64.to_be_bytes().to_vec().into()));
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
@@ -257,7 +259,9 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
                     peer.send(&[Frame::Pong(number)]);
                 }
-                Some(Said::Ping(payload)) => peer.conn.handle_pong(peer.now, &payload),
+                Some(Said::Ping(payload)) => {
+                    peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()))
+                }
                 other => {
                     assert_eq!((other, keep_alive), (None, None));
                     peer.send(&[match wire {
@@ -339,7 +343,7 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
         assert!(peer.now < at(secs(60)), "{wire:?}: only after {:?}", peer.now);
     }
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
-    look_late(&mut peer, secs(1), |peer| peer.conn.handle_ping(peer.now));
+    look_late(&mut peer, secs(1), |peer| peer.conn.handle(peer.now, Incoming::Ping));
     assert_eq!(timed_out(&peer.conn), Some(Timeout::Idle));
     assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
@@ -361,7 +365,7 @@ fn a_live_peer_survives_any_number_of_our_own_stalls() {
                     match said {
                         Said::Ping(payload) => {
                             peer.now += ms(200);
-                            peer.conn.handle_pong(peer.now, &payload);
+                            peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()));
                         }
                         Said::Frames(frames) => {
                             let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };

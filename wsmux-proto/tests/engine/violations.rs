@@ -3,7 +3,9 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, ConnectionError, Dir, Frame, Side, StreamId, TransportErrorCode, Wire};
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Frame, Incoming, Side, StreamId, TransportErrorCode, Wire,
+};
 
 const PROTOCOL: TransportErrorCode = TransportErrorCode::PROTOCOL_VIOLATION;
 const ENCODING: TransportErrorCode = TransportErrorCode::FRAME_ENCODING_ERROR;
@@ -426,7 +428,7 @@ fn datagrams_and_pings_against_the_rules() {
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();
-    peer.conn.handle_text(peer.now);
+    peer.conn.handle(peer.now, Incoming::Text);
     assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::TextMessage)));
     peer.assert_violation("a text message", PROTOCOL, 1002);
 
@@ -437,7 +439,7 @@ fn messages_that_are_none() {
     peer.send_bytes(vec![0; limit + 1]);
     peer.assert_violation("a byte more", ENCODING, 1009);
     let mut peer = server();
-    peer.conn.handle_oversized(peer.now);
+    peer.conn.handle(peer.now, Incoming::TooLarge);
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, Connection, ConnectionError, Dir, Frame, StreamId, Timeout, Wire};
+use wsmux_proto::{
+    Config, Connection, ConnectionError, Dir, Frame, Incoming, StreamId, Timeout, Wire,
+};
 
 fn config(stall: Option<u64>) -> Config {
     let mut config = Config::default();
@@ -37,7 +39,7 @@ fn deaf_second(peer: &mut ScriptedPeer) {
     peer.now = until;
     match peer.wire {
         Wire::QMux => peer.send(&[Frame::Padding(1)]),
-        _ => peer.conn.handle_ping(peer.now),
+        _ => peer.conn.handle(peer.now, Incoming::Ping),
     }
 }
 
@@ -126,7 +128,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
             // The peer is heard before, so silence does not end the connection.
             match peer.wire {
                 Wire::QMux => peer.send(&[Frame::Padding(1)]),
-                _ => peer.conn.handle_ping(peer.now),
+                _ => peer.conn.handle(peer.now, Incoming::Ping),
             }
             peer.conn.handle_timeout(peer.now);
             stalled(&peer.conn)

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use wsmux_proto::{
-    Config, Connection, Dir, Event, MessageBuf, Read, ReadError, Side, StreamId, Time, Transmit,
+    Config, Connection, Dir, Event, MessageBuf, Outgoing, Read, ReadError, Side, StreamId, Time,
     Wire,
 };
 
@@ -200,22 +200,19 @@ impl Endpoint {
         let wanted = self.conn.wants_transmit();
         let transmit = self.heap.of(|| self.conn.poll_transmit(now, &mut self.out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
-        #[allow(
-            unreachable_patterns,
-            reason = "what is no item (a flush) matters to sockets alone"
-        )]
         let item = match transmit {
             None => return false,
-            Some(Transmit::Message) => {
-                let message = self.out.slices().collect::<Vec<_>>().concat();
+            Some(Outgoing::Message(message)) => {
+                let message = message.slices().collect::<Vec<_>>().concat();
                 self.heap.of(|| self.out = MessageBuf::new());
                 Item::Message(message.into())
             }
-            Some(Transmit::Ping(payload)) => Item::Ping(payload),
-            Some(Transmit::Close { code, reason }) => {
+            Some(Outgoing::Ping(payload)) => Item::Ping(payload),
+            Some(Outgoing::Close { code, reason }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
                 Item::Close { code, reason }
             }
+            // A flush matters to a socket alone.
             Some(_) => return true,
         };
         assert!(!self.has_closed, "{item:?} behind the Close");

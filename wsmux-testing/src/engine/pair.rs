@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use wsmux_proto::{Config, Dir, Side, SocketError, StreamId, Time, Wire};
+use wsmux_proto::{Config, Dir, Incoming, Side, SocketError, StreamId, Time, Wire};
 
 use super::{Endpoint, Item};
 
@@ -83,15 +83,19 @@ impl Pair {
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);
-                conn.handle_message(now, block.split().freeze());
+                conn.handle(now, Incoming::Message(block.split().freeze()));
             }),
             Item::Ping(payload) => {
-                end.of(|conn| conn.handle_ping(now));
+                end.of(|conn| conn.handle(now, Incoming::Ping));
                 end.push(now, latency, Item::Pong(payload.to_vec()));
             }
-            Item::Pong(payload) => end.of(|conn| conn.handle_pong(now, &payload)),
+            Item::Pong(payload) => {
+                end.of(|conn| conn.handle(now, Incoming::Pong(payload.to_vec().into())))
+            }
             Item::Close { code, reason } => {
-                end.of(|conn| conn.handle_close(now, Some(code), &reason));
+                end.of(|conn| {
+                    conn.handle(now, Incoming::Close { code: Some(code), reason: reason.clone() })
+                });
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use wsmux_proto::{
-    Close, Config, Connection, ConnectionError, Event, Frame, MessageBuf, Side, Time, Transmit,
-    TransportErrorCode, TransportParameters, Wire,
+    Close, Config, Connection, ConnectionError, Event, Frame, Incoming, MessageBuf, Outgoing, Side,
+    Time, TransportErrorCode, TransportParameters, Wire,
 };
 
 use super::encode::encode;
@@ -53,7 +53,7 @@ impl ScriptedPeer {
 
     /// One message of these bytes.
     pub fn send_bytes(&mut self, message: impl Into<Bytes>) {
-        self.conn.handle_message(self.now, message.into());
+        self.conn.handle(self.now, Incoming::Message(message.into()));
     }
 
     /// These frames: in one message where the wire permits it.
@@ -61,23 +61,20 @@ impl ScriptedPeer {
         let frames = frames.iter().map(|frame| encode(self.wire, frame, false));
         if self.wire.capabilities().messages.are_records() {
             let message: Vec<_> = frames.flatten().collect();
-            self.conn.handle_message(self.now, message.into());
+            self.conn.handle(self.now, Incoming::Message(message.into()));
         } else {
-            frames.for_each(|frame| self.conn.handle_message(self.now, frame.into()));
+            frames.for_each(|frame| self.conn.handle(self.now, Incoming::Message(frame.into())));
         }
     }
 
     /// The next thing that the engine says.
     pub fn said_next(&mut self) -> Option<Said> {
         loop {
-            #[allow(
-                unreachable_patterns,
-                reason = "what is no item (a flush) matters to sockets alone"
-            )]
             return Some(match self.conn.poll_transmit(self.now, &mut self.out)? {
-                Transmit::Message => Said::Frames(decode(self.wire, self.out.to_bytes())),
-                Transmit::Ping(payload) => Said::Ping(payload),
-                Transmit::Close { code, reason } => Said::Close { code, reason },
+                Outgoing::Message(message) => Said::Frames(decode(self.wire, message.to_bytes())),
+                Outgoing::Ping(payload) => Said::Ping(payload),
+                Outgoing::Close { code, reason } => Said::Close { code, reason },
+                // A flush matters to a socket alone.
                 _ => continue,
             });
         }

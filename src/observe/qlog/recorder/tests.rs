@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     connection::ConnectionInfo,
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
-    proto::{Config, Connection, Time},
+    proto::{Config, Connection, Incoming, Time},
 };
 
 /// A writer that waits for a permit before its first write, and sends everything that was written
@@ -159,7 +159,7 @@ fn the_end_has_room_for_the_longest_reason() {
     let _entered = runtime.enter();
     let config = QlogConfig::new(|_| Some(Box::new(io::sink())));
     let mut log = config.start(&shared).unwrap();
-    shared.lock().engine.handle_message(Time::EPOCH, vec![0; 3].into());
+    shared.lock().engine.handle(Time::EPOCH, Incoming::Message(vec![0; 3].into()));
     log.farewell = Some(Close::Application { code, reason });
     let closed = serde_json::to_vec(&log.closed()).unwrap();
     assert!((closed.len() as u64) < END - 512, "{}", closed.len());

@@ -27,7 +27,7 @@ where
             // W-2, W-7, and RFC 6455 §7.1.7.
             Ok(Incoming::Text | Incoming::ProtocolError(_)) => close(1002),
             Ok(Incoming::TooLarge) => close(1009),
-            Ok(Incoming::Ping | Incoming::Pong(_) | Incoming::Close { .. }) => continue,
+            Ok(_) => continue,
             Err(error) => return error,
         };
         if let Err(error) = poll_fn(|cx| socket.poll_ready(cx)).await {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Capabilities, Config, Connection, Dir, Event, Frame, MessageBuf, Read, ReadError, SendEnd,
-    Side, StreamId, Time, Transmit, VarInt, Wire,
+    Capabilities, Config, Connection, Dir, Event, Frame, Incoming, MessageBuf, Outgoing, Read,
+    ReadError, SendEnd, Side, StreamId, Time, VarInt, Wire,
 };
 
 /// What an engine gave to its socket.
@@ -170,23 +170,23 @@ impl Pair {
         let transmit = end.poll_transmit(now, &mut self.out);
         let sent = match transmit {
             None => None,
-            Some(Transmit::Message) => {
-                let message = self.out.to_bytes();
+            Some(Outgoing::Message(message)) => {
+                let message = message.to_bytes();
                 assert!(message.len() as u64 <= peer.max_inbound_message());
                 let mut rest = message.clone();
                 let decode = || self.wire.decode(&mut rest).expect("the wire's own frames");
                 let frames: Vec<_> = std::iter::from_fn(decode).collect();
-                peer.handle_message(now, message);
+                peer.handle(now, Incoming::Message(message));
                 Some(Sent::Message(frames))
             }
-            Some(Transmit::Ping(payload)) => {
-                peer.handle_ping(now);
-                end.handle_pong(now, &payload);
+            Some(Outgoing::Ping(payload)) => {
+                peer.handle(now, Incoming::Ping);
+                end.handle(now, Incoming::Pong(Bytes::copy_from_slice(&payload)));
                 Some(Sent::Ping)
             }
-            Some(Transmit::Flush) => Some(Sent::Flush),
-            Some(Transmit::Close { code, reason }) => {
-                peer.handle_close(now, Some(code), &reason);
+            Some(Outgoing::Flush) => Some(Sent::Flush),
+            Some(Outgoing::Close { code, reason }) => {
+                peer.handle(now, Incoming::Close { code: Some(code), reason });
                 Some(Sent::Close)
             }
         };

@@ -198,7 +198,7 @@ fn a_message_without_frames_is_an_error_unless_it_is_a_record() {
         [(RECORDS, None), (Messages::Single, Some(TransportErrorCode::PROTOCOL_VIOLATION))]
     {
         let mut pair = pair(Capabilities { messages, ..BASE });
-        pair.end(CLIENT).handle_message(crate::Time::EPOCH, Bytes::new());
+        pair.end(CLIENT).handle(crate::Time::EPOCH, crate::Incoming::Message(Bytes::new()));
         let code = match pair.end(CLIENT).close_reason() {
             Some(ConnectionError::TransportError(error)) => Some(error.code),
             _ => None,
@@ -288,7 +288,7 @@ fn a_stream_that_begins_without_its_grant_is_an_error() {
         let (id, code) = (StreamId::new(CLIENT, Dir::Bi, 0), VarInt::from_u32(7));
         let mut out = crate::MessageBuf::new();
         pair.wire.encode(&Frame::StopSending { id, code }, &mut out);
-        pair.end(SERVER).handle_message(crate::Time::EPOCH, out.to_bytes());
+        pair.end(SERVER).handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         assert_eq!(pair.end(SERVER).close_reason().is_some(), is_error, "{opening:?}");
     }
 }
@@ -315,7 +315,7 @@ fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
         let mut parameters = config().parameters();
         parameters.initial_max_data = 0;
         wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
-        end.handle_message(crate::Time::EPOCH, out.to_bytes());
+        end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
         end.send_stream(id).write(b"some bytes").unwrap();
         while end.poll_transmit(crate::Time::EPOCH, &mut out).is_some() {}
@@ -469,7 +469,7 @@ fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
         let mut parameters = config().parameters();
         parameters.initial_max_stream_data_bidi_remote = 0;
         wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
-        end.handle_message(crate::Time::EPOCH, out.to_bytes());
+        end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
         end.send_stream(id).write(b"some bytes").unwrap();
         let mut frames = Vec::new();

@@ -67,7 +67,7 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
             Frame::StreamsBlocked { dir: Dir::Bi, limit: 100 },
             Frame::StreamDataBlocked { id, limit: 1 },
         ]);
-        peer.conn.handle_ping(peer.now);
+        peer.conn.handle(peer.now, Incoming::Ping);
         if peer.conn.close_reason().is_some() {
             break;
         }

@@ -14,7 +14,9 @@ mod pings;
 use std::time::Duration;
 
 use crate::support::*;
-use wsmux_proto::{Config, ConnectionError, Dir, Frame, Read, StreamId, TransportErrorCode, Wire};
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Frame, Incoming, Read, StreamId, TransportErrorCode, Wire,
+};
 
 /// Past every budget's burst.
 const MANY: u64 = 12_000;

@@ -77,7 +77,7 @@ fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
             stream(id, second, b"x", false),
             stream(id, second + 1, b"", false),
         ]);
-        peer.conn.handle_ping(peer.now);
+        peer.conn.handle(peer.now, Incoming::Ping);
         if second == 0 {
             accept(&mut peer, id);
         }

@@ -13,11 +13,12 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
         flood(peer(Wire::QMux), "pings", |peer, count| peer.send(&[Frame::Ping(code(count))]));
     assert_eq!(most, 1_000);
     for wire in WIRES {
-        let most = flood(peer(wire), "pings", |peer, _| peer.conn.handle_ping(peer.now));
+        let most = flood(peer(wire), "pings", |peer, _| peer.conn.handle(peer.now, Incoming::Ping));
         assert_eq!(most, 1_000, "{wire:?}");
         for payload in [&b"unasked"[..], &[0; 8]] {
-            let most =
-                flood(peer(wire), "pings", |peer, _| peer.conn.handle_pong(peer.now, payload));
+            let most = flood(peer(wire), "pings", |peer, _| {
+                peer.conn.handle(peer.now, Incoming::Pong(payload.to_vec().into()))
+            });
             assert_eq!(most, 1_000, "{wire:?}");
         }
     }
@@ -38,7 +39,7 @@ fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     for wire in WIRES {
         honest(peer(wire), |peer, count| {
             peer.now = at(ms(10 * count));
-            peer.conn.handle_ping(peer.now);
+            peer.conn.handle(peer.now, Incoming::Ping);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold after each step, and at the end.
 
 use bytes::Bytes;
-use wsmux_proto::{MessageBuf, Transmit, VarInt};
+use wsmux_proto::{MessageBuf, Outgoing, VarInt};
 
 use super::{Case, DATAGRAMS};
 use crate::engine::{ms, scripted_peer::decode};
@@ -22,26 +22,25 @@ impl Case {
     /// Lets out one item. Says whether there was one.
     pub(super) fn transmit(&mut self) -> bool {
         let wanted = self.conn.wants_transmit();
-        let (transmit, out) = self.heap.of(|| {
-            let mut out = MessageBuf::new();
-            (self.conn.poll_transmit(self.now, &mut out), out)
-        });
+        let mut out = MessageBuf::new();
+        let transmit = self.heap.of(|| self.conn.poll_transmit(self.now, &mut out));
         assert!(wanted || transmit.is_none(), "wants_transmit hid {transmit:?}");
         assert!(!self.has_closed || transmit.is_none(), "{transmit:?} behind the Close");
         match &transmit {
-            Some(Transmit::Message) => {
-                assert!((1..=65_536).contains(&out.len()), "{} bytes", out.len());
+            Some(Outgoing::Message(message)) => {
+                assert!((1..=65_536).contains(&message.len()), "{} bytes", message.len());
                 // What was not the engine's language would panic here.
-                decode(self.wire, out.slices().collect::<Vec<_>>().concat().into());
+                decode(self.wire, message.slices().collect::<Vec<_>>().concat().into());
             }
-            Some(Transmit::Close { reason, .. }) => {
+            Some(Outgoing::Close { reason, .. }) => {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
                 self.has_closed = true;
             }
             _ => {}
         }
         let more = transmit.is_some();
-        self.heap.give_back((transmit, out));
+        self.heap.give_back(transmit);
+        self.heap.give_back(out);
         more
     }
 

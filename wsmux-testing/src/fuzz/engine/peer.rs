@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
-    Close, Credit, Dir, Frame, SocketError, StreamId, TransportErrorCode, TransportParameters,
-    VarInt, Wire,
+    Close, Credit, Dir, Frame, Incoming, SocketError, StreamId, TransportErrorCode,
+    TransportParameters, VarInt, Wire,
 };
 
 use super::{Case, MAX, MAX_COUNT, SIZES, varint};
@@ -19,7 +19,7 @@ impl Case {
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
-            self.conn.handle_message(self.now, block.split().freeze());
+            self.conn.handle(self.now, Incoming::Message(block.split().freeze()));
         });
         self.last_message = message;
     }
@@ -154,15 +154,17 @@ impl Case {
         let what = input.below(60);
         let (conn, now) = (&mut self.conn, self.now);
         self.heap.of(|| match what {
-            0..20 => conn.handle_ping(now),
-            20..40 => conn.handle_pong(now, &(what as u64 - 20).to_be_bytes()),
-            40..45 => conn.handle_pong(now, b"unasked"),
+            0..20 => conn.handle(now, Incoming::Ping),
+            20..40 => {
+                conn.handle(now, Incoming::Pong((what as u64 - 20).to_be_bytes().to_vec().into()))
+            }
+            40..45 => conn.handle(now, Incoming::Pong(b"unasked".to_vec().into())),
             45..50 => conn.handle_socket_full(now),
-            50 => conn.handle_text(now),
-            51 => conn.handle_oversized(now),
-            52 => conn.handle_garbage(now, "what is this"),
-            53 => conn.handle_close(now, Some(4_005), "enough"),
-            54 => conn.handle_close(now, None, ""),
+            50 => conn.handle(now, Incoming::Text),
+            51 => conn.handle(now, Incoming::TooLarge),
+            52 => conn.handle(now, Incoming::ProtocolError("what is this".into())),
+            53 => conn.handle(now, Incoming::Close { code: Some(4_005), reason: "enough".into() }),
+            54 => conn.handle(now, Incoming::Close { code: None, reason: String::new() }),
             55 => conn.handle_socket_end(now, SocketError::Eof),
             _ => {}
         });

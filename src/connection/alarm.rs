@@ -1,0 +1,46 @@
+//! The timer of a connection's driver.
+
+use std::{future::Future, pin::Pin, task::Context, time::Duration};
+
+use crate::{
+    proto::Time,
+    runtime::{Instant, Sleep, sleep},
+};
+
+/// The engine's next deadline, on the runtime's clock.
+pub(super) struct Alarm {
+    timer: Pin<Box<Sleep>>,
+    /// The time that the timer is set to. It is never after the deadline.
+    armed: Option<Time>,
+}
+
+impl Alarm {
+    pub(super) fn new() -> Self {
+        // The timer is set before it is polled for the first time.
+        Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
+    }
+
+    /// Whether it rings. It may ring early: deadlines mostly move to a later time, and to look at
+    /// the engine again costs less than to set the timer for each message.
+    pub(super) fn rings(
+        &mut self,
+        next: Option<Time>,
+        instant: impl FnOnce(Time) -> Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(next) = next else {
+            self.armed = None;
+            return false;
+        };
+        if self.armed.is_none_or(|armed| next < armed) {
+            let Some(instant) = instant(next) else { return false };
+            self.timer.as_mut().reset(instant);
+            self.armed = Some(next);
+        }
+        let rings = self.timer.as_mut().poll(cx).is_ready();
+        if rings {
+            self.armed = None;
+        }
+        rings
+    }
+}
