@@ -1,6 +1,8 @@
 //! Control frames of streams: which are to be sent, and in which order.
 
-use super::{SPARE_STREAMS, Streams, limits::MaxStreamsDue, recv::RecvState, waiting::Refusal};
+use super::{
+    SPARE_STREAMS, Streams, limits::MaxStreamsDue, recv::RecvState, table::Key, waiting::Refusal,
+};
 use crate::{Dir, Frame, MessageBuf, VarInt, event::Events};
 
 /// The most bytes that a control frame takes.
@@ -35,8 +37,8 @@ impl PendingControl {
 
 impl Streams {
     /// Notes a control frame of a stream that is to be sent.
-    pub(super) fn queue_control(&mut self, key: usize, set: impl FnOnce(&mut PendingControl)) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    pub(super) fn queue_control(&mut self, key: Key, set: impl FnOnce(&mut PendingControl)) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         set(&mut stream.pending);
         if !stream.pending.queued {
             stream.pending.queued = true;
@@ -56,9 +58,9 @@ impl Streams {
             self.write_pending(key, out);
             // Now, and not at the next look: a stream that has ended must not count as something to
             // send.
-            if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
+            if self.table.get(key).is_none_or(|stream| stream.pending.is_empty()) {
                 self.control_queue.pop_front();
-                if let Some(stream) = self.slab.get_mut(key) {
+                if let Some(stream) = self.table.get_mut(key) {
                     stream.pending.queued = false;
                 }
                 self.note_end(key, events);
@@ -80,7 +82,9 @@ impl Streams {
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
         let due = match self.max_streams_due(dir) {
             MaxStreamsDue::No => false,
-            MaxStreamsDue::WithOthers => !out.is_empty() || self.next_priority().is_some(),
+            MaxStreamsDue::WithOthers => {
+                !out.is_empty() || self.scheduler.has_next(self.connection.left() > 0)
+            }
             MaxStreamsDue::Now => true,
         };
         if due {
@@ -116,8 +120,8 @@ impl Streams {
     }
 
     /// Writes the next control frame of a stream, unless it has become pointless meanwhile.
-    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    fn write_pending(&mut self, key: Key, out: &mut MessageBuf) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         let id = stream.id;
         let pending = &mut stream.pending;
         let frame = if std::mem::take(&mut pending.credit) {

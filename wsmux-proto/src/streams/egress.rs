@@ -5,6 +5,7 @@ use super::{
     held::Piece,
     limits::MaxStreamsDue,
     send::{Send, SendState},
+    table::Key,
 };
 use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
@@ -21,7 +22,7 @@ impl Streams {
         !self.control_queue.is_empty()
             || !self.refusals.is_empty()
             || self.can_admit()
-            || self.next_priority().is_some()
+            || self.scheduler.has_next(self.connection.left() > 0)
             || self.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
             || self.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
             || self.streams_blocked != [None; 2]
@@ -32,8 +33,7 @@ impl Streams {
     /// a shutdown does not wait either.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control_queue.is_empty()
-            && self.ready.is_empty()
-            && self.connection_blocked.is_empty()
+            && !self.scheduler.has_next(true)
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
             && self.refusals.is_empty()
@@ -54,26 +54,22 @@ impl Streams {
         // again each time.
         let flush_first = self.flush_wanted;
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
-            let Some((key, ticket)) = self.next_turn() else { break };
-            let next = self.next_priority();
-            let Some(stream) = self.slab.get_mut(key) else { continue };
-            if stream.ticket != Some(ticket) {
-                continue;
-            }
+            let has_credit = self.connection.left() > 0;
+            let Some(key) = self.scheduler.next(&mut self.table, has_credit) else { break };
+            let next = self.scheduler.next_priority(has_credit);
+            let Some(stream) = self.table.get_mut(key) else { continue };
             let Some(send) = &mut stream.send else { continue };
-            if self.connection.left() == 0 && send.buffered() > 0 {
-                self.connection_blocked.push(key, ticket, send.priority);
-                self.forget_void_tickets();
+            if !has_credit && send.buffered() > 0 {
+                self.scheduler.park_for_connection(key, &mut send.scheduling);
                 continue;
             }
-            stream.ticket = None;
             // J-16
             if send.data_flush == self.flushes && send.only_fin_left() {
                 self.flush_wanted = true;
                 self.schedule(key);
                 break;
             }
-            let alone = next != Some(send.priority);
+            let alone = next != Some(send.scheduling.priority());
             // C-35 (QMux "Implementation Considerations")
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
@@ -107,8 +103,8 @@ impl Streams {
 
     /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
     /// the message's last.
-    fn write_turn(&mut self, key: usize, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
-        let Some(stream) = self.slab.get_mut(key) else { return false };
+    fn write_turn(&mut self, key: Key, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
+        let Some(stream) = self.table.get_mut(key) else { return false };
         let id = stream.id;
         let Some(send) = &mut stream.send else { return false };
         // Q-26 (QMux "Ordering of STREAM Frames")
@@ -121,8 +117,7 @@ impl Streams {
         // A frame that fills the message, or that nothing will follow, needs no length of its own.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
-        let others = !self.ready.is_empty()
-            || (!self.connection_blocked.is_empty() && self.connection.left() > wanted as u64);
+        let others = self.scheduler.has_next(self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header = if last { short } else { self.wire.stream_header_size(id, offset, wanted) };
         let len = wanted.min(room.saturating_sub(header));
@@ -161,8 +156,8 @@ impl Streams {
 
     /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is
     /// free.
-    pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
         let held = send.held();
         let limit = self.send_budget.limit(held, send.credit.left(), Piece::Bytes);
@@ -175,9 +170,9 @@ impl Streams {
     /// Wakes writers that wait until others have sent. Each time that the others hold less, a
     /// message leaves: their bytes, or a reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
-        let Self { send_budget, slab, keys, .. } = self;
+        let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {
-            let send = keys.get(id).and_then(|key| slab.get_mut(key)?.send.as_mut());
+            let send = table.find_mut(id).and_then(|stream| stream.send.as_mut());
             let Some(send) = send else { return false };
             send.queued_for_room = false;
             let waits = std::mem::take(&mut send.waiting_for_room);
@@ -189,8 +184,8 @@ impl Streams {
     }
 
     /// Queues the event for a caller that waits until the FIN or the reset of the stream is sent.
-    pub(super) fn note_end(&mut self, key: usize, events: &mut Events) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    pub(super) fn note_end(&mut self, key: Key, events: &mut Events) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
             return;
         };
@@ -199,6 +194,54 @@ impl Streams {
         }
         if send.end_watch.notify() {
             events.push(Event::Ended { id: stream.id });
+        }
+    }
+
+    /// Gives a stream a place in the schedule, if it has something to send and may.
+    pub(super) fn schedule(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        let Some(send) = &mut stream.send else { return };
+        // C-29 (RFC 9000 §4.1), J-15
+        if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
+            self.scheduler.enqueue(key, &mut send.scheduling);
+        } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
+            // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
+            let unseen =
+                self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
+            self.queue_control(key, |pending| {
+                pending.announce |= unseen;
+                pending.blocked = true;
+            });
+        }
+    }
+
+    /// The stream has been reset.
+    pub(super) fn cancel_turn(&mut self, key: Key) {
+        self.scheduler.cancel(&mut self.table, key);
+    }
+
+    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so,
+    /// DATA_BLOCKED is sent, once for each limit.
+    fn note_connection_blocked(&mut self) {
+        if self.connection.left() > 0 {
+            return;
+        }
+        if !self.scheduler.has_connection_blocked() {
+            self.blocked_by_connection.stop(self.now);
+            return;
+        }
+        self.blocked_by_connection.start(self.now);
+        if self.caps.blocked_frames {
+            self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
+        }
+    }
+
+    /// The stream has credit again, or nothing to send any more.
+    pub(super) fn unblock(&mut self, key: Key) {
+        if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
+            && send.blocked.stop(self.now)
+        {
+            self.blocked_by_stream.stopped(self.now);
         }
     }
 }

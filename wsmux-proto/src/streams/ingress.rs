@@ -7,6 +7,7 @@ use super::{
     held::Held,
     recv::Ended,
     send::ResetBy,
+    table::Key,
     waiting::{REFUSED, Refusal},
 };
 use crate::{
@@ -26,7 +27,7 @@ enum Half {
 
 /// The stream that a frame names.
 enum Found {
-    Stream(usize),
+    Stream(Key),
     /// It waits for a place.
     Waiting,
     /// It has ended and is forgotten, or was refused: the frame is late.
@@ -53,7 +54,7 @@ impl Streams {
                 return Err(violation::stream_state(format!("{id} does not go this way")));
             }
         }
-        if let Some(key) = self.keys.get(id) {
+        if let Some(key) = self.table.key(id) {
             return Ok(Found::Stream(key));
         }
         let count = *self.counts.get_mut(id.initiator(), id.dir());
@@ -104,44 +105,49 @@ impl Streams {
         if must_wait && !draining && self.let_wait(id) {
             return Ok(Found::Waiting);
         }
+        let lower = (first..id.index()).map(|index| StreamId::new(side, dir, index));
         if draining && self.caps.stream_limits {
-            return Ok(Found::Stream(self.insert_refused(first, id)));
+            for id in lower {
+                self.insert_refused(id);
+            }
+            return Ok(Found::Stream(self.insert_refused(id)));
         }
         if must_wait || draining {
-            for index in first..id.index() {
-                self.refuse(StreamId::new(side, dir, index))?;
+            for id in lower {
+                self.refuse(id)?;
             }
             // J-31
             return self.refuse(id);
         }
-        let mut key = 0;
-        for index in first..=id.index() {
-            let id = StreamId::new(side, dir, index);
-            key = self.insert(id);
-            // C-9
-            self.unaccepted[dir as usize].push_back(id);
+        for id in lower {
+            self.insert_remote(id);
         }
+        let key = self.insert_remote(id);
         events.push(Event::Opened { dir });
         Ok(Found::Stream(key))
     }
 
-    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know
-    /// yet that this end drains may send on them what their windows allow. So they are kept as
-    /// streams, without a handle to either half. Returns the key of the last.
-    fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
-        let mut key = 0;
-        for index in first..=last.index() {
-            key = self.insert(StreamId::new(last.initiator(), last.dir(), index));
-            self.refused += 1;
-            let stream = &mut self.slab[key];
-            (stream.send_released, stream.recv_released) = (true, true);
-            let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
-            let resets = stream
-                .send
-                .as_mut()
-                .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
-            self.queue_control(key, |pending| (pending.stop, pending.reset) = (stops, resets));
-        }
+    /// Makes a stream of the peer's that the application can accept.
+    pub(super) fn insert_remote(&mut self, id: StreamId) -> Key {
+        // C-9
+        self.unaccepted[id.dir() as usize].push_back(id);
+        self.insert(id)
+    }
+
+    /// Refuses a stream that was opened within the limit. Until the peer knows that this end
+    /// drains, it may send on the stream what the window allows, so the stream is kept, but nothing
+    /// can be read from it or written to it.
+    fn insert_refused(&mut self, id: StreamId) -> Key {
+        let key = self.insert(id);
+        self.refused += 1;
+        let stream = &mut self.table[key];
+        (stream.send_released, stream.recv_released) = (true, true);
+        let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
+        let resets = stream
+            .send
+            .as_mut()
+            .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
+        self.queue_control(key, |pending| (pending.stop, pending.reset) = (stops, resets));
         key
     }
 
@@ -185,7 +191,7 @@ impl Streams {
             Found::Waiting => return self.on_data_of_waiting(id, data.len(), fin),
             Found::Gone => return Ok(()),
         };
-        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
         // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
@@ -227,7 +233,7 @@ impl Streams {
             Found::Waiting => return self.on_reset_of_waiting(id, code),
             Found::Gone => return Ok(()),
         };
-        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
         // A reset after our stop is the peer's answer to it, and is not answered in turn.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
@@ -276,18 +282,18 @@ impl Streams {
     }
 
     /// The peer wants no answer on this stream: an answer that is sent later is of no use to it.
-    fn note_abandoned(&mut self, key: usize) {
-        let stream = &mut self.slab[key];
+    fn note_abandoned(&mut self, key: Key) {
+        let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
     }
 
     fn stopped_by_peer(
         &mut self,
-        key: usize,
+        key: Key,
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let stream = &mut self.slab[key];
+        let stream = &mut self.table[key];
         let id = stream.id;
         let Some(send) = &mut stream.send else { return Ok(()) };
         let before = send.held();
@@ -305,7 +311,7 @@ impl Streams {
         }
         self.send_budget.change(before, Held::default());
         stream.abandoned_by_peer |= !of_use;
-        stream.ticket = None;
+        self.cancel_turn(key);
         self.unblock(key);
         // C-22 (RFC 9000 §3.5), J-19
         self.queue_control(key, |pending| pending.reset = true);
@@ -324,7 +330,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         self.consume(UselessWork::Grant)?;
-        let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
+        let Some(send) = self.table[key].send.as_mut() else { return Ok(()) };
         let before = send.held();
         if send.credit.add(credit)? {
             let after = send.held();

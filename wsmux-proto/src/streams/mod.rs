@@ -1,13 +1,14 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
-//! - `table`: which streams there are, and when one is freed; `limits`: how many there may be
+//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how one begins,
+//!   and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
 //!   calls on each, `app`: its calls on all streams together
 //! - `flow_control`: how much may be sent, and how much that is on a long path
 //! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
 //! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
-//! - `scheduler`: a queue of streams by priority; `turns`: which stream sends next
+//! - `scheduler`: which stream sends next; `priority_queue`: its queues
 
 mod app;
 mod buffer;
@@ -16,14 +17,15 @@ mod egress;
 mod flow_control;
 mod held;
 mod ingress;
+mod lifecycle;
 mod limits;
+mod priority_queue;
 mod recv;
 mod recv_handle;
 mod scheduler;
 mod send;
 mod send_handle;
 mod table;
-mod turns;
 mod waiting;
 
 use std::{
@@ -31,17 +33,14 @@ use std::{
     time::Duration,
 };
 
-use slab::Slab;
-
 use self::{
     flow_control::{AutoTune, SendCredit},
     held::SendBudget,
     limits::Counts,
     recv::Recv,
-    scheduler::{Schedule, Tickets},
+    scheduler::{SPARE_TICKETS, Scheduler},
     send::Send,
-    table::{SPARE_STREAMS, Stream},
-    turns::SPARE_TICKETS,
+    table::{Key, SPARE_STREAMS, Stream, Table},
     waiting::{Refusal, WaitingRoom},
 };
 pub use self::{
@@ -53,7 +52,6 @@ use super::{
     budget::Budgets,
     event::Events,
     stats::{InFlight, Stopwatch, StopwatchSum},
-    stream_map::StreamKeys,
     transport_parameters::TransportParameters,
     tree,
 };
@@ -72,20 +70,14 @@ pub(super) struct Streams {
     max_concurrent: [u64; 2],
     /// Streams of each kind that this end may have open, whatever the peer allows.
     max_local: u64,
-    slab: Slab<Stream>,
-    keys: StreamKeys,
+    table: Table,
     counts: Counts,
     auto_tune: AutoTune,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
     /// Streams with something in `pending`; each at most once.
-    control_queue: VecDeque<usize>,
-    tickets: Tickets,
-    /// Streams that have something to send and may, as far as they know.
-    ready: Schedule,
-    /// Streams with data and credit of their own that were found to need credit of the connection
-    /// when there was none. They stay until it is their turn and there is some.
-    connection_blocked: Schedule,
+    control_queue: VecDeque<Key>,
+    scheduler: Scheduler,
     /// What the peer lets all streams send together.
     connection: SendCredit,
     /// The connection has ended; what has come can still be read.
@@ -106,8 +98,6 @@ pub(super) struct Streams {
     /// One more than the number of flushes that were asked for: data that left since the last one
     /// is not flushed.
     flushes: u64,
-    /// How many streams linger.
-    lingering: usize,
     /// The end of a stream waits for a flush.
     flush_wanted: bool,
     /// The time of the call that is being served, or of the last one that came with a time.
@@ -140,15 +130,12 @@ impl Streams {
             stream_receive_window: config.stream_receive_window,
             max_concurrent,
             max_local: config.max_local_streams,
-            slab: Slab::new(),
-            keys: StreamKeys::default(),
+            table: Table::default(),
             counts: Counts::default(),
             auto_tune: AutoTune::new(config, &caps),
             unaccepted: Default::default(),
             control_queue: VecDeque::new(),
-            tickets: Tickets::default(),
-            ready: Schedule::default(),
-            connection_blocked: Schedule::default(),
+            scheduler: Scheduler::default(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
@@ -159,7 +146,6 @@ impl Streams {
             refused: 0,
             budgets: Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now),
             flushes: 1,
-            lingering: 0,
             flush_wanted: false,
             now,
             blocked_by_stream: StopwatchSum::default(),
@@ -219,7 +205,7 @@ impl Streams {
 
     /// How many streams are open; those that nobody has let go of yet included.
     pub(super) fn len(&self) -> usize {
-        self.slab.len()
+        self.table.len()
     }
 
     /// How many of the peer's wait for a place.
@@ -232,8 +218,8 @@ impl Streams {
     /// taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
-        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            let Some(recv) = self.slab[key].recv.as_mut() else { continue };
+        for key in self.table.keys() {
+            let Some(recv) = self.table[key].recv.as_mut() else { continue };
             self.auto_tune.give_back(recv.credit.set_initial_window(window));
             if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
                 self.queue_control(key, |pending| pending.credit = true);
@@ -284,7 +270,7 @@ impl Streams {
     /// frames about streams have left.
     pub(super) fn is_drained(&self) -> bool {
         self.draining
-            && self.slab.len() == self.lingering
+            && self.table.all_linger()
             && self.control_queue.is_empty()
             && self.refusals.is_empty()
     }
@@ -295,8 +281,7 @@ impl Streams {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
-        let streams =
-            self.slab.iter().map(|(_, stream)| stream).filter(|&stream| is_in_flight(stream));
+        let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
         // A slice's own sort is 4 kB of a page's download.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
@@ -310,21 +295,19 @@ impl Streams {
         self.ended = true;
         self.in_flight = self.count_in_flight();
         self.blocked_by_connection.stop(self.now);
-        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+        for key in self.table.keys() {
+            self.cancel_turn(key);
             self.unblock(key);
-            if let Some(send) = &mut self.slab[key].send {
+            if let Some(send) = &mut self.table[key].send {
                 send.forget_unsent();
             }
         }
         self.send_budget.clear();
-        self.ready.clear();
-        self.connection_blocked.clear();
         self.control_queue.clear();
         self.waiting.clear();
         self.refusals = VecDeque::new();
         // Those that only waited for frames to be sent wait no longer.
-        let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.maybe_free(key));
+        self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }
 

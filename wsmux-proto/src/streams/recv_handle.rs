@@ -51,10 +51,10 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ReadError`]. What came before the connection's end is read first.
     pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
-        let Some(key) = self.streams.keys.get(self.id) else {
+        let Some(key) = self.streams.table.key(self.id) else {
             return Err(ReadError::ClosedStream);
         };
-        let stream = &mut self.streams.slab[key];
+        let stream = &mut self.streams.table[key];
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
@@ -103,7 +103,7 @@ impl RecvStream<'_> {
     }
 
     fn has_data(&self) -> bool {
-        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         recv.is_some_and(|recv| recv.buffered() > 0)
     }
 
@@ -113,8 +113,8 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended, or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
-        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
-        let stream = &mut self.streams.slab[key];
+        let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.table[key];
         let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
         if stream.recv_released {
             return Err(ClosedStream);
@@ -142,7 +142,8 @@ impl RecvStream<'_> {
     /// [`ReadError::ConnectionLost`] when the connection has.
     pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
-        let Some(recv) = self.streams.get_mut(self.id).and_then(|stream| stream.recv.as_mut())
+        let Some(recv) =
+            self.streams.table.find_mut(self.id).and_then(|stream| stream.recv.as_mut())
         else {
             return Err(ReadError::ClosedStream);
         };
@@ -159,7 +160,7 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
     pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
-        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         Ok(recv.ok_or(ClosedStream)?.stats())
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, flow_control::SendCredit, held::Held};
+use super::{buffer::Buffer, flow_control::SendCredit, held::Held, scheduler::Scheduling};
 use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is: the states of RFC 9000 §3.1, and three of ours.
@@ -96,7 +96,7 @@ pub(super) struct Send {
     pub(super) data_flush: u64,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
-    pub(super) priority: i32,
+    pub(super) scheduling: Scheduling,
     /// Data and no credit.
     pub(super) blocked: Stopwatch,
 }
@@ -112,7 +112,7 @@ impl Send {
             end_watch: EndWatch::Nobody,
             data_flush: 0,
             announced: false,
-            priority: 0,
+            scheduling: Scheduling::default(),
             blocked: Stopwatch::default(),
         }
     }

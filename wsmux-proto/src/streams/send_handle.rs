@@ -6,6 +6,7 @@ use super::{
     Send, Streams,
     held::{Held, Piece},
     send::{EndWatch, ResetBy, SendState},
+    table::Key,
 };
 use crate::{
     ClosedStream, ConnectionError, ResetAtError, SendStreamStats, StreamId, Time, VarInt,
@@ -70,9 +71,9 @@ impl SendStream<'_> {
 
     /// The half's key, if it can be written to.
     #[inline]
-    fn writable(&mut self) -> Result<usize, WriteError> {
-        let key = self.streams.keys.get(self.id);
-        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+    fn writable(&mut self) -> Result<Key, WriteError> {
+        let key = self.streams.table.key(self.id);
+        let send = key.and_then(|key| self.streams.table[key].send.as_ref());
         match (key, send, self.end) {
             (Some(key), Some(send), None) if send.is_writable() => Ok(key),
             _ => self.why_not_writable(key),
@@ -80,8 +81,8 @@ impl SendStream<'_> {
     }
 
     #[cold]
-    fn why_not_writable(&self, key: Option<usize>) -> Result<usize, WriteError> {
-        let send = key.and_then(|key| self.streams.slab[key].send.as_ref());
+    fn why_not_writable(&self, key: Option<Key>) -> Result<Key, WriteError> {
+        let send = key.and_then(|key| self.streams.table[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), Send::check_writable);
         match (key, writable, self.end) {
             // A stop that arrived before the connection's end takes precedence.
@@ -94,10 +95,10 @@ impl SendStream<'_> {
     }
 
     /// How many of these bytes fit, by the stream's own buffer and by the connection's budget.
-    fn room_for(&mut self, piece: Piece) -> Result<(usize, usize), WriteError> {
+    fn room_for(&mut self, piece: Piece) -> Result<(Key, usize), WriteError> {
         let key = self.writable()?;
-        let Streams { slab, send_budget, .. } = &mut *self.streams;
-        let send = slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
+        let Streams { table, send_budget, .. } = &mut *self.streams;
+        let send = table[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
         let held = send.held();
         let limit = send_budget.limit(held, send.credit.left(), piece);
         let room = limit.saturating_sub(held.bytes);
@@ -107,9 +108,9 @@ impl SendStream<'_> {
 
     /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one
     /// without credit when it gets some: the others have to be let in as there is room.
-    fn wait_for_budget(&mut self, key: usize, len: usize) {
+    fn wait_for_budget(&mut self, key: Key, len: usize) {
         let streams = &mut *self.streams;
-        let stream = &mut streams.slab[key];
+        let stream = &mut streams.table[key];
         let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
         if send.credit.left() == 0 {
             // A peer that grants nothing before it has seen the stream would never see it.
@@ -118,10 +119,10 @@ impl SendStream<'_> {
                 streams.queue_control(key, |pending| pending.announce = true);
             }
         } else if !std::mem::replace(&mut send.queued_for_room, true)
-            && streams.send_budget.wait(self.id, len, streams.slab.len())
+            && streams.send_budget.wait(self.id, len, streams.table.len())
         {
-            let Streams { keys, send_budget, .. } = streams;
-            send_budget.forget_waiting(|id| keys.get(id).is_some());
+            let Streams { table, send_budget, .. } = streams;
+            send_budget.forget_waiting(|id| table.key(id).is_some());
         }
     }
 
@@ -162,11 +163,11 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    fn add(&mut self, key: usize, len: usize, push: impl FnOnce(&mut Send)) {
+    fn add(&mut self, key: Key, len: usize, push: impl FnOnce(&mut Send)) {
         if len == 0 {
             return;
         }
-        let Some(send) = self.streams.slab[key].send.as_mut() else { return };
+        let Some(send) = self.streams.table[key].send.as_mut() else { return };
         let before = send.held().uncovered;
         push(send);
         let uncovered = send.held().uncovered - before;
@@ -180,7 +181,7 @@ impl SendStream<'_> {
     /// [`WriteError`] when the stream had ended already, and how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let key = self.writable()?;
-        let send = self.streams.slab[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
+        let send = self.streams.table[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
         send.finish()?;
         self.streams.schedule(key);
         Ok(())
@@ -191,14 +192,14 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the FIN has been sent already, or the stream was reset before.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
-        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
-        let stream = &mut self.streams.slab[key];
+        let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.table[key];
         let Some(send) = &mut stream.send else { return Err(ClosedStream) };
         let before = send.held();
         send.reset(code, ResetBy::Application)?;
         (send.end_watch, send.waiting_for_room) = (EndWatch::Nobody, false);
-        stream.ticket = None;
         stream.send_released = true;
+        self.streams.cancel_turn(key);
         self.streams.send_budget.change(before, Held::default());
         self.streams.unblock(key);
         // C-12 (RFC 9000 §3.2)
@@ -223,10 +224,10 @@ impl SendStream<'_> {
         if self.end.is_some() {
             return Err(ResetAtError::ClosedStream);
         }
-        let Some(key) = self.streams.keys.get(self.id) else {
+        let Some(key) = self.streams.table.key(self.id) else {
             return Err(ResetAtError::ClosedStream);
         };
-        let stream = &mut self.streams.slab[key];
+        let stream = &mut self.streams.table[key];
         let send = stream.send.as_mut().ok_or(ResetAtError::ClosedStream)?;
         let before = send.held();
         send.reset_at(code, reliable_size).map_err(|_| ResetAtError::ClosedStream)?;
@@ -236,7 +237,7 @@ impl SendStream<'_> {
         let after = send.held();
         self.streams.send_budget.change(before, after);
         if reset_is_due {
-            stream.ticket = None;
+            self.streams.cancel_turn(key);
             self.streams.unblock(key);
             self.streams.queue_control(key, |pending| pending.reset = true);
         }
@@ -247,8 +248,8 @@ impl SendStream<'_> {
     /// [`Event::Ended`](crate::Event::Ended) follows once it is something else.
     pub fn poll_end(&mut self) -> SendEnd {
         // A half that nobody stopped is forgotten only after its end has left.
-        let Some(key) = self.streams.keys.get(self.id) else { return SendEnd::Finished };
-        let Some(send) = self.streams.slab[key].send.as_mut() else { return SendEnd::Finished };
+        let Some(key) = self.streams.table.key(self.id) else { return SendEnd::Finished };
+        let Some(send) = self.streams.table[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
             SendState::Ready | SendState::DataQueued => SendEnd::Open,
             SendState::DataSent => SendEnd::Finished,
@@ -275,7 +276,7 @@ impl SendStream<'_> {
         if self.streams.caps.opens_with_credit || self.end.is_some() {
             return;
         }
-        if let Some(key) = self.streams.keys.get(self.id) {
+        if let Some(key) = self.streams.table.key(self.id) {
             self.streams.queue_control(key, |pending| pending.announce = true);
         }
     }
@@ -285,15 +286,10 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
     pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
-        let key = self.streams.keys.get(self.id).ok_or(ClosedStream)?;
-        let stream = &mut self.streams.slab[key];
-        let send = stream.send.as_mut().ok_or(ClosedStream)?;
-        if send.priority != priority {
-            send.priority = priority;
-            if stream.ticket.take().is_some() {
-                self.streams.schedule(key);
-            }
-        }
+        let key = self.streams.table.key(self.id).ok_or(ClosedStream)?;
+        let Streams { scheduler, table, .. } = &mut *self.streams;
+        table[key].send.as_ref().ok_or(ClosedStream)?;
+        scheduler.set_priority(table, key, priority);
         Ok(())
     }
 
@@ -302,8 +298,8 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
     pub fn priority(&self) -> Result<i32, ClosedStream> {
-        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
-        Ok(send.ok_or(ClosedStream)?.priority)
+        let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
+        Ok(send.ok_or(ClosedStream)?.scheduling.priority())
     }
 
     /// What the half has done.
@@ -311,15 +307,15 @@ impl SendStream<'_> {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and is forgotten.
     pub fn stats(&self, now: Time) -> Result<SendStreamStats, ClosedStream> {
-        let send = self.streams.get(self.id).and_then(|stream| stream.send.as_ref());
+        let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }
 
     /// The application lets go of the half. A finished one ends by itself; any other that has not
     /// ended is reset with code 0, and never finished.
     pub fn release(&mut self) {
-        let Some(key) = self.streams.keys.get(self.id) else { return };
-        let stream = &mut self.streams.slab[key];
+        let Some(key) = self.streams.table.key(self.id) else { return };
+        let stream = &mut self.streams.table[key];
         match stream.send.as_ref().map(|send| send.state()) {
             // C-10
             Some(SendState::Ready) => {

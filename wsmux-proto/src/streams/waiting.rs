@@ -151,11 +151,10 @@ impl Streams {
                 break;
             };
             let id = StreamId::new(!self.side, dir, index);
-            let key = self.insert(id);
-            self.unaccepted[dir as usize].push_back(id);
+            let key = self.insert_remote(id);
             events.push(Event::Opened { dir });
             if let Some(credit) = waited.credit
-                && let Some(send) = self.slab[key].send.as_mut()
+                && let Some(send) = self.table[key].send.as_mut()
             {
                 send.credit.add(Credit::Total(credit))?;
             }

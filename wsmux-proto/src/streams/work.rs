@@ -1,6 +1,6 @@
 //! What is counted here is work, not time: how many entries of its queues a connection looks at.
 
-use super::*;
+use super::{priority_queue::PriorityQueue, *};
 use crate::{Event, MessageBuf, Time, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
@@ -57,7 +57,7 @@ impl ConnectionBlocked {
     }
 
     fn visited(&self) -> u64 {
-        self.streams.ready.visited + self.streams.connection_blocked.visited
+        self.streams.scheduler.visited()
     }
 }
 
@@ -84,7 +84,7 @@ fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
     }
     blocked.raise(1);
     blocked.transmit();
-    assert!(blocked.streams.connection_blocked.is_empty() && blocked.streams.ready.is_empty());
+    assert_eq!(blocked.streams.scheduler.entries(), 0);
     assert_eq!(blocked.streams.len(), 0);
 }
 
@@ -97,7 +97,7 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
             blocked.streams.send_stream(id, None).set_priority(round).expect("it is open");
         }
         blocked.transmit();
-        let entries = blocked.streams.connection_blocked.len() + blocked.streams.ready.len();
+        let entries = blocked.streams.scheduler.entries();
         assert!(entries as u64 <= 4 * STREAMS + 2 * 64, "{entries}");
     }
 }
@@ -110,20 +110,19 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// such as the connection's end.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
-    let mut schedule = Schedule::default();
-    let mut tickets = Tickets::default();
+    let mut queue = PriorityQueue::default();
     // Up and down, so that the highest comes last as often as first.
     let priority = |nth: u64| if nth.is_multiple_of(2) { nth as i32 } else { -(nth as i32) };
     for nth in 0..STREAMS {
-        schedule.push(nth as usize, tickets.next(), priority(nth));
+        queue.push(nth, priority(nth));
     }
     let mut order = Vec::new();
-    while let Some((key, _)) = schedule.pop() {
-        order.push(priority(key as u64));
+    while let Some(nth) = queue.pop() {
+        order.push(priority(nth));
     }
     assert_eq!(order.len() as u64, STREAMS);
     assert!(order.is_sorted_by(|before, after| before > after), "the highest first");
-    assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
+    assert!(queue.visited <= 2 * STREAMS, "{}", queue.visited);
 }
 
 /// A message that wakes very many readers, with repeated connection-level events between them.
