@@ -9,11 +9,7 @@ impl Streams {
         if self.openable(dir)? == 0 {
             return Ok(None);
         }
-        let side = self.side;
-        let count = self.counts.get_mut(side, dir);
-        // C-1, C-2 (RFC 9000 §2.1)
-        let id = StreamId::new(side, dir, count.opened);
-        count.opened += 1;
+        let id = self.limits.open_local(dir);
         self.insert(id);
         Ok(Some(id))
     }
@@ -27,43 +23,35 @@ impl Streams {
         if self.draining {
             return Err(OpenError::ShuttingDown);
         }
-        let (side, max_local) = (self.side, self.max_local);
-        let count = self.counts.get_mut(side, dir);
-        let local_left = max_local.saturating_sub(count.live);
-        count.capped |= local_left == 0;
-        // Q-37 (RFC 9000 §4.6)
-        Ok(local_left.min(count.limit - count.opened))
+        Ok(self.limits.openable(dir))
     }
 
     /// Whether local streams have ended, after the local limit had kept others from being opened.
     pub(crate) fn has_available(&self) -> bool {
-        self.available != [false; 2]
+        self.limits.has_available()
     }
 
-    /// The next kind for which that is so, once.
+    /// The next kind of stream for which that is so. Gives each kind once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
-        if !self.has_available() {
-            return None;
-        }
-        let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
-        self.available[dir as usize] = false;
-        Some(dir)
+        if self.has_available() { self.limits.take_available() } else { None }
     }
 
     /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000
-    /// §4.6).
+    /// §4.6). Says whether it is.
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
-        let side = self.side;
-        let count = self.counts.get_mut(side, dir);
-        let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise
-        // (C-77).
-        if !self.caps.blocked_frames || !news || count.opened < limit {
-            return false;
-        }
-        count.reported = Some(limit);
-        self.streams_blocked[dir as usize] = Some(limit);
-        true
+        self.limits.report_blocked(dir)
+    }
+
+    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
+    /// as streams end: what was granted is not taken back.
+    pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
+        self.budgets.allow_streams(max);
+        self.limits.set_max_concurrent(dir, max);
+    }
+
+    /// How many streams this end has opened, how many the peer, and how many of all have ended.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        self.limits.totals()
     }
 
     /// The oldest stream of the peer's that the application has not taken.

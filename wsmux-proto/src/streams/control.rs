@@ -80,7 +80,7 @@ impl Streams {
     }
 
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = match self.max_streams_due(dir) {
+        let due = match self.limits.max_streams_due(dir) {
             MaxStreamsDue::No => false,
             MaxStreamsDue::WithOthers => {
                 !out.is_empty() || self.scheduler.has_next(self.connection.left() > 0)
@@ -88,11 +88,10 @@ impl Streams {
             MaxStreamsDue::Now => true,
         };
         if due {
-            let count = self.counts.get_mut(!self.side, dir);
-            (count.advertised, count.wanted) = (count.limit, false);
-            self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
+            let count = self.limits.advertise(dir);
+            self.wire.encode(&Frame::MaxStreams { dir, count }, out);
         }
-        if let Some(limit) = self.streams_blocked[dir as usize].take() {
+        if let Some(limit) = self.limits.take_blocked_to_report(dir) {
             self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
         }
     }

@@ -23,9 +23,9 @@ impl Streams {
             || !self.refusals.is_empty()
             || self.can_admit()
             || self.scheduler.has_next(self.connection.left() > 0)
-            || self.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
-            || self.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
-            || self.streams_blocked != [None; 2]
+            || self.limits.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
+            || self.limits.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
+            || self.limits.has_blocked_to_report()
             || self.data_blocked.is_some()
     }
 
@@ -42,9 +42,9 @@ impl Streams {
             && !self.draining
             && !self.auto_tune.is_sample_wanted()
             && self.data_blocked.is_none()
-            && self.streams_blocked == [None; 2]
-            && self.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
-            && self.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
+            && !self.limits.has_blocked_to_report()
+            && self.limits.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
+            && self.limits.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.

@@ -57,9 +57,8 @@ impl Streams {
         if let Some(key) = self.table.key(id) {
             return Ok(Found::Stream(key));
         }
-        let count = *self.counts.get_mut(id.initiator(), id.dir());
         // C-3
-        if id.index() < count.opened {
+        if self.limits.was_opened(id) {
             if self.waiting.contains(id) {
                 return Ok(Found::Waiting);
             }
@@ -85,22 +84,7 @@ impl Streams {
         self.budgets.check(UselessWork::Cancelled, self.now)?;
         // Those that wait come first.
         self.admit(events)?;
-        let count = self.counts.get_mut(side, dir);
-        let first = if self.caps.stream_limits {
-            // Q-35 (RFC 9000 §4.6)
-            if id.index() >= count.advertised {
-                return Err(violation::stream_limit(format!(
-                    "{id} where the limit is {}",
-                    count.advertised
-                )));
-            }
-            // A stream opens all lower ones of its kind (C-5, RFC 9000 §3.2).
-            count.opened
-        } else {
-            // J-10
-            id.index()
-        };
-        count.opened = id.index() + 1;
+        let first = self.limits.open_remote(id)?;
         let must_wait = !self.caps.stream_limits && self.must_wait(dir);
         if must_wait && !draining && self.let_wait(id) {
             return Ok(Found::Waiting);
@@ -185,7 +169,7 @@ impl Streams {
         message_len: usize,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let opens = id.index() >= self.counts.get(id.initiator(), id.dir()).opened;
+        let opens = !self.limits.was_opened(id);
         let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
             Found::Stream(key) => key,
             Found::Waiting => return self.on_data_of_waiting(id, data.len(), fin),
@@ -367,17 +351,13 @@ impl Streams {
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`. If its limit has risen since it was last
-    /// advertised, MAX_STREAMS is sent at once, without waiting for other frames. Otherwise the
-    /// next stream that is freed has it sent at once.
+    /// The peer waits for more streams than `limit`.
     pub(crate) fn on_streams_blocked(
         &mut self,
         dir: Dir,
         limit: u64,
     ) -> Result<(), TransportError> {
-        let side = !self.side;
-        let count = self.counts.get_mut(side, dir);
-        count.wanted |= limit >= count.advertised;
+        self.limits.on_blocked(dir, limit);
         self.consume(UselessWork::Blocked)
     }
 

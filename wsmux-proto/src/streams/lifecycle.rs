@@ -25,7 +25,7 @@ impl Streams {
             Recv::new(RecvCredit::new(window, granted))
         });
         let key = self.table.insert(Stream::new(id, send, recv));
-        self.counts.get_mut(id.initiator(), id.dir()).live += 1;
+        self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
         // A window that is larger than was declared is granted at once. On a local stream no grant
         // may precede the first frame.
@@ -83,6 +83,6 @@ impl Streams {
         debug_assert!(!stream.send.as_ref().is_some_and(|send| send.scheduling.is_waiting()));
         self.table.remove(key);
         // C-40
-        self.count_closed(id);
+        self.limits.on_end(id, !self.draining);
     }
 }

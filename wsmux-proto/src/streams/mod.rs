@@ -36,7 +36,7 @@ use std::{
 use self::{
     flow_control::{AutoTune, SendCredit},
     held::SendBudget,
-    limits::Counts,
+    limits::Limits,
     recv::Recv,
     scheduler::{SPARE_TICKETS, Scheduler},
     send::Send,
@@ -55,7 +55,7 @@ use super::{
     transport_parameters::TransportParameters,
     tree,
 };
-use crate::{Config, Time};
+use crate::{Config, Event, Time};
 
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -67,11 +67,8 @@ pub(super) struct Streams {
     /// What the peer declared; nothing until it has.
     peer: TransportParameters,
     stream_receive_window: u64,
-    max_concurrent: [u64; 2],
-    /// Streams of each kind that this end may have open, whatever the peer allows.
-    max_local: u64,
     table: Table,
-    counts: Counts,
+    limits: Limits,
     auto_tune: AutoTune,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
@@ -84,8 +81,6 @@ pub(super) struct Streams {
     ended: bool,
     /// No new streams: the connection ends when those that there are have.
     draining: bool,
-    /// The limits that STREAMS_BLOCKED is to report.
-    streams_blocked: [Option<u64>; 2],
     /// The limit that DATA_BLOCKED is to report.
     data_blocked: Option<u64>,
     /// Streams of the peer's for which there is no place yet.
@@ -108,9 +103,6 @@ pub(super) struct Streams {
     pub(super) blocked_by_connection: Stopwatch,
     /// Bytes that wait in send buffers, of all streams.
     pub(super) send_budget: SendBudget,
-    /// A local stream has ended, of each kind, after the local limit had kept others from being
-    /// opened.
-    available: [bool; 2],
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
 }
@@ -119,8 +111,6 @@ impl Streams {
     pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let local = config.parameters();
-        let max_concurrent =
-            [config.max_concurrent_bidi_streams, config.max_concurrent_uni_streams];
         let mut streams = Self {
             side,
             wire,
@@ -128,10 +118,8 @@ impl Streams {
             local,
             peer: TransportParameters::default(),
             stream_receive_window: config.stream_receive_window,
-            max_concurrent,
-            max_local: config.max_local_streams,
             table: Table::default(),
-            counts: Counts::default(),
+            limits: Limits::new(config, side, caps),
             auto_tune: AutoTune::new(config, &caps),
             unaccepted: Default::default(),
             control_queue: VecDeque::new(),
@@ -139,7 +127,6 @@ impl Streams {
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
-            streams_blocked: [None; 2],
             data_blocked: None,
             waiting: WaitingRoom::new(config.max_waiting_streams),
             refusals: VecDeque::new(),
@@ -151,19 +138,11 @@ impl Streams {
             blocked_by_stream: StopwatchSum::default(),
             blocked_by_connection: Stopwatch::default(),
             send_budget: SendBudget::new(config.send_window, config.send_buffer),
-            available: [false; 2],
             in_flight: InFlight::default(),
         };
         streams.budgets.allow_waiting(config.max_waiting_streams);
-        for dir in Dir::ALL {
-            streams.budgets.allow_streams(max_concurrent[dir as usize]);
-            let count = streams.counts.get_mut(!side, dir);
-            (count.limit, count.advertised) =
-                (max_concurrent[dir as usize], max_concurrent[dir as usize]);
-        }
-        if !caps.stream_limits {
-            streams.counts.get_mut(side, Dir::Bi).limit = StreamId::MAX_COUNT;
-        }
+        streams.budgets.allow_streams(config.max_concurrent_bidi_streams);
+        streams.budgets.allow_streams(config.max_concurrent_uni_streams);
         streams
     }
 
@@ -175,6 +154,13 @@ impl Streams {
             [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
         {
             self.raise_local_limit(dir, count, events);
+        }
+    }
+
+    /// The peer allows this many streams in all.
+    fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
+        if self.limits.raise_local(dir, limit) {
+            events.push(Event::Available { dir });
         }
     }
 

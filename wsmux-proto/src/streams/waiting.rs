@@ -127,8 +127,7 @@ impl Streams {
             return None;
         }
         Dir::ALL.into_iter().find(|&dir| {
-            let count = self.counts.get(!self.side, dir);
-            !self.waiting.streams[dir as usize].is_empty() && count.live < count.limit
+            !self.waiting.streams[dir as usize].is_empty() && !self.limits.is_full(dir)
         })
     }
 
@@ -172,8 +171,7 @@ impl Streams {
 
     /// Whether a new stream has to wait: there is no place, or others wait already.
     pub(super) fn must_wait(&self, dir: Dir) -> bool {
-        let count = self.counts.get(!self.side, dir);
-        count.live >= count.limit || !self.waiting.streams[dir as usize].is_empty()
+        self.limits.is_full(dir) || !self.waiting.streams[dir as usize].is_empty()
     }
 
     /// Lets a new stream wait, if there is room for one more (J-43).

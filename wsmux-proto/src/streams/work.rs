@@ -1,7 +1,7 @@
 //! What is counted here is work, not time: how many entries of its queues a connection looks at.
 
 use super::{priority_queue::PriorityQueue, *};
-use crate::{Event, MessageBuf, Time, VarInt};
+use crate::{MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
