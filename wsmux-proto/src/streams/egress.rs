@@ -2,6 +2,7 @@
 
 use super::{
     Streams,
+    control_queue::ControlFrame,
     held::Piece,
     limits::MaxStreamsDue,
     send::{Send, SendState},
@@ -19,29 +20,27 @@ const MIN_ROOM: usize = 64;
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
     pub(crate) fn has_something_to_send(&self) -> bool {
-        !self.control_queue.is_empty()
-            || !self.refusals.is_empty()
+        !self.control.is_empty()
             || self.can_admit()
             || self.scheduler.has_next(self.connection.left() > 0)
             || self.limits.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
             || self.limits.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
             || self.limits.has_blocked_to_report()
-            || self.data_blocked.is_some()
+            || self.control.has_data_blocked()
     }
 
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
     /// a shutdown does not wait either.
     pub(crate) fn are_quiet(&self) -> bool {
-        self.control_queue.is_empty()
+        self.control.is_empty()
             && !self.scheduler.has_next(true)
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
-            && self.refusals.is_empty()
             && self.waiting.is_empty()
             && !self.flush_wanted
             && !self.draining
             && !self.auto_tune.is_sample_wanted()
-            && self.data_blocked.is_none()
+            && !self.control.has_data_blocked()
             && !self.limits.has_blocked_to_report()
             && self.limits.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
             && self.limits.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
@@ -88,7 +87,7 @@ impl Streams {
         // Found out only now, after the control frames' turn: with nothing else to say it goes
         // alone, or the caller takes the silence for the end and does not come back.
         if out.is_empty()
-            && let Some(limit) = self.data_blocked.take()
+            && let Some(limit) = self.control.take_data_blocked()
         {
             self.wire.encode(&Frame::DataBlocked(limit), out);
         }
@@ -148,7 +147,7 @@ impl Streams {
             send.fin_sent();
         }
         if send.queue_reset_if_sent() {
-            self.queue_control(key, |pending| pending.reset = true);
+            self.queue_control(key, ControlFrame::Reset);
         }
         self.budgets.data_sent(len, cut, self.declared_window(id));
         last
@@ -208,10 +207,10 @@ impl Streams {
             // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
             let unseen =
                 self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
-            self.queue_control(key, |pending| {
-                pending.announce |= unseen;
-                pending.blocked = true;
-            });
+            if unseen {
+                self.queue_control(key, ControlFrame::Announce);
+            }
+            self.queue_control(key, ControlFrame::Blocked);
         }
     }
 
@@ -231,8 +230,10 @@ impl Streams {
             return;
         }
         self.blocked_by_connection.start(self.now);
-        if self.caps.blocked_frames {
-            self.data_blocked = self.connection.report_blocked().or(self.data_blocked);
+        if self.caps.blocked_frames
+            && let Some(limit) = self.connection.report_blocked()
+        {
+            self.control.report_data_blocked(limit);
         }
     }
 

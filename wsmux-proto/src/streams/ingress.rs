@@ -3,12 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Streams,
-    held::Held,
-    recv::Ended,
-    send::ResetBy,
-    table::Key,
-    waiting::{REFUSED, Refusal},
+    Streams, control_queue::ControlFrame, held::Held, recv::Ended, refusals::REFUSED,
+    send::ResetBy, table::Key,
 };
 use crate::{
     Dir, Event, StreamId, TransportError, VarInt,
@@ -131,22 +127,26 @@ impl Streams {
             .send
             .as_mut()
             .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
-        self.queue_control(key, |pending| (pending.stop, pending.reset) = (stops, resets));
+        if stops {
+            self.queue_control(key, ControlFrame::Stop);
+        }
+        if resets {
+            self.queue_control(key, ControlFrame::Reset);
+        }
         key
     }
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
         // Where streams are granted, the grant bounds the refusals.
         if !self.caps.stream_limits {
-            let waited = usize::try_from(self.waiting.unanswered()).unwrap_or(usize::MAX);
             // J-33
-            if self.refusals.len().saturating_sub(waited) >= MAX_REFUSALS {
+            if self.control.refusals.immediate() >= MAX_REFUSALS {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
             }
             self.consume(UselessWork::Refused)?;
         }
-        self.refusals.push_back(Refusal::new(id));
+        self.control.refusals.refuse(id);
         self.refused += 1;
         Ok(Found::Gone)
     }
@@ -198,7 +198,7 @@ impl Streams {
         }
         if ended == Ended::Now && unprovoked && self.caps.answers_ends {
             // J-17
-            self.queue_control(key, |pending| pending.fin_received = true);
+            self.queue_control(key, ControlFrame::FinReceived);
         }
         self.maybe_free(key);
         Ok(())
@@ -228,7 +228,7 @@ impl Streams {
             }
             if unprovoked && self.caps.answers_ends {
                 // J-18
-                self.queue_control(key, |pending| pending.reset_answer = Some(code));
+                self.answer_reset(key, code);
             }
             if unprovoked {
                 self.note_abandoned(key);
@@ -298,7 +298,7 @@ impl Streams {
         self.cancel_turn(key);
         self.unblock(key);
         // C-22 (RFC 9000 §3.5), J-19
-        self.queue_control(key, |pending| pending.reset = true);
+        self.queue_control(key, ControlFrame::Reset);
         Ok(())
     }
 

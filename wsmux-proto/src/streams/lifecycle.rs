@@ -2,6 +2,7 @@
 
 use super::{
     Streams,
+    control_queue::ControlFrame,
     flow_control::RecvCredit,
     held::Held,
     recv::{Recv, WasRead},
@@ -33,7 +34,7 @@ impl Streams {
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         // J-12, J-13
         if self.caps.opens_with_credit || grown {
-            self.queue_control(key, |pending| pending.credit = true);
+            self.queue_control(key, ControlFrame::Credit);
         }
         key
     }
@@ -45,7 +46,7 @@ impl Streams {
         if let Some(recv) = &mut stream.recv {
             self.auto_tune.give_back(recv.release_growth());
         }
-        let all_sent = !stream.pending.queued
+        let all_sent = stream.pending.is_empty()
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
         // If somebody waits for the end, the stream stays until they have seen how it ended.
@@ -60,7 +61,7 @@ impl Streams {
         if !(released && over) {
             // Only the peer's half is left.
             let is_ours_to_end = !released
-                || stream.pending.queued
+                || !stream.pending.is_empty()
                 || stream.send.as_ref().is_some_and(|send| !send.is_done());
             if !is_ours_to_end {
                 self.table.set_lingering(key);

@@ -8,11 +8,13 @@
 //! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
 //! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
+//! - `control_queue`: which control frames are due, in which order; `refusals`: those that refuse
 //! - `scheduler`: which stream sends next; `priority_queue`: its queues
 
 mod app;
 mod buffer;
 mod control;
+mod control_queue;
 mod egress;
 mod flow_control;
 mod held;
@@ -22,6 +24,7 @@ mod limits;
 mod priority_queue;
 mod recv;
 mod recv_handle;
+mod refusals;
 mod scheduler;
 mod send;
 mod send_handle;
@@ -34,14 +37,15 @@ use std::{
 };
 
 use self::{
+    control_queue::{ControlFrame, ControlQueue},
     flow_control::{AutoTune, SendCredit},
     held::SendBudget,
     limits::Limits,
     recv::Recv,
     scheduler::{SPARE_TICKETS, Scheduler},
     send::Send,
-    table::{Key, SPARE_STREAMS, Stream, Table},
-    waiting::{Refusal, WaitingRoom},
+    table::{Stream, Table},
+    waiting::WaitingRoom,
 };
 pub use self::{
     recv_handle::{Read, RecvStream},
@@ -72,8 +76,7 @@ pub(super) struct Streams {
     auto_tune: AutoTune,
     /// Streams that the peer opened and the application has not taken; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
-    /// Streams with something in `pending`; each at most once.
-    control_queue: VecDeque<Key>,
+    control: ControlQueue,
     scheduler: Scheduler,
     /// What the peer lets all streams send together.
     connection: SendCredit,
@@ -81,13 +84,8 @@ pub(super) struct Streams {
     ended: bool,
     /// No new streams: the connection ends when those that there are have.
     draining: bool,
-    /// The limit that DATA_BLOCKED is to report.
-    data_blocked: Option<u64>,
     /// Streams of the peer's for which there is no place yet.
     waiting: WaitingRoom,
-    /// Streams of the peer whose refusal has not left; at most `MAX_REFUSALS`, besides those
-    /// that waited before, which keep their place in the waiting room until then.
-    refusals: VecDeque<Refusal>,
     pub(super) refused: u64,
     pub(super) budgets: Budgets,
     /// One more than the number of flushes that were asked for: data that left since the last one
@@ -122,14 +120,12 @@ impl Streams {
             limits: Limits::new(config, side, caps),
             auto_tune: AutoTune::new(config, &caps),
             unaccepted: Default::default(),
-            control_queue: VecDeque::new(),
+            control: ControlQueue::default(),
             scheduler: Scheduler::default(),
             connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             ended: false,
             draining: false,
-            data_blocked: None,
             waiting: WaitingRoom::new(config.max_waiting_streams),
-            refusals: VecDeque::new(),
             refused: 0,
             budgets: Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now),
             flushes: 1,
@@ -208,7 +204,7 @@ impl Streams {
             let Some(recv) = self.table[key].recv.as_mut() else { continue };
             self.auto_tune.give_back(recv.credit.set_initial_window(window));
             if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
-                self.queue_control(key, |pending| pending.credit = true);
+                self.queue_control(key, ControlFrame::Credit);
             }
         }
     }
@@ -255,10 +251,7 @@ impl Streams {
     /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
     /// frames about streams have left.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining
-            && self.table.all_linger()
-            && self.control_queue.is_empty()
-            && self.refusals.is_empty()
+        self.draining && self.table.all_linger() && self.control.is_empty()
     }
 
     /// What ends with the connection and not by itself.
@@ -289,9 +282,8 @@ impl Streams {
             }
         }
         self.send_budget.clear();
-        self.control_queue.clear();
+        self.control.clear();
         self.waiting.clear();
-        self.refusals = VecDeque::new();
         // Those that only waited for frames to be sent wait no longer.
         self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }

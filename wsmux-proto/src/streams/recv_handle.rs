@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::{Streams, recv::RecvState};
+use super::{Streams, control_queue::ControlFrame, recv::RecvState};
 use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, VarInt};
 
 impl Streams {
@@ -71,7 +71,7 @@ impl RecvStream<'_> {
             stream.recv_released = true;
             self.streams.maybe_free(key);
         } else if due && !self.streams.ended {
-            self.streams.queue_control(key, |pending| pending.credit = true);
+            self.streams.queue_control(key, ControlFrame::Credit);
         }
         match (result, self.end) {
             // C-18, C-19
@@ -125,10 +125,10 @@ impl RecvStream<'_> {
             // a STOP_SENDING for a stream that they do not know yet.
             let announce =
                 !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
-            self.streams.queue_control(key, |pending| {
-                pending.stop = true;
-                pending.announce |= announce;
-            });
+            if announce {
+                self.streams.queue_control(key, ControlFrame::Announce);
+            }
+            self.streams.queue_control(key, ControlFrame::Stop);
         }
         self.streams.maybe_free(key);
         Ok(())

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Send, Streams,
+    control_queue::ControlFrame,
     held::{Held, Piece},
     send::{EndWatch, ResetBy, SendState},
     table::Key,
@@ -116,7 +117,7 @@ impl SendStream<'_> {
             // A peer that grants nothing before it has seen the stream would never see it.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
             if unseen && !streams.caps.opens_with_credit {
-                streams.queue_control(key, |pending| pending.announce = true);
+                streams.queue_control(key, ControlFrame::Announce);
             }
         } else if !std::mem::replace(&mut send.queued_for_room, true)
             && streams.send_budget.wait(self.id, len, streams.table.len())
@@ -204,7 +205,7 @@ impl SendStream<'_> {
         self.streams.unblock(key);
         // C-12 (RFC 9000 §3.2)
         if !self.streams.ended {
-            self.streams.queue_control(key, |pending| pending.reset = true);
+            self.streams.queue_control(key, ControlFrame::Reset);
         }
         self.streams.maybe_free(key);
         Ok(())
@@ -239,7 +240,7 @@ impl SendStream<'_> {
         if reset_is_due {
             self.streams.cancel_turn(key);
             self.streams.unblock(key);
-            self.streams.queue_control(key, |pending| pending.reset = true);
+            self.streams.queue_control(key, ControlFrame::Reset);
         }
         Ok(())
     }
@@ -277,7 +278,7 @@ impl SendStream<'_> {
             return;
         }
         if let Some(key) = self.streams.table.key(self.id) {
-            self.streams.queue_control(key, |pending| pending.announce = true);
+            self.streams.queue_control(key, ControlFrame::Announce);
         }
     }
 

@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
-use super::{control::PendingControl, recv::Recv, send::Send};
+use super::{control_queue::PendingControl, recv::Recv, send::Send};
 use crate::{StreamId, stream_map::StreamKeys};
 
 /// Memory for this many streams is kept when there are none.

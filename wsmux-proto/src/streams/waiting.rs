@@ -7,14 +7,11 @@
 
 use bytes::Bytes;
 
-use super::{Streams, flow_control::SendCredit};
+use super::{Streams, flow_control::SendCredit, refusals::REFUSED};
 use crate::{
     Dir, Event, StreamId, TransportError, VarInt, budget::UselessWork, event::Events,
     frame::Credit, transport_error::violation, tree::Tree,
 };
-
-/// The code of a stream that is refused: the application never saw it.
-pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 /// What the peer has said of a stream that waits (J-41).
 #[derive(Debug, Default)]
@@ -54,13 +51,11 @@ pub(super) struct WaitingRoom {
     max: u64,
     /// By index, of each kind.
     streams: [Tree<Waiting>; 2],
-    /// Refusals of streams that waited, which have not left.
-    unanswered: u64,
 }
 
 impl WaitingRoom {
     pub(super) fn new(max: u64) -> Self {
-        Self { max, streams: Default::default(), unanswered: 0 }
+        Self { max, streams: Default::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,11 +66,6 @@ impl WaitingRoom {
         self.streams.iter().all(Tree::is_empty)
     }
 
-    /// Refusals in the queue for them that are of streams that waited.
-    pub(super) fn unanswered(&self) -> u64 {
-        self.unanswered
-    }
-
     pub(super) fn contains(&self, id: StreamId) -> bool {
         self.streams[id.dir() as usize].contains(id.index())
     }
@@ -84,38 +74,14 @@ impl WaitingRoom {
         self.streams[id.dir() as usize].get_mut(id.index())
     }
 
-    fn has_room(&self) -> bool {
-        (self.len() as u64).saturating_add(self.unanswered) < self.max
-    }
-
-    /// An answer has left.
-    pub(super) fn answered(&mut self) {
-        self.unanswered -= 1;
+    /// Whether there is room for one more, when this many refusals keep their places.
+    fn has_room(&self, refused: u64) -> bool {
+        (self.len() as u64).saturating_add(refused) < self.max
     }
 
     /// The connection has ended.
     pub(super) fn clear(&mut self) {
-        (self.streams, self.unanswered) = Default::default();
-    }
-}
-
-/// A stream of the peer's that this end does not serve, and whose refusal has not left.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
-    pub(super) id: StreamId,
-    /// For STOP_SENDING.
-    pub(super) stop: VarInt,
-    /// For RESET_STREAM.
-    pub(super) reset: VarInt,
-    /// STOP_SENDING has left, RESET_STREAM has not.
-    pub(super) stop_sent: bool,
-    /// It holds a place in the waiting room.
-    pub(super) waited: bool,
-}
-
-impl Refusal {
-    pub(super) fn new(id: StreamId) -> Self {
-        Self { id, stop: REFUSED, reset: REFUSED, stop_sent: false, waited: false }
+        self.streams = Default::default();
     }
 }
 
@@ -176,7 +142,7 @@ impl Streams {
 
     /// Lets a new stream wait, if there is room for one more (J-43).
     pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
-        let has_room = self.waiting.has_room();
+        let has_room = self.waiting.has_room(self.control.refusals.waited());
         if has_room {
             self.waiting.streams[id.dir() as usize].insert(id.index(), Waiting::default());
         }
@@ -265,8 +231,7 @@ impl Streams {
         reset: VarInt,
     ) -> Result<(), TransportError> {
         self.waiting.streams[id.dir() as usize].remove(id.index());
-        self.waiting.unanswered += 1;
-        self.refusals.push_back(Refusal { stop, reset, waited: true, ..Refusal::new(id) });
+        self.control.refusals.refuse_waiting(id, stop, reset);
         self.consume(UselessWork::Refused)
     }
 
@@ -274,10 +239,9 @@ impl Streams {
     pub(super) fn refuse_waiting(&mut self) {
         for dir in Dir::ALL {
             while let Some((index, _)) = self.waiting.streams[dir as usize].pop_first() {
-                self.waiting.unanswered += 1;
                 self.refused += 1;
                 let id = StreamId::new(!self.side, dir, index);
-                self.refusals.push_back(Refusal { waited: true, ..Refusal::new(id) });
+                self.control.refusals.refuse_waiting(id, REFUSED, REFUSED);
             }
         }
     }
