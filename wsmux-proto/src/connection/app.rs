@@ -190,7 +190,7 @@ impl Connection {
 
     /// What the end of the connection cut off; nothing while it has not ended.
     pub fn in_flight(&self) -> &InFlight {
-        &self.streams.in_flight
+        &self.streams.stats.in_flight
     }
 
     /// What the connection has done.
@@ -199,13 +199,13 @@ impl Connection {
         ConnectionStats {
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
-            streams_refused: self.streams.refused,
+            streams_refused: self.streams.stats.refused,
             useless_received: self.streams.budgets.useless,
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,
-            blocked_by_stream_credit: self.streams.blocked_by_stream.total(now),
-            blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
+            blocked_by_stream_credit: self.streams.stats.blocked_by_stream.total(now),
+            blocked_by_connection_credit: self.streams.stats.blocked_by_connection.total(now),
             blocked_by_socket: self.blocked_by_socket.total(now),
             send_buffered: self.streams.send_budget.bytes() as u64,
             window_growth: self.streams.window_growth(),

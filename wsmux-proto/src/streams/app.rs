@@ -1,6 +1,6 @@
 //! What the application asks of all streams together: opening and accepting.
 
-use super::Streams;
+use super::{Phase, Streams};
 use crate::{Dir, OpenError, StreamId};
 
 impl Streams {
@@ -20,7 +20,7 @@ impl Streams {
             // J-34
             return Err(OpenError::Unsupported);
         }
-        if self.draining {
+        if self.phase == Phase::Draining {
             return Err(OpenError::ShuttingDown);
         }
         Ok(self.limits.openable(dir))

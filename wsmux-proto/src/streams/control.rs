@@ -145,7 +145,7 @@ impl Streams {
         let send = stream.send.as_mut().filter(|send| send.buffered() > 0)?;
         let limit = send.credit.report_blocked()?;
         if send.blocked.start(self.now) {
-            self.blocked_by_stream.started(self.now);
+            self.stats.blocked_by_stream.started(self.now);
         }
         self.caps.blocked_frames.then_some(Frame::StreamDataBlocked { id: stream.id, limit })
     }

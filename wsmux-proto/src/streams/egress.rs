@@ -1,7 +1,7 @@
 //! What streams send: whether there is anything, and data in turns.
 
 use super::{
-    Streams,
+    Phase, Streams,
     control_queue::ControlFrame,
     held::Piece,
     limits::MaxStreamsDue,
@@ -37,8 +37,8 @@ impl Streams {
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
             && self.waiting.is_empty()
-            && !self.flush_wanted
-            && !self.draining
+            && !self.flush.is_wanted()
+            && self.phase != Phase::Draining
             && !self.auto_tune.is_sample_wanted()
             && !self.control.has_data_blocked()
             && !self.limits.has_blocked_to_report()
@@ -51,7 +51,7 @@ impl Streams {
         let one = !self.caps.many_frames_per_message;
         // Until the flush is done no other stream's data goes first, because it would delay the end
         // again each time.
-        let flush_first = self.flush_wanted;
+        let flush_first = self.flush.is_wanted();
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let has_credit = self.connection.left() > 0;
             let Some(key) = self.scheduler.next(&mut self.table, has_credit) else { break };
@@ -63,8 +63,8 @@ impl Streams {
                 continue;
             }
             // J-16
-            if send.data_flush == self.flushes && send.only_fin_left() {
-                self.flush_wanted = true;
+            if send.only_fin_left() && !self.flush.is_done(send.data_flush) {
+                self.flush.request();
                 self.schedule(key);
                 break;
             }
@@ -95,9 +95,7 @@ impl Streams {
 
     /// Whether the socket is to be flushed before there is more to send.
     pub(crate) fn take_flush(&mut self) -> bool {
-        let wanted = std::mem::take(&mut self.flush_wanted);
-        self.flushes += u64::from(wanted);
-        wanted
+        self.flush.take()
     }
 
     /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
@@ -141,7 +139,7 @@ impl Streams {
         self.connection.take(len as u64);
         self.send_budget.sent(len);
         if self.caps.fin_after_flush && len > 0 {
-            send.data_flush = self.flushes;
+            send.data_flush = self.flush.mark();
         }
         if fin {
             send.fin_sent();
@@ -149,7 +147,7 @@ impl Streams {
         if send.queue_reset_if_sent() {
             self.queue_control(key, ControlFrame::Reset);
         }
-        self.budgets.data_sent(len, cut, self.declared_window(id));
+        self.budgets.data_sent(len, cut, self.declared.peer_window(id));
         last
     }
 
@@ -226,10 +224,10 @@ impl Streams {
             return;
         }
         if !self.scheduler.has_connection_blocked() {
-            self.blocked_by_connection.stop(self.now);
+            self.stats.blocked_by_connection.stop(self.now);
             return;
         }
-        self.blocked_by_connection.start(self.now);
+        self.stats.blocked_by_connection.start(self.now);
         if self.caps.blocked_frames
             && let Some(limit) = self.connection.report_blocked()
         {
@@ -242,7 +240,7 @@ impl Streams {
         if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
             && send.blocked.stop(self.now)
         {
-            self.blocked_by_stream.stopped(self.now);
+            self.stats.blocked_by_stream.stopped(self.now);
         }
     }
 }

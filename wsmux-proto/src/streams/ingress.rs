@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Streams, control_queue::ControlFrame, held::Held, recv::Ended, refusals::REFUSED,
+    Phase, Streams, control_queue::ControlFrame, held::Held, recv::Ended, refusals::REFUSED,
     send::ResetBy, table::Key,
 };
 use crate::{
@@ -76,7 +76,7 @@ impl Streams {
 
     fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
-        let draining = self.draining;
+        let draining = self.phase == Phase::Draining;
         self.budgets.check(UselessWork::Cancelled, self.now)?;
         // Those that wait come first.
         self.admit(events)?;
@@ -119,7 +119,7 @@ impl Streams {
     /// can be read from it or written to it.
     fn insert_refused(&mut self, id: StreamId) -> Key {
         let key = self.insert(id);
-        self.refused += 1;
+        self.stats.refused += 1;
         let stream = &mut self.table[key];
         (stream.send_released, stream.recv_released) = (true, true);
         let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
@@ -147,7 +147,7 @@ impl Streams {
             self.consume(UselessWork::Refused)?;
         }
         self.control.refusals.refuse(id);
-        self.refused += 1;
+        self.stats.refused += 1;
         Ok(Found::Gone)
     }
 
@@ -346,7 +346,7 @@ impl Streams {
         self.consume(UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             // A stream that waits for it stays where it is, and takes it in its turn (C-85).
-            self.blocked_by_connection.stop(self.now);
+            self.stats.blocked_by_connection.stop(self.now);
         }
         Ok(())
     }

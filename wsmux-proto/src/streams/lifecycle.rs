@@ -1,7 +1,7 @@
 //! How a stream begins, and when it is freed.
 
 use super::{
-    Streams,
+    Phase, Streams,
     control_queue::ControlFrame,
     flow_control::RecvCredit,
     held::Held,
@@ -20,9 +20,10 @@ impl Streams {
             Dir::Uni => (local, !local),
         };
         let window = self.stream_receive_window;
-        let send = sends.then(|| Send::new(self.initial_send_limit(id)));
+        let send = sends.then(|| Send::new(self.declared.send_limit(id)));
         let recv = receives.then(|| {
-            let granted = if self.caps.opens_with_credit { 0 } else { self.initial_recv_limit(id) };
+            let granted =
+                if self.caps.opens_with_credit { 0 } else { self.declared.receive_limit(id) };
             Recv::new(RecvCredit::new(window, granted))
         });
         let key = self.table.insert(Stream::new(id, send, recv));
@@ -52,7 +53,7 @@ impl Streams {
         // If somebody waits for the end, the stream stays until they have seen how it ended.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
-            EndWatch::Nobody => all_sent || self.ended,
+            EndWatch::Nobody => all_sent || self.phase == Phase::Ended,
             EndWatch::Waiting => all_sent,
             EndWatch::Notified => false,
         };
@@ -84,6 +85,6 @@ impl Streams {
         debug_assert!(!stream.send.as_ref().is_some_and(|send| send.scheduling.is_waiting()));
         self.table.remove(key);
         // C-40
-        self.limits.on_end(id, !self.draining);
+        self.limits.on_end(id, self.phase == Phase::Open);
     }
 }

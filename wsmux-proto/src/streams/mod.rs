@@ -4,7 +4,8 @@
 //!   and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
 //!   calls on each, `app`: its calls on all streams together
-//! - `flow_control`: how much may be sent, and how much that is on a long path
+//! - `flow_control`: how much may be sent, and how much that is on a long path; `declared`: how much
+//!   a new stream may send; `flush`: what has left the process
 //! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
 //! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
@@ -15,8 +16,10 @@ mod app;
 mod buffer;
 mod control;
 mod control_queue;
+mod declared;
 mod egress;
 mod flow_control;
+mod flush;
 mod held;
 mod ingress;
 mod lifecycle;
@@ -38,7 +41,9 @@ use std::{
 
 use self::{
     control_queue::{ControlFrame, ControlQueue},
+    declared::Declared,
     flow_control::{AutoTune, SendCredit},
+    flush::Flush,
     held::SendBudget,
     limits::Limits,
     recv::Recv,
@@ -61,46 +66,58 @@ use super::{
 };
 use crate::{Config, Event, Time};
 
+/// All streams of a connection.
+///
+/// It conducts: each part keeps its own invariant, which the top of the part's file states, and the
+/// methods here and in the files of calls (`app`, `send_handle`, `recv_handle`, `ingress`,
+/// `control`, `egress`, `lifecycle`) say which part does what, and when.
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
     wire: Wire,
     caps: Capabilities,
-    /// What this end declared.
-    local: TransportParameters,
-    /// What the peer declared; nothing until it has.
-    peer: TransportParameters,
-    stream_receive_window: u64,
+    phase: Phase,
+    declared: Declared,
     table: Table,
     limits: Limits,
-    auto_tune: AutoTune,
-    /// Streams that the peer opened and the application has not taken; at most the stream limit.
+    /// Streams of the peer for which there is no place yet.
+    waiting: WaitingRoom,
+    /// Streams of the peer that the application has not accepted; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
-    control: ControlQueue,
-    scheduler: Scheduler,
+    /// How many bytes the peer may be ahead of the reader on a new stream.
+    stream_receive_window: u64,
+    auto_tune: AutoTune,
     /// What the peer lets all streams send together.
     connection: SendCredit,
-    /// The connection has ended; what has come can still be read.
-    ended: bool,
-    /// No new streams: the connection ends when those that there are have.
-    draining: bool,
-    /// Streams of the peer's for which there is no place yet.
-    waiting: WaitingRoom,
-    pub(super) refused: u64,
+    pub(super) send_budget: SendBudget,
+    scheduler: Scheduler,
+    control: ControlQueue,
+    flush: Flush,
     pub(super) budgets: Budgets,
-    /// One more than the number of flushes that were asked for: data that left since the last one
-    /// is not flushed.
-    flushes: u64,
-    /// The end of a stream waits for a flush.
-    flush_wanted: bool,
+    pub(super) stats: Stats,
     /// The time of the call that is being served, or of the last one that came with a time.
     pub(super) now: Time,
-    /// What streams have been kept waiting by their own credit, all together.
+}
+
+/// Whether streams may begin and send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Neither end opens streams. The connection ends when the streams that there are have ended.
+    Draining,
+    /// The connection has ended. Nothing is sent, but received bytes can still be read.
+    Ended,
+}
+
+/// What the statistics of the connection say of its streams.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    /// Streams of the peer that were refused.
+    pub(super) refused: u64,
+    /// How long streams have waited for credit of their own, all together.
     pub(super) blocked_by_stream: StopwatchSum,
-    /// Streams wait for credit of the connection.
+    /// Runs while a stream waits for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
-    /// Bytes that wait in send buffers, of all streams.
-    pub(super) send_budget: SendBudget,
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
 }
@@ -108,43 +125,37 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
-        let local = config.parameters();
-        let mut streams = Self {
+        let mut budgets =
+            Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now);
+        budgets.allow_waiting(config.max_waiting_streams);
+        budgets.allow_streams(config.max_concurrent_bidi_streams);
+        budgets.allow_streams(config.max_concurrent_uni_streams);
+        Self {
             side,
             wire,
             caps,
-            local,
-            peer: TransportParameters::default(),
-            stream_receive_window: config.stream_receive_window,
+            phase: Phase::Open,
+            declared: Declared::new(config, side),
             table: Table::default(),
             limits: Limits::new(config, side, caps),
-            auto_tune: AutoTune::new(config, &caps),
-            unaccepted: Default::default(),
-            control: ControlQueue::default(),
-            scheduler: Scheduler::default(),
-            connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
-            ended: false,
-            draining: false,
             waiting: WaitingRoom::new(config.max_waiting_streams),
-            refused: 0,
-            budgets: Budgets::new(config.cancelled_streams_per_second, caps.relative_credit, now),
-            flushes: 1,
-            flush_wanted: false,
-            now,
-            blocked_by_stream: StopwatchSum::default(),
-            blocked_by_connection: Stopwatch::default(),
+            unaccepted: Default::default(),
+            stream_receive_window: config.stream_receive_window,
+            auto_tune: AutoTune::new(config, &caps),
+            connection: SendCredit::new(if caps.connection_credit { 0 } else { u64::MAX }),
             send_budget: SendBudget::new(config.send_window, config.send_buffer),
-            in_flight: InFlight::default(),
-        };
-        streams.budgets.allow_waiting(config.max_waiting_streams);
-        streams.budgets.allow_streams(config.max_concurrent_bidi_streams);
-        streams.budgets.allow_streams(config.max_concurrent_uni_streams);
-        streams
+            scheduler: Scheduler::default(),
+            control: ControlQueue::default(),
+            flush: Flush::default(),
+            budgets,
+            stats: Stats::default(),
+            now,
+        }
     }
 
     /// The peer's declaration has come.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
-        self.peer = peer;
+        self.declared.set_peer(peer);
         self.connection = SendCredit::new(peer.initial_max_data);
         for (dir, count) in
             [(Dir::Bi, peer.initial_max_streams_bidi), (Dir::Uni, peer.initial_max_streams_uni)]
@@ -209,49 +220,24 @@ impl Streams {
         }
     }
 
-    /// The credit that the peer's parameters give to a new stream.
-    fn initial_send_limit(&self, id: StreamId) -> u64 {
-        match (id.dir(), id.initiator() == self.side) {
-            (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,
-            (Dir::Bi, true) => self.peer.initial_max_stream_data_bidi_remote,
-            (Dir::Bi, false) => self.peer.initial_max_stream_data_bidi_local,
-        }
-    }
-
-    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0
-    /// where it declares none, as one that begins with grants.
-    fn declared_window(&self, id: StreamId) -> u64 {
-        match (self.initial_send_limit(id), self.peer.initial_max_data) {
-            (stream, 0) => stream,
-            (stream, all) => stream.min(all),
-        }
-    }
-
-    /// The credit that our parameters gave to a new stream.
-    fn initial_recv_limit(&self, id: StreamId) -> u64 {
-        match (id.dir(), id.initiator() == self.side) {
-            (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
-            (Dir::Bi, true) => self.local.initial_max_stream_data_bidi_local,
-            (Dir::Bi, false) => self.local.initial_max_stream_data_bidi_remote,
-        }
-    }
-
     /// From now on neither end opens streams; the peer's streams that wait, or that still arrive,
     /// are refused.
     pub(super) fn drain(&mut self) {
-        self.draining = true;
-        self.refuse_waiting();
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
+            self.refuse_waiting();
+        }
     }
 
     /// Whether neither end opens streams any more.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining
+        self.phase == Phase::Draining
     }
 
     /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
     /// frames about streams have left.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining && self.table.all_linger() && self.control.is_empty()
+        self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
     /// What ends with the connection and not by itself.
@@ -271,9 +257,9 @@ impl Streams {
 
     /// The connection has ended: nothing more is sent, and what had come stays to be read.
     pub(super) fn on_connection_end(&mut self) {
-        self.ended = true;
-        self.in_flight = self.count_in_flight();
-        self.blocked_by_connection.stop(self.now);
+        self.phase = Phase::Ended;
+        self.stats.in_flight = self.count_in_flight();
+        self.stats.blocked_by_connection.stop(self.now);
         for key in self.table.keys() {
             self.cancel_turn(key);
             self.unblock(key);

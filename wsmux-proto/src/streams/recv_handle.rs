@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::{Streams, control_queue::ControlFrame, recv::RecvState};
+use super::{Phase, Streams, control_queue::ControlFrame, recv::RecvState};
 use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, VarInt};
 
 impl Streams {
@@ -70,7 +70,7 @@ impl RecvStream<'_> {
         if recv.is_done() {
             stream.recv_released = true;
             self.streams.maybe_free(key);
-        } else if due && !self.streams.ended {
+        } else if due && self.streams.phase != Phase::Ended {
             self.streams.queue_control(key, ControlFrame::Credit);
         }
         match (result, self.end) {
@@ -120,7 +120,7 @@ impl RecvStream<'_> {
             return Err(ClosedStream);
         }
         stream.recv_released = true;
-        if recv.stop(code) && !self.streams.ended {
+        if recv.stop(code) && self.streams.phase != Phase::Ended {
             // A stream that the peer has not seen is shown to it first: there are peers that forget
             // a STOP_SENDING for a stream that they do not know yet.
             let announce =

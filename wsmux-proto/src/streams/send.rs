@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, flow_control::SendCredit, held::Held, scheduler::Scheduling};
+use super::{
+    buffer::Buffer, flow_control::SendCredit, flush::Mark, held::Held, scheduler::Scheduling,
+};
 use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
 
 /// Where a sending half is: the states of RFC 9000 §3.1, and three of ours.
@@ -91,9 +93,8 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// If the end must follow a flush: one more than the number asked for when data last left. 0
-    /// before that.
-    pub(super) data_flush: u64,
+    /// The flush that precedes the end, if the wire needs one.
+    pub(super) data_flush: Mark,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
     pub(super) scheduling: Scheduling,
@@ -110,7 +111,7 @@ impl Send {
             waiting_for_room: false,
             queued_for_room: false,
             end_watch: EndWatch::Nobody,
-            data_flush: 0,
+            data_flush: Mark::default(),
             announced: false,
             scheduling: Scheduling::default(),
             blocked: Stopwatch::default(),

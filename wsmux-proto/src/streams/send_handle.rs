@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Send, Streams,
+    Phase, Send, Streams,
     control_queue::ControlFrame,
     held::{Held, Piece},
     send::{EndWatch, ResetBy, SendState},
@@ -204,7 +204,7 @@ impl SendStream<'_> {
         self.streams.send_budget.change(before, Held::default());
         self.streams.unblock(key);
         // C-12 (RFC 9000 §3.2)
-        if !self.streams.ended {
+        if self.streams.phase != Phase::Ended {
             self.streams.queue_control(key, ControlFrame::Reset);
         }
         self.streams.maybe_free(key);
@@ -219,7 +219,7 @@ impl SendStream<'_> {
     /// [`ResetAtError`].
     pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
         // Q-47 (RSA "Transport Parameter")
-        if !self.streams.peer.reset_stream_at {
+        if !self.streams.declared.peer_takes_reset_at() {
             return Err(ResetAtError::UnsupportedByPeer);
         }
         if self.end.is_some() {
@@ -261,11 +261,11 @@ impl SendStream<'_> {
             }
         };
         // No event follows the connection's end, so nobody waits for one.
-        send.end_watch = match end == SendEnd::Open && !self.streams.ended {
+        send.end_watch = match end == SendEnd::Open && self.streams.phase != Phase::Ended {
             true => EndWatch::Waiting,
             false => EndWatch::Nobody,
         };
-        if end != SendEnd::Open || self.streams.ended {
+        if end != SendEnd::Open || self.streams.phase == Phase::Ended {
             self.streams.maybe_free(key);
         }
         end

@@ -239,7 +239,7 @@ impl Streams {
     pub(super) fn refuse_waiting(&mut self) {
         for dir in Dir::ALL {
             while let Some((index, _)) = self.waiting.streams[dir as usize].pop_first() {
-                self.refused += 1;
+                self.stats.refused += 1;
                 let id = StreamId::new(!self.side, dir, index);
                 self.control.refusals.refuse_waiting(id, REFUSED, REFUSED);
             }
