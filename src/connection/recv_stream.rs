@@ -209,7 +209,7 @@ impl RecvStream {
         }
         poll_fn(|cx| {
             let mut state = self.connection.lock();
-            match state.engine.recv_stream(self.id).received_reset()? {
+            match state.engine.recv_stream(self.id).poll_reset()? {
                 Some(code) => {
                     trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, code);
                     Poll::Ready(Ok(code))
@@ -240,7 +240,7 @@ impl Drop for RecvStream {
         let mut state = self.connection.lock();
         state.forget_reader(self.id);
         #[cfg(feature = "tracing")]
-        if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
+        if let Ok(None) = state.engine.recv_stream(self.id).poll_reset() {
             let stream = self.id.into_inner();
             trace::event!(
                 self.connection.span,

@@ -153,7 +153,7 @@ impl SendStream {
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
         // The chunk's length is not known yet.
-        let room = state.engine.send_stream(self.id).takes_chunk(usize::MAX);
+        let room = state.engine.send_stream(self.id).poll_room_for(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
@@ -198,7 +198,7 @@ impl SendStream {
 
     /// Whether the stream can still be written to.
     fn check(&self) -> Result<(), WriteError> {
-        self.connection.lock().engine.send_stream(self.id).room().map(drop)
+        self.connection.lock().engine.send_stream(self.id).poll_room().map(drop)
     }
 
     /// Nothing follows what was written. The end is sent behind it, also when the handle is dropped after
@@ -355,7 +355,7 @@ impl Drop for SendStream {
         if !self.finished && !self.reset {
             state.was_reset(self.id);
             #[cfg(feature = "tracing")]
-            if state.engine.send_stream(self.id).room().is_ok() {
+            if state.engine.send_stream(self.id).poll_room().is_ok() {
                 let stream = self.id.into_inner();
                 trace::event!(
                     self.connection.span,

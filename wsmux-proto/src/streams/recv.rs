@@ -318,7 +318,7 @@ impl Recv {
     }
 
     /// The code of a reset that has come and was not read. It stays unread.
-    pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
+    pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),
             _ => {

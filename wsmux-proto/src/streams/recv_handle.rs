@@ -140,14 +140,14 @@ impl RecvStream<'_> {
     /// # Errors
     /// [`ReadError::ClosedStream`] when the stream has ended otherwise,
     /// [`ReadError::ConnectionLost`] when the connection has.
-    pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
+    pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
         let Some(recv) =
             self.streams.table.find_mut(self.id).and_then(|stream| stream.recv.as_mut())
         else {
             return Err(ReadError::ClosedStream);
         };
-        match (recv.peek_reset(), recv.state(), end) {
+        match (recv.poll_reset(), recv.state(), end) {
             (Some(code), ..) => Ok(Some(code)),
             (None, RecvState::Recv, None) => Ok(None),
             (None, RecvState::Recv, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),

@@ -52,7 +52,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
-    pub fn room(&mut self) -> Result<usize, WriteError> {
+    pub fn poll_room(&mut self) -> Result<usize, WriteError> {
         let (_, room) = self.room_for(Piece::Bytes)?;
         Ok(room)
     }
@@ -62,7 +62,7 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
-    pub fn takes_chunk(&mut self, len: usize) -> Result<bool, WriteError> {
+    pub fn poll_room_for(&mut self, len: usize) -> Result<bool, WriteError> {
         let (key, room) = self.room_for(Piece::Whole(len))?;
         if room == 0 {
             self.wait_for_budget(key, len);
@@ -145,7 +145,7 @@ impl SendStream<'_> {
     /// # Errors
     /// [`WriteError`], with nothing taken.
     pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        if !self.takes_chunk(data.len())? {
+        if !self.poll_room_for(data.len())? {
             return Ok(0);
         }
         let taken = data.len();

@@ -171,7 +171,7 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
         peer.conn.recv_stream(id).read(read_before).unwrap();
         peer.send(&[reset_at(id, 9, 5, reliable)]);
         let mut recv = peer.conn.recv_stream(id);
-        assert_eq!(recv.received_reset().unwrap(), Some(code(9)), "known at once");
+        assert_eq!(recv.poll_reset().unwrap(), Some(code(9)), "known at once");
         if !kept.is_empty() {
             assert_eq!(recv.read(9).unwrap().data().unwrap(), kept);
         }

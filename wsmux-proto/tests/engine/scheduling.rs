@@ -76,7 +76,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
             while turns < 1_000 {
                 for &id in &ids {
                     // Never empty, and in writes of different sizes.
-                    while peer.conn.send_stream(id).room().unwrap() > 3 << 20 {
+                    while peer.conn.send_stream(id).poll_room().unwrap() > 3 << 20 {
                         write(&mut peer, id, 50_000 + 10_000 * id.index() as usize);
                     }
                 }

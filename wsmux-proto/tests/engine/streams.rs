@@ -64,7 +64,7 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
             assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
             assert_eq!(pair.server.read(id), (b"first".to_vec(), End::Open));
             if what.ends_with("asked for") {
-                assert_eq!(pair.server.conn.recv_stream(id).received_reset().unwrap(), None);
+                assert_eq!(pair.server.conn.recv_stream(id).poll_reset().unwrap(), None);
             }
             match what {
                 "data" => {

@@ -130,7 +130,7 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut next = |index: u64| {
         assert_eq!(accept(&mut peer), Some(id(index)));
         let read = peer.conn.recv_stream(id(index)).read(9);
-        let room = peer.conn.send_stream(id(index)).room();
+        let room = peer.conn.send_stream(id(index)).poll_room();
         let_go(&mut peer, id(index));
         if index == 0 {
             peer.send(&[error_read(id(0), 0)]);

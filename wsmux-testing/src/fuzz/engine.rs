@@ -420,7 +420,7 @@ impl Case {
             0..4 => drop(conn.send_stream(id).write(&vec![5; len])),
             12..14 => drop(conn.send_stream(id).write_chunk(&mut vec![5; len].into())),
             // Of what has no room, as the documentation asks, nothing.
-            14..16 if conn.send_stream(id).room().is_ok_and(|room| room > 0) => {
+            14..16 if conn.send_stream(id).poll_room().is_ok_and(|room| room > 0) => {
                 let _ = conn.send_stream(id).append_chunk(vec![5; len].into());
             }
             4..12 => drop(conn.recv_stream(id).read(1 + len)),
@@ -432,7 +432,7 @@ impl Case {
             23 => drop(conn.send_stream(id).reset(code)),
             24 => drop(conn.send_stream(id).reset_at(code, len as u64)),
             25 | 26 => drop(conn.recv_stream(id).stop(code)),
-            27 => drop(conn.recv_stream(id).received_reset()),
+            27 => drop(conn.recv_stream(id).poll_reset()),
             28 => conn.send_stream(id).announce(),
             29 => drop(conn.send_stream(id).set_priority(len as i32 % 3)),
             30 => {

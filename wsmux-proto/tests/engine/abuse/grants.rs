@@ -66,7 +66,7 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let block = 1 << 16;
     honest(peer, |peer, count| {
         let mut send = peer.conn.send_stream(id);
-        if send.room().unwrap() > 0 {
+        if send.poll_room().unwrap() > 0 {
             send.append_chunk(vec![0; block].into()).unwrap();
         }
         peer.send(&[max_stream_data(id, 64 * (count + 1))]);
