@@ -1,10 +1,10 @@
-//! What the application asks of all streams together: opening and accepting.
+//! The application's calls that concern all streams: opening and accepting.
 
 use super::{Phase, Streams};
 use crate::{Dir, OpenError, StreamId};
 
 impl Streams {
-    /// Opens a stream; `Ok(None)` at the peer's limit or at the local one.
+    /// Opens a stream. Returns `Ok(None)` at the peer's limit or at the local one.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
@@ -14,7 +14,8 @@ impl Streams {
         Ok(Some(id))
     }
 
-    /// How many more streams the peer's limit and the local one allow.
+    /// How many more streams the peer's limit and the local one allow now. With 0,
+    /// [`Event::Available`](crate::Event::Available) follows when they allow more.
     pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional {
             // J-34
@@ -54,7 +55,7 @@ impl Streams {
         self.limits.totals()
     }
 
-    /// The oldest stream of the peer's that the application has not taken.
+    /// The oldest stream of the peer that the application has not accepted.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }

@@ -1,4 +1,4 @@
-//! What streams send: whether there is anything, and data in turns.
+//! Sends data of streams, in turns, and says whether streams have anything to send.
 
 use super::{
     Phase, Streams,
@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
 
-/// What a stream may send before the next of its priority: a record of the usual size. Shorter
-/// turns cost headers, longer ones latency.
+/// How many bytes a stream may send before the next stream of its priority: about one record.
+/// Shorter turns cost headers, and longer turns cost latency.
 const TURN: usize = 16 * 1024;
 
-/// A message with less room than this left is full: a header and a few bytes are not worth a frame.
+/// A message with less room than this is full, because a header and a few bytes are not worth a
+/// frame.
 const MIN_ROOM: usize = 64;
 
 impl Streams {
@@ -30,7 +31,7 @@ impl Streams {
     }
 
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
-    /// a shutdown does not wait either.
+    /// no shutdown is under way.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control.is_empty()
             && !self.scheduler.has_next(true)
@@ -49,8 +50,8 @@ impl Streams {
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
     pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
         let one = !self.caps.many_frames_per_message;
-        // Until the flush is done no other stream's data goes first, because it would delay the end
-        // again each time.
+        // While the end of a stream waits for a flush, no other stream sends data. Otherwise that
+        // data would need a flush as well, and delay the end again.
         let flush_first = self.flush.is_wanted();
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let has_credit = self.connection.left() > 0;
@@ -84,8 +85,9 @@ impl Streams {
             self.wake_waiting_for_budget(events);
         }
         self.note_connection_blocked();
-        // Found out only now, after the control frames' turn: with nothing else to say it goes
-        // alone, or the caller takes the silence for the end and does not come back.
+        // The control frames of this message were written before the lack of credit was found. If
+        // the message is empty, DATA_BLOCKED has to go now: a caller that gets an empty message
+        // does not call again.
         if out.is_empty()
             && let Some(limit) = self.control.take_data_blocked()
         {
@@ -93,13 +95,13 @@ impl Streams {
         }
     }
 
-    /// Whether the socket is to be flushed before there is more to send.
+    /// Whether the socket is to be flushed before anything else is sent.
     pub(crate) fn take_flush(&mut self) -> bool {
         self.flush.take()
     }
 
-    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
-    /// the message's last.
+    /// Writes a frame with as much of a stream's data as turn, credit and room allow. Returns
+    /// whether it is the last frame of the message.
     fn write_turn(&mut self, key: Key, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
         let Some(stream) = self.table.get_mut(key) else { return false };
         let id = stream.id;
@@ -111,7 +113,7 @@ impl Streams {
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // C-37
         let room = max.saturating_sub(out.len());
-        // A frame that fills the message, or that nothing will follow, needs no length of its own.
+        // The last frame of a message needs no length field.
         let short = self.wire.stream_header_size(id, offset, 0)
             - usize::from(self.caps.many_frames_per_message);
         let others = self.scheduler.has_next(self.connection.left() > wanted as u64);
@@ -151,8 +153,7 @@ impl Streams {
         last
     }
 
-    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is
-    /// free.
+    /// Wakes a writer that waits, once half of what the stream may hold is free.
     pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -164,8 +165,8 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait until others have sent. Each time that the others hold less, a
-    /// message leaves: their bytes, or a reset.
+    /// Wakes writers that wait for room in the send window. It is enough to do so when a message is
+    /// written: the other streams hold less only after they have sent bytes or were reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {
@@ -180,7 +181,7 @@ impl Streams {
         });
     }
 
-    /// Queues the event for a caller that waits until the FIN or the reset of the stream is sent.
+    /// Wakes a caller that waits for the end of the sending half, if the FIN or the reset was sent.
     pub(super) fn note_end(&mut self, key: Key, events: &mut Events) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
@@ -194,7 +195,8 @@ impl Streams {
         }
     }
 
-    /// Gives a stream a place in the schedule, if it has something to send and may.
+    /// Schedules a stream if it has something to send and credit for it. If it has no credit,
+    /// queues STREAM_DATA_BLOCKED.
     pub(super) fn schedule(&mut self, key: Key) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = &mut stream.send else { return };
@@ -202,7 +204,7 @@ impl Streams {
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             self.scheduler.enqueue(key, &mut send.scheduling);
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
-            // A peer may forget what precedes the first STREAM frame (SPEC.md Q-34).
+            // A peer may ignore frames that precede the first STREAM frame (SPEC.md Q-34).
             let unseen =
                 self.caps.blocked_frames && send.is_unseen() && stream.id.initiator() == self.side;
             if unseen {
@@ -212,13 +214,13 @@ impl Streams {
         }
     }
 
-    /// The stream has been reset.
+    /// Gives up the stream's turn, because it was reset.
     pub(super) fn cancel_turn(&mut self, key: Key) {
         self.scheduler.cancel(&mut self.table, key);
     }
 
-    /// Whether a stream cannot use its turn only for lack of the connection's credit. If so,
-    /// DATA_BLOCKED is sent, once for each limit.
+    /// If a stream waits only for credit of the connection, queues DATA_BLOCKED, once for each
+    /// limit.
     fn note_connection_blocked(&mut self) {
         if self.connection.left() > 0 {
             return;

@@ -1,4 +1,4 @@
-//! Frames from the peer, and every rule on what it may say about which stream.
+//! Handles the peer's frames, and checks which frames the peer may send for which stream.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::{
     transport_error::violation,
 };
 
-/// Which half of ours a frame is about.
+/// Which of our halves a frame concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
     Send,
@@ -26,13 +26,13 @@ enum Found {
     Stream(Key),
     /// It waits for a place.
     Waiting,
-    /// It has ended and is forgotten, or was refused: the frame is late.
+    /// The stream has ended and was freed, or it was refused. The frame is late.
     Gone,
 }
 
 impl Streams {
-    /// The one place where a frame's stream is looked up, opened if the frame may open it, and
-    /// checked: direction, initiator and limit, for every type of frame alike.
+    /// Finds the stream of a frame, and opens it if the frame may do that. All types of frames come
+    /// here, so this is the only place that checks direction, initiator and limit.
     fn find(
         &mut self,
         id: StreamId,
@@ -78,7 +78,7 @@ impl Streams {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.phase == Phase::Draining;
         self.budgets.check(UselessWork::Cancelled, self.now)?;
-        // Those that wait come first.
+        // Streams that wait for a place were opened earlier, so they get one first.
         self.admit(events)?;
         let first = self.limits.open_remote(id)?;
         let must_wait = !self.caps.stream_limits && self.must_wait(dir);
@@ -107,7 +107,7 @@ impl Streams {
         Ok(Found::Stream(key))
     }
 
-    /// Makes a stream of the peer's that the application can accept.
+    /// Adds a stream of the peer that the application can accept.
     pub(super) fn insert_remote(&mut self, id: StreamId) -> Key {
         // C-9
         self.unaccepted[id.dir() as usize].push_back(id);
@@ -137,7 +137,7 @@ impl Streams {
     }
 
     fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
-        // Where streams are granted, the grant bounds the refusals.
+        // On a wire with stream limits, the limit also bounds how many refusals there are.
         if !self.caps.stream_limits {
             // J-33
             if self.control.refusals.immediate() >= MAX_REFUSALS {
@@ -155,7 +155,7 @@ impl Streams {
         self.budgets.consume(kind, 1, self.now)
     }
 
-    /// Whether a frame of this wire that is not a grant can be the first of a stream.
+    /// Whether the first frame of a stream can be another than a grant.
     fn any_frame_opens(&self) -> bool {
         !self.caps.opens_with_credit
     }
@@ -179,7 +179,7 @@ impl Streams {
         // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
-        // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
+        // J-22: if we stopped this half, its end is the peer's answer to that.
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
@@ -218,7 +218,7 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
-        // A reset after our stop is the peer's answer to it, and is not answered in turn.
+        // If we stopped this half, the reset is the peer's answer to that, and gets no answer.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
             self.consume(UselessWork::Empty)?;
@@ -251,7 +251,8 @@ impl Streams {
         }
     }
 
-    /// The peer says that it has seen the end; if there was none, it has stopped reading.
+    /// The peer has received the end of our half. If we have sent no end, the peer has stopped
+    /// reading.
     pub(crate) fn on_fin_received(
         &mut self,
         id: StreamId,
@@ -265,7 +266,8 @@ impl Streams {
         }
     }
 
-    /// The peer wants no answer on this stream: an answer that is sent later is of no use to it.
+    /// The peer has given up the stream. If nothing useful has been sent on it so far, anything
+    /// that is sent later is useless as well.
     fn note_abandoned(&mut self, key: Key) {
         let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
@@ -282,8 +284,7 @@ impl Streams {
         let Some(send) = &mut stream.send else { return Ok(()) };
         let before = send.held();
         let of_use = send.was_of_use();
-        // What has ended already needs no answer: none would come to an end (C-23,
-        // RFC 9000 §3.5; J-21).
+        // A half that has ended already needs no reset (C-23, RFC 9000 §3.5; J-21).
         if send.reset(code, ResetBy::Peer).is_err() {
             return self.consume(UselessWork::Late);
         }
@@ -331,7 +332,8 @@ impl Streams {
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        // Credit goes out when it is due, whatever the peer says; but the stream must be one.
+        // The frame changes nothing, because grants are sent when they are due. But the stream must
+        // exist.
         match self.find(id, Half::Recv, true, events)? {
             Found::Stream(_) | Found::Waiting => self.consume(UselessWork::Blocked),
             Found::Gone => Ok(()),
@@ -345,7 +347,7 @@ impl Streams {
     pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
         self.consume(UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
-            // A stream that waits for it stays where it is, and takes it in its turn (C-85).
+            // Streams that wait for it keep their place, and use it in their turn (C-85).
             self.stats.blocked_by_connection.stop(self.now);
         }
         Ok(())

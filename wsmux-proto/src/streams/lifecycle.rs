@@ -12,7 +12,7 @@ use super::{
 use crate::{Dir, StreamId};
 
 impl Streams {
-    /// A stream with its halves as its kind and its opener give them.
+    /// Adds a stream. Its kind and its initiator say which halves it has.
     pub(super) fn insert(&mut self, id: StreamId) -> Key {
         let local = id.initiator() == self.side;
         let (sends, receives) = match id.dir() {
@@ -29,8 +29,8 @@ impl Streams {
         let key = self.table.insert(Stream::new(id, send, recv));
         self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
-        // A window that is larger than was declared is granted at once. On a local stream no grant
-        // may precede the first frame.
+        // If the window has become larger than the declared one, the rest is granted at once. On a
+        // local stream that has to wait for the first STREAM frame.
         let grown =
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         // J-12, J-13
@@ -50,7 +50,8 @@ impl Streams {
         let all_sent = stream.pending.is_empty()
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
-        // If somebody waits for the end, the stream stays until they have seen how it ended.
+        // If a caller waits for the end, the stream is kept until the caller has asked how it
+        // ended.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
             EndWatch::Nobody => all_sent || self.phase == Phase::Ended,
@@ -60,7 +61,7 @@ impl Streams {
         let released = stream.send_released && stream.recv_released;
         // C-4 (RFC 9000 §3.4)
         if !(released && over) {
-            // Only the peer's half is left.
+            // If nothing of ours is left, the stream waits only for the peer.
             let is_ours_to_end = !released
                 || !stream.pending.is_empty()
                 || stream.send.as_ref().is_some_and(|send| !send.is_done());

@@ -1,12 +1,13 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
-//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how one begins,
-//!   and when it is freed
+//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how one
+//!   begins, and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
 //!   calls on each, `app`: its calls on all streams together
-//! - `flow_control`: how much may be sent, and how much that is on a long path; `declared`: how much
-//!   a new stream may send; `flush`: what has left the process
-//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
+//! - `flow_control`: how much may be sent, and how much that is on a long path; `declared`: how
+//!   much a new stream may send; `flush`: what has left the process
+//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream
+//!   limits
 //! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
 //! - `control_queue`: which control frames are due, in which order; `refusals`: those that refuse
@@ -153,7 +154,7 @@ impl Streams {
         }
     }
 
-    /// The peer's declaration has come.
+    /// The peer's transport parameters were received.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
         self.declared.set_peer(peer);
         self.connection = SendCredit::new(peer.initial_max_data);
@@ -171,12 +172,12 @@ impl Streams {
         }
     }
 
-    /// Whether windows may grow.
+    /// Whether windows may ever grow.
     pub(super) fn windows_may_grow(&self) -> bool {
         self.auto_tune.is_on()
     }
 
-    /// A ping leaves, after nothing has come for so long.
+    /// A ping is sent, after nothing was received for `silence`.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
@@ -186,29 +187,29 @@ impl Streams {
         self.auto_tune.on_ping_answered(sample);
     }
 
-    /// Whether a ping is to leave with what was just written.
+    /// Whether a ping is to be sent with what was just written.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         self.auto_tune.take_sample_wanted()
     }
 
-    /// What the windows have grown by, all together.
+    /// By how many bytes all windows together have grown.
     pub(super) fn window_growth(&self) -> u64 {
         self.auto_tune.used()
     }
 
-    /// How many streams are open; those that nobody has let go of yet included.
+    /// How many streams there are, including those that have ended and were not released.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// How many of the peer's wait for a place.
+    /// How many streams of the peer wait for a place.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The peer may be this many bytes ahead of the reader, on every stream, and further where its
-    /// window has grown. Less than before takes effect as data is read: what was granted is not
-    /// taken back.
+    /// Sets how many bytes the peer may be ahead of the reader, on every stream. Where a window has
+    /// grown, the growth is added. A smaller window takes effect as data is read, because credit is
+    /// not taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {
@@ -220,8 +221,8 @@ impl Streams {
         }
     }
 
-    /// From now on neither end opens streams; the peer's streams that wait, or that still arrive,
-    /// are refused.
+    /// From now on neither end opens streams. Streams of the peer that wait, or that it opens
+    /// nevertheless, are refused.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -234,20 +235,20 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
-    /// frames about streams have left.
+    /// Whether every stream has ended, or waits only for the peer's answer to a stop, and all our
+    /// frames about streams have been sent.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
-    /// What ends with the connection and not by itself.
+    /// What the end of the connection cuts off.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
         let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
-        // A slice's own sort is 4 kB of a page's download.
+        // A heap, because `sort` would add 4 kB to the WebAssembly module.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
             streams: streams.into_sorted_vec(),
@@ -255,7 +256,7 @@ impl Streams {
         }
     }
 
-    /// The connection has ended: nothing more is sent, and what had come stays to be read.
+    /// The connection has ended. Nothing more is sent, but received bytes can still be read.
     pub(super) fn on_connection_end(&mut self) {
         self.phase = Phase::Ended;
         self.stats.in_flight = self.count_in_flight();
@@ -270,7 +271,7 @@ impl Streams {
         self.send_budget.clear();
         self.control.clear();
         self.waiting.clear();
-        // Those that only waited for frames to be sent wait no longer.
+        // Some streams were kept only until their frames were sent, and none is sent any more.
         self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }

@@ -20,10 +20,10 @@ impl Streams {
 pub enum Read<T> {
     /// Data, or how much of it was copied.
     Data(T),
-    /// The end of the stream: all has been read.
+    /// The end of the stream: everything has been read.
     Finished,
-    /// All that has arrived has been read. [`Event::Readable`](crate::Event::Readable) follows when
-    /// there is more.
+    /// Everything that was received so far has been read.
+    /// [`Event::Readable`](crate::Event::Readable) follows when there is more.
     Blocked,
 }
 
@@ -46,10 +46,11 @@ pub struct RecvStream<'a> {
 }
 
 impl RecvStream<'_> {
-    /// Up to `max` bytes in one piece, as they came.
+    /// Reads up to `max` bytes, in one piece and without a copy.
     ///
     /// # Errors
-    /// [`ReadError`]. What came before the connection's end is read first.
+    /// [`ReadError`]. After the end of the connection, bytes that were received before it are read
+    /// first.
     pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
         let Some(key) = self.streams.table.key(self.id) else {
             return Err(ReadError::ClosedStream);
@@ -58,7 +59,7 @@ impl RecvStream<'_> {
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
-        // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
+        // A peer may ignore a grant that precedes the first STREAM frame (SPEC.md Q-34).
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
             || self.streams.caps.opens_with_credit
@@ -80,10 +81,10 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Copies into `out` as much as it holds or has come, and says how much that was.
+    /// Copies as many received bytes into `out` as there is room for, and returns how many.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read), and only when nothing was copied.
+    /// Those of [`read`](Self::read). If there is an error, nothing was copied.
     pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let mut filled = 0;
         loop {
@@ -92,7 +93,7 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // Only the first round can find either: the others come after a look.
+                // Only the first round gets here: a further round begins only if there is data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }
@@ -107,7 +108,7 @@ impl RecvStream<'_> {
         recv.is_some_and(|recv| recv.buffered() > 0)
     }
 
-    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the
+    /// Stops reading: drops received bytes that were not read, and sends STOP_SENDING with this
     /// code (RFC 9000 §3.5).
     ///
     /// # Errors
@@ -121,8 +122,8 @@ impl RecvStream<'_> {
         }
         stream.recv_released = true;
         if recv.stop(code) && self.streams.phase != Phase::Ended {
-            // A stream that the peer has not seen is shown to it first: there are peers that forget
-            // a STOP_SENDING for a stream that they do not know yet.
+            // Some peers ignore a STOP_SENDING for a stream that they do not know yet, so an empty
+            // STREAM frame precedes it.
             let announce =
                 !self.streams.caps.opens_with_credit && self.id.initiator() == self.streams.side;
             if announce {
@@ -134,12 +135,12 @@ impl RecvStream<'_> {
         Ok(())
     }
 
-    /// The code with which the peer reset the stream; `Ok(None)` when it has not, and then
-    /// [`Event::Readable`](crate::Event::Readable) follows.
+    /// The code with which the peer reset the stream. With `Ok(None)` there was no reset so far,
+    /// and [`Event::Readable`](crate::Event::Readable) follows when that changes.
     ///
     /// # Errors
-    /// [`ReadError::ClosedStream`] when the stream has ended otherwise,
-    /// [`ReadError::ConnectionLost`] when the connection has.
+    /// [`ReadError::ClosedStream`] when the stream has ended in another way,
+    /// [`ReadError::ConnectionLost`] when the connection has ended.
     pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
         let Some(recv) =
@@ -155,16 +156,17 @@ impl RecvStream<'_> {
         }
     }
 
-    /// What the half has done.
+    /// Statistics of this half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    /// [`ClosedStream`] when the stream has ended and was freed.
     pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
         let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         Ok(recv.ok_or(ClosedStream)?.stats())
     }
 
-    /// The application lets go of the half: unless it has ended, it is stopped with code 0.
+    /// Releases the half: the application does not use it any more. A half that has not ended is
+    /// stopped with code 0.
     pub fn release(&mut self) {
         // C-11 (RFC 9000 §3.5)
         let _ = self.stop(VarInt::default());

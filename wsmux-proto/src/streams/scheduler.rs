@@ -5,11 +5,11 @@
 //! its turn there once there is some. Among streams of one priority, those have waited longest, so
 //! they go first.
 //!
-//! The invariant: a stream is in at most one of the two queues, once, and its [`Turn`] says in which.
-//! A stream that leaves a queue before its turn leaves a *void* entry, which is recognized by its
-//! ticket. A queue without streams is empty, and the void entries of both queues together are at
-//! most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost of a turn nor
-//! memory grows with how often streams are reset or get another priority (C-85).
+//! The invariant: a stream is in at most one of the two queues, once, and its [`Scheduling`] says
+//! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is recognized
+//! by its ticket. A queue without streams is empty, and the void entries of both queues together
+//! are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost of a turn
+//! nor memory grows with how often streams are reset or get another priority (C-85).
 
 use super::{
     priority_queue::PriorityQueue,

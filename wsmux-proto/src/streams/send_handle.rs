@@ -24,13 +24,13 @@ impl Streams {
     }
 }
 
-/// What became of a sending half.
+/// How a sending half has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendEnd {
-    /// Not yet at its end.
+    /// It has not ended.
     Open,
-    /// The end, and every byte before it, has been handed to the socket.
+    /// The socket has taken the end, and every byte before it.
     Finished,
     /// The peer stopped it with this code.
     Stopped(VarInt),
@@ -47,8 +47,8 @@ pub struct SendStream<'a> {
 }
 
 impl SendStream<'_> {
-    /// How many bytes the send buffer takes now. With 0,
-    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
+    /// How many bytes the send buffer would take now. With 0,
+    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -58,7 +58,7 @@ impl SendStream<'_> {
     }
 
     /// Whether [`write_chunk`](Self::write_chunk) would take a chunk of `len` bytes now. If not,
-    /// [`Event::Writable`](crate::Event::Writable) follows once there is room.
+    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -70,7 +70,7 @@ impl SendStream<'_> {
         Ok(room > 0)
     }
 
-    /// The half's key, if it can be written to.
+    /// The stream's key, if this half can be written to.
     #[inline]
     fn writable(&mut self) -> Result<Key, WriteError> {
         let key = self.streams.table.key(self.id);
@@ -86,7 +86,7 @@ impl SendStream<'_> {
         let send = key.and_then(|key| self.streams.table[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), Send::check_writable);
         match (key, writable, self.end) {
-            // A stop that arrived before the connection's end takes precedence.
+            // A stop that was received before the connection's end takes precedence.
             (_, Err(WriteError::Stopped(code)), _) => Err(WriteError::Stopped(code)),
             (_, _, Some(end)) => Err(WriteError::ConnectionLost(end.clone())),
             (Some(key), Ok(()), None) => Ok(key),
@@ -95,7 +95,8 @@ impl SendStream<'_> {
         }
     }
 
-    /// How many of these bytes fit, by the stream's own buffer and by the connection's budget.
+    /// The stream's key, and how many bytes the stream's buffer and the send window have room for.
+    /// If none, the stream waits for room.
     fn room_for(&mut self, piece: Piece) -> Result<(Key, usize), WriteError> {
         let key = self.writable()?;
         let Streams { table, send_budget, .. } = &mut *self.streams;
@@ -107,14 +108,15 @@ impl SendStream<'_> {
         Ok((key, room))
     }
 
-    /// There is no room for a chunk. A stream that holds bytes looks again when they leave, and one
-    /// without credit when it gets some: the others have to be let in as there is room.
+    /// There is no room for a chunk. A stream that holds bytes is woken when they are sent, and one
+    /// without credit when it gets some. Any other has to wait in the queue of the send window.
     fn wait_for_budget(&mut self, key: Key, len: usize) {
         let streams = &mut *self.streams;
         let stream = &mut streams.table[key];
         let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
         if send.credit.left() == 0 {
-            // A peer that grants nothing before it has seen the stream would never see it.
+            // Without a frame, a peer that grants nothing to streams that it does not know would
+            // never learn of this one.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
             if unseen && !streams.caps.opens_with_credit {
                 streams.queue_control(key, ControlFrame::Announce);
@@ -127,7 +129,8 @@ impl SendStream<'_> {
         }
     }
 
-    /// Takes a copy of as many bytes as there is room for; 0 when there is none.
+    /// Copies as many bytes as there is room for, and returns how many. With 0,
+    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -138,9 +141,9 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, if there is any room; else nothing, and returns 0, and
-    /// [`Event::Writable`](crate::Event::Writable) follows once there is. The buffer may so hold
-    /// more than its limit, by less than one chunk.
+    /// Takes all of `data`, without a copy, if there is any room. So the buffer may exceed its
+    /// limit by less than one chunk. If there is no room, takes nothing and returns 0, and
+    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
     ///
     /// # Errors
     /// [`WriteError`], with nothing taken.
@@ -153,11 +156,11 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, whether there is room or not: for a caller that has
-    /// waited for some before.
+    /// Takes all of `data`, without a copy, even if there is no room. This is for a caller that has
+    /// waited for room before.
     ///
     /// # Errors
-    /// [`WriteError`], and `data` is dropped.
+    /// [`WriteError`]; then `data` is dropped.
     pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
         let key = self.writable()?;
         self.add(key, data.len(), |send| send.push_chunk(data));
@@ -176,10 +179,10 @@ impl SendStream<'_> {
         self.streams.schedule(key);
     }
 
-    /// Nothing follows what was written.
+    /// Ends the stream after the bytes that were written so far.
     ///
     /// # Errors
-    /// [`WriteError`] when the stream had ended already, and how.
+    /// [`WriteError`] when the half has ended already. The error says how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let key = self.writable()?;
         let send = self.streams.table[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
@@ -188,7 +191,7 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Resets the stream (RESET_STREAM, RFC 9000 §19.4): what has not been sent is dropped.
+    /// Resets the stream (RESET_STREAM, RFC 9000 §19.4). Bytes that have not been sent are dropped.
     ///
     /// # Errors
     /// [`ClosedStream`] when the FIN has been sent already, or the stream was reset before.
@@ -211,8 +214,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered,
-    /// or after all that were written if they are fewer (RESET_STREAM_AT,
+    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered.
+    /// If fewer were written, all of them are (RESET_STREAM_AT,
     /// draft-ietf-quic-reliable-stream-reset).
     ///
     /// # Errors
@@ -245,10 +248,10 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// What became of the half. With [`SendEnd::Open`],
-    /// [`Event::Ended`](crate::Event::Ended) follows once it is something else.
+    /// How the half has ended. With [`SendEnd::Open`], [`Event::Ended`](crate::Event::Ended)
+    /// follows when it ends.
     pub fn poll_end(&mut self) -> SendEnd {
-        // A half that nobody stopped is forgotten only after its end has left.
+        // Unless the peer stopped it, a half is freed only after its end was sent.
         let Some(key) = self.streams.table.key(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.table[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
@@ -271,8 +274,8 @@ impl SendStream<'_> {
         end
     }
 
-    /// Shows the stream to the peer although nothing has been written: an empty STREAM frame. Where
-    /// the wire shows a stream when it is opened, nothing.
+    /// Sends an empty STREAM frame, so that the peer learns of the stream before anything is
+    /// written. Does nothing on a wire on which opening a stream already tells the peer.
     pub fn announce(&mut self) {
         if self.streams.caps.opens_with_credit || self.end.is_some() {
             return;
@@ -282,7 +285,8 @@ impl SendStream<'_> {
         }
     }
 
-    /// Streams of a higher priority send first; equal ones take turns. At the start 0.
+    /// Sets the priority, which is 0 at the start. Streams of a higher priority send first, and
+    /// streams of the same priority take turns.
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
@@ -303,17 +307,17 @@ impl SendStream<'_> {
         Ok(send.ok_or(ClosedStream)?.scheduling.priority())
     }
 
-    /// What the half has done.
+    /// Statistics of this half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    /// [`ClosedStream`] when the stream has ended and was freed.
     pub fn stats(&self, now: Time) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(now))
     }
 
-    /// The application lets go of the half. A finished one ends by itself; any other that has not
-    /// ended is reset with code 0, and never finished.
+    /// Releases the half: the application does not use it any more. If it was neither finished nor
+    /// reset, it is reset with code 0.
     pub fn release(&mut self) {
         let Some(key) = self.streams.table.key(self.id) else { return };
         let stream = &mut self.streams.table[key];
@@ -322,8 +326,8 @@ impl SendStream<'_> {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            // A finished half stays until its FIN has been sent. It is marked as released now,
-            // because no later call would do that if the peer stopped it first.
+            // A finished half is kept until its FIN has been sent. It is marked as released now,
+            // because no later call would do that if the peer stopped it before.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

@@ -1,9 +1,13 @@
-//! Streams of the peer's that wait for a place, on a wire on which a peer cannot learn the limit
+//! Streams of the peer that wait for a place, on a wire on which a peer cannot learn the limit
 //! (SPEC.md §7.5).
 //!
-//! There a stream begins with a grant of the peer's, and the peer has no credit until ours. So a
-//! stream that waits costs no more than what is kept here. It is opened when a place is free, as if
-//! the peer had opened it only then, and had sent at once all that it has sent about it meanwhile.
+//! On that wire the peer cannot send data on a stream before our first grant, so a stream that
+//! waits costs no more memory than what is kept here. When a place is free, the stream is opened as
+//! if the peer had opened it only then. What the peer sent about it in the meantime takes effect at
+//! that moment.
+//!
+//! The invariant: every stream in the room was opened, is not in the table, and its id leads to no
+//! other part.
 
 use bytes::Bytes;
 
@@ -13,20 +17,20 @@ use crate::{
     frame::Credit, transport_error::violation, tree::Tree,
 };
 
-/// What the peer has said of a stream that waits (J-41).
+/// What the peer has sent about a stream that waits (J-41).
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// The credit that it granted, in all; `None` before its first grant.
+    /// How much credit it has granted in all; `None` before its first grant.
     credit: Option<u64>,
     halves: Halves,
 }
 
-// While the room grows there are two and a half places for each, and the tree takes some 40 bytes
-// more: all in all less than the 128 bytes of the formula for a connection's memory (SPEC §10).
+// While the room grows, there are two and a half places for each stream, and its node in the tree
+// takes another 40 bytes. The sum is below the 128 bytes that SPEC.md §10 allows for each.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
-/// What the peer has said of the halves of a stream that waits. No byte came before an end of its
-/// own half, for lack of credit. One of which it has reset its half and stopped ours does not wait
+/// What the peer has done with the halves of a stream that waits. It had no credit, so it has sent
+/// no byte. A stream whose two halves the peer has given up, by a reset and a stop, does not wait
 /// any longer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Halves {
@@ -34,18 +38,18 @@ enum Halves {
     Open,
     Fin,
     Reset(VarInt),
-    /// Ours is stopped, with this code.
+    /// The peer has stopped our half, with this code.
     Stopped {
         code: VarInt,
-        /// Its own has ended as well.
+        /// The peer's half has ended as well.
         fin: bool,
     },
 }
 
-/// The streams that wait, and the places that they take: at most `max`, those counted that were
-/// given up and whose answer has not left. In the order of ids, which is the order of arrival, for
-/// the ids of one kind only rise. A tree and no hash table: it gives the memory of those that go
-/// back, and no choice of ids makes it slow.
+/// The streams that wait. There are at most `max`, including those that were refused and whose
+/// refusal has not been sent. Streams of one kind are opened in the order of their ids, so the
+/// order of ids is the order of arrival. They are in a tree and not in a hash table, because a tree
+/// returns memory when streams leave, and no choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
@@ -86,9 +90,9 @@ impl WaitingRoom {
 }
 
 impl Streams {
-    /// The kind that has both a stream that waits and a free place.
+    /// A kind of which a stream waits and a place is free.
     fn admissible(&self) -> Option<Dir> {
-        // With each message this is asked twice, and mostly none waits.
+        // This is asked twice for each message, and mostly no stream waits.
         if self.waiting.is_empty() {
             return None;
         }
@@ -97,7 +101,7 @@ impl Streams {
         })
     }
 
-    /// Whether `admit` would make a stream of one that waits.
+    /// Whether `admit` would open a stream.
     pub(crate) fn can_admit(&self) -> bool {
         !self.waiting.is_empty() && self.admissible().is_some()
     }
@@ -110,7 +114,8 @@ impl Streams {
 
     fn admit_waiting(&mut self, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // As when the peer opens one: opening streams in advance must not evade the budget.
+            // The same check as when the peer opens a stream. Otherwise a peer could evade the
+            // budget by opening streams in advance.
             self.budgets.check(UselessWork::Cancelled, self.now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;
@@ -135,12 +140,12 @@ impl Streams {
         Ok(())
     }
 
-    /// Whether a new stream has to wait: there is no place, or others wait already.
+    /// Whether a new stream has to wait, because there is no place or because others wait already.
     pub(super) fn must_wait(&self, dir: Dir) -> bool {
         self.limits.is_full(dir) || !self.waiting.streams[dir as usize].is_empty()
     }
 
-    /// Lets a new stream wait, if there is room for one more (J-43).
+    /// Lets a new stream wait if there is room, and returns whether there is (J-43).
     pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
         let has_room = self.waiting.has_room(self.control.refusals.waited());
         if has_room {
@@ -157,7 +162,7 @@ impl Streams {
         let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
         let mut granted = SendCredit::new(waiting.credit.unwrap_or(0));
         granted.add(credit)?;
-        // The first is the opening itself.
+        // The first grant is what opens the stream, so it is not useless.
         match waiting.credit.replace(granted.left()) {
             None => Ok(()),
             Some(_) => self.consume(UselessWork::Grant),
@@ -222,8 +227,8 @@ impl Streams {
         Ok(())
     }
 
-    /// A stream that the peer has both reset and stopped is never opened (J-42). It costs as much
-    /// as a refused one, and is charged as one.
+    /// A stream that the peer has both reset and stopped is never opened (J-42). It causes as much
+    /// work as a refused stream, so it is charged as one.
     fn refuse_abandoned(
         &mut self,
         id: StreamId,
@@ -235,7 +240,7 @@ impl Streams {
         self.consume(UselessWork::Refused)
     }
 
-    /// Streams that wait are refused, all of them (J-44).
+    /// Refuses all streams that wait (J-44).
     pub(super) fn refuse_waiting(&mut self) {
         for dir in Dir::ALL {
             while let Some((index, _)) = self.waiting.streams[dir as usize].pop_first() {

@@ -1,12 +1,11 @@
-//! What is counted here is work, not time: how many entries of its queues a connection looks at.
+//! These tests count work and not time: how many entries of its queues a connection looks at.
 
 use super::{priority_queue::PriorityQueue, *};
 use crate::{MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
-/// Streams of a client that each have data to send, to a peer that has given the connection no
-/// credit.
+/// A client of which every stream has data to send, and whose connection has no credit.
 struct ConnectionBlocked {
     streams: Streams,
     ids: Vec<StreamId>,
@@ -36,7 +35,7 @@ impl ConnectionBlocked {
         blocked
     }
 
-    /// Says how many bytes left.
+    /// Returns how many bytes were sent.
     fn transmit(&mut self) -> usize {
         let mut sent = 0;
         while self.streams.has_something_to_send() {
@@ -61,9 +60,9 @@ impl ConnectionBlocked {
     }
 }
 
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are
+/// open or wait, nor depend on the ids that a peer chooses, by more than a logarithm on average;
+/// what concerns all streams is exempt, such as the connection's end.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
     let mut blocked = ConnectionBlocked::new();
@@ -105,9 +104,9 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// An application that gives each stream a priority of its own: only streams whose turn it is are
 /// looked at.
 ///
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are
+/// open or wait, nor depend on the ids that a peer chooses, by more than a logarithm on average;
+/// what concerns all streams is exempt, such as the connection's end.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
     let mut queue = PriorityQueue::default();
@@ -128,9 +127,9 @@ fn thousands_of_priorities_cost_as_much_as_one() {
 /// A message that wakes very many readers, with repeated connection-level events between them.
 /// Searching the whole queue for each would take hours here.
 ///
-/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are open or wait, nor
-/// depend on the ids that a peer chooses, by more than a logarithm on average; what concerns all streams is exempt,
-/// such as the connection's end.
+/// [C-85] What a frame, a call or an event costs MUST NOT grow with the number of streams that are
+/// open or wait, nor depend on the ids that a peer chooses, by more than a logarithm on average;
+/// what concerns all streams is exempt, such as the connection's end.
 #[test]
 fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     const READERS: u64 = if cfg!(miri) { 100 } else { 1_000_000 };
