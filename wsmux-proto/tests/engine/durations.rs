@@ -72,7 +72,7 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
     let id = bidi(CLIENT, 0);
     let is_qmux = peer.wire == Wire::QMux;
     match step {
-        Step::Later(by) => peer.now = peer.now + *by,
+        Step::Later(by) => peer.now += *by,
         Step::Deadline(by) => {
             let due = peer.conn.poll_timeout().map_or(peer.now, |due| due + *by);
             peer.now = peer.now.max(due);
