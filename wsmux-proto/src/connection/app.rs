@@ -89,12 +89,12 @@ impl Connection {
 
     /// A stream's sending half.
     pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.streams.send_stream(id, self.end.as_ref())
+        self.streams.send_stream(self.now, id, self.end.as_ref())
     }
 
     /// A stream's receiving half.
     pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.streams.recv_stream(id, self.end.as_ref())
+        self.streams.recv_stream(self.now, id, self.end.as_ref())
     }
 
     /// The largest datagram that the peer takes and this end

@@ -37,10 +37,9 @@ impl Connection {
         };
         self.close_deadline = self.now.checked_add(self.config.close_timeout);
         self.blocked_by_socket.stop(self.now);
-        self.streams.now = self.now;
         // C-52
         self.end = Some(error);
-        self.streams.on_connection_end();
+        self.streams.on_connection_end(self.now);
         self.events.push(Event::Closed);
     }
 

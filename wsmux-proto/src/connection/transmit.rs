@@ -43,7 +43,6 @@ impl Connection {
     /// decided here.
     pub fn poll_transmit(&mut self, now: Time, out: &mut MessageBuf) -> Option<Transmit> {
         self.now = now;
-        self.streams.now = now;
         self.blocked_by_socket.stop(now);
         self.write_stall.on_taken();
         self.timers.on_socket_takes(now);
@@ -107,7 +106,7 @@ impl Connection {
         {
             return Some(Transmit::Ping(number.into_inner().to_be_bytes()));
         }
-        if let Err(error) = self.streams.admit(&mut self.events) {
+        if let Err(error) = self.streams.admit(self.now, &mut self.events) {
             self.fail(error.into());
             return self.poll_transmit(self.now, out);
         }
@@ -116,13 +115,13 @@ impl Connection {
         }
         self.write_ping(out);
         // C-34
-        self.streams.write_control(out, self.max_message, &mut self.events);
+        self.streams.write_control(self.now, out, self.max_message, &mut self.events);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();
             self.write_ping(out);
         }
         self.write_datagrams(out);
-        self.streams.write_data(out, self.max_message, &mut self.events);
+        self.streams.write_data(self.now, out, self.max_message, &mut self.events);
         //
         if !out.is_empty() {
             return Some(self.message_leaves(out));

@@ -9,7 +9,7 @@ use super::{
     recv::RecvState,
     table::Key,
 };
-use crate::{Dir, Frame, MessageBuf, VarInt, event::Events};
+use crate::{Dir, Frame, MessageBuf, Time, VarInt, event::Events};
 
 /// The most bytes that a control frame takes: a RESET_STREAM_AT with four large numbers.
 const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
@@ -28,7 +28,13 @@ impl Streams {
     }
 
     /// Appends control frames while the message stays within `max` bytes.
-    pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
+    pub(crate) fn write_control(
+        &mut self,
+        now: Time,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
         let one = !self.caps.many_frames_per_message;
         while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
             if let Some(frame) = self.control.refusals.next_frame() {
@@ -38,7 +44,7 @@ impl Streams {
             let Some(Next { key, frame, is_last }) = self.control.next(&mut self.table) else {
                 break;
             };
-            if let Some(frame) = self.control_frame(key, frame) {
+            if let Some(frame) = self.control_frame(now, key, frame) {
                 self.encode_control(&frame, out);
             }
             // At once and not at the next call, because a stream that has ended must not count as
@@ -83,10 +89,10 @@ impl Streams {
     }
 
     /// A control frame as it is now; `None` if it has become pointless since it was queued.
-    fn control_frame(&mut self, key: Key, frame: ControlFrame) -> Option<Frame> {
+    fn control_frame(&mut self, now: Time, key: Key, frame: ControlFrame) -> Option<Frame> {
         match frame {
-            ControlFrame::Credit => self.credit_frame(key),
-            ControlFrame::Blocked => self.blocked_frame(key),
+            ControlFrame::Credit => self.credit_frame(now, key),
+            ControlFrame::Blocked => self.blocked_frame(now, key),
             ControlFrame::Announce => {
                 let stream = self.table.get_mut(key)?;
                 let send = stream.send.as_mut().filter(|send| send.is_unseen())?;
@@ -118,7 +124,7 @@ impl Streams {
         }
     }
 
-    fn credit_frame(&mut self, key: Key) -> Option<Frame> {
+    fn credit_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
         let stream = self.table.get_mut(key)?;
         let id = stream.id;
         // Where a grant is what opens a stream, ours begins with one even if its reader has gone
@@ -135,17 +141,17 @@ impl Streams {
             .as_mut()
             .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
             .filter(|recv| recv.credit.is_used_up() || !revives)?;
-        self.auto_tune.tune(&mut recv.credit, self.now);
+        self.auto_tune.tune(&mut recv.credit, now);
         let credit = recv.credit.grant(self.caps.relative_credit)?;
         Some(Frame::MaxStreamData { id, credit })
     }
 
-    fn blocked_frame(&mut self, key: Key) -> Option<Frame> {
+    fn blocked_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
         let stream = self.table.get_mut(key)?;
         let send = stream.send.as_mut().filter(|send| send.buffered() > 0)?;
         let limit = send.credit.report_blocked()?;
-        if send.blocked.start(self.now) {
-            self.stats.blocked_by_stream.started(self.now);
+        if send.blocked.start(now) {
+            self.stats.blocked_by_stream.started(now);
         }
         self.caps.blocked_frames.then_some(Frame::StreamDataBlocked { id: stream.id, limit })
     }

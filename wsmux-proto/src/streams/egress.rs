@@ -8,7 +8,7 @@ use super::{
     send::{Send, SendState},
     table::Key,
 };
-use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
+use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
 /// How many bytes a stream may send before the next stream of its priority: about one record.
 /// Shorter turns cost headers, and longer turns cost latency.
@@ -48,7 +48,13 @@ impl Streams {
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
-    pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
+    pub(crate) fn write_data(
+        &mut self,
+        now: Time,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
         let one = !self.caps.many_frames_per_message;
         // While the end of a stream waits for a flush, no other stream sends data. Otherwise that
         // data would need a flush as well, and delay the end again.
@@ -84,7 +90,7 @@ impl Streams {
         if !self.send_budget.nobody_waits() {
             self.wake_waiting_for_budget(events);
         }
-        self.note_connection_blocked();
+        self.note_connection_blocked(now);
         // The control frames of this message were written before the lack of credit was found. If
         // the message is empty, DATA_BLOCKED has to go now: a caller that gets an empty message
         // does not call again.
@@ -221,15 +227,15 @@ impl Streams {
 
     /// If a stream waits only for credit of the connection, queues DATA_BLOCKED, once for each
     /// limit.
-    fn note_connection_blocked(&mut self) {
+    fn note_connection_blocked(&mut self, now: Time) {
         if self.connection.left() > 0 {
             return;
         }
         if !self.scheduler.has_connection_blocked() {
-            self.stats.blocked_by_connection.stop(self.now);
+            self.stats.blocked_by_connection.stop(now);
             return;
         }
-        self.stats.blocked_by_connection.start(self.now);
+        self.stats.blocked_by_connection.start(now);
         if self.caps.blocked_frames
             && let Some(limit) = self.connection.report_blocked()
         {
@@ -238,11 +244,11 @@ impl Streams {
     }
 
     /// The stream has credit again, or nothing to send any more.
-    pub(super) fn unblock(&mut self, key: Key) {
+    pub(super) fn unblock(&mut self, now: Time, key: Key) {
         if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
-            && send.blocked.stop(self.now)
+            && send.blocked.stop(now)
         {
-            self.stats.blocked_by_stream.stopped(self.now);
+            self.stats.blocked_by_stream.stopped(now);
         }
     }
 }

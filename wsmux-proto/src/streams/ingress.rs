@@ -7,7 +7,7 @@ use super::{
     send::ResetBy, table::Key,
 };
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt,
+    Dir, Event, StreamId, Time, TransportError, VarInt,
     budget::{MAX_REFUSALS, UselessWork},
     event::Events,
     frame::Credit,
@@ -30,11 +30,22 @@ enum Found {
     Gone,
 }
 
+/// What a STREAM frame contains.
+#[derive(Debug, Default)]
+pub(crate) struct StreamData {
+    pub(crate) offset: Option<u64>,
+    pub(crate) data: Bytes,
+    pub(crate) fin: bool,
+    /// The length of the message that `data` is a slice of.
+    pub(crate) message_len: usize,
+}
+
 impl Streams {
     /// Finds the stream of a frame, and opens it if the frame may do that. All types of frames come
     /// here, so this is the only place that checks direction, initiator and limit.
     fn find(
         &mut self,
+        now: Time,
         id: StreamId,
         half: Half,
         opens: bool,
@@ -59,7 +70,7 @@ impl Streams {
                 return Ok(Found::Waiting);
             }
             // C-8 (RFC 9000 §3.2, §4.5), J-11, J-32
-            self.consume(UselessWork::Late)?;
+            self.consume(now, UselessWork::Late)?;
             return Ok(Found::Gone);
         }
         if local {
@@ -71,15 +82,20 @@ impl Streams {
             return Err(violation::protocol(format!("{id} begins with the wrong message")));
         }
         // Q-36 (RFC 9000 §3.2)
-        self.open_remote(id, events)
+        self.open_remote(now, id, events)
     }
 
-    fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
+    fn open_remote(
+        &mut self,
+        now: Time,
+        id: StreamId,
+        events: &mut Events,
+    ) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.phase == Phase::Draining;
-        self.budgets.check(UselessWork::Cancelled, self.now)?;
+        self.budgets.check(UselessWork::Cancelled, now)?;
         // Streams that wait for a place were opened earlier, so they get one first.
-        self.admit(events)?;
+        self.admit(now, events)?;
         let first = self.limits.open_remote(id)?;
         let must_wait = !self.caps.stream_limits && self.must_wait(dir);
         if must_wait && !draining && self.let_wait(id) {
@@ -94,10 +110,10 @@ impl Streams {
         }
         if must_wait || draining {
             for id in lower {
-                self.refuse(id)?;
+                self.refuse(now, id)?;
             }
             // J-31
-            return self.refuse(id);
+            return self.refuse(now, id);
         }
         for id in lower {
             self.insert_remote(id);
@@ -136,7 +152,7 @@ impl Streams {
         key
     }
 
-    fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
+    fn refuse(&mut self, now: Time, id: StreamId) -> Result<Found, TransportError> {
         // On a wire with stream limits, the limit also bounds how many refusals there are.
         if !self.caps.stream_limits {
             // J-33
@@ -144,15 +160,15 @@ impl Streams {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
             }
-            self.consume(UselessWork::Refused)?;
+            self.consume(now, UselessWork::Refused)?;
         }
         self.control.refusals.refuse(id);
         self.stats.refused += 1;
         Ok(Found::Gone)
     }
 
-    pub(super) fn consume(&mut self, kind: UselessWork) -> Result<(), TransportError> {
-        self.budgets.consume(kind, 1, self.now)
+    pub(super) fn consume(&mut self, now: Time, kind: UselessWork) -> Result<(), TransportError> {
+        self.budgets.consume(kind, 1, now)
     }
 
     /// Whether the first frame of a stream can be another than a grant.
@@ -162,17 +178,16 @@ impl Streams {
 
     pub(crate) fn on_stream_frame(
         &mut self,
+        now: Time,
         id: StreamId,
-        offset: Option<u64>,
-        data: Bytes,
-        fin: bool,
-        message_len: usize,
+        received: StreamData,
         events: &mut Events,
     ) -> Result<(), TransportError> {
+        let StreamData { offset, data, fin, message_len } = received;
         let opens = !self.limits.was_opened(id);
-        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+        let key = match self.find(now, id, Half::Recv, self.any_frame_opens(), events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_data_of_waiting(id, data.len(), fin),
+            Found::Waiting => return self.on_data_of_waiting(now, id, data.len(), fin),
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
@@ -183,15 +198,12 @@ impl Streams {
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
-        self.auto_tune.on_received(&mut recv.credit, before, self.now);
+        self.auto_tune.on_received(&mut recv.credit, before, now);
         if grew || ended == Ended::Now {
             self.budgets.useful_frame();
         } else if !opens {
-            self.budgets.consume(
-                if news { UselessWork::Late } else { UselessWork::Empty },
-                1,
-                self.now,
-            )?;
+            let kind = if news { UselessWork::Late } else { UselessWork::Empty };
+            self.budgets.consume(kind, 1, now)?;
         }
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
@@ -206,22 +218,23 @@ impl Streams {
 
     pub(crate) fn on_reset(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
         final_size: Option<u64>,
         reliable_size: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+        let key = match self.find(now, id, Half::Recv, self.any_frame_opens(), events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_reset_of_waiting(id, code),
+            Found::Waiting => return self.on_reset_of_waiting(now, id, code),
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
         // If we stopped this half, the reset is the peer's answer to that, and gets no answer.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
-            self.consume(UselessWork::Empty)?;
+            self.consume(now, UselessWork::Empty)?;
         } else {
             if recv.take_waiting() {
                 events.push(Event::Readable { id });
@@ -240,13 +253,14 @@ impl Streams {
 
     pub(crate) fn on_stop_sending(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        match self.find(id, Half::Send, self.any_frame_opens(), events)? {
-            Found::Stream(key) => self.stopped_by_peer(key, code, events),
-            Found::Waiting => self.on_stop_of_waiting(id, code),
+        match self.find(now, id, Half::Send, self.any_frame_opens(), events)? {
+            Found::Stream(key) => self.stopped_by_peer(now, key, code, events),
+            Found::Waiting => self.on_stop_of_waiting(now, id, code),
             Found::Gone => Ok(()),
         }
     }
@@ -255,13 +269,14 @@ impl Streams {
     /// reading.
     pub(crate) fn on_fin_received(
         &mut self,
+        now: Time,
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        match self.find(id, Half::Send, false, events)? {
+        match self.find(now, id, Half::Send, false, events)? {
             // J-20
-            Found::Stream(key) => self.stopped_by_peer(key, VarInt::default(), events),
-            Found::Waiting => self.on_stop_of_waiting(id, VarInt::default()),
+            Found::Stream(key) => self.stopped_by_peer(now, key, VarInt::default(), events),
+            Found::Waiting => self.on_stop_of_waiting(now, id, VarInt::default()),
             Found::Gone => Ok(()),
         }
     }
@@ -275,6 +290,7 @@ impl Streams {
 
     fn stopped_by_peer(
         &mut self,
+        now: Time,
         key: Key,
         code: VarInt,
         events: &mut Events,
@@ -286,7 +302,7 @@ impl Streams {
         let of_use = send.was_of_use();
         // A half that has ended already needs no reset (C-23, RFC 9000 §3.5; J-21).
         if send.reset(code, ResetBy::Peer).is_err() {
-            return self.consume(UselessWork::Late);
+            return self.consume(now, UselessWork::Late);
         }
         if std::mem::take(&mut send.waiting_for_room) {
             events.push(Event::Writable { id });
@@ -297,7 +313,7 @@ impl Streams {
         self.send_budget.change(before, Held::default());
         stream.abandoned_by_peer |= !of_use;
         self.cancel_turn(key);
-        self.unblock(key);
+        self.unblock(now, key);
         // C-22 (RFC 9000 §3.5), J-19
         self.queue_control(key, ControlFrame::Reset);
         Ok(())
@@ -305,22 +321,23 @@ impl Streams {
 
     pub(crate) fn on_max_stream_data(
         &mut self,
+        now: Time,
         id: StreamId,
         credit: Credit,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let key = match self.find(id, Half::Send, true, events)? {
+        let key = match self.find(now, id, Half::Send, true, events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_grant_to_waiting(id, credit),
+            Found::Waiting => return self.on_grant_to_waiting(now, id, credit),
             Found::Gone => return Ok(()),
         };
-        self.consume(UselessWork::Grant)?;
+        self.consume(now, UselessWork::Grant)?;
         let Some(send) = self.table[key].send.as_mut() else { return Ok(()) };
         let before = send.held();
         if send.credit.add(credit)? {
             let after = send.held();
             self.send_budget.change(before, after);
-            self.unblock(key);
+            self.unblock(now, key);
             self.schedule(key);
             self.note_room(key, events);
         }
@@ -329,26 +346,27 @@ impl Streams {
 
     pub(crate) fn on_stream_data_blocked(
         &mut self,
+        now: Time,
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
         // The frame changes nothing, because grants are sent when they are due. But the stream must
         // exist.
-        match self.find(id, Half::Recv, true, events)? {
-            Found::Stream(_) | Found::Waiting => self.consume(UselessWork::Blocked),
+        match self.find(now, id, Half::Recv, true, events)? {
+            Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),
         }
     }
 
-    pub(crate) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
-        self.consume(UselessWork::Blocked)
+    pub(crate) fn on_data_blocked(&mut self, now: Time) -> Result<(), TransportError> {
+        self.consume(now, UselessWork::Blocked)
     }
 
-    pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
-        self.consume(UselessWork::Grant)?;
+    pub(crate) fn on_max_data(&mut self, now: Time, total: u64) -> Result<(), TransportError> {
+        self.consume(now, UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             // Streams that wait for it keep their place, and use it in their turn (C-85).
-            self.stats.blocked_by_connection.stop(self.now);
+            self.stats.blocked_by_connection.stop(now);
         }
         Ok(())
     }
@@ -356,20 +374,22 @@ impl Streams {
     /// The peer waits for more streams than `limit`.
     pub(crate) fn on_streams_blocked(
         &mut self,
+        now: Time,
         dir: Dir,
         limit: u64,
     ) -> Result<(), TransportError> {
         self.limits.on_blocked(dir, limit);
-        self.consume(UselessWork::Blocked)
+        self.consume(now, UselessWork::Blocked)
     }
 
     pub(crate) fn on_max_streams(
         &mut self,
+        now: Time,
         dir: Dir,
         count: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
         self.raise_local_limit(dir, count, events);
-        self.consume(UselessWork::Grant)
+        self.consume(now, UselessWork::Grant)
     }
 }

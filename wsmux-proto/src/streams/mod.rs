@@ -40,6 +40,7 @@ use std::{
     time::Duration,
 };
 
+pub(super) use self::ingress::StreamData;
 use self::{
     control_queue::{ControlFrame, ControlQueue},
     declared::Declared,
@@ -96,8 +97,6 @@ pub(super) struct Streams {
     flush: Flush,
     pub(super) budgets: Budgets,
     pub(super) stats: Stats,
-    /// The time of the call that is being served, or of the last one that came with a time.
-    pub(super) now: Time,
 }
 
 /// Whether streams may begin and send.
@@ -150,7 +149,6 @@ impl Streams {
             flush: Flush::default(),
             budgets,
             stats: Stats::default(),
-            now,
         }
     }
 
@@ -257,13 +255,13 @@ impl Streams {
     }
 
     /// The connection has ended. Nothing more is sent, but received bytes can still be read.
-    pub(super) fn on_connection_end(&mut self) {
+    pub(super) fn on_connection_end(&mut self, now: Time) {
         self.phase = Phase::Ended;
         self.stats.in_flight = self.count_in_flight();
-        self.stats.blocked_by_connection.stop(self.now);
+        self.stats.blocked_by_connection.stop(now);
         for key in self.table.keys() {
             self.cancel_turn(key);
-            self.unblock(key);
+            self.unblock(now, key);
             if let Some(send) = &mut self.table[key].send {
                 send.forget_unsent();
             }

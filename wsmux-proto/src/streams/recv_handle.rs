@@ -3,15 +3,16 @@
 use bytes::{BufMut, Bytes};
 
 use super::{Phase, Streams, control_queue::ControlFrame, recv::RecvState};
-use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, VarInt};
+use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, Time, VarInt};
 
 impl Streams {
     pub(crate) fn recv_stream<'a>(
         &'a mut self,
+        now: Time,
         id: StreamId,
         end: Option<&'a ConnectionError>,
     ) -> RecvStream<'a> {
-        RecvStream { streams: self, id, end }
+        RecvStream { streams: self, now, id, end }
     }
 }
 
@@ -41,6 +42,7 @@ impl<T> Read<T> {
 #[derive(Debug)]
 pub struct RecvStream<'a> {
     streams: &'a mut Streams,
+    now: Time,
     id: StreamId,
     end: Option<&'a ConnectionError>,
 }
@@ -67,7 +69,7 @@ impl RecvStream<'_> {
         let due = recv.wants_credit()
             && is_seen
             && (recv.credit.grant_is_due()
-                || auto_tune.growth_due(&recv.credit, self.streams.now).is_some());
+                || auto_tune.growth_due(&recv.credit, self.now).is_some());
         if recv.is_done() {
             stream.recv_released = true;
             self.streams.maybe_free(key);

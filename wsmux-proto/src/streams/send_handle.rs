@@ -17,10 +17,11 @@ use crate::{
 impl Streams {
     pub(crate) fn send_stream<'a>(
         &'a mut self,
+        now: Time,
         id: StreamId,
         end: Option<&'a ConnectionError>,
     ) -> SendStream<'a> {
-        SendStream { streams: self, id, end }
+        SendStream { streams: self, now, id, end }
     }
 }
 
@@ -42,6 +43,7 @@ pub enum SendEnd {
 #[derive(Debug)]
 pub struct SendStream<'a> {
     streams: &'a mut Streams,
+    now: Time,
     id: StreamId,
     end: Option<&'a ConnectionError>,
 }
@@ -205,7 +207,7 @@ impl SendStream<'_> {
         stream.send_released = true;
         self.streams.cancel_turn(key);
         self.streams.send_budget.change(before, Held::default());
-        self.streams.unblock(key);
+        self.streams.unblock(self.now, key);
         // C-12 (RFC 9000 §3.2)
         if self.streams.phase != Phase::Ended {
             self.streams.queue_control(key, ControlFrame::Reset);
@@ -242,7 +244,7 @@ impl SendStream<'_> {
         self.streams.send_budget.change(before, after);
         if reset_is_due {
             self.streams.cancel_turn(key);
-            self.streams.unblock(key);
+            self.streams.unblock(self.now, key);
             self.streams.queue_control(key, ControlFrame::Reset);
         }
         Ok(())

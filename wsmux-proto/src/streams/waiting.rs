@@ -9,11 +9,9 @@
 //! The invariant: every stream in the room was opened, is not in the table, and its id leads to no
 //! other part.
 
-use bytes::Bytes;
-
-use super::{Streams, flow_control::SendCredit, refusals::REFUSED};
+use super::{Streams, flow_control::SendCredit, ingress::StreamData, refusals::REFUSED};
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt, budget::UselessWork, event::Events,
+    Dir, Event, StreamId, Time, TransportError, VarInt, budget::UselessWork, event::Events,
     frame::Credit, transport_error::violation, tree::Tree,
 };
 
@@ -108,15 +106,15 @@ impl Streams {
 
     /// Opens streams that wait, while there are places (J-40).
     #[inline]
-    pub(crate) fn admit(&mut self, events: &mut Events) -> Result<(), TransportError> {
-        if self.waiting.is_empty() { Ok(()) } else { self.admit_waiting(events) }
+    pub(crate) fn admit(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
+        if self.waiting.is_empty() { Ok(()) } else { self.admit_waiting(now, events) }
     }
 
-    fn admit_waiting(&mut self, events: &mut Events) -> Result<(), TransportError> {
+    fn admit_waiting(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
             // The same check as when the peer opens a stream. Otherwise a peer could evade the
             // budget by opening streams in advance.
-            self.budgets.check(UselessWork::Cancelled, self.now)?;
+            self.budgets.check(UselessWork::Cancelled, now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;
             };
@@ -129,12 +127,13 @@ impl Streams {
                 send.credit.add(Credit::Total(credit))?;
             }
             if let Halves::Fin | Halves::Stopped { fin: true, .. } = waited.halves {
-                self.on_stream_frame(id, None, Bytes::new(), true, 0, events)?;
+                let fin = StreamData { fin: true, ..StreamData::default() };
+                self.on_stream_frame(now, id, fin, events)?;
             }
             match waited.halves {
                 Halves::Open | Halves::Fin => {}
-                Halves::Reset(code) => self.on_reset(id, code, None, 0, events)?,
-                Halves::Stopped { code, .. } => self.on_stop_sending(id, code, events)?,
+                Halves::Reset(code) => self.on_reset(now, id, code, None, 0, events)?,
+                Halves::Stopped { code, .. } => self.on_stop_sending(now, id, code, events)?,
             }
         }
         Ok(())
@@ -156,6 +155,7 @@ impl Streams {
 
     pub(super) fn on_grant_to_waiting(
         &mut self,
+        now: Time,
         id: StreamId,
         credit: Credit,
     ) -> Result<(), TransportError> {
@@ -165,12 +165,13 @@ impl Streams {
         // The first grant is what opens the stream, so it is not useless.
         match waiting.credit.replace(granted.left()) {
             None => Ok(()),
-            Some(_) => self.consume(UselessWork::Grant),
+            Some(_) => self.consume(now, UselessWork::Grant),
         }
     }
 
     pub(super) fn on_data_of_waiting(
         &mut self,
+        now: Time,
         id: StreamId,
         bytes: usize,
         fin: bool,
@@ -185,7 +186,7 @@ impl Streams {
                 *ended = true;
                 Ok(())
             }
-            (_, 0) => self.consume(UselessWork::Empty),
+            (_, 0) => self.consume(now, UselessWork::Empty),
             (Halves::Open | Halves::Stopped { fin: false, .. }, _) => {
                 Err(violation::flow_control("bytes on a stream without credit"))
             }
@@ -195,6 +196,7 @@ impl Streams {
 
     pub(super) fn on_reset_of_waiting(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
     ) -> Result<(), TransportError> {
@@ -204,15 +206,18 @@ impl Streams {
                 waiting.halves = Halves::Reset(code);
                 Ok(())
             }
-            Halves::Stopped { code: reset, fin: false } => self.refuse_abandoned(id, code, reset),
+            Halves::Stopped { code: reset, fin: false } => {
+                self.refuse_abandoned(now, id, code, reset)
+            }
             Halves::Fin | Halves::Reset(_) | Halves::Stopped { fin: true, .. } => {
-                self.consume(UselessWork::Empty)
+                self.consume(now, UselessWork::Empty)
             }
         }
     }
 
     pub(super) fn on_stop_of_waiting(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
     ) -> Result<(), TransportError> {
@@ -220,8 +225,8 @@ impl Streams {
         let fin = match waiting.halves {
             Halves::Open => false,
             Halves::Fin => true,
-            Halves::Reset(stop) => return self.refuse_abandoned(id, stop, code),
-            Halves::Stopped { .. } => return self.consume(UselessWork::Late),
+            Halves::Reset(stop) => return self.refuse_abandoned(now, id, stop, code),
+            Halves::Stopped { .. } => return self.consume(now, UselessWork::Late),
         };
         waiting.halves = Halves::Stopped { code, fin };
         Ok(())
@@ -231,13 +236,14 @@ impl Streams {
     /// work as a refused stream, so it is charged as one.
     fn refuse_abandoned(
         &mut self,
+        now: Time,
         id: StreamId,
         stop: VarInt,
         reset: VarInt,
     ) -> Result<(), TransportError> {
         self.waiting.streams[id.dir() as usize].remove(id.index());
         self.control.refusals.refuse_waiting(id, stop, reset);
-        self.consume(UselessWork::Refused)
+        self.consume(now, UselessWork::Refused)
     }
 
     /// Refuses all streams that wait (J-44).

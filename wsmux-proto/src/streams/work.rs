@@ -28,7 +28,7 @@ impl ConnectionBlocked {
         let open = |_| streams.open(Dir::Uni).expect("it lives").expect("the limit permits");
         let ids: Vec<_> = (0..STREAMS).map(open).collect();
         for id in &ids {
-            streams.send_stream(*id, None).write(&[7; 100]).expect("it is open");
+            streams.send_stream(Time::EPOCH, *id, None).write(&[7; 100]).expect("it is open");
         }
         let mut blocked = Self { streams, ids, events, out: MessageBuf::new(), credit: 0 };
         blocked.transmit();
@@ -40,8 +40,8 @@ impl ConnectionBlocked {
         let mut sent = 0;
         while self.streams.has_something_to_send() {
             self.out.clear();
-            self.streams.write_control(&mut self.out, 65_536, &mut self.events);
-            self.streams.write_data(&mut self.out, 65_536, &mut self.events);
+            self.streams.write_control(Time::EPOCH, &mut self.out, 65_536, &mut self.events);
+            self.streams.write_data(Time::EPOCH, &mut self.out, 65_536, &mut self.events);
             if self.out.is_empty() {
                 break;
             }
@@ -52,7 +52,7 @@ impl ConnectionBlocked {
 
     fn raise(&mut self, bytes: u64) {
         self.credit += bytes;
-        self.streams.on_max_data(self.credit).expect("it is within the budget");
+        self.streams.on_max_data(Time::EPOCH, self.credit).expect("it is within the budget");
     }
 
     fn visited(&self) -> u64 {
@@ -79,7 +79,11 @@ fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
 fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
     let mut blocked = ConnectionBlocked::new();
     for id in std::mem::take(&mut blocked.ids) {
-        blocked.streams.send_stream(id, None).reset(VarInt::default()).expect("it is open");
+        blocked
+            .streams
+            .send_stream(Time::EPOCH, id, None)
+            .reset(VarInt::default())
+            .expect("it is open");
     }
     blocked.raise(1);
     blocked.transmit();
@@ -93,7 +97,11 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     let mut blocked = ConnectionBlocked::new();
     for round in 1..20 {
         for &id in &blocked.ids {
-            blocked.streams.send_stream(id, None).set_priority(round).expect("it is open");
+            blocked
+                .streams
+                .send_stream(Time::EPOCH, id, None)
+                .set_priority(round)
+                .expect("it is open");
         }
         blocked.transmit();
         let entries = blocked.streams.scheduler.entries();
