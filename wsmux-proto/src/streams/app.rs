@@ -32,7 +32,7 @@ impl Streams {
         self.limits.has_available()
     }
 
-    /// The next kind of stream for which that is so. Gives each kind once.
+    /// The next kind of stream for which that is so. Returns each kind once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         if self.has_available() { self.limits.take_available() } else { None }
     }

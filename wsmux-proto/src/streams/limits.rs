@@ -1,9 +1,8 @@
 //! How many streams may be open, of each kind and by each side (RFC 9000 §4.6).
 //!
-//! The invariant: a stream is counted in `opened` when its id is used, in `live` while it is in the
-//! table, and in `closed` after that. On a wire with stream limits neither a limit nor what was
-//! advertised of it ever falls, and no more is advertised than the limit. Only this file changes a
-//! [`Count`].
+//! The invariant: a stream counts in `opened` from the moment that its id is used, in `live` while
+//! it is in the table, and in `closed` after that. On a wire with stream limits, neither `limit`
+//! nor `advertised` ever falls, and `advertised` is at most `limit`.
 
 use crate::{
     Capabilities, Config, Dir, Side, StreamId, TransportError, transport_error::violation,
@@ -97,7 +96,7 @@ impl Limits {
         &mut self.counts[!self.side as usize][dir as usize]
     }
 
-    /// Whether the stream was opened, be it that it has ended since.
+    /// Whether the stream was opened. It may have ended since.
     #[inline]
     pub(super) fn was_opened(&self, id: StreamId) -> bool {
         id.index() < self.of(id).opened
@@ -108,7 +107,8 @@ impl Limits {
         self.of_mut(id).live += 1;
     }
 
-    /// A stream has left the table. If `grants` and the peer opened it, the peer may open another.
+    /// A stream has left the table. If `grants` is set and the peer had opened the stream, the peer
+    /// may open another.
     pub(super) fn on_end(&mut self, id: StreamId, grants: bool) {
         let local = id.initiator() == self.side;
         let count = self.of_mut(id);
@@ -134,8 +134,8 @@ impl Limits {
 
 /// Streams that this end opens.
 impl Limits {
-    /// How many more streams the peer's limit and the local one allow. If it is the local one that
-    /// allows none, [`take_available`](Self::take_available) reports streams that end.
+    /// How many more streams the peer's limit and the local one allow. If the local one allows
+    /// none, [`take_available`](Self::take_available) reports streams that end from now on.
     pub(super) fn openable(&mut self, dir: Dir) -> u64 {
         let max_local = self.max_local;
         let count = self.local_mut(dir);
@@ -145,7 +145,7 @@ impl Limits {
         local_left.min(count.limit - count.opened)
     }
 
-    /// The id of the next stream. The caller has asked whether there may be one.
+    /// Opens the next stream. To be called only if [`openable`](Self::openable) allows one.
     pub(super) fn open_local(&mut self, dir: Dir) -> StreamId {
         let side = self.side;
         let count = self.local_mut(dir);
@@ -193,13 +193,14 @@ impl Limits {
         self.local_mut(dir).to_report.take()
     }
 
-    /// Whether local streams have ended after the local limit had kept others from being opened.
+    /// Whether [`take_available`](Self::take_available) would return a kind of stream.
     #[inline]
     pub(super) fn has_available(&self) -> bool {
         Dir::ALL.into_iter().any(|dir| self.local(dir).available)
     }
 
-    /// A kind of stream for which that is so. Gives each kind once.
+    /// A kind of which local streams have ended, after the local limit had kept others from being
+    /// opened. Returns each kind once.
     pub(super) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
         self.local_mut(dir).available = false;
@@ -228,7 +229,7 @@ impl Limits {
         Ok(first)
     }
 
-    /// Whether as many of the peer's streams are open as may be.
+    /// Whether the peer has as many streams open as it may.
     pub(super) fn is_full(&self, dir: Dir) -> bool {
         let count = self.remote(dir);
         count.live >= count.limit

@@ -6,10 +6,10 @@
 //! they go first.
 //!
 //! The invariant: a stream is in at most one of the two queues, once, and its [`Scheduling`] says
-//! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is recognized
-//! by its ticket. A queue without streams is empty, and the void entries of both queues together
-//! are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost of a turn
-//! nor memory grows with how often streams are reset or get another priority (C-85).
+//! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is
+//! recognized by its ticket. A queue without streams is empty, and the void entries of both queues
+//! together are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost
+//! of a turn nor memory grows with how often streams are reset or get another priority (C-85).
 
 use super::{
     priority_queue::PriorityQueue,
@@ -105,14 +105,14 @@ impl Scheduler {
         }
     }
 
-    /// Whether [`next`](Self::next) would give a stream.
+    /// Whether [`next`](Self::next) would return a stream.
     #[inline]
     pub(super) fn has_next(&self, connection_has_credit: bool) -> bool {
         !self.ready.is_empty() || (connection_has_credit && self.has_connection_blocked())
     }
 
-    /// The priority of the stream whose turn comes next, or a higher one, if a stream of that
-    /// priority left the queue a moment ago.
+    /// The priority of the stream whose turn comes next. It may be too high while a void entry is
+    /// at the front.
     pub(super) fn next_priority(&self, connection_has_credit: bool) -> Option<i32> {
         match connection_has_credit {
             true => self.ready.next_priority().max(self.connection_blocked.next_priority()),
@@ -126,7 +126,7 @@ impl Scheduler {
         !self.connection_blocked.is_empty()
     }
 
-    /// The stream has nothing to send any more, or may not send it.
+    /// Removes a stream from its queue, because it has nothing to send any more.
     pub(super) fn cancel(&mut self, table: &mut Table, key: Key) {
         if let Some(stream) = scheduling_mut(table, key) {
             self.leave(stream);
@@ -134,7 +134,7 @@ impl Scheduler {
         }
     }
 
-    /// A stream that waits goes after the others of its new priority.
+    /// Sets the priority. A stream that waits goes after the others of its new priority.
     pub(super) fn set_priority(&mut self, table: &mut Table, key: Key, priority: i32) {
         let Some(stream) = scheduling_mut(table, key) else { return };
         if std::mem::replace(&mut stream.priority, priority) == priority {
@@ -153,7 +153,8 @@ impl Scheduler {
         }
     }
 
-    /// The stream's entry has become void, or was taken. Says whether there was one.
+    /// The stream leaves its queue, and its entry becomes void or was taken. Returns whether it was
+    /// in one.
     #[inline]
     fn leave(&mut self, stream: &mut Scheduling) -> bool {
         let Some((waits_for, _)) = stream.entry.take() else { return false };

@@ -1,8 +1,8 @@
 //! Which streams there are.
 //!
 //! The invariant: each stream has one [`Key`], and its id leads to that key until the stream is
-//! removed. A key is used again after that, so whatever keeps one outlives its stream at its own
-//! risk: it has to notice that the stream is another one now.
+//! removed. After that the key can belong to another stream. So a part that keeps keys must drop a
+//! key when its stream is removed, or must be able to recognize another stream.
 
 use std::ops::{Index, IndexMut};
 

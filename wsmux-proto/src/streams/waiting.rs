@@ -6,8 +6,7 @@
 //! if the peer had opened it only then. What the peer sent about it in the meantime takes effect at
 //! that moment.
 //!
-//! The invariant: every stream in the room was opened, is not in the table, and its id leads to no
-//! other part.
+//! The invariant: a stream in the room counts as opened, and is neither in the table nor refused.
 
 use super::{Streams, flow_control::SendCredit, ingress::StreamData, refusals::REFUSED};
 use crate::{

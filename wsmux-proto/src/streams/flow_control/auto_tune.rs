@@ -13,8 +13,8 @@ use super::credit::RecvCredit;
 use crate::{Capabilities, Config, Time};
 
 /// A window is this many times what a round trip delivers, as in TCP receivers. If the window
-/// limits a stream, the window so doubles in each round trip. If the path limits it, there is one
-/// round trip to spare for grants that arrive late.
+/// limits a stream, the window therefore doubles in each round trip. If the path limits it, one
+/// round trip is left for grants that arrive late.
 const HEADROOM: u64 = 2;
 
 /// A window grows by at least one part in this many of itself. Less would be noise of the
