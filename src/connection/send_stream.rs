@@ -109,7 +109,7 @@ impl SendStream {
             return Poll::Ready(self.check().map(|()| 0));
         }
         let mut state = self.connection.lock();
-        let written = state.engine.send_stream(self.id).write(data);
+        let written = state.send_stream(self.id).write(data);
         let taken = written.inspect_err(|error| {
             trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
@@ -135,7 +135,7 @@ impl SendStream {
             return Poll::Ready(self.check());
         }
         let mut state = self.connection.lock();
-        let written = state.engine.send_stream(self.id).write_chunk(chunk);
+        let written = state.send_stream(self.id).write_chunk(chunk);
         let taken = written.inspect_err(|error| {
             trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
@@ -153,7 +153,7 @@ impl SendStream {
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let mut state = self.connection.lock();
         // The chunk's length is not known yet.
-        let room = state.engine.send_stream(self.id).poll_room_for(usize::MAX);
+        let room = state.send_stream(self.id).poll_room_for(usize::MAX);
         let room = room.inspect_err(|error| {
             trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
@@ -167,7 +167,7 @@ impl SendStream {
     #[cfg(feature = "futures-io")]
     pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).append_chunk(chunk)?;
+        state.send_stream(self.id).append_chunk(chunk)?;
         state.wake_driver();
         Ok(())
     }
@@ -198,7 +198,7 @@ impl SendStream {
 
     /// Whether the stream can still be written to.
     fn check(&self) -> Result<(), WriteError> {
-        self.connection.lock().engine.send_stream(self.id).poll_room().map(drop)
+        self.connection.lock().send_stream(self.id).poll_room().map(drop)
     }
 
     /// Nothing follows what was written. The end is sent behind it, also when the handle is dropped after
@@ -208,7 +208,7 @@ impl SendStream {
     /// [`WriteError`] when the stream had ended before, and how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).finish()?;
+        state.send_stream(self.id).finish()?;
         self.finished = true;
         state.wake_driver();
         trace::event!(
@@ -227,7 +227,7 @@ impl SendStream {
     /// [`ClosedStream`] when the stream has ended.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).reset(code)?;
+        state.send_stream(self.id).reset(code)?;
         self.reset = true;
         state.was_reset(self.id);
         state.forget_writer(self.id);
@@ -256,7 +256,7 @@ impl SendStream {
         reliable_size: u64,
     ) -> Result<(), crate::proto::ResetAtError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
+        state.send_stream(self.id).reset_at(code, reliable_size)?;
         self.reset = true;
         state.was_reset(self.id);
         state.forget_writer(self.id);
@@ -296,7 +296,7 @@ impl SendStream {
     /// wire, where the peer sees a stream at once, nothing.
     pub fn announce(&mut self) {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).announce();
+        state.send_stream(self.id).announce();
         state.wake_driver();
     }
 
@@ -306,7 +306,7 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).set_priority(priority)
+        self.connection.lock().send_stream(self.id).set_priority(priority)
     }
 
     /// What the half has done, and what it waits for.
@@ -316,7 +316,7 @@ impl SendStream {
     pub fn stats(&self) -> Result<crate::proto::SendStreamStats, ClosedStream> {
         let mut state = self.connection.lock();
         let now = state.time(self.connection.now());
-        state.engine.send_stream(self.id).stats(now)
+        state.engine.send_stream(now, self.id).stats()
     }
 
     /// The stream's priority.
@@ -324,7 +324,7 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] when the stream has ended.
     pub fn priority(&self) -> Result<i32, ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).priority()
+        self.connection.lock().send_stream(self.id).priority()
     }
 }
 
@@ -355,7 +355,7 @@ impl Drop for SendStream {
         if !self.finished && !self.reset {
             state.was_reset(self.id);
             #[cfg(feature = "tracing")]
-            if state.engine.send_stream(self.id).poll_room().is_ok() {
+            if state.send_stream(self.id).poll_room().is_ok() {
                 let stream = self.id.into_inner();
                 trace::event!(
                     self.connection.span,
@@ -369,7 +369,7 @@ impl Drop for SendStream {
         }
         // Also of a finished half: the waker of a write that was given up may still be there.
         state.forget_writer(self.id);
-        state.engine.send_stream(self.id).release();
+        state.send_stream(self.id).release();
         state.wake_driver();
     }
 }

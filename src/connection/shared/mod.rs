@@ -309,6 +309,16 @@ impl State {
         self.latest
     }
 
+    /// A stream's sending half, at the latest time that the engine was given.
+    pub(crate) fn send_stream(&mut self, id: StreamId) -> crate::proto::SendStream<'_> {
+        self.engine.send_stream(self.latest, id)
+    }
+
+    /// A stream's receiving half, at the latest time that the engine was given.
+    pub(crate) fn recv_stream(&mut self, id: StreamId) -> crate::proto::RecvStream<'_> {
+        self.engine.recv_stream(self.latest, id)
+    }
+
     /// Lets the driver send what there is to send, and pass on what there is to say.
     pub(crate) fn wake_driver(&mut self) {
         // It is awake, and looks for itself before it sleeps.
@@ -447,7 +457,7 @@ impl State {
     }
 
     fn poll_end(&mut self, id: StreamId) -> Option<Outcome> {
-        match (self.engine.send_stream(id).poll_end(), self.end_of()) {
+        match (self.send_stream(id).poll_end(), self.end_of()) {
             (SendEnd::Finished, _) => Some(Ok(None)),
             (SendEnd::Stopped(code), _) => Some(Ok(Some(code))),
             (SendEnd::Reset, _) => Some(Err(StoppedError::ClosedStream)),

@@ -87,14 +87,14 @@ impl Connection {
         self.streams.acceptable(dir)
     }
 
-    /// A stream's sending half.
-    pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.streams.send_stream(self.now, id, self.end.as_ref())
+    /// A stream's sending half, for calls at the time `now`.
+    pub fn send_stream(&mut self, now: Time, id: StreamId) -> SendStream<'_> {
+        self.streams.send_stream(now, id, self.end.as_ref())
     }
 
-    /// A stream's receiving half.
-    pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.streams.recv_stream(self.now, id, self.end.as_ref())
+    /// A stream's receiving half, for calls at the time `now`.
+    pub fn recv_stream(&mut self, now: Time, id: StreamId) -> RecvStream<'_> {
+        self.streams.recv_stream(now, id, self.end.as_ref())
     }
 
     /// The largest datagram that the peer takes and this end

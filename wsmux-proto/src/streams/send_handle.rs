@@ -265,7 +265,7 @@ impl SendStream<'_> {
                 send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
             }
         };
-        // No event follows the connection's end, so nobody waits for one.
+        // No event follows the connection's end, so there is none to wait for.
         send.end_watch = match end == SendEnd::Open && self.streams.phase != Phase::Ended {
             true => EndWatch::Waiting,
             false => EndWatch::Nobody,
@@ -313,9 +313,9 @@ impl SendStream<'_> {
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended and was freed.
-    pub fn stats(&self, now: Time) -> Result<SendStreamStats, ClosedStream> {
+    pub fn stats(&self) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
-        Ok(send.ok_or(ClosedStream)?.stats(now))
+        Ok(send.ok_or(ClosedStream)?.stats(self.now))
     }
 
     /// Releases the half: the application does not use it any more. If it was neither finished nor

@@ -100,7 +100,7 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
     let window = bulk.window(reading);
-    let stats = bulk.pair.server.conn.recv_stream(id).stats().unwrap();
+    let stats = bulk.pair.server.conn.recv_stream(bulk.pair.now, id).stats().unwrap();
     assert!(stats.buffered > window / 2, "{stats:?}");
     bulk.run(secs(3));
     assert_eq!(bulk.window(reading), window);
@@ -195,7 +195,7 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     bulk.run(secs(2));
     let short = bulk.window(flow);
     let id = bulk.flows.pop().expect("there is one").id;
-    bulk.pair.client.conn.send_stream(id).finish().unwrap();
+    bulk.pair.client.conn.send_stream(bulk.pair.now, id).finish().unwrap();
     bulk.pair.drive();
     bulk.pair.server.read(id);
     bulk.pair.release_both(id);
@@ -253,7 +253,9 @@ impl ByHand {
     /// The other end reads all there is, and says what it has to.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
-        while let Read::Data(_) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
+        while let Read::Data(_) =
+            self.peer.conn.recv_stream(self.peer.now, id).read(usize::MAX).unwrap()
+        {}
         for frame in self.peer.frames() {
             match frame {
                 Frame::MaxStreamData { credit: Credit::Total(total), .. } => self.granted = total,
@@ -272,7 +274,7 @@ impl ByHand {
     }
 
     fn window(&mut self) -> u64 {
-        self.peer.conn.recv_stream(bidi(CLIENT, 0)).stats().unwrap().window
+        self.peer.conn.recv_stream(self.peer.now, bidi(CLIENT, 0)).stats().unwrap().window
     }
 }
 
@@ -403,13 +405,15 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
         ("finished and read", |bulk, nth| bulk.pair.client.finish(bulk.flows[nth].id)),
         ("reset", |bulk, nth| {
             let id = bulk.flows[nth].id;
-            bulk.pair.client.conn.send_stream(id).reset(code(1)).unwrap();
+            bulk.pair.client.conn.send_stream(bulk.pair.now, id).reset(code(1)).unwrap();
         }),
         ("stopped", |bulk, nth| {
             let id = bulk.flows[nth].id;
-            bulk.pair.server.conn.recv_stream(id).stop(code(1)).unwrap();
+            bulk.pair.server.conn.recv_stream(bulk.pair.now, id).stop(code(1)).unwrap();
         }),
-        ("dropped", |bulk, nth| bulk.pair.server.conn.recv_stream(bulk.flows[nth].id).release()),
+        ("dropped", |bulk, nth| {
+            bulk.pair.server.conn.recv_stream(bulk.pair.now, bulk.flows[nth].id).release()
+        }),
     ];
     let mut bulk = Bulk::new(path(100, 500), &Config::default());
     for (how, end) in ends {
@@ -477,7 +481,7 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let id = pair.open_bi(CLIENT);
     let limit = pair.server.conn.max_inbound_message();
     pair.transfer(CLIENT, id, &vec![0; 16 << 20]);
-    assert_eq!(pair.server.conn.recv_stream(id).stats().unwrap().window, INITIAL);
+    assert_eq!(pair.server.conn.recv_stream(pair.now, id).stats().unwrap().window, INITIAL);
     assert_eq!(pair.server.conn.max_inbound_message(), limit);
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
@@ -517,8 +521,8 @@ fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     peer.send(&[stream(id, 0, &vec![0; 4 << 20], false)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
     peer.said();
-    peer.conn.recv_stream(id).read((1 << 20) - 1).unwrap();
+    peer.conn.recv_stream(peer.now, id).read((1 << 20) - 1).unwrap();
     assert_eq!(peer.frames(), []);
-    peer.conn.recv_stream(id).read(1).unwrap();
+    peer.conn.recv_stream(peer.now, id).read(1).unwrap();
     assert_eq!(peer.frames(), [max_stream_data(id, 33 * MIB)]);
 }

@@ -288,7 +288,7 @@ impl Case {
         let qmux = self.wire == Wire::QMux;
         for round in 0..rounds {
             let (len, offset) = (sizes[round % 2], self.sent.get(&id).copied().unwrap_or(0));
-            let Ok(stats) = self.conn.recv_stream(id).stats() else { return };
+            let Ok(stats) = self.conn.recv_stream(self.now, id).stats() else { return };
             if stats.credit < len as u64 || stats.received != offset {
                 return;
             }
@@ -300,7 +300,7 @@ impl Case {
                 false => self.say(&[frame]),
             }
             if round % read_every == read_every - 1 {
-                self.heap.of(|| drop(self.conn.recv_stream(id).read(read)));
+                self.heap.of(|| drop(self.conn.recv_stream(self.now, id).read(read)));
             }
             self.check();
         }
@@ -317,7 +317,7 @@ impl Case {
             if chunk {
                 self.largest_chunk = self.largest_chunk.max(len as u64);
             }
-            let mut send = self.conn.send_stream(id);
+            let mut send = self.conn.send_stream(self.now, id);
             self.heap.of(|| match chunk {
                 true => drop(send.write_chunk(&mut vec![7; len].into())),
                 false => drop(send.write(&vec![7; len])),
@@ -417,30 +417,30 @@ impl Case {
         let chunk = (12..16).contains(&what);
         self.largest_chunk = self.largest_chunk.max(if chunk { len as u64 } else { 0 });
         self.heap.of(|| match what {
-            0..4 => drop(conn.send_stream(id).write(&vec![5; len])),
-            12..14 => drop(conn.send_stream(id).write_chunk(&mut vec![5; len].into())),
+            0..4 => drop(conn.send_stream(now, id).write(&vec![5; len])),
+            12..14 => drop(conn.send_stream(now, id).write_chunk(&mut vec![5; len].into())),
             // Of what has no room, as the documentation asks, nothing.
-            14..16 if conn.send_stream(id).poll_room().is_ok_and(|room| room > 0) => {
-                let _ = conn.send_stream(id).append_chunk(vec![5; len].into());
+            14..16 if conn.send_stream(now, id).poll_room().is_ok_and(|room| room > 0) => {
+                let _ = conn.send_stream(now, id).append_chunk(vec![5; len].into());
             }
-            4..12 => drop(conn.recv_stream(id).read(1 + len)),
+            4..12 => drop(conn.recv_stream(now, id).read(1 + len)),
             16..20 => {
                 let mut out = Vec::with_capacity(len);
-                let _ = conn.recv_stream(id).read_into(&mut out);
+                let _ = conn.recv_stream(now, id).read_into(&mut out);
             }
-            20..23 => drop(conn.send_stream(id).finish()),
-            23 => drop(conn.send_stream(id).reset(code)),
-            24 => drop(conn.send_stream(id).reset_at(code, len as u64)),
-            25 | 26 => drop(conn.recv_stream(id).stop(code)),
-            27 => drop(conn.recv_stream(id).poll_reset()),
-            28 => conn.send_stream(id).announce(),
-            29 => drop(conn.send_stream(id).set_priority(len as i32 % 3)),
+            20..23 => drop(conn.send_stream(now, id).finish()),
+            23 => drop(conn.send_stream(now, id).reset(code)),
+            24 => drop(conn.send_stream(now, id).reset_at(code, len as u64)),
+            25 | 26 => drop(conn.recv_stream(now, id).stop(code)),
+            27 => drop(conn.recv_stream(now, id).poll_reset()),
+            28 => conn.send_stream(now, id).announce(),
+            29 => drop(conn.send_stream(now, id).set_priority(len as i32 % 3)),
             30 => {
-                conn.send_stream(id).poll_end();
+                conn.send_stream(now, id).poll_end();
             }
-            31 => drop((conn.send_stream(id).stats(now), conn.recv_stream(id).stats())),
-            32 | 33 => conn.send_stream(id).release(),
-            34 | 35 => conn.recv_stream(id).release(),
+            31 => drop((conn.send_stream(now, id).stats(), conn.recv_stream(now, id).stats())),
+            32 | 33 => conn.send_stream(now, id).release(),
+            34 | 35 => conn.recv_stream(now, id).release(),
             _ => {}
         });
         match what {
@@ -453,10 +453,10 @@ impl Case {
 
     fn release(&mut self, id: StreamId) {
         self.held.retain(|held| *held != id);
-        let conn = &mut self.conn;
+        let (conn, now) = (&mut self.conn, self.now);
         self.heap.of(|| {
-            conn.send_stream(id).release();
-            conn.recv_stream(id).release();
+            conn.send_stream(now, id).release();
+            conn.recv_stream(now, id).release();
         });
     }
 
@@ -511,7 +511,7 @@ impl Case {
         let sending = self.opened + self.largest_limit;
         assert!(stats.send_buffered <= sending * (self.send_buffer + self.largest_chunk));
         for &id in &self.held {
-            if let Ok(recv) = self.conn.recv_stream(id).stats() {
+            if let Ok(recv) = self.conn.recv_stream(self.now, id).stats() {
                 assert!(recv.buffered <= self.largest_window, "{id}: {recv:?}");
             }
         }
@@ -545,7 +545,7 @@ impl Case {
         self.conn.close(self.now, VarInt::default(), Bytes::new());
         // Whoever waits for an end hears of the connection's.
         for id in std::mem::take(&mut self.watched) {
-            self.heap.of(|| self.conn.send_stream(id).poll_end());
+            self.heap.of(|| self.conn.send_stream(self.now, id).poll_end());
         }
         self.drain();
         self.now += ms(100_000);
