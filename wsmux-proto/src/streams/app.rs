@@ -34,7 +34,7 @@ impl Streams {
 
     /// The next kind of stream for which that is so. Returns each kind once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
-        if self.has_available() { self.limits.take_available() } else { None }
+        self.limits.take_available()
     }
 
     /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000

@@ -91,6 +91,19 @@ fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
     assert_eq!(blocked.streams.len(), 0);
 }
 
+/// Void entries must not look like something to send.
+#[test]
+fn a_queue_without_streams_has_no_entries() {
+    let mut blocked = ConnectionBlocked::new();
+    assert!(blocked.streams.scheduler.has_next(true) && !blocked.streams.scheduler.has_next(false));
+    for id in std::mem::take(&mut blocked.ids) {
+        let mut send = blocked.streams.send_stream(Time::EPOCH, id, None);
+        send.reset(VarInt::default()).expect("it is open");
+    }
+    assert!(!blocked.streams.scheduler.has_next(true));
+    assert_eq!(blocked.streams.scheduler.entries(), 0);
+}
+
 /// Each change of priority leaves a void entry.
 #[test]
 fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
