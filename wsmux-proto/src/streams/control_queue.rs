@@ -15,79 +15,6 @@ use super::{
 };
 use crate::VarInt;
 
-/// A control frame of a stream. The order of the variants is the order in which the frames of one
-/// stream are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum ControlFrame {
-    /// MAX_STREAM_DATA.
-    Credit,
-    /// An empty STREAM frame that shows the stream to the peer.
-    Announce,
-    /// STOP_SENDING.
-    Stop,
-    /// RESET_STREAM or RESET_STREAM_AT.
-    Reset,
-    /// The STOP_SENDING that answers a reset, where the wire has such an answer.
-    ResetAnswer,
-    /// The answer to the end of a stream, where the wire has such an answer.
-    FinReceived,
-    /// STREAM_DATA_BLOCKED.
-    Blocked,
-}
-
-impl ControlFrame {
-    const IN_ORDER: [Self; 7] = [
-        Self::Credit,
-        Self::Announce,
-        Self::Stop,
-        Self::Reset,
-        Self::ResetAnswer,
-        Self::FinReceived,
-        Self::Blocked,
-    ];
-
-    fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-/// Which control frames of a stream are to be sent. The stream keeps it, and only the queue changes
-/// it.
-#[derive(Debug, Default)]
-pub(super) struct PendingControl {
-    /// The bits of the frames.
-    frames: u8,
-    /// The code for [`ControlFrame::ResetAnswer`].
-    reset_answer: VarInt,
-}
-
-impl PendingControl {
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames == 0
-    }
-
-    pub(super) fn reset_answer(&self) -> VarInt {
-        self.reset_answer
-    }
-
-    /// Takes the first frame out.
-    fn take_first(&mut self) -> Option<ControlFrame> {
-        let first = *ControlFrame::IN_ORDER.get(self.frames.trailing_zeros() as usize)?;
-        self.frames &= !first.bit();
-        Some(first)
-    }
-}
-
-/// The frame that is to be sent next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Next {
-    pub(super) key: Key,
-    pub(super) frame: ControlFrame,
-    /// No other frame of the stream is queued.
-    pub(super) is_last: bool,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
     /// Streams of the peer that are refused without ever having been in the table.
@@ -157,6 +84,79 @@ impl ControlQueue {
     pub(super) fn clear(&mut self) {
         self.streams.clear();
         self.refusals = Refusals::default();
+    }
+}
+
+/// The frame that is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) key: Key,
+    pub(super) frame: ControlFrame,
+    /// No other frame of the stream is queued.
+    pub(super) is_last: bool,
+}
+
+/// A control frame of a stream. The order of the variants is the order in which the frames of one
+/// stream are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum ControlFrame {
+    /// MAX_STREAM_DATA.
+    Credit,
+    /// An empty STREAM frame that shows the stream to the peer.
+    Announce,
+    /// STOP_SENDING.
+    Stop,
+    /// RESET_STREAM or RESET_STREAM_AT.
+    Reset,
+    /// The STOP_SENDING that answers a reset, where the wire has such an answer.
+    ResetAnswer,
+    /// The answer to the end of a stream, where the wire has such an answer.
+    FinReceived,
+    /// STREAM_DATA_BLOCKED.
+    Blocked,
+}
+
+impl ControlFrame {
+    const IN_ORDER: [Self; 7] = [
+        Self::Credit,
+        Self::Announce,
+        Self::Stop,
+        Self::Reset,
+        Self::ResetAnswer,
+        Self::FinReceived,
+        Self::Blocked,
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Which control frames of a stream are to be sent. The stream keeps it, and only the queue changes
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct PendingControl {
+    /// The bits of the frames.
+    frames: u8,
+    /// The code for [`ControlFrame::ResetAnswer`].
+    reset_answer: VarInt,
+}
+
+impl PendingControl {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    pub(super) fn reset_answer(&self) -> VarInt {
+        self.reset_answer
+    }
+
+    /// Takes the first frame out.
+    fn take_first(&mut self) -> Option<ControlFrame> {
+        let first = *ControlFrame::IN_ORDER.get(self.frames.trailing_zeros() as usize)?;
+        self.frames &= !first.bit();
+        Some(first)
     }
 }
 

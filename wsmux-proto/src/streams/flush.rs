@@ -4,10 +4,6 @@
 //! The invariant: data that carries the current mark may still be in a buffer of the socket, and
 //! data with any other mark has left.
 
-/// Identifies the flush that data waits for. The default is the mark of data that waits for none.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(u64);
-
 #[derive(Debug)]
 pub(super) struct Flush {
     /// One more than the number of flushes so far.
@@ -49,3 +45,7 @@ impl Flush {
         wanted
     }
 }
+
+/// Identifies the flush that data waits for. The default is the mark of data that waits for none.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u64);

@@ -8,41 +8,6 @@ use crate::{
     Capabilities, Config, Dir, Side, StreamId, TransportError, transport_error::violation,
 };
 
-/// How many streams one side may open in one direction, and has opened.
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    /// All streams below this index were opened.
-    opened: u64,
-    limit: u64,
-    /// The limit that was sent to the peer, where it is the peer that opens.
-    advertised: u64,
-    /// The peer has reported that it waits for more streams than `advertised` allows.
-    wanted: bool,
-    /// How many are open now.
-    live: u64,
-    /// How many were open and have ended.
-    closed: u64,
-    /// The limit for which a STREAMS_BLOCKED was queued last.
-    reported: Option<u64>,
-    /// The limit that a STREAMS_BLOCKED is to report.
-    to_report: Option<u64>,
-    /// This end's own limit has kept a stream from being opened. From then on an event reports the
-    /// end of each stream, even when the limit is no longer reached, because the application may
-    /// still have waiters, and the engine does not know.
-    capped: bool,
-    /// A stream has ended since `capped` was set, and no event has reported it.
-    available: bool,
-}
-
-/// Whether MAX_STREAMS is to be sent, and whether it can wait for other frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MaxStreamsDue {
-    No,
-    /// Only in a message that is sent anyway.
-    WithOthers,
-    Now,
-}
-
 #[derive(Debug)]
 pub(super) struct Limits {
     side: Side,
@@ -283,4 +248,39 @@ impl Limits {
             false => max,
         };
     }
+}
+
+/// Whether MAX_STREAMS is to be sent, and whether it can wait for other frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MaxStreamsDue {
+    No,
+    /// Only in a message that is sent anyway.
+    WithOthers,
+    Now,
+}
+
+/// How many streams one side may open in one direction, and has opened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    /// All streams below this index were opened.
+    opened: u64,
+    limit: u64,
+    /// The limit that was sent to the peer, where it is the peer that opens.
+    advertised: u64,
+    /// The peer has reported that it waits for more streams than `advertised` allows.
+    wanted: bool,
+    /// How many are open now.
+    live: u64,
+    /// How many were open and have ended.
+    closed: u64,
+    /// The limit for which a STREAMS_BLOCKED was queued last.
+    reported: Option<u64>,
+    /// The limit that a STREAMS_BLOCKED is to report.
+    to_report: Option<u64>,
+    /// This end's own limit has kept a stream from being opened. From then on an event reports the
+    /// end of each stream, even when the limit is no longer reached, because the application may
+    /// still have waiters, and the engine does not know.
+    capped: bool,
+    /// A stream has ended since `capped` was set, and no event has reported it.
+    available: bool,
 }

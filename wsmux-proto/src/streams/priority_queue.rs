@@ -7,13 +7,6 @@ use super::tree::Tree;
 /// Entries for which an empty queue keeps memory: as many streams as usually send at once.
 const MAX_SPARE: usize = 64;
 
-/// The entries of one priority.
-#[derive(Debug)]
-struct Level<T> {
-    priority: i32,
-    queue: VecDeque<T>,
-}
-
 /// Entries that wait for their turn.
 ///
 /// The invariant: no level is empty, and every level of `lower` has a lower priority than `top`. So
@@ -47,11 +40,6 @@ impl<T> Default for PriorityQueue<T> {
             visited: 0,
         }
     }
-}
-
-/// The higher the priority, the lower the number.
-fn rank(priority: i32) -> u64 {
-    u64::from(i32::MAX.abs_diff(priority))
 }
 
 impl<T> PriorityQueue<T> {
@@ -158,4 +146,16 @@ impl<T> PriorityQueue<T> {
             self.visited += _entries;
         }
     }
+}
+
+/// The entries of one priority.
+#[derive(Debug)]
+struct Level<T> {
+    priority: i32,
+    queue: VecDeque<T>,
+}
+
+/// The higher the priority, the lower the number.
+fn rank(priority: i32) -> u64 {
+    u64::from(i32::MAX.abs_diff(priority))
 }

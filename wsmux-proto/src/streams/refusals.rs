@@ -12,19 +12,6 @@ use crate::{Dir, Frame, StreamId, VarInt};
 /// The code of a stream that is refused: the application never saw the stream.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
-#[derive(Debug, Clone, Copy)]
-struct Refusal {
-    id: StreamId,
-    /// For STOP_SENDING.
-    stop: VarInt,
-    /// For RESET_STREAM.
-    reset: VarInt,
-    /// STOP_SENDING has been sent, RESET_STREAM has not.
-    stop_sent: bool,
-    /// It keeps a place in the waiting room.
-    waited: bool,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     queue: VecDeque<Refusal>,
@@ -84,4 +71,17 @@ impl Refusals {
             false => Frame::StopSending { id, code: stop },
         })
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    id: StreamId,
+    /// For STOP_SENDING.
+    stop: VarInt,
+    /// For RESET_STREAM.
+    reset: VarInt,
+    /// STOP_SENDING has been sent, RESET_STREAM has not.
+    stop_sent: bool,
+    /// It keeps a place in the waiting room.
+    waited: bool,
 }

@@ -1,9 +1,9 @@
 //! Which stream sends next.
 //!
-//! Streams of a higher priority go first, and streams of one priority take turns. A stream that
-//! needs credit of the connection while there is none waits for it in a queue of its own, and has
-//! its turn there once there is some. Among streams of one priority, those have waited longest, so
-//! they go first.
+//! Streams of a higher priority go first, and streams of one priority take turns. If a stream has
+//! its turn and needs credit of the connection while there is none, it waits for that in a second
+//! queue. When there is credit, it goes before the ready streams of its priority, because it has
+//! waited longer.
 //!
 //! The invariant: a stream is in at most one of the two queues, once, and its [`Scheduling`] says
 //! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is
@@ -18,39 +18,6 @@ use super::{
 
 /// Looking through the queues is not worth it for this many void entries.
 pub(super) const SPARE_TICKETS: usize = 64;
-
-/// The number of an entry. No two entries have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ticket(u64);
-
-/// What a stream in a queue waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WaitsFor {
-    /// Its turn.
-    Turn,
-    /// Credit of the connection, and then its turn.
-    ConnectionCredit,
-}
-
-/// What the scheduler knows of a stream. It is kept in the stream to save a lookup, but only the
-/// scheduler changes it.
-#[derive(Debug, Default)]
-pub(super) struct Scheduling {
-    priority: i32,
-    entry: Option<(WaitsFor, Ticket)>,
-}
-
-impl Scheduling {
-    /// Streams of a higher priority send first. At the start 0.
-    pub(super) fn priority(&self) -> i32 {
-        self.priority
-    }
-
-    /// Whether the stream is in a queue.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.entry.is_some()
-    }
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
@@ -184,9 +151,24 @@ impl Scheduler {
     }
 }
 
-#[inline]
-fn scheduling_mut(table: &mut Table, key: Key) -> Option<&mut Scheduling> {
-    Some(&mut table.get_mut(key)?.send.as_mut()?.scheduling)
+/// What the scheduler knows of a stream. It is kept in the stream to save a lookup, but only the
+/// scheduler changes it.
+#[derive(Debug, Default)]
+pub(super) struct Scheduling {
+    priority: i32,
+    entry: Option<(WaitsFor, Ticket)>,
+}
+
+impl Scheduling {
+    /// Streams of a higher priority send first. At the start 0.
+    pub(super) fn priority(&self) -> i32 {
+        self.priority
+    }
+
+    /// Whether the stream is in a queue.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.entry.is_some()
+    }
 }
 
 /// One of the two queues.
@@ -228,4 +210,22 @@ impl Queue {
             stream.and_then(|send| send.scheduling.entry).is_some_and(|(_, live)| live == ticket)
         });
     }
+}
+
+/// What a stream in a queue waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    /// Its turn.
+    Turn,
+    /// Credit of the connection, and then its turn.
+    ConnectionCredit,
+}
+
+/// The number of an entry. No two entries have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticket(u64);
+
+#[inline]
+fn scheduling_mut(table: &mut Table, key: Key) -> Option<&mut Scheduling> {
+    Some(&mut table.get_mut(key)?.send.as_mut()?.scheduling)
 }

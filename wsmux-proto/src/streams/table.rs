@@ -14,43 +14,6 @@ use crate::{StreamId, stream_map::StreamKeys};
 /// Memory for this many streams is kept when there are none.
 pub(super) const SPARE_STREAMS: usize = 64;
 
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) id: StreamId,
-    pub(super) send: Option<Send>,
-    pub(super) recv: Option<Recv>,
-    pub(super) pending: PendingControl,
-    /// The application has no further use for the sending half: it has released the half, or has
-    /// seen its end.
-    pub(super) send_released: bool,
-    /// The same of the receiving half.
-    pub(super) recv_released: bool,
-    /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
-    pub(super) abandoned_by_peer: bool,
-    /// Only the table changes it: see [`Table::set_lingering`].
-    lingers: bool,
-}
-
-impl Stream {
-    pub(super) fn new(id: StreamId, send: Option<Send>, recv: Option<Recv>) -> Self {
-        let (send_released, recv_released) = (send.is_none(), recv.is_none());
-        Self {
-            id,
-            send,
-            recv,
-            pending: PendingControl::default(),
-            send_released,
-            recv_released,
-            abandoned_by_peer: false,
-            lingers: false,
-        }
-    }
-}
-
-/// Where a stream is in the table. Only the table makes keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(usize);
-
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slab: Slab<Stream>,
@@ -146,3 +109,40 @@ impl IndexMut<Key> for Table {
         &mut self.slab[key.0]
     }
 }
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) send: Option<Send>,
+    pub(super) recv: Option<Recv>,
+    pub(super) pending: PendingControl,
+    /// The application has no further use for the sending half: it has released the half, or has
+    /// seen its end.
+    pub(super) send_released: bool,
+    /// The same of the receiving half.
+    pub(super) recv_released: bool,
+    /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
+    pub(super) abandoned_by_peer: bool,
+    /// Only the table changes it: see [`Table::set_lingering`].
+    lingers: bool,
+}
+
+impl Stream {
+    pub(super) fn new(id: StreamId, send: Option<Send>, recv: Option<Recv>) -> Self {
+        let (send_released, recv_released) = (send.is_none(), recv.is_none());
+        Self {
+            id,
+            send,
+            recv,
+            pending: PendingControl::default(),
+            send_released,
+            recv_released,
+            abandoned_by_peer: false,
+            lingers: false,
+        }
+    }
+}
+
+/// Where a stream is in the table. Only the table makes keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key(usize);
