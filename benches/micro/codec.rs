@@ -73,7 +73,7 @@ impl Sender {
             self.grant();
         }
         self.left -= chunk.len() as u64;
-        self.engine.send_stream(self.id).append_chunk(chunk).expect("it is open");
+        self.engine.send_stream(NOW, self.id).append_chunk(chunk).expect("it is open");
         self.engine.poll_transmit(NOW, &mut self.out).expect("a message");
         &self.out
     }

@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use wsmux::{Config, Dir, Wire};
 
-use crate::engines::{Engines, read, shared};
+use crate::engines::{Engines, NOW, read, shared};
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
@@ -17,7 +17,11 @@ pub(crate) fn benches(c: &mut Criterion) {
             let name = format!("write, carry and read, {wire:?}");
             group.bench_function(BenchmarkId::new(name, size), |b| {
                 b.iter(|| {
-                    engines.client.send_stream(id).append_chunk(chunk.clone()).expect("it is open");
+                    engines
+                        .client
+                        .send_stream(NOW, id)
+                        .append_chunk(chunk.clone())
+                        .expect("it is open");
                     engines.carry();
                     assert_eq!(read(&mut engines.server, id), size);
                     // The grant goes back.
@@ -30,8 +34,8 @@ pub(crate) fn benches(c: &mut Criterion) {
         group.bench_function(format!("open, ask, answer and end, {wire:?}"), |b| {
             b.iter(|| ask(&mut engines));
         });
-        assert_eq!(engines.client.stats(crate::engines::NOW).live_streams, 0);
-        assert_eq!(engines.server.stats(crate::engines::NOW).live_streams, 0);
+        assert_eq!(engines.client.stats(NOW).live_streams, 0);
+        assert_eq!(engines.server.stats(NOW).live_streams, 0);
     }
     group.finish();
 }
@@ -41,14 +45,14 @@ pub(crate) fn ask(engines: &mut Engines) {
     const BYTES: [u8; 64] = [7; 64];
     let Engines { client, .. } = engines;
     let id = client.open(Dir::Bi).expect("it lives").expect("the limit permits");
-    client.send_stream(id).write(&BYTES).expect("it is open");
-    client.send_stream(id).finish().expect("it is open");
+    client.send_stream(NOW, id).write(&BYTES).expect("it is open");
+    client.send_stream(NOW, id).finish().expect("it is open");
     engines.carry();
     let Engines { server, .. } = engines;
     assert_eq!(server.accept(Dir::Bi), Some(id));
     assert_eq!(read(server, id), BYTES.len());
-    server.send_stream(id).write(&BYTES).expect("it is open");
-    server.send_stream(id).finish().expect("it is open");
+    server.send_stream(NOW, id).write(&BYTES).expect("it is open");
+    server.send_stream(NOW, id).finish().expect("it is open");
     engines.carry();
     assert_eq!(read(&mut engines.client, id), BYTES.len());
     engines.carry();

@@ -159,7 +159,7 @@ fn starved(streams: u64) -> Hand {
     let chunk = shared(RECORD);
     for _ in 0..streams {
         let id = hand.engine.open(Dir::Uni).expect("it lives").expect("the limit permits");
-        hand.engine.send_stream(id).append_chunk(chunk.clone()).expect("it is open");
+        hand.engine.send_stream(hand.now, id).append_chunk(chunk.clone()).expect("it is open");
     }
     hand.transmit();
     hand

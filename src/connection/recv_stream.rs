@@ -130,7 +130,7 @@ impl RecvStream {
     /// [`ClosedStream`] if the stream has ended or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
-        state.engine.recv_stream(self.id).stop(code)?;
+        state.recv_stream(self.id).stop(code)?;
         state.wake_driver();
         trace::event!(
             self.connection.span,
@@ -148,7 +148,7 @@ impl RecvStream {
     /// # Errors
     /// [`ClosedStream`] if both halves of the stream have ended.
     pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
-        self.connection.lock().engine.recv_stream(self.id).stats()
+        self.connection.lock().recv_stream(self.id).stats()
     }
 
     /// Waits until the peer has reset the stream, without reading. Returns the peer's code.
@@ -165,7 +165,7 @@ impl RecvStream {
         }
         poll_fn(|cx| {
             let mut state = self.connection.lock();
-            match state.engine.recv_stream(self.id).received_reset()? {
+            match state.recv_stream(self.id).poll_reset()? {
                 Some(code) => {
                     trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, code);
                     Poll::Ready(Ok(code))
@@ -209,7 +209,7 @@ impl RecvStream {
             End::Reset(code) => return Poll::Ready(Err(ReadError::Reset(code))),
         }
         let mut state = self.connection.lock();
-        let found = read(&mut state.engine.recv_stream(self.id));
+        let found = read(&mut state.recv_stream(self.id));
         match &found {
             Ok(Read::Blocked) => {
                 state.wait_to_read(self.id, cx);
@@ -246,7 +246,7 @@ impl Drop for RecvStream {
         let mut state = self.connection.lock();
         state.forget_reader(self.id);
         #[cfg(feature = "tracing")]
-        if let Ok(None) = state.engine.recv_stream(self.id).received_reset() {
+        if let Ok(None) = state.recv_stream(self.id).poll_reset() {
             let stream = self.id.into_inner();
             trace::event!(
                 self.connection.span,
@@ -257,7 +257,7 @@ impl Drop for RecvStream {
                 by = "local"
             );
         }
-        state.engine.recv_stream(self.id).release();
+        state.recv_stream(self.id).release();
         state.wake_driver();
     }
 }

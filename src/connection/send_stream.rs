@@ -151,7 +151,7 @@ impl SendStream {
     /// [`WriteError`] if the stream has ended already; it says how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).finish()?;
+        state.send_stream(self.id).finish()?;
         self.end = End::Finished;
         state.wake_driver();
         trace::event!(
@@ -170,7 +170,7 @@ impl SendStream {
     /// [`ClosedStream`] if the stream has ended.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).reset(code)?;
+        state.send_stream(self.id).reset(code)?;
         self.end = self.end.reset();
         state.was_reset(self.id);
         state.forget_writer(self.id);
@@ -196,7 +196,7 @@ impl SendStream {
     /// this.
     pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).reset_at(code, reliable_size)?;
+        state.send_stream(self.id).reset_at(code, reliable_size)?;
         self.end = self.end.reset();
         state.was_reset(self.id);
         state.forget_writer(self.id);
@@ -239,7 +239,7 @@ impl SendStream {
     /// does nothing on the js-ws wire, where the peer sees a stream at once.
     pub fn announce(&mut self) {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).announce();
+        state.send_stream(self.id).announce();
         state.wake_driver();
     }
 
@@ -250,7 +250,7 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
     pub fn set_priority(&self, priority: i32) -> Result<(), ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).set_priority(priority)
+        self.connection.lock().send_stream(self.id).set_priority(priority)
     }
 
     /// The stream's [priority](Self::set_priority).
@@ -258,7 +258,7 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
     pub fn priority(&self) -> Result<i32, ClosedStream> {
-        self.connection.lock().engine.send_stream(self.id).priority()
+        self.connection.lock().send_stream(self.id).priority()
     }
 
     /// Statistics of the half, and what it waits for.
@@ -268,21 +268,21 @@ impl SendStream {
     pub fn stats(&self) -> Result<SendStreamStats, ClosedStream> {
         let mut state = self.connection.lock();
         let now = state.time(self.connection.now());
-        state.engine.send_stream(self.id).stats(now)
+        state.engine.send_stream(now, self.id).stats()
     }
 
     /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         // The chunk's length is not known yet.
-        self.poll_engine(cx, |stream| Ok(stream.takes_chunk(usize::MAX)?.then_some(())))
+        self.poll_engine(cx, |stream| Ok(stream.poll_room_for(usize::MAX)?.then_some(())))
     }
 
     /// Takes the whole chunk, after [`poll_room`](Self::poll_room) has found room.
     #[cfg(feature = "futures-io")]
     pub(crate) fn push_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
-        state.engine.send_stream(self.id).append_chunk(chunk)?;
+        state.send_stream(self.id).append_chunk(chunk)?;
         state.wake_driver();
         Ok(())
     }
@@ -312,7 +312,7 @@ impl SendStream {
         write: impl FnOnce(&mut proto::SendStream<'_>) -> Result<Option<T>, WriteError>,
     ) -> Poll<Result<T, WriteError>> {
         let mut state = self.connection.lock();
-        let taken = write(&mut state.engine.send_stream(self.id)).inspect_err(|error| {
+        let taken = write(&mut state.send_stream(self.id)).inspect_err(|error| {
             trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
         })?;
         if taken.is_none() {
@@ -325,7 +325,7 @@ impl SendStream {
 
     /// Whether the stream can still be written to.
     fn check(&self) -> Result<(), WriteError> {
-        self.connection.lock().engine.send_stream(self.id).room().map(drop)
+        self.connection.lock().send_stream(self.id).poll_room().map(drop)
     }
 }
 
@@ -364,7 +364,7 @@ impl Drop for SendStream {
         if let End::None = self.end {
             state.was_reset(self.id);
             #[cfg(feature = "tracing")]
-            if state.engine.send_stream(self.id).room().is_ok() {
+            if state.send_stream(self.id).poll_room().is_ok() {
                 let stream = self.id.into_inner();
                 trace::event!(
                     self.connection.span,
@@ -378,7 +378,7 @@ impl Drop for SendStream {
         }
         // Also for a finished half: the waker of a dropped write may still be stored.
         state.forget_writer(self.id);
-        state.engine.send_stream(self.id).release();
+        state.send_stream(self.id).release();
         state.wake_driver();
     }
 }

@@ -62,7 +62,7 @@ fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
             (sent, received) = (Count::default(), Count::default());
         }
         let chunk = chunk.clone();
-        sent.of(|| client.send_stream(id).append_chunk(chunk)).unwrap();
+        sent.of(|| client.send_stream(NOW, id).append_chunk(chunk)).unwrap();
         while sent.of(|| client.poll_transmit(NOW, &mut out)).is_some() {
             let message = Bytes::from_owner(out.to_bytes());
             received.of(|| server.handle(NOW, Incoming::Message(message)));

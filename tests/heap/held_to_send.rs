@@ -46,7 +46,7 @@ fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize
     for _ in 0..events {
         let Some(id) = client.open(Dir::Bi).unwrap() else { continue };
         opened += 1;
-        let mut send = client.send_stream(id);
+        let mut send = client.send_stream(NOW, id);
         let taken = match whole {
             true => send.write_chunk(&mut vec![7; EVENT].into()).unwrap(),
             false => send.write(&[7; EVENT]).unwrap(),
@@ -55,7 +55,7 @@ fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize
             done += 1;
             send.finish().unwrap();
             send.release();
-            client.recv_stream(id).release();
+            client.recv_stream(NOW, id).release();
         }
     }
     (opened, done)
@@ -98,9 +98,9 @@ fn calls_that_are_dropped_allocate_no_more_than_their_number_permits() {
         let info = measure(|| {
             for _ in 0..100_000 {
                 let Some(id) = client.open(Dir::Bi).unwrap() else { continue };
-                let _ = client.send_stream(id).write(b"a call");
-                client.send_stream(id).release();
-                client.recv_stream(id).release();
+                let _ = client.send_stream(NOW, id).write(b"a call");
+                client.send_stream(NOW, id).release();
+                client.recv_stream(NOW, id).release();
             }
         });
         assert!(info.bytes_max as usize <= STREAMS * STATE, "{wire:?}: {info:?}");

@@ -1,37 +1,38 @@
-//! What a peer may make this end do in vain: a budget for each kind of it (SPEC.md §8.6).
+//! Budgets for useless work that a peer makes this end do, one for each kind of it (SPEC.md §8.6).
 //!
-//! A budget is consumed by useless work. It comes back with useful work, which no attacker does at
-//! a profit, and with time, at a rate at which the useless work is harmless. So a peer that does
-//! useful work at any speed, or useless work slowly for any time, never exhausts one. What stays in
-//! proportion to the useful work costs a peer as much as it costs us.
+//! Useless work consumes a budget. Two things replenish it: useful work, because an attacker gains
+//! nothing from that, and time, at a rate at which the useless work is harmless. So a peer that
+//! does useful work at any speed, or useless work slowly for any time, never exhausts a budget.
+//! Useless work in proportion to useful work costs the peer as much as it costs us.
 //!
-//! Not counted is what other rules bound: stream data is bounded by credit, opening by the stream
-//! limit (C-40), and what waits for a peer that does not read by being state and not a queue
-//! (C-32).
+//! Work that other rules bound is not counted. Credit bounds stream data, the stream limit bounds
+//! how many streams are opened (C-40), and frames for a peer that does not read are state and not a
+//! queue (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{TransportError, transport_error::violation};
 use crate::Time;
 
-/// Refusals that may wait for a peer that opens streams and does not read: two frames each, some
-/// KiB in all. It is no budget that comes back, for while nothing is read nothing useful happens.
+/// How many refusals may wait for a peer that opens streams and does not read. Each is two frames,
+/// so this is some KiB. No useful work happens while the peer does not read, so a budget would not
+/// come back.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
-    /// A stream of both directions that the peer opened and gave up, and of which nothing was read
-    /// or answered.
+    /// A bidirectional stream that the peer opened and gave up before anything of it was read or
+    /// answered.
     Cancelled,
-    /// A stream that the peer opened past a limit that it cannot know, and that had to be refused,
-    /// or that the peer gave up while it waited.
+    /// A stream that the peer opened above a limit that it cannot know. It had to be refused, or
+    /// the peer gave it up while it waited.
     Refused,
-    /// A grant: of credit to one stream or all, or of streams.
+    /// A grant: MAX_DATA, MAX_STREAM_DATA or MAX_STREAMS.
     Grant,
-    /// A frame that says that the peer is blocked.
+    /// A frame that reports that the peer is blocked.
     Blocked,
-    /// A ping of either kind, or an answer to no ping.
+    /// A ping of either kind, or a pong that answers no ping.
     Ping,
     /// A frame of a live stream that changes nothing.
     Empty,
@@ -44,71 +45,69 @@ pub(super) enum UselessWork {
 /// What is allowed of one kind.
 struct Budget {
     name: &'static str,
-    /// At once.
+    /// How much is allowed at once.
     burst: u64,
-    /// This many more for each stream, of the largest number that was open at once.
+    /// How much more for each stream, counted when the most streams were open.
     for_each_stream: u64,
-    /// This many more each second, in any case.
+    /// How much comes back each second.
     per_second: u64,
-    /// This many more in all, by the useful work so far.
+    /// How much has come back in all by the useful work so far.
     earned: fn(&UsefulWork) -> u64,
 }
 
-/// Twenty milliseconds' worth of frames, and a rate that costs a thousandth of a core: for what
-/// honest peers send now and then, or beside useful frames.
+/// For frames that honest peers send now and then, or beside useful frames. The burst is as many
+/// frames as take twenty milliseconds, and the rate costs a thousandth of a core.
 const RARE: (u64, u64) = (1_000, 100);
 
-/// For what a link of some length can hold when the peer learns that it is of no more use; a
-/// hundredth of a core.
+/// For frames that were still on a long path when the peer learned that they are useless. The rate
+/// costs a hundredth of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// Of all frames of ours, how many the peer may say something about that is too late: js-ws answers
-/// each half of a stream, and a grant may cross its end.
+/// How many late frames of the peer are allowed for each frame of ours: a js-ws peer answers the
+/// end of each half of a stream, and a grant may cross the end of the stream.
 const ANSWERS: u64 = 2;
 
-/// Five streams of which four are cancelled are still a use of the connection: searches as one
-/// types, requests to several servers of which the first answer counts.
+/// A connection on which four of five streams are cancelled is still useful. Examples are searches
+/// while a user types, and requests to several servers of which only the first answer counts.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// A peer may send a frame about every stream at the same moment, and then one more. Such a frame
-/// says that the stream's window has changed, that one tick of the application has used up its
-/// credit, that it is stopped, or that it is reset after its end because a page closes. A stream
-/// costs more memory than this.
+/// A peer may send a frame about every stream at the same moment, and then another one. The windows
+/// of all streams may have changed, the application may have used up the credit of all, or a page
+/// may be closed, which stops or resets all. A stream costs more memory than these frames.
 const FOR_EACH_STREAM: u64 = 2;
 
-/// A client may cancel all that it has open at once, and do so again while the first are being
-/// cleared away.
+/// A client may cancel all streams that it has open, and do so again before the first ones are
+/// freed. This factor leaves a margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
-/// If the limit on streams is low, a burst of this many is harmless.
+/// A burst of this many is harmless even if the limit on streams is low.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
-/// Traffic is shaped by padding each message to the same size, which is at most the usual limit of
-/// one.
+/// How much padding each useful frame allows. Peers that shape their traffic pad each message to
+/// the same size, which is at most the usual limit of a message.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
-/// A peer may send padding all the time to hide when it sends anything else. The rate allows 128
-/// Mbit/s of padding. The burst allows half a second of what a machine can send to itself. Finding
-/// the end of the padding costs less than unmasking it.
+/// A peer may send padding all the time to hide when it sends other frames. The rate allows 128
+/// Mbit/s of padding. The burst is what a machine can send to itself in half a second. Finding the
+/// end of the padding costs less than unmasking it.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// A grant for so few bytes that were sent is too small to matter. On a wire where a reader gives
-/// back what it has read, read by read, a grant for each byte is the wire's own way.
+/// Each time this many bytes were sent, the peer may send a grant. On a wire where a reader grants
+/// again what each read has taken, a grant for each byte is normal, so there each byte allows one.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// A window is renewed in parts of this size: a quarter at a time by C-38, an eighth by other
-/// implementations. So if the window that the peer has declared is small, its grants have to be
-/// small too, and nothing that we do makes them larger. The peer gains nothing by declaring a small
-/// one: it may then have as little in flight, each part costs it a frame as it costs us one, and
-/// neither end has to look at any other stream for it (C-85). A peer that sends streams in frames
-/// of single bytes, which no budget counts, makes us do as much for the same number of frames. A
-/// frame that is longer than the declared window shows that the true one is larger, and counts by
-/// its bytes.
+/// Implementations renew a window in parts: a quarter at a time by C-38, an eighth in others. So if
+/// the peer has declared a small window, its grants have to be small too, and nothing that we do
+/// makes them larger. The peer gains nothing by declaring a small window. It receives little, each
+/// part costs it a frame as it costs us one, and no other stream is looked at for it (C-85). A peer
+/// that sends streams in frames of single bytes, which no budget counts, causes as much work with
+/// as many frames. If a frame of ours is longer than the declared window, the true window is
+/// larger, and the frame counts by its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
-/// A reader of single bytes grants as often as it reads; more than this each second it cannot do by
-/// mistake. It costs a hundredth of a core.
+/// A reader that reads single bytes grants as often as it reads. No honest reader exceeds this
+/// rate, which costs a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
 impl UselessWork {
@@ -123,19 +122,19 @@ impl UselessWork {
             Budget { name, burst, for_each_stream, per_second, earned }
         };
         match self {
-            // The true burst and rate are settings.
+            // Its burst and rate are settings of the connection.
             Self::Cancelled => budget("cancelled streams", (0, 0), |work| {
                 work.served.saturating_mul(CANCELLED_FOR_EACH_SERVED)
             }),
-            // A refusal makes us send, so what we sent does not count here.
+            // A refusal makes us send, so frames that we sent do not count as useful here.
             Self::Refused => budget("refused streams", IN_FLIGHT, |work| work.received),
             Self::Grant => {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
-            // One for each limit reached: each limit was a frame of ours, and is used up by frames
-            // of the peer's.
+            // An honest peer sends one for each limit that it reaches. Each limit was a frame of
+            // ours, and took frames of the peer to reach.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
-            // Ten a second are many; but some measure the path beside each message.
+            // Ten each second are many, but some peers measure the path with each message.
             Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
             Self::Empty => budget("frames without effect", RARE, |work| work.received + work.sent),
             Self::Late => budget("frames of ended streams", IN_FLIGHT, |work| {
@@ -148,28 +147,29 @@ impl UselessWork {
     }
 }
 
-/// The useful work of a connection so far. Each counts up only.
+/// The useful work of a connection so far. No count ever falls.
 #[derive(Debug, Default)]
 struct UsefulWork {
-    /// Frames that brought bytes, an end or a stream.
+    /// Frames that brought bytes, the end of a stream or a new stream.
     received: u64,
-    /// Frames about streams that left.
+    /// Frames about streams that were sent.
     sent: u64,
-    /// Streams of the peer's that were answered, or read to their end.
+    /// Streams of the peer that were answered, or read to their end.
     served: u64,
     /// How many grants the peer may send for these streams and frames.
     grants: u64,
-    /// Bytes of stream data that left, each as often as grants must be smaller than usual.
+    /// Bytes of stream data that were sent. On a stream with a small window each byte counts
+    /// several times, because grants are smaller there.
     grant_bytes: u64,
 }
 
-/// What has been consumed of one budget.
+/// How much of one budget has been consumed.
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
     consumed: u64,
-    /// How much of what useful work earned has been set against it.
+    /// How much of what useful work has earned was subtracted already.
     earned: u64,
-    /// Time before this has been set against it.
+    /// What time has earned was subtracted up to this moment.
     replenished_at: Time,
 }
 
@@ -181,11 +181,11 @@ pub(super) struct Budgets {
     most_streams: u64,
     cancelled_burst: u64,
     waiting: u64,
-    /// `None` lets the peer cancel as it likes.
+    /// `None` lets the peer cancel any number of streams.
     cancelled_per_second: Option<u64>,
     /// Bytes are granted as they are read.
     grants_by_read: bool,
-    /// Frames and streams that were charged to any budget.
+    /// How many frames and streams were charged to any budget.
     pub(super) useless: u64,
 }
 
@@ -203,14 +203,14 @@ impl Budgets {
         }
     }
 
-    /// The peer may have this many streams open at once, or could once.
+    /// The peer may have this many streams open at once. A later call with fewer changes nothing.
     pub(super) fn allow_streams(&mut self, count: u64) {
         let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// This many streams of the peer's may wait for a place, and the peer may abandon all of them
-    /// at once.
+    /// This many streams of the peer may wait for a place, and the peer may give up all of them at
+    /// once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }
@@ -220,34 +220,34 @@ impl Budgets {
         self.work.received += 1;
     }
 
-    /// A stream was opened, by either end, and this many are open now: its other end may grant
-    /// credit to it at once.
+    /// Either end has opened a stream, and this many are open now. The peer may send a grant for
+    /// the new stream at once.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
         self.most_streams = self.most_streams.max(open as u64);
     }
 
-    /// A stream of the peer's is over, and was answered or read to its end.
+    /// A stream of the peer has ended, and was answered or read to its end.
     pub(super) fn stream_served(&mut self) {
         self.work.served += 1;
     }
 
-    /// A stream of the peer's is over that the peer gave up before it was read or answered. Whether
-    /// there were too many is looked at when it opens the next. Of one direction there are none:
-    /// nothing is to be answered on it, so that nothing but its accept can have begun when nothing
-    /// was read, which an empty stream costs as well.
+    /// A bidirectional stream of the peer has ended that the peer gave up before it was read or
+    /// answered. The budget is checked when the peer opens the next stream. Unidirectional streams
+    /// do not count: if nothing was read, the application has only accepted the stream, and an
+    /// empty stream costs that as well.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
 
-    /// A frame about a stream left, which is no data.
+    /// A control frame about a stream was sent.
     pub(super) fn control_sent(&mut self) {
         self.work.sent += 1;
     }
 
-    /// A frame of data left, `cut` short by a credit or not, where the peer has declared this
-    /// window, or none (0).
+    /// A frame with this many bytes of data was sent. `cut` says whether lack of credit has cut it
+    /// short, and `window` is the window that the peer has declared, or 0.
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -260,7 +260,7 @@ impl Budgets {
         let is_small = (1..BYTES_FOR_A_GRANT * PARTS_OF_A_WINDOW).contains(&window);
         self.work.grant_bytes += match is_small && bytes <= window {
             true => bytes * BYTES_FOR_A_GRANT / (window / PARTS_OF_A_WINDOW).max(1),
-            // Mostly: no division.
+            // The usual case needs no division.
             false => bytes,
         };
     }
@@ -271,7 +271,7 @@ impl Budgets {
         *consumed = consumed.saturating_add(amount);
     }
 
-    /// The peer has caused useless work of one kind.
+    /// The peer has caused useless work. Fails if its budget is exhausted.
     pub(super) fn consume(
         &mut self,
         kind: UselessWork,
@@ -282,7 +282,7 @@ impl Budgets {
         self.check(kind, now)
     }
 
-    /// Whether the budget for this lasts.
+    /// Fails if the budget for this kind of work is exhausted.
     pub(super) fn check(&mut self, kind: UselessWork, now: Time) -> Result<(), TransportError> {
         let budget = kind.budget();
         let (burst, per_second) = match kind {
@@ -295,7 +295,7 @@ impl Budgets {
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[kind as usize];
-        // What came back is counted when it is needed: mostly never.
+        // What has come back is computed only when it is needed, which is mostly never.
         if account.consumed <= burst
             || account.replenish(&budget, per_second, &self.work, now) <= burst
         {
@@ -307,8 +307,7 @@ impl Budgets {
 }
 
 impl Account {
-    /// Sets against what was consumed all that came back since the last time. Returns what is left
-    /// of it.
+    /// Subtracts what has come back since the last call from what was consumed. Returns the rest.
     #[cold]
     fn replenish(&mut self, budget: &Budget, per_second: u64, work: &UsefulWork, now: Time) -> u64 {
         let earned = (budget.earned)(work);
@@ -316,7 +315,7 @@ impl Account {
         self.earned = earned;
         let elapsed = (now - self.replenished_at).as_nanos();
         let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
-        // What is less than one unit is not lost.
+        // Time that has earned less than one unit counts the next time.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
             let counted = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             self.replenished_at += counted;

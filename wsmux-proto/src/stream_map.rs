@@ -1,29 +1,31 @@
 //! A map by stream id without a hash.
 //!
-//! A peer chooses ids where the wire lets it (js-ws), and can choose ids that collide in any fast hash without
-//! a secret. The engine is pure, so it has no secret. But ids of one kind are given out in order, so a window that
-//! moves along with them holds nearly all live streams, each at its own place; the few ids below the window are
-//! kept in a tree. The cost of neither depends on the ids.
+//! On the js-ws wire a peer can choose ids that collide in any fast hash without a secret, and the
+//! engine is pure, so it has no secret. But ids of one kind are used in order. So a window that
+//! moves along contains nearly all live streams, each at its own place, and the few ids below the
+//! window are in a tree. The cost of neither depends on which ids a peer chooses.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 use super::tree::Places;
 
-/// A window has at most this many places for each that is taken, and `SPARE` more. So the work of an insertion or a
-/// removal is bounded by a constant on average, in any order.
+/// A window has at most this many places for each place that is taken, and `SPARE` more. So the
+/// average cost of an insertion or a removal is bounded by a constant, in any order.
 const PLACES_FOR_EACH: usize = 4;
 
-/// As many streams as usually live at once: their ids stay in the window even if all streams between them end.
+/// As many streams as are usually open at once. Their ids stay in the window even if all streams
+/// between them end.
 const SPARE: usize = 64;
 
-/// The keys or places of what is kept by stream id: O(1) for the newest ids, O(log n) for what older ones are left.
+/// A map from stream ids to keys. A lookup is O(1) for the newest ids and O(log n) for older ones.
 ///
-/// Its memory is bounded by what it holds: `PLACES_FOR_EACH` places for each key, and a constant, and that four times
-/// where there were more before.
+/// Memory is at most `PLACES_FOR_EACH` places for each key, and a constant. After there have been
+/// more keys, it may be four times that.
 #[derive(Debug, Default)]
 pub(crate) struct StreamKeys {
-    /// By the kind: the two low bits of an id. Most connections use one or two of four.
+    /// By the kind of stream, which is the two low bits of an id. Most connections use one or two
+    /// of the four.
     lanes: [Option<Box<Lane>>; 4],
 }
 
@@ -33,11 +35,11 @@ struct Lane {
     /// The index of the window's first place.
     base: u64,
     window: VecDeque<Option<usize>>,
-    /// How many places of the window are taken.
+    /// How many places of the window contain a key.
     taken: usize,
-    /// All that are below `base`.
+    /// The keys of all ids below `base`.
     older: BTreeMap<u64, usize>,
-    /// Places that were made, given up or moved from.
+    /// Places that were added, removed or moved from.
     #[cfg(test)]
     steps: u64,
 }
@@ -51,7 +53,7 @@ impl StreamKeys {
         self.lanes[lane(id)].as_ref()?.get(id.index())
     }
 
-    /// Returns what was there before.
+    /// Returns the key that was there before.
     pub(crate) fn insert(&mut self, id: StreamId, key: usize) -> Option<usize> {
         self.lanes[lane(id)].get_or_insert_default().insert(id.index(), key)
     }
@@ -69,7 +71,8 @@ impl StreamKeys {
     }
 }
 
-/// Values by stream id, for the async layer. What `StreamKeys` says of time and memory holds for it too.
+/// Values by stream id, for the async layer. Its costs in time and memory are those of
+/// `StreamKeys`.
 #[derive(Debug)]
 pub struct StreamMap<V> {
     keys: StreamKeys,
@@ -93,13 +96,13 @@ impl<V> StreamMap<V> {
         self.values.get_mut(self.keys.get(id)?)
     }
 
-    /// Returns what was there before.
+    /// Sets the value of the stream `id`. Returns the one that was there before.
     pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
         let before = self.keys.insert(id, self.values.put(value))?;
         self.values.take(before)
     }
 
-    /// Takes the value of the stream `id` out.
+    /// Takes out the value of the stream `id`.
     pub fn remove(&mut self, id: StreamId) -> Option<V> {
         let value = self.values.take(self.keys.remove(id)?);
         if self.values.are_sparse() {
@@ -108,21 +111,21 @@ impl<V> StreamMap<V> {
         value
     }
 
-    /// Takes everything out.
+    /// Takes out all values.
     pub fn drain(&mut self) -> impl Iterator<Item = V> {
         self.keys = StreamKeys::default();
         std::mem::take(&mut self.values).into_values()
     }
 
-    /// The ids that are there.
+    /// The ids of all streams that have a value.
     pub fn ids(&mut self) -> impl Iterator<Item = StreamId> {
         self.keys.iter_mut().map(|(id, _)| id)
     }
 }
 
 impl Lane {
-    /// The place in the window that belongs to an index, whether the window reaches that far or not; `None` for one
-    /// that the window has left behind.
+    /// The place of an index in the window, even if the window does not reach that far; `None` for
+    /// an index below the window.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
@@ -141,14 +144,14 @@ impl Lane {
             return self.older.insert(index, key);
         }
         self.reach(index);
-        // It reaches there now.
+        // The window reaches that place now.
         let place = self.place(index).and_then(|place| self.window.get_mut(place))?;
         let before = place.replace(key);
         self.taken += usize::from(before.is_none());
         before
     }
 
-    /// Makes the window long enough for an index, or moves it there.
+    /// Makes the window long enough for an index, or moves it to the index.
     fn reach(&mut self, index: u64) {
         let most = |taken: usize| ((taken + 1) * PLACES_FOR_EACH + SPARE) as u64;
         while !self.window.is_empty() && index.saturating_sub(self.base) >= most(self.taken) {
@@ -163,7 +166,7 @@ impl Lane {
         }
     }
 
-    /// The window loses its first place.
+    /// Removes the first place of the window.
     fn leave_first(&mut self) {
         if let Some(Some(key)) = self.window.pop_front() {
             self.taken -= 1;
@@ -186,7 +189,8 @@ impl Lane {
             most = self.taken * PLACES_FOR_EACH + SPARE;
         }
         if self.window.capacity() > 4 * most {
-            // After a burst of streams their memory goes back: half at a time, so that it does not come and go.
+            // After a burst of streams their memory is returned, half of it at a time, so that it
+            // is not allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)
@@ -233,7 +237,8 @@ mod tests {
         }
     }
 
-    /// Ids in the order in which a peer opens streams; what each costs on average, and all of them at most.
+    /// Ids in the order in which a peer opens streams; what each costs on average, and all of them
+    /// at most.
     fn steps_for_each(gap: impl Fn(u64) -> u64, ends: impl Fn(u64) -> Option<u64>) -> u64 {
         let (mut map, mut index, mut ids) = (StreamKeys::default(), 0, Vec::new());
         for nth in 0..COUNT {

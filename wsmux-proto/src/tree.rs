@@ -1,20 +1,20 @@
-//! A tree by number, for whatever is to be found, or taken in order, without a hash.
+//! A map by number, ordered and without a hash.
 //!
-//! All trees are one tree to the compiler, whatever they hold: from a number to a place, where the value is. The code
-//! of a `BTreeMap` is more than 5 kB of a page's download for each type of value, and there would be five.
+//! All maps share the code of one `BTreeMap`, from a number to the place of the value. Otherwise
+//! each type of value would add more than 5 kB to the WebAssembly module, and there are five.
 
 use std::collections::BTreeMap;
 
 use slab::Slab;
 
-/// For so few values no memory is given back.
+/// Memory for this many values is never returned.
 const SPARE: usize = 64;
 
-/// Values at places that stay theirs until they are taken, or moved together.
+/// Values, each of which keeps its place until it is taken, or until all are moved together.
 ///
-/// Its memory is bounded by what it holds: four places for each value, and a constant, if its owner asks
-/// [`Places::are_sparse`] when values were taken. As long as none are, it is one and a half for each, and two and a half
-/// while it grows.
+/// Memory is at most four places for each value, and a constant, if the owner asks
+/// [`Places::are_sparse`] after values were taken. Before any value was taken, it is one and a half
+/// places for each value, and two and a half while it grows.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -33,7 +33,7 @@ impl<V> Places<V> {
         self.0.get_mut(place)
     }
 
-    /// Returns where it is from now on.
+    /// Adds a value, and returns its place.
     pub(super) fn put(&mut self, value: V) -> usize {
         let len = self.0.len();
         if len == self.0.capacity() {
@@ -50,13 +50,14 @@ impl<V> Places<V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Whether there is much more memory than values, so that they are to be moved together. The more there are, the
-    /// more of them have been taken since the last time: what that costs is a constant for each.
+    /// Whether there is much more memory than values, so that they should be moved together. Since
+    /// the last time, at least as many values have been taken as have to be moved, so the cost of
+    /// moving is a constant for each value taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }
 
-    /// Moves the values together, and has their places changed with them.
+    /// Moves the values together, and updates `places` accordingly.
     pub(super) fn move_together<'a>(&mut self, places: impl Iterator<Item = &'a mut usize>) {
         let mut together = Slab::with_capacity(self.0.len());
         for place in places {
@@ -68,8 +69,8 @@ impl<V> Places<V> {
     }
 }
 
-/// Values by number: O(log n) for everything but [`Tree::values_mut`]. Its memory is bounded by what it holds, four places for each value,
-/// and a constant.
+/// Values by number. Every method is O(log n), except [`Tree::values_mut`]. Memory is at most four
+/// places for each value, and a constant.
 #[derive(Debug)]
 pub struct Tree<V> {
     places: BTreeMap<u64, usize>,
@@ -88,40 +89,40 @@ impl<V> Tree<V> {
         self.places.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Whether there is a value of this number.
+    /// Whether there is a value with this number.
     pub fn contains(&self, number: u64) -> bool {
         self.places.contains_key(&number)
     }
 
-    /// The value of this number, to be changed.
+    /// The value with this number, to be changed.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
         self.values.get_mut(*self.places.get(&number)?)
     }
 
-    /// Returns what was there before.
+    /// Sets the value with this number. Returns the one that was there before.
     pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
         let before = self.places.insert(number, self.values.put(value))?;
         self.values.take(before)
     }
 
-    /// Takes the value of this number out.
+    /// Takes out the value with this number.
     pub fn remove(&mut self, number: u64) -> Option<V> {
         let place = self.places.remove(&number)?;
         self.take(place)
     }
 
-    /// Takes the value of the lowest number.
+    /// Takes out the value with the lowest number.
     pub fn pop_first(&mut self) -> Option<(u64, V)> {
         let (number, place) = self.places.pop_first()?;
         self.take(place).map(|value| (number, value))
     }
 
-    /// All values, in no order.
+    /// All values, in no particular order.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.values.0.iter_mut().map(|(_, value)| value)
     }

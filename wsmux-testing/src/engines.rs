@@ -34,7 +34,7 @@ impl Engines {
     /// A stream from the client to the server that both know.
     pub fn open(&mut self) -> StreamId {
         let id = self.client.open(Dir::Bi).expect("it lives").expect("the limit permits");
-        self.client.send_stream(id).announce();
+        self.client.send_stream(NOW, id).announce();
         self.carry();
         assert_eq!(self.server.accept(Dir::Bi), Some(id));
         id
@@ -61,7 +61,7 @@ fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bo
 /// Reads all that has come on a stream; says how much that was.
 pub fn read(connection: &mut Connection, id: StreamId) -> usize {
     let mut len = 0;
-    while let Ok(Read::Data(bytes)) = connection.recv_stream(id).read(usize::MAX) {
+    while let Ok(Read::Data(bytes)) = connection.recv_stream(NOW, id).read(usize::MAX) {
         len += bytes.len();
     }
     len

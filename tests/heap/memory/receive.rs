@@ -89,7 +89,7 @@ impl Receiver {
     /// The credit that the peer has left on a stream.
     fn credit(&mut self, nth: usize) -> u64 {
         let id = bidi(!SERVER, nth as u64);
-        self.conn.recv_stream(id).stats().map_or(WINDOW, |stats| stats.credit)
+        self.conn.recv_stream(Time::EPOCH, id).stats().map_or(WINDOW, |stats| stats.credit)
     }
 
     fn send(&mut self, nth: usize, len: usize, spare: Spare) {
@@ -107,12 +107,12 @@ impl Receiver {
 
     fn read(&mut self, nth: usize, max: usize) {
         let id = bidi(!SERVER, nth as u64);
-        self.heap.of(|| drop(self.conn.recv_stream(id).read(max)));
+        self.heap.of(|| drop(self.conn.recv_stream(Time::EPOCH, id).read(max)));
     }
 
     fn unread(&mut self, nth: usize) -> usize {
         let id = bidi(!SERVER, nth as u64);
-        self.conn.recv_stream(id).stats().map_or(0, |stats| stats.buffered as usize)
+        self.conn.recv_stream(Time::EPOCH, id).stats().map_or(0, |stats| stats.buffered as usize)
     }
 }
 

@@ -46,7 +46,7 @@ impl Sender {
     fn write(&mut self, nth: usize, len: usize, chunk: bool) -> bool {
         let data = vec![7; len];
         self.heap.of(|| {
-            let mut send = self.conn.send_stream(self.ids[nth]);
+            let mut send = self.conn.send_stream(Time::EPOCH, self.ids[nth]);
             match chunk {
                 true => send.write_chunk(&mut Bytes::copy_from_slice(&data)).unwrap() > 0,
                 false => send.write(&data).unwrap() > 0,

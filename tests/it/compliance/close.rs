@@ -133,7 +133,7 @@ fn a_close_is_said_once_and_nothing_after_it() {
         for ours_first in [false, true] {
             let (mut peer, id) = with_stream(wire, &config());
             if ours_first {
-                peer.conn.send_stream(id).write(b"too late").unwrap();
+                peer.conn.send_stream(peer.now, id).write(b"too late").unwrap();
                 peer.conn.close(peer.now, code(0), "".into());
                 assert!(matches!(peer.said().last(), Some(Said::Close { .. })));
                 peer.conn
@@ -149,8 +149,8 @@ fn a_close_is_said_once_and_nothing_after_it() {
             peer.conn.handle(peer.now, Incoming::Text);
             peer.conn.handle(peer.now, Incoming::Ping);
             peer.conn.close(peer.now, code(3), "again".into());
-            peer.conn.send_stream(id).release();
-            peer.conn.recv_stream(id).release();
+            peer.conn.send_stream(peer.now, id).release();
+            peer.conn.recv_stream(peer.now, id).release();
             peer.conn.handle_timeout(at(secs(100)));
             assert_eq!(peer.said(), [], "{wire:?} ours first {ours_first}");
         }
@@ -179,7 +179,7 @@ fn a_pong_out_of_nowhere_changes_nothing() {
 #[test]
 fn a_close_is_these_bytes() {
     let (mut peer, id) = with_stream(Wire::QMux, &config());
-    peer.conn.send_stream(id).write(b"not sent").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"not sent").unwrap();
     peer.conn.close(peer.now, code(5), "bye".into());
     assert_eq!(peer.said_bytes().unwrap()[..], *b"\x1d\x05\x03bye");
     assert_eq!(peer.said(), [Said::Close { code: 4005, reason: "bye".to_owned() }]);
@@ -216,16 +216,16 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &config());
         // The socket is not asked: nothing leaves.
-        peer.conn.send_stream(id).write(&[0; 200_000]).unwrap();
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[0; 200_000]).unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
         if wire == Wire::QMux {
             peer.conn.send_datagram("waits".into()).unwrap();
         }
         let reset = peer.conn.open(Dir::Bi).unwrap().unwrap();
-        peer.conn.send_stream(reset).reset(code(1)).unwrap();
+        peer.conn.send_stream(peer.now, reset).reset(code(1)).unwrap();
         peer.conn.close(peer.now, code(0), "".into());
-        assert!(peer.conn.send_stream(id).write(b"x").is_err());
-        assert!(peer.conn.recv_stream(id).read(1).is_err());
+        assert!(peer.conn.send_stream(peer.now, id).write(b"x").is_err());
+        assert!(peer.conn.recv_stream(peer.now, id).read(1).is_err());
         let said = peer.said();
         let close = Said::Close { code: 1000, reason: String::new() };
         let frame = Said::Frames(vec![application_close(0, "")]);
@@ -290,7 +290,7 @@ fn what_comes_behind_our_close_is_discarded() {
         peer.send_bytes(vec![0xff; 10]);
         peer.conn.handle(peer.now, Incoming::Text);
         assert!(!peer.conn.is_closed());
-        assert!(peer.conn.recv_stream(id).read(9).is_err(), "{wire:?}: nothing to read");
+        assert!(peer.conn.recv_stream(peer.now, id).read(9).is_err(), "{wire:?}: nothing to read");
         assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::LocallyClosed)));
         peer.conn.handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() });
         assert!(peer.conn.is_closed());
@@ -331,7 +331,7 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
                 assert_eq!(reason.culprit(), culprit, "{wire:?} {nth}: {told}");
                 assert_eq!(format!("{:?}", Some(reason)), told, "{wire:?}: then {other:?}");
                 assert_eq!(peer.events(), [], "it is told once");
-                let on_the_stream = format!("{:?}", peer.conn.recv_stream(id).read(1));
+                let on_the_stream = format!("{:?}", peer.conn.recv_stream(peer.now, id).read(1));
                 let inner = told.trim_start_matches("Some(").trim_end_matches(')');
                 assert!(on_the_stream.contains(inner), "{on_the_stream} and {told}");
             }

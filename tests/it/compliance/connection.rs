@@ -18,14 +18,14 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
         (1..20).for_each(|index| peer.send(&[open(wire, bidi(CLIENT, index))]));
         peer.said();
         // From here on the socket takes nothing, though there is much to send.
-        peer.conn.send_stream(id).write(&[0; 100_000]).unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[0; 100_000]).unwrap();
         for index in 1..20 {
             peer.send(&[some(wire, bidi(CLIENT, index), 0, &[0; 1_000])]);
         }
         let mut read = 0;
         for offset in 0..1_000 {
             peer.send(&[some(wire, id, offset, b"x")]);
-            read += peer.conn.recv_stream(id).read(9).unwrap().data().unwrap().len();
+            read += peer.conn.recv_stream(peer.now, id).read(9).unwrap().data().unwrap().len();
         }
         peer.assert_open("nothing waits for anything");
         assert_eq!(read, 1_000, "{wire:?}");
@@ -42,7 +42,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
     peer.send(&[stream(id, 0, b"x", false)]);
     for nth in 0..1_000 {
         peer.send(&[Frame::Ping(code(nth)), stop(id, nth)]);
-        peer.conn.recv_stream(id).read(1).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(1).unwrap();
     }
     let said = peer.said();
     let [Said::Frames(frames)] = &said[..] else { panic!("{} messages", said.len()) };
@@ -55,10 +55,10 @@ fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
     // Asked for in the opposite order.
-    peer.conn.send_stream(own).write(b"data").unwrap();
-    peer.conn.send_stream(own).set_priority(1_000).unwrap();
+    peer.conn.send_stream(peer.now, own).write(b"data").unwrap();
+    peer.conn.send_stream(peer.now, own).set_priority(1_000).unwrap();
     peer.conn.send_datagram("datagram".into()).unwrap();
-    peer.conn.recv_stream(id).stop(code(1)).unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
     peer.send(&[Frame::Ping(code(3))]);
     assert_eq!(
         peer.said(),
@@ -83,7 +83,7 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
         let id = bidi(CLIENT, 0);
         peer.send(&[open(wire, id)]);
         peer.said();
-        peer.conn.send_stream(id).write(&[0; 300_000]).unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[0; 300_000]).unwrap();
         let lengths: Vec<_> =
             std::iter::from_fn(|| peer.said_bytes()).map(|message| message.len()).collect();
         assert!(lengths.iter().all(|&len| len <= 65_536), "{wire:?}: {lengths:?}");
@@ -106,12 +106,12 @@ fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
         assert_eq!(peer.frames(), [], "nobody has accepted it");
         assert_eq!(peer.conn.accept(dir), Some(id));
         if dir == Dir::Bi {
-            peer.conn.send_stream(id).finish().unwrap();
+            peer.conn.send_stream(peer.now, id).finish().unwrap();
         }
         assert!(!peer.frames().contains(&raised), "nobody has read it");
-        peer.conn.recv_stream(id).read(5).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(5).unwrap();
         assert!(!peer.frames().contains(&raised), "nor its end");
-        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Read::Finished);
+        assert_eq!(peer.conn.recv_stream(peer.now, id).read(1).unwrap(), Read::Finished);
         assert_eq!(peer.frames(), [raised]);
         peer.send(&[stream(next, 0, b"", false)]);
         peer.assert_open("the place is free");
@@ -185,26 +185,29 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
             peer.said();
             peer.send(&[some(wire, id, 0, b"hello")]);
             assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-            peer.conn.send_stream(id).write(b"answer").unwrap();
-            peer.conn.send_stream(id).set_priority(index as i32 % 3).unwrap();
+            peer.conn.send_stream(peer.now, id).write(b"answer").unwrap();
+            peer.conn.send_stream(peer.now, id).set_priority(index as i32 % 3).unwrap();
             match index % 4 {
                 0 => {
                     peer.send(&[fin(wire, id, 5)]);
-                    peer.conn.recv_stream(id).read(9).unwrap();
-                    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Finished);
-                    peer.conn.send_stream(id).finish().unwrap();
+                    peer.conn.recv_stream(peer.now, id).read(9).unwrap();
+                    assert_eq!(
+                        peer.conn.recv_stream(peer.now, id).read(9).unwrap(),
+                        Read::Finished
+                    );
+                    peer.conn.send_stream(peer.now, id).finish().unwrap();
                 }
                 1 => peer.send(&[gives_up(wire, id, 1, 5), stop(id, 2)]),
                 2 => {
-                    peer.conn.recv_stream(id).stop(code(1)).unwrap();
-                    peer.conn.send_stream(id).reset(code(1)).unwrap();
+                    peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
+                    peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
                     peer.said();
                     peer.send(&[gives_up(wire, id, 1, 5)]);
                 }
                 _ => peer.send(&[fin(wire, id, 5)]),
             }
-            peer.conn.recv_stream(id).release();
-            peer.conn.send_stream(id).release();
+            peer.conn.recv_stream(peer.now, id).release();
+            peer.conn.send_stream(peer.now, id).release();
             peer.said();
             peer.events();
         };
@@ -229,7 +232,7 @@ fn a_full_queue_of_datagrams_does_not_stop_streams() {
         peer.send(&[Frame::Datagram(vec![nth; 500].into()), stream(id, nth.into(), &[nth], false)]);
     }
     peer.assert_open("datagrams may be lost");
-    assert_eq!(peer.conn.recv_stream(id).read(1_000).unwrap().data().unwrap()[0], 0);
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(1_000).unwrap().data().unwrap()[0], 0);
     let newest = std::iter::from_fn(|| peer.conn.read_datagram()).last();
     assert_eq!(newest.unwrap()[0], 199);
 }

@@ -53,8 +53,8 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // A reset and a stop of a stream leave no Data behind them, but they may overtake what was sent
     // before.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
-    peer.conn.send_stream(id).write(b"last").unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
     let mut out = MessageBuf::new();
     let mut steps = Vec::new();
     while let Some(transmit) = peer.conn.poll_transmit(peer.now, &mut out) {
@@ -74,7 +74,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
     peer.send(&[ack(id, 0)]);
     peer.said();
-    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
     assert_eq!(peer.frames(), [close_read(id)]);
 }
 
@@ -88,12 +88,12 @@ fn credit_is_for_payload_alone_in_both_directions() {
     peer.send(&[ack(id, 100)]);
     peer.said();
     for _ in 0..100 {
-        peer.conn.send_stream(id).write(b"x").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
         assert_eq!(peer.frames(), [data(id, b"x")]);
         peer.send(&[data(id, b"y")]);
     }
     peer.assert_open("a hundred messages of a byte");
-    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
     assert_eq!(peer.frames(), [], "the credit is used up");
     peer.send(&[data(id, b"y")]);
     peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
@@ -106,12 +106,12 @@ fn credit_that_was_used_makes_room_for_more() {
     let id = bidi(CLIENT, 0);
     peer.send(&[ack(id, u64::from(u32::MAX))]);
     peer.said();
-    peer.conn.send_stream(id).write(&[0; 7]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 7]).unwrap();
     peer.said();
     peer.send(&[ack(id, 7)]);
     peer.assert_open("as much as 32 bits hold, and no more");
     // What is buffered and not sent has used nothing.
-    peer.conn.send_stream(id).write(&[0; 7]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 7]).unwrap();
     peer.send(&[ack(id, 1)]);
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
@@ -131,7 +131,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
                 peer.send(&[data(id, &vec![0; len as usize])]);
                 (credit, unread) = (credit - len, unread + len);
             } else if let Read::Data(read) =
-                peer.conn.recv_stream(id).read(step as usize % 11 + 1).unwrap()
+                peer.conn.recv_stream(peer.now, id).read(step as usize % 11 + 1).unwrap()
             {
                 unread -= read.len() as u64;
             }
@@ -182,7 +182,10 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     let header = [&0xc000_0000_0000_0000u64.to_be_bytes()[..], &[0, 0]].concat();
     peer.send_bytes([header.clone(), vec![7; 100_000]].concat());
     peer.assert_open("as large as it may be");
-    assert_eq!(peer.conn.recv_stream(id).read(200_000).unwrap().data().unwrap().len(), 100_000);
+    assert_eq!(
+        peer.conn.recv_stream(peer.now, id).read(200_000).unwrap().data().unwrap().len(),
+        100_000
+    );
     peer.said();
     peer.send_bytes([header, vec![7; 100_001]].concat());
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);

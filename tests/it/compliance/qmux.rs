@@ -183,11 +183,11 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
         .concat(),
     );
     peer.assert_open("all of it is good");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().data().unwrap(), "hello");
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap().data().unwrap(), "hello");
     assert!(
-        matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(told)) if told == code(7))
+        matches!(peer.conn.recv_stream(peer.now, id).read(9), Err(ReadError::Reset(told)) if told == code(7))
     );
-    assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(8)));
+    assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Stopped(code(8)));
     assert_eq!(peer.conn.read_datagram().unwrap(), "hi");
     assert!(peer.frames().contains(&Frame::Pong(code(9))));
     peer.send_bytes([close, b"bye".to_vec()].concat());
@@ -265,22 +265,22 @@ fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
 fn our_stream_begins_with_a_stream_frame_or_a_reset_in_any_case() {
     type Act = fn(&mut ScriptedPeer, wsmux::proto::StreamId);
     let acts: [(&str, Act); 6] = [
-        ("stop", |peer, id| peer.conn.recv_stream(id).stop(code(1)).unwrap()),
-        ("drop the reader", |peer, id| peer.conn.recv_stream(id).release()),
+        ("stop", |peer, id| peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap()),
+        ("drop the reader", |peer, id| peer.conn.recv_stream(peer.now, id).release()),
         ("drop both", |peer, id| {
-            peer.conn.recv_stream(id).release();
-            peer.conn.send_stream(id).release();
+            peer.conn.recv_stream(peer.now, id).release();
+            peer.conn.send_stream(peer.now, id).release();
         }),
         ("reset and stop", |peer, id| {
-            peer.conn.recv_stream(id).stop(code(1)).unwrap();
-            peer.conn.send_stream(id).reset(code(1)).unwrap();
+            peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
+            peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
         }),
         ("write without credit", |peer, id| {
-            peer.conn.send_stream(id).write(b"x").unwrap();
+            peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
         }),
         ("a larger window", |peer, id| {
             peer.conn.set_stream_receive_window(8 << 20);
-            peer.conn.recv_stream(id).stop(code(1)).unwrap();
+            peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
         }),
     ];
     for (what, act) in acts {
@@ -316,7 +316,7 @@ fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
         ]);
         for dir in [Dir::Bi, Dir::Uni] {
             while let Some(id) = peer.conn.open(dir).unwrap() {
-                peer.conn.send_stream(id).announce();
+                peer.conn.send_stream(peer.now, id).announce();
                 opened[dir as usize] += 1;
             }
         }
@@ -361,7 +361,7 @@ fn what_a_reset_promises_has_come_before_it() {
         let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
         peer.send(&[stream(id, 0, b"hello", false), reset]);
         peer.assert_open("all that it promises is here");
-        let mut recv = peer.conn.recv_stream(id);
+        let mut recv = peer.conn.recv_stream(peer.now, id);
         if !kept.is_empty() {
             assert_eq!(recv.read(100).unwrap().data().unwrap(), kept);
         }
@@ -381,8 +381,8 @@ fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     };
     let mut peer = client(limits(false));
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(&[1; 100]).unwrap();
-    let refused = peer.conn.send_stream(id).reset_at(code(7), 20);
+    peer.conn.send_stream(peer.now, id).write(&[1; 100]).unwrap();
+    let refused = peer.conn.send_stream(peer.now, id).reset_at(code(7), 20);
     assert_eq!(refused, Err(ResetAtError::UnsupportedByPeer));
     let resets = |frame: &Frame| matches!(frame, Frame::ResetStream { .. });
     assert!(!peer.frames().iter().any(resets));
@@ -390,8 +390,8 @@ fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     for reliable in [1, 9, 10, 11, 20, 50, 100] {
         let mut peer = client(limits(true));
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-        peer.conn.send_stream(id).write(&[1; 100]).unwrap();
-        peer.conn.send_stream(id).reset_at(code(7), reliable).unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[1; 100]).unwrap();
+        peer.conn.send_stream(peer.now, id).reset_at(code(7), reliable).unwrap();
         let (mut sent, mut ended) = (0, false);
         for granted in 10..=120 {
             peer.send(&[max_stream_data(id, granted)]);
@@ -421,16 +421,16 @@ fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
 fn the_largest_code_goes_and_comes_whole() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(own).reset(code(MAX)).unwrap();
-    peer.conn.recv_stream(id).stop(code(MAX)).unwrap();
+    peer.conn.send_stream(peer.now, own).reset(code(MAX)).unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code(MAX)).unwrap();
     let said = peer.frames();
     assert!(said.contains(&reset(own, MAX, 0)) && said.contains(&stop(id, MAX)), "{said:?}");
     let other = bidi(CLIENT, 1);
     peer.send(&[stream(other, 0, b"", false), reset(other, MAX, 0), stop(other, MAX)]);
     assert!(
-        matches!(peer.conn.recv_stream(other).read(1), Err(ReadError::Reset(told)) if told == code(MAX))
+        matches!(peer.conn.recv_stream(peer.now, other).read(1), Err(ReadError::Reset(told)) if told == code(MAX))
     );
-    assert_eq!(peer.conn.send_stream(other).poll_end(), SendEnd::Stopped(code(MAX)));
+    assert_eq!(peer.conn.send_stream(peer.now, other).poll_end(), SendEnd::Stopped(code(MAX)));
     peer.send(&[application_close(MAX, "")]);
     match peer.conn.close_reason() {
         Some(ConnectionError::ApplicationClosed(close)) => {
@@ -449,12 +449,12 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     let mut peer = client(scripted_peer::generous_but(|limits| limits.initial_max_data = 100));
     let hoards = peer.conn.open(Dir::Bi).unwrap().unwrap();
     let other = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(hoards).write(&[0; 60]).unwrap();
+    peer.conn.send_stream(peer.now, hoards).write(&[0; 60]).unwrap();
     assert_eq!(peer.frames()[0], stream(hoards, 0, &[0; 60], false));
     // What is buffered and reset was never spent; what was sent is, though its stream is gone.
-    peer.conn.send_stream(hoards).write(&[0; 1_000]).unwrap();
-    peer.conn.send_stream(hoards).reset(code(1)).unwrap();
-    peer.conn.send_stream(other).write(&[0; 1_000]).unwrap();
+    peer.conn.send_stream(peer.now, hoards).write(&[0; 1_000]).unwrap();
+    peer.conn.send_stream(peer.now, hoards).reset(code(1)).unwrap();
+    peer.conn.send_stream(peer.now, other).write(&[0; 1_000]).unwrap();
     let mut sent = 60;
     for total in [100, 101, 150, 150, 120, 151] {
         peer.send(&[Frame::MaxData(total)]);

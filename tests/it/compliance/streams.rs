@@ -23,14 +23,14 @@ fn ids_rise_by_one_whatever_becomes_of_the_streams() {
                     assert_eq!(id, StreamId::new(side, dir, index));
                     // Some stay, some go before the next one comes.
                     if index % 3 > 0 {
-                        peer.conn.send_stream(id).reset(code(1)).unwrap();
+                        peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
                         if dir == Dir::Bi {
-                            peer.conn.recv_stream(id).stop(code(1)).unwrap();
+                            peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
                             peer.said();
                             peer.send(&[gives_up(wire, id, 1, 0)]);
-                            peer.conn.recv_stream(id).release();
+                            peer.conn.recv_stream(peer.now, id).release();
                         }
-                        peer.conn.send_stream(id).release();
+                        peer.conn.send_stream(peer.now, id).release();
                         peer.said();
                     }
                 }
@@ -53,10 +53,10 @@ fn a_stream_lives_until_its_last_half_is_terminal() {
                 let (mut peer, id) = with_stream(wire, &Config::default());
                 let what = format!("{wire:?} {ours_resets} {theirs_resets} {ours_first}");
                 let ours = |peer: &mut ScriptedPeer| {
-                    peer.conn.send_stream(id).write(b"hello").unwrap();
+                    peer.conn.send_stream(peer.now, id).write(b"hello").unwrap();
                     match ours_resets {
-                        true => peer.conn.send_stream(id).reset(code(1)).unwrap(),
-                        false => peer.conn.send_stream(id).finish().unwrap(),
+                        true => peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap(),
+                        false => peer.conn.send_stream(peer.now, id).finish().unwrap(),
                     }
                     assert_eq!(live(peer), 1, "{what}: our end has not left");
                     peer.said();
@@ -68,7 +68,7 @@ fn a_stream_lives_until_its_last_half_is_terminal() {
                         false => fin(wire, id, 5),
                     }]);
                     assert_eq!(live(peer), 1, "{what}: nobody has read the end");
-                    let mut recv = peer.conn.recv_stream(id);
+                    let mut recv = peer.conn.recv_stream(peer.now, id);
                     if theirs_resets {
                         assert!(matches!(recv.read(9), Err(ReadError::Reset(_))));
                     } else {
@@ -103,11 +103,12 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
         for len in [1, 2, 700, 7, 4_000, 90, 5_200] {
             peer.send(&[some(wire, id, at as u64, &sent[at..at + len])]);
             at += len;
-            let part = peer.conn.recv_stream(id).read(len / 2 + 1).unwrap().data().unwrap();
+            let part =
+                peer.conn.recv_stream(peer.now, id).read(len / 2 + 1).unwrap().data().unwrap();
             read.extend_from_slice(&part);
         }
         assert_eq!(at, sent.len());
-        while let Read::Data(part) = peer.conn.recv_stream(id).read(999).unwrap() {
+        while let Read::Data(part) = peer.conn.recv_stream(peer.now, id).read(999).unwrap() {
             read.extend_from_slice(&part);
         }
         assert!(read == sent, "{wire:?}");
@@ -121,9 +122,9 @@ fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &Config::default());
         peer.send(&[some(wire, id, 0, b"read"), some(wire, id, 4, b"not read")]);
-        assert_eq!(peer.conn.recv_stream(id).read(4).unwrap().data().unwrap(), "read");
+        assert_eq!(peer.conn.recv_stream(peer.now, id).read(4).unwrap().data().unwrap(), "read");
         peer.send(&[gives_up(wire, id, (1 << 62) - 1, 12)]);
-        let end = peer.conn.recv_stream(id).read(9);
+        let end = peer.conn.recv_stream(peer.now, id).read(9);
         assert!(
             matches!(end, Err(ReadError::Reset(told)) if told == code((1 << 62) - 1)),
             "{wire:?}: {end:?}"
@@ -148,10 +149,10 @@ fn a_stopped_half_waits_for_the_peers_end() {
     for wire in WIRES {
         for resets in [false, true] {
             let (mut peer, id) = with_stream(wire, &Config::default());
-            peer.conn.recv_stream(id).stop(code(5)).unwrap();
-            peer.conn.send_stream(id).finish().unwrap();
-            peer.conn.recv_stream(id).release();
-            peer.conn.send_stream(id).release();
+            peer.conn.recv_stream(peer.now, id).stop(code(5)).unwrap();
+            peer.conn.send_stream(peer.now, id).finish().unwrap();
+            peer.conn.recv_stream(peer.now, id).release();
+            peer.conn.send_stream(peer.now, id).release();
             peer.said();
             assert_eq!(live(&peer), 1, "{wire:?}: its end is still to come");
             peer.send(&[some(wire, id, 0, b"late")]);
@@ -175,9 +176,9 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
         config.stream_receive_window(1_000);
         let (mut peer, id) = with_stream(wire, &config);
         peer.send(&[some(wire, id, 0, &[0; 1_000])]);
-        peer.conn.recv_stream(id).read(1_000).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(1_000).unwrap();
         // The grant waits for the socket when the reader stops.
-        peer.conn.recv_stream(id).stop(code(1)).unwrap();
+        peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
         assert_eq!(peer.frames(), [stop(id, 1)], "{wire:?}");
     }
 }
@@ -190,13 +191,13 @@ fn nothing_is_sent_behind_an_end() {
     // The FIN has left.
     let mut peer = client(parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"all").unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"all").unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
     assert_eq!(peer.frames(), [stream(id, 0, b"all", true)]);
-    assert!(peer.conn.send_stream(id).write(b"more").is_err());
-    let _ = peer.conn.send_stream(id).finish();
-    let _ = peer.conn.send_stream(id).reset(code(1));
-    peer.conn.send_stream(id).announce();
+    assert!(peer.conn.send_stream(peer.now, id).write(b"more").is_err());
+    let _ = peer.conn.send_stream(peer.now, id).finish();
+    let _ = peer.conn.send_stream(peer.now, id).reset(code(1));
+    peer.conn.send_stream(peer.now, id).announce();
     peer.send(&[max_stream_data(id, 1 << 20)]);
     let resets = |frame: &Frame| matches!(frame, Frame::ResetStream { final_size: Some(3), .. });
     assert!(peer.frames().iter().all(resets));
@@ -205,16 +206,16 @@ fn nothing_is_sent_behind_an_end() {
     for finished in [false, true] {
         let mut peer = client(parameters);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-        peer.conn.send_stream(id).write(&[0; 1_000]).unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[0; 1_000]).unwrap();
         if finished {
-            peer.conn.send_stream(id).finish().unwrap();
+            peer.conn.send_stream(peer.now, id).finish().unwrap();
         }
         peer.said();
-        peer.conn.send_stream(id).reset(code(1)).unwrap();
+        peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
         assert_eq!(peer.frames(), [reset(id, 1, 100)]);
         peer.send(&[max_stream_data(id, 1 << 20)]);
-        assert!(peer.conn.send_stream(id).write(b"more").is_err());
-        peer.conn.send_stream(id).announce();
+        assert!(peer.conn.send_stream(peer.now, id).write(b"more").is_err());
+        peer.conn.send_stream(peer.now, id).announce();
         peer.send(&[stop(id, 9)]);
         assert_eq!(peer.frames(), [], "finished {finished}");
     }
@@ -233,12 +234,12 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
                 _ => ack(id, 5),
             }]);
             peer.said();
-            let written = peer.conn.send_stream(id).write(&vec![0; written]).unwrap();
+            let written = peer.conn.send_stream(peer.now, id).write(&vec![0; written]).unwrap();
             if written > 5 {
                 peer.said();
             } else if finished {
                 // FIN and data wait when the request comes (RFC 9000 §3.5 would let them go first).
-                peer.conn.send_stream(id).finish().unwrap();
+                peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
             let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;
             peer.send(&[stop(id, 1 << 40)]);
@@ -257,17 +258,17 @@ fn a_stop_behind_our_end_is_ignored() {
     for wire in WIRES {
         for resets in [false, true] {
             let (mut peer, id) = with_stream(wire, &Config::default());
-            peer.conn.send_stream(id).write(b"all").unwrap();
+            peer.conn.send_stream(peer.now, id).write(b"all").unwrap();
             match resets {
-                true => peer.conn.send_stream(id).reset(code(1)).unwrap(),
-                false => peer.conn.send_stream(id).finish().unwrap(),
+                true => peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap(),
+                false => peer.conn.send_stream(peer.now, id).finish().unwrap(),
             }
             peer.said();
             peer.events();
             peer.send(&[stop(id, 9)]);
             peer.assert_open("late");
             assert_eq!(peer.frames(), [], "{wire:?}: no answer");
-            let end = peer.conn.send_stream(id).poll_end();
+            let end = peer.conn.send_stream(peer.now, id).poll_end();
             assert!(!matches!(end, SendEnd::Stopped(_)), "{wire:?}: {end:?}");
         }
     }
@@ -289,8 +290,8 @@ fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
         }]);
         peer.said();
         let sent = pattern(2, 0, 50);
-        peer.conn.send_stream(id).write(&sent).unwrap();
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).write(&sent).unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
         let (mut came, mut ended) = (Vec::new(), false);
         for granted in 0..=sent.len() {
             if granted > 0 {
@@ -328,7 +329,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
             peer.assert_open(&format!("{wire:?} stream {index}"));
         }
         for index in (0..50).rev() {
-            let read = peer.conn.recv_stream(bidi(CLIENT, index)).read(20_000).unwrap();
+            let read = peer.conn.recv_stream(peer.now, bidi(CLIENT, index)).read(20_000).unwrap();
             assert_eq!(read.data().unwrap()[0], index as u8);
         }
     }

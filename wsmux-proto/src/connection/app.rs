@@ -89,14 +89,14 @@ impl Connection {
         self.streams.acceptable(dir)
     }
 
-    /// A stream's sending half.
-    pub fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.streams.send_stream(id, self.state.error())
+    /// A stream's sending half, for calls at the time `now`.
+    pub fn send_stream(&mut self, now: Time, id: StreamId) -> SendStream<'_> {
+        self.streams.send_stream(now, id, self.state.error())
     }
 
-    /// A stream's receiving half.
-    pub fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.streams.recv_stream(id, self.state.error())
+    /// A stream's receiving half, for calls at the time `now`.
+    pub fn recv_stream(&mut self, now: Time, id: StreamId) -> RecvStream<'_> {
+        self.streams.recv_stream(now, id, self.state.error())
     }
 
     /// The largest datagram that can be sent, in bytes, by the peer's limit and by
@@ -194,7 +194,7 @@ impl Connection {
 
     /// What was under way when the connection ended; empty before its end.
     pub fn in_flight(&self) -> &InFlight {
-        &self.streams.in_flight
+        &self.streams.stats.in_flight
     }
 
     /// The connection's statistics.
@@ -209,13 +209,13 @@ impl Connection {
             frames_received: self.counters.frames_received,
             live_streams: self.streams.len() as u64,
             waiting_streams: self.streams.waiting() as u64,
-            streams_refused: self.streams.refused,
+            streams_refused: self.streams.stats.refused,
             useless_received: self.streams.budgets.useless,
             streams_opened: opened,
             streams_accepted: accepted,
             streams_closed: closed,
-            blocked_by_stream_credit: self.streams.blocked_by_stream.total(now),
-            blocked_by_connection_credit: self.streams.blocked_by_connection.total(now),
+            blocked_by_stream_credit: self.streams.stats.blocked_by_stream.total(now),
+            blocked_by_connection_credit: self.streams.stats.blocked_by_connection.total(now),
             blocked_by_socket: self.blocked_by_socket.total(now),
             send_buffered: self.streams.send_budget.bytes() as u64,
             window_growth: self.streams.window_growth(),

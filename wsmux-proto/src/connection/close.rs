@@ -38,8 +38,7 @@ impl Connection {
             step: frames.map_or(Closing::Closed, Closing::Frame),
         });
         self.blocked_by_socket.stop(now);
-        self.streams.now = now;
-        self.streams.on_connection_end();
+        self.streams.on_connection_end(now);
         self.events.push(Event::Closed);
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
-    budget::UselessWork, timers::Due, transport_error::violation,
+    budget::UselessWork, streams::StreamData, timers::Due, transport_error::violation,
 };
 
 /// The reason in the close at the deadline of [`Connection::drain`].
@@ -91,7 +91,6 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        self.streams.now = now;
         let message_len = message.len();
         if message_len as u64 > self.max_inbound_message() {
             return self.on_too_large(now);
@@ -228,21 +227,28 @@ impl Connection {
                 false => self.consume(now, UselessWork::Ping, 1),
             },
             Frame::Stream { id, offset, data, fin } => {
-                self.streams.on_stream_frame(id, offset, data, fin, message_len, events)
+                let received = StreamData { offset, data, fin, message_len };
+                self.streams.on_stream_frame(now, id, received, events)
             }
             Frame::ResetStream { id, code, final_size, reliable_size } => {
-                self.streams.on_reset(id, code, final_size, reliable_size, events)
+                self.streams.on_reset(now, id, code, final_size, reliable_size, events)
             }
-            Frame::StopSending { id, code } => self.streams.on_stop_sending(id, code, events),
-            Frame::FinReceived { id } => self.streams.on_fin_received(id, events),
-            Frame::MaxData(total) => self.streams.on_max_data(total),
+            Frame::StopSending { id, code } => self.streams.on_stop_sending(now, id, code, events),
+            Frame::FinReceived { id } => self.streams.on_fin_received(now, id, events),
+            Frame::MaxData(total) => self.streams.on_max_data(now, total),
             Frame::MaxStreamData { id, credit } => {
-                self.streams.on_max_stream_data(id, credit, events)
+                self.streams.on_max_stream_data(now, id, credit, events)
             }
-            Frame::MaxStreams { dir, count } => self.streams.on_max_streams(dir, count, events),
-            Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id, events),
-            Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
-            Frame::DataBlocked(_) => self.streams.on_data_blocked(),
+            Frame::MaxStreams { dir, count } => {
+                self.streams.on_max_streams(now, dir, count, events)
+            }
+            Frame::StreamDataBlocked { id, .. } => {
+                self.streams.on_stream_data_blocked(now, id, events)
+            }
+            Frame::StreamsBlocked { dir, limit } => {
+                self.streams.on_streams_blocked(now, dir, limit)
+            }
+            Frame::DataBlocked(_) => self.streams.on_data_blocked(now),
             Frame::Datagram(data) => self.on_datagram(now, &data, size),
             Frame::ConnectionClose(close) => {
                 self.fail(now, close_frames::error_of_frame(close));

@@ -28,7 +28,6 @@ impl Connection {
         now: Time,
         out: &'a mut MessageBuf,
     ) -> Option<Outgoing<'a>> {
-        self.streams.now = now;
         self.blocked_by_socket.stop(now);
         self.write_stall.stop();
         self.timers.on_socket_room(now);
@@ -89,7 +88,7 @@ impl Connection {
         {
             return Some(Outgoing::Ping(number.into_inner().to_be_bytes()));
         }
-        if let Err(error) = self.streams.admit(&mut self.events) {
+        if let Err(error) = self.streams.admit(now, &mut self.events) {
             self.fail(now, error.into());
             return self.poll_transmit(now, out);
         }
@@ -98,13 +97,13 @@ impl Connection {
         }
         self.write_ping(now, out);
         // C-34
-        self.streams.write_control(out, self.max_message, &mut self.events);
+        self.streams.write_control(now, out, self.max_message, &mut self.events);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();
             self.write_ping(now, out);
         }
         self.write_datagrams(out);
-        self.streams.write_data(out, self.max_message, &mut self.events);
+        self.streams.write_data(now, out, self.max_message, &mut self.events);
         //
         if !out.is_empty() {
             return Some(self.finish_message(now, out));

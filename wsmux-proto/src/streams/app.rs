@@ -1,72 +1,61 @@
-//! What the application asks of all streams together: opening and accepting.
+//! The application's calls that concern all streams: opening and accepting.
 
-use super::Streams;
+use super::{Phase, Streams};
 use crate::{Dir, OpenError, StreamId};
 
 impl Streams {
-    /// Opens a stream; `Ok(None)` at the peer's limit or at the local one.
+    /// Opens a stream. Returns `Ok(None)` at the peer's limit or at the local one.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             return Ok(None);
         }
-        let side = self.side;
-        let count = self.counts.get_mut(side, dir);
-        // C-1, C-2 (RFC 9000 §2.1)
-        let id = StreamId::new(side, dir, count.opened);
-        count.opened += 1;
+        let id = self.limits.open_local(dir);
         self.insert(id);
         Ok(Some(id))
     }
 
-    /// How many more streams the peer's limit and the local one allow.
+    /// How many more streams the peer's limit and the local one allow now. With 0,
+    /// [`Event::Available`](crate::Event::Available) follows when they allow more.
     pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional() {
             // J-34
             return Err(OpenError::Unsupported);
         }
-        if self.draining {
+        if self.phase == Phase::Draining {
             return Err(OpenError::Draining);
         }
-        let (side, max_local) = (self.side, self.max_local);
-        let count = self.counts.get_mut(side, dir);
-        let local_left = max_local.saturating_sub(count.live);
-        count.capped |= local_left == 0;
-        // Q-37 (RFC 9000 §4.6)
-        Ok(local_left.min(count.limit - count.opened))
+        Ok(self.limits.openable(dir))
     }
 
     /// Whether local streams have ended, after the local limit had kept others from being opened.
     pub(crate) fn has_available(&self) -> bool {
-        self.available != [false; 2]
+        self.limits.has_available()
     }
 
-    /// The next kind for which that is so, once.
+    /// The next kind of stream for which that is so. Returns each kind once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
-        if !self.has_available() {
-            return None;
-        }
-        let dir = Dir::ALL.into_iter().find(|&dir| self.available[dir as usize])?;
-        self.available[dir as usize] = false;
-        Some(dir)
+        self.limits.take_available()
     }
 
     /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000
-    /// §4.6).
+    /// §4.6). Says whether it is.
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
-        let side = self.side;
-        let count = self.counts.get_mut(side, dir);
-        let (limit, news) = (count.limit, count.reported != Some(count.limit));
-        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise
-        // (C-77).
-        if !self.caps.blocked_frames || !news || count.opened < limit {
-            return false;
-        }
-        count.reported = Some(limit);
-        self.streams_blocked[dir as usize] = Some(limit);
-        true
+        self.limits.report_blocked(dir)
     }
 
-    /// The oldest stream of the peer's that the application has not taken.
+    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
+    /// as streams end: what was granted is not taken back.
+    pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
+        self.budgets.allow_streams(max);
+        self.limits.set_max_concurrent(dir, max);
+    }
+
+    /// How many streams this end has opened, how many the peer, and how many of all have ended.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        self.limits.totals()
+    }
+
+    /// The oldest stream of the peer that the application has not accepted.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }

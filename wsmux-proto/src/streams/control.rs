@@ -1,66 +1,55 @@
-//! Control frames of streams: which are to be sent, and in which order.
+//! Control frames of streams: what each looks like when it is sent.
 
-use super::{SPARE_STREAMS, Streams, limits::MaxStreamsDue, recv::RecvState, waiting::Refusal};
-use crate::{Dir, Frame, MessageBuf, VarInt, event::Events};
+use bytes::Bytes;
 
-/// The most bytes that a control frame takes.
+use super::{
+    Streams,
+    control_queue::{ControlFrame, Next},
+    limits::MaxStreamsDue,
+    recv::RecvState,
+    table::Key,
+};
+use crate::{Dir, Frame, MessageBuf, Time, VarInt, event::Events};
+
+/// The most bytes that a control frame takes: a RESET_STREAM_AT with four large numbers.
 const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
 
-/// Which control frames of a stream are to be sent. State and not a queue of frames: what a peer
-/// makes this end say costs no memory of its own (C-32).
-#[derive(Debug, Default)]
-pub(super) struct PendingControl {
-    /// The stream stands in `Streams::control_queue`.
-    pub(super) queued: bool,
-    pub(super) reset: bool,
-    pub(super) stop: bool,
-    pub(super) credit: bool,
-    pub(super) fin_received: bool,
-    pub(super) blocked: bool,
-    /// The STOP_SENDING that answers a reset, where the wire wants one.
-    pub(super) reset_answer: Option<VarInt>,
-    /// An empty STREAM frame that shows the stream to the peer.
-    pub(super) announce: bool,
-}
-
-impl PendingControl {
-    /// Whether no frame is left to be sent.
-    pub(super) fn is_empty(&self) -> bool {
-        let Self { queued: _, reset, stop, credit, fin_received, blocked, reset_answer, announce } =
-            self;
-        let flags = [reset, stop, credit, fin_received, blocked, announce];
-        reset_answer.is_none() && !flags.into_iter().any(|&flag| flag)
-    }
-}
-
 impl Streams {
-    /// Notes a control frame of a stream that is to be sent.
-    pub(super) fn queue_control(&mut self, key: usize, set: impl FnOnce(&mut PendingControl)) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        set(&mut stream.pending);
-        if !stream.pending.queued {
-            stream.pending.queued = true;
-            self.control_queue.push_back(key);
-        }
+    /// Queues a control frame of a stream.
+    pub(super) fn queue_control(&mut self, key: Key, frame: ControlFrame) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        self.control.add(key, &mut stream.pending, frame);
+    }
+
+    /// Queues the answer to a reset of a stream with this code.
+    pub(super) fn answer_reset(&mut self, key: Key, code: VarInt) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        self.control.answer_reset(key, &mut stream.pending, code);
     }
 
     /// Appends control frames while the message stays within `max` bytes.
-    pub(crate) fn write_control(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
+    pub(crate) fn write_control(
+        &mut self,
+        now: Time,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
         let one = !self.caps.messages.are_records();
         while out.len() + MAX_CONTROL_FRAME <= max && (out.is_empty() || !one) {
-            if let Some(refusal) = self.refusals.pop_front() {
-                self.write_refusal(refusal, out);
+            if let Some(frame) = self.control.refusals.next_frame() {
+                self.encode_control(&frame, out);
                 continue;
             }
-            let Some(&key) = self.control_queue.front() else { break };
-            self.write_pending(key, out);
-            // Now, and not at the next look: a stream that has ended must not count as something to
-            // send.
-            if self.slab.get(key).is_none_or(|stream| stream.pending.is_empty()) {
-                self.control_queue.pop_front();
-                if let Some(stream) = self.slab.get_mut(key) {
-                    stream.pending.queued = false;
-                }
+            let Some(Next { key, frame, is_last }) = self.control.next(&mut self.table) else {
+                break;
+            };
+            if let Some(frame) = self.control_frame(now, key, frame) {
+                self.encode_control(&frame, out);
+            }
+            // At once and not at the next call, because a stream that has ended must not count as
+            // something to send.
+            if is_last {
                 self.note_end(key, events);
                 self.maybe_free(key);
             }
@@ -71,115 +60,141 @@ impl Streams {
             }
         }
         if out.len() + MAX_CONTROL_FRAME <= max
-            && let Some(limit) = self.data_blocked.take()
+            && let Some(limit) = self.control.take_data_blocked()
         {
             self.wire.encode(&Frame::DataBlocked(limit), out);
         }
     }
 
+    fn encode_control(&mut self, frame: &Frame, out: &mut MessageBuf) {
+        self.budgets.control_sent();
+        self.wire.encode(frame, out);
+    }
+
     fn write_stream_limits(&mut self, dir: Dir, out: &mut MessageBuf) {
-        let due = match self.max_streams_due(dir) {
+        let due = match self.limits.max_streams_due(dir) {
             MaxStreamsDue::No => false,
-            MaxStreamsDue::WithOthers => !out.is_empty() || self.next_priority().is_some(),
+            MaxStreamsDue::WithOthers => {
+                !out.is_empty() || self.scheduler.has_next(self.connection.left() > 0)
+            }
             MaxStreamsDue::Now => true,
         };
         if due {
-            let count = self.counts.get_mut(!self.side, dir);
-            (count.advertised, count.wanted) = (count.limit, false);
-            self.wire.encode(&Frame::MaxStreams { dir, count: count.limit }, out);
+            let count = self.limits.advertise(dir);
+            self.wire.encode(&Frame::MaxStreams { dir, count }, out);
         }
-        if let Some(limit) = self.streams_blocked[dir as usize].take() {
+        if let Some(limit) = self.limits.take_blocked_to_report(dir) {
             self.wire.encode(&Frame::StreamsBlocked { dir, limit }, out);
         }
     }
 
-    /// One of the two frames that refuse a stream: neither half will be served.
-    fn write_refusal(&mut self, refusal: Refusal, out: &mut MessageBuf) {
-        let Refusal { id, stop, reset, stop_sent, waited } = refusal;
-        let frame = if stop_sent {
-            Frame::ResetStream { id, code: reset, final_size: None, reliable_size: 0 }
-        } else {
-            Frame::StopSending { id, code: stop }
-        };
-        // A unidirectional one has no half of ours to reset.
-        if !stop_sent && id.dir() == Dir::Bi {
-            self.refusals.push_front(Refusal { stop_sent: true, ..refusal });
-        } else if waited {
-            self.waiting.answered();
-        }
-        if self.refusals.is_empty() && self.refusals.capacity() > SPARE_STREAMS {
-            // After a burst of refusals their memory goes back.
-            self.refusals.shrink_to_fit();
-        }
-        self.budgets.control_sent();
-        self.wire.encode(&frame, out);
-    }
-
-    /// Writes the next control frame of a stream, unless it has become pointless meanwhile.
-    fn write_pending(&mut self, key: usize, out: &mut MessageBuf) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        let id = stream.id;
-        let pending = &mut stream.pending;
-        let frame = if std::mem::take(&mut pending.credit) {
-            // Where a grant is what opens a stream, ours begins with one even if its reader has
-            // gone already: the peer drops or punishes any other first message.
-            let local = id.initiator() == self.side;
-            let opens = self.caps.opens_with_grant() && local;
-            // J-38: a grant may cross the peer's end of the stream, and after ours that is the last
-            // which the peer remembers. One that waits for credit has not ended, but for one that
-            // came out even.
-            let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
-            let revives = self.caps.end.grants_revive() && !local && sent;
-            let recv = stream
-                .recv
-                .as_mut()
-                .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
-                .filter(|recv| recv.credit.is_used_up() || !revives);
-            recv.and_then(|recv| {
-                self.auto_tune.tune(&mut recv.credit, self.now);
-                recv.credit.grant(self.caps.grants.are_relative())
-            })
-            .map(|credit| Frame::MaxStreamData { id, credit })
-        } else if std::mem::take(&mut pending.announce) {
-            stream.send.as_mut().filter(|send| send.is_unseen()).map(|send| {
+    /// A control frame as it is now; `None` if it has become pointless since it was queued.
+    fn control_frame(&mut self, now: Time, key: Key, frame: ControlFrame) -> Option<Frame> {
+        match frame {
+            ControlFrame::Credit => self.credit_frame(now, key),
+            ControlFrame::Blocked => self.blocked_frame(now, key),
+            ControlFrame::Announce => {
+                let stream = self.table.get_mut(key)?;
+                let send = stream.send.as_mut().filter(|send| send.is_unseen())?;
                 send.announced = true;
-                Frame::Stream { id, offset: Some(0), data: Default::default(), fin: false }
-            })
-        } else if std::mem::take(&mut pending.stop) {
-            match stream.recv.as_ref().map(|recv| recv.state()) {
-                Some(RecvState::Stopped { code }) => Some(Frame::StopSending { id, code }),
-                // The stream has ended meanwhile.
-                _ => None,
+                let data = Bytes::new();
+                Some(Frame::Stream { id: stream.id, offset: Some(0), data, fin: false })
             }
-        } else if std::mem::take(&mut pending.reset) {
-            stream.send.as_mut().and_then(|send| {
+            ControlFrame::Stop => {
+                let stream = self.table.get(key)?;
+                match stream.recv.as_ref()?.state() {
+                    RecvState::Stopped { code } => Some(Frame::StopSending { id: stream.id, code }),
+                    // The stream has ended meanwhile.
+                    _ => None,
+                }
+            }
+            ControlFrame::Reset => {
+                let stream = self.table.get_mut(key)?;
+                let send = stream.send.as_mut()?;
                 let (code, reliable_size) = send.take_reset()?;
                 // C-24 (RFC 9000 §4.5)
                 let final_size = Some(send.credit.used());
-                Some(Frame::ResetStream { id, code, final_size, reliable_size })
-            })
-        } else if let Some(code) = pending.reset_answer.take() {
-            Some(Frame::StopSending { id, code })
-        } else if std::mem::take(&mut pending.fin_received) {
-            Some(Frame::FinReceived { id })
-        } else if std::mem::take(&mut pending.blocked) {
-            let send = stream.send.as_mut().filter(|send| send.buffered() > 0);
-            let limit = send.and_then(|send| {
-                let limit = send.credit.report_blocked()?;
-                if send.blocked.start(self.now) {
-                    self.blocked_by_stream.started(self.now);
-                }
-                Some(limit)
-            });
-            limit
-                .filter(|_| self.caps.blocked_frames)
-                .map(|limit| Frame::StreamDataBlocked { id, limit })
-        } else {
-            None
-        };
-        if let Some(frame) = frame {
-            self.budgets.control_sent();
-            self.wire.encode(&frame, out);
+                Some(Frame::ResetStream { id: stream.id, code, final_size, reliable_size })
+            }
+            ControlFrame::ResetAnswer => {
+                let stream = self.table.get(key)?;
+                Some(Frame::StopSending { id: stream.id, code: stream.pending.reset_answer() })
+            }
+            ControlFrame::FinReceived => Some(Frame::FinReceived { id: self.table.get(key)?.id }),
         }
+    }
+
+    fn credit_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
+        let stream = self.table.get_mut(key)?;
+        let id = stream.id;
+        // Where a grant is what opens a stream, ours begins with one even if its reader has gone
+        // already: the peer drops or punishes any other first message.
+        let local = id.initiator() == self.side;
+        let opens = self.caps.opens_with_grant() && local;
+        // J-38: once both halves have ended, the peer forgets the stream, and a grant that arrives
+        // after that would open another. If our half has ended, the peer's may have as well, unless
+        // the peer has used up its credit and waits for more.
+        let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
+        let revives = self.caps.end.grants_revive() && !local && sent;
+        let recv = stream
+            .recv
+            .as_mut()
+            .filter(|recv| recv.wants_credit() || (opens && recv.credit.nothing_granted()))
+            .filter(|recv| recv.credit.is_used_up() || !revives)?;
+        self.auto_tune.tune(&mut recv.credit, now);
+        let credit = recv.credit.grant(self.caps.grants.are_relative())?;
+        Some(Frame::MaxStreamData { id, credit })
+    }
+
+    fn blocked_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
+        let stream = self.table.get_mut(key)?;
+        let send = stream.send.as_mut().filter(|send| send.buffered() > 0)?;
+        let limit = send.credit.report_blocked()?;
+        if send.blocked.start(now) {
+            self.stats.blocked_by_stream.started(now);
+        }
+        self.caps.blocked_frames.then_some(Frame::StreamDataBlocked { id: stream.id, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Side, StreamId, Wire, frame::Credit};
+
+    #[test]
+    fn no_control_frame_needs_more_room_than_is_kept_for_it() {
+        let id = StreamId::new(Side::Server, Dir::Uni, StreamId::MAX_COUNT - 1);
+        let (code, most) = (VarInt::MAX, VarInt::MAX.into_inner());
+        let reset = |reliable_size| {
+            let final_size = Some(most);
+            Frame::ResetStream { id, code, final_size, reliable_size }
+        };
+        let on_both = [
+            Frame::StopSending { id, code },
+            Frame::Stream { id, offset: Some(0), data: Bytes::new(), fin: false },
+            reset(0),
+        ];
+        let on_qmux = [
+            reset(most),
+            Frame::MaxStreamData { id, credit: Credit::Total(most) },
+            Frame::MaxStreams { dir: Dir::Uni, count: StreamId::MAX_COUNT },
+            Frame::StreamsBlocked { dir: Dir::Uni, limit: StreamId::MAX_COUNT },
+            Frame::StreamDataBlocked { id, limit: most },
+            Frame::DataBlocked(most),
+        ];
+        let on_js_ws = [
+            Frame::MaxStreamData { id, credit: Credit::More(u32::MAX.into()) },
+            Frame::FinReceived { id },
+        ];
+        let size = |wire: Wire, frame: &Frame| {
+            let mut out = MessageBuf::new();
+            wire.encode(frame, &mut out);
+            out.len()
+        };
+        let qmux = on_both.iter().chain(&on_qmux).map(|frame| size(Wire::QMux, frame));
+        let js_ws = on_both.iter().chain(&on_js_ws).map(|frame| size(Wire::JsWs, frame));
+        assert_eq!(qmux.max(), Some(MAX_CONTROL_FRAME));
+        assert!(js_ws.max() <= Some(MAX_CONTROL_FRAME));
     }
 }

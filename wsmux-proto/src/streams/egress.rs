@@ -1,79 +1,81 @@
-//! What streams send: whether there is anything, and data in turns.
+//! Sends data of streams, in turns, and says whether streams have anything to send.
 
 use super::{
-    Streams,
+    Phase, Streams,
+    control_queue::ControlFrame,
     held::Piece,
     limits::MaxStreamsDue,
     send::{Send, SendState},
+    table::Key,
 };
-use crate::{Dir, Event, Frame, MessageBuf, event::Events, wire::StreamHeader};
+use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
-/// What a stream may send before the next of its priority: a record of the usual size. Shorter
-/// turns cost headers, longer ones latency.
+/// How many bytes a stream may send before the next stream of its priority: about one record.
+/// Shorter turns cost headers, and longer turns cost latency.
 const TURN: usize = 16 * 1024;
 
-/// A message with less room than this left is full: a header and a few bytes are not worth a frame.
+/// A message with less room than this is full, because a header and a few bytes are not worth a
+/// frame.
 const MIN_ROOM: usize = 64;
 
 impl Streams {
     /// Whether a call of `write_control` or `write_data` would write something.
     pub(crate) fn has_something_to_send(&self) -> bool {
-        !self.control_queue.is_empty()
-            || !self.refusals.is_empty()
+        !self.control.is_empty()
             || self.can_admit()
-            || self.next_priority().is_some()
-            || self.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
-            || self.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
-            || self.streams_blocked != [None; 2]
-            || self.data_blocked.is_some()
+            || self.scheduler.has_next(self.connection.left() > 0)
+            || self.limits.max_streams_due(Dir::Bi) == MaxStreamsDue::Now
+            || self.limits.max_streams_due(Dir::Uni) == MaxStreamsDue::Now
+            || self.limits.has_blocked_to_report()
+            || self.control.has_data_blocked()
     }
 
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
-    /// a drain does not wait either.
+    /// no shutdown is under way.
     pub(crate) fn are_quiet(&self) -> bool {
-        self.control_queue.is_empty()
-            && self.ready.is_empty()
-            && self.connection_blocked.is_empty()
+        self.control.is_empty()
+            && !self.scheduler.has_next(true)
             && self.connection.left() > 0
             && self.send_budget.nobody_waits()
-            && self.refusals.is_empty()
             && self.waiting.is_empty()
-            && !self.flush_wanted
-            && !self.draining
+            && !self.flush.is_wanted()
+            && self.phase != Phase::Draining
             && !self.auto_tune.is_sample_wanted()
-            && self.data_blocked.is_none()
-            && self.streams_blocked == [None; 2]
-            && self.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
-            && self.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
+            && !self.control.has_data_blocked()
+            && !self.limits.has_blocked_to_report()
+            && self.limits.max_streams_due(Dir::Bi) != MaxStreamsDue::Now
+            && self.limits.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
     /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
-    pub(crate) fn write_data(&mut self, out: &mut MessageBuf, max: usize, events: &mut Events) {
+    pub(crate) fn write_data(
+        &mut self,
+        now: Time,
+        out: &mut MessageBuf,
+        max: usize,
+        events: &mut Events,
+    ) {
         let one = !self.caps.messages.are_records();
-        // Until the flush is done no other stream's data goes first, because it would delay the end
-        // again each time.
-        let flush_first = self.flush_wanted;
+        // While the end of a stream waits for a flush, no other stream sends data. Otherwise that
+        // data would need a flush as well, and delay the end again.
+        let flush_first = self.flush.is_wanted();
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
-            let Some((key, ticket)) = self.next_turn() else { break };
-            let next = self.next_priority();
-            let Some(stream) = self.slab.get_mut(key) else { continue };
-            if stream.ticket != Some(ticket) {
-                continue;
-            }
+            let has_credit = self.connection.left() > 0;
+            let Some(key) = self.scheduler.next(&mut self.table, has_credit) else { break };
+            let next = self.scheduler.next_priority(has_credit);
+            let Some(stream) = self.table.get_mut(key) else { continue };
             let Some(send) = &mut stream.send else { continue };
-            if self.connection.left() == 0 && send.buffered() > 0 {
-                self.connection_blocked.push(key, ticket, send.priority);
-                self.forget_void_tickets();
+            if !has_credit && send.buffered() > 0 {
+                self.scheduler.park_for_connection(key, &mut send.scheduling);
                 continue;
             }
-            stream.ticket = None;
             // J-16
-            if send.data_flush == self.flushes && send.only_fin_left() {
-                self.flush_wanted = true;
+            if send.only_fin_left() && !self.flush.is_done(send.data_flush) {
+                self.flush.request();
                 self.schedule(key);
                 break;
             }
-            let alone = next != Some(send.priority);
+            let alone = next != Some(send.scheduling.priority());
             // C-35 (QMux "Implementation Considerations")
             let turn = if alone { usize::MAX } else { TURN };
             let full = self.write_turn(key, turn, max, out);
@@ -88,27 +90,26 @@ impl Streams {
         if !self.send_budget.nobody_waits() {
             self.wake_waiting_for_budget(events);
         }
-        self.note_connection_blocked();
-        // Found out only now, after the control frames' turn: with nothing else to say it goes
-        // alone, or the caller takes the silence for the end and does not come back.
+        self.note_connection_blocked(now);
+        // The control frames of this message were written before the lack of credit was found. If
+        // the message is empty, DATA_BLOCKED has to go now: a caller that gets an empty message
+        // does not call again.
         if out.is_empty()
-            && let Some(limit) = self.data_blocked.take()
+            && let Some(limit) = self.control.take_data_blocked()
         {
             self.wire.encode(&Frame::DataBlocked(limit), out);
         }
     }
 
-    /// Whether the socket is to be flushed before there is more to send.
+    /// Whether the socket is to be flushed before anything else is sent.
     pub(crate) fn take_flush(&mut self) -> bool {
-        let wanted = std::mem::take(&mut self.flush_wanted);
-        self.flushes += u64::from(wanted);
-        wanted
+        self.flush.take()
     }
 
-    /// One stream's frame: as much of its data as turn, credit and room allow. Says whether it is
-    /// the message's last.
-    fn write_turn(&mut self, key: usize, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
-        let Some(stream) = self.slab.get_mut(key) else { return false };
+    /// Writes a frame with as much of a stream's data as turn, credit and room allow. Returns
+    /// whether it is the last frame of the message.
+    fn write_turn(&mut self, key: Key, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
+        let Some(stream) = self.table.get_mut(key) else { return false };
         let id = stream.id;
         let Some(send) = &mut stream.send else { return false };
         // Q-26 (QMux "Ordering of STREAM Frames")
@@ -118,10 +119,9 @@ impl Streams {
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // C-37
         let room = max.saturating_sub(out.len());
-        // A frame that fills the message, or that nothing will follow, needs no length of its own.
+        // The last frame of a message needs no length field.
         let short = self.wire.stream_header_size(id, offset, None);
-        let others = !self.ready.is_empty()
-            || (!self.connection_blocked.is_empty() && self.connection.left() > wanted as u64);
+        let others = self.scheduler.has_next(self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
         let header =
             if last { short } else { self.wire.stream_header_size(id, offset, Some(wanted)) };
@@ -147,22 +147,21 @@ impl Streams {
         self.connection.take(len as u64);
         self.send_budget.sent(len);
         if self.caps.end.is_after_flush() && len > 0 {
-            send.data_flush = self.flushes;
+            send.data_flush = self.flush.mark();
         }
         if fin {
             send.fin_sent();
         }
         if send.queue_reset_if_sent() {
-            self.queue_control(key, |pending| pending.reset = true);
+            self.queue_control(key, ControlFrame::Reset);
         }
-        self.budgets.data_sent(len, cut, self.declared_window(id));
+        self.budgets.data_sent(len, cut, self.declared.peer_window(id));
         last
     }
 
-    /// Wakes a waiting writer: not for each byte, but when half of what the stream may hold is
-    /// free.
-    pub(super) fn note_room(&mut self, key: usize, events: &mut Events) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    /// Wakes a writer that waits, once half of what the stream may hold is free.
+    pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
         let held = send.held();
         let limit = self.send_budget.limit(held, send.credit.left(), Piece::Bytes);
@@ -172,12 +171,12 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait until others have sent. Each time that the others hold less, a
-    /// message leaves: their bytes, or a reset.
+    /// Wakes writers that wait for room in the send window. It is enough to do so when a message is
+    /// written: the other streams hold less only after they have sent bytes or were reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
-        let Self { send_budget, slab, keys, .. } = self;
+        let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {
-            let send = keys.get(id).and_then(|key| slab.get_mut(key)?.send.as_mut());
+            let send = table.find_mut(id).and_then(|stream| stream.send.as_mut());
             let Some(send) = send else { return false };
             send.queued_for_room = false;
             let waits = std::mem::take(&mut send.waiting_for_room);
@@ -188,9 +187,9 @@ impl Streams {
         });
     }
 
-    /// Queues the event for a caller that waits until the FIN or the reset of the stream is sent.
-    pub(super) fn note_end(&mut self, key: usize, events: &mut Events) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
+    /// Wakes a caller that waits for the end of the sending half, if the FIN or the reset was sent.
+    pub(super) fn note_end(&mut self, key: Key, events: &mut Events) {
+        let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send: &&mut Send| send.is_done()) else {
             return;
         };
@@ -199,6 +198,58 @@ impl Streams {
         }
         if send.end_watch.notify() {
             events.push(Event::Ended { id: stream.id });
+        }
+    }
+
+    /// Schedules a stream if it has something to send and credit for it. If it has no credit,
+    /// queues STREAM_DATA_BLOCKED.
+    pub(super) fn schedule(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        let Some(send) = &mut stream.send else { return };
+        // C-29 (RFC 9000 §4.1), J-15
+        if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
+            self.scheduler.enqueue(key, &mut send.scheduling);
+        } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
+            // A peer may ignore frames that precede the first STREAM frame (SPEC.md Q-34).
+            let unseen = !self.caps.opens_with_grant()
+                && send.is_unseen()
+                && stream.id.initiator() == self.side;
+            if unseen {
+                self.queue_control(key, ControlFrame::Announce);
+            }
+            self.queue_control(key, ControlFrame::Blocked);
+        }
+    }
+
+    /// Gives up the stream's turn, because it was reset.
+    pub(super) fn cancel_turn(&mut self, key: Key) {
+        self.scheduler.cancel(&mut self.table, key);
+    }
+
+    /// If a stream waits only for credit of the connection, queues DATA_BLOCKED, once for each
+    /// limit.
+    fn note_connection_blocked(&mut self, now: Time) {
+        if self.connection.left() > 0 {
+            return;
+        }
+        if !self.scheduler.has_connection_blocked() {
+            self.stats.blocked_by_connection.stop(now);
+            return;
+        }
+        self.stats.blocked_by_connection.start(now);
+        if self.caps.blocked_frames
+            && let Some(limit) = self.connection.report_blocked()
+        {
+            self.control.report_data_blocked(limit);
+        }
+    }
+
+    /// The stream has credit again, or nothing to send any more.
+    pub(super) fn unblock(&mut self, now: Time, key: Key) {
+        if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
+            && send.blocked.stop(now)
+        {
+            self.stats.blocked_by_stream.stopped(now);
         }
     }
 }

@@ -1,23 +1,20 @@
-//! Frames from the peer, and every rule on what it may say about which stream.
+//! Handles the peer's frames, and checks which frames the peer may send for which stream.
 
 use bytes::Bytes;
 
 use super::{
-    Streams,
-    held::Held,
-    recv::Ended,
-    send::ResetBy,
-    waiting::{REFUSED, Refusal},
+    Phase, Streams, control_queue::ControlFrame, held::Held, recv::Ended, refusals::REFUSED,
+    send::ResetBy, table::Key,
 };
 use crate::{
-    Dir, Event, StreamId, TransportError, VarInt,
+    Dir, Event, StreamId, Time, TransportError, VarInt,
     budget::{MAX_REFUSALS, UselessWork},
     event::Events,
     frame::Credit,
     transport_error::violation,
 };
 
-/// Which half of ours a frame is about.
+/// Which of our halves a frame concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
     Send,
@@ -26,18 +23,29 @@ enum Half {
 
 /// The stream that a frame names.
 enum Found {
-    Stream(usize),
+    Stream(Key),
     /// It waits for a place.
     Waiting,
-    /// It has ended and is forgotten, or was refused: the frame is late.
+    /// The stream has ended and was freed, or it was refused. The frame is late.
     Gone,
 }
 
+/// What a STREAM frame contains.
+#[derive(Debug, Default)]
+pub(crate) struct StreamData {
+    pub(crate) offset: Option<u64>,
+    pub(crate) data: Bytes,
+    pub(crate) fin: bool,
+    /// The length of the message that `data` is a slice of.
+    pub(crate) message_len: usize,
+}
+
 impl Streams {
-    /// The one place where a frame's stream is looked up, opened if the frame may open it, and
-    /// checked: direction, initiator and limit, for every type of frame alike.
+    /// Finds the stream of a frame, and opens it if the frame may do that. All types of frames come
+    /// here, so this is the only place that checks direction, initiator and limit.
     fn find(
         &mut self,
+        now: Time,
         id: StreamId,
         half: Half,
         opens: bool,
@@ -53,17 +61,16 @@ impl Streams {
                 return Err(violation::stream_state(format!("{id} does not go this way")));
             }
         }
-        if let Some(key) = self.keys.get(id) {
+        if let Some(key) = self.table.key(id) {
             return Ok(Found::Stream(key));
         }
-        let count = *self.counts.get_mut(id.initiator(), id.dir());
         // C-3
-        if id.index() < count.opened {
+        if self.limits.was_opened(id) {
             if self.waiting.contains(id) {
                 return Ok(Found::Waiting);
             }
             // C-8 (RFC 9000 §3.2, §4.5), J-11, J-32
-            self.consume(UselessWork::Late)?;
+            self.consume(now, UselessWork::Late)?;
             return Ok(Found::Gone);
         }
         if local {
@@ -75,140 +82,135 @@ impl Streams {
             return Err(violation::protocol(format!("{id} begins with the wrong message")));
         }
         // Q-36 (RFC 9000 §3.2)
-        self.open_remote(id, events)
+        self.open_remote(now, id, events)
     }
 
-    fn open_remote(&mut self, id: StreamId, events: &mut Events) -> Result<Found, TransportError> {
+    fn open_remote(
+        &mut self,
+        now: Time,
+        id: StreamId,
+        events: &mut Events,
+    ) -> Result<Found, TransportError> {
         let (side, dir) = (id.initiator(), id.dir());
-        let draining = self.draining;
-        self.budgets.check(UselessWork::Cancelled, self.now)?;
-        // Those that wait come first.
-        self.admit(events)?;
-        let count = self.counts.get_mut(side, dir);
-        let first = if self.caps.stream_limits() {
-            // Q-35 (RFC 9000 §4.6)
-            if id.index() >= count.advertised {
-                return Err(violation::stream_limit(format!(
-                    "{id} where the limit is {}",
-                    count.advertised
-                )));
-            }
-            // A stream opens all lower ones of its kind (C-5, RFC 9000 §3.2).
-            count.opened
-        } else {
-            // J-10
-            id.index()
-        };
-        count.opened = id.index() + 1;
+        let draining = self.phase == Phase::Draining;
+        self.budgets.check(UselessWork::Cancelled, now)?;
+        // Streams that wait for a place were opened earlier, so they get one first.
+        self.admit(now, events)?;
+        let first = self.limits.open_remote(id)?;
         let must_wait = !self.caps.stream_limits() && self.must_wait(dir);
         if must_wait && !draining && self.let_wait(id) {
             return Ok(Found::Waiting);
         }
+        let lower = (first..id.index()).map(|index| StreamId::new(side, dir, index));
         if draining && self.caps.stream_limits() {
-            return Ok(Found::Stream(self.insert_refused(first, id)));
+            for id in lower {
+                self.insert_refused(id);
+            }
+            return Ok(Found::Stream(self.insert_refused(id)));
         }
         if must_wait || draining {
-            for index in first..id.index() {
-                self.refuse(StreamId::new(side, dir, index))?;
+            for id in lower {
+                self.refuse(now, id)?;
             }
             // J-31
-            return self.refuse(id);
+            return self.refuse(now, id);
         }
-        let mut key = 0;
-        for index in first..=id.index() {
-            let id = StreamId::new(side, dir, index);
-            key = self.insert(id);
-            // C-9
-            self.unaccepted[dir as usize].push_back(id);
+        for id in lower {
+            self.insert_remote(id);
         }
+        let key = self.insert_remote(id);
         events.push(Event::Opened { dir });
         Ok(Found::Stream(key))
     }
 
-    /// Refuses streams that were opened within the limit, from `first` on: a peer that cannot know
-    /// yet that this end drains may send on them what their windows allow. So they are kept as
-    /// streams, without a handle to either half. Returns the key of the last.
-    fn insert_refused(&mut self, first: u64, last: StreamId) -> usize {
-        let mut key = 0;
-        for index in first..=last.index() {
-            key = self.insert(StreamId::new(last.initiator(), last.dir(), index));
-            self.refused += 1;
-            let stream = &mut self.slab[key];
-            (stream.send_released, stream.recv_released) = (true, true);
-            let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
-            let resets = stream
-                .send
-                .as_mut()
-                .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
-            self.queue_control(key, |pending| (pending.stop, pending.reset) = (stops, resets));
+    /// Adds a stream of the peer that the application can accept.
+    pub(super) fn insert_remote(&mut self, id: StreamId) -> Key {
+        // C-9
+        self.unaccepted[id.dir() as usize].push_back(id);
+        self.insert(id)
+    }
+
+    /// Refuses a stream that was opened within the limit. Until the peer knows that this end
+    /// drains, it may send on the stream what the window allows, so the stream is kept, but nothing
+    /// can be read from it or written to it.
+    fn insert_refused(&mut self, id: StreamId) -> Key {
+        let key = self.insert(id);
+        self.stats.refused += 1;
+        let stream = &mut self.table[key];
+        (stream.send_released, stream.recv_released) = (true, true);
+        let stops = stream.recv.as_mut().is_some_and(|recv| recv.stop(REFUSED));
+        let resets = stream
+            .send
+            .as_mut()
+            .is_some_and(|send| send.reset(REFUSED, ResetBy::Application).is_ok());
+        if stops {
+            self.queue_control(key, ControlFrame::Stop);
+        }
+        if resets {
+            self.queue_control(key, ControlFrame::Reset);
         }
         key
     }
 
-    fn refuse(&mut self, id: StreamId) -> Result<Found, TransportError> {
-        // Where streams are granted, the grant bounds the refusals.
+    fn refuse(&mut self, now: Time, id: StreamId) -> Result<Found, TransportError> {
+        // On a wire with stream limits, the limit also bounds how many refusals there are.
         if !self.caps.stream_limits() {
-            let waited = usize::try_from(self.waiting.unanswered()).unwrap_or(usize::MAX);
             // J-33
-            if self.refusals.len().saturating_sub(waited) >= MAX_REFUSALS {
+            if self.control.refusals.immediate() >= MAX_REFUSALS {
                 let reason = "streams past the limit, and refusals unread";
                 return Err(violation::excessive_load(reason));
             }
-            self.consume(UselessWork::Refused)?;
+            self.consume(now, UselessWork::Refused)?;
         }
-        self.refusals.push_back(Refusal::new(id));
-        self.refused += 1;
+        self.control.refusals.refuse(id);
+        self.stats.refused += 1;
         Ok(Found::Gone)
     }
 
-    pub(super) fn consume(&mut self, kind: UselessWork) -> Result<(), TransportError> {
-        self.budgets.consume(kind, 1, self.now)
+    pub(super) fn consume(&mut self, now: Time, kind: UselessWork) -> Result<(), TransportError> {
+        self.budgets.consume(kind, 1, now)
     }
 
-    /// Whether a frame of this wire that is not a grant can be the first of a stream.
+    /// Whether the first frame of a stream can be another than a grant.
     fn any_frame_opens(&self) -> bool {
         !self.caps.opens_with_grant()
     }
 
     pub(crate) fn on_stream_frame(
         &mut self,
+        now: Time,
         id: StreamId,
-        offset: Option<u64>,
-        data: Bytes,
-        fin: bool,
-        message_len: usize,
+        received: StreamData,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let opens = id.index() >= self.counts.get(id.initiator(), id.dir()).opened;
-        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+        let StreamData { offset, data, fin, message_len } = received;
+        let opens = !self.limits.was_opened(id);
+        let key = match self.find(now, id, Half::Recv, self.any_frame_opens(), events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_data_of_waiting(id, data.len(), fin),
+            Found::Waiting => return self.on_data_of_waiting(now, id, data.len(), fin),
             Found::Gone => return Ok(()),
         };
-        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
+        let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
         // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
-        // J-22: the end of a half that was stopped here is the peer's answer, or as good as one.
+        // J-22: if we stopped this half, its end is the peer's answer to that.
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
-        self.auto_tune.on_received(&mut recv.credit, before, self.now);
+        self.auto_tune.on_received(&mut recv.credit, before, now);
         if grew || ended == Ended::Now {
             self.budgets.useful_frame();
         } else if !opens {
-            self.budgets.consume(
-                if news { UselessWork::Late } else { UselessWork::Empty },
-                1,
-                self.now,
-            )?;
+            let kind = if news { UselessWork::Late } else { UselessWork::Empty };
+            self.budgets.consume(kind, 1, now)?;
         }
         if (news || ended == Ended::Now) && recv.take_waiting() {
             events.push(Event::Readable { id });
         }
         if ended == Ended::Now && unprovoked && self.caps.end.is_acknowledged() {
             // J-17
-            self.queue_control(key, |pending| pending.fin_received = true);
+            self.queue_control(key, ControlFrame::FinReceived);
         }
         self.maybe_free(key);
         Ok(())
@@ -216,29 +218,30 @@ impl Streams {
 
     pub(crate) fn on_reset(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
         final_size: Option<u64>,
         reliable_size: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let key = match self.find(id, Half::Recv, self.any_frame_opens(), events)? {
+        let key = match self.find(now, id, Half::Recv, self.any_frame_opens(), events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_reset_of_waiting(id, code),
+            Found::Waiting => return self.on_reset_of_waiting(now, id, code),
             Found::Gone => return Ok(()),
         };
-        let Some(recv) = self.slab[key].recv.as_mut() else { return Ok(()) };
-        // A reset after our stop is the peer's answer to it, and is not answered in turn.
+        let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
+        // If we stopped this half, the reset is the peer's answer to that, and gets no answer.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
-            self.consume(UselessWork::Empty)?;
+            self.consume(now, UselessWork::Empty)?;
         } else {
             if recv.take_waiting() {
                 events.push(Event::Readable { id });
             }
             if unprovoked && self.caps.end.is_acknowledged() {
                 // J-18
-                self.queue_control(key, |pending| pending.reset_answer = Some(code));
+                self.answer_reset(key, code);
             }
             if unprovoked {
                 self.note_abandoned(key);
@@ -250,52 +253,56 @@ impl Streams {
 
     pub(crate) fn on_stop_sending(
         &mut self,
+        now: Time,
         id: StreamId,
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        match self.find(id, Half::Send, self.any_frame_opens(), events)? {
-            Found::Stream(key) => self.stopped_by_peer(key, code, events),
-            Found::Waiting => self.on_stop_of_waiting(id, code),
+        match self.find(now, id, Half::Send, self.any_frame_opens(), events)? {
+            Found::Stream(key) => self.stopped_by_peer(now, key, code, events),
+            Found::Waiting => self.on_stop_of_waiting(now, id, code),
             Found::Gone => Ok(()),
         }
     }
 
-    /// The peer says that it has seen the end; if there was none, it has stopped reading.
+    /// The peer has received the end of our half. If we have sent no end, the peer has stopped
+    /// reading.
     pub(crate) fn on_fin_received(
         &mut self,
+        now: Time,
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        match self.find(id, Half::Send, false, events)? {
+        match self.find(now, id, Half::Send, false, events)? {
             // J-20
-            Found::Stream(key) => self.stopped_by_peer(key, VarInt::default(), events),
-            Found::Waiting => self.on_stop_of_waiting(id, VarInt::default()),
+            Found::Stream(key) => self.stopped_by_peer(now, key, VarInt::default(), events),
+            Found::Waiting => self.on_stop_of_waiting(now, id, VarInt::default()),
             Found::Gone => Ok(()),
         }
     }
 
-    /// The peer wants no answer on this stream: an answer that is sent later is of no use to it.
-    fn note_abandoned(&mut self, key: usize) {
-        let stream = &mut self.slab[key];
+    /// The peer has given up the stream. If nothing useful has been sent on it so far, anything
+    /// that is sent later is useless as well.
+    fn note_abandoned(&mut self, key: Key) {
+        let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
     }
 
     fn stopped_by_peer(
         &mut self,
-        key: usize,
+        now: Time,
+        key: Key,
         code: VarInt,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let stream = &mut self.slab[key];
+        let stream = &mut self.table[key];
         let id = stream.id;
         let Some(send) = &mut stream.send else { return Ok(()) };
         let before = send.held();
         let of_use = send.was_of_use();
-        // What has ended already needs no answer: none would come to an end (C-23,
-        // RFC 9000 §3.5; J-21).
+        // A half that has ended already needs no reset (C-23, RFC 9000 §3.5; J-21).
         if send.reset(code, ResetBy::Peer).is_err() {
-            return self.consume(UselessWork::Late);
+            return self.consume(now, UselessWork::Late);
         }
         if std::mem::take(&mut send.waiting_for_room) {
             events.push(Event::Writable { id });
@@ -305,31 +312,32 @@ impl Streams {
         }
         self.send_budget.change(before, Held::default());
         stream.abandoned_by_peer |= !of_use;
-        stream.ticket = None;
-        self.unblock(key);
+        self.cancel_turn(key);
+        self.unblock(now, key);
         // C-22 (RFC 9000 §3.5), J-19
-        self.queue_control(key, |pending| pending.reset = true);
+        self.queue_control(key, ControlFrame::Reset);
         Ok(())
     }
 
     pub(crate) fn on_max_stream_data(
         &mut self,
+        now: Time,
         id: StreamId,
         credit: Credit,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        let key = match self.find(id, Half::Send, true, events)? {
+        let key = match self.find(now, id, Half::Send, true, events)? {
             Found::Stream(key) => key,
-            Found::Waiting => return self.on_grant_to_waiting(id, credit),
+            Found::Waiting => return self.on_grant_to_waiting(now, id, credit),
             Found::Gone => return Ok(()),
         };
-        self.consume(UselessWork::Grant)?;
-        let Some(send) = self.slab[key].send.as_mut() else { return Ok(()) };
+        self.consume(now, UselessWork::Grant)?;
+        let Some(send) = self.table[key].send.as_mut() else { return Ok(()) };
         let before = send.held();
         if send.credit.add(credit)? {
             let after = send.held();
             self.send_budget.change(before, after);
-            self.unblock(key);
+            self.unblock(now, key);
             self.schedule(key);
             self.note_room(key, events);
         }
@@ -338,50 +346,50 @@ impl Streams {
 
     pub(crate) fn on_stream_data_blocked(
         &mut self,
+        now: Time,
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        // Credit goes out when it is due, whatever the peer says; but the stream must be one.
-        match self.find(id, Half::Recv, true, events)? {
-            Found::Stream(_) | Found::Waiting => self.consume(UselessWork::Blocked),
+        // The frame changes nothing, because grants are sent when they are due. But the stream must
+        // exist.
+        match self.find(now, id, Half::Recv, true, events)? {
+            Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),
         }
     }
 
-    pub(crate) fn on_data_blocked(&mut self) -> Result<(), TransportError> {
-        self.consume(UselessWork::Blocked)
+    pub(crate) fn on_data_blocked(&mut self, now: Time) -> Result<(), TransportError> {
+        self.consume(now, UselessWork::Blocked)
     }
 
-    pub(crate) fn on_max_data(&mut self, total: u64) -> Result<(), TransportError> {
-        self.consume(UselessWork::Grant)?;
+    pub(crate) fn on_max_data(&mut self, now: Time, total: u64) -> Result<(), TransportError> {
+        self.consume(now, UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
-            // A stream that waits for it stays where it is, and takes it in its turn (C-85).
-            self.blocked_by_connection.stop(self.now);
+            // Streams that wait for it keep their place, and use it in their turn (C-85).
+            self.stats.blocked_by_connection.stop(now);
         }
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`. If its limit has risen since it was last
-    /// advertised, MAX_STREAMS is sent at once, without waiting for other frames. Otherwise the
-    /// next stream that is freed has it sent at once.
+    /// The peer waits for more streams than `limit`.
     pub(crate) fn on_streams_blocked(
         &mut self,
+        now: Time,
         dir: Dir,
         limit: u64,
     ) -> Result<(), TransportError> {
-        let side = !self.side;
-        let count = self.counts.get_mut(side, dir);
-        count.wanted |= limit >= count.advertised;
-        self.consume(UselessWork::Blocked)
+        self.limits.on_blocked(dir, limit);
+        self.consume(now, UselessWork::Blocked)
     }
 
     pub(crate) fn on_max_streams(
         &mut self,
+        now: Time,
         dir: Dir,
         count: u64,
         events: &mut Events,
     ) -> Result<(), TransportError> {
         self.raise_local_limit(dir, count, events);
-        self.consume(UselessWork::Grant)
+        self.consume(now, UselessWork::Grant)
     }
 }

@@ -1,82 +1,217 @@
-//! How many streams may be open, in each direction and on each side (RFC 9000 §4.6).
+//! How many streams may be open, of each kind and by each side (RFC 9000 §4.6).
+//!
+//! The invariant: a stream counts in `opened` from the moment that its id is used, in `live` while
+//! it is in the table, and in `closed` after that. On a wire with stream limits, neither `limit`
+//! nor `advertised` ever falls, and `advertised` is at most `limit`.
 
-use super::Streams;
-use crate::{Dir, Event, Side, StreamId, event::Events};
+use crate::{
+    Capabilities, Config, Dir, Side, StreamId, TransportError, transport_error::violation,
+};
 
-/// How many streams one side may open in one direction, and has.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Count {
-    /// All below this index were opened.
-    pub(super) opened: u64,
-    pub(super) limit: u64,
-    /// The limit that was sent to the peer, where it is the peer that opens.
-    pub(super) advertised: u64,
-    /// The peer has said that it waits for more than it knows of.
-    pub(super) wanted: bool,
-    /// How many are open now.
-    pub(super) live: u64,
-    /// How many there were, and are no more.
-    pub(super) closed: u64,
-    /// The limit that STREAMS_BLOCKED last reported.
-    pub(super) reported: Option<u64>,
-    /// This end's own limit on its streams has been reached once: from then on an event reports the
-    /// end of each. The application may have waiters for longer than the limit is reached, and only
-    /// it knows.
-    pub(super) capped: bool,
+#[derive(Debug)]
+pub(super) struct Limits {
+    side: Side,
+    caps: Capabilities,
+    /// By the side that opens, and by direction.
+    counts: [[Count; 2]; 2],
+    /// How many streams of a kind the peer may have open at once.
+    max_concurrent: [u64; 2],
+    /// How many streams of a kind this end may have open at once, whatever the peer allows.
+    max_local: u64,
 }
 
-/// A count's place: by who opens, and by direction.
-#[derive(Debug, Default)]
-pub(super) struct Counts([[Count; 2]; 2]);
-
-impl Counts {
-    pub(super) fn get_mut(&mut self, initiator: Side, dir: Dir) -> &mut Count {
-        &mut self.0[initiator as usize][dir as usize]
-    }
-
-    pub(super) fn get(&self, initiator: Side, dir: Dir) -> &Count {
-        &self.0[initiator as usize][dir as usize]
-    }
-}
-
-/// Whether MAX_STREAMS is to be sent, and whether it can wait for company.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MaxStreamsDue {
-    No,
-    WithOthers,
-    Now,
-}
-
-impl Streams {
-    pub(super) fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
-        let count = self.counts.get_mut(self.side, dir);
-        if limit > count.limit {
-            count.limit = limit;
-            self.streams_blocked[dir as usize] = None;
-            events.push(Event::Available { dir });
+impl Limits {
+    pub(super) fn new(config: &Config, side: Side, caps: Capabilities) -> Self {
+        let max_concurrent =
+            [config.max_concurrent_bidi_streams, config.max_concurrent_uni_streams];
+        let max_local = config.max_local_streams;
+        let mut limits = Self { side, caps, counts: Default::default(), max_concurrent, max_local };
+        for dir in Dir::ALL {
+            let max = max_concurrent[dir as usize];
+            let count = limits.remote_mut(dir);
+            (count.limit, count.advertised) = (max, max);
         }
+        if !caps.stream_limits() {
+            limits.local_mut(Dir::Bi).limit = StreamId::MAX_COUNT;
+        }
+        limits
     }
 
-    /// One stream fewer; where the peer opened it, the peer may open another.
-    pub(super) fn count_closed(&mut self, id: StreamId) {
+    fn of(&self, id: StreamId) -> &Count {
+        &self.counts[id.initiator() as usize][id.dir() as usize]
+    }
+
+    fn of_mut(&mut self, id: StreamId) -> &mut Count {
+        &mut self.counts[id.initiator() as usize][id.dir() as usize]
+    }
+
+    fn local(&self, dir: Dir) -> &Count {
+        &self.counts[self.side as usize][dir as usize]
+    }
+
+    fn local_mut(&mut self, dir: Dir) -> &mut Count {
+        &mut self.counts[self.side as usize][dir as usize]
+    }
+
+    fn remote(&self, dir: Dir) -> &Count {
+        &self.counts[!self.side as usize][dir as usize]
+    }
+
+    fn remote_mut(&mut self, dir: Dir) -> &mut Count {
+        &mut self.counts[!self.side as usize][dir as usize]
+    }
+
+    /// Whether the stream was opened. It may have ended since.
+    #[inline]
+    pub(super) fn was_opened(&self, id: StreamId) -> bool {
+        id.index() < self.of(id).opened
+    }
+
+    /// A stream that was opened is in the table from now on.
+    pub(super) fn on_begin(&mut self, id: StreamId) {
+        self.of_mut(id).live += 1;
+    }
+
+    /// A stream has left the table. If `grants` is set and the peer had opened the stream, the peer
+    /// may open another.
+    pub(super) fn on_end(&mut self, id: StreamId, grants: bool) {
         let local = id.initiator() == self.side;
-        let count = self.counts.get_mut(id.initiator(), id.dir());
+        let count = self.of_mut(id);
         count.live -= 1;
         count.closed += 1;
         if local {
-            self.available[id.dir() as usize] |= count.capped;
-        } else if !self.draining {
+            count.available |= count.capped;
+        } else if grants {
             // Q-40 (RFC 9000 §4.6)
             self.grant_streams(id.dir());
         }
     }
 
-    /// What the peer may know of the limit on its streams, and does not; on a wire that has no
-    /// words for it, nothing. It is computed each time, because the peer uses up what it knows by
-    /// opening as well.
+    /// How many streams this end has opened, how many the peer, and how many of all have ended.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        let sum = |side, of: fn(&Count) -> u64| -> u64 {
+            self.counts[side as usize].iter().map(of).sum()
+        };
+        let closed = sum(self.side, |count| count.closed) + sum(!self.side, |count| count.closed);
+        (sum(self.side, |count| count.opened), sum(!self.side, |count| count.opened), closed)
+    }
+}
+
+/// Streams that this end opens.
+impl Limits {
+    /// How many more streams the peer's limit and the local one allow. If the local one allows
+    /// none, [`take_available`](Self::take_available) reports streams that end from now on.
+    pub(super) fn openable(&mut self, dir: Dir) -> u64 {
+        let max_local = self.max_local;
+        let count = self.local_mut(dir);
+        let local_left = max_local.saturating_sub(count.live);
+        count.capped |= local_left == 0;
+        // Q-37 (RFC 9000 §4.6)
+        local_left.min(count.limit - count.opened)
+    }
+
+    /// Opens the next stream. To be called only if [`openable`](Self::openable) allows one.
+    pub(super) fn open_local(&mut self, dir: Dir) -> StreamId {
+        let side = self.side;
+        let count = self.local_mut(dir);
+        debug_assert!(count.opened < count.limit);
+        // C-1, C-2 (RFC 9000 §2.1)
+        let id = StreamId::new(side, dir, count.opened);
+        count.opened += 1;
+        id
+    }
+
+    /// The peer allows this many streams in all. Says whether that is more than before.
+    pub(super) fn raise_local(&mut self, dir: Dir, limit: u64) -> bool {
+        let count = self.local_mut(dir);
+        let rose = limit > count.limit;
+        if rose {
+            count.limit = limit;
+            count.to_report = None;
+        }
+        rose
+    }
+
+    /// The application waits for more streams. Queues STREAMS_BLOCKED, once for each limit, and
+    /// says whether it did.
+    pub(super) fn report_blocked(&mut self, dir: Dir) -> bool {
+        let blocked_frames = self.caps.blocked_frames;
+        let count = self.local_mut(dir);
+        let is_reported = count.reported == Some(count.limit);
+        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise
+        // (C-77).
+        if !blocked_frames || is_reported || count.opened < count.limit {
+            return false;
+        }
+        (count.reported, count.to_report) = (Some(count.limit), Some(count.limit));
+        true
+    }
+
+    /// Whether a STREAMS_BLOCKED is queued.
+    #[inline]
+    pub(super) fn has_blocked_to_report(&self) -> bool {
+        Dir::ALL.into_iter().any(|dir| self.local(dir).to_report.is_some())
+    }
+
+    /// The limit that a STREAMS_BLOCKED reports, which is sent now.
+    pub(super) fn take_blocked_to_report(&mut self, dir: Dir) -> Option<u64> {
+        self.local_mut(dir).to_report.take()
+    }
+
+    /// Whether [`take_available`](Self::take_available) would return a kind of stream.
+    #[inline]
+    pub(super) fn has_available(&self) -> bool {
+        Dir::ALL.into_iter().any(|dir| self.local(dir).available)
+    }
+
+    /// A kind of which local streams have ended, after the local limit had kept others from being
+    /// opened. Returns each kind once.
+    pub(super) fn take_available(&mut self) -> Option<Dir> {
+        let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
+        self.local_mut(dir).available = false;
+        Some(dir)
+    }
+}
+
+/// Streams that the peer opens.
+impl Limits {
+    /// The peer opens a stream. Returns the index of the first stream that this opens.
+    pub(super) fn open_remote(&mut self, id: StreamId) -> Result<u64, TransportError> {
+        let stream_limits = self.caps.stream_limits();
+        let count = self.of_mut(id);
+        let first = match stream_limits {
+            // Q-35 (RFC 9000 §4.6)
+            true if id.index() >= count.advertised => {
+                let limit = count.advertised;
+                return Err(violation::stream_limit(format!("{id} where the limit is {limit}")));
+            }
+            // A stream opens all lower ones of its kind (C-5, RFC 9000 §3.2).
+            true => count.opened,
+            // J-10
+            false => id.index(),
+        };
+        count.opened = id.index() + 1;
+        Ok(first)
+    }
+
+    /// Whether the peer has as many streams open as it may.
+    pub(super) fn is_full(&self, dir: Dir) -> bool {
+        let count = self.remote(dir);
+        count.live >= count.limit
+    }
+
+    /// The peer waits for more streams than `limit`. If its limit has risen since it was last
+    /// advertised, MAX_STREAMS is due at once. Otherwise it will be when the next stream ends.
+    pub(super) fn on_blocked(&mut self, dir: Dir, limit: u64) {
+        let count = self.remote_mut(dir);
+        count.wanted |= limit >= count.advertised;
+    }
+
+    /// Whether the peer does not know its limit yet. On a wire without such a frame, never. The
+    /// answer is computed each time, because it also depends on how many streams the peer opens.
     #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
-        let count = self.counts.get(!self.side, dir);
+        let count = self.remote(dir);
         if !self.caps.stream_limits() || count.limit == count.advertised {
             return MaxStreamsDue::No;
         }
@@ -88,33 +223,64 @@ impl Streams {
         }
     }
 
+    /// The limit for a MAX_STREAMS frame, which is sent now.
+    pub(super) fn advertise(&mut self, dir: Dir) -> u64 {
+        let count = self.remote_mut(dir);
+        (count.advertised, count.wanted) = (count.limit, false);
+        count.limit
+    }
+
     /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
     /// as streams end: what was granted is not taken back.
-    pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
+    pub(super) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
-        self.budgets.allow_streams(max);
         self.grant_streams(dir);
     }
 
-    /// Raises the peer's limit to what may be open besides what has been closed.
+    /// Raises the peer's limit to what may be open besides what has ended.
     fn grant_streams(&mut self, dir: Dir) {
         let max = self.max_concurrent[dir as usize];
-        let side = !self.side;
-        let limits = self.caps.stream_limits();
-        let count = self.counts.get_mut(side, dir);
-        count.limit = match limits {
+        let stream_limits = self.caps.stream_limits();
+        let count = self.remote_mut(dir);
+        count.limit = match stream_limits {
             true => count.limit.max((count.closed + max).min(StreamId::MAX_COUNT)),
-            // Kept by this end alone, so it can fall as well.
+            // The peer does not know this limit, so it can fall as well.
             false => max,
         };
     }
+}
 
-    /// How many streams this end has opened, how many the peer, and how many of them are no more.
-    pub(crate) fn totals(&self) -> (u64, u64, u64) {
-        let sum = |side, of: fn(&Count) -> u64| -> u64 {
-            Dir::ALL.iter().map(|&dir| of(self.counts.get(side, dir))).sum()
-        };
-        let closed = sum(self.side, |count| count.closed) + sum(!self.side, |count| count.closed);
-        (sum(self.side, |count| count.opened), sum(!self.side, |count| count.opened), closed)
-    }
+/// Whether MAX_STREAMS is to be sent, and whether it can wait for other frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MaxStreamsDue {
+    No,
+    /// Only in a message that is sent anyway.
+    WithOthers,
+    Now,
+}
+
+/// How many streams one side may open in one direction, and has opened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    /// All streams below this index were opened.
+    opened: u64,
+    limit: u64,
+    /// The limit that was sent to the peer, where it is the peer that opens.
+    advertised: u64,
+    /// The peer has reported that it waits for more streams than `advertised` allows.
+    wanted: bool,
+    /// How many are open now.
+    live: u64,
+    /// How many were open and have ended.
+    closed: u64,
+    /// The limit for which a STREAMS_BLOCKED was queued last.
+    reported: Option<u64>,
+    /// The limit that a STREAMS_BLOCKED is to report.
+    to_report: Option<u64>,
+    /// This end's own limit has kept a stream from being opened. From then on an event reports the
+    /// end of each stream, even when the limit is no longer reached, because the application may
+    /// still have waiters, and the engine does not know.
+    capped: bool,
+    /// A stream has ended since `capped` was set, and no event has reported it.
+    available: bool,
 }

@@ -1,29 +1,38 @@
 //! All streams of a connection: which exist, and what each may do.
 //!
-//! - `table`: which streams there are, and when one is freed; `limits`: how many there may be
+//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how one
+//!   begins, and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
 //!   calls on each, `app`: its calls on all streams together
-//! - `flow_control`: how much may be sent, and how much that is on a long path
-//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream limits
+//! - `flow_control`: how much may be sent, and how much that is on a long path; `declared`: how
+//!   much a new stream may send; `flush`: what has left the process
+//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream
+//!   limits
 //! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
-//! - `scheduler`: a queue of streams by priority; `turns`: which stream sends next
+//! - `control_queue`: which control frames are due, in which order; `refusals`: those that refuse
+//! - `scheduler`: which stream sends next; `priority_queue`: its queues
 
 mod app;
 mod buffer;
 mod control;
+mod control_queue;
+mod declared;
 mod egress;
 mod flow_control;
+mod flush;
 mod held;
 mod ingress;
+mod lifecycle;
 mod limits;
+mod priority_queue;
 mod recv;
 mod recv_handle;
+mod refusals;
 mod scheduler;
 mod send;
 mod send_handle;
 mod table;
-mod turns;
 mod waiting;
 
 use std::{
@@ -31,18 +40,19 @@ use std::{
     time::Duration,
 };
 
-use slab::Slab;
-
+pub(super) use self::ingress::StreamData;
 use self::{
+    control_queue::{ControlFrame, ControlQueue},
+    declared::Declared,
     flow_control::{AutoTune, SendCredit},
+    flush::Flush,
     held::SendBudget,
-    limits::Counts,
+    limits::Limits,
     recv::Recv,
-    scheduler::{Schedule, Tickets},
+    scheduler::{SPARE_TICKETS, Scheduler},
     send::Send,
-    table::{SPARE_STREAMS, Stream},
-    turns::SPARE_TICKETS,
-    waiting::{Refusal, WaitingRoom},
+    table::{Stream, Table},
+    waiting::WaitingRoom,
 };
 pub use self::{
     recv_handle::{Read, RecvStream},
@@ -53,74 +63,61 @@ use super::{
     budget::Budgets,
     event::Events,
     stats::{InFlight, Stopwatch, StopwatchSum},
-    stream_map::StreamKeys,
     transport_parameters::TransportParameters,
     tree,
 };
-use crate::{Config, Time};
+use crate::{Config, Event, Time};
 
+/// All streams of a connection.
+///
+/// It conducts: each part keeps its own invariant, which the top of the part's file states, and the
+/// methods here and in the files of calls (`app`, `send_handle`, `recv_handle`, `ingress`,
+/// `control`, `egress`, `lifecycle`) say which part does what, and when.
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
     wire: Wire,
     caps: Capabilities,
-    /// What this end declared.
-    local: TransportParameters,
-    /// What the peer declared; nothing until it has.
-    peer: TransportParameters,
-    stream_receive_window: u64,
-    max_concurrent: [u64; 2],
-    /// Streams of each kind that this end may have open, whatever the peer allows.
-    max_local: u64,
-    slab: Slab<Stream>,
-    keys: StreamKeys,
-    counts: Counts,
-    auto_tune: AutoTune,
-    /// Streams that the peer opened and the application has not taken; at most the stream limit.
+    phase: Phase,
+    declared: Declared,
+    table: Table,
+    limits: Limits,
+    /// Streams of the peer for which there is no place yet.
+    waiting: WaitingRoom,
+    /// Streams of the peer that the application has not accepted; at most the stream limit.
     unaccepted: [VecDeque<StreamId>; 2],
-    /// Streams with something in `pending`; each at most once.
-    control_queue: VecDeque<usize>,
-    tickets: Tickets,
-    /// Streams that have something to send and may, as far as they know.
-    ready: Schedule,
-    /// Streams with data and credit of their own that were found to need credit of the connection
-    /// when there was none. They stay until it is their turn and there is some.
-    connection_blocked: Schedule,
+    /// How many bytes the peer may be ahead of the reader on a new stream.
+    stream_receive_window: u64,
+    auto_tune: AutoTune,
     /// What the peer lets all streams send together.
     connection: SendCredit,
-    /// The connection has ended; what has come can still be read.
-    ended: bool,
-    /// No new streams: the connection ends when those that there are have.
-    draining: bool,
-    /// The limits that STREAMS_BLOCKED is to report.
-    streams_blocked: [Option<u64>; 2],
-    /// The limit that DATA_BLOCKED is to report.
-    data_blocked: Option<u64>,
-    /// Streams of the peer's for which there is no place yet.
-    waiting: WaitingRoom,
-    /// Streams of the peer whose refusal has not left; at most `MAX_REFUSALS`, besides those
-    /// that waited before, which keep their place in the waiting room until then.
-    refusals: VecDeque<Refusal>,
-    pub(super) refused: u64,
-    pub(super) budgets: Budgets,
-    /// One more than the number of flushes that were asked for: data that left since the last one
-    /// is not flushed.
-    flushes: u64,
-    /// How many streams linger.
-    lingering: usize,
-    /// The end of a stream waits for a flush.
-    flush_wanted: bool,
-    /// The time of the call that is being served, or of the last one that came with a time.
-    pub(super) now: Time,
-    /// What streams have been kept waiting by their own credit, all together.
-    pub(super) blocked_by_stream: StopwatchSum,
-    /// Streams wait for credit of the connection.
-    pub(super) blocked_by_connection: Stopwatch,
-    /// Bytes that wait in send buffers, of all streams.
     pub(super) send_budget: SendBudget,
-    /// A local stream has ended, of each kind, after the local limit had kept others from being
-    /// opened.
-    available: [bool; 2],
+    scheduler: Scheduler,
+    control: ControlQueue,
+    flush: Flush,
+    pub(super) budgets: Budgets,
+    pub(super) stats: Stats,
+}
+
+/// Whether streams may begin and send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Neither end opens streams. The connection ends when the streams that there are have ended.
+    Draining,
+    /// The connection has ended. Nothing is sent, but received bytes can still be read.
+    Ended,
+}
+
+/// What the statistics of the connection say of its streams.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    /// Streams of the peer that were refused.
+    pub(super) refused: u64,
+    /// How long streams have waited for credit of their own, all together.
+    pub(super) blocked_by_stream: StopwatchSum,
+    /// Runs while a stream waits for credit of the connection.
+    pub(super) blocked_by_connection: Stopwatch,
     /// What the end of the connection cut off.
     pub(super) in_flight: InFlight,
 }
@@ -128,66 +125,36 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(config: &Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
-        let local = config.parameters();
-        let max_concurrent =
-            [config.max_concurrent_bidi_streams, config.max_concurrent_uni_streams];
-        let mut streams = Self {
+        let mut budgets =
+            Budgets::new(config.cancelled_streams_per_second, caps.grants.are_relative(), now);
+        budgets.allow_waiting(config.max_waiting_streams);
+        budgets.allow_streams(config.max_concurrent_bidi_streams);
+        budgets.allow_streams(config.max_concurrent_uni_streams);
+        Self {
             side,
             wire,
             caps,
-            local,
-            peer: TransportParameters::default(),
-            stream_receive_window: config.stream_receive_window,
-            max_concurrent,
-            max_local: config.max_local_streams,
-            slab: Slab::new(),
-            keys: StreamKeys::default(),
-            counts: Counts::default(),
-            auto_tune: AutoTune::new(config, &caps),
-            unaccepted: Default::default(),
-            control_queue: VecDeque::new(),
-            tickets: Tickets::default(),
-            ready: Schedule::default(),
-            connection_blocked: Schedule::default(),
-            connection: SendCredit::new(if caps.connection_credit() { 0 } else { u64::MAX }),
-            ended: false,
-            draining: false,
-            streams_blocked: [None; 2],
-            data_blocked: None,
+            phase: Phase::Open,
+            declared: Declared::new(config, side, &caps),
+            table: Table::default(),
+            limits: Limits::new(config, side, caps),
             waiting: WaitingRoom::new(config.max_waiting_streams),
-            refusals: VecDeque::new(),
-            refused: 0,
-            budgets: Budgets::new(
-                config.cancelled_streams_per_second,
-                caps.grants.are_relative(),
-                now,
-            ),
-            flushes: 1,
-            lingering: 0,
-            flush_wanted: false,
-            now,
-            blocked_by_stream: StopwatchSum::default(),
-            blocked_by_connection: Stopwatch::default(),
+            unaccepted: Default::default(),
+            stream_receive_window: config.stream_receive_window,
+            auto_tune: AutoTune::new(config, &caps),
+            connection: SendCredit::new(if caps.connection_credit() { 0 } else { u64::MAX }),
             send_budget: SendBudget::new(config.send_window, config.send_buffer),
-            available: [false; 2],
-            in_flight: InFlight::default(),
-        };
-        streams.budgets.allow_waiting(config.max_waiting_streams);
-        for dir in Dir::ALL {
-            streams.budgets.allow_streams(max_concurrent[dir as usize]);
-            let count = streams.counts.get_mut(!side, dir);
-            (count.limit, count.advertised) =
-                (max_concurrent[dir as usize], max_concurrent[dir as usize]);
+            scheduler: Scheduler::default(),
+            control: ControlQueue::default(),
+            flush: Flush::default(),
+            budgets,
+            stats: Stats::default(),
         }
-        if !caps.stream_limits() {
-            streams.counts.get_mut(side, Dir::Bi).limit = StreamId::MAX_COUNT;
-        }
-        streams
     }
 
-    /// The peer's declaration has come.
+    /// The peer's transport parameters were received.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
-        self.peer = peer;
+        self.declared.set_peer(peer);
         if self.caps.connection_credit() {
             self.connection = SendCredit::new(peer.initial_max_data);
         }
@@ -198,12 +165,19 @@ impl Streams {
         }
     }
 
-    /// Whether windows may grow.
+    /// The peer allows this many streams in all.
+    fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
+        if self.limits.raise_local(dir, limit) {
+            events.push(Event::Available { dir });
+        }
+    }
+
+    /// Whether windows may ever grow.
     pub(super) fn windows_may_grow(&self) -> bool {
         self.auto_tune.is_on()
     }
 
-    /// A ping leaves, after nothing has come for so long.
+    /// A ping is sent, after nothing was received for `silence`.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
@@ -213,93 +187,68 @@ impl Streams {
         self.auto_tune.on_ping_answered(sample);
     }
 
-    /// Whether a ping is to leave with what was just written.
+    /// Whether a ping is to be sent with what was just written.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         self.auto_tune.take_sample_wanted()
     }
 
-    /// What the windows have grown by, all together.
+    /// By how many bytes all windows together have grown.
     pub(super) fn window_growth(&self) -> u64 {
         self.auto_tune.used()
     }
 
-    /// How many streams are open; those that nobody has let go of yet included.
+    /// How many streams there are, including those that have ended and were not released.
     pub(super) fn len(&self) -> usize {
-        self.slab.len()
+        self.table.len()
     }
 
-    /// How many of the peer's wait for a place.
+    /// How many streams of the peer wait for a place.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The peer may be this many bytes ahead of the reader, on every stream, and further where its
-    /// window has grown. Less than before takes effect as data is read: what was granted is not
-    /// taken back.
+    /// Sets how many bytes the peer may be ahead of the reader, on every stream. Where a window has
+    /// grown, the growth is added. A smaller window takes effect as data is read, because credit is
+    /// not taken back.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
-        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            let Some(recv) = self.slab[key].recv.as_mut() else { continue };
+        for key in self.table.keys() {
+            let Some(recv) = self.table[key].recv.as_mut() else { continue };
             self.auto_tune.give_back(recv.credit.set_initial_window(window));
             if recv.wants_credit() && recv.credit.grant_is_due() && recv.credit.received() > 0 {
-                self.queue_control(key, |pending| pending.credit = true);
+                self.queue_control(key, ControlFrame::Credit);
             }
         }
     }
 
-    /// The credit that the peer's parameters give to a new stream.
-    fn initial_send_limit(&self, id: StreamId) -> u64 {
-        match (id.dir(), id.initiator() == self.side) {
-            _ if self.caps.opens_with_grant() => 0,
-            (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,
-            (Dir::Bi, true) => self.peer.initial_max_stream_data_bidi_remote,
-            (Dir::Bi, false) => self.peer.initial_max_stream_data_bidi_local,
-        }
-    }
-
-    /// The window that the peer's parameters declare for a stream, or for all if that is smaller; 0
-    /// where it declares none, as one that begins with grants.
-    fn declared_window(&self, id: StreamId) -> u64 {
-        match (self.initial_send_limit(id), self.peer.initial_max_data) {
-            (stream, 0) => stream,
-            (stream, all) => stream.min(all),
-        }
-    }
-
-    /// The credit that our parameters gave to a new stream.
-    fn initial_recv_limit(&self, id: StreamId) -> u64 {
-        match (id.dir(), id.initiator() == self.side) {
-            (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
-            (Dir::Bi, true) => self.local.initial_max_stream_data_bidi_local,
-            (Dir::Bi, false) => self.local.initial_max_stream_data_bidi_remote,
-        }
-    }
-
-    /// From now on neither end opens streams; the peer's streams that wait, or that still arrive,
-    /// are refused.
+    /// From now on neither end opens streams. Streams of the peer that wait, or that it opens
+    /// nevertheless, are refused.
     pub(super) fn drain(&mut self) {
-        self.draining = true;
-        self.refuse_waiting();
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
+            self.refuse_waiting();
+        }
     }
 
-    /// Whether every stream has ended, or was stopped and lacks only the peer's answer, and all our
-    /// frames about streams have left.
+    /// Whether neither end opens streams any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining
+    }
+
+    /// Whether every stream has ended, or waits only for the peer's answer to a stop, and all our
+    /// frames about streams have been sent.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining
-            && self.slab.len() == self.lingering
-            && self.control_queue.is_empty()
-            && self.refusals.is_empty()
+        self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
-    /// What ends with the connection and not by itself.
+    /// What the end of the connection cuts off.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
-        let streams =
-            self.slab.iter().map(|(_, stream)| stream).filter(|&stream| is_in_flight(stream));
-        // A slice's own sort is 4 kB of a page's download.
+        let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
+        // A heap, because `sort` would add 4 kB to the WebAssembly module.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
             streams: streams.into_sorted_vec(),
@@ -307,26 +256,23 @@ impl Streams {
         }
     }
 
-    /// The connection has ended: nothing more is sent, and what had come stays to be read.
-    pub(super) fn on_connection_end(&mut self) {
-        self.ended = true;
-        self.in_flight = self.count_in_flight();
-        self.blocked_by_connection.stop(self.now);
-        for key in self.slab.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            self.unblock(key);
-            if let Some(send) = &mut self.slab[key].send {
+    /// The connection has ended. Nothing more is sent, but received bytes can still be read.
+    pub(super) fn on_connection_end(&mut self, now: Time) {
+        self.phase = Phase::Ended;
+        self.stats.in_flight = self.count_in_flight();
+        self.stats.blocked_by_connection.stop(now);
+        for key in self.table.keys() {
+            self.cancel_turn(key);
+            self.unblock(now, key);
+            if let Some(send) = &mut self.table[key].send {
                 send.forget_unsent();
             }
         }
         self.send_budget.clear();
-        self.ready.clear();
-        self.connection_blocked.clear();
-        self.control_queue.clear();
+        self.control.clear();
         self.waiting.clear();
-        self.refusals = VecDeque::new();
-        // Those that only waited for frames to be sent wait no longer.
-        let keys: Vec<_> = self.slab.iter().map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.maybe_free(key));
+        // Some streams were kept only until their frames were sent, and none is sent any more.
+        self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Read, buffer::Buffer, flow_control::RecvCredit};
 use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error::violation};
 
-/// Where a receiving half is: the states of RFC 9000 §3.2, and two of ours.
+/// The states of a receiving half: those of RFC 9000 §3.2, and two of our own.
 ///
 /// ```text
 ///     open, or the peer's first frame
@@ -32,27 +32,27 @@ use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error:
 ///                           +-----------+                   +--------------+
 /// ```
 ///
-/// Bytes come in order, so all of them have come when the FIN has: the RFC's "Size Known" and "Data
-/// Recvd" are one.
+/// Bytes are received in order, so all of them have been received when the FIN is. Therefore the
+/// RFC's "Size Known" and "Data Recvd" are one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecvState {
-    /// More may come.
+    /// The peer may send more.
     Recv,
-    /// All has come; the buffer holds what the application has not read.
+    /// Everything was received. The buffer contains what the application has not read.
     DataRecvd,
-    /// The application has read all, or wants no more of what had all come.
+    /// The application has read everything, or has stopped the half after the FIN.
     DataRead,
-    /// The peer reset the stream. The buffer holds what has to be delivered all the same: the first
-    /// `reliable_size` bytes of the stream, less those that were read.
+    /// The peer reset the stream. The buffer contains what is delivered nevertheless: the first
+    /// `reliable_size` bytes of the stream, except those that were read.
     ResetRecvd { code: VarInt, reliable_size: u64 },
-    /// The application knows of the reset, or wants no more.
+    /// The application has read the code of the reset, or has stopped the half after it.
     ResetRead,
-    /// Ours: this end wants no more, and the peer has not ended the stream yet. In the RFC a stop
-    /// is no state, because there STOP_SENDING changes nothing for the receiver. Here what comes is
-    /// dropped, and no credit is granted.
+    /// Ours: this end has stopped the half, and the peer has not ended it. Received bytes are
+    /// dropped, and no credit is granted. The RFC has no such state, because in it STOP_SENDING
+    /// changes nothing for the receiver.
     Stopped { code: VarInt },
-    /// Ours: this end stopped the stream, and the peer reset it in answer. Further frames for it
-    /// are ignored without a check, as if the whole stream were forgotten (C-55).
+    /// Ours: this end has stopped the half, and the peer has answered with a reset. Further frames
+    /// are ignored without a check, as for a stream that was freed (C-55).
     StopAnswered,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Recv {
     was_read: WasRead,
 }
 
-/// How much of what the peer sent the application has taken.
+/// How much of what the peer sent the application has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum WasRead {
     #[default]
@@ -78,12 +78,12 @@ pub(super) enum WasRead {
     Whole,
 }
 
-/// What became of an end that the peer announced.
+/// Whether a frame has ended the half.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// It is news.
+    /// It has.
     Now,
-    /// The half had ended before.
+    /// It has not: the half is still open, or had ended before.
     Before,
 }
 
@@ -119,24 +119,24 @@ impl Recv {
         self.was_read
     }
 
-    /// Whether nothing remains to happen.
+    /// Whether the half has reached its last state.
     pub(super) fn is_done(&self) -> bool {
         // C-17 (RFC 9000 §3.5, §4.5)
         matches!(self.state, RecvState::DataRead | RecvState::ResetRead | RecvState::StopAnswered)
     }
 
-    /// Whether the peer has not ended it.
+    /// Whether the peer has not ended the half.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether more credit would be of use to the peer. Never after the end or a stop: on the js-ws
-    /// wire such a grant would bring a dead stream back (C-20, RFC 9000 §3.3).
+    /// Whether the peer can use more credit. After the end or a stop it cannot, and on the js-ws
+    /// wire such a grant would open the stream again (C-20, RFC 9000 §3.3).
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }
 
-    /// What an ended half no longer needs of its window's growth.
+    /// If the half has ended, returns the growth of its window that is not needed any more.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,
@@ -150,7 +150,7 @@ impl Recv {
         }
     }
 
-    /// Whether the application waits for news; from now on it does not.
+    /// Whether the application waits for something to read. From now on it does not.
     pub(super) fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
     }
@@ -165,8 +165,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Bytes from the peer, cut from a message of `message_len` bytes. Says whether a reader has
-    /// news.
+    /// Bytes were received, which are a slice of a message of `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,
@@ -207,13 +206,13 @@ impl Recv {
                     return Ok(Ended::Now);
                 }
             }
-            // The size is known and holds, so this empty frame says nothing new (Q-33).
+            // The final size is known and the frame agrees with it, so it changes nothing (Q-33).
             _ => {}
         }
         Ok(Ended::Before)
     }
 
-    /// The peer resets the stream; the first `reliable_size` bytes are still to be delivered.
+    /// The peer has reset the stream. Its first `reliable_size` bytes are still delivered.
     pub(super) fn on_reset(
         &mut self,
         code: VarInt,
@@ -234,8 +233,9 @@ impl Recv {
         match self.state {
             RecvState::Recv => {
                 if reliable_size > received {
-                    // On an ordered transport all that is to be delivered has come before (Q-44,
-                    // draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery Extension).
+                    // On an ordered transport, the bytes that are still to be delivered precede the
+                    // reset (Q-44, draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery
+                    // Extension).
                     return Err(violation::protocol("a reliable size past what was sent"));
                 }
                 self.credit.receive_to(final_size);
@@ -247,7 +247,7 @@ impl Recv {
             RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
                     // Q-46: draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
-                    // RESET_STREAM frames; of plain resets alone the first holds (RFC 9000 §3.2).
+                    // RESET_STREAM frames. Among plain resets the first counts (RFC 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
                 // Q-45 (RSA "Multiple RESET_STREAM_AT / RESET_STREAM frames")
@@ -262,7 +262,7 @@ impl Recv {
                 self.state = RecvState::StopAnswered;
                 Ok(Ended::Now)
             }
-            // All had come, and the first end holds (C-15, RFC 9000 §3.2, §4.5).
+            // Everything was received before, so the first end counts (C-15, RFC 9000 §3.2, §4.5).
             RecvState::DataRecvd
             | RecvState::DataRead
             | RecvState::ResetRead
@@ -270,13 +270,14 @@ impl Recv {
         }
     }
 
-    /// Forgets what is unread, but for the stream's first `reliable_size` bytes.
+    /// Drops the bytes that were not read, except those among the first `reliable_size` of the
+    /// stream.
     fn keep(&mut self, reliable_size: u64) {
         let unread = reliable_size.saturating_sub(self.credit.consumed());
         self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
     }
 
-    /// Up to `max` bytes.
+    /// Reads up to `max` bytes.
     #[inline]
     pub(super) fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
         if matches!(self.state, RecvState::Stopped { .. }) || self.is_done() {
@@ -298,7 +299,7 @@ impl Recv {
         }
         match self.state {
             RecvState::DataRecvd => {
-                // The FIN may have come after the last byte, by itself.
+                // The FIN may have been received after the last byte was read.
                 self.was_read = match self.was_read {
                     WasRead::Nothing => WasRead::Some,
                     WasRead::Some | WasRead::Whole => WasRead::Whole,
@@ -317,8 +318,8 @@ impl Recv {
         }
     }
 
-    /// The code of a reset that has come and was not read. It stays unread.
-    pub(super) fn peek_reset(&mut self) -> Option<VarInt> {
+    /// The code of a reset that was received. If there is none, the application waits for one.
+    pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),
             _ => {
@@ -328,7 +329,7 @@ impl Recv {
         }
     }
 
-    /// The application wants no more. Says whether a STOP_SENDING is to be sent.
+    /// The application stops the half. Returns whether a STOP_SENDING is to be sent.
     pub(super) fn stop(&mut self, code: VarInt) -> bool {
         let unread = self.buffer.len() as u64;
         self.buffer.clear();

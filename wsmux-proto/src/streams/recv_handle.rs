@@ -2,16 +2,17 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::{Streams, recv::RecvState};
-use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, VarInt};
+use super::{Phase, Streams, control_queue::ControlFrame, recv::RecvState};
+use crate::{ClosedStream, ConnectionError, ReadError, RecvStreamStats, StreamId, Time, VarInt};
 
 impl Streams {
     pub(crate) fn recv_stream<'a>(
         &'a mut self,
+        now: Time,
         id: StreamId,
         end: Option<&'a ConnectionError>,
     ) -> RecvStream<'a> {
-        RecvStream { streams: self, id, end }
+        RecvStream { streams: self, now, id, end }
     }
 }
 
@@ -20,10 +21,10 @@ impl Streams {
 pub enum Read<T> {
     /// Data, or how much of it was copied.
     Data(T),
-    /// The end of the stream: all has been read.
+    /// The end of the stream: everything has been read.
     Finished,
-    /// All that has arrived has been read. [`Event::Readable`](crate::Event::Readable) follows when
-    /// there is more.
+    /// Everything that was received so far has been read.
+    /// [`Event::Readable`](crate::Event::Readable) follows when there is more.
     Blocked,
 }
 
@@ -41,24 +42,26 @@ impl<T> Read<T> {
 #[derive(Debug)]
 pub struct RecvStream<'a> {
     streams: &'a mut Streams,
+    now: Time,
     id: StreamId,
     end: Option<&'a ConnectionError>,
 }
 
 impl RecvStream<'_> {
-    /// Up to `max` bytes in one piece, as they came.
+    /// Reads up to `max` bytes, in one piece and without a copy.
     ///
     /// # Errors
-    /// [`ReadError`]. What came before the connection's end is read first.
+    /// [`ReadError`]. After the end of the connection, bytes that were received before it are read
+    /// first.
     pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
-        let Some(key) = self.streams.keys.get(self.id) else {
+        let Some(key) = self.streams.table.key(self.id) else {
             return Err(ReadError::ClosedStream);
         };
-        let stream = &mut self.streams.slab[key];
+        let stream = &mut self.streams.table[key];
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
-        // A peer may forget a grant that precedes the first STREAM frame (SPEC.md Q-34).
+        // A peer may ignore a grant that precedes the first STREAM frame (SPEC.md Q-34).
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
             || self.streams.caps.opens_with_grant()
@@ -66,12 +69,12 @@ impl RecvStream<'_> {
         let due = recv.wants_credit()
             && is_seen
             && (recv.credit.grant_is_due()
-                || auto_tune.growth_due(&recv.credit, self.streams.now).is_some());
+                || auto_tune.growth_due(&recv.credit, self.now).is_some());
         if recv.is_done() {
             stream.recv_released = true;
             self.streams.maybe_free(key);
-        } else if due && !self.streams.ended {
-            self.streams.queue_control(key, |pending| pending.credit = true);
+        } else if due && self.streams.phase != Phase::Ended {
+            self.streams.queue_control(key, ControlFrame::Credit);
         }
         match (result, self.end) {
             // C-18, C-19
@@ -80,10 +83,10 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Copies into `out` as much as it holds or has come, and says how much that was.
+    /// Copies as many received bytes into `out` as there is room for, and returns how many.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read), and only when nothing was copied.
+    /// Those of [`read`](Self::read). If there is an error, nothing was copied.
     pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let mut filled = 0;
         loop {
@@ -92,7 +95,7 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // Only the first round can find either: the others come after a look.
+                // Only the first round gets here: a further round begins only if there is data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }
@@ -103,50 +106,51 @@ impl RecvStream<'_> {
     }
 
     fn has_data(&self) -> bool {
-        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         recv.is_some_and(|recv| recv.buffered() > 0)
     }
 
-    /// The application wants no more: what has come is dropped, and STOP_SENDING is sent with the
+    /// Stops reading: drops received bytes that were not read, and sends STOP_SENDING with this
     /// code (RFC 9000 §3.5).
     ///
     /// # Errors
     /// [`ClosedStream`] when the stream has ended, or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
-        let Some(key) = self.streams.keys.get(self.id) else { return Err(ClosedStream) };
-        let stream = &mut self.streams.slab[key];
+        let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
+        let stream = &mut self.streams.table[key];
         let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
         if stream.recv_released {
             return Err(ClosedStream);
         }
         stream.recv_released = true;
-        if recv.stop(code) && !self.streams.ended {
-            // A stream that the peer has not seen is shown to it first: there are peers that forget
-            // a STOP_SENDING for a stream that they do not know yet.
+        if recv.stop(code) && self.streams.phase != Phase::Ended {
+            // Some peers ignore a STOP_SENDING for a stream that they do not know yet, so an empty
+            // STREAM frame precedes it.
             let announce =
                 !self.streams.caps.opens_with_grant() && self.id.initiator() == self.streams.side;
-            self.streams.queue_control(key, |pending| {
-                pending.stop = true;
-                pending.announce |= announce;
-            });
+            if announce {
+                self.streams.queue_control(key, ControlFrame::Announce);
+            }
+            self.streams.queue_control(key, ControlFrame::Stop);
         }
         self.streams.maybe_free(key);
         Ok(())
     }
 
-    /// The code with which the peer reset the stream; `Ok(None)` when it has not, and then
-    /// [`Event::Readable`](crate::Event::Readable) follows.
+    /// The code with which the peer reset the stream. With `Ok(None)` there was no reset so far,
+    /// and [`Event::Readable`](crate::Event::Readable) follows when that changes.
     ///
     /// # Errors
-    /// [`ReadError::ClosedStream`] when the stream has ended otherwise,
-    /// [`ReadError::ConnectionLost`] when the connection has.
-    pub fn received_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
+    /// [`ReadError::ClosedStream`] when the stream has ended in another way,
+    /// [`ReadError::ConnectionLost`] when the connection has ended.
+    pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
-        let Some(recv) = self.streams.get_mut(self.id).and_then(|stream| stream.recv.as_mut())
+        let Some(recv) =
+            self.streams.table.find_mut(self.id).and_then(|stream| stream.recv.as_mut())
         else {
             return Err(ReadError::ClosedStream);
         };
-        match (recv.peek_reset(), recv.state(), end) {
+        match (recv.poll_reset(), recv.state(), end) {
             (Some(code), ..) => Ok(Some(code)),
             (None, RecvState::Recv, None) => Ok(None),
             (None, RecvState::Recv, Some(end)) => Err(ReadError::ConnectionLost(end.clone())),
@@ -154,16 +158,17 @@ impl RecvStream<'_> {
         }
     }
 
-    /// What the half has done.
+    /// Statistics of this half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended and is forgotten.
+    /// [`ClosedStream`] when the stream has ended and was freed.
     pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
-        let recv = self.streams.get(self.id).and_then(|stream| stream.recv.as_ref());
+        let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         Ok(recv.ok_or(ClosedStream)?.stats())
     }
 
-    /// The application lets go of the half: unless it has ended, it is stopped with code 0.
+    /// Releases the half: the application does not use it any more. A half that has not ended is
+    /// stopped with code 0.
     pub fn release(&mut self) {
         // C-11 (RFC 9000 §3.5)
         let _ = self.stop(VarInt::default());

@@ -1,171 +1,231 @@
-//! Whose turn it is: strictly by priority, in turns among equals.
+//! Which stream sends next.
+//!
+//! Streams of a higher priority go first, and streams of one priority take turns. If a stream has
+//! its turn and needs credit of the connection while there is none, it waits for that in a second
+//! queue. When there is credit, it goes before the ready streams of its priority, because it has
+//! waited longer.
+//!
+//! The invariant: a stream is in at most one of the two queues, once, and its [`Scheduling`] says
+//! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is
+//! recognized by its ticket. A queue without streams is empty, and the void entries of both queues
+//! together are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost
+//! of a turn nor memory grows with how often streams are reset or get another priority (C-85).
 
-use std::collections::VecDeque;
+use super::{
+    priority_queue::PriorityQueue,
+    table::{Key, Table},
+};
 
-use super::tree::Tree;
+/// Looking through the queues is not worth it for this many void entries.
+pub(super) const SPARE_TICKETS: usize = 64;
 
-/// Proof that a stream stands in the queue; an entry whose ticket its stream no longer holds is
-/// void.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
-
-/// Gives out tickets; no two are the same.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(u64);
+pub(super) struct Scheduler {
+    /// Streams that can use their turn, as far as is known.
+    ready: Queue,
+    /// Streams that had their turn, and could not use it without credit of the connection.
+    connection_blocked: Queue,
+    /// How many tickets exist.
+    tickets: u64,
+}
 
-impl Tickets {
-    pub(super) fn next(&mut self) -> Ticket {
-        self.0 += 1;
-        Ticket(self.0)
+impl Scheduler {
+    /// Adds a stream after the others of its priority, unless it waits already.
+    #[inline]
+    pub(super) fn enqueue(&mut self, key: Key, stream: &mut Scheduling) {
+        self.push(key, stream, WaitsFor::Turn);
     }
-}
 
-/// Entries for which an empty queue keeps memory: as many streams as usually send at once.
-const MAX_SPARE: usize = 64;
+    /// Lets a stream that could not use its turn wait for credit of the connection.
+    pub(super) fn park_for_connection(&mut self, key: Key, stream: &mut Scheduling) {
+        self.push(key, stream, WaitsFor::ConnectionCredit);
+    }
 
-type Queue = VecDeque<(usize, Ticket)>;
-
-#[derive(Debug)]
-struct Level {
-    priority: i32,
-    queue: Queue,
-}
-
-/// Streams that wait for their turn.
-///
-/// Holds at most one live entry per stream; a void one (of a stream that was reset or moved) goes
-/// when its turn comes, or when there are more of them than streams: the owner of the queue sees to
-/// that with [`Schedule::len`] and [`Schedule::retain`].
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// The highest priority of all. As long as all streams have the same, nothing else is touched.
-    top: Option<Level>,
-    /// The others by rank; none is empty. An application may give each stream a priority of its
-    /// own.
-    lower: Tree<Level>,
-    /// A queue that ran empty, for the next level: with one stream at a time there is one for each
-    /// message.
-    spare: Queue,
-    /// How many entries the levels hold together.
-    len: usize,
-    /// Entries that were added, taken, or checked for being void.
-    #[cfg(test)]
-    pub(super) visited: u64,
-}
-
-/// The higher the priority, the lower the number.
-fn rank(priority: i32) -> u64 {
-    u64::from(i32::MAX.abs_diff(priority))
-}
-
-impl Schedule {
-    /// Puts a stream at the end of its level's queue.
-    pub(super) fn push(&mut self, key: usize, ticket: Ticket, priority: i32) {
-        self.visit(1);
-        self.len += 1;
-        match &mut self.top {
-            Some(top) if top.priority == priority => top.queue.push_back((key, ticket)),
-            Some(top) if top.priority > priority => {
-                if let Some(level) = self.lower.get_mut(rank(priority)) {
-                    return level.queue.push_back((key, ticket));
-                }
-                let mut queue = std::mem::take(&mut self.spare);
-                queue.push_back((key, ticket));
-                self.lower.insert(rank(priority), Level { priority, queue });
-            }
-            top => {
-                let mut queue = std::mem::take(&mut self.spare);
-                queue.push_back((key, ticket));
-                if let Some(level) = top.replace(Level { priority, queue }) {
-                    self.lower.insert(rank(level.priority), level);
-                }
-            }
+    #[inline]
+    fn push(&mut self, key: Key, stream: &mut Scheduling, waits_for: WaitsFor) {
+        if stream.entry.is_none() {
+            self.tickets += 1;
+            let ticket = Ticket(self.tickets);
+            stream.entry = Some((waits_for, ticket));
+            self.queue_mut(waits_for).push(key, ticket, stream.priority);
         }
     }
 
     /// Takes the stream whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<(usize, Ticket)> {
-        let top = self.top.as_mut()?;
-        let entry = top.queue.pop_front();
-        let is_empty = top.queue.is_empty();
-        self.len -= usize::from(entry.is_some());
-        if is_empty {
-            self.next_level();
-        }
-        self.visit(1);
-        entry
-    }
-
-    /// The highest level is empty.
-    fn next_level(&mut self) {
-        // Mostly there is no other.
-        let next = match self.lower.is_empty() {
-            true => None,
-            false => self.lower.pop_first().map(|(_, level)| level),
-        };
-        if let Some(Level { queue, .. }) = std::mem::replace(&mut self.top, next)
-            && queue.capacity() <= MAX_SPARE
-        {
-            self.spare = queue;
+    pub(super) fn next(&mut self, table: &mut Table, connection_has_credit: bool) -> Option<Key> {
+        loop {
+            let waits_for = match connection_has_credit
+                && !self.connection_blocked.is_empty()
+                && self.connection_blocked.next_priority() >= self.ready.next_priority()
+            {
+                true => WaitsFor::ConnectionCredit,
+                false => WaitsFor::Turn,
+            };
+            let (key, ticket) = self.queue_mut(waits_for).entries.pop()?;
+            if let Some(stream) = scheduling_mut(table, key)
+                && stream.entry == Some((waits_for, ticket))
+            {
+                self.leave(stream);
+                self.forget_void(table);
+                return Some(key);
+            }
         }
     }
 
-    /// Forgets void entries until the next one is live, or there is none.
-    pub(super) fn forget_void_first(&mut self, live: impl Fn(usize, Ticket) -> bool) {
-        while let Some(&(key, ticket)) = self.top.as_ref().and_then(|top| top.queue.front())
-            && !live(key, ticket)
-        {
-            self.pop();
+    /// Whether [`next`](Self::next) would return a stream.
+    #[inline]
+    pub(super) fn has_next(&self, connection_has_credit: bool) -> bool {
+        !self.ready.is_empty() || (connection_has_credit && self.has_connection_blocked())
+    }
+
+    /// The priority of the stream whose turn comes next. It may be too high while a void entry is
+    /// at the front.
+    pub(super) fn next_priority(&self, connection_has_credit: bool) -> Option<i32> {
+        match connection_has_credit {
+            true => self.ready.next_priority().max(self.connection_blocked.next_priority()),
+            false => self.ready.next_priority(),
         }
+    }
+
+    /// Whether a stream waits for credit of the connection.
+    #[inline]
+    pub(super) fn has_connection_blocked(&self) -> bool {
+        !self.connection_blocked.is_empty()
+    }
+
+    /// Removes a stream from its queue, because it has nothing to send any more.
+    pub(super) fn cancel(&mut self, table: &mut Table, key: Key) {
+        if let Some(stream) = scheduling_mut(table, key) {
+            self.leave(stream);
+            self.forget_void(table);
+        }
+    }
+
+    /// Sets the priority. A stream that waits goes after the others of its new priority.
+    pub(super) fn set_priority(&mut self, table: &mut Table, key: Key, priority: i32) {
+        let Some(stream) = scheduling_mut(table, key) else { return };
+        if std::mem::replace(&mut stream.priority, priority) == priority {
+            return;
+        }
+        if self.leave(stream) {
+            self.enqueue(key, stream);
+            self.forget_void(table);
+        }
+    }
+
+    fn queue_mut(&mut self, waits_for: WaitsFor) -> &mut Queue {
+        match waits_for {
+            WaitsFor::Turn => &mut self.ready,
+            WaitsFor::ConnectionCredit => &mut self.connection_blocked,
+        }
+    }
+
+    /// The stream leaves its queue, and its entry becomes void or was taken. Returns whether it was
+    /// in one.
+    #[inline]
+    fn leave(&mut self, stream: &mut Scheduling) -> bool {
+        let Some((waits_for, _)) = stream.entry.take() else { return false };
+        self.queue_mut(waits_for).leave();
+        true
+    }
+
+    /// How many entries the queues have looked at.
+    #[cfg(test)]
+    pub(super) fn visited(&self) -> u64 {
+        self.ready.entries.visited + self.connection_blocked.entries.visited
     }
 
     /// How many entries there are, void ones included.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn entries(&self) -> usize {
+        self.ready.entries.len() + self.connection_blocked.entries.len()
     }
 
-    /// Forgets the entries that are void.
-    pub(super) fn retain(&mut self, mut live: impl FnMut(usize, Ticket) -> bool) {
-        self.visit(self.len as u64);
-        self.len = 0;
-        let mut empty = Vec::new();
-        for Level { priority, queue } in self.lower.values_mut().chain(&mut self.top) {
-            queue.retain(|&(key, ticket)| live(key, ticket));
-            self.len += queue.len();
-            if queue.is_empty() {
-                empty.push(rank(*priority));
-            }
-        }
-        for rank in empty {
-            // The highest is not there.
-            self.lower.remove(rank);
-        }
-        if self.top.as_ref().is_some_and(|top| top.queue.is_empty()) {
-            self.next_level();
+    /// Drops void entries if there are too many. The cost is at most that of having made them.
+    #[inline]
+    fn forget_void(&mut self, table: &Table) {
+        let most = 2 * (self.ready.live + self.connection_blocked.live) + SPARE_TICKETS;
+        if self.entries() > most {
+            self.ready.forget_void(table);
+            self.connection_blocked.forget_void(table);
         }
     }
+}
 
-    /// Whether no other stream waits for its turn.
-    pub(super) fn is_empty(&self) -> bool {
-        self.top.is_none()
+/// What the scheduler knows of a stream. It is kept in the stream to save a lookup, but only the
+/// scheduler changes it.
+#[derive(Debug, Default)]
+pub(super) struct Scheduling {
+    priority: i32,
+    entry: Option<(WaitsFor, Ticket)>,
+}
+
+impl Scheduling {
+    /// Streams of a higher priority send first. At the start 0.
+    pub(super) fn priority(&self) -> i32 {
+        self.priority
     }
 
-    /// The priority of the stream whose turn comes next.
-    pub(super) fn next_priority(&self) -> Option<i32> {
-        self.top.as_ref().map(|top| top.priority)
+    /// Whether the stream is in a queue.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.entry.is_some()
+    }
+}
+
+/// One of the two queues.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: PriorityQueue<(Key, Ticket)>,
+    /// How many entries are not void.
+    live: usize,
+}
+
+impl Queue {
+    #[inline]
+    fn push(&mut self, key: Key, ticket: Ticket, priority: i32) {
+        self.live += 1;
+        self.entries.push((key, ticket), priority);
     }
 
-    pub(super) fn clear(&mut self) {
-        self.top = None;
-        self.lower = Tree::default();
-        self.len = 0;
+    /// An entry has become void, or was taken.
+    #[inline]
+    fn leave(&mut self) {
+        self.live -= 1;
+        if self.live == 0 && !self.entries.is_empty() {
+            self.entries.clear();
+        }
     }
 
     #[inline]
-    fn visit(&mut self, _entries: u64) {
-        #[cfg(test)]
-        {
-            self.visited += _entries;
-        }
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
+
+    fn next_priority(&self) -> Option<i32> {
+        self.entries.next_priority()
+    }
+
+    fn forget_void(&mut self, table: &Table) {
+        self.entries.retain(|&(key, ticket)| {
+            let stream = table.get(key).and_then(|stream| stream.send.as_ref());
+            stream.and_then(|send| send.scheduling.entry).is_some_and(|(_, live)| live == ticket)
+        });
+    }
+}
+
+/// What a stream in a queue waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    /// Its turn.
+    Turn,
+    /// Credit of the connection, and then its turn.
+    ConnectionCredit,
+}
+
+/// The number of an entry. No two entries have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticket(u64);
+
+#[inline]
+fn scheduling_mut(table: &mut Table, key: Key) -> Option<&mut Scheduling> {
+    Some(&mut table.get_mut(key)?.send.as_mut()?.scheduling)
 }

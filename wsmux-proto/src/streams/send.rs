@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{buffer::Buffer, flow_control::SendCredit, held::Held};
+use super::{
+    buffer::Buffer, flow_control::SendCredit, flush::Mark, held::Held, scheduler::Scheduling,
+};
 use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
 
-/// Where a sending half is: the states of RFC 9000 §3.1, and three of ours.
+/// The states of a sending half: those of RFC 9000 §3.1, and three of our own.
 ///
 /// ```text
 ///         open
@@ -28,23 +30,22 @@ use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stop
 ///     +------------+                        +---------------+
 /// ```
 ///
-/// What the socket has taken counts as acknowledged (draft-ietf-quic-qmux-02 §QUIC Frames). So
-/// `DataSent` and `ResetSent` are the RFC's "Data Recvd" and "Reset Recvd" as well. `Ready` is the
-/// RFC's "Ready" and "Send": nothing here depends on whether the first byte has left.
+/// Data counts as acknowledged when the socket has taken it (draft-ietf-quic-qmux-02 §QUIC Frames).
+/// So `DataSent` is also the RFC's "Data Recvd", and `ResetSent` is also its "Reset Recvd". `Ready`
+/// is the RFC's "Ready" and "Send", because nothing here depends on whether a byte was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendState {
     /// The application may write.
     Ready,
-    /// Ours: the application has finished, and the FIN waits for the bytes before it, or for its
-    /// turn. The RFC's "Data Sent" begins only when the FIN is sent.
+    /// Ours: the application has finished the stream, and the FIN has not been sent.
     DataQueued,
     /// The FIN has been sent.
     DataSent,
-    /// Ours: a reset follows the bytes that are still in the buffer, which end at `reliable_size`
-    /// (draft-ietf-quic-reliable-stream-reset).
+    /// Ours: a reset follows when the bytes in the buffer have been sent. They end at
+    /// `reliable_size` (draft-ietf-quic-reliable-stream-reset).
     ResetAtQueued { code: VarInt, reliable_size: u64 },
-    /// Ours: the reset leaves with the next message. State and not a queued frame, so that any
-    /// number of resets costs no memory of its own (C-32).
+    /// Ours: the reset is sent with the next message. It is a state and not a queued frame, so that
+    /// resets need no memory of their own (C-32).
     ResetQueued { code: VarInt, by: ResetBy, reliable_size: u64 },
     /// The reset has been sent.
     ResetSent { code: VarInt, by: ResetBy },
@@ -59,18 +60,18 @@ pub(super) enum ResetBy {
     Peer,
 }
 
-/// Whether somebody waits for the end of the half.
+/// Whether a caller waits for the end of the half.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndWatch {
     #[default]
     Nobody,
     Waiting,
-    /// The event has been queued. The half stays until somebody has looked at how it ended.
+    /// The event was queued. The half is kept until the caller has asked how it ended.
     Notified,
 }
 
 impl EndWatch {
-    /// The half has ended. Says whether a caller waits for that.
+    /// The half has ended. Returns whether a caller waits for that.
     pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
@@ -87,17 +88,16 @@ pub(super) struct Send {
     pub(super) credit: SendCredit,
     /// The application found no room and waits for [`Event::Writable`](crate::Event::Writable).
     pub(super) waiting_for_room: bool,
-    /// The stream stands in the queue of the send budget.
+    /// The stream is in the queue of the send window.
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// If the end must follow a flush: one more than the number asked for when data last left. 0
-    /// before that.
-    pub(super) data_flush: u64,
+    /// The flush that precedes the end, if the wire needs one.
+    pub(super) data_flush: Mark,
     /// An empty STREAM frame has shown the stream to the peer.
     pub(super) announced: bool,
-    pub(super) priority: i32,
-    /// Data and no credit.
+    pub(super) scheduling: Scheduling,
+    /// Runs while there is data and no credit of the stream.
     pub(super) blocked: Stopwatch,
 }
 
@@ -110,9 +110,9 @@ impl Send {
             waiting_for_room: false,
             queued_for_room: false,
             end_watch: EndWatch::Nobody,
-            data_flush: 0,
+            data_flush: Mark::default(),
             announced: false,
-            priority: 0,
+            scheduling: Scheduling::default(),
             blocked: Stopwatch::default(),
         }
     }
@@ -125,7 +125,7 @@ impl Send {
         self.buffer.len()
     }
 
-    /// What the connection's budget counts.
+    /// What counts against the send window.
     pub(super) fn held(&self) -> Held {
         let bytes = self.buffer.len();
         let credit = usize::try_from(self.credit.left()).unwrap_or(usize::MAX);
@@ -141,7 +141,7 @@ impl Send {
         }
     }
 
-    /// Whether [`check_writable`](Self::check_writable) says so.
+    /// Whether the application may write: whether [`check_writable`](Self::check_writable) is `Ok`.
     pub(super) fn is_writable(&self) -> bool {
         // C-21 (RFC 9000 §3.3)
         matches!(self.state, SendState::Ready)
@@ -152,22 +152,22 @@ impl Send {
         matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
 
-    /// Whether there was more data to send, or a frame to the peer about it.
+    /// Whether the end has not been sent.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_done()
     }
 
-    /// Whether the peer got something by it: bytes, or an end that says that there are none.
+    /// Whether something useful was sent: bytes, or the FIN.
     pub(super) fn was_of_use(&self) -> bool {
         self.credit.used() > 0 || self.state == SendState::DataSent
     }
 
-    /// Whether no frame has shown the half to the peer.
+    /// Whether no frame of this half was sent.
     pub(super) fn is_unseen(&self) -> bool {
         !self.announced && self.credit.used() == 0 && !self.is_done()
     }
 
-    /// The code of the peer's STOP_SENDING, if the half has ended by that.
+    /// The code of the peer's STOP_SENDING, if that ended the half.
     pub(super) fn stopped_with(&self) -> Option<VarInt> {
         match self.state {
             SendState::ResetQueued { code, by: ResetBy::Peer, .. }
@@ -176,7 +176,7 @@ impl Send {
         }
     }
 
-    /// Whether the application may still write.
+    /// Checks that the application may write.
     pub(super) fn check_writable(&self) -> Result<(), WriteError> {
         match (self.state, self.stopped_with()) {
             (SendState::Ready, _) => Ok(()),
@@ -198,7 +198,7 @@ impl Send {
         self.buffer.pop(max)
     }
 
-    /// Whether the end is due and nothing comes before it.
+    /// Whether the FIN is due and no byte precedes it.
     pub(super) fn only_fin_left(&self) -> bool {
         self.state == SendState::DataQueued && self.buffer.is_empty()
     }
@@ -215,12 +215,12 @@ impl Send {
         self.state = SendState::DataSent;
     }
 
-    /// What has not been sent will not be.
+    /// Drops the bytes that have not been sent.
     pub(super) fn forget_unsent(&mut self) {
         self.buffer.clear();
     }
 
-    /// Resets the half: what has not been sent is dropped.
+    /// Resets the half, and drops the bytes that have not been sent.
     pub(super) fn reset(&mut self, code: VarInt, by: ResetBy) -> Result<(), ClosedStream> {
         match self.state {
             SendState::Ready | SendState::DataQueued | SendState::ResetAtQueued { .. } => {
@@ -232,8 +232,8 @@ impl Send {
         }
     }
 
-    /// Resets the half after its first `reliable_size` bytes, or after all that were written if
-    /// they are fewer.
+    /// Resets the half after its first `reliable_size` bytes. If fewer were written, the reset
+    /// follows all of them.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,
@@ -251,8 +251,8 @@ impl Send {
         Ok(())
     }
 
-    /// Queues a reset once all bytes that precede it have been sent. Says whether a RESET_STREAM
-    /// is to be sent.
+    /// Queues a reset if all bytes that precede it have been sent. Returns whether a reset is
+    /// queued.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
         // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state

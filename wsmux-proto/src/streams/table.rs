@@ -1,136 +1,148 @@
-//! Which streams there are: how each begins, and when it is freed.
+//! Which streams there are.
+//!
+//! The invariant: each stream has one [`Key`], and its id leads to that key until the stream is
+//! removed. After that the key can belong to another stream. So a part that keeps keys must drop a
+//! key when its stream is removed, or must be able to recognize another stream.
 
-use super::{
-    Streams,
-    control::PendingControl,
-    flow_control::RecvCredit,
-    held::Held,
-    recv::{Recv, WasRead},
-    scheduler::Ticket,
-    send::{EndWatch, Send},
-};
-use crate::{Dir, StreamId};
+use std::ops::{Index, IndexMut};
+
+use slab::Slab;
+
+use super::{control_queue::PendingControl, recv::Recv, send::Send};
+use crate::{StreamId, stream_map::StreamKeys};
+
+/// Memory for this many streams is kept when there are none.
+pub(super) const SPARE_STREAMS: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slab: Slab<Stream>,
+    keys: StreamKeys,
+    /// How many streams linger.
+    lingering: usize,
+}
+
+impl Table {
+    /// The key of the stream with this id.
+    #[inline]
+    pub(super) fn key(&self, id: StreamId) -> Option<Key> {
+        self.keys.get(id).map(Key)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: Key) -> Option<&Stream> {
+        self.slab.get(key.0)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
+        self.slab.get_mut(key.0)
+    }
+
+    /// The stream with this id.
+    #[inline]
+    pub(super) fn find(&self, id: StreamId) -> Option<&Stream> {
+        self.get(self.key(id)?)
+    }
+
+    #[inline]
+    pub(super) fn find_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.get_mut(self.key(id)?)
+    }
+
+    pub(super) fn insert(&mut self, stream: Stream) -> Key {
+        let id = stream.id;
+        let key = self.slab.insert(stream);
+        self.keys.insert(id, key);
+        Key(key)
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        let Some(stream) = self.slab.try_remove(key.0) else { return };
+        // C-54
+        self.keys.remove(stream.id);
+        self.lingering -= usize::from(stream.lingers);
+        if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
+            // After a burst of streams their memory is returned.
+            self.slab.shrink_to_fit();
+        }
+    }
+
+    /// The stream lingers from now on: the application has released it, all our frames for it have
+    /// left, and the peer has not ended its half.
+    pub(super) fn set_lingering(&mut self, key: Key) {
+        let Some(stream) = self.slab.get_mut(key.0) else { return };
+        self.lingering += usize::from(!std::mem::replace(&mut stream.lingers, true));
+    }
+
+    /// Whether every stream lingers.
+    pub(super) fn all_linger(&self) -> bool {
+        self.slab.len() == self.lingering
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slab.iter().map(|(_, stream)| stream)
+    }
+
+    /// The keys of all streams, for a loop that changes the table.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.slab.iter().map(|(key, _)| Key(key)).collect()
+    }
+}
+
+impl Index<Key> for Table {
+    type Output = Stream;
+
+    #[inline]
+    fn index(&self, key: Key) -> &Stream {
+        &self.slab[key.0]
+    }
+}
+
+impl IndexMut<Key> for Table {
+    #[inline]
+    fn index_mut(&mut self, key: Key) -> &mut Stream {
+        &mut self.slab[key.0]
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) send: Option<Send>,
     pub(super) recv: Option<Recv>,
-    pub(super) ticket: Option<Ticket>,
     pub(super) pending: PendingControl,
-    /// The application has no further use for the half: it let go of it, or has learnt of its end.
+    /// The application has no further use for the sending half: it has released the half, or has
+    /// seen its end.
     pub(super) send_released: bool,
+    /// The same of the receiving half.
     pub(super) recv_released: bool,
     /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
     pub(super) abandoned_by_peer: bool,
-    /// The application has let go of it, all our frames for it have left, and the peer has not
-    /// ended its half.
-    pub(super) lingers: bool,
+    /// Only the table changes it: see [`Table::set_lingering`].
+    lingers: bool,
 }
 
-/// Memory for this many streams is kept when there are none.
-pub(super) const SPARE_STREAMS: usize = 64;
-
-impl Streams {
-    pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
-        let key = self.keys.get(id)?;
-        self.slab.get(key)
-    }
-
-    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        let key = self.keys.get(id)?;
-        self.slab.get_mut(key)
-    }
-
-    /// A stream with its halves as its kind and its opener give them.
-    pub(super) fn insert(&mut self, id: StreamId) -> usize {
-        let local = id.initiator() == self.side;
-        let (sends, receives) = match id.dir() {
-            Dir::Bi => (true, true),
-            Dir::Uni => (local, !local),
-        };
-        let window = self.stream_receive_window;
-        let stream = Stream {
+impl Stream {
+    pub(super) fn new(id: StreamId, send: Option<Send>, recv: Option<Recv>) -> Self {
+        let (send_released, recv_released) = (send.is_none(), recv.is_none());
+        Self {
             id,
-            send: sends.then(|| Send::new(self.initial_send_limit(id))),
-            recv: receives.then(|| {
-                let granted =
-                    if self.caps.opens_with_grant() { 0 } else { self.initial_recv_limit(id) };
-                Recv::new(RecvCredit::new(window, granted))
-            }),
-            ticket: None,
+            send,
+            recv,
             pending: PendingControl::default(),
-            send_released: !sends,
-            recv_released: !receives,
+            send_released,
+            recv_released,
             abandoned_by_peer: false,
             lingers: false,
-        };
-        let key = self.slab.insert(stream);
-        self.keys.insert(id, key);
-        self.counts.get_mut(id.initiator(), id.dir()).live += 1;
-        self.budgets.stream_opened(self.slab.len());
-        // A window that is larger than was declared is granted at once. On a local stream no grant
-        // may precede the first frame.
-        let grown =
-            !local && self.slab[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
-        // J-12, J-13
-        if self.caps.opens_with_grant() || grown {
-            self.queue_control(key, |pending| pending.credit = true);
-        }
-        key
-    }
-
-    /// Frees a stream once its halves have ended, the application has released both, and no frame
-    /// of it is left to be sent.
-    pub(super) fn maybe_free(&mut self, key: usize) {
-        let Some(stream) = self.slab.get_mut(key) else { return };
-        if let Some(recv) = &mut stream.recv {
-            self.auto_tune.give_back(recv.release_growth());
-        }
-        let all_sent = !stream.pending.queued
-            && stream.send.as_ref().is_none_or(Send::is_done)
-            && stream.recv.as_ref().is_none_or(Recv::is_done);
-        // If somebody waits for the end, the stream stays until they have seen how it ended.
-        let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
-        let over = match watch {
-            EndWatch::Nobody => all_sent || self.ended,
-            EndWatch::Waiting => all_sent,
-            EndWatch::Notified => false,
-        };
-        let released = stream.send_released && stream.recv_released;
-        // C-4 (RFC 9000 §3.4)
-        if !(released && over) {
-            // Only the peer's half is left.
-            let is_ours_to_end = !released
-                || stream.pending.queued
-                || stream.send.as_ref().is_some_and(|send| !send.is_done());
-            if !is_ours_to_end && !std::mem::replace(&mut stream.lingers, true) {
-                self.lingering += 1;
-            }
-            return;
-        }
-        self.lingering -= usize::from(stream.lingers);
-        let id = stream.id;
-        if id.initiator() != self.side {
-            let answered =
-                !stream.abandoned_by_peer && stream.send.as_ref().is_some_and(Send::was_of_use);
-            let read = stream.recv.as_ref().map(Recv::was_read).unwrap_or_default();
-            if answered || read == WasRead::Whole {
-                self.budgets.stream_served();
-            } else if id.dir() == Dir::Bi && stream.abandoned_by_peer && read == WasRead::Nothing {
-                self.budgets.stream_cancelled();
-            }
-        }
-        let held = stream.send.as_ref().map(Send::held).unwrap_or_default();
-        self.send_budget.change(held, Held::default());
-        // C-54
-        self.slab.remove(key);
-        self.keys.remove(id);
-        // C-40
-        self.count_closed(id);
-        if self.slab.is_empty() && self.slab.capacity() > SPARE_STREAMS {
-            // After a burst of streams their memory goes back.
-            self.slab.shrink_to_fit();
         }
     }
 }
+
+/// Where a stream is in the table. Only the table makes keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key(usize);

@@ -1,12 +1,11 @@
-//! What is counted here is work, not time: how many entries of its queues a connection looks at.
+//! These tests count work and not time: how many entries of its queues a connection looks at.
 
-use super::*;
-use crate::{Event, MessageBuf, Time, VarInt};
+use super::{priority_queue::PriorityQueue, *};
+use crate::{MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
-/// Streams of a client that each have data to send, to a peer that has given the connection no
-/// credit.
+/// A client of which every stream has data to send, and whose connection has no credit.
 struct ConnectionBlocked {
     streams: Streams,
     ids: Vec<StreamId>,
@@ -29,20 +28,20 @@ impl ConnectionBlocked {
         let open = |_| streams.open(Dir::Uni).expect("it lives").expect("the limit permits");
         let ids: Vec<_> = (0..STREAMS).map(open).collect();
         for id in &ids {
-            streams.send_stream(*id, None).write(&[7; 100]).expect("it is open");
+            streams.send_stream(Time::EPOCH, *id, None).write(&[7; 100]).expect("it is open");
         }
         let mut blocked = Self { streams, ids, events, out: MessageBuf::new(), credit: 0 };
         blocked.transmit();
         blocked
     }
 
-    /// Says how many bytes left.
+    /// Returns how many bytes were sent.
     fn transmit(&mut self) -> usize {
         let mut sent = 0;
         while self.streams.has_something_to_send() {
             self.out.clear();
-            self.streams.write_control(&mut self.out, 65_536, &mut self.events);
-            self.streams.write_data(&mut self.out, 65_536, &mut self.events);
+            self.streams.write_control(Time::EPOCH, &mut self.out, 65_536, &mut self.events);
+            self.streams.write_data(Time::EPOCH, &mut self.out, 65_536, &mut self.events);
             if self.out.is_empty() {
                 break;
             }
@@ -53,11 +52,11 @@ impl ConnectionBlocked {
 
     fn raise(&mut self, bytes: u64) {
         self.credit += bytes;
-        self.streams.on_max_data(self.credit).expect("it is within the budget");
+        self.streams.on_max_data(Time::EPOCH, self.credit).expect("it is within the budget");
     }
 
     fn visited(&self) -> u64 {
-        self.streams.ready.visited + self.streams.connection_blocked.visited
+        self.streams.scheduler.visited()
     }
 }
 
@@ -80,12 +79,29 @@ fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
 fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
     let mut blocked = ConnectionBlocked::new();
     for id in std::mem::take(&mut blocked.ids) {
-        blocked.streams.send_stream(id, None).reset(VarInt::default()).expect("it is open");
+        blocked
+            .streams
+            .send_stream(Time::EPOCH, id, None)
+            .reset(VarInt::default())
+            .expect("it is open");
     }
     blocked.raise(1);
     blocked.transmit();
-    assert!(blocked.streams.connection_blocked.is_empty() && blocked.streams.ready.is_empty());
+    assert_eq!(blocked.streams.scheduler.entries(), 0);
     assert_eq!(blocked.streams.len(), 0);
+}
+
+/// Void entries must not look like something to send.
+#[test]
+fn a_queue_without_streams_has_no_entries() {
+    let mut blocked = ConnectionBlocked::new();
+    assert!(blocked.streams.scheduler.has_next(true) && !blocked.streams.scheduler.has_next(false));
+    for id in std::mem::take(&mut blocked.ids) {
+        let mut send = blocked.streams.send_stream(Time::EPOCH, id, None);
+        send.reset(VarInt::default()).expect("it is open");
+    }
+    assert!(!blocked.streams.scheduler.has_next(true));
+    assert_eq!(blocked.streams.scheduler.entries(), 0);
 }
 
 /// Each change of priority leaves a void entry.
@@ -94,10 +110,14 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     let mut blocked = ConnectionBlocked::new();
     for round in 1..20 {
         for &id in &blocked.ids {
-            blocked.streams.send_stream(id, None).set_priority(round).expect("it is open");
+            blocked
+                .streams
+                .send_stream(Time::EPOCH, id, None)
+                .set_priority(round)
+                .expect("it is open");
         }
         blocked.transmit();
-        let entries = blocked.streams.connection_blocked.len() + blocked.streams.ready.len();
+        let entries = blocked.streams.scheduler.entries();
         assert!(entries as u64 <= 4 * STREAMS + 2 * 64, "{entries}");
     }
 }
@@ -110,20 +130,19 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
-    let mut schedule = Schedule::default();
-    let mut tickets = Tickets::default();
+    let mut queue = PriorityQueue::default();
     // Up and down, so that the highest comes last as often as first.
     let priority = |nth: u64| if nth.is_multiple_of(2) { nth as i32 } else { -(nth as i32) };
     for nth in 0..STREAMS {
-        schedule.push(nth as usize, tickets.next(), priority(nth));
+        queue.push(nth, priority(nth));
     }
     let mut order = Vec::new();
-    while let Some((key, _)) = schedule.pop() {
-        order.push(priority(key as u64));
+    while let Some(nth) = queue.pop() {
+        order.push(priority(nth));
     }
     assert_eq!(order.len() as u64, STREAMS);
     assert!(order.is_sorted_by(|before, after| before > after), "the highest first");
-    assert!(schedule.visited <= 2 * STREAMS, "{}", schedule.visited);
+    assert!(queue.visited <= 2 * STREAMS, "{}", queue.visited);
 }
 
 /// A message that wakes very many readers, with repeated connection-level events between them.

@@ -288,11 +288,11 @@ fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
     let (sent, got) = (uni(SERVER, 0), uni(CLIENT, 0));
     assert_eq!(peer.conn.open(Dir::Uni).unwrap(), Some(sent));
-    peer.conn.send_stream(sent).write(b"x").unwrap();
+    peer.conn.send_stream(peer.now, sent).write(b"x").unwrap();
     peer.send(&[stream(got, 0, b"x", false)]);
     peer.said();
-    peer.conn.send_stream(sent).reset(code(1)).unwrap();
-    peer.conn.recv_stream(got).stop(code(1)).unwrap();
+    peer.conn.send_stream(peer.now, sent).reset(code(1)).unwrap();
+    peer.conn.recv_stream(peer.now, got).stop(code(1)).unwrap();
     peer.conn.handle_socket_end(peer.now, SocketError::Eof);
     assert_eq!(peer.conn.in_flight().streams, [got, sent]);
 }

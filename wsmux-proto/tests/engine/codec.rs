@@ -160,10 +160,10 @@ fn feed(wire: Wire, message: &[u8]) {
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::new(wire, side, &Config::default());
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-        peer.conn.send_stream(id).write(b"hello").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"hello").unwrap();
         peer.said();
         peer.send_bytes(message.to_vec());
-        let _ = peer.conn.recv_stream(id).read(100);
+        let _ = peer.conn.recv_stream(peer.now, id).read(100);
         peer.said();
     }
 }
@@ -254,8 +254,8 @@ proptest! {
             for (_, frame) in frames.iter().filter(|(of, _)| *of == wire) {
                 peer.send(std::slice::from_ref(frame));
                 while let Some(id) = peer.conn.accept(Dir::Bi) {
-                    let _ = peer.conn.recv_stream(id).read(10);
-                    let _ = peer.conn.send_stream(id).write(b"hello");
+                    let _ = peer.conn.recv_stream(peer.now, id).read(10);
+                    let _ = peer.conn.send_stream(peer.now, id).write(b"hello");
                 }
                 peer.said();
             }
@@ -282,19 +282,19 @@ fn what_the_engine_writes_is_what_the_documents_say() {
             pair.client.write(id, &pattern(nth, 0, 1 << (nth % 18)));
             match nth % 3 {
                 0 => pair.client.finish(id),
-                1 => pair.client.conn.send_stream(id).reset(code(nth << 40)).unwrap(),
+                1 => pair.client.conn.send_stream(pair.now, id).reset(code(nth << 40)).unwrap(),
                 _ => {}
             }
             if nth % 5 == 0 {
-                pair.client.conn.recv_stream(id).stop(code(nth)).unwrap();
+                pair.client.conn.recv_stream(pair.now, id).stop(code(nth)).unwrap();
             }
             if wire == Wire::QMux {
                 pair.client.conn.send_datagram(pattern(nth, 0, nth as usize * 90).into()).unwrap();
             }
             pair.drive();
             pair.server.read(id);
-            let _ = pair.server.conn.send_stream(id).write(&pattern(nth, 1, 100_000));
-            let _ = pair.server.conn.send_stream(id).finish();
+            let _ = pair.server.conn.send_stream(pair.now, id).write(&pattern(nth, 1, 100_000));
+            let _ = pair.server.conn.send_stream(pair.now, id).finish();
             pair.drive();
             pair.client.read(id);
             pair.drive();

@@ -129,7 +129,7 @@ fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(&[0; 100]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 100]).unwrap();
     peer.conn.send_datagram("urgent".into()).unwrap();
     let frames = peer.frames();
     assert_eq!(frames[..2], [Frame::Datagram("urgent".into()), stream(id, 0, &[0; 10], false),]);

@@ -11,7 +11,7 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     let busy = bidi(CLIENT, 0);
     peer.send(&[stream(busy, 0, b"request", true)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(busy));
-    peer.conn.send_stream(busy).write(b"the first half").unwrap();
+    peer.conn.send_stream(peer.now, busy).write(b"the first half").unwrap();
     peer.conn.drain(peer.now, None);
     peer.said();
     // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of
@@ -34,9 +34,9 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     let id = bidi(CLIENT, 0);
     peer.send(&[stream(id, 0, b"x", false)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-    peer.conn.send_stream(id).finish().unwrap();
-    peer.conn.send_stream(id).release();
-    peer.conn.recv_stream(id).release();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
+    peer.conn.send_stream(peer.now, id).release();
+    peer.conn.recv_stream(peer.now, id).release();
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();

@@ -97,14 +97,14 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         },
         Step::Data if is_qmux => {
             peer.send(&[stream(id, 0, b"data", false)]);
-            let _ = peer.conn.recv_stream(id).read(usize::MAX);
+            let _ = peer.conn.recv_stream(peer.now, id).read(usize::MAX);
         }
         Step::Data => {}
         Step::Write => {
             while let Ok(Some(id)) = peer.conn.open(Dir::Bi)
                 && id.index() < 3
             {
-                let _ = peer.conn.send_stream(id).write(&[0; 1_000]);
+                let _ = peer.conn.send_stream(peer.now, id).write(&[0; 1_000]);
             }
         }
         Step::Full => peer.conn.handle_socket_full(peer.now),

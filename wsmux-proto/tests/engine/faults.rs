@@ -76,7 +76,8 @@ impl Exchange {
     /// Both applications write what there is room for, and end what is complete.
     fn write(&mut self) {
         for way in &mut self.ways {
-            let mut send = self.pair.end(way.from).conn.send_stream(way.id);
+            let now = self.pair.now;
+            let mut send = self.pair.end(way.from).conn.send_stream(now, way.id);
             while way.written < self.len {
                 let data = content(way.id, way.from, way.written, self.len - way.written);
                 match send.write(&data) {
@@ -265,7 +266,8 @@ fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
                 }
                 // The writer gets an error as well.
                 if way.written < exchange.len {
-                    let mut send = exchange.pair.end(way.from).conn.send_stream(way.id);
+                    let now = exchange.pair.now;
+                    let mut send = exchange.pair.end(way.from).conn.send_stream(now, way.id);
                     let written = send.write(b"more");
                     assert!(
                         matches!(&written, Err(WriteError::ConnectionLost(error)) if lost(error)),

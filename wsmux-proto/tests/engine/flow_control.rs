@@ -85,7 +85,7 @@ fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
             peer.send(&[some_data(wire, fits as u64, &vec![2; over])]);
             peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
             if fits > 0 {
-                let read = peer.conn.recv_stream(bidi(CLIENT, 0)).read(5_000).unwrap();
+                let read = peer.conn.recv_stream(peer.now, bidi(CLIENT, 0)).read(5_000).unwrap();
                 assert_eq!(read.data().unwrap(), vec![1; fits], "and nothing of the excess");
             }
         }
@@ -119,7 +119,7 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     for wire in WIRES {
         let mut peer = server_with_stream(wire, &small_window(1_000));
         let id = bidi(CLIENT, 0);
-        peer.conn.recv_stream(id).stop(code(5)).unwrap();
+        peer.conn.recv_stream(peer.now, id).stop(code(5)).unwrap();
         assert_eq!(peer.frames(), [stop(id, 5)]);
         peer.send(&[some_data(wire, 0, &[0; 600]), some_data(wire, 600, &[0; 400])]);
         peer.assert_open("data in flight when the reader cancels kills nothing");
@@ -139,16 +139,19 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
         let id = bidi(CLIENT, 0);
         peer.send(&[some_data(wire, 0, &[0; 1_000])]);
         for _ in 0..249 {
-            assert_eq!(peer.conn.recv_stream(id).read(1).unwrap().data().unwrap().len(), 1);
+            assert_eq!(
+                peer.conn.recv_stream(peer.now, id).read(1).unwrap().data().unwrap().len(),
+                1
+            );
         }
         assert_eq!(peer.frames(), []);
-        peer.conn.recv_stream(id).read(1).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(1).unwrap();
         let grant = |read: u64| match wire {
             Wire::QMux => max_stream_data(id, 1_000 + read),
             _ => ack(id, 250),
         };
         assert_eq!(peer.frames(), [grant(250)]);
-        peer.conn.recv_stream(id).read(250).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(250).unwrap();
         assert_eq!(peer.frames(), [grant(500)]);
         // What was granted may be used, to the byte.
         peer.send(&[some_data(wire, 1_000, &[0; 500])]);
@@ -173,7 +176,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
                 (_, 0) => close_read(id),
                 _ => error_read(id, 1),
             }]);
-            let _ = peer.conn.recv_stream(id).read(2_000);
+            let _ = peer.conn.recv_stream(peer.now, id).read(2_000);
             let grants = |frame: &Frame| matches!(frame, Frame::MaxStreamData { .. });
             assert!(!peer.frames().iter().any(grants), "{wire:?} {end}: a ghost on js-ws");
         }
@@ -187,7 +190,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
 fn a_js_ws_stream_opens_with_an_ack_and_sends_after_the_peers_first() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &small_window(1_024));
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"hello").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"hello").unwrap();
     assert_eq!(peer.frames(), [ack(id, 1_024)]);
     peer.send(&[ack(id, 3)]);
     assert_eq!(peer.frames(), [data(id, b"hel")]);
@@ -235,14 +238,14 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     let mut peer = limited(1_000, 1_500);
     let ids: Vec<_> = (0..3).map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();
     for &id in &ids {
-        assert_eq!(peer.conn.send_stream(id).write(&[0; 900]).unwrap(), 900);
+        assert_eq!(peer.conn.send_stream(peer.now, id).write(&[0; 900]).unwrap(), 900);
     }
     let frames = peer.frames();
     assert_eq!(data_len(&frames), 1_500);
     let blocked = |frame: &&Frame| matches!(frame, Frame::DataBlocked(_));
     assert_eq!(frames.iter().filter(blocked).collect::<Vec<_>>(), [&Frame::DataBlocked(1_500)]);
     // The first has sent all it had; what the reset one had not sent was never spent.
-    peer.conn.send_stream(ids[1]).reset(code(1)).unwrap();
+    peer.conn.send_stream(peer.now, ids[1]).reset(code(1)).unwrap();
     assert_eq!(peer.frames(), [reset(ids[1], 1, 600)]);
     peer.send(&[Frame::MaxData(1_500)]);
     assert_eq!(peer.frames(), [], "an old total, and DATA_BLOCKED once for each limit");
@@ -263,10 +266,10 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);
     let ids: Vec<_> = (0..2).map(|_| peer.conn.open(Dir::Uni).unwrap().unwrap()).collect();
-    peer.conn.send_stream(ids[0]).write(&[0; 10]).unwrap();
+    peer.conn.send_stream(peer.now, ids[0]).write(&[0; 10]).unwrap();
     assert_eq!(data_len(&peer.frames()), 10);
     for &id in &ids {
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
     }
     assert_eq!(peer.frames(), [stream(ids[0], 10, b"", true), stream(ids[1], 0, b"", true)]);
 }
@@ -276,10 +279,10 @@ fn an_end_needs_no_credit() {
 fn a_stream_without_credit_says_so_once_for_each_limit() {
     let mut peer = limited(100, 1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(&[0; 150]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 150]).unwrap();
     let blocked = Frame::StreamDataBlocked { id, limit: 100 };
     assert_eq!(peer.frames(), [stream(id, 0, &[0; 100], false), blocked]);
-    peer.conn.send_stream(id).write(&[0; 150]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 150]).unwrap();
     peer.send(&[max_stream_data(id, 100), max_stream_data(id, 20)]);
     assert_eq!(peer.frames(), [], "the same limit, or a lower one, is no news");
     peer.send(&[max_stream_data(id, 200)]);
@@ -294,12 +297,12 @@ fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
     // Public peers forget what comes before a stream's first STREAM frame.
     let mut peer = limited(0, 0);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
     let blocked = Frame::StreamDataBlocked { id, limit: 0 };
     assert_eq!(peer.frames(), [stream(id, 0, b"", false), blocked]);
-    peer.conn.recv_stream(id).stop(code(0)).unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code(0)).unwrap();
     let second = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.recv_stream(second).stop(code(6)).unwrap();
+    peer.conn.recv_stream(peer.now, second).stop(code(6)).unwrap();
     assert_eq!(
         peer.frames().iter().filter(|frame| matches!(frame, Frame::StopSending { .. })).count(),
         2
@@ -319,7 +322,7 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
     let one_way = peer.conn.open(Dir::Uni).unwrap().unwrap();
     for (id, credit) in [(bidi(CLIENT, 0), 11), (own, 22), (one_way, 33)] {
-        peer.conn.send_stream(id).write(&[0; 100]).unwrap();
+        peer.conn.send_stream(peer.now, id).write(&[0; 100]).unwrap();
         assert_eq!(data_len(&peer.frames()), credit, "{id}");
     }
 }
@@ -380,13 +383,14 @@ fn relative_and_absolute_grants_do_not_mix() {
 #[test]
 fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     let ends: [fn(&mut ScriptedPeer); 2] = [
-        |peer| peer.conn.send_stream(bidi(CLIENT, 0)).finish().unwrap(),
-        |peer| peer.conn.send_stream(bidi(CLIENT, 0)).reset(code(1)).unwrap(),
+        |peer| peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).finish().unwrap(),
+        |peer| peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).reset(code(1)).unwrap(),
     ];
     let id = bidi(CLIENT, 0);
     for end in ends {
         let mut peer = server_with_stream(Wire::JsWs, &small_window(1_000));
-        let read = |peer: &mut ScriptedPeer| peer.conn.recv_stream(id).read(usize::MAX).unwrap();
+        let read =
+            |peer: &mut ScriptedPeer| peer.conn.recv_stream(peer.now, id).read(usize::MAX).unwrap();
         peer.send(&[data(id, &[0; 900])]);
         read(&mut peer);
         assert_eq!(peer.frames(), [ack(id, 900)], "while our half is open");
@@ -409,8 +413,8 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
     peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"request").unwrap();
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
+    peer.conn.send_stream(peer.now, id).write(b"request").unwrap();
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap(), Read::Blocked);
     let frames = peer.frames();
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
@@ -424,15 +428,15 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config);
     peer.conn.set_stream_receive_window(1 << 20);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"request").unwrap();
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Blocked);
+    peer.conn.send_stream(peer.now, id).write(b"request").unwrap();
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap(), Read::Blocked);
     peer.frames();
     // The peer uses up what it knows of.
     for part in 0..4 {
         peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
     }
     let mut read = 0;
-    while let Read::Data(data) = peer.conn.recv_stream(id).read(1 << 20).unwrap() {
+    while let Read::Data(data) = peer.conn.recv_stream(peer.now, id).read(1 << 20).unwrap() {
         read += data.len();
     }
     assert_eq!(read, 64 * 1024);
@@ -451,10 +455,10 @@ fn a_reset_ends_the_wait_for_credit_of_the_connection() {
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
     peer.said();
     peer.now = at(secs(1));
-    peer.conn.send_stream(id).reset(code(0)).unwrap();
+    peer.conn.send_stream(peer.now, id).reset(code(0)).unwrap();
     peer.said();
     assert_eq!(peer.conn.stats(at(secs(100))).blocked_by_connection_credit, secs(1));
 }

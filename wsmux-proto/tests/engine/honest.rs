@@ -115,7 +115,7 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
     let grants = 2 * MANY;
     let mut left = 25 * grants;
     for grant in 1..grants as u64 {
-        let taken = peer.conn.send_stream(id).write(&vec![0; left]).unwrap();
+        let taken = peer.conn.send_stream(peer.now, id).write(&vec![0; left]).unwrap();
         left -= taken;
         peer.said();
         peer.send(&[Frame::MaxData(100 + 25 * grant)]);
@@ -137,7 +137,7 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
         let mut peer =
             ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
         let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-        peer.conn.send_stream(id).append_chunk(vec![0; 4 << 20].into()).unwrap();
+        peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 4 << 20].into()).unwrap();
         peer.said();
         for count in 1..10 * MANY as u64 {
             peer.send(&[grant(window, id, count)]);
@@ -213,12 +213,12 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     for frame in 0..300 * 180 {
         let id = pair.client.open(Dir::Uni);
         pair.client.write(id, &[7; 100]);
-        pair.client.conn.send_stream(id).announce();
+        pair.client.conn.send_stream(pair.now, id).announce();
         let stale = frame % 10 != 0;
         // The first bytes are in flight when the sender changes its mind, before the reader looks.
         pair.transmit();
         if stale {
-            pair.client.conn.send_stream(id).reset(code(1)).unwrap();
+            pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap();
         } else {
             pair.client.finish(id);
         }
@@ -234,7 +234,7 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
                     given_up += 1;
                 }
             }
-            pair.server.conn.recv_stream(id).release();
+            pair.server.conn.recv_stream(pair.now, id).release();
         }
         assert_open(&pair, &format!("after {frame} frames"));
     }
@@ -249,7 +249,7 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
         for visit in 0..3 {
             let ids: Vec<_> = (0..10_000).map(|_| pair.client.open(Dir::Bi)).collect();
             for id in &ids {
-                pair.client.conn.send_stream(*id).announce();
+                pair.client.conn.send_stream(pair.now, *id).announce();
                 match id.index() % 4 {
                     0 => assert_eq!(pair.client.write(*id, b"?"), 1),
                     1 => pair.client.finish(*id),
@@ -356,7 +356,7 @@ fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
         let mut pair = pair(wire, &config(1 << 16, 1_000));
         pair.latency = ms(20);
         let ids: Vec<_> = (0..1_000).map(|_| pair.client.open(Dir::Bi)).collect();
-        ids.iter().for_each(|&id| pair.client.conn.send_stream(id).announce());
+        ids.iter().for_each(|&id| pair.client.conn.send_stream(pair.now, id).announce());
         pair.drive();
         assert_eq!(accept(&mut pair, SERVER, Dir::Bi), ids);
         for second in 0..120 {
@@ -385,7 +385,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
         let rounds = 20 * buffer.min(10);
         for round in 0..rounds {
             for id in &ids {
-                peer.conn.send_stream(*id).write(&[7; 10]).unwrap();
+                peer.conn.send_stream(peer.now, *id).write(&[7; 10]).unwrap();
             }
             let mut taken = peer.frames();
             while !taken.is_empty() {

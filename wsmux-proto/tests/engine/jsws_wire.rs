@@ -74,7 +74,7 @@ fn integers_may_be_longer_than_they_need_to_be() {
     peer.send_bytes(vec![0x80, 0, 0, 0, 0, 0, b'x']);
     peer.send_bytes(vec![0x40, 0, 0, 2, 1, 0x80, 0, 0, 7]);
     peer.assert_open("J-4");
-    let mut recv = peer.conn.recv_stream(bidi(CLIENT, 0));
+    let mut recv = peer.conn.recv_stream(peer.now, bidi(CLIENT, 0));
     assert_eq!(recv.read(9).unwrap().data().unwrap(), "x");
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
@@ -144,7 +144,7 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
         (Frame::FinReceived { id }, vec![error_read(id, 0)]),
     ] {
         let mut peer = server();
-        peer.conn.send_stream(id).write(b"pending").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"pending").unwrap();
         peer.said();
         peer.send(std::slice::from_ref(&said));
         assert_eq!(peer.frames(), answer, "to {said:?}");
@@ -162,8 +162,8 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
 fn answers_to_ends_of_ours_are_ignored() {
     let id = bidi(CLIENT, 0);
     let mut peer = server();
-    peer.conn.send_stream(id).finish().unwrap();
-    peer.conn.recv_stream(id).stop(code(3)).unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code(3)).unwrap();
     let said = peer.frames();
     assert!(said.contains(&close_read(id)) && said.contains(&stop(id, 3)), "{said:?}");
     peer.send(&[Frame::FinReceived { id }, error_read(id, 3)]);
@@ -172,7 +172,7 @@ fn answers_to_ends_of_ours_are_ignored() {
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 0);
 
     let mut peer = server();
-    peer.conn.send_stream(id).reset(code(4)).unwrap();
+    peer.conn.send_stream(peer.now, id).reset(code(4)).unwrap();
     assert_eq!(peer.frames(), [error_read(id, 4)]);
     peer.send(&[stop(id, 4)]);
     assert_eq!(peer.frames(), []);
@@ -185,11 +185,11 @@ fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     let id = bidi(CLIENT, 0);
     for end in [close_read(id), error_read(id, 3), error_read(id, 4)] {
         let mut peer = server();
-        peer.conn.recv_stream(id).stop(code(3)).unwrap();
+        peer.conn.recv_stream(peer.now, id).stop(code(3)).unwrap();
         assert_eq!(peer.frames(), [stop(id, 3)]);
         peer.send(&[data(id, b"on its way"), end.clone()]);
         assert_eq!(peer.frames(), [], "to {end:?}");
-        peer.conn.send_stream(id).reset(code(0)).unwrap();
+        peer.conn.send_stream(peer.now, id).reset(code(0)).unwrap();
         peer.frames();
         assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 0, "it has ended");
     }
@@ -201,12 +201,12 @@ fn either_end_of_a_half_that_we_stopped_is_not_answered() {
 fn no_data_follows_the_peers_request_to_stop() {
     let id = bidi(CLIENT, 0);
     let mut peer = server();
-    peer.conn.send_stream(id).write(&[0; 5_000]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[0; 5_000]).unwrap();
     let said = peer.frames();
     assert_eq!(said, [data(id, &[0; 1_024])]);
     peer.send(&[stop(id, 6), ack(id, 1_024)]);
     assert_eq!(peer.frames(), [error_read(id, 6)]);
-    let mut send = peer.conn.send_stream(id);
+    let mut send = peer.conn.send_stream(peer.now, id);
     assert_eq!(send.poll_end(), SendEnd::Stopped(code(6)));
     assert!(matches!(send.write(b"x"), Err(WriteError::Stopped(_))));
 }
@@ -215,8 +215,8 @@ fn no_data_follows_the_peers_request_to_stop() {
 #[test]
 fn an_empty_write_sends_no_message() {
     let mut peer = server();
-    peer.conn.send_stream(bidi(CLIENT, 0)).write(b"").unwrap();
-    peer.conn.send_stream(bidi(CLIENT, 0)).announce();
+    peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).write(b"").unwrap();
+    peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).announce();
     assert_eq!(peer.frames(), []);
 }
 
@@ -227,8 +227,8 @@ fn each_message_holds_one_frame() {
     let ids: Vec<_> = (0..3).map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();
     for id in ids {
         peer.send(&[ack(id, 1_024)]);
-        peer.conn.send_stream(id).write(b"hello").unwrap();
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"hello").unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
     }
     let said = peer.said();
     assert!(said.iter().all(|said| matches!(said, Said::Frames(frames) if frames.len() == 1)));
@@ -336,15 +336,15 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
                 for _ in 0..index {
                     let earlier = peer.conn.open(Dir::Bi).unwrap().unwrap();
                     peer.said_bytes();
-                    peer.conn.send_stream(earlier).release();
-                    peer.conn.recv_stream(earlier).release();
+                    peer.conn.send_stream(peer.now, earlier).release();
+                    peer.conn.recv_stream(peer.now, earlier).release();
                     peer.said();
                 }
                 assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(id));
-                assert_eq!(peer.conn.send_stream(id).write(&sent).unwrap(), sent.len());
-                peer.conn.send_stream(id).finish().unwrap();
+                assert_eq!(peer.conn.send_stream(peer.now, id).write(&sent).unwrap(), sent.len());
+                peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
-            while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(id).read(9_999) {
+            while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(peer.now, id).read(9_999) {
                 read.extend_from_slice(&bytes);
             }
         });
@@ -352,11 +352,14 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
         drop(client);
         let server = replay(trace, Side::Server, |peer, _| {
             loop {
-                match peer.conn.recv_stream(id).read(9_999) {
+                match peer.conn.recv_stream(peer.now, id).read(9_999) {
                     Ok(Read::Data(bytes)) => {
-                        assert_eq!(peer.conn.send_stream(id).write(&bytes).unwrap(), bytes.len());
+                        assert_eq!(
+                            peer.conn.send_stream(peer.now, id).write(&bytes).unwrap(),
+                            bytes.len()
+                        );
                     }
-                    Ok(Read::Finished) => peer.conn.send_stream(id).finish().unwrap(),
+                    Ok(Read::Finished) => peer.conn.send_stream(peer.now, id).finish().unwrap(),
                     _ => break,
                 }
             }
@@ -379,22 +382,22 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
         if !std::mem::replace(&mut opened, true) {
             for _ in 0..2 {
                 let earlier = peer.conn.open(Dir::Bi).unwrap().unwrap();
-                peer.conn.send_stream(earlier).release();
-                peer.conn.recv_stream(earlier).release();
+                peer.conn.send_stream(peer.now, earlier).release();
+                peer.conn.recv_stream(peer.now, earlier).release();
                 peer.said();
             }
             assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(id));
         }
         if step == 1 {
-            peer.conn.recv_stream(id).stop(code(0)).unwrap();
-            peer.conn.send_stream(id).reset(code(0)).unwrap();
+            peer.conn.recv_stream(peer.now, id).stop(code(0)).unwrap();
+            peer.conn.send_stream(peer.now, id).reset(code(0)).unwrap();
         }
     });
     drop(client);
     let server = replay(trace, Side::Server, |_, _| {});
     let mut conn = server.conn;
     assert!(
-        matches!(conn.recv_stream(id).read(1), Err(ReadError::Reset(reset)) if reset == code(0))
+        matches!(conn.recv_stream(server.now, id).read(1), Err(ReadError::Reset(reset)) if reset == code(0))
     );
 }
 

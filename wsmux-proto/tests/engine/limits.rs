@@ -70,7 +70,7 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     peer.send(&[max_stream_data(bidi(CLIENT, 0), 5), stop(bidi(CLIENT, 1), 8)]);
-    peer.conn.send_stream(bidi(CLIENT, 0)).write(b"hello").unwrap();
+    peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).write(b"hello").unwrap();
     let frames = peer.frames();
     assert!(frames.contains(&stream(bidi(CLIENT, 0), 0, b"hello", false)), "{frames:?}");
     assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
@@ -117,7 +117,7 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
     let open = |pair: &mut Pair, count: usize| {
         let ids: Vec<_> = (0..count).map(|_| pair.client.open(Dir::Bi)).collect();
-        ids.iter().for_each(|&id| pair.client.conn.send_stream(id).announce());
+        ids.iter().for_each(|&id| pair.client.conn.send_stream(pair.now, id).announce());
         pair.drive();
         ids.iter().for_each(|&id| assert_eq!(pair.server.accept(Dir::Bi), id));
         ids
@@ -125,8 +125,8 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     let first = open(&mut pair, 40);
     // Quiet ends on both sides, so that no frame of the server's gives the limit company.
     for &id in &first {
-        pair.client.conn.send_stream(id).reset(code(0)).unwrap();
-        pair.client.conn.recv_stream(id).stop(code(0)).unwrap();
+        pair.client.conn.send_stream(pair.now, id).reset(code(0)).unwrap();
+        pair.client.conn.recv_stream(pair.now, id).stop(code(0)).unwrap();
         pair.drive();
         pair.server.release(id);
         pair.drive();
@@ -135,7 +135,7 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     while opened < 140 {
         assert!(
             pair.client.conn.open(Dir::Bi).unwrap().is_some_and(|id| {
-                pair.client.conn.send_stream(id).announce();
+                pair.client.conn.send_stream(pair.now, id).announce();
                 true
             }),
             "stuck after {opened}: 40 places are free, and the client does not know"
@@ -182,8 +182,8 @@ fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
         peer.send(&[stream(id, 0, b"", true)]);
         peer.assert_open("below the limit");
         assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-        peer.conn.recv_stream(id).read(1).unwrap();
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.recv_stream(peer.now, id).read(1).unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
         for frame in peer.frames() {
             if let Frame::MaxStreams { dir: Dir::Bi, count } = frame {
                 assert!(count > limit && count <= index + 1 + 4, "{count} at {index}");
@@ -244,8 +244,8 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     // A place that is free again is given to the next.
     peer.send(&[close_read(bidi(CLIENT, 0))]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(CLIENT, 0)));
-    peer.conn.recv_stream(bidi(CLIENT, 0)).read(1).unwrap();
-    peer.conn.send_stream(bidi(CLIENT, 0)).reset(code(0)).unwrap();
+    peer.conn.recv_stream(peer.now, bidi(CLIENT, 0)).read(1).unwrap();
+    peer.conn.send_stream(peer.now, bidi(CLIENT, 0)).reset(code(0)).unwrap();
     peer.frames();
     peer.send(&[ack(bidi(CLIENT, 3), 1)]);
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
@@ -331,11 +331,11 @@ fn streams_that_come_and_go_without_connection_credit_leave_nothing() {
         let id = bidi(CLIENT, index);
         peer.send(&[stream(id, 0, b"?", false)]);
         assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-        peer.conn.send_stream(id).write(b"answer").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"answer").unwrap();
         peer.said();
         peer.send(&[stop(id, 0), reset(id, 0, 1)]);
-        peer.conn.send_stream(id).release();
-        peer.conn.recv_stream(id).release();
+        peer.conn.send_stream(peer.now, id).release();
+        peer.conn.recv_stream(peer.now, id).release();
         peer.said();
         peer.events();
     }
@@ -347,10 +347,10 @@ fn streams_that_come_and_go_without_connection_credit_leave_nothing() {
 fn a_stream_that_changes_its_priority_while_nothing_leaves_costs_no_more() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"waits for the socket").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"waits for the socket").unwrap();
     let fresh = format!("{:?}", peer.conn).len();
     for priority in 1..5_000 {
-        peer.conn.send_stream(id).set_priority(priority).unwrap();
+        peer.conn.send_stream(peer.now, id).set_priority(priority).unwrap();
     }
     assert!(format!("{:?}", peer.conn).len() < fresh + 20_000, "an entry for each change");
     assert_eq!(peer.frames(), [stream(id, 0, b"waits for the socket", false)]);

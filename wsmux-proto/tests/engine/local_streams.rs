@@ -84,9 +84,9 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
                 assert!(nth >= 100, "{wire:?} {nth}");
                 continue;
             };
-            peer.conn.send_stream(id).write(b"a call").unwrap();
-            peer.conn.send_stream(id).release();
-            peer.conn.recv_stream(id).release();
+            peer.conn.send_stream(peer.now, id).write(b"a call").unwrap();
+            peer.conn.send_stream(peer.now, id).release();
+            peer.conn.recv_stream(peer.now, id).release();
         }
         assert_eq!(peer.conn.stats(peer.now).live_streams, 100, "{wire:?}");
         peer.events();

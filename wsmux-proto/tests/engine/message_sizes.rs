@@ -19,14 +19,14 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
     }
     for round in 0..40 {
         for (nth, &id) in ids.iter().enumerate() {
-            let mut send = peer.conn.send_stream(id);
+            let mut send = peer.conn.send_stream(peer.now, id);
             match (nth + round) % 7 {
                 0 => drop(send.write(&vec![1; 3_000 * nth])),
                 1 => drop(send.write_chunk(&mut vec![2; 70_000].into())),
                 2 => drop(send.set_priority(nth as i32 % 3)),
                 3 if round > 30 => drop(send.finish()),
                 4 if round > 35 => drop(send.reset(code(1 << 61))),
-                5 if round > 20 => drop(peer.conn.recv_stream(id).stop(code(1 << 61))),
+                5 if round > 20 => drop(peer.conn.recv_stream(peer.now, id).stop(code(1 << 61))),
                 _ => drop(send.write(b"a few bytes")),
             }
         }

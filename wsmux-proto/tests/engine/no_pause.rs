@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use wsmux_proto::{Config, Connection, Dir, Incoming, Read, StreamId, Wire};
+use wsmux_proto::{Config, Dir, Incoming, Read, StreamId, Wire};
 
 /// What the one stream moves past the others that stand still. Unoptimised builds move less, by the
 /// same way.
@@ -12,8 +12,8 @@ const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
 const STALLED: usize = 32;
 const WINDOW: u64 = 64 * 1024;
 
-fn write_all_of(conn: &mut Connection, id: StreamId, chunk: &mut Bytes) -> usize {
-    conn.send_stream(id).write_chunk(chunk).expect("the stream is open")
+fn write_all_of(end: &mut Endpoint, id: StreamId, chunk: &mut Bytes) -> usize {
+    end.conn.send_stream(end.now, id).write_chunk(chunk).expect("the stream is open")
 }
 
 /// Moves `total` bytes over `id` from the client to a server that reads; nobody keeps a copy.
@@ -26,14 +26,16 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
             if left.is_empty() {
                 left = block.clone();
             }
-            match write_all_of(&mut pair.client.conn, id, &mut left) {
+            match write_all_of(&mut pair.client, id, &mut left) {
                 0 => break,
                 taken => written += taken,
             }
         }
         pair.drive();
         let before = read;
-        while let Read::Data(bytes) = pair.server.conn.recv_stream(id).read(1 << 20).unwrap() {
+        while let Read::Data(bytes) =
+            pair.server.conn.recv_stream(pair.now, id).read(1 << 20).unwrap()
+        {
             let at = read % block.len();
             let same = bytes.len().min(block.len() - at);
             assert!(bytes[..same] == block[at..at + same], "at {read}");
@@ -104,7 +106,7 @@ fn a_full_stream_that_is_stopped_frees_its_memory_and_pauses_no_other() {
             let other = pair.open_bi(CLIENT);
             pair.client.write(other, &pattern(0, 0, 2 * WINDOW as usize));
             pair.drive();
-            pair.server.conn.recv_stream(other).stop(code(1)).unwrap();
+            pair.server.conn.recv_stream(pair.now, other).stop(code(1)).unwrap();
             pair.drive();
             pair.release_both(other);
         }
@@ -199,7 +201,7 @@ fn a_peer_that_does_not_read_makes_nothing_grow() {
                 }
                 _ => peer.send(&[data(id, b"x"), stop(id, nth), ack(id, 1)]),
             }
-            peer.conn.recv_stream(id).read(1).unwrap();
+            peer.conn.recv_stream(peer.now, id).read(1).unwrap();
             peer.conn.handle(peer.now, Incoming::Ping);
             peer.conn.handle(peer.now, Incoming::Pong(nth.to_be_bytes().to_vec().into()));
             peer.events();

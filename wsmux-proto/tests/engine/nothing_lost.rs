@@ -99,11 +99,11 @@ fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
         pair.cut();
         assert_eq!(pair.server.read(id), (vec![], End::Lost), "no clean end");
         assert!(matches!(
-            pair.client.conn.send_stream(id).write(b"more"),
+            pair.client.conn.send_stream(pair.now, id).write(b"more"),
             Err(WriteError::ConnectionLost(ConnectionError::SocketLost(SocketError::Eof)))
         ));
         assert!(matches!(
-            pair.client.conn.send_stream(id).finish(),
+            pair.client.conn.send_stream(pair.now, id).finish(),
             Err(WriteError::ConnectionLost(_))
         ));
         pair.client.release(id);
@@ -124,7 +124,7 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
             pair.client.write(id, b"x");
         }
         pair.client.finish(ids[0]);
-        pair.client.conn.send_stream(ids[1]).reset(code(1)).unwrap();
+        pair.client.conn.send_stream(pair.now, ids[1]).reset(code(1)).unwrap();
         for &id in &ids {
             pair.client.release(id);
             pair.server.release(id);
@@ -155,7 +155,7 @@ fn a_reset_behind_the_end_discards_nothing() {
             }
         }
         peer.assert_open("a late reset");
-        let mut recv = peer.conn.recv_stream(id);
+        let mut recv = peer.conn.recv_stream(peer.now, id);
         assert_eq!(recv.read(9).unwrap().data().unwrap(), "hello");
         assert_eq!(recv.read(9).unwrap(), Read::Finished, "a clean end (RFC 9000 §3.2)");
     }
@@ -172,10 +172,10 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
         let id = uni(CLIENT, 0);
         peer.send(&[stream(id, 0, b"hello", false)]);
         assert_eq!(peer.conn.accept(Dir::Uni), Some(id));
-        peer.conn.recv_stream(id).read(read_before).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(read_before).unwrap();
         peer.send(&[reset_at(id, 9, 5, reliable)]);
-        let mut recv = peer.conn.recv_stream(id);
-        assert_eq!(recv.received_reset().unwrap(), Some(code(9)), "known at once");
+        let mut recv = peer.conn.recv_stream(peer.now, id);
+        assert_eq!(recv.poll_reset().unwrap(), Some(code(9)), "known at once");
         if !kept.is_empty() {
             assert_eq!(recv.read(9).unwrap().data().unwrap(), kept);
         }
@@ -195,7 +195,7 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
         let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
         peer.send(&[stream(id, 0, b"hello", false), reset_at(id, 9, 5, 3), second]);
         peer.assert_open("a second reset");
-        let mut recv = peer.conn.recv_stream(id);
+        let mut recv = peer.conn.recv_stream(peer.now, id);
         if !kept.is_empty() {
             assert_eq!(recv.read(9).unwrap().data().unwrap(), kept);
         }
@@ -212,14 +212,14 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     peer.send(&[stream(id, 0, b"", false), stream(id, 0, b"", false), stream(id, 0, b"hi", true)]);
     peer.send(&[stream(id, 2, b"", true), stream(id, 2, b"", false)]);
     peer.assert_open("at the final size");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap().data().unwrap(), "hi");
-    assert_eq!(peer.conn.recv_stream(id).read(9).unwrap(), Read::Finished);
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap().data().unwrap(), "hi");
+    assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap(), Read::Finished);
     peer.send(&[stream(id, 2, b"", true), stream(id, 2, b"", false), reset(id, 1, 2)]);
     peer.assert_open("read, and not yet forgotten");
     let id = bidi(CLIENT, 1);
     peer.send(&[reset(id, 0, 0), stream(id, 0, b"", false), stream(id, 0, b"", true)]);
     peer.assert_open("behind a reset");
-    assert!(matches!(peer.conn.recv_stream(id).read(9), Err(ReadError::Reset(_))));
+    assert!(matches!(peer.conn.recv_stream(peer.now, id).read(9), Err(ReadError::Reset(_))));
 }
 
 /// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
@@ -263,7 +263,7 @@ fn what_follows_a_connection_close_in_its_message_is_not_looked_at() {
     ]);
     peer.send_bytes(vec![0xff]);
     assert!(matches!(peer.said()[..], [Said::Close { code: 1000, .. }]), "and no frame (Q-63)");
-    let mut recv = peer.conn.recv_stream(id);
+    let mut recv = peer.conn.recv_stream(peer.now, id);
     assert_eq!(recv.read(99).unwrap().data().unwrap(), "before");
     assert!(matches!(recv.read(99), Err(ReadError::ConnectionLost(_))));
 }
@@ -281,17 +281,16 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
             if finishes {
                 pair.client.finish(id);
             }
-            assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
-            // A caller that ends the stream itself no longer waits, and one that asks has its
-            // answer.
+            assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
+            // Whoever ends it himself waits no longer, and whoever asks has heard.
             match nth {
-                2 => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
-                3 => drop(pair.client.conn.send_stream(id).reset_at(code(1), 5)),
+                2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
+                3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),
                 _ => {}
             }
             pair.cut();
             if nth < 2 {
-                assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
+                assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
             }
             pair.client.release(id);
             assert_eq!(pair.client.live_streams(), 0, "{wire:?}, {nth}");

@@ -20,7 +20,7 @@ fn delivered(window: u64, reliable_size: u64, send_first: bool) -> (Vec<u8>, End
     if send_first {
         pair.drive();
     }
-    pair.client.conn.send_stream(id).reset_at(code(7), reliable_size).unwrap();
+    pair.client.conn.send_stream(pair.now, id).reset_at(code(7), reliable_size).unwrap();
     pair.client.release(id);
     pair.drive();
     let id = pair.server.accept(Dir::Uni);
@@ -66,11 +66,11 @@ fn a_stop_takes_back_what_the_reset_promised() {
     let mut pair = pair(600);
     let id = pair.client.open(Dir::Uni);
     pair.client.write(id, &pattern(1, 0, LEN));
-    pair.client.conn.send_stream(id).reset_at(code(7), 4_000).unwrap();
+    pair.client.conn.send_stream(pair.now, id).reset_at(code(7), 4_000).unwrap();
     pair.client.release(id);
     pair.drive();
     let id = pair.server.accept(Dir::Uni);
-    pair.server.conn.recv_stream(id).stop(code(8)).unwrap();
+    pair.server.conn.recv_stream(pair.now, id).stop(code(8)).unwrap();
     pair.drive();
     assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
 }
@@ -79,8 +79,8 @@ fn a_stop_takes_back_what_the_reset_promised() {
 fn a_peer_that_does_not_take_it_is_not_sent_it() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
     let id = pair.client.open(Dir::Bi);
-    let refused = pair.client.conn.send_stream(id).reset_at(code(7), 1);
+    let refused = pair.client.conn.send_stream(pair.now, id).reset_at(code(7), 1);
     assert_eq!(refused, Err(ResetAtError::UnsupportedByPeer));
-    assert!(pair.client.conn.send_stream(id).write(b"goes on").is_ok());
+    assert!(pair.client.conn.send_stream(pair.now, id).write(b"goes on").is_ok());
     assert!(!pair.client.take_events().contains(&Event::Closed));
 }

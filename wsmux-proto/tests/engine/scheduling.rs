@@ -33,7 +33,10 @@ fn data_frames(said: &Said) -> Vec<(StreamId, usize)> {
 }
 
 fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
-    assert_eq!(peer.conn.send_stream(id).write(&vec![id.index() as u8; len]).unwrap(), len);
+    assert_eq!(
+        peer.conn.send_stream(peer.now, id).write(&vec![id.index() as u8; len]).unwrap(),
+        len
+    );
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
@@ -43,8 +46,8 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
         let (mut peer, ids) = client_with(wire, 4);
         for (&id, priority) in ids.iter().zip([0, -5, 7, 7]) {
-            peer.conn.send_stream(id).set_priority(priority).unwrap();
-            assert_eq!(peer.conn.send_stream(id).priority().unwrap(), priority);
+            peer.conn.send_stream(peer.now, id).set_priority(priority).unwrap();
+            assert_eq!(peer.conn.send_stream(peer.now, id).priority().unwrap(), priority);
             write(&mut peer, id, 100_000);
         }
         let mut order = Vec::new();
@@ -58,7 +61,7 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
             write(&mut peer, id, 300_000);
         }
         assert_eq!(data_frames(&peer.said_next().unwrap())[0].0, ids[0]);
-        peer.conn.send_stream(ids[1]).set_priority(1).unwrap();
+        peer.conn.send_stream(peer.now, ids[1]).set_priority(1).unwrap();
         let next = data_frames(&peer.said_next().unwrap());
         assert!(next.iter().all(|&(id, _)| id == ids[1]), "{next:?}");
     }
@@ -76,7 +79,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
             while turns < 1_000 {
                 for &id in &ids {
                     // Never empty, and in writes of different sizes.
-                    while peer.conn.send_stream(id).room().unwrap() > 3 << 20 {
+                    while peer.conn.send_stream(peer.now, id).poll_room().unwrap() > 3 << 20 {
                         write(&mut peer, id, 50_000 + 10_000 * id.index() as usize);
                     }
                 }
@@ -107,7 +110,7 @@ fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
             let frames = data_frames(&said);
             assert!(frames.iter().all(|&(_, len)| len <= 16 * 1024), "{frames:?}");
         }
-        peer.conn.send_stream(ids[0]).reset(code(0)).unwrap();
+        peer.conn.send_stream(peer.now, ids[0]).reset(code(0)).unwrap();
         peer.said_next();
         let frames = data_frames(&peer.said_next().unwrap());
         assert_eq!(frames.len(), 1, "alone");
@@ -122,8 +125,8 @@ fn control_overtakes_data() {
         let (mut peer, ids) = client_with(wire, 3);
         write(&mut peer, ids[0], 1 << 20);
         peer.said_next().unwrap();
-        peer.conn.send_stream(ids[1]).reset(code(5)).unwrap();
-        peer.conn.recv_stream(ids[2]).stop(code(6)).unwrap();
+        peer.conn.send_stream(peer.now, ids[1]).reset(code(5)).unwrap();
+        peer.conn.recv_stream(peer.now, ids[2]).stop(code(6)).unwrap();
         let mut control = Vec::new();
         while control.len() < 2 {
             let Some(Said::Frames(frames)) = peer.said_next() else { panic!("{control:?}") };
@@ -162,7 +165,7 @@ fn several_streams_share_one_message_on_qmux() {
     let (mut peer, ids) = client_with(Wire::QMux, 50);
     for &id in &ids {
         write(&mut peer, id, 100);
-        peer.conn.send_stream(id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
     }
     let said = peer.said();
     assert_eq!(said.len(), 1, "5,000 bytes and their ends");
@@ -180,8 +183,8 @@ fn no_message_is_longer_than_the_peer_takes() {
         let (mut peer, ids) = client_with_record(Wire::QMux, 20, record);
         for &id in &ids {
             write(&mut peer, id, 3_333 * (id.index() as usize + 1));
-            peer.conn.send_stream(id).finish().unwrap();
-            peer.conn.recv_stream(id).stop(code(1 << 60)).unwrap();
+            peer.conn.send_stream(peer.now, id).finish().unwrap();
+            peer.conn.recv_stream(peer.now, id).stop(code(1 << 60)).unwrap();
         }
         for _ in 0..30 {
             let _ = peer.conn.send_datagram(vec![7; 3_000].into());
@@ -217,9 +220,9 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
         // The socket was full until now; meanwhile another became urgent, and the first was given
         // up.
         write(&mut peer, ids[1], 10);
-        peer.conn.send_stream(ids[1]).set_priority(1).unwrap();
+        peer.conn.send_stream(peer.now, ids[1]).set_priority(1).unwrap();
         assert_eq!(data_frames(&peer.said_next().unwrap())[0], (ids[1], 10));
-        peer.conn.send_stream(ids[0]).reset(code(1)).unwrap();
+        peer.conn.send_stream(peer.now, ids[0]).reset(code(1)).unwrap();
         let sent = peer.frames().into_iter().filter(|frame| matches!(frame, Frame::Stream { .. }));
         assert_eq!(sent.count(), 0, "{wire:?}");
         assert_eq!(peer.conn.stats(Time::EPOCH).send_buffered, 0);
@@ -237,7 +240,7 @@ fn a_stream_without_credit_takes_no_turn() {
     let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config, parameters);
     let stuck = peer.conn.open(Dir::Bi).unwrap().unwrap();
     let free = peer.conn.open(Dir::Uni).unwrap().unwrap();
-    peer.conn.send_stream(stuck).set_priority(100).unwrap();
+    peer.conn.send_stream(peer.now, stuck).set_priority(100).unwrap();
     write(&mut peer, stuck, 1_000);
     write(&mut peer, free, 100_000);
     let mut sent = BTreeMap::<StreamId, usize>::new();
@@ -256,7 +259,7 @@ fn an_announced_stream_is_seen_before_anything_is_written() {
     let id = pair.client.open(Dir::Bi);
     pair.drive();
     assert_eq!(pair.server.take_events(), [], "opening is lazy");
-    pair.client.conn.send_stream(id).announce();
+    pair.client.conn.send_stream(pair.now, id).announce();
     pair.drive();
     assert_eq!(pair.server.take_events(), [Event::Opened { dir: Dir::Bi }]);
     // On js-ws it is seen at once.
@@ -276,12 +279,12 @@ fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     assert_eq!(peer.conn.open(Dir::Bi).unwrap(), Some(bulk));
     peer.said();
     peer.send(&[ack(small, 1_024), ack(bulk, 1 << 31)]);
-    peer.conn.send_stream(small).write(b"hello").unwrap();
-    peer.conn.send_stream(small).finish().unwrap();
+    peer.conn.send_stream(peer.now, small).write(b"hello").unwrap();
+    peer.conn.send_stream(peer.now, small).finish().unwrap();
     let mut out = MessageBuf::new();
     let (mut bytes, mut flushes, mut messages) = (0u64, 0, 0);
     while bytes < 64 << 20 {
-        peer.conn.send_stream(bulk).write(&[7; 64 * 1024]).unwrap();
+        peer.conn.send_stream(peer.now, bulk).write(&[7; 64 * 1024]).unwrap();
         match peer.conn.poll_transmit(peer.now, &mut out) {
             Some(Outgoing::Message(message)) => {
                 messages += 1;
@@ -313,9 +316,9 @@ fn a_small_answer_ends_beside_a_large_one() {
         let begun = pair.now;
         let mut read = 0;
         loop {
-            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            let _ = pair.server.conn.send_stream(pair.now, bulk).write(&[1; 512 * 1024]);
             pair.step();
-            let _ = pair.server.conn.send_stream(bulk).write(&[1; 512 * 1024]);
+            let _ = pair.server.conn.send_stream(pair.now, bulk).write(&[1; 512 * 1024]);
             read += pair.client.read(bulk).0.len();
             if pair.client.read(small).1 == End::Fin {
                 break;

@@ -40,11 +40,11 @@ fn held(peer: &ScriptedPeer) -> usize {
 }
 
 fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) -> usize {
-    peer.conn.send_stream(id).write(&vec![7; len]).expect("it is open")
+    peer.conn.send_stream(peer.now, id).write(&vec![7; len]).expect("it is open")
 }
 
 fn write_chunk(peer: &mut ScriptedPeer, id: StreamId, len: usize) -> usize {
-    peer.conn.send_stream(id).write_chunk(&mut vec![7; len].into()).expect("it is open")
+    peer.conn.send_stream(peer.now, id).write_chunk(&mut vec![7; len].into()).expect("it is open")
 }
 
 fn writable(peer: &mut ScriptedPeer) -> Vec<StreamId> {
@@ -74,9 +74,9 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                     };
                     match taken {
                         EVENT => {
-                            peer.conn.send_stream(id).finish().unwrap();
-                            peer.conn.recv_stream(id).release();
-                            peer.conn.send_stream(id).release();
+                            peer.conn.send_stream(peer.now, id).finish().unwrap();
+                            peer.conn.recv_stream(peer.now, id).release();
+                            peer.conn.send_stream(peer.now, id).release();
                         }
                         _ => waiting += 1,
                     }
@@ -147,7 +147,9 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
             // One of them has handed over more than the whole window at once.
             let other = pair.open_bi(CLIENT);
             let mut chunk = Bytes::from(vec![7; 3 << 20]);
-            assert!(pair.client.conn.send_stream(other).write_chunk(&mut chunk).unwrap() > 0);
+            assert!(
+                pair.client.conn.send_stream(pair.now, other).write_chunk(&mut chunk).unwrap() > 0
+            );
             pair.drive();
         }
     }
@@ -204,7 +206,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
         let short = open(&mut peer, 1 << 20);
         assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
         // One gives up, and its entry goes.
-        peer.conn.send_stream(ids[2]).release();
+        peer.conn.send_stream(peer.now, ids[2]).release();
         let mut order = Vec::new();
         while let Some(said) = peer.said_next() {
             let Said::Frames(_) = said else { panic!("{said:?}") };
@@ -243,7 +245,7 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
             match by_peer {
                 true => peer.send(&[stop(first, 1)]),
-                false => peer.conn.send_stream(first).reset(code(1)).unwrap(),
+                false => peer.conn.send_stream(peer.now, first).reset(code(1)).unwrap(),
             }
             assert!(peer.conn.wants_transmit());
             peer.said();
@@ -290,14 +292,14 @@ fn writers_that_give_up_by_the_thousand_leave_no_trace() {
         for _ in 0..20_000 {
             let id = open(&mut peer, 1 << 20);
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
-            peer.conn.send_stream(id).release();
-            peer.conn.recv_stream(id).release();
+            peer.conn.send_stream(peer.now, id).release();
+            peer.conn.recv_stream(peer.now, id).release();
             peer.send(&[match wire {
                 Wire::QMux => reset(id, 0, 0),
                 _ => error_read(id, 0),
             }]);
             // The resets leave, the data of the first waits for its turn.
-            peer.conn.send_stream(first).set_priority(-1).unwrap();
+            peer.conn.send_stream(peer.now, first).set_priority(-1).unwrap();
         }
         assert_eq!(writable(&mut peer), [], "{wire:?}");
         peer.said();

@@ -38,7 +38,7 @@ impl Upload {
     }
 
     fn step(&mut self) {
-        let mut send = self.pair.client.conn.send_stream(self.id);
+        let mut send = self.pair.client.conn.send_stream(self.pair.now, self.id);
         while self.left > 0 {
             let piece = self.left.min(16 * 1024);
             match send.write(&[7; 16 * 1024][..piece]) {
@@ -192,7 +192,7 @@ fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     }
     let mut last = peer.now;
     for second in 0..1_000 {
-        let _ = peer.conn.send_stream(id).write(&[7; 100_000]);
+        let _ = peer.conn.send_stream(peer.now, id).write(&[7; 100_000]);
         if second < acknowledged {
             peer.said_next().expect("there is always more");
             last = peer.now;

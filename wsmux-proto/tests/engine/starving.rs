@@ -20,7 +20,7 @@ impl Starving {
             ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters);
         let ids: Vec<_> = lens.iter().map(|_| peer.conn.open(Dir::Bi).unwrap().unwrap()).collect();
         for (&id, &len) in ids.iter().zip(lens) {
-            peer.conn.send_stream(id).write(&vec![7; len]).unwrap();
+            peer.conn.send_stream(peer.now, id).write(&vec![7; len]).unwrap();
         }
         assert_eq!(peer.frames(), [Frame::DataBlocked(0)]);
         Self { peer, ids, credit: 0 }
@@ -60,13 +60,13 @@ fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
 #[test]
 fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);
-    starving.peer.conn.send_stream(starving.ids[2]).set_priority(5).unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, starving.ids[2]).set_priority(5).unwrap();
     assert_eq!(starving.raise(60), [(2, 60)]);
     // A newcomer that is more urgent goes before those that wait; a less urgent one waits.
     let late = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
-    starving.peer.conn.send_stream(late).set_priority(9).unwrap();
-    starving.peer.conn.send_stream(late).write(&[7; 30]).unwrap();
-    starving.peer.conn.send_stream(starving.ids[0]).set_priority(-1).unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, late).set_priority(9).unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, late).write(&[7; 30]).unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, starving.ids[0]).set_priority(-1).unwrap();
     assert_eq!(starving.raise(50), [(4, 30), (2, 20)]);
     assert_eq!(starving.raise(350), [(2, 20), (1, 100), (3, 100), (0, 100)]);
 }
@@ -75,7 +75,7 @@ fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
 fn an_end_without_data_leaves_while_data_wait_for_credit() {
     let mut starving = Starving::new(&[100; 2]);
     let empty = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
-    starving.peer.conn.send_stream(empty).finish().unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, empty).finish().unwrap();
     assert_eq!(starving.data(), [(2, 0)]);
     assert_eq!(starving.raise(150), [(0, 100), (1, 50)]);
 }
@@ -93,7 +93,7 @@ fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     let blocked = |peer: &ScriptedPeer| peer.conn.stats(peer.now).blocked_by_connection_credit;
     assert_eq!(blocked(&starving.peer), ms(300));
     // The one that waits is reset: no stream waits any more.
-    starving.peer.conn.send_stream(starving.ids[1]).reset(code(0)).unwrap();
+    starving.peer.conn.send_stream(starving.peer.now, starving.ids[1]).reset(code(0)).unwrap();
     starving.peer.said();
     starving.peer.now = at(ms(900));
     assert!(!starving.peer.conn.wants_transmit());

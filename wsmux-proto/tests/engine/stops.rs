@@ -16,12 +16,12 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
             Wire::QMux => {}
             _ => peer.send(&[ack(id, 1)]),
         }
-        peer.conn.send_stream(id).write(&[0; 100_000]).unwrap();
-        peer.conn.send_stream(id).finish().unwrap();
-        assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Open);
+        peer.conn.send_stream(peer.now, id).write(&[0; 100_000]).unwrap();
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
+        assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Open);
         // Both handles go; who waits for the end still does.
-        peer.conn.send_stream(id).release();
-        peer.conn.recv_stream(id).release();
+        peer.conn.send_stream(peer.now, id).release();
+        peer.conn.recv_stream(peer.now, id).release();
         peer.events();
         peer.send(&[stop(id, 7)]);
         match wire {
@@ -31,7 +31,7 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
                 .handle(peer.now, Incoming::Close { code: Some(1000), reason: String::new() }),
         }
         assert!(peer.events().contains(&Event::Ended { id }));
-        let end = peer.conn.send_stream(id).poll_end();
+        let end = peer.conn.send_stream(peer.now, id).poll_end();
         assert_ne!(end, SendEnd::Finished, "{wire:?}: not one byte left");
     }
 }
@@ -41,14 +41,14 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
 fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &Config::default());
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-    peer.conn.send_stream(id).write(&[0; 100_000]).unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
-    assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Open);
-    peer.conn.send_stream(id).release();
+    peer.conn.send_stream(peer.now, id).write(&[0; 100_000]).unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
+    assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Open);
+    peer.conn.send_stream(peer.now, id).release();
     peer.send(&[stop(id, 7)]);
     peer.said();
     assert!(peer.events().contains(&Event::Ended { id }));
-    assert_eq!(peer.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(7)));
+    assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Stopped(code(7)));
 }
 
 /// A write whose stream the peer stopped, and then closed: the stop was first.
@@ -56,9 +56,9 @@ fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
 fn a_write_learns_of_the_stop_that_came_before_the_end() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"x").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
     peer.said();
     peer.send(&[stop(id, 7), application_close(0, "")]);
-    let error = peer.conn.send_stream(id).write(b"x").unwrap_err();
+    let error = peer.conn.send_stream(peer.now, id).write(b"x").unwrap_err();
     assert!(matches!(error, WriteError::Stopped(_)), "{error}");
 }

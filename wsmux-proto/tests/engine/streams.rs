@@ -18,14 +18,14 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
         let id = pair.open_bi(CLIENT);
         assert_eq!(pair.client.write(id, b"hello"), 5);
         pair.client.finish(id);
-        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Open);
+        assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
         pair.drive();
         assert_eq!(pair.server.read(id), (b"hello".to_vec(), End::Fin));
         assert_eq!(pair.server.read(id), (vec![], End::Closed), "the end is told once");
         assert!(pair.client.take_events().contains(&Event::Ended { id }));
-        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Finished);
+        assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Finished);
         assert!(matches!(
-            pair.client.conn.send_stream(id).write(b"more"),
+            pair.client.conn.send_stream(pair.now, id).write(b"more"),
             Err(WriteError::ClosedStream)
         ));
         // The way back is another half.
@@ -43,7 +43,7 @@ fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
         let id = pair.open_bi(CLIENT);
         pair.client.write(id, b"never read");
         pair.drive();
-        pair.client.conn.send_stream(id).reset(code(77)).unwrap();
+        pair.client.conn.send_stream(pair.now, id).reset(code(77)).unwrap();
         pair.drive();
         assert_eq!(pair.server.read(id), (vec![], End::Reset(77)));
         assert_eq!(pair.client.conn.close_reason().map(|_| ()), None);
@@ -64,7 +64,7 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
             assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
             assert_eq!(pair.server.read(id), (b"first".to_vec(), End::Open));
             if what.ends_with("asked for") {
-                assert_eq!(pair.server.conn.recv_stream(id).received_reset().unwrap(), None);
+                assert_eq!(pair.server.conn.recv_stream(pair.now, id).poll_reset().unwrap(), None);
             }
             match what {
                 "data" => {
@@ -73,7 +73,7 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
                     pair.client.write(id, b"third");
                 }
                 "the end" => pair.client.finish(id),
-                _ => pair.client.conn.send_stream(id).reset(code(1)).unwrap(),
+                _ => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
             }
             pair.drive();
             let events = pair.server.take_events().into_iter();
@@ -91,14 +91,20 @@ fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
         let mut pair = pair(wire);
         let id = pair.open_bi(CLIENT);
         pair.client.write(id, &pattern(1, 0, 100_000));
-        pair.server.conn.recv_stream(id).stop(code(9)).unwrap();
+        pair.server.conn.recv_stream(pair.now, id).stop(code(9)).unwrap();
         pair.drive();
         assert!(matches!(
-            pair.client.conn.send_stream(id).write(b"more"),
+            pair.client.conn.send_stream(pair.now, id).write(b"more"),
             Err(WriteError::Stopped(stopped)) if stopped == code(9)
         ));
-        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(9)));
-        assert!(matches!(pair.server.conn.recv_stream(id).read(1), Err(ReadError::ClosedStream)));
+        assert_eq!(
+            pair.client.conn.send_stream(pair.now, id).poll_end(),
+            SendEnd::Stopped(code(9))
+        );
+        assert!(matches!(
+            pair.server.conn.recv_stream(pair.now, id).read(1),
+            Err(ReadError::ClosedStream)
+        ));
         let resets = pair.client.take_sent();
         let answered = resets.iter().any(|item| match item {
             Item::Message(message) => scripted_peer::decode(wire, message.clone()).iter().any(
@@ -127,9 +133,9 @@ const ACTS: [Act; 4] = [Act::Finish, Act::Reset, Act::Stop, Act::Drop];
 
 fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
     match act {
-        Act::Finish => drop(end.conn.send_stream(id).finish()),
-        Act::Reset => drop(end.conn.send_stream(id).reset(code(1))),
-        Act::Stop => drop(end.conn.recv_stream(id).stop(code(2))),
+        Act::Finish => drop(end.conn.send_stream(end.now, id).finish()),
+        Act::Reset => drop(end.conn.send_stream(end.now, id).reset(code(1))),
+        Act::Stop => drop(end.conn.recv_stream(end.now, id).stop(code(2))),
         Act::Drop => end.release(id),
     }
 }
@@ -151,7 +157,7 @@ fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {
                 pair.client.write(id, &pattern(0, 0, 2_000));
             }
             if seen {
-                pair.client.conn.send_stream(id).announce();
+                pair.client.conn.send_stream(pair.now, id).announce();
                 pair.drive();
                 assert_eq!(pair.server.accept(Dir::Bi), id);
                 if data {
@@ -193,7 +199,7 @@ fn dropping_a_sender_resets_and_never_finishes() {
             let mut pair = pair(wire);
             let id = pair.open_bi(CLIENT);
             pair.client.write(id, &pattern(0, 0, len));
-            pair.client.conn.send_stream(id).release();
+            pair.client.conn.send_stream(pair.now, id).release();
             pair.drive();
             assert_eq!(pair.server.read(id).1, End::Reset(0), "{wire:?} after {len} bytes");
         }
@@ -208,7 +214,7 @@ fn dropping_a_finished_sender_changes_nothing() {
         let id = pair.open_bi(CLIENT);
         pair.client.write(id, b"all of it");
         pair.client.finish(id);
-        pair.client.conn.send_stream(id).release();
+        pair.client.conn.send_stream(pair.now, id).release();
         pair.drive();
         assert_eq!(pair.server.read(id), (b"all of it".to_vec(), End::Fin));
     }
@@ -220,9 +226,12 @@ fn dropping_a_receiver_stops() {
     for wire in WIRES {
         let mut pair = pair(wire);
         let id = pair.open_bi(CLIENT);
-        pair.server.conn.recv_stream(id).release();
+        pair.server.conn.recv_stream(pair.now, id).release();
         pair.drive();
-        assert_eq!(pair.client.conn.send_stream(id).poll_end(), SendEnd::Stopped(code(0)));
+        assert_eq!(
+            pair.client.conn.send_stream(pair.now, id).poll_end(),
+            SendEnd::Stopped(code(0))
+        );
     }
 }
 
@@ -318,8 +327,8 @@ fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
             _ => peer.send(&[ack(id, 1_024), close_read(id)]),
         }
         assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
-        assert_eq!(peer.conn.recv_stream(id).read(1).unwrap(), Read::Finished);
-        peer.conn.send_stream(id).finish().unwrap();
+        assert_eq!(peer.conn.recv_stream(peer.now, id).read(1).unwrap(), Read::Finished);
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
         peer.said();
         assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 0);
         peer.events();
@@ -340,8 +349,8 @@ fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
         let mut pair = pair(wire);
         let id = pair.open_bi(CLIENT);
         let second = pair.client.open(Dir::Bi);
-        pair.client.conn.send_stream(second).reset(code(3)).unwrap();
-        pair.client.conn.recv_stream(second).stop(code(4)).unwrap();
+        pair.client.conn.send_stream(pair.now, second).reset(code(3)).unwrap();
+        pair.client.conn.recv_stream(pair.now, second).stop(code(4)).unwrap();
         pair.drive();
         assert_eq!(pair.server.live_streams(), 2, "it holds its place until it is taken");
         assert_eq!(pair.server.accept(Dir::Bi), second);

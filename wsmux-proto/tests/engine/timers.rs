@@ -71,7 +71,7 @@ fn what_comes_and_what_goes_both_restart_the_idle_timer() {
         }
         assert!(wait(&mut peer, secs(49)).len() <= 1, "a message came at 20");
         peer.assert_open("a message came at 20");
-        peer.conn.send_stream(id).write(b"x").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
         assert_eq!(peer.said().len(), 1);
         wait(&mut peer, secs(78));
         peer.assert_open("a message left at 49");
@@ -194,9 +194,8 @@ fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
         pair.server.black_hole = true;
         let start = pair.now;
         while pair.client.conn.close_reason().is_none() {
-            // Each of these restarts the idle timer, and would keep a dead connection alive for
-            // ever.
-            pair.client.conn.send_stream(id).write(b"into the void").unwrap();
+            // Each of these restarts the idle timer, and would keep a dead connection alive for ever.
+            pair.client.conn.send_stream(pair.now, id).write(b"into the void").unwrap();
             pair.pass(secs(1));
             assert!(
                 pair.now - start <= secs(41),
@@ -215,7 +214,7 @@ fn a_peer_that_only_listens_is_not_taken_for_dead() {
         let id = pair.open_bi(CLIENT);
         pair.latency = secs(1);
         for _ in 0..300 {
-            pair.client.conn.send_stream(id).write(b"x").unwrap();
+            pair.client.conn.send_stream(pair.now, id).write(b"x").unwrap();
             pair.pass(secs(1));
         }
         assert!(pair.client.conn.close_reason().is_none());
@@ -336,7 +335,7 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
             _ => peer.send(&[ack(id, 1 << 20)]),
         }
         look_late(&mut peer, secs(1), |peer| {
-            let _ = peer.conn.send_stream(id).write(b"into the void");
+            let _ = peer.conn.send_stream(peer.now, id).write(b"into the void");
             peer.said();
         });
         assert!(timed_out(&peer.conn).is_some(), "{wire:?}");
@@ -428,7 +427,7 @@ fn a_page_on_js_ws_neither_breaks_silence_nor_ends_for_it() {
     peer.conn.set_socket_capabilities(PAGE);
     // A stream that waits for its peer is no reason either.
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    peer.conn.send_stream(id).write(b"no credit yet").unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"no credit yet").unwrap();
     assert_eq!(wait(&mut peer, secs(1)).len(), 1, "the stream's Ack");
     assert_eq!(wait(&mut peer, secs(1_000_000)), []);
     peer.assert_open("nobody can tell");

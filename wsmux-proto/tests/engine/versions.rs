@@ -33,7 +33,7 @@ fn an_empty_message_has_no_effect() {
     peer.send(&[stream(id, 3, b"two", true)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
     let mut read = Vec::new();
-    while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(id).read(10) {
+    while let Ok(Read::Data(bytes)) = peer.conn.recv_stream(peer.now, id).read(10) {
         read.extend_from_slice(&bytes);
     }
     assert_eq!(read, b"onetwo");

@@ -30,7 +30,7 @@ fn server() -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config());
     for dir in [Dir::Bi, Dir::Uni] {
         let id = peer.conn.open(dir).unwrap().unwrap();
-        peer.conn.send_stream(id).announce();
+        peer.conn.send_stream(peer.now, id).announce();
     }
     peer.said();
     peer
@@ -56,7 +56,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
         peer.send_bytes([&before[..], message].concat());
         let what = format!("{what}, behind a good frame");
         peer.assert_violation(&what, code, 1002);
-        let read = peer.conn.recv_stream(uni(CLIENT, 0)).read(10).unwrap();
+        let read = peer.conn.recv_stream(peer.now, uni(CLIENT, 0)).read(10).unwrap();
         assert_eq!(read.data().unwrap(), "before", "{what}: it has taken effect (Q-12)");
     }
 }
@@ -188,7 +188,7 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     ] {
         let mut peer = server();
         peer.send(&[stream(id, 0, b"hello", false)]);
-        peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+        peer.conn.recv_stream(peer.now, id).stop(code_of(7)).unwrap();
         peer.said();
         peer.send(&[frame]);
         peer.assert_violation(what, code, 1002);
@@ -203,18 +203,18 @@ fn frames_after_an_answering_reset_are_ignored_and_the_other_half_works() {
     let mut peer = server();
     peer.send(&[stream(id, 0, b"hello", false)]);
     let before = peer.conn.stats(Time::EPOCH).live_streams;
-    peer.conn.recv_stream(id).stop(code_of(7)).unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code_of(7)).unwrap();
     peer.said();
     // As `@moq/qmux` does: the rest of its write comes behind the reset, with its end.
     peer.send(&[reset(id, 7, 5), stream(id, 5, b" world", false), stream(id, 11, b"", true)]);
     peer.send(&[reset(id, 7, 11), stream(id, 5_000, b"far past the credit", false)]);
     peer.assert_open("the half is over at both ends");
     assert_eq!(peer.frames(), []);
-    peer.conn.send_stream(id).write(b"still here").unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
+    peer.conn.send_stream(peer.now, id).write(b"still here").unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
     assert_eq!(peer.frames(), [stream(id, 0, b"still here", true)]);
-    peer.conn.send_stream(id).release();
-    peer.conn.recv_stream(id).release();
+    peer.conn.send_stream(peer.now, id).release();
+    peer.conn.recv_stream(peer.now, id).release();
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, before - 1);
 }
 

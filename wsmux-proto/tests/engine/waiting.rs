@@ -37,18 +37,18 @@ fn accept(peer: &mut ScriptedPeer) -> Option<StreamId> {
 }
 
 fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
-    peer.conn.send_stream(id).release();
-    peer.conn.recv_stream(id).release();
+    peer.conn.send_stream(peer.now, id).release();
+    peer.conn.recv_stream(peer.now, id).release();
 }
 
 /// The peer's call ends, and the application has read and answered it.
 fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.send(&[data(id, b"?"), close_read(id)]);
-    let request = peer.conn.recv_stream(id).read(9).unwrap().data();
+    let request = peer.conn.recv_stream(peer.now, id).read(9).unwrap().data();
     assert_eq!(request.as_deref(), Some(&b"?"[..]));
-    assert!(matches!(peer.conn.recv_stream(id).read(9), Ok(Read::Finished)));
-    peer.conn.send_stream(id).write(b"!").unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
+    assert!(matches!(peer.conn.recv_stream(peer.now, id).read(9), Ok(Read::Finished)));
+    peer.conn.send_stream(peer.now, id).write(b"!").unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
 }
 
 /// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
@@ -110,7 +110,7 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     serve(&mut peer, id(0));
     peer.frames();
     assert_eq!(accept(&mut peer), Some(id(1)));
-    peer.conn.send_stream(id(1)).write(b"0123456789").unwrap();
+    peer.conn.send_stream(peer.now, id(1)).write(b"0123456789").unwrap();
     assert_eq!(peer.frames(), [data(id(1), b"0123456")]);
 }
 
@@ -133,8 +133,8 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!(waiting(&peer), 4);
     let mut next = |index: u64| {
         assert_eq!(accept(&mut peer), Some(id(index)));
-        let read = peer.conn.recv_stream(id(index)).read(9);
-        let room = peer.conn.send_stream(id(index)).room();
+        let read = peer.conn.recv_stream(peer.now, id(index)).read(9);
+        let room = peer.conn.send_stream(peer.now, id(index)).poll_room();
         let_go(&mut peer, id(index));
         if index == 0 {
             peer.send(&[error_read(id(0), 0)]);

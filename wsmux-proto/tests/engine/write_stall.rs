@@ -20,7 +20,7 @@ fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     if wire == Wire::JsWs {
         peer.send(&[ack(id, 1 << 30)]);
     }
-    peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+    peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
     (peer, id)
 }
 
@@ -90,7 +90,7 @@ fn a_link_that_carries_a_message_now_and_then_is_slow_and_not_dead() {
         for _ in 0..20 {
             assert_eq!(deaf_until_end(&mut peer, 59), None, "{wire:?}");
             peer.said_next().expect("there is always more");
-            peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+            peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
         }
         assert_eq!(deaf_until_end(&mut peer, 100), Some(secs(60)), "{wire:?}");
     }
@@ -107,7 +107,7 @@ fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
         assert!(!peer.conn.wants_socket_full());
         // From here on there is something to send, and the driver has to report that it cannot.
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
-        peer.conn.send_stream(id).write(b"x").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
         assert!(peer.conn.wants_socket_full());
         peer.conn.handle_socket_full(peer.now);
         assert!(!peer.conn.wants_socket_full());
@@ -137,7 +137,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
             assert!(!late(&mut peer), "{wire:?}: we slept");
             // And indeed there was room.
             peer.said_next().expect("there is more");
-            peer.conn.send_stream(id).write(&[7; 100_000]).unwrap();
+            peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
         }
         assert!(!late(&mut peer), "{wire:?}: we slept");
         assert!(late(&mut peer), "{wire:?}: again, and nothing has left");

@@ -77,7 +77,7 @@ impl Bulk {
 
     fn write(&mut self) {
         for flow in &mut self.flows {
-            let mut send = self.pair.client.conn.send_stream(flow.id);
+            let mut send = self.pair.client.conn.send_stream(self.pair.now, flow.id);
             loop {
                 if flow.left.is_empty() {
                     flow.left = self.block.clone();
@@ -102,7 +102,8 @@ impl Bulk {
                 Reader::Every(..) => 0,
             };
             while most > 0
-                && let Ok(Read::Data(data)) = self.pair.server.conn.recv_stream(flow.id).read(most)
+                && let Ok(Read::Data(data)) =
+                    self.pair.server.conn.recv_stream(self.pair.now, flow.id).read(most)
             {
                 flow.read += data.len() as u64;
                 most -= data.len();
@@ -138,7 +139,13 @@ impl Bulk {
     /// The window that the server gives to stream `nth`.
     pub fn window(&mut self, nth: usize) -> u64 {
         let id = self.flows[nth].id;
-        self.pair.server.conn.recv_stream(id).stats().expect("the stream lives").window
+        self.pair
+            .server
+            .conn
+            .recv_stream(self.pair.now, id)
+            .stats()
+            .expect("the stream lives")
+            .window
     }
 
     /// What the server's windows have grown by.

@@ -88,6 +88,8 @@ impl Loss {
 /// One engine, and the pipe that leads away from it.
 pub struct Endpoint {
     pub conn: Connection,
+    /// The time of the last transfer, which is also that of the application's calls.
+    pub now: Time,
     pub events: Vec<Event>,
     /// All that left, in order.
     pub sent: Vec<Item>,
@@ -126,6 +128,7 @@ impl Endpoint {
         let mut heap = Heap::default();
         Self {
             conn: heap.of(|| Connection::new(config, side, wire, Time::EPOCH)),
+            now: Time::EPOCH,
             events: Vec::new(),
             sent: Vec::new(),
             capacity: None,
@@ -193,6 +196,7 @@ impl Endpoint {
 
     /// Lets out one item, if the engine has one and the pipe takes it.
     pub(super) fn transmit(&mut self, now: Time, latency: Duration, max: u64) -> bool {
+        self.now = now;
         if self.room_at(now) != Some(now) {
             self.of(|conn| conn.handle_socket_full(now));
             return false;
@@ -229,6 +233,7 @@ impl Endpoint {
     }
 
     pub(super) fn take_arrived(&mut self, now: Time) -> Option<Item> {
+        self.now = now;
         self.in_flight.front().filter(|(arrival, _)| *arrival <= now)?;
         let (_, item) = self.in_flight.pop_front()?;
         self.bytes_in_flight -= item.size();
@@ -264,11 +269,11 @@ impl Endpoint {
 
     /// Says how many bytes the send buffer took.
     pub fn write(&mut self, id: StreamId, data: &[u8]) -> usize {
-        self.conn.send_stream(id).write(data).expect("the stream is open")
+        self.conn.send_stream(self.now, id).write(data).expect("the stream is open")
     }
 
     pub fn finish(&mut self, id: StreamId) {
-        self.conn.send_stream(id).finish().expect("the stream is open");
+        self.conn.send_stream(self.now, id).finish().expect("the stream is open");
     }
 
     /// At most `max` bytes of what has come.
@@ -276,7 +281,8 @@ impl Endpoint {
         let mut data = Vec::new();
         while data.len() < max {
             let most = max - data.len();
-            match self.of(|conn| conn.recv_stream(id).read(most)) {
+            let now = self.now;
+            match self.of(|conn| conn.recv_stream(now, id).read(most)) {
                 Ok(Read::Data(bytes)) => {
                     assert!(!bytes.is_empty(), "no bytes are no news");
                     data.extend_from_slice(&bytes);
@@ -299,9 +305,10 @@ impl Endpoint {
 
     /// What an application does that drops both its handles.
     pub fn release(&mut self, id: StreamId) {
+        let now = self.now;
         self.of(|conn| {
-            conn.send_stream(id).release();
-            conn.recv_stream(id).release();
+            conn.send_stream(now, id).release();
+            conn.recv_stream(now, id).release();
         });
     }
 

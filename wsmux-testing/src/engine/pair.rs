@@ -229,7 +229,8 @@ impl Pair {
     /// A stream that both ends have, from `side`.
     pub fn open_bi(&mut self, side: Side) -> StreamId {
         let id = self.end(side).open(Dir::Bi);
-        self.end(side).conn.send_stream(id).announce();
+        let now = self.now;
+        self.end(side).conn.send_stream(now, id).announce();
         self.drive();
         assert_eq!(self.end(!side).accept(Dir::Bi), id);
         id

@@ -16,7 +16,9 @@ use crate::{
     connection::wakeups::Wakeups,
     error::StoppedError,
     observe::trace,
-    proto::{Connection, ConnectionError, Dir, Event, SendEnd, StreamId, Time},
+    proto::{
+        Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
+    },
 };
 
 /// What the lock guards.
@@ -74,6 +76,16 @@ impl State {
     pub(crate) fn time(&mut self, reading: Time) -> Time {
         self.latest = self.latest.max(reading);
         self.latest
+    }
+
+    /// A stream's sending half, for calls at the latest time that the engine has seen.
+    pub(crate) fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
+        self.engine.send_stream(self.latest, id)
+    }
+
+    /// A stream's receiving half, for calls at the latest time that the engine has seen.
+    pub(crate) fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
+        self.engine.recv_stream(self.latest, id)
     }
 
     /// Why the connection has ended; `None` while it has not.
@@ -326,7 +338,7 @@ impl State {
     }
 
     fn poll_end(&mut self, id: StreamId) -> Option<Outcome> {
-        match (self.engine.send_stream(id).poll_end(), self.close_reason()) {
+        match (self.send_stream(id).poll_end(), self.close_reason()) {
             (SendEnd::Finished, _) => Some(Ok(None)),
             (SendEnd::Stopped(code), _) => Some(Ok(Some(code))),
             (SendEnd::Reset, _) => Some(Err(StoppedError::ClosedStream)),

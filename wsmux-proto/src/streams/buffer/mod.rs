@@ -1,49 +1,49 @@
-//! Bytes that wait: a queue of chunks in which large ones are shared and small ones gathered.
+//! A queue of bytes in which large chunks are shared and small ones are copied together.
 //!
-//! What is bounded is memory, not payload: a `Bytes` keeps alive all of the allocation that it was
-//! cut from, and costs something of its own. So each chunk is at least half of what it was cut from
-//! whenever something is added to the queue, and what costs more than it carries is copied. Each
-//! byte is copied a constant number of times at most, whatever the sizes and the order of what is
-//! written and read.
+//! The queue bounds memory, not payload. A `Bytes` keeps the whole allocation alive that it is a
+//! slice of, and has a cost of its own. The invariant: whenever something has been added, each
+//! shared chunk is at least half of its allocation, and chunks that would cost more than they
+//! contain have been copied. Each byte is copied at most a constant number of times, for any sizes
+//! and any order of writes and reads.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps alive the
-/// whole message that it was cut from, and each slice costs a descriptor: a peer that sends single
-/// bytes in large messages would hold a multiple of its credit.
+/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps its whole
+/// message alive and costs a descriptor, so a peer that sends single bytes in large messages would
+/// make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
-/// A slice that is less than this part of its message is copied as well, for the same reason.
+/// A slice that is less than one part in this many of its message is copied for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// What a shared chunk costs at most besides its bytes: a place in the queue, which may have twice
-/// as many, and the header of its block; and the same for the two blocks of few bytes that may have
-/// been gathered before it. A chunk that exceeds half of its message by this much covers that cost
-/// (SPEC §10).
+/// How much a shared chunk costs at most besides its bytes. It needs two places in the queue,
+/// because half of them may be empty, and the header of its block. Two blocks with few bytes may
+/// have been gathered before it, which cost as much each. A chunk that exceeds half of its message
+/// by this much makes up for that (SPEC.md §10).
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The least that is allocated to gather small chunks in, once there is more than one: an allocator
-/// has blocks of this size at hand.
+/// The smallest block that is allocated for small chunks, once there is more than one. Allocators
+/// have blocks of this size at hand.
 const GATHER_CAPACITY: usize = 512;
 
-/// The most that is allocated to gather chunks in before they are known to come.
+/// The largest block that is allocated for small chunks in advance.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// A block to gather in is this part of what was gathered in a row and waits: at most that much may
-/// stay unused.
+/// A block for small chunks is one part in this many of the bytes that were gathered in a row and
+/// still wait. So at most that part may stay unused.
 const GATHER_ONE_IN: usize = 4;
 
-/// A queue that has more places than this gives back half of them when only a quarter is in use.
+/// A queue that has more places than this returns half of them when only a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
-/// What is left of a chunk that is being read is copied out once it is less than this part of what
-/// it was cut from, even if nothing is added: a smaller part would let a last byte keep a message,
-/// a larger one would cost copies.
+/// The rest of a chunk that is being read is copied when it is less than one part in this many of
+/// its allocation, even if nothing is added. If the part were smaller, the last byte of a message
+/// could keep more of it alive; if it were larger, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
-/// Bytes, and the size of what they were cut from.
+/// Bytes, and the size of the allocation that they are a slice of.
 #[derive(Debug, Default)]
 struct Chunk {
     bytes: Bytes,
@@ -55,23 +55,23 @@ struct Chunk {
 /// Right after bytes were added, the memory that it keeps alive is at most one block of
 /// [`GATHER_CAPACITY`] and
 ///
-/// - four times its bytes, where they came in messages that may keep a block of twice their size;
-/// - one and a half times its bytes, where they were cut from nothing larger.
+/// - four times its bytes, if they came in messages that may keep a block of twice their size;
+/// - one and a half times its bytes, if they are not slices of anything larger.
 ///
 /// Taking bytes off does not raise it.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The front, if it is a chunk. Most queues are no longer than that, and need no memory for
-    /// more.
+    /// The front, if it is a shared chunk. Most queues contain only that, and need no memory for
+    /// `rest`.
     first: Bytes,
-    /// The size of what `first` was cut from.
+    /// The size of the allocation of `first`.
     block_len: u32,
-    /// How many of the last bytes were gathered in a row, some of which may have been taken since.
+    /// How many of the last bytes were gathered in a row. Some may have been taken since.
     gathered: u32,
-    /// Chunks after the first, and none without it.
+    /// The chunks after the first. Empty if there is no first.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
-    /// What was gathered; it comes after all chunks.
+    /// The small chunks, copied together. They follow all shared chunks.
     tail: BytesMut,
     len: usize,
 }
@@ -81,7 +81,7 @@ fn small(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// Whether this many bytes are less than one in `one_in` of what they were cut from.
+/// Whether this many bytes are less than one part in `one_in` of their allocation.
 fn is_less(len: usize, one_in: usize, block_len: u32) -> bool {
     len.saturating_mul(one_in) < block_len as usize
 }
@@ -95,13 +95,13 @@ impl Buffer {
         self.len == 0
     }
 
-    /// How many bytes the queue counts for: as many as it has, or half of what its front keeps
-    /// alive if that is more.
+    /// For how many bytes the queue counts: its length, or half of what its front keeps alive if
+    /// that is more.
     pub(super) fn charged(&self) -> usize {
         self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
     }
 
-    /// Appends a copy.
+    /// Appends a copy of `data`.
     pub(super) fn push_slice(&mut self, data: &[u8]) {
         if data.is_empty() {
             return;
@@ -115,8 +115,8 @@ impl Buffer {
         if more.is_empty() {
             return;
         }
-        // Growing would move what is there; a new block does not. The first of a row may be the
-        // only one, and is as large as it has to be.
+        // A new block is allocated, because growing would move the bytes that are there. The first
+        // block of a row may be the only one, so it is only as large as it has to be.
         self.seal();
         let wanted = match self.len.min(self.gathered as usize) {
             0 => 0,
@@ -128,7 +128,7 @@ impl Buffer {
         self.gathered = self.gathered.saturating_add(small(more.len()));
     }
 
-    /// Appends a chunk that was cut from something of `block_len` bytes.
+    /// Appends a chunk that is a slice of an allocation of `block_len` bytes.
     pub(super) fn push_chunk(&mut self, data: Bytes, block_len: usize) {
         let worth = data.len().saturating_mul(SHARE_AT_LEAST_ONE_IN);
         // C-70
@@ -157,8 +157,8 @@ impl Buffer {
         }
     }
 
-    /// Takes up to `max` bytes off the front, in one piece; empty only when the queue is, or `max`
-    /// is 0.
+    /// Takes up to `max` bytes off the front, in one piece. Returns none only if the queue is empty
+    /// or `max` is 0.
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
         if self.first.is_empty() {
             self.seal();
@@ -181,14 +181,14 @@ impl Buffer {
         taken
     }
 
-    /// Copies what is left of the front out of what it was cut from, if it is a small part of that.
+    /// Copies the rest of the front, if it is a small part of its allocation.
     pub(super) fn settle(&mut self) {
         if self.block_len as usize >= GATHER_BELOW {
             self.release_block(SETTLE_BELOW_ONE_IN);
         }
     }
 
-    /// Copies the front out of what it was cut from, if it is less than one in `one_in` of that.
+    /// Copies the front, if it is less than one part in `one_in` of its allocation.
     fn release_block(&mut self, one_in: usize) {
         if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);
@@ -196,7 +196,7 @@ impl Buffer {
         }
     }
 
-    /// A burst leaves a long queue with few chunks in it.
+    /// Returns memory after a burst, when the queue has many places and few chunks.
     fn give_back_places(&mut self) {
         if let Some(rest) = &mut self.rest
             && rest.capacity() > SPARE_PLACES
@@ -206,7 +206,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets all but the first `len` bytes.
+    /// Drops all but the first `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         if len == 0 {
             self.clear();
@@ -232,12 +232,12 @@ impl Buffer {
         }
     }
 
-    /// Forgets all, and gives the memory back.
+    /// Drops everything, and returns the memory.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Ends the block that is gathered in. It stays as it is if most of it was used.
+    /// Ends the block for small chunks. If most of it was used, it is shared as it is.
     fn seal(&mut self) {
         if self.tail.is_empty() {
             return;

@@ -1,60 +1,62 @@
-//! Windows that fit the path: from the time that a round trip takes, and from what a reader takes
-//! in that time.
+//! Receive windows that grow to fit the path and the reader.
 //!
-//! A stream is as fast as its window per round trip, and needs no more of it than its path and its
-//! reader can use: bandwidth times round-trip time. Both are measured, and a window only ever
-//! grows: credit that was granted cannot be taken back (RFC 9000 §4.1), so a smaller window would
-//! promise memory that is not free.
+//! On each round trip a stream can deliver one window. So a window needs to be as large as the
+//! bytes that the path carries, and the reader reads, in one round-trip time. Both the time and the
+//! bytes are measured. A window never shrinks while its stream lives, because credit cannot be
+//! taken back (RFC 9000 §4.1).
+//!
+//! The invariant: the growth of all windows together is at most `budget`.
 
 use std::time::Duration;
 
 use super::credit::RecvCredit;
 use crate::{Capabilities, Config, Time};
 
-/// A window is this many times what a round trip delivers, as with TCP's receivers. A stream that
-/// its window holds back so doubles it in each round trip; one that its link holds back keeps a
-/// round trip to spare for grants that are late.
+/// A window is this many times what a round trip delivers, as in TCP receivers. If the window
+/// limits a stream, the window therefore doubles in each round trip. If the path limits it, one
+/// round trip is left for grants that arrive late.
 const HEADROOM: u64 = 2;
 
-/// A window grows by at least this part of itself: less is the noise of the measurement.
+/// A window grows by at least one part in this many of itself. Less would be noise of the
+/// measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// No stream holds more of the budget than this part of what the others have left. The first
-/// streams would else take all of it, and keep it as long as they live.
+/// No stream takes more than one part in this many of what the others have left of the budget.
+/// Otherwise the first streams would take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// The span that is being measured must not promise more than this many times what the one before
-/// it brought: twice the growth that the one before may have caused. A burst at the speed of
-/// memory, from a peer that works in turns with this end, does not pass for the rate of its path.
+/// A span of measurement counts for at most this many times what the span before it delivered,
+/// which is twice the growth that the span before may have caused. So a single burst, which may
+/// come out of a buffer at any speed, is not mistaken for the rate of the path.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// A stream is measured once so much of its first window has come: a grant is not due before twice
-/// of it.
+/// A stream is measured when one part in this many of its first window was received. A grant is due
+/// only when twice as much was.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
-/// When nothing has come for so long, nothing stands in a queue on the way either. Longer than any
-/// round trip.
+/// When nothing was received for this long, no queue on the path contains anything either. It is
+/// longer than any round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What the streams of a connection know of their path together, and what they may hold.
+/// What a connection knows of its path, and how much its windows have grown.
 #[derive(Debug)]
 pub(in crate::streams) struct AutoTune {
     initial_window: u64,
     max_window: u64,
-    /// What all windows together may grow by.
+    /// By how many bytes all windows together may grow.
     budget: u64,
-    /// What they have grown by.
+    /// By how many bytes they have grown.
     used: u64,
-    /// The path's round-trip time by pings. The least one, for most of them come behind data that
-    /// stands in a queue: if the time in there counted, a larger window would make the queue longer
-    /// and thereby itself larger, without end.
+    /// The least round-trip time of a ping. Most pings wait in a queue on the path, after data. If
+    /// that wait counted, a larger window would make the queue longer, and a longer queue would
+    /// make the window larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that it allowed. It holds a whole round trip,
-    /// so that no peer can make its path look longer than it is by answering pings late.
+    /// The least time from a grant to the first byte that it allowed, which is at least one round
+    /// trip. So a peer cannot make the path seem longer by answering pings late.
     grant_rtt: Option<Duration>,
-    /// The last ping left into silence, and no data has come since.
+    /// The last ping was sent after a silence, and no data was received since.
     undisturbed: bool,
-    /// A ping is to leave with what is being written.
+    /// A ping is to be sent with the message that is being written.
     sample_wanted: bool,
 }
 
@@ -63,9 +65,9 @@ pub(in crate::streams) struct AutoTune {
 pub(in crate::streams) struct Measure {
     /// Where the current span began.
     begin: Mark,
-    /// What the span before it brought for each round trip.
+    /// How many bytes the span before it delivered per round trip.
     before: u64,
-    /// A grant that left then, and the limit that it raised.
+    /// When a grant was sent, and the limit that it raised.
     grant: Option<(Time, u64)>,
 }
 
@@ -77,11 +79,11 @@ struct Mark {
 }
 
 impl Mark {
-    /// What a round trip of `rtt` brings, by what has come and was read from here to another mark.
+    /// How many bytes a round trip of `rtt` delivers, measured from this mark to `here`.
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
-        // Neither what came and was not read counts, nor what was read and had come long before.
+        // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // A round trip brings at least what came in a part of it.
+        // A whole round trip delivers at least what a part of it has delivered.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
@@ -107,12 +109,12 @@ impl AutoTune {
         }
     }
 
-    /// What the windows have grown by, all together.
+    /// By how many bytes all windows together have grown.
     pub(in crate::streams) fn used(&self) -> u64 {
         self.used
     }
 
-    /// A window is smaller, or no more.
+    /// A window needs this much of its growth no more.
     pub(in crate::streams) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
@@ -121,25 +123,24 @@ impl AutoTune {
         self.sample_wanted
     }
 
-    /// Whether a ping is to be sent now. Says so once for each ping that is wanted.
+    /// Whether a ping is to be sent now. Returns `true` once for each ping that is wanted.
     pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    /// Whether a window may ever grow, so that the path is worth a ping before there is anything on
-    /// it.
+    /// Whether a window may ever grow, so that it is worth measuring the path at the start.
     pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// A ping leaves, after nothing has come for so long.
+    /// A ping is sent, after nothing was received for `silence`.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
-    /// The last ping was answered after `sample`. If there was silence before and no data came in
-    /// between, none stood in its way: then this is the path as it is now, even if it was shorter
-    /// before.
+    /// The last ping was answered after `sample`. If there was a silence before it, and no data was
+    /// received since, no queue has delayed it. Then the sample replaces what was measured before,
+    /// even if that was less.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.grant_rtt) = (Some(sample), None);
@@ -148,7 +149,7 @@ impl AutoTune {
         }
     }
 
-    /// Bytes have come on a stream that had received `before`.
+    /// Bytes were received on a stream that had received `before` bytes until then.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,
@@ -157,8 +158,8 @@ impl AutoTune {
     ) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        // What a window's worth of credit brings comes in one piece: a span that begins with its
-        // first byte holds all of it.
+        // The bytes that one grant allows arrive in one piece. The span begins before the first of
+        // them, so that it contains all.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
@@ -183,7 +184,7 @@ impl AutoTune {
         self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
-    /// By how much a window may grow, if that is worth a step.
+    /// By how much a window may grow; `None` if that is less than the smallest step.
     fn room(&self, credit: &RecvCredit) -> Option<u64> {
         // C-57
         let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;
@@ -192,7 +193,8 @@ impl AutoTune {
         (room >= least_step(credit)).then_some(room)
     }
 
-    /// By how much a window is to grow: its reader takes more than half of it in a round trip.
+    /// By how much a window is to grow; `None` unless its reader reads more than half of it in a
+    /// round trip.
     pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Time) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
@@ -208,7 +210,7 @@ impl AutoTune {
         (wanted >= least).then(|| room.min(wanted - credit.window()))
     }
 
-    /// A grant is about to leave: the moment for a window to grow.
+    /// Lets the window grow if that is due. To be called before each grant.
     pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Time) {
         if self.room(credit).is_none() {
             return;
@@ -219,7 +221,7 @@ impl AutoTune {
         if let Some(growth) = self.growth_due(credit, now) {
             credit.grow(growth);
             self.used += growth;
-            // Each step rests on a time of its own (C-59).
+            // Each step needs a round-trip time that was measured after the one before (C-59).
             self.sample_wanted = true;
         }
     }

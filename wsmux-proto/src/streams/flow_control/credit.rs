@@ -1,41 +1,44 @@
-//! Credit: how much a peer may send, and how much it lets this end send (RFC 9000 §4).
+//! Credit: how much the peer may send, and how much it allows this end to send (RFC 9000 §4).
 
 use super::auto_tune::Measure;
 use crate::{TransportError, frame::Credit, transport_error::violation};
 
-/// A grant is sent once the peer has less than the window by this part of it. Sooner costs frames,
-/// later stalls the sender on a long path.
+/// A grant is sent when the peer has used one part in this many of its window. An earlier grant
+/// costs frames, and a later one stalls the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
-/// And by no more than this, however large the window: a grant for each 8 ms of a gigabit a second
-/// costs nothing, and a sender that gets its credit in pieces that large sends in bursts.
+/// A grant is sent at the latest when the peer has used this many bytes, even of a larger window.
+/// At a gigabit per second that is one grant every 8 ms, which costs nothing. Larger grants would
+/// make the sender send in bursts.
 const GRANT_AT_MOST: u64 = 1024 * 1024;
 
-/// The receiver's account of one stream.
+/// The credit that this end gives to the peer on one stream.
+///
+/// The invariant: `consumed` <= `received` <= `granted`, and none of them ever falls.
 #[derive(Debug)]
 pub(in crate::streams) struct RecvCredit {
-    /// How far ahead of the reader the peer may be in any case.
+    /// How many bytes the peer may be ahead of the reader, without growth.
     initial_window: u64,
-    /// And how much further: what the window has grown by, out of the connection's budget.
+    /// By how many bytes the window has grown. They count against the connection's budget.
     growth: u64,
-    /// What the peer was allowed, in all.
+    /// How many bytes the peer may send in all.
     granted: u64,
-    /// What has come, in all.
+    /// How many bytes were received in all.
     received: u64,
-    /// What the application has taken or nobody wants, in all.
+    /// How many bytes the application has read, or were dropped, in all.
     consumed: u64,
-    /// None yet of a stream that has brought little: there are thousands of those.
+    /// `None` for a stream on which little was received, to save memory: there may be thousands.
     pub(in crate::streams) measure: Option<Box<Measure>>,
 }
 
 impl RecvCredit {
-    /// `granted` is what the peer knows already: the window, or nothing where a stream begins with
-    /// a grant.
+    /// `granted` is the credit that the peer knows of: the declared window, or 0 where a stream
+    /// begins with a grant.
     pub(in crate::streams) fn new(window: u64, granted: u64) -> Self {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
 
-    /// How far ahead of the reader the peer may be.
+    /// How many bytes the peer may be ahead of the reader.
     pub(in crate::streams) fn window(&self) -> u64 {
         self.initial_window + self.growth
     }
@@ -48,16 +51,16 @@ impl RecvCredit {
         self.growth += bytes;
     }
 
-    /// Sets what the window is without growth. A larger one takes the place of growth; returns of
-    /// how much.
+    /// Sets the window without growth. A larger window replaces growth. Returns how much growth it
+    /// has replaced.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
         self.release_growth(self.growth.saturating_sub(more))
     }
 
-    /// No more credit is granted, and `unread` bytes are all that the window still holds. Returns
-    /// how much of its growth is free.
+    /// No more credit is granted, and the window contains only `unread` bytes any more. Returns how
+    /// much of its growth is not needed.
     pub(in crate::streams) fn end(&mut self, unread: u64) -> u64 {
         self.release_growth(unread.saturating_sub(self.initial_window))
     }
@@ -68,7 +71,7 @@ impl RecvCredit {
         free
     }
 
-    /// What the peer was allowed, in all.
+    /// How many bytes the peer may send in all.
     pub(in crate::streams) fn granted(&self) -> u64 {
         self.granted
     }
@@ -81,7 +84,7 @@ impl RecvCredit {
         self.consumed
     }
 
-    /// Whether the peer may send up to `end`.
+    /// Checks that the peer may send bytes up to the offset `end`.
     pub(in crate::streams) fn check(&self, end: u64) -> Result<(), TransportError> {
         // C-27 (RFC 9000 §4.1), J-26
         if end > self.granted {
@@ -93,7 +96,7 @@ impl RecvCredit {
         Ok(())
     }
 
-    /// Counts bytes up to `end` as received.
+    /// Counts bytes up to the offset `end` as received.
     pub(in crate::streams) fn receive_to(&mut self, end: u64) {
         self.received = self.received.max(end);
     }
@@ -103,17 +106,17 @@ impl RecvCredit {
         debug_assert!(self.consumed <= self.received);
     }
 
-    /// Whether the peer has been allowed nothing yet.
+    /// Whether the peer has had no credit so far.
     pub(in crate::streams) fn nothing_granted(&self) -> bool {
         self.granted == 0
     }
 
-    /// What the peer may still send.
+    /// How many bytes the peer may still send.
     pub(in crate::streams) fn left(&self) -> u64 {
         self.granted - self.received
     }
 
-    /// Whether the peer has to wait for more.
+    /// Whether the peer has used all of its credit.
     pub(in crate::streams) fn is_used_up(&self) -> bool {
         self.received == self.granted
     }
@@ -125,7 +128,7 @@ impl RecvCredit {
         behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
-    /// The grant that gives the peer its whole window again; `None` when it has it.
+    /// The grant that gives the peer its whole window again; `None` if it has that.
     pub(in crate::streams) fn grant(&mut self, relative: bool) -> Option<Credit> {
         // J-28
         let total = self.consumed + self.window();
@@ -136,7 +139,9 @@ impl RecvCredit {
     }
 }
 
-/// The sender's account: of one stream, or of the whole connection.
+/// The credit that the peer gives to this end, for one stream or for the connection.
+///
+/// The invariant: `used` <= `limit`, and neither ever falls.
 #[derive(Debug)]
 pub(in crate::streams) struct SendCredit {
     limit: u64,
@@ -163,12 +168,13 @@ impl SendCredit {
         self.used += bytes;
     }
 
-    /// Whether the limit rose; a total that is lower than before is an old one (RFC 9000 §4.1).
+    /// Adds credit, and returns whether the limit has risen. A lower total than before is ignored,
+    /// because it is out of date (RFC 9000 §4.1).
     pub(in crate::streams) fn add(&mut self, credit: Credit) -> Result<bool, TransportError> {
         let limit = match credit {
             Credit::Total(total) => total,
             Credit::More(more) => {
-                // The only wire with increments holds what is left in 32 bits (J-27).
+                // On the only wire with increments, what is left has to fit into 32 bits (J-27).
                 if self.left() + more > u64::from(u32::MAX) {
                     return Err(violation::flow_control("credit grows past 2^32 - 1"));
                 }

@@ -1,7 +1,6 @@
-//! Flow control: how much may be sent on a stream (RFC 9000 §4), and by how much that grows on a
-//! long path.
+//! Flow control: how much may be sent on a stream (RFC 9000 §4), and how that grows on a long path.
 //!
-//! - `credit`: the accounts of a receiver and of a sender
+//! - `credit`: the credit that each end gives to the other
 //! - `auto_tune`: receive windows that fit the path
 
 mod auto_tune;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Capabilities, Config, Connection, Dir, Event, Frame, Incoming, MessageBuf, Outgoing, Read,
-    ReadError, SendEnd, Side, StreamId, Time, VarInt, Wire,
+    ReadError, RecvStream, SendEnd, SendStream, Side, StreamId, Time, VarInt, Wire,
 };
 
 /// What an engine gave to its socket.
@@ -104,6 +104,14 @@ impl Pair {
         self.now = until;
     }
 
+    pub(super) fn send_stream(&mut self, side: Side, id: StreamId) -> SendStream<'_> {
+        self.ends[side as usize].send_stream(self.now, id)
+    }
+
+    pub(super) fn recv_stream(&mut self, side: Side, id: StreamId) -> RecvStream<'_> {
+        self.ends[side as usize].recv_stream(self.now, id)
+    }
+
     pub(super) fn open(&mut self, side: Side, dir: Dir) -> StreamId {
         self.end(side).open(dir).expect("the connection is open").expect("the limit allows one")
     }
@@ -117,7 +125,7 @@ impl Pair {
         let (mut written, mut read) = (0, Vec::new());
         for _ in 0..1_000 {
             if written < data.len() {
-                let stream = &mut self.end(from).send_stream(id);
+                let stream = &mut self.send_stream(from, id);
                 written += stream.write(&data[written..]).expect("the stream is open");
                 if written == data.len() {
                     stream.finish().expect("the stream is open");
@@ -125,7 +133,7 @@ impl Pair {
             }
             self.drive();
             if self.read(!from, id, &mut read) == Progress::Finished {
-                assert_eq!(self.end(from).send_stream(id).poll_end(), SendEnd::Finished);
+                assert_eq!(self.send_stream(from, id).poll_end(), SendEnd::Finished);
                 return read;
             }
         }
@@ -135,7 +143,7 @@ impl Pair {
     /// Reads what was received.
     pub(super) fn read(&mut self, side: Side, id: StreamId, into: &mut Vec<u8>) -> Progress {
         loop {
-            match self.end(side).recv_stream(id).read(usize::MAX) {
+            match self.recv_stream(side, id).read(usize::MAX) {
                 Ok(Read::Data(bytes)) => into.extend_from_slice(&bytes),
                 Ok(Read::Blocked) => return Progress::Blocked,
                 Ok(Read::Finished) => return Progress::Finished,
@@ -148,8 +156,8 @@ impl Pair {
     /// Both applications drop their handles of a stream.
     pub(super) fn release(&mut self, id: StreamId) {
         for end in &mut self.ends {
-            end.send_stream(id).release();
-            end.recv_stream(id).release();
+            end.send_stream(self.now, id).release();
+            end.recv_stream(self.now, id).release();
         }
         self.drive();
     }

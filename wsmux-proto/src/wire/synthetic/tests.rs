@@ -64,7 +64,7 @@ fn data() -> Vec<u8> {
 /// A stream that both ends have, after what was sent for its opening.
 fn open(pair: &mut Pair, side: Side) -> StreamId {
     let id = pair.open(side, Dir::Bi);
-    pair.end(side).send_stream(id).announce();
+    pair.send_stream(side, id).announce();
     pair.drive();
     assert_eq!(pair.accept(!side, Dir::Bi), id);
     pair.take_sent(side);
@@ -110,14 +110,14 @@ fn exchange(pair: &mut Pair, side: Side) {
 /// One half of a stream is reset, and the other one stopped.
 fn cancel(pair: &mut Pair, side: Side) {
     let id = open(pair, side);
-    pair.end(!side).send_stream(id).write(b"an answer").unwrap();
-    pair.end(side).send_stream(id).write(b"a question").unwrap();
+    pair.send_stream(!side, id).write(b"an answer").unwrap();
+    pair.send_stream(side, id).write(b"a question").unwrap();
     pair.drive();
-    pair.end(side).send_stream(id).reset(VarInt::from_u32(7)).unwrap();
-    pair.end(side).recv_stream(id).stop(VarInt::from_u32(9)).unwrap();
+    pair.send_stream(side, id).reset(VarInt::from_u32(7)).unwrap();
+    pair.recv_stream(side, id).stop(VarInt::from_u32(9)).unwrap();
     pair.drive();
     assert_eq!(pair.read(!side, id, &mut Vec::new()), Progress::Reset(7));
-    let end = pair.end(!side).send_stream(id).poll_end();
+    let end = pair.send_stream(!side, id).poll_end();
     assert_eq!(end, SendEnd::Stopped(VarInt::from_u32(9)));
     pair.release(id);
 }
@@ -129,11 +129,11 @@ fn crowd(pair: &mut Pair, side: Side) {
     for _ in 0..100 {
         while left > 0 && pair.end(side).openable(Dir::Bi).unwrap() > 0 {
             let id = pair.open(side, Dir::Bi);
-            let stream = &mut pair.end(side).send_stream(id);
+            let stream = &mut pair.send_stream(side, id);
             stream.write(b"a question").unwrap();
             stream.finish().unwrap();
             stream.release();
-            pair.end(side).recv_stream(id).release();
+            pair.recv_stream(side, id).release();
             left -= 1;
         }
         pair.end(side).report_streams_blocked(Dir::Bi);
@@ -160,7 +160,7 @@ fn send_one_way(pair: &mut Pair, side: Side) {
         return;
     }
     let id = pair.open(side, Dir::Uni);
-    pair.end(side).send_stream(id).announce();
+    pair.send_stream(side, id).announce();
     pair.drive();
     assert_eq!(pair.accept(!side, Dir::Uni), id);
     assert_eq!(pair.send_all(side, id, &data()), data());
@@ -185,7 +185,7 @@ fn a_record_holds_several_frames_and_a_single_message_one() {
         let mut pair = pair(Capabilities { messages, ..BASE });
         let ids = [open(&mut pair, CLIENT), open(&mut pair, CLIENT)];
         for id in ids {
-            pair.end(CLIENT).send_stream(id).write(b"some bytes").unwrap();
+            pair.send_stream(CLIENT, id).write(b"some bytes").unwrap();
         }
         pair.drive();
         assert_eq!(pair.take_sent(CLIENT).len(), count);
@@ -241,7 +241,7 @@ fn a_stream_opens_with_its_first_frame_or_with_a_grant_of_each_end() {
         pair.drive();
         assert_eq!(pair.take_frames(CLIENT), sent);
         assert_eq!(pair.take_frames(SERVER), sent, "the peer answers a grant with its own");
-        pair.end(CLIENT).send_stream(id).write(b"some bytes").unwrap();
+        pair.send_stream(CLIENT, id).write(b"some bytes").unwrap();
         pair.drive();
         assert_eq!(pair.accept(SERVER, Dir::Bi), id);
     }
@@ -317,9 +317,9 @@ fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
         wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
         end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
-        end.send_stream(id).write(b"some bytes").unwrap();
+        end.send_stream(crate::Time::EPOCH, id).write(b"some bytes").unwrap();
         while end.poll_transmit(crate::Time::EPOCH, &mut out).is_some() {}
-        let sent = end.send_stream(id).stats(crate::Time::EPOCH).unwrap().sent;
+        let sent = end.send_stream(crate::Time::EPOCH, id).stats().unwrap().sent;
         assert_eq!(sent, if connection_credit { 0 } else { 10 });
     }
 }
@@ -361,7 +361,7 @@ fn a_grant_is_a_total_or_an_increment() {
     ] {
         let mut pair = pair(Capabilities { grants, ..BASE });
         let id = open(&mut pair, CLIENT);
-        pair.end(CLIENT).send_stream(id).write(&data()[..WINDOW]).unwrap();
+        pair.send_stream(CLIENT, id).write(&data()[..WINDOW]).unwrap();
         pair.drive();
         pair.read(SERVER, id, &mut Vec::new());
         pair.drive();
@@ -374,7 +374,7 @@ fn a_grant_is_a_total_or_an_increment() {
 fn end_of_stream(end: StreamEnd) -> (Vec<Sent>, Vec<Frame>) {
     let mut pair = pair(Capabilities { end, ..BASE });
     let id = open(&mut pair, CLIENT);
-    let stream = &mut pair.end(CLIENT).send_stream(id);
+    let stream = &mut pair.send_stream(CLIENT, id);
     stream.write(b"some bytes").unwrap();
     stream.finish().unwrap();
     pair.drive();
@@ -414,8 +414,8 @@ fn an_end_that_grants_could_revive_gets_no_grant_until_it_needs_one() {
         let end = StreamEnd::OwnFrame { after_flush: false, acknowledged: false, grants_revive };
         let mut pair = pair(Capabilities { end, ..BASE });
         let id = open(&mut pair, CLIENT);
-        pair.end(SERVER).send_stream(id).finish().unwrap();
-        pair.end(CLIENT).send_stream(id).write(&data()[..WINDOW / 2]).unwrap();
+        pair.send_stream(SERVER, id).finish().unwrap();
+        pair.send_stream(CLIENT, id).write(&data()[..WINDOW / 2]).unwrap();
         pair.drive();
         pair.take_sent(SERVER);
         pair.read(SERVER, id, &mut Vec::new());
@@ -444,7 +444,7 @@ fn an_end_that_lacks_credit_or_streams_says_so_only_where_it_can() {
     for blocked_frames in [true, false] {
         let mut pair = pair(Capabilities { blocked_frames, ..BASE });
         let ids = [open(&mut pair, CLIENT), open(&mut pair, CLIENT)];
-        pair.end(CLIENT).send_stream(ids[0]).write(&data()).unwrap();
+        pair.send_stream(CLIENT, ids[0]).write(&data()).unwrap();
         assert!(matches!(pair.end(CLIENT).open(Dir::Bi), Ok(None)));
         assert_eq!(pair.end(CLIENT).report_streams_blocked(Dir::Bi), blocked_frames);
         pair.drive();
@@ -471,7 +471,7 @@ fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
         wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
         end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
-        end.send_stream(id).write(b"some bytes").unwrap();
+        end.send_stream(crate::Time::EPOCH, id).write(b"some bytes").unwrap();
         let mut frames = Vec::new();
         while end.poll_transmit(crate::Time::EPOCH, &mut out).is_some() {
             let mut message = out.to_bytes();

@@ -75,6 +75,6 @@ fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
         if count == 0 {
             accept(peer, id);
         }
-        peer.conn.recv_stream(id).read(8).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(8).unwrap();
     });
 }

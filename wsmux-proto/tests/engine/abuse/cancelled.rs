@@ -105,7 +105,7 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
         let id = bidi(CLIENT, index);
         peer.send(&[stream(id, 0, b"upload", false)]);
         accept(peer, id);
-        peer.conn.recv_stream(id).read(100).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(100).unwrap();
         peer.send(&[reset(id, 8, 6)]);
         let_go(peer, id);
     });
@@ -113,7 +113,7 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let answered = honest(peer(Wire::QMux), |peer, index| {
         let id = request(peer, index);
         accept(peer, id);
-        peer.conn.send_stream(id).write(b"an event").unwrap();
+        peer.conn.send_stream(peer.now, id).write(b"an event").unwrap();
         peer.said();
         peer.send(&[stop(id, 8)]);
         let_go(peer, id);
@@ -143,7 +143,7 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
                 }
             }
             accept(peer, id);
-            while let Ok(Read::Data(_)) = peer.conn.recv_stream(id).read(100) {}
+            while let Ok(Read::Data(_)) = peer.conn.recv_stream(peer.now, id).read(100) {}
             let_go(peer, id);
         });
         assert_eq!(useless(&uploads), acks(wire), "{wire:?}");
@@ -164,7 +164,7 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
         let calls = honest(peer(wire), |peer, index| {
             let id = request(peer, index);
             accept(peer, id);
-            peer.conn.recv_stream(id).read(100).unwrap();
+            peer.conn.recv_stream(peer.now, id).read(100).unwrap();
             peer.send(&[stop(id, 8)]);
             let_go(peer, id);
         });
@@ -190,7 +190,7 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
                 // The one too many is not there.
                 if peer.conn.close_reason().is_none() {
                     accept(peer, id);
-                    peer.conn.recv_stream(id).read(100).unwrap();
+                    peer.conn.recv_stream(peer.now, id).read(100).unwrap();
                     peer.send(&[reset(id, 8, 1)]);
                     let_go(peer, id);
                 }
@@ -216,10 +216,10 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
         let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-        peer.conn.send_stream(id).announce();
+        peer.conn.send_stream(peer.now, id).announce();
         peer.said();
         peer.send(&[stop(id, 0)]);
-        peer.conn.send_stream(id).release();
+        peer.conn.send_stream(peer.now, id).release();
     });
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }

@@ -43,7 +43,7 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     let mut peer = peer(Wire::QMux);
     peer.send(&[stream(id, 0, b"x", false)]);
     accept(&mut peer, id);
-    peer.conn.recv_stream(id).stop(code(0)).unwrap();
+    peer.conn.recv_stream(peer.now, id).stop(code(0)).unwrap();
     peer.said();
     peer.send(&[reset(id, 0, 1)]);
     flood(peer, "frames of ended streams", |peer, _| peer.send(&[stream(id, 1, b"x", false)]));

@@ -8,7 +8,7 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
     let id = peer.conn.open(Dir::Uni).unwrap().unwrap();
-    peer.conn.send_stream(id).append_chunk(vec![0; 1 << 20].into()).unwrap();
+    peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 1 << 20].into()).unwrap();
     peer.said();
     (peer, id)
 }
@@ -66,8 +66,8 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
     let block = 1 << 16;
     honest(peer, |peer, count| {
-        let mut send = peer.conn.send_stream(id);
-        if send.room().unwrap() > 0 {
+        let mut send = peer.conn.send_stream(peer.now, id);
+        if send.poll_room().unwrap() > 0 {
             send.append_chunk(vec![0; block].into()).unwrap();
         }
         peer.send(&[max_stream_data(id, 64 * (count + 1))]);
@@ -86,9 +86,8 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
-    peer.conn.send_stream(id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window goes out in one message; from then on each byte that is read brings one
-    // more.
+    peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
+    // The first window goes out in one message; from then on each byte that is read brings one more.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }

@@ -88,23 +88,23 @@ fn accept(peer: &mut ScriptedPeer, id: StreamId) {
 
 /// The application reads the request, and answers with a byte.
 fn answer(peer: &mut ScriptedPeer, id: StreamId) {
-    while let Ok(Read::Data(_)) = peer.conn.recv_stream(id).read(100) {}
-    peer.conn.send_stream(id).write(b"!").unwrap();
-    peer.conn.send_stream(id).finish().unwrap();
+    while let Ok(Read::Data(_)) = peer.conn.recv_stream(peer.now, id).read(100) {}
+    peer.conn.send_stream(peer.now, id).write(b"!").unwrap();
+    peer.conn.send_stream(peer.now, id).finish().unwrap();
     peer.said();
 }
 
 /// The application gives up what the peer has given up.
 fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
-    peer.conn.send_stream(id).release();
-    peer.conn.recv_stream(id).release();
+    peer.conn.send_stream(peer.now, id).release();
+    peer.conn.recv_stream(peer.now, id).release();
 }
 
 /// The application of many an example: it takes no notice of the error, and says that it is done.
 fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
-    let _ = peer.conn.recv_stream(id).read(100);
-    let _ = peer.conn.send_stream(id).write(b"an error");
-    let _ = peer.conn.send_stream(id).finish();
+    let _ = peer.conn.recv_stream(peer.now, id).read(100);
+    let _ = peer.conn.send_stream(peer.now, id).write(b"an error");
+    let _ = peer.conn.send_stream(peer.now, id).finish();
     let_go(peer, id);
 }
 

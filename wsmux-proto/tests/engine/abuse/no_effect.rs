@@ -81,7 +81,7 @@ fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
         if second == 0 {
             accept(&mut peer, id);
         }
-        peer.conn.recv_stream(id).read(1).unwrap();
+        peer.conn.recv_stream(peer.now, id).read(1).unwrap();
         peer.said();
         peer.events();
         peer.assert_open(&format!("second {second}"));

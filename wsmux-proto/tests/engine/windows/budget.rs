@@ -73,13 +73,15 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
         ("finished and read", |bulk, nth| bulk.pair.client.finish(bulk.flows[nth].id)),
         ("reset", |bulk, nth| {
             let id = bulk.flows[nth].id;
-            bulk.pair.client.conn.send_stream(id).reset(code(1)).unwrap();
+            bulk.pair.client.conn.send_stream(bulk.pair.now, id).reset(code(1)).unwrap();
         }),
         ("stopped", |bulk, nth| {
             let id = bulk.flows[nth].id;
-            bulk.pair.server.conn.recv_stream(id).stop(code(1)).unwrap();
+            bulk.pair.server.conn.recv_stream(bulk.pair.now, id).stop(code(1)).unwrap();
         }),
-        ("dropped", |bulk, nth| bulk.pair.server.conn.recv_stream(bulk.flows[nth].id).release()),
+        ("dropped", |bulk, nth| {
+            bulk.pair.server.conn.recv_stream(bulk.pair.now, bulk.flows[nth].id).release()
+        }),
     ];
     let mut bulk = Bulk::new(path(100, 500), &Config::default());
     for (how, end) in ends {

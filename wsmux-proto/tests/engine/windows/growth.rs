@@ -90,7 +90,7 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
     let window = bulk.window(reading);
-    let stats = bulk.pair.server.conn.recv_stream(id).stats().unwrap();
+    let stats = bulk.pair.server.conn.recv_stream(bulk.pair.now, id).stats().unwrap();
     assert!(stats.buffered > window / 2, "{stats:?}");
     bulk.run(secs(3));
     assert_eq!(bulk.window(reading), window);
@@ -184,7 +184,7 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let id = pair.open_bi(CLIENT);
     let limit = pair.server.conn.max_inbound_message();
     pair.transfer(CLIENT, id, &vec![0; 16 << 20]);
-    assert_eq!(pair.server.conn.recv_stream(id).stats().unwrap().window, INITIAL);
+    assert_eq!(pair.server.conn.recv_stream(pair.now, id).stats().unwrap().window, INITIAL);
     assert_eq!(pair.server.conn.max_inbound_message(), limit);
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
@@ -201,8 +201,8 @@ fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     peer.send(&[stream(id, 0, &vec![0; 4 << 20], false)]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
     peer.said();
-    peer.conn.recv_stream(id).read((1 << 20) - 1).unwrap();
+    peer.conn.recv_stream(peer.now, id).read((1 << 20) - 1).unwrap();
     assert_eq!(peer.frames(), []);
-    peer.conn.recv_stream(id).read(1).unwrap();
+    peer.conn.recv_stream(peer.now, id).read(1).unwrap();
     assert_eq!(peer.frames(), [max_stream_data(id, 33 * MIB)]);
 }

@@ -49,7 +49,7 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     bulk.run(secs(2));
     let short = bulk.window(flow);
     let id = bulk.flows.pop().expect("there is one").id;
-    bulk.pair.client.conn.send_stream(id).finish().unwrap();
+    bulk.pair.client.conn.send_stream(bulk.pair.now, id).finish().unwrap();
     bulk.pair.drive();
     bulk.pair.server.read(id);
     bulk.pair.release_both(id);
@@ -107,7 +107,9 @@ impl ByHand {
     /// The other end reads all bytes and sends its frames.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
-        while let Read::Data(_) = self.peer.conn.recv_stream(id).read(usize::MAX).unwrap() {}
+        while let Read::Data(_) =
+            self.peer.conn.recv_stream(self.peer.now, id).read(usize::MAX).unwrap()
+        {}
         for frame in self.peer.frames() {
             match frame {
                 Frame::MaxStreamData { credit: Credit::Total(total), .. } => self.granted = total,
@@ -126,7 +128,7 @@ impl ByHand {
     }
 
     fn window(&mut self) -> u64 {
-        self.peer.conn.recv_stream(bidi(CLIENT, 0)).stats().unwrap().window
+        self.peer.conn.recv_stream(self.peer.now, bidi(CLIENT, 0)).stats().unwrap().window
     }
 }
 

@@ -11,12 +11,12 @@ impl World {
         if !writes(id, side) {
             return;
         }
-        let ended = self.ended;
+        let (ended, now) = (self.ended, self.pair.now);
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
         // A chunk is memory that the engine keeps.
         let taken = self.pair.end(side).of(|conn| match chunk {
-            true => conn.send_stream(id).write_chunk(&mut Bytes::from(data.clone())),
-            false => conn.send_stream(id).write(&data),
+            true => conn.send_stream(now, id).write_chunk(&mut Bytes::from(data.clone())),
+            false => conn.send_stream(now, id).write(&data),
         });
         let half = self.half(id, side);
         match taken {
@@ -130,6 +130,7 @@ impl World {
 
     pub(super) fn apply_to(&mut self, op: &Op, side: Side, id: StreamId) {
         let (sends, receives) = (writes(id, side), writes(id, !side));
+        let now = self.pair.now;
         match *op {
             Op::Write(_, _, len) => self.write(side, id, len, false),
             Op::WriteChunk(_, _, len) => {
@@ -138,19 +139,20 @@ impl World {
             }
             Op::Read(_, _, max) => self.read(side, id, max),
             Op::Finish(..) if sends => {
-                let done = self.pair.end(side).of(|conn| conn.send_stream(id).finish().is_ok());
+                let done =
+                    self.pair.end(side).of(|conn| conn.send_stream(now, id).finish().is_ok());
                 self.half(id, side).finished |= done;
             }
             Op::Reset(..) if sends => {
                 let end = self.pair.end(side);
-                let done = end.of(|conn| conn.send_stream(id).reset(code(1)).is_ok());
+                let done = end.of(|conn| conn.send_stream(now, id).reset(code(1)).is_ok());
                 let half = self.half(id, side);
                 half.given_up |= done;
                 half.reliable = if done { 0 } else { half.reliable };
             }
             Op::ResetAt(_, _, reliable) if sends => {
                 let reset =
-                    |conn: &mut Connection| conn.send_stream(id).reset_at(code(1), reliable);
+                    |conn: &mut Connection| conn.send_stream(now, id).reset_at(code(1), reliable);
                 if self.pair.end(side).of(reset).is_ok() {
                     let half = self.half(id, side);
                     half.given_up = true;
@@ -158,25 +160,25 @@ impl World {
                 }
             }
             Op::DropSender(..) if sends => {
-                self.pair.end(side).of(|conn| conn.send_stream(id).release());
+                self.pair.end(side).of(|conn| conn.send_stream(now, id).release());
                 let half = self.half(id, side);
                 half.given_up |= !half.finished;
             }
             Op::Stop(..) if receives => {
                 let end = self.pair.end(side);
-                let done = end.of(|conn| conn.recv_stream(id).stop(code(2)).is_ok());
+                let done = end.of(|conn| conn.recv_stream(now, id).stop(code(2)).is_ok());
                 self.half(id, !side).stopped |= done;
             }
             Op::DropReceiver(..) if receives => {
-                self.pair.end(side).of(|conn| conn.recv_stream(id).release());
+                self.pair.end(side).of(|conn| conn.recv_stream(now, id).release());
                 self.half(id, !side).stopped = true;
             }
             Op::Priority(_, _, priority) => {
                 let end = self.pair.end(side);
-                let _ = end.of(|conn| conn.send_stream(id).set_priority(priority));
+                let _ = end.of(|conn| conn.send_stream(now, id).set_priority(priority));
             }
             Op::Announce(..) if sends => {
-                self.pair.end(side).of(|conn| conn.send_stream(id).announce());
+                self.pair.end(side).of(|conn| conn.send_stream(now, id).announce());
             }
             _ => {}
         }

@@ -47,15 +47,16 @@ impl World {
     /// was in them at most (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
+        let now = self.pair.now;
         let conn = &mut self.pair.end(side).conn;
-        let live = conn.stats(Time::EPOCH).live_streams;
+        let live = conn.stats(now).live_streams;
         let (mut receive, mut send, mut seen) = (0, 0, 0);
         let peaks = std::mem::take(&mut self.peaks[side as usize]);
         let mut still = BTreeMap::new();
         for &id in &self.held[side as usize] {
             let conn = &mut self.pair.end(side).conn;
-            let unread = conn.recv_stream(id).stats().map(|stats| stats.buffered).ok();
-            let unsent = conn.send_stream(id).stats(Time::EPOCH).map(|stats| stats.buffered).ok();
+            let unread = conn.recv_stream(now, id).stats().map(|stats| stats.buffered).ok();
+            let unsent = conn.send_stream(now, id).stats().map(|stats| stats.buffered).ok();
             if unread.is_none() && unsent.is_none() {
                 continue;
             }

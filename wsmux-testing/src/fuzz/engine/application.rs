@@ -60,30 +60,30 @@ impl Case {
         let chunk = (12..16).contains(&what);
         self.largest_chunk = self.largest_chunk.max(if chunk { len as u64 } else { 0 });
         self.heap.of(|| match what {
-            0..4 => drop(conn.send_stream(id).write(&vec![5; len])),
-            12..14 => drop(conn.send_stream(id).write_chunk(&mut vec![5; len].into())),
+            0..4 => drop(conn.send_stream(now, id).write(&vec![5; len])),
+            12..14 => drop(conn.send_stream(now, id).write_chunk(&mut vec![5; len].into())),
             // Of what has no room, as the documentation asks, nothing.
-            14..16 if conn.send_stream(id).room().is_ok_and(|room| room > 0) => {
-                let _ = conn.send_stream(id).append_chunk(vec![5; len].into());
+            14..16 if conn.send_stream(now, id).poll_room().is_ok_and(|room| room > 0) => {
+                let _ = conn.send_stream(now, id).append_chunk(vec![5; len].into());
             }
-            4..12 => drop(conn.recv_stream(id).read(1 + len)),
+            4..12 => drop(conn.recv_stream(now, id).read(1 + len)),
             16..20 => {
                 let mut out = Vec::with_capacity(len);
-                let _ = conn.recv_stream(id).read_into(&mut out);
+                let _ = conn.recv_stream(now, id).read_into(&mut out);
             }
-            20..23 => drop(conn.send_stream(id).finish()),
-            23 => drop(conn.send_stream(id).reset(code)),
-            24 => drop(conn.send_stream(id).reset_at(code, len as u64)),
-            25 | 26 => drop(conn.recv_stream(id).stop(code)),
-            27 => drop(conn.recv_stream(id).received_reset()),
-            28 => conn.send_stream(id).announce(),
-            29 => drop(conn.send_stream(id).set_priority(len as i32 % 3)),
+            20..23 => drop(conn.send_stream(now, id).finish()),
+            23 => drop(conn.send_stream(now, id).reset(code)),
+            24 => drop(conn.send_stream(now, id).reset_at(code, len as u64)),
+            25 | 26 => drop(conn.recv_stream(now, id).stop(code)),
+            27 => drop(conn.recv_stream(now, id).poll_reset()),
+            28 => conn.send_stream(now, id).announce(),
+            29 => drop(conn.send_stream(now, id).set_priority(len as i32 % 3)),
             30 => {
-                conn.send_stream(id).poll_end();
+                conn.send_stream(now, id).poll_end();
             }
-            31 => drop((conn.send_stream(id).stats(now), conn.recv_stream(id).stats())),
-            32 | 33 => conn.send_stream(id).release(),
-            34 | 35 => conn.recv_stream(id).release(),
+            31 => drop((conn.send_stream(now, id).stats(), conn.recv_stream(now, id).stats())),
+            32 | 33 => conn.send_stream(now, id).release(),
+            34 | 35 => conn.recv_stream(now, id).release(),
             _ => {}
         });
         match what {
@@ -96,10 +96,10 @@ impl Case {
 
     pub(super) fn release(&mut self, id: StreamId) {
         self.held.retain(|held| *held != id);
-        let conn = &mut self.conn;
+        let (conn, now) = (&mut self.conn, self.now);
         self.heap.of(|| {
-            conn.send_stream(id).release();
-            conn.recv_stream(id).release();
+            conn.send_stream(now, id).release();
+            conn.recv_stream(now, id).release();
         });
     }
 
@@ -114,7 +114,7 @@ impl Case {
             if chunk {
                 self.largest_chunk = self.largest_chunk.max(len as u64);
             }
-            let mut send = self.conn.send_stream(id);
+            let mut send = self.conn.send_stream(self.now, id);
             self.heap.of(|| match chunk {
                 true => drop(send.write_chunk(&mut vec![7; len].into())),
                 false => drop(send.write(&vec![7; len])),

@@ -67,7 +67,7 @@ impl Case {
         let sending = self.opened + self.largest_limit;
         assert!(stats.send_buffered <= sending * (self.send_buffer + self.largest_chunk));
         for &id in &self.held {
-            if let Ok(recv) = self.conn.recv_stream(id).stats() {
+            if let Ok(recv) = self.conn.recv_stream(self.now, id).stats() {
                 assert!(recv.buffered <= self.largest_window, "{id}: {recv:?}");
             }
         }
@@ -101,7 +101,7 @@ impl Case {
         self.conn.close(self.now, VarInt::default(), Bytes::new());
         // A call that waits for a stream's end gets the connection's.
         for id in std::mem::take(&mut self.watched) {
-            self.heap.of(|| self.conn.send_stream(id).poll_end());
+            self.heap.of(|| self.conn.send_stream(self.now, id).poll_end());
         }
         self.drain();
         self.now += ms(100_000);

@@ -132,7 +132,7 @@ impl Case {
         let qmux = self.wire == Wire::QMux;
         for round in 0..rounds {
             let (len, offset) = (sizes[round % 2], self.sent.get(&id).copied().unwrap_or(0));
-            let Ok(stats) = self.conn.recv_stream(id).stats() else { return };
+            let Ok(stats) = self.conn.recv_stream(self.now, id).stats() else { return };
             if stats.credit < len as u64 || stats.received != offset {
                 return;
             }
@@ -144,7 +144,7 @@ impl Case {
                 false => self.say(&[frame]),
             }
             if round % read_every == read_every - 1 {
-                self.heap.of(|| drop(self.conn.recv_stream(id).read(read)));
+                self.heap.of(|| drop(self.conn.recv_stream(self.now, id).read(read)));
             }
             self.check();
         }

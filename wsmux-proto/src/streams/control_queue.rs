@@ -1,0 +1,177 @@
+//! Which control frames of streams are to be sent, and in which order.
+//!
+//! Refusals go first, then the frames of one stream after another, in the order in which the
+//! streams came to have any. What is kept is which frames are due and not the frames themselves, so
+//! a peer cannot make this end use memory by making it send (C-32).
+//!
+//! The invariant: until the connection ends, a stream is in the queue, once, if and only if its
+//! [`PendingControl`] is not empty.
+
+use std::collections::VecDeque;
+
+use super::{
+    refusals::Refusals,
+    table::{Key, Table},
+};
+use crate::VarInt;
+
+#[derive(Debug, Default)]
+pub(super) struct ControlQueue {
+    /// Streams of the peer that are refused without ever having been in the table.
+    pub(super) refusals: Refusals,
+    streams: VecDeque<Key>,
+    /// The limit that DATA_BLOCKED is to report.
+    data_blocked: Option<u64>,
+}
+
+impl ControlQueue {
+    /// Queues a frame of a stream, unless it is queued already.
+    #[inline]
+    pub(super) fn add(&mut self, key: Key, pending: &mut PendingControl, frame: ControlFrame) {
+        if pending.is_empty() {
+            self.streams.push_back(key);
+        }
+        pending.frames |= frame.bit();
+    }
+
+    /// Queues the answer to a reset with this code.
+    pub(super) fn answer_reset(&mut self, key: Key, pending: &mut PendingControl, code: VarInt) {
+        pending.reset_answer = code;
+        self.add(key, pending, ControlFrame::ResetAnswer);
+    }
+
+    /// Takes the next frame of a stream.
+    #[inline]
+    pub(super) fn next(&mut self, table: &mut Table) -> Option<Next> {
+        while let Some(&key) = self.streams.front() {
+            let pending = table.get_mut(key).map(|stream| &mut stream.pending);
+            let next = pending.and_then(|pending| {
+                let frame = pending.take_first()?;
+                Some(Next { key, frame, is_last: pending.is_empty() })
+            });
+            if next.as_ref().is_none_or(|next| next.is_last) {
+                self.streams.pop_front();
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+        None
+    }
+
+    /// Whether neither a refusal nor a frame of a stream is queued.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.refusals.is_empty()
+    }
+
+    /// Queues a DATA_BLOCKED that reports this limit.
+    pub(super) fn report_data_blocked(&mut self, limit: u64) {
+        self.data_blocked = Some(limit);
+    }
+
+    #[inline]
+    pub(super) fn has_data_blocked(&self) -> bool {
+        self.data_blocked.is_some()
+    }
+
+    /// The limit that a DATA_BLOCKED reports, which is sent now.
+    pub(super) fn take_data_blocked(&mut self) -> Option<u64> {
+        self.data_blocked.take()
+    }
+
+    /// The connection has ended: no stream sends a frame any more.
+    pub(super) fn clear(&mut self) {
+        self.streams.clear();
+        self.refusals = Refusals::default();
+    }
+}
+
+/// The frame that is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) key: Key,
+    pub(super) frame: ControlFrame,
+    /// No other frame of the stream is queued.
+    pub(super) is_last: bool,
+}
+
+/// A control frame of a stream. The order of the variants is the order in which the frames of one
+/// stream are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum ControlFrame {
+    /// MAX_STREAM_DATA.
+    Credit,
+    /// An empty STREAM frame that shows the stream to the peer.
+    Announce,
+    /// STOP_SENDING.
+    Stop,
+    /// RESET_STREAM or RESET_STREAM_AT.
+    Reset,
+    /// The STOP_SENDING that answers a reset, where the wire has such an answer.
+    ResetAnswer,
+    /// The answer to the end of a stream, where the wire has such an answer.
+    FinReceived,
+    /// STREAM_DATA_BLOCKED.
+    Blocked,
+}
+
+impl ControlFrame {
+    const IN_ORDER: [Self; 7] = [
+        Self::Credit,
+        Self::Announce,
+        Self::Stop,
+        Self::Reset,
+        Self::ResetAnswer,
+        Self::FinReceived,
+        Self::Blocked,
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Which control frames of a stream are to be sent. The stream keeps it, and only the queue changes
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct PendingControl {
+    /// The bits of the frames.
+    frames: u8,
+    /// The code for [`ControlFrame::ResetAnswer`].
+    reset_answer: VarInt,
+}
+
+impl PendingControl {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    pub(super) fn reset_answer(&self) -> VarInt {
+        self.reset_answer
+    }
+
+    /// Takes the first frame out.
+    fn take_first(&mut self) -> Option<ControlFrame> {
+        let first = *ControlFrame::IN_ORDER.get(self.frames.trailing_zeros() as usize)?;
+        self.frames &= !first.bit();
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `take_first` finds a frame by its bit, so the table has to be in the order of the bits.
+    #[test]
+    fn the_frames_of_a_stream_are_taken_in_the_order_of_their_declaration() {
+        let all = u8::MAX >> (u8::BITS as usize - ControlFrame::IN_ORDER.len());
+        let mut pending = PendingControl { frames: all, ..PendingControl::default() };
+        let taken: Vec<_> = std::iter::from_fn(|| pending.take_first()).collect();
+        assert_eq!(taken, ControlFrame::IN_ORDER);
+        assert!(taken.iter().enumerate().all(|(nth, frame)| frame.bit() == 1 << nth));
+        assert!(pending.is_empty());
+    }
+}

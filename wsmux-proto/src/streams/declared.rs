@@ -1,0 +1,63 @@
+//! What each end has declared in its transport parameters about a new stream.
+//!
+//! The invariant: until the peer's declaration has been received, everything that it would allow
+//! is zero.
+
+use crate::{Capabilities, Config, Dir, Side, StreamId, transport_parameters::TransportParameters};
+
+#[derive(Debug)]
+pub(super) struct Declared {
+    side: Side,
+    /// The first credit of a stream comes in a grant, so a declaration gives none.
+    opens_with_grant: bool,
+    local: TransportParameters,
+    peer: TransportParameters,
+}
+
+impl Declared {
+    pub(super) fn new(config: &Config, side: Side, caps: &Capabilities) -> Self {
+        Self {
+            side,
+            opens_with_grant: caps.opens_with_grant(),
+            local: config.parameters(),
+            peer: TransportParameters::default(),
+        }
+    }
+
+    pub(super) fn set_peer(&mut self, peer: TransportParameters) {
+        self.peer = peer;
+    }
+
+    /// Whether the peer understands RESET_STREAM_AT.
+    pub(super) fn peer_takes_reset_at(&self) -> bool {
+        self.peer.reset_stream_at
+    }
+
+    /// The credit that the peer gives to a new stream.
+    pub(super) fn send_limit(&self, id: StreamId) -> u64 {
+        match (id.dir(), id.initiator() == self.side) {
+            _ if self.opens_with_grant => 0,
+            (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,
+            (Dir::Bi, true) => self.peer.initial_max_stream_data_bidi_remote,
+            (Dir::Bi, false) => self.peer.initial_max_stream_data_bidi_local,
+        }
+    }
+
+    /// The credit that this end gives to a new stream.
+    pub(super) fn receive_limit(&self, id: StreamId) -> u64 {
+        match (id.dir(), id.initiator() == self.side) {
+            (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
+            (Dir::Bi, true) => self.local.initial_max_stream_data_bidi_local,
+            (Dir::Bi, false) => self.local.initial_max_stream_data_bidi_remote,
+        }
+    }
+
+    /// The window that the peer declares for a stream, or the one for all streams together if that
+    /// is smaller. 0 if the peer declares none, because the first credit comes in a grant.
+    pub(super) fn peer_window(&self, id: StreamId) -> u64 {
+        match (self.send_limit(id), self.peer.initial_max_data) {
+            (stream, 0) => stream,
+            (stream, all) => stream.min(all),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Which data has left the process, on a wire on which the end of a stream has to leave apart from
+//! the data before it.
+//!
+//! The invariant: data that carries the current mark may still be in a buffer of the socket, and
+//! data with any other mark has left.
+
+#[derive(Debug)]
+pub(super) struct Flush {
+    /// One more than the number of flushes so far.
+    current: Mark,
+    wanted: bool,
+}
+
+impl Default for Flush {
+    fn default() -> Self {
+        Self { current: Mark(1), wanted: false }
+    }
+}
+
+impl Flush {
+    /// The mark of data that is written now.
+    pub(super) fn mark(&self) -> Mark {
+        self.current
+    }
+
+    /// Whether data with this mark has left the process.
+    pub(super) fn is_done(&self, mark: Mark) -> bool {
+        mark != self.current
+    }
+
+    /// The end of a stream waits for a flush.
+    pub(super) fn request(&mut self) {
+        self.wanted = true;
+    }
+
+    #[inline]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether a flush is wanted, which is done now.
+    pub(super) fn take(&mut self) -> bool {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.current.0 += u64::from(wanted);
+        wanted
+    }
+}
+
+/// Identifies the flush that data waits for. The default is the mark of data that waits for none.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u64);

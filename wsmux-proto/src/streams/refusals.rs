@@ -1,0 +1,87 @@
+//! Streams of the peer that this end does not serve, and whose refusal has not been sent.
+//!
+//! A refusal is two frames, because neither half of the stream will be served. A stream that waited
+//! in the waiting room keeps its place there until both have been sent. The invariant: `waited` is
+//! the number of refusals in the queue that keep a place.
+
+use std::collections::VecDeque;
+
+use super::table::SPARE_STREAMS;
+use crate::{Dir, Frame, StreamId, VarInt};
+
+/// The code of a stream that is refused: the application never saw the stream.
+pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
+
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    queue: VecDeque<Refusal>,
+    waited: u64,
+}
+
+impl Refusals {
+    /// Refuses a stream that never waited.
+    pub(super) fn refuse(&mut self, id: StreamId) {
+        let (stop, reset) = (REFUSED, REFUSED);
+        self.queue.push_back(Refusal { id, stop, reset, stop_sent: false, waited: false });
+    }
+
+    /// Refuses a stream that has waited, with these codes in STOP_SENDING and RESET_STREAM.
+    pub(super) fn refuse_waiting(&mut self, id: StreamId, stop: VarInt, reset: VarInt) {
+        self.waited += 1;
+        self.queue.push_back(Refusal { id, stop, reset, stop_sent: false, waited: true });
+    }
+
+    /// How many refusals there are of streams that never waited.
+    pub(super) fn immediate(&self) -> usize {
+        let waited = usize::try_from(self.waited).unwrap_or(usize::MAX);
+        self.queue.len().saturating_sub(waited)
+    }
+
+    /// How many refusals keep a place in the waiting room.
+    pub(super) fn waited(&self) -> u64 {
+        self.waited
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The next frame, which is sent now.
+    #[inline]
+    pub(super) fn next_frame(&mut self) -> Option<Frame> {
+        if self.queue.is_empty() { None } else { self.take_frame() }
+    }
+
+    fn take_frame(&mut self) -> Option<Frame> {
+        let refusal = self.queue.pop_front()?;
+        let Refusal { id, stop, reset, stop_sent, waited } = refusal;
+        // On a unidirectional stream there is no half of ours to reset.
+        if !stop_sent && id.dir() == Dir::Bi {
+            self.queue.push_front(Refusal { stop_sent: true, ..refusal });
+        } else {
+            self.waited -= u64::from(waited);
+        }
+        if self.queue.is_empty() && self.queue.capacity() > SPARE_STREAMS {
+            // After a burst of refusals their memory is returned.
+            self.queue.shrink_to_fit();
+        }
+        Some(match stop_sent {
+            true => Frame::ResetStream { id, code: reset, final_size: None, reliable_size: 0 },
+            false => Frame::StopSending { id, code: stop },
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    id: StreamId,
+    /// For STOP_SENDING.
+    stop: VarInt,
+    /// For RESET_STREAM.
+    reset: VarInt,
+    /// STOP_SENDING has been sent, RESET_STREAM has not.
+    stop_sent: bool,
+    /// It keeps a place in the waiting room.
+    waited: bool,
+}
