@@ -40,11 +40,13 @@ impl Connection {
         }
     }
 
-    /// How many streams [`open`](Self::open) would open now.
+    /// How many streams [`open`](Self::open) would open now. This call registers no waiter: with 0,
+    /// call [`report_streams_blocked`](Self::report_streams_blocked) or `open` to get
+    /// [`Event::Available`].
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+    pub fn openable(&self, dir: Dir) -> Result<u64, OpenError> {
         match self.state.error() {
             Some(error) => Err(error.clone().into()),
             None => self.streams.openable(dir),

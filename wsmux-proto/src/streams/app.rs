@@ -7,6 +7,7 @@ impl Streams {
     /// Opens a stream. Returns `Ok(None)` at the peer's limit or at the local one.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
+            self.limits.note_waiting(dir);
             return Ok(None);
         }
         let id = self.limits.open_local(dir);
@@ -14,9 +15,8 @@ impl Streams {
         Ok(Some(id))
     }
 
-    /// How many more streams the peer's limit and the local one allow now. With 0,
-    /// [`Event::Available`](crate::Event::Available) follows when they allow more.
-    pub(crate) fn openable(&mut self, dir: Dir) -> Result<u64, OpenError> {
+    /// How many more streams the peer's limit and the local one allow now.
+    pub(crate) fn openable(&self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional() {
             // J-34
             return Err(OpenError::Unsupported);

@@ -99,15 +99,19 @@ impl Limits {
 
 /// Streams that this end opens.
 impl Limits {
-    /// How many more streams the peer's limit and the local one allow. If the local one allows
-    /// none, [`take_available`](Self::take_available) reports streams that end from now on.
-    pub(super) fn openable(&mut self, dir: Dir) -> u64 {
+    /// How many more streams the peer's limit and the local one allow.
+    pub(super) fn openable(&self, dir: Dir) -> u64 {
+        let count = self.local(dir);
+        // Q-37 (RFC 9000 §4.6)
+        self.max_local.saturating_sub(count.live).min(count.limit - count.opened)
+    }
+
+    /// The application could not open a stream, and waits. If the local limit is the reason,
+    /// [`take_available`](Self::take_available) reports streams that end from now on.
+    pub(super) fn note_waiting(&mut self, dir: Dir) {
         let max_local = self.max_local;
         let count = self.local_mut(dir);
-        let local_left = max_local.saturating_sub(count.live);
-        count.capped |= local_left == 0;
-        // Q-37 (RFC 9000 §4.6)
-        local_left.min(count.limit - count.opened)
+        count.capped |= max_local <= count.live;
     }
 
     /// Opens the next stream. To be called only if [`openable`](Self::openable) allows one.
@@ -135,6 +139,7 @@ impl Limits {
     /// The application waits for more streams. Queues STREAMS_BLOCKED, once for each limit, and
     /// says whether it did.
     pub(super) fn report_blocked(&mut self, dir: Dir) -> bool {
+        self.note_waiting(dir);
         let blocked_frames = self.caps.blocked_frames;
         let count = self.local_mut(dir);
         let is_reported = count.reported == Some(count.limit);

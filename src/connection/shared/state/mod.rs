@@ -291,7 +291,7 @@ impl State {
 
     /// How much there is for the tasks in `queue` to share. 0 if `queue` is for an event that all
     /// of its tasks learn of at once.
-    fn available(&mut self, queue: Queue) -> u64 {
+    fn available(&self, queue: Queue) -> u64 {
         match queue {
             Queue::Established | Queue::Finished | Queue::End(_) => 0,
             Queue::Openers(dir) => self.engine.openable(dir).unwrap_or(u64::MAX),
