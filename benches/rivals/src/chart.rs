@@ -25,11 +25,12 @@ use crate::{
 };
 
 /// A bar: its name, and the backends whose best it shows.
-const BARS: [(&str, &[Backend]); 7] = [
+const BARS: [(&str, &[Backend]); 8] = [
     ("wsmux", &[Wsmux]),
     ("qmux", &[Qmux, Qmux1m]),
     ("yamux", &[Yamux, YamuxTuned]),
     ("penguin-mux", &[Penguin, Penguin1m]),
+    ("zmux", &[Zmux]),
     ("quinn", &[Quinn]),
     ("no mux, tungstenite", &[WsRaw]),
     ("no mux, by hand", &[WsFloor]),

@@ -9,6 +9,7 @@ mod tcp;
 mod tungstenite;
 mod wsmux;
 mod yamux;
+mod zmux;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -80,6 +81,10 @@ pub enum Backend {
     #[value(name = "penguin-1m")]
     #[serde(rename = "penguin-1m")]
     Penguin1m,
+    /// zmux, defaults, ws
+    Zmux,
+    /// zmux, defaults, wss
+    ZmuxWss,
     /// quinn: QUIC
     Quinn,
     /// A WebSocket of tokio-tungstenite per stream, ws
@@ -115,6 +120,7 @@ impl Backend {
             Self::Wsmux | Self::WsmuxWss | Self::WsmuxJsws => Kind::Ours,
             Self::Qmux | Self::Qmux1m | Self::QmuxWss => Kind::Mux,
             Self::Yamux | Self::YamuxTuned | Self::Penguin | Self::Penguin1m => Kind::Mux,
+            Self::Zmux | Self::ZmuxWss => Kind::Mux,
             Self::Quinn => Kind::Quic,
             Self::WsRaw | Self::WssRaw | Self::WsFloor | Self::Tcp => Kind::NoMux,
         }
@@ -122,7 +128,7 @@ impl Backend {
 
     /// Whether it uses TLS over TCP, and is compared with others that do.
     pub fn wss(self) -> bool {
-        matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::WssRaw)
+        matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::ZmuxWss | Self::WssRaw)
     }
 
     /// Whether the workload is meaningful for this backend.
@@ -135,9 +141,10 @@ impl Backend {
             // Only thousands of TLS handshakes would be measured.
             Workload::Rpc64 | Workload::Rpc1 | Workload::Idle10k => self != Self::WssRaw,
             // Only defaults over ws: tuning and TLS add nothing here.
-            Workload::Idleconns => {
-                matches!(self, Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::WsRaw)
-            }
+            Workload::Idleconns => matches!(
+                self,
+                Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::Zmux | Self::WsRaw
+            ),
             _ => true,
         }
     }
@@ -165,6 +172,8 @@ pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Res
         Backend::YamuxTuned => run!(yamux::Yamux::start(true, streams)),
         Backend::Penguin => run!(penguin::Penguin::start(false)),
         Backend::Penguin1m => run!(penguin::Penguin::start(true)),
+        Backend::Zmux => run!(zmux::Zmux::start(false, streams)),
+        Backend::ZmuxWss => run!(zmux::Zmux::start(true, streams)),
         Backend::Quinn => run!(quinn::Quinn::start(streams)),
         Backend::WsRaw => run!(tungstenite::Tungstenite::start(false)),
         Backend::WssRaw => run!(tungstenite::Tungstenite::start(true)),

@@ -63,15 +63,19 @@ pub struct Dialer {
     tls: Option<TlsConnector>,
 }
 
+/// The two ends of TLS, if it is wanted.
+pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (server, client) = Identity::new()?.configs()?;
+    Ok((Some(Arc::new(server).into()), Some(Arc::new(client).into())))
+}
+
 pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)> {
     let tcp = TcpListener::bind("127.0.0.1:0").await?;
     let address = tcp.local_addr()?;
-    let (acceptor, connector) = if tls {
-        let (server, client) = Identity::new()?.configs()?;
-        (Some(TlsAcceptor::from(Arc::new(server))), Some(TlsConnector::from(Arc::new(client))))
-    } else {
-        (None, None)
-    };
+    let (acceptor, connector) = self::tls(tls)?;
     let listener = Listener { tcp, nodelay, tls: acceptor };
     Ok((Arc::new(listener), Dialer { address, nodelay, tls: connector }))
 }
