@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::{
     backends::Backend,
+    ends::Form,
     outcome::Outcome,
     results::Results,
     watchdog,
@@ -22,6 +23,7 @@ use crate::{
 pub struct Plan {
     pub backends: Vec<Backend>,
     pub workloads: Vec<Workload>,
+    pub form: Form,
     pub rounds: usize,
     pub size: Size,
 }
@@ -83,8 +85,9 @@ pub fn run(plan: &Plan) -> Result<Results> {
 
 async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Outcome> {
     let size = plan.size.to_possible_value().context("a size without a name")?;
+    let form = plan.form.to_possible_value().context("a form without a name")?;
     let child = Command::new(std::env::current_exe()?)
-        .args(["measure", &backend.name(), &workload.name(), size.get_name()])
+        .args(["measure", &backend.name(), &workload.name(), size.get_name(), form.get_name()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

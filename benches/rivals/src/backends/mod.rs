@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    ends::{self, Form},
     outcome::Metrics,
     workloads::{self, Sizes, Workload},
 };
@@ -43,9 +44,13 @@ pub trait Stream: Send + 'static {
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
+    /// Ends the connection in the crate's own way, without waiting for the peer. With some crates
+    /// the last handle's drop does that.
+    fn close(self) {}
 }
 
-/// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client.
+/// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The
+/// server starts on its own runtime; [`connect`](Self::connect) runs on the clients'.
 pub trait Rival: Send + Sync + 'static {
     /// Whether many streams share a connection.
     const MUX: bool = true;
@@ -139,7 +144,10 @@ impl Backend {
                 self.kind() != Kind::NoMux
             }
             // Only thousands of TLS handshakes would be measured.
-            Workload::Rpc64 | Workload::Rpc1 | Workload::Idle10k => self != Self::WssRaw,
+            Workload::Rpc1000 | Workload::Rpc64 | Workload::Rpc4k | Workload::Rpc1 => {
+                self != Self::WssRaw
+            }
+            Workload::Mixed | Workload::Idle10k => self != Self::WssRaw,
             // Only defaults over ws: tuning and TLS add nothing here.
             Workload::Idleconns => matches!(
                 self,
@@ -151,14 +159,17 @@ impl Backend {
 }
 
 /// Runs one workload on one backend. The process cannot be used for anything else afterwards.
-pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Result<Metrics> {
+pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -> Result<Metrics> {
     use ::wsmux::Wire::{JsWs, QMux};
 
-    // Only for the workload about their number; elsewhere each backend keeps its default limit.
-    let streams = (workload == Workload::Idle10k).then_some(2 * sizes.idle_streams);
+    // Only for the workloads about their number; elsewhere each backend keeps its default limit.
+    // Twice as many, because streams that have ended may count for a while.
+    let streams = workload.streams(&sizes).map(|streams| 2 * streams);
     macro_rules! run {
         ($start:expr) => {
-            workloads::run($start.await?, workload, sizes).await
+            ends::run(form, $start, async move |rival, meter| {
+                workloads::run(rival, meter, workload, &sizes).await
+            })
         };
     }
     match backend {

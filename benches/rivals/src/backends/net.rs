@@ -1,9 +1,12 @@
 //! TCP and TLS for backends that do not include them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::Result;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector, TlsStream,
     rustls::{
@@ -13,6 +16,9 @@ use tokio_rustls::{
     },
 };
 use tokio_util::either::Either;
+
+/// The most that Linux permits by default.
+const BACKLOG: u32 = 4096;
 
 /// With TLS or without.
 pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
@@ -72,8 +78,15 @@ pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> 
     Ok((Some(Arc::new(server).into()), Some(Arc::new(client).into())))
 }
 
+/// Listens with room for every connection that a workload opens at once.
+pub fn bind() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
 pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)> {
-    let tcp = TcpListener::bind("127.0.0.1:0").await?;
+    let tcp = bind()?;
     let address = tcp.local_addr()?;
     let (acceptor, connector) = self::tls(tls)?;
     let listener = Listener { tcp, nodelay, tls: acceptor };

@@ -8,6 +8,7 @@ use quinn::{
     ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
+use tokio::sync::OnceCell;
 
 use super::{Connection, Rival, Stream, net::Identity};
 use crate::peer;
@@ -15,8 +16,10 @@ use crate::peer;
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 pub struct Quinn {
-    client: Endpoint,
     address: SocketAddr,
+    config: ClientConfig,
+    /// Made by the first that connects, on the clients' runtime.
+    client: OnceCell<Endpoint>,
 }
 
 impl Quinn {
@@ -42,10 +45,8 @@ impl Quinn {
                 });
             }
         });
-        let mut endpoint = Endpoint::client(ANY.into())?;
-        let client = QuicClientConfig::try_from(client)?;
-        endpoint.set_default_client_config(ClientConfig::new(Arc::new(client)));
-        Ok(Self { client: endpoint, address })
+        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client)?));
+        Ok(Self { address, config, client: OnceCell::new() })
     }
 }
 
@@ -53,7 +54,8 @@ impl Rival for Quinn {
     type Connection = quinn::Connection;
 
     async fn connect(&self) -> Result<quinn::Connection> {
-        Ok(self.client.connect(self.address, "localhost")?.await?)
+        let client = self.client.get_or_try_init(async || Endpoint::client(ANY.into())).await?;
+        Ok(client.connect_with(self.config.clone(), self.address, "localhost")?.await?)
     }
 }
 
@@ -63,6 +65,10 @@ impl Connection for quinn::Connection {
     async fn open(&self) -> Result<QuicStream> {
         let (send, recv) = self.open_bi().await?;
         Ok(QuicStream { send, recv })
+    }
+
+    fn close(self) {
+        quinn::Connection::close(&self, VarInt::from_u32(0), b"");
     }
 }
 

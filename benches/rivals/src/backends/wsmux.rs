@@ -60,6 +60,10 @@ impl Connection for WebSocketConnection {
     async fn open(&self) -> Result<WebSocketStream> {
         Ok(self.open_bi().await?)
     }
+
+    fn close(self) {
+        WebSocketConnection::close(&self, 0_u32.into(), b"");
+    }
 }
 
 impl Stream for WebSocketStream {

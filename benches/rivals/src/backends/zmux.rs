@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
-use zmux::{Config, Listener, ListenerConfig, Session};
+use zmux::{Config, Listener, ListenerConfig, Session, VarInt};
 use zmux_websocket::Options;
 
 use super::{Connection, Rival, Stream, net};
@@ -26,7 +25,7 @@ impl Zmux {
         // All clients have the same address.
         limits.max_pending_per_source = limits.max_pending;
         let listener = Listener::new(config.clone(), limits);
-        let tcp = TcpListener::bind("127.0.0.1:0").await?;
+        let tcp = net::bind()?;
         let (acceptor, connector) = net::tls(tls)?;
         let scheme = if tls { "wss" } else { "ws" };
         let url = format!("{scheme}://{}/", tcp.local_addr()?);
@@ -69,6 +68,10 @@ impl Connection for Session {
     async fn open(&self) -> Result<ZmuxStream> {
         let (send, recv) = self.open_bi().await?;
         Ok(ZmuxStream { send, recv })
+    }
+
+    fn close(self) {
+        Session::close(&self, VarInt::from(0_u32), b"");
     }
 }
 
