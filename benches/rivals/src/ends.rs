@@ -3,7 +3,7 @@
 use std::thread;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use core_affinity::CoreId;
 use serde::Serialize;
 use tokio::{
@@ -13,18 +13,32 @@ use tokio::{
 
 use crate::{
     backends::Rival,
+    link,
     meter::{Meter, serve_readings},
     outcome::Metrics,
+    path::{self, Path},
 };
 
-/// The two forms of the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// Each end has a runtime, a thread and a core of its own, like two machines
-    Split,
-    /// Both ends share a runtime with two workers
-    Shared,
+/// How the ends are placed: by default each has a runtime, a thread and a core of its own, like two
+/// machines.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+pub struct Form {
+    /// Both ends on one runtime with two workers, instead of a core for each
+    #[arg(long)]
+    pub shared: bool,
+    /// Only some workloads, on a long path instead of loopback; needs Linux and root
+    #[arg(long, value_enum, conflicts_with = "shared")]
+    pub path: Option<Path>,
+}
+
+impl Form {
+    /// The arguments that select it.
+    pub fn args(self) -> Vec<String> {
+        let shared = self.shared.then(|| "--shared".to_owned());
+        let path = self.path.and_then(|path| path.to_possible_value());
+        let path = path.map(|path| format!("--path={}", path.get_name()));
+        shared.into_iter().chain(path).collect()
+    }
 }
 
 /// Starts the server on its end, and runs the clients' work on theirs.
@@ -38,17 +52,18 @@ where
     S: Future<Output = Result<R>> + Send + 'static,
     W: Future<Output = Result<Metrics>> + Send + 'static,
 {
-    match form {
-        Form::Split => split(start, work),
-        Form::Shared => {
-            let mut builder = Builder::new_multi_thread();
-            let runtime = leaked(builder.worker_threads(2))?;
-            on_a_task(runtime, async move { work(start.await?, Meter::Process).await })
-        }
+    if !form.shared {
+        return split(form.path, start, work);
     }
+    let runtime = leaked(Builder::new_multi_thread().worker_threads(2))?;
+    on_a_task(runtime, async move { work(start.await?, Meter::Process).await })
 }
 
-fn split<R, S, W>(start: S, work: impl FnOnce(R, Meter) -> W + Send + 'static) -> Result<Metrics>
+fn split<R, S, W>(
+    path: Option<Path>,
+    start: S,
+    work: impl FnOnce(R, Meter) -> W + Send + 'static,
+) -> Result<Metrics>
 where
     R: Rival,
     S: Future<Output = Result<R>> + Send + 'static,
@@ -61,8 +76,10 @@ where
     let (started, starts) = oneshot::channel();
     let serve = move || {
         pin(server);
+        let end = path.map(|_| link::enter(path::SERVER)).transpose();
         let runtime = leaked(&mut Builder::new_current_thread());
         let serve = async {
+            let start = async { anyhow::Ok((end?, start.await?)) };
             let _ = started.send(start.await);
             serve_readings(requests).await;
         };
@@ -71,8 +88,15 @@ where
             runtime.block_on(serve);
         }
     };
+    if path.is_some() {
+        path::use_long_path();
+    }
     thread::Builder::new().name("server".to_owned()).spawn(serve)?;
-    let rival = starts.blocking_recv().context("the server's thread has ended")??;
+    let (end, rival) = starts.blocking_recv().context("the server's thread has ended")??;
+    // Before the client's thread has a core: the link's threads use any.
+    if let (Some(path), Some(end)) = (path, end) {
+        link::connect([link::enter(path::CLIENT)?, end], path.shape());
+    }
     pin(client);
     let runtime = leaked(&mut Builder::new_current_thread())?;
     on_a_task(runtime, async move { work(rival, meter).await })

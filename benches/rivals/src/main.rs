@@ -7,8 +7,11 @@ mod allocations;
 mod backends;
 mod chart;
 mod ends;
+#[cfg_attr(not(target_os = "linux"), path = "no_link.rs")]
+mod link;
 mod meter;
 mod outcome;
+mod path;
 mod peer;
 mod report;
 mod results;
@@ -46,9 +49,8 @@ struct Args {
     /// Little work, once: to see all of it run
     #[arg(long)]
     quick: bool,
-    /// Both ends on one runtime with two workers, instead of a core for each
-    #[arg(long)]
-    shared: bool,
+    #[command(flatten)]
+    form: Form,
     /// Writes the results to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -67,7 +69,7 @@ enum Command {
         backend: Backend,
         workload: Workload,
         size: Size,
-        #[arg(default_value = "split")]
+        #[command(flatten)]
         form: Form,
     },
 }
@@ -79,8 +81,9 @@ impl Args {
             _ => chosen.to_vec(),
         };
         let workloads = match self.workloads.as_slice() {
+            [] if self.form.path.is_some() => vec![Workload::Sustained, Workload::Loaded],
             [] if self.quick => Workload::quick(),
-            [] => Workload::value_variants().to_vec(),
+            [] => Workload::loopback(),
             chosen => chosen.to_vec(),
         };
         let size = match (self.quick, self.full) {
@@ -88,9 +91,8 @@ impl Args {
             (_, true) => Size::Full,
             _ => Size::Default,
         };
-        let form = if self.shared { Form::Shared } else { Form::Split };
         let rounds = self.rounds.unwrap_or(if self.quick { 1 } else { 5 });
-        run::Plan { backends: all(&self.backends), workloads, form, rounds, size }
+        run::Plan { backends: all(&self.backends), workloads, form: self.form, rounds, size }
     }
 }
 
@@ -116,7 +118,7 @@ fn main() -> Result<()> {
 
 fn measure(backend: Backend, workload: Workload, size: Size, form: Form) -> Result<Outcome> {
     let before = resident()?;
-    Ok(match backends::measure(backend, workload, size.sizes(), form) {
+    Ok(match backends::measure(backend, workload, size.sizes(form.path), form) {
         Ok(mut metrics) => {
             metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
             Outcome::Measured(metrics)

@@ -31,7 +31,8 @@ pub struct Plan {
 impl Plan {
     /// Many times what the slowest takes; a measurement that is not done by then hangs.
     fn deadline(&self) -> Duration {
-        Duration::from_secs(if self.size == Size::Full { 180 } else { 30 })
+        let long = self.size == Size::Full || self.form.path.is_some();
+        Duration::from_secs(if long { 180 } else { 30 })
     }
 
     fn measurements(&self) -> usize {
@@ -85,9 +86,9 @@ pub fn run(plan: &Plan) -> Result<Results> {
 
 async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Outcome> {
     let size = plan.size.to_possible_value().context("a size without a name")?;
-    let form = plan.form.to_possible_value().context("a form without a name")?;
     let child = Command::new(std::env::current_exe()?)
-        .args(["measure", &backend.name(), &workload.name(), size.get_name(), form.get_name()])
+        .args(["measure", &backend.name(), &workload.name(), size.get_name()])
+        .args(plan.form.args())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

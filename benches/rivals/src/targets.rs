@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::{
     backends::Backend,
-    ends::Form,
     outcome::Metric,
     results::Results,
     workloads::Workload::{self, *},
@@ -40,9 +39,10 @@ use Backend::{Quinn, WsFloor, Wsmux, WsmuxWss, WssRaw};
 use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
 use Wanted::{AtLeast, AtMost};
 
-/// All of them, against the default configuration. They hold for ends on cores of their own.
+/// All of them, against the default configuration. They hold for ends on cores of their own, over
+/// loopback.
 pub fn targets(results: &Results) -> Vec<Target> {
-    if results.form == Form::Shared {
+    if results.form.shared || results.form.path.is_some() {
         return Vec::new();
     }
     let mut list = List { results, targets: Vec::new() };

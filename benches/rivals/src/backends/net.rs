@@ -1,9 +1,6 @@
 //! TCP and TLS for backends that do not include them.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,13 +14,15 @@ use tokio_rustls::{
 };
 use tokio_util::either::Either;
 
+use crate::path;
+
 /// The most that Linux permits by default.
 const BACKLOG: u32 = 4096;
 
 /// With TLS or without.
 pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// A certificate for the loopback address, generated at startup.
+/// A certificate for the server's address, generated at startup.
 pub struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
@@ -32,7 +31,7 @@ pub struct Identity {
 impl Identity {
     pub fn new() -> Result<Self> {
         let certified =
-            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+            rcgen::generate_simple_self_signed([path::server().to_string(), "localhost".into()])?;
         Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
     }
 
@@ -81,7 +80,7 @@ pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> 
 /// Listens with room for every connection that a workload opens at once.
 pub fn bind() -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.bind((path::server(), 0).into())?;
     Ok(socket.listen(BACKLOG)?)
 }
 

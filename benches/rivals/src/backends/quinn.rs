@@ -1,6 +1,9 @@
 //! quinn: QUIC over UDP, encrypted as it always is.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -11,9 +14,7 @@ use quinn::{
 use tokio::sync::OnceCell;
 
 use super::{Connection, Rival, Stream, net::Identity};
-use crate::peer;
-
-const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+use crate::{path, peer};
 
 pub struct Quinn {
     address: SocketAddr,
@@ -32,7 +33,7 @@ impl Quinn {
             transport.max_concurrent_bidi_streams(VarInt::from_u64(streams)?);
             server.transport_config(Arc::new(transport));
         }
-        let server = Endpoint::server(server, ANY.into())?;
+        let server = Endpoint::server(server, (path::server(), 0).into())?;
         let address = server.local_addr()?;
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
@@ -54,7 +55,8 @@ impl Rival for Quinn {
     type Connection = quinn::Connection;
 
     async fn connect(&self) -> Result<quinn::Connection> {
-        let client = self.client.get_or_try_init(async || Endpoint::client(ANY.into())).await?;
+        let any = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let client = self.client.get_or_try_init(async || Endpoint::client(any)).await?;
         Ok(client.connect_with(self.config.clone(), self.address, "localhost")?.await?)
     }
 }

@@ -5,17 +5,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 
 use super::{MIB, open};
 use crate::{
     backends::{Connection, Stream},
     meter::Meter,
-    outcome::Metrics,
+    outcome::{Metric, Metrics},
     peer::{CHUNK, COUNT, SOURCE, read_to_end, write_bulk},
 };
 
@@ -84,6 +87,13 @@ pub async fn duplex<C: Connection>(connection: &C, meter: &Meter, each: u64) -> 
     receive(&mut down, each).await?;
     up.await??;
     Ok(watch.stop().await?.of_bytes(2 * each))
+}
+
+/// For paths on which a fixed amount would take too long or end too early.
+pub async fn sustained<C: Connection>(connection: &C, time: Duration) -> Result<Metrics> {
+    let load = Load::start(connection);
+    sleep(time).await;
+    Ok(Metrics::from([(Metric::MibPerS, load.stop().await?)]))
 }
 
 /// Bulk up in the background.

@@ -40,6 +40,8 @@ pub enum Workload {
     Bulk1down,
     /// 100 streams up at once
     Bulk100,
+    /// One stream up for some seconds
+    Sustained,
     /// One stream up and one down at once
     Duplex,
     /// One stream, writes of 32 bytes
@@ -91,9 +93,8 @@ impl Workload {
     /// The metric that decides which backend is best.
     pub fn headline(self) -> Metric {
         match self {
-            Self::Bulk1 | Self::Bulk1down | Self::Bulk100 | Self::Duplex | Self::Small => {
-                Metric::MibPerS
-            }
+            Self::Bulk1 | Self::Bulk1down | Self::Bulk100 | Self::Sustained => Metric::MibPerS,
+            Self::Duplex | Self::Small => Metric::MibPerS,
             Self::Rpc1000 | Self::Rpc64 | Self::Rpc4k | Self::Pingpong => Metric::OpsPerS,
             Self::Mixed | Self::Conns | Self::Churn => Metric::OpsPerS,
             Self::Fanout | Self::Fanoutconns => Metric::OpsPerS,
@@ -117,13 +118,16 @@ impl Workload {
         }
     }
 
-    /// The workloads of a quick run: the others differ from one of these in a number alone.
-    pub fn quick() -> Vec<Self> {
+    /// Those that make sense over loopback: all but the one about time.
+    pub fn loopback() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|workload| {
-            !matches!(workload, Self::Rpc1000 | Self::Rpc1 | Self::Stalled1 | Self::Stalled32)
-        })
-        .collect()
+        all.filter(|workload| *workload != Self::Sustained).collect()
+    }
+
+    /// Those of a quick run: the others differ from one of these in a number alone.
+    pub fn quick() -> Vec<Self> {
+        let others = [Self::Rpc1000, Self::Rpc1, Self::Stalled1, Self::Stalled32];
+        Self::loopback().into_iter().filter(|workload| !others.contains(workload)).collect()
     }
 
     /// How many streams it keeps open on one connection, if they are more than usual defaults
@@ -165,6 +169,7 @@ pub async fn run<R: Rival>(
         Workload::Bulk1down => bulk::down(connection, meter, sizes.bulk).await,
         Workload::Bulk100 => bulk::many(connection, meter, 100, sizes.each_of_100).await,
         Workload::Duplex => bulk::duplex(connection, meter, sizes.each_of_duplex).await,
+        Workload::Sustained => bulk::sustained(connection, sizes.loaded).await,
         Workload::Small => small::run(connection, meter, sizes.small_writes).await,
         Workload::Rpc1000 => {
             rpc::run(connection, meter, Call::Small, sizes.calls_1000, 1_000).await

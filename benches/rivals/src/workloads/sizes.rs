@@ -6,6 +6,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{GIB, MIB};
+use crate::path::Path;
+
+/// Long enough for a window to grow, and for a hundred round trips of half a second.
+const ON_A_LONG_PATH: Duration = Duration::from_secs(20);
 
 /// How much of each workload: the same for every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -48,7 +52,15 @@ pub struct Sizes {
 }
 
 impl Size {
-    pub fn sizes(self) -> Sizes {
+    pub fn sizes(self, path: Option<Path>) -> Sizes {
+        let mut sizes = self.sizes_of_loopback();
+        if path.is_some() {
+            sizes.loaded = ON_A_LONG_PATH;
+        }
+        sizes
+    }
+
+    fn sizes_of_loopback(self) -> Sizes {
         match self {
             Self::Quick => Sizes {
                 bulk: 16 * MIB,
