@@ -1,12 +1,15 @@
 //! The chart of the results: a panel for each workload, a bar for each rival in its best
-//! configuration.
+//! configuration. A line through a bar shows a wide spread.
 
 use std::path::Path;
 
 use anyhow::Result;
 use plotters::{
     coord::Shift,
-    prelude::{DrawingArea, FontFamily, IntoDrawingArea, RGBColor, Rectangle, SVGBackend, Text},
+    prelude::{
+        DrawingArea, FontFamily, IntoDrawingArea, PathElement, RGBColor, Rectangle, SVGBackend,
+        Text,
+    },
     style::{
         Color, RGBAColor, ShapeStyle, TextStyle,
         text_anchor::{HPos, Pos, VPos},
@@ -20,30 +23,34 @@ use crate::{
     },
     outcome::{Metric, Outcome},
     report::number,
-    results::Results,
+    results::{Results, Spread},
     workloads::Workload,
 };
 
 /// A bar: its name, and the backends whose best it shows.
-const BARS: [(&str, &[Backend]); 7] = [
+const BARS: [(&str, &[Backend]); 8] = [
     ("wsmux", &[Wsmux]),
     ("qmux", &[Qmux, Qmux1m]),
     ("yamux", &[Yamux, YamuxTuned]),
     ("penguin-mux", &[Penguin, Penguin1m]),
+    ("zmux", &[Zmux]),
     ("quinn", &[Quinn]),
     ("no mux, tungstenite", &[WsRaw]),
     ("no mux, by hand", &[WsFloor]),
 ];
 
 /// The workloads that represent most uses; the tables have the rest.
-const PANELS: [(Workload, Metric, &str); 9] = [
+const PANELS: [(Workload, Metric, &str); 12] = [
     (Workload::Bulk1, Metric::MibPerS, "one stream, MiB/s"),
     (Workload::Bulk100, Metric::MibPerS, "100 streams, MiB/s"),
     (Workload::Small, Metric::MibPerS, "writes of 32 bytes, MiB/s"),
     (Workload::Rpc64, Metric::OpsPerS, "64 requests at once, per second"),
+    (Workload::Rpc4k, Metric::OpsPerS, "4 KiB up and 64 KiB down, per second"),
     (Workload::Pingpong, Metric::OpsPerS, "ping-pong, rounds per second"),
     (Workload::Loaded, Metric::P99Us, "ping-pong beside bulk, p99 µs"),
     (Workload::Stalled8, Metric::MibPerS, "beside 8 stalled streams, MiB/s"),
+    (Workload::Conns, Metric::OpsPerS, "1,000 connections, messages per second"),
+    (Workload::Churn, Metric::OpsPerS, "connections of one call, per second"),
     (Workload::Idle10k, Metric::BytesEach, "an idle stream, bytes"),
     (Workload::Idleconns, Metric::BytesEach, "an idle connection, bytes"),
 ];
@@ -90,24 +97,29 @@ fn panel(
     // Backends without a mux may be far out of scale; the bars compare the others.
     let muxes =
         BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
-    let longest = muxes.filter_map(|(_, value)| *value).fold(0.0, f64::max);
+    let longest = muxes.filter_map(|(_, value)| Some((*value)?.median)).fold(0.0, f64::max);
+    let length = |value: f64| ((value / longest).min(1.0) * f64::from(LONGEST)) as i32;
     for (at, ((name, backends), value)) in BARS.iter().zip(values).enumerate() {
         let y = TITLE + at as i32 * STEP;
         let middle = y + BAR / 2;
         area.draw(&Text::new(*name, (NAMES - 6, middle), beside(HPos::Right)))?;
-        let part = value.map_or(0.0, |value| (value / longest).min(1.0));
-        let len = (part * f64::from(LONGEST)) as i32;
-        if value.is_some() {
-            let bar =
-                Rectangle::new([(NAMES, y), (NAMES + len.max(1), y + BAR)], fill(backends[0]));
-            area.draw(&bar)?;
+        let mut end = NAMES;
+        if let Some(value) = value {
+            let bar = [(NAMES, y), (NAMES + length(value.median).max(1), y + BAR)];
+            area.draw(&Rectangle::new(bar, fill(backends[0])))?;
+            end = bar[1].0;
+            if value.is_wide() {
+                let ends = [value.min, value.max].map(|value| (NAMES + length(value), middle));
+                area.draw(&PathElement::new(ends, TEXT))?;
+                end = end.max(ends[1].0);
+            }
         }
         let figure = match value {
-            Some(value) if value > longest => format!("» {}", number(value)),
-            Some(value) => number(value),
+            Some(value) if value.median > longest => format!("» {}", number(value.median)),
+            Some(value) => number(value.median),
             None => absent(results, workload, backends).to_owned(),
         };
-        area.draw(&Text::new(figure, (NAMES + len + 5, middle), beside(HPos::Left)))?;
+        area.draw(&Text::new(figure, (end + 5, middle), beside(HPos::Left)))?;
     }
     Ok(())
 }
@@ -118,9 +130,10 @@ fn best(
     workload: Workload,
     metric: Metric,
     backends: &[Backend],
-) -> Option<f64> {
-    let values = backends.iter().filter_map(|&backend| results.value(workload, backend, metric));
-    values.reduce(if metric.more_is_better() { f64::max } else { f64::min })
+) -> Option<Spread> {
+    let spreads = backends.iter().filter_map(|&backend| results.spread(workload, backend, metric));
+    let order = |a: &Spread, b: &Spread| a.median.total_cmp(&b.median);
+    if metric.more_is_better() { spreads.max_by(order) } else { spreads.min_by(order) }
 }
 
 /// The text in place of a figure.

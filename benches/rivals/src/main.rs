@@ -1,12 +1,17 @@
 //! wsmux and its rivals on one machine, in turn, on the same work.
 //!
-//! Each measurement has a process of its own, which is this program again: client and server over loopback,
-//! tokio with two workers.
+//! Each measurement has a process of its own, which is this program again: client and server over
+//! loopback, each on a runtime, a thread and a core of its own.
 
+mod allocations;
 mod backends;
 mod chart;
-mod memory;
+mod ends;
+#[cfg_attr(not(target_os = "linux"), path = "no_link.rs")]
+mod link;
+mod meter;
 mod outcome;
+mod path;
 mod peer;
 mod report;
 mod results;
@@ -21,8 +26,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use backends::Backend;
-use outcome::Outcome;
-use workloads::{Size, Workload};
+use ends::Form;
+use outcome::{Metric, Outcome};
+use workloads::{Size, Workload, resident};
 
 /// Compares wsmux with its rivals
 #[derive(Debug, Parser)]
@@ -43,6 +49,8 @@ struct Args {
     /// Little work, once: to see all of it run
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    form: Form,
     /// Writes the results to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -57,7 +65,13 @@ struct Args {
 enum Command {
     /// One measurement; a line of JSON
     #[command(hide = true)]
-    Measure { backend: Backend, workload: Workload, size: Size },
+    Measure {
+        backend: Backend,
+        workload: Workload,
+        size: Size,
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 impl Args {
@@ -67,8 +81,10 @@ impl Args {
             _ => chosen.to_vec(),
         };
         let workloads = match self.workloads.as_slice() {
-            [] => Workload::value_variants(),
-            chosen => chosen,
+            [] if self.form.path.is_some() => vec![Workload::Sustained, Workload::Loaded],
+            [] if self.quick => Workload::quick(),
+            [] => Workload::loopback(),
+            chosen => chosen.to_vec(),
         };
         let size = match (self.quick, self.full) {
             (true, _) => Size::Quick,
@@ -76,14 +92,14 @@ impl Args {
             _ => Size::Default,
         };
         let rounds = self.rounds.unwrap_or(if self.quick { 1 } else { 5 });
-        run::Plan { backends: all(&self.backends), workloads: workloads.to_vec(), rounds, size }
+        run::Plan { backends: all(&self.backends), workloads, form: self.form, rounds, size }
     }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Command::Measure { backend, workload, size }) = args.command {
-        let outcome = measure(backend, workload, size)?;
+    if let Some(Command::Measure { backend, workload, size, form }) = args.command {
+        let outcome = measure(backend, workload, size, form)?;
         println!("{}", serde_json::to_string(&outcome)?);
         // Exits without closing anything: closing thousands of streams takes time, and is not
         // measured.
@@ -100,16 +116,13 @@ fn main() -> Result<()> {
     results.check()
 }
 
-fn measure(backend: Backend, workload: Workload, size: Size) -> Result<Outcome> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Never dropped, for the same reason.
-    let runtime: &'static _ = Box::leak(Box::new(runtime));
-    let work = async move { backends::measure(backend, workload, &size.sizes()).await };
-    // Runs on a worker, like any application's task: this thread would be woken from outside each
-    // time.
-    Ok(match runtime.block_on(runtime.spawn(work))? {
-        Ok(metrics) => Outcome::Measured(metrics),
+fn measure(backend: Backend, workload: Workload, size: Size, form: Form) -> Result<Outcome> {
+    let before = resident()?;
+    Ok(match backends::measure(backend, workload, size.sizes(form.path), form) {
+        Ok(mut metrics) => {
+            metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
+            Outcome::Measured(metrics)
+        }
         Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,
         Err(error) => Outcome::Failed(format!("{error:#}")),
     })

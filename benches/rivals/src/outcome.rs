@@ -15,7 +15,17 @@ pub enum Metric {
     /// The ratio of the rate beside stalled streams to the rate without them.
     Ratio,
     CpuSPerGib,
+    ClientCpuSPerGib,
+    ServerCpuSPerGib,
+    CpuSPer100k,
+    ClientCpuSPer100k,
+    ServerCpuSPer100k,
+    /// For each call.
+    ClientAllocations,
+    ServerAllocations,
     BytesEach,
+    /// The growth of resident memory from the process's start to its peak, both ends together.
+    PeakMib,
 }
 
 impl Metric {
@@ -27,7 +37,13 @@ impl Metric {
             Self::P99Us => "p99 µs",
             Self::Ratio => "of alone",
             Self::CpuSPerGib => "CPU s/GiB",
+            Self::ClientCpuSPerGib | Self::ClientCpuSPer100k => "client's",
+            Self::ServerCpuSPerGib | Self::ServerCpuSPer100k => "server's",
+            Self::CpuSPer100k => "CPU s/100k",
+            Self::ClientAllocations => "client's allocs",
+            Self::ServerAllocations => "server's allocs",
             Self::BytesEach => "bytes each",
+            Self::PeakMib => "peak MiB",
         }
     }
 

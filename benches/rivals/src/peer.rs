@@ -1,19 +1,28 @@
 //! The other end: each stream's first byte is a command.
 
-use anyhow::{Result, bail};
-use bytes::Bytes;
+use std::sync::LazyLock;
+
+use anyhow::{Result, bail, ensure};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::broadcast;
 
 use crate::backends::Stream;
 
 /// Count the bytes that arrive; at the end send the count.
 pub const COUNT: u8 = b'c';
-/// Send back what arrives, as it arrives.
+/// Answer with the command, then send back what arrives, as it arrives.
 pub const ECHO: u8 = b'e';
 /// Read a request to its end, and answer with as much.
 pub const ANSWER: u8 = b'a';
+/// Read a request of [`PAGE`] bytes to its end, and answer with a [`CHUNK`].
+pub const FETCH: u8 = b'f';
 /// Send as many bytes as the next eight bytes say.
 pub const SOURCE: u8 = b's';
-/// Answer with one byte, and keep the stream for ever.
+/// Answer with the command, then send each event that is published.
+pub const SUBSCRIBE: u8 = b'u';
+/// Publish each [`EVENT`] bytes that arrive.
+pub const PUBLISH: u8 = b'p';
+/// Answer with the command, and keep the stream for ever.
 pub const HOLD: u8 = b'h';
 /// Never read, and keep the stream for ever.
 pub const STALL: u8 = b't';
@@ -21,8 +30,16 @@ pub const STALL: u8 = b't';
 /// The length of requests, answers and pings.
 pub const SMALL: usize = 64;
 
+/// The length of the larger requests.
+pub const PAGE: usize = 4 * 1024;
+/// The length of an event.
+pub const EVENT: usize = 1024;
+
 /// What bulk streams are made of.
 pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
+
+/// What was published and not yet sent. One event is published at a time.
+static EVENTS: LazyLock<broadcast::Sender<Bytes>> = LazyLock::new(|| broadcast::channel(4).0);
 
 /// Serves one stream. If something fails here, the client misses bytes and reports it.
 pub async fn serve<S: Stream>(stream: S) {
@@ -38,6 +55,7 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
             stream.write(&count.to_be_bytes()).await?;
         }
         ECHO => {
+            greet(&mut stream, ECHO).await?;
             let mut buffer = [0; SMALL];
             loop {
                 let len = stream.read(&mut buffer).await?;
@@ -53,14 +71,31 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
             let len = read_to_end(&mut stream, &mut request).await?;
             stream.write(&request[..len]).await?;
         }
+        FETCH => {
+            let len = stream.discard().await?;
+            ensure!(len == PAGE as u64, "a request of {len} bytes");
+            stream.write_chunk(Bytes::from_static(&CHUNK)).await?;
+        }
+        SUBSCRIBE => {
+            let mut events = EVENTS.subscribe();
+            greet(&mut stream, SUBSCRIBE).await?;
+            loop {
+                stream.write_chunk(events.recv().await?).await?;
+                stream.flush().await?;
+            }
+        }
+        PUBLISH => loop {
+            let mut event = BytesMut::zeroed(EVENT);
+            read_exact(&mut stream, &mut event).await?;
+            EVENTS.send(event.freeze())?;
+        },
         SOURCE => {
             let mut count = [0; 8];
             read_exact(&mut stream, &mut count).await?;
             write_bulk(&mut stream, u64::from_be_bytes(count)).await?;
         }
         HOLD => {
-            stream.write(&[HOLD]).await?;
-            stream.flush().await?;
+            greet(&mut stream, HOLD).await?;
             // Kept without the task, whose size the backend does not determine.
             Box::leak(Box::new(stream));
             return Ok(());
@@ -72,6 +107,11 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         other => bail!("unknown command {other}"),
     }
     stream.finish().await
+}
+
+async fn greet<S: Stream>(stream: &mut S, command: u8) -> Result<()> {
+    stream.write(&[command]).await?;
+    stream.flush().await
 }
 
 /// Writes this many bytes in chunks of 64 KiB.

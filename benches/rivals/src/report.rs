@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     backends::Backend,
     outcome::{Metric, Outcome},
-    results::Results,
+    results::{Results, Spread},
     targets::{Target, Wanted, targets},
     workloads::Workload,
 };
@@ -79,8 +79,9 @@ fn table(results: &Results, workload: Workload) -> Table {
 }
 
 fn cells(results: &Results, workload: Workload, backend: Backend, metric: Metric) -> Vec<String> {
-    let Some(value) = results.value(workload, backend, metric) else { return Vec::new() };
-    let mut cells = vec![number(value)];
+    let Some(spread) = results.spread(workload, backend, metric) else { return Vec::new() };
+    let value = spread.median;
+    let mut cells = vec![figure(spread)];
     if workload.compares(metric) {
         let mux = results.best_mux(workload, metric, backend.wss());
         let mux = mux.and_then(|mux| results.value(workload, mux, metric));
@@ -92,15 +93,26 @@ fn cells(results: &Results, workload: Workload, backend: Backend, metric: Metric
     cells
 }
 
-/// The same, and the spread, for programs.
+/// The same, with every spread, for programs.
 pub fn json(results: &Results) -> Result<String> {
     Ok(serde_json::to_string_pretty(&json!({
+        "form": results.form,
         "size": results.size,
         "rounds": results.rounds,
         "processors": std::thread::available_parallelism()?,
         "results": results.entries(),
         "targets": targets(results),
     }))?)
+}
+
+/// The median, and the spread if it is wide.
+fn figure(spread: Spread) -> String {
+    let median = number(spread.median);
+    if spread.is_wide() {
+        format!("{median} ({} to {})", number(spread.min), number(spread.max))
+    } else {
+        median
+    }
 }
 
 /// With as many digits as are significant.

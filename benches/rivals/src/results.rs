@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     backends::{Backend, Kind},
+    ends::Form,
     outcome::{Metric, Metrics, Outcome},
     run::Plan,
     workloads::{Size, Workload, median},
@@ -23,6 +24,7 @@ struct Cell {
 pub struct Results {
     pub workloads: Vec<Workload>,
     pub backends: Vec<Backend>,
+    pub form: Form,
     pub size: Size,
     pub rounds: usize,
     cells: BTreeMap<(Workload, Backend), Cell>,
@@ -34,6 +36,13 @@ pub struct Spread {
     pub median: f64,
     pub min: f64,
     pub max: f64,
+}
+
+impl Spread {
+    /// Whether the rounds differ by more than a tenth: then the median alone says too little.
+    pub fn is_wide(self) -> bool {
+        self.max - self.min > 0.1 * self.median.abs()
+    }
 }
 
 /// A cell for programs.
@@ -53,6 +62,7 @@ impl Results {
         Self {
             workloads: plan.workloads.clone(),
             backends: plan.backends.clone(),
+            form: plan.form,
             size: plan.size,
             rounds: plan.rounds,
             cells: BTreeMap::new(),
@@ -107,9 +117,10 @@ impl Results {
 
     /// The best of the rivals that mux over a WebSocket, in any configuration, with TLS or without.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
-        // Under load the best backend is the one that answers soonest, and our bulk is compared
-        // with its bulk.
-        let metric = if workload == Workload::Loaded { Metric::P99Us } else { metric };
+        // Beside bulk the best backend is the one that answers soonest or most often, and our bulk
+        // is compared with its bulk.
+        let beside_bulk = matches!(workload, Workload::Loaded | Workload::Mixed);
+        let metric = if beside_bulk { workload.headline() } else { metric };
         let muxes = self.backends.iter().copied();
         let muxes = muxes.filter(|backend| backend.kind() == Kind::Mux && backend.wss() == wss);
         let values = muxes.filter_map(|mux| Some((mux, self.value(workload, mux, metric)?)));

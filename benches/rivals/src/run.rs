@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::{
     backends::Backend,
+    ends::Form,
     outcome::Outcome,
     results::Results,
     watchdog,
@@ -22,6 +23,7 @@ use crate::{
 pub struct Plan {
     pub backends: Vec<Backend>,
     pub workloads: Vec<Workload>,
+    pub form: Form,
     pub rounds: usize,
     pub size: Size,
 }
@@ -29,7 +31,8 @@ pub struct Plan {
 impl Plan {
     /// Many times what the slowest takes; a measurement that is not done by then hangs.
     fn deadline(&self) -> Duration {
-        Duration::from_secs(if self.size == Size::Full { 180 } else { 30 })
+        let long = self.size == Size::Full || self.form.path.is_some();
+        Duration::from_secs(if long { 180 } else { 30 })
     }
 
     fn measurements(&self) -> usize {
@@ -85,6 +88,7 @@ async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Ou
     let size = plan.size.to_possible_value().context("a size without a name")?;
     let child = Command::new(std::env::current_exe()?)
         .args(["measure", &backend.name(), &workload.name(), size.get_name()])
+        .args(plan.form.args())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

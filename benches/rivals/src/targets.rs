@@ -35,35 +35,59 @@ impl Wanted {
     }
 }
 
-use Backend::{Quinn, WsFloor, WsRaw, Wsmux, WsmuxWss, WssRaw};
-use Metric::{BytesEach, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
+use Backend::{Quinn, WsFloor, Wsmux, WsmuxWss, WssRaw};
+use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
 use Wanted::{AtLeast, AtMost};
 
-/// All of them, against the default configuration.
+/// All of them, against the default configuration. They hold for ends on cores of their own, over
+/// loopback.
 pub fn targets(results: &Results) -> Vec<Target> {
+    if results.form.shared || results.form.path.is_some() {
+        return Vec::new();
+    }
     let mut list = List { results, targets: Vec::new() };
-    for workload in [Bulk1, Bulk1down] {
-        list.best_mux(workload, MibPerS, AtLeast(1.3));
-        list.rival(workload, MibPerS, Wsmux, WsFloor, AtLeast(0.75));
+    for workload in [Bulk1, Bulk1down, Bulk100] {
+        list.best_mux(workload, MibPerS, AtLeast(1.5));
     }
     for workload in [Bulk1, Bulk1down] {
-        list.best_mux_wss(workload, MibPerS, AtLeast(1.3));
-        list.rival(workload, MibPerS, WsmuxWss, WssRaw, AtLeast(0.9));
+        list.best_mux_wss(workload, MibPerS, AtLeast(2.2));
+        list.rival(workload, MibPerS, WsmuxWss, WssRaw, AtLeast(1.0));
     }
-    list.best_mux(Bulk100, MibPerS, AtLeast(1.5));
-    list.best_mux(Rpc64, OpsPerS, AtLeast(2.0));
-    list.rival(Rpc64, OpsPerS, Wsmux, Quinn, AtLeast(1.2));
-    list.best_mux(Rpc1, P50Us, AtMost(0.8));
-    list.rival(Pingpong, OpsPerS, Wsmux, WsRaw, AtLeast(1.0));
+    for workload in [Rpc64, Rpc1000, Rpc4k] {
+        list.rival(workload, OpsPerS, Wsmux, Quinn, AtLeast(1.2));
+        list.best_mux(workload, OpsPerS, AtLeast(2.0));
+    }
+    for workload in [Rpc1, Pingpong] {
+        list.rival(workload, P50Us, Wsmux, WsFloor, AtMost(1.0));
+    }
     list.best_mux(Loaded, P99Us, AtMost(0.5));
     list.best_mux(Loaded, MibPerS, AtLeast(1.0));
+    list.best_mux(Small, MibPerS, AtLeast(15.0));
+    for (workload, metric) in [
+        (Conns, OpsPerS),
+        (Churn, OpsPerS),
+        (Fanout, OpsPerS),
+        (Fanoutconns, OpsPerS),
+        (Mixed, OpsPerS),
+        (Mixed, MibPerS),
+        (Duplex, MibPerS),
+    ] {
+        list.best_mux(workload, metric, AtLeast(1.0));
+        list.rival(workload, metric, Wsmux, WsFloor, AtLeast(0.9));
+    }
+    list.best_mux_wss(Churn, OpsPerS, AtLeast(1.0));
+    for workload in [Bulk1, Bulk1down, Bulk100, Duplex] {
+        list.best_mux(workload, CpuSPerGib, AtMost(1.0));
+    }
+    for workload in [Rpc64, Rpc1000, Rpc4k, Conns] {
+        list.best_mux(workload, CpuSPer100k, AtMost(1.0));
+    }
     for workload in [Stalled1, Stalled8, Stalled32] {
         list.value(workload, Ratio, AtLeast(0.95));
     }
-    list.best_mux(Small, MibPerS, AtLeast(5.0));
-    list.value(Idle10k, BytesEach, AtMost(1024.0));
-    list.value(Idleconns, BytesEach, AtMost(24.0 * 1024.0));
-    list.best_mux(Bulk1, CpuSPerGib, AtMost(0.7));
+    list.value(Idle10k, BytesEach, AtMost(900.0));
+    // 10 KiB at each end.
+    list.value(Idleconns, BytesEach, AtMost(20.0 * 1024.0));
     list.targets
 }
 

@@ -9,6 +9,7 @@ mod tcp;
 mod tungstenite;
 mod wsmux;
 mod yamux;
+mod zmux;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    ends::{self, Form},
     outcome::Metrics,
     workloads::{self, Sizes, Workload},
 };
@@ -42,9 +44,13 @@ pub trait Stream: Send + 'static {
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
+    /// Ends the connection in the crate's own way, without waiting for the peer. With some crates
+    /// the last handle's drop does that.
+    fn close(self) {}
 }
 
-/// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client.
+/// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The
+/// server starts on its own runtime; [`connect`](Self::connect) runs on the clients'.
 pub trait Rival: Send + Sync + 'static {
     /// Whether many streams share a connection.
     const MUX: bool = true;
@@ -80,6 +86,10 @@ pub enum Backend {
     #[value(name = "penguin-1m")]
     #[serde(rename = "penguin-1m")]
     Penguin1m,
+    /// zmux, defaults, ws
+    Zmux,
+    /// zmux, defaults, wss
+    ZmuxWss,
     /// quinn: QUIC
     Quinn,
     /// A WebSocket of tokio-tungstenite per stream, ws
@@ -115,6 +125,7 @@ impl Backend {
             Self::Wsmux | Self::WsmuxWss | Self::WsmuxJsws => Kind::Ours,
             Self::Qmux | Self::Qmux1m | Self::QmuxWss => Kind::Mux,
             Self::Yamux | Self::YamuxTuned | Self::Penguin | Self::Penguin1m => Kind::Mux,
+            Self::Zmux | Self::ZmuxWss => Kind::Mux,
             Self::Quinn => Kind::Quic,
             Self::WsRaw | Self::WssRaw | Self::WsFloor | Self::Tcp => Kind::NoMux,
         }
@@ -122,7 +133,7 @@ impl Backend {
 
     /// Whether it uses TLS over TCP, and is compared with others that do.
     pub fn wss(self) -> bool {
-        matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::WssRaw)
+        matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::ZmuxWss | Self::WssRaw)
     }
 
     /// Whether the workload is meaningful for this backend.
@@ -133,25 +144,32 @@ impl Backend {
                 self.kind() != Kind::NoMux
             }
             // Only thousands of TLS handshakes would be measured.
-            Workload::Rpc64 | Workload::Rpc1 | Workload::Idle10k => self != Self::WssRaw,
-            // Only defaults over ws: tuning and TLS add nothing here.
-            Workload::Idleconns => {
-                matches!(self, Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::WsRaw)
+            Workload::Rpc1000 | Workload::Rpc64 | Workload::Rpc4k | Workload::Rpc1 => {
+                self != Self::WssRaw
             }
+            Workload::Mixed | Workload::Idle10k => self != Self::WssRaw,
+            // Only defaults over ws: tuning and TLS add nothing here.
+            Workload::Idleconns => matches!(
+                self,
+                Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::Zmux | Self::WsRaw
+            ),
             _ => true,
         }
     }
 }
 
 /// Runs one workload on one backend. The process cannot be used for anything else afterwards.
-pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Result<Metrics> {
+pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -> Result<Metrics> {
     use ::wsmux::Wire::{JsWs, QMux};
 
-    // Only for the workload about their number; elsewhere each backend keeps its default limit.
-    let streams = (workload == Workload::Idle10k).then_some(2 * sizes.idle_streams);
+    // Only for the workloads about their number; elsewhere each backend keeps its default limit.
+    // Twice as many, because streams that have ended may count for a while.
+    let streams = workload.streams(&sizes).map(|streams| 2 * streams);
     macro_rules! run {
         ($start:expr) => {
-            workloads::run($start.await?, workload, sizes).await
+            ends::run(form, $start, async move |rival, meter| {
+                workloads::run(rival, meter, workload, &sizes).await
+            })
         };
     }
     match backend {
@@ -165,6 +183,8 @@ pub async fn measure(backend: Backend, workload: Workload, sizes: &Sizes) -> Res
         Backend::YamuxTuned => run!(yamux::Yamux::start(true, streams)),
         Backend::Penguin => run!(penguin::Penguin::start(false)),
         Backend::Penguin1m => run!(penguin::Penguin::start(true)),
+        Backend::Zmux => run!(zmux::Zmux::start(false, streams)),
+        Backend::ZmuxWss => run!(zmux::Zmux::start(true, streams)),
         Backend::Quinn => run!(quinn::Quinn::start(streams)),
         Backend::WsRaw => run!(tungstenite::Tungstenite::start(false)),
         Backend::WssRaw => run!(tungstenite::Tungstenite::start(true)),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector, TlsStream,
     rustls::{
@@ -14,10 +14,15 @@ use tokio_rustls::{
 };
 use tokio_util::either::Either;
 
+use crate::path;
+
+/// The most that Linux permits by default.
+const BACKLOG: u32 = 4096;
+
 /// With TLS or without.
 pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// A certificate for the loopback address, generated at startup.
+/// A certificate for the server's address, generated at startup.
 pub struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
@@ -26,7 +31,7 @@ pub struct Identity {
 impl Identity {
     pub fn new() -> Result<Self> {
         let certified =
-            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+            rcgen::generate_simple_self_signed([path::server().to_string(), "localhost".into()])?;
         Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
     }
 
@@ -63,15 +68,26 @@ pub struct Dialer {
     tls: Option<TlsConnector>,
 }
 
+/// The two ends of TLS, if it is wanted.
+pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (server, client) = Identity::new()?.configs()?;
+    Ok((Some(Arc::new(server).into()), Some(Arc::new(client).into())))
+}
+
+/// Listens with room for every connection that a workload opens at once.
+pub fn bind() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((path::server(), 0).into())?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
 pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)> {
-    let tcp = TcpListener::bind("127.0.0.1:0").await?;
+    let tcp = bind()?;
     let address = tcp.local_addr()?;
-    let (acceptor, connector) = if tls {
-        let (server, client) = Identity::new()?.configs()?;
-        (Some(TlsAcceptor::from(Arc::new(server))), Some(TlsConnector::from(Arc::new(client))))
-    } else {
-        (None, None)
-    };
+    let (acceptor, connector) = self::tls(tls)?;
     let listener = Listener { tcp, nodelay, tls: acceptor };
     Ok((Arc::new(listener), Dialer { address, nodelay, tls: connector }))
 }

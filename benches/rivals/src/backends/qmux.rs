@@ -80,6 +80,10 @@ impl Connection for Session {
         let (send, recv) = self.open_bi().await?;
         Ok(QmuxStream { send, recv })
     }
+
+    fn close(self) {
+        web_transport_trait::Session::close(&self, 0, "");
+    }
 }
 
 pub struct QmuxStream {

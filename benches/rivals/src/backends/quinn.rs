@@ -1,6 +1,9 @@
 //! quinn: QUIC over UDP, encrypted as it always is.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -8,15 +11,16 @@ use quinn::{
     ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
+use tokio::sync::OnceCell;
 
 use super::{Connection, Rival, Stream, net::Identity};
-use crate::peer;
-
-const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+use crate::{path, peer};
 
 pub struct Quinn {
-    client: Endpoint,
     address: SocketAddr,
+    config: ClientConfig,
+    /// Made by the first that connects, on the clients' runtime.
+    client: OnceCell<Endpoint>,
 }
 
 impl Quinn {
@@ -29,7 +33,7 @@ impl Quinn {
             transport.max_concurrent_bidi_streams(VarInt::from_u64(streams)?);
             server.transport_config(Arc::new(transport));
         }
-        let server = Endpoint::server(server, ANY.into())?;
+        let server = Endpoint::server(server, (path::server(), 0).into())?;
         let address = server.local_addr()?;
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
@@ -42,10 +46,8 @@ impl Quinn {
                 });
             }
         });
-        let mut endpoint = Endpoint::client(ANY.into())?;
-        let client = QuicClientConfig::try_from(client)?;
-        endpoint.set_default_client_config(ClientConfig::new(Arc::new(client)));
-        Ok(Self { client: endpoint, address })
+        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client)?));
+        Ok(Self { address, config, client: OnceCell::new() })
     }
 }
 
@@ -53,7 +55,9 @@ impl Rival for Quinn {
     type Connection = quinn::Connection;
 
     async fn connect(&self) -> Result<quinn::Connection> {
-        Ok(self.client.connect(self.address, "localhost")?.await?)
+        let any = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let client = self.client.get_or_try_init(async || Endpoint::client(any)).await?;
+        Ok(client.connect_with(self.config.clone(), self.address, "localhost")?.await?)
     }
 }
 
@@ -63,6 +67,10 @@ impl Connection for quinn::Connection {
     async fn open(&self) -> Result<QuicStream> {
         let (send, recv) = self.open_bi().await?;
         Ok(QuicStream { send, recv })
+    }
+
+    fn close(self) {
+        quinn::Connection::close(&self, VarInt::from_u32(0), b"");
     }
 }
 

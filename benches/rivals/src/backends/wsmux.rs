@@ -5,7 +5,7 @@ use bytes::Bytes;
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
 
 use super::{Connection, Rival, Stream, net::Identity};
-use crate::peer;
+use crate::{path, peer};
 
 pub struct Wsmux {
     client: WebSocketClient,
@@ -25,7 +25,7 @@ impl Wsmux {
             client = client.trust_self_signed(certificate.clone());
             server = server.certificate([certificate], key);
         }
-        let server = server.bind("127.0.0.1:0").await?;
+        let server = server.bind((path::server(), 0)).await?;
         let scheme = if tls { "wss" } else { "ws" };
         let url = format!("{scheme}://{}/", server.local_addr()?);
         tokio::spawn(async move {
@@ -59,6 +59,10 @@ impl Connection for WebSocketConnection {
 
     async fn open(&self) -> Result<WebSocketStream> {
         Ok(self.open_bi().await?)
+    }
+
+    fn close(self) {
+        WebSocketConnection::close(&self, 0_u32.into(), b"");
     }
 }
 

@@ -64,7 +64,8 @@ impl Yamux {
 
 type Opens = mpsc::Receiver<oneshot::Sender<yamux::Stream>>;
 
-/// Runs a connection until it ends: serves what the peer opens, and opens what is asked for.
+/// Runs a connection until it ends or the sender of `opens` is dropped: serves what the peer opens,
+/// and opens what is requested.
 async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, mut opens: Opens) {
     let (sink, stream) = websocket.split();
     let messages = stream.map_err(io::Error::other).try_filter_map(|message| async {
@@ -84,9 +85,13 @@ async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, m
     poll_fn(|cx| {
         loop {
             if asked.is_none()
-                && let Poll::Ready(Some(open)) = opens.poll_recv(cx)
+                && let Poll::Ready(open) = opens.poll_recv(cx)
             {
-                asked = Some(open);
+                if open.is_none() {
+                    // Nobody can open streams any more.
+                    return connection.poll_close(cx).map(drop);
+                }
+                asked = open;
             }
             if asked.is_some()
                 && let Poll::Ready(Ok(stream)) = connection.poll_new_outbound(cx)

@@ -1,0 +1,73 @@
+//! A link of our own between two network namespaces, with the rate, the delay and the loss of a path.
+//! It works on kernels without netem.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::path::Shape;
+
+const MTU: u16 = 1500;
+/// How many packets the kernel keeps for a thread that is late: more than ever wait.
+const WAITING: u32 = 10_000;
+
+/// The device through which a namespace sends all of its packets.
+pub type Device = Arc<SyncDevice>;
+
+/// Moves the calling thread into a namespace of its own, with this address.
+pub fn enter(address: Ipv4Addr) -> Result<Device> {
+    unshare(CloneFlags::CLONE_NEWNET).context("a network namespace: this needs root")?;
+    let device = DeviceBuilder::new()
+        .name("path")
+        .mtu(MTU)
+        .tx_queue_len(WAITING)
+        .ipv4(address, 24, None)
+        .build_sync();
+    Ok(Arc::new(device.context("/dev/net/tun")?))
+}
+
+/// Carries packets both ways, until the process ends.
+pub fn connect(ends: [Device; 2], shape: Shape) {
+    for (seed, way) in [[0, 1], [1, 0]].into_iter().enumerate() {
+        let [from, to] = way.map(|end| ends[end].clone());
+        let (sender, delayed) = mpsc::channel();
+        thread::spawn(move || take(&from, shape, StdRng::seed_from_u64(seed as u64), &sender));
+        thread::spawn(move || deliver(&to, &delayed));
+    }
+}
+
+/// A packet, and when it arrives.
+type Packet = (Instant, Vec<u8>);
+
+fn take(from: &Device, shape: Shape, mut random: StdRng, delayed: &mpsc::Sender<Packet>) {
+    let mut packet = [0; MTU as usize];
+    // When the link has sent everything that it has taken.
+    let mut free = Instant::now();
+    while let Ok(len) = from.recv(&mut packet) {
+        let now = Instant::now();
+        let is_full = free.saturating_duration_since(now) > shape.queue;
+        if is_full || random.random_ratio(shape.lost_per_mille, 1_000) {
+            continue;
+        }
+        free = free.max(now) + Duration::from_secs(len as u64 * 8) / shape.bits_per_s;
+        if delayed.send((free + shape.rtt / 2, packet[..len].to_vec())).is_err() {
+            return;
+        }
+    }
+}
+
+fn deliver(to: &Device, delayed: &mpsc::Receiver<Packet>) {
+    for (due, packet) in delayed {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        // A device whose namespace is about to end takes no more.
+        let _ = to.send(&packet);
+    }
+}

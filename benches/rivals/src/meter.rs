@@ -1,0 +1,181 @@
+//! What the timed part of a workload costs: time, processor time and allocations.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::{
+    sys::resource::{Usage, UsageWho, getrusage},
+    time::{ClockId, clock_gettime},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    allocations,
+    outcome::{Metric, Metrics},
+};
+
+const MIB: f64 = 1024.0 * 1024.0;
+const GIB: f64 = 1024.0 * MIB;
+/// The number of calls whose processor time is shown.
+const CALLS: f64 = 100_000.0;
+
+/// What one end has used since it started.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    cpu: Duration,
+    allocations: u64,
+}
+
+impl Used {
+    /// By the calling thread, which is one end.
+    fn by_this_thread() -> Result<Self> {
+        Ok(Self {
+            cpu: clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into(),
+            allocations: allocations::of_this_thread(),
+        })
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            allocations: self.allocations - before.allocations,
+        }
+    }
+}
+
+type Requests = mpsc::Receiver<oneshot::Sender<Result<Used>>>;
+
+/// Reads what the ends have used.
+#[derive(Debug, Clone)]
+pub enum Meter {
+    /// Each end is a thread: the client's asks the server's.
+    Threads(mpsc::Sender<oneshot::Sender<Result<Used>>>),
+    /// The ends share their threads: only the processor time of both together is known.
+    Process,
+}
+
+/// The processor time of both ends, and what each has used if that is known.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    cpu: Duration,
+    ends: Option<(Used, Used)>,
+}
+
+/// Answers the client's thread from the server's.
+pub async fn serve_readings(mut requests: Requests) {
+    while let Some(request) = requests.recv().await {
+        let _ = request.send(Used::by_this_thread());
+    }
+    // The client has ended, and the process is about to.
+    std::future::pending().await
+}
+
+impl Meter {
+    pub fn threads() -> (Self, Requests) {
+        let (requests, served) = mpsc::channel(1);
+        (Self::Threads(requests), served)
+    }
+
+    /// Call this on the client's end.
+    pub async fn start(&self) -> Result<Stopwatch> {
+        Ok(Stopwatch { meter: self.clone(), before: self.read().await?, start: Instant::now() })
+    }
+
+    async fn read(&self) -> Result<Reading> {
+        let Self::Threads(requests) = self else {
+            return Ok(Reading { cpu: cpu_of(&getrusage(UsageWho::RUSAGE_SELF)?), ends: None });
+        };
+        let (request, answer) = oneshot::channel();
+        requests.send(request).await.context("the server's thread has ended")?;
+        let server = answer.await.context("the server's thread has ended")??;
+        let client = Used::by_this_thread()?;
+        Ok(Reading { cpu: client.cpu + server.cpu, ends: Some((client, server)) })
+    }
+}
+
+fn cpu_of(usage: &Usage) -> Duration {
+    let of = |time: nix::sys::time::TimeVal| {
+        Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
+    };
+    of(usage.user_time()) + of(usage.system_time())
+}
+
+/// The largest amount of memory that was resident so far, in bytes.
+pub fn peak() -> Result<f64> {
+    // Linux counts in KiB, Apple's systems in bytes.
+    let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
+    Ok(getrusage(UsageWho::RUSAGE_SELF)?.max_rss() as f64 * unit)
+}
+
+/// Runs during the timed part.
+#[derive(Debug)]
+pub struct Stopwatch {
+    meter: Meter,
+    before: Reading,
+    start: Instant,
+}
+
+impl Stopwatch {
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Call this on the client's end, after the last byte was counted.
+    pub async fn stop(self) -> Result<Cost> {
+        let elapsed = self.elapsed();
+        let after = self.meter.read().await?;
+        let cpu = after.cpu.saturating_sub(self.before.cpu);
+        let ends = after.ends.zip(self.before.ends);
+        let ends = ends.map(|(after, before)| (after.0.since(before.0), after.1.since(before.1)));
+        Ok(Cost { elapsed, spent: Reading { cpu, ends } })
+    }
+}
+
+/// What the timed part took.
+#[derive(Debug)]
+pub struct Cost {
+    elapsed: Duration,
+    spent: Reading,
+}
+
+impl Cost {
+    /// The rate of so many bytes, and the processor time per GiB.
+    pub fn of_bytes(&self, bytes: u64) -> Metrics {
+        let per_gib = |cpu: Duration| cpu.as_secs_f64() * GIB / bytes as f64;
+        let mut metrics = Metrics::from([
+            (Metric::MibPerS, bytes as f64 / MIB / self.elapsed.as_secs_f64()),
+            (Metric::CpuSPerGib, per_gib(self.spent.cpu)),
+        ]);
+        if let Some((client, server)) = self.spent.ends {
+            metrics.insert(Metric::ClientCpuSPerGib, per_gib(client.cpu));
+            metrics.insert(Metric::ServerCpuSPerGib, per_gib(server.cpu));
+        }
+        metrics
+    }
+
+    /// The rate of so many calls, the processor time per 100,000, and the allocations of one.
+    pub fn of_calls(&self, calls: u64) -> Metrics {
+        let calls = calls as f64;
+        let per_100k = |cpu: Duration| cpu.as_secs_f64() * CALLS / calls;
+        let mut metrics = Metrics::from([
+            (Metric::OpsPerS, calls / self.elapsed.as_secs_f64()),
+            (Metric::CpuSPer100k, per_100k(self.spent.cpu)),
+        ]);
+        if let Some((client, server)) = self.spent.ends {
+            metrics.extend([
+                (Metric::ClientCpuSPer100k, per_100k(client.cpu)),
+                (Metric::ServerCpuSPer100k, per_100k(server.cpu)),
+                (Metric::ClientAllocations, client.allocations as f64 / calls),
+                (Metric::ServerAllocations, server.allocations as f64 / calls),
+            ]);
+        }
+        metrics
+    }
+}
+
+/// The median and the 99th percentile of the times of single calls.
+pub fn percentiles(mut times: Vec<Duration>) -> Metrics {
+    times.sort();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+    Metrics::from([(Metric::P50Us, at(0.5)), (Metric::P99Us, at(0.99))])
+}

@@ -1,0 +1,99 @@
+//! Many of something: made some at once, and kept.
+
+use anyhow::{Result, ensure};
+use tokio::task::JoinSet;
+
+use super::greet;
+use crate::{
+    backends::{Connection, Rival},
+    watchdog,
+};
+
+/// Makers at once: enough that handshakes do not wait for each other.
+const AT_ONCE: u64 = 32;
+/// File descriptors for everything but the sockets that are counted.
+const SPARE: u64 = 200;
+
+/// Raises the limit on file descriptors to what `sockets` pairs need, as far as the system permits;
+/// returns how many pairs there can be.
+pub fn reserve(sockets: u64) -> Result<u64> {
+    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    let wanted = 2 * sockets + SPARE;
+    if wanted <= hard || rlimit::Resource::NOFILE.set(wanted, wanted).is_err() {
+        rlimit::Resource::NOFILE.set(wanted.min(hard), hard)?;
+    }
+    let got = rlimit::Resource::NOFILE.get_soft()?;
+    Ok(sockets.min(got.saturating_sub(SPARE) / 2))
+}
+
+/// The same; fails if there cannot be as many.
+pub fn reserve_all(sockets: u64) -> Result<()> {
+    let got = reserve(sockets)?;
+    ensure!(got == sockets, "file descriptors for {got} of {sockets} sockets");
+    Ok(())
+}
+
+/// Makes `count` of something; returns what each maker has made. Joining that would leave freed
+/// memory, which some workloads would count.
+pub async fn make<T, F>(
+    count: u64,
+    one: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<Vec<Vec<T>>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for maker in 0..AT_ONCE {
+        let one = one.clone();
+        let share = count / AT_ONCE + u64::from(maker < count % AT_ONCE);
+        tasks.spawn(async move {
+            let mut made = Vec::new();
+            for _ in 0..share {
+                made.push(one().await?);
+                watchdog::progress();
+            }
+            anyhow::Ok(made)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(made) = tasks.join_next().await {
+        all.push(made??);
+    }
+    Ok(all)
+}
+
+/// A stream that the server has answered once, and the connection that it is on.
+#[derive(Debug)]
+pub struct Member<C: Connection> {
+    pub stream: C::Stream,
+    /// Held so that it stays open.
+    _connection: C,
+}
+
+impl<C: Connection> Member<C> {
+    async fn join(connection: C, command: u8) -> Result<Self> {
+        Ok(Self { stream: greet(&connection, command).await?, _connection: connection })
+    }
+}
+
+/// Opens streams on one connection; each sends the command and receives it back.
+pub async fn on_one<C: Connection>(
+    connection: &C,
+    count: u64,
+    command: u8,
+) -> Result<Vec<Member<C>>> {
+    let connection = connection.clone();
+    let made = make(count, move || Member::join(connection.clone(), command)).await?;
+    Ok(made.into_iter().flatten().collect())
+}
+
+/// The same, each on a connection of its own.
+pub async fn on_many<R: Rival>(
+    rival: &'static R,
+    count: u64,
+    command: u8,
+) -> Result<Vec<Member<R::Connection>>> {
+    let one = move || async move { Member::join(rival.connect().await?, command).await };
+    Ok(make(count, one).await?.into_iter().flatten().collect())
+}
