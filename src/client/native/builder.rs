@@ -132,7 +132,8 @@ impl WebSocketClientBuilder {
 
     /// The time for name resolution, TCP and the tunnel of a [proxy](Self::proxy), for all
     /// addresses together. Every value is used as it is: with zero no connect succeeds, and a time
-    /// beyond the range of the clock is no timeout. Default 10 s.
+    /// beyond the range of the clock is no timeout. Ending the TLS stream to a proxy that refused may
+    /// take up to a second more. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

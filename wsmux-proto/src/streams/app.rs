@@ -40,7 +40,7 @@ impl Streams {
     /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000
     /// §4.6). Says whether it is.
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
-        self.limits.report_blocked(dir)
+        self.phase == Phase::Open && self.limits.report_blocked(dir)
     }
 
     /// The peer may have this many streams of a kind open at once. Fewer than before takes effect

@@ -31,7 +31,7 @@ impl Streams {
     }
 
     /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
-    /// no shutdown is under way.
+    /// the connection does not drain.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control.is_empty()
             && !self.scheduler.has_next(true)

@@ -121,3 +121,28 @@ fn the_peer_hears_of_its_own_limit_alone() {
         assert_eq!(peer.frames().contains(&blocked), reported, "{most}");
     }
 }
+
+/// A look at the limit registers no waiter, and neither does a wait while the connection drains.
+#[test]
+fn only_a_caller_that_waits_at_the_local_limit_gets_an_event() {
+    for (waits, drains, expected) in [(false, false, 0), (true, false, 1), (true, true, 0)] {
+        let mut pair = Pair::new(Wire::JsWs, &config(2));
+        let ids = [pair.open_bi(CLIENT), pair.open_bi(CLIENT)];
+        assert!(matches!(pair.client.conn.openable(Dir::Bi), Ok(0)));
+        if drains {
+            pair.client.conn.drain(pair.now, None);
+        }
+        if waits {
+            assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "no limit of the peer's");
+        }
+        pair.client.take_events();
+        for end in [CLIENT, SERVER] {
+            pair.end(end).finish(ids[0]);
+        }
+        pair.drive();
+        pair.release_both(ids[0]);
+        let events = pair.client.take_events();
+        let available = events.iter().filter(|event| matches!(event, Event::Available { .. }));
+        assert_eq!(available.count(), expected, "waits: {waits}, drains: {drains}");
+    }
+}
