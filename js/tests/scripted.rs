@@ -1,7 +1,7 @@
 //! A server that lets a page decide what each of its messages contains. No other server reliably
 //! sends a stream's last bytes and the connection's end in one message.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
