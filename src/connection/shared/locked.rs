@@ -29,8 +29,11 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        // C-87
-        self.wakeups = self.state.take_wakeups();
+        // Mostly there are none, and then nothing is moved.
+        if self.state.has_wakeups() {
+            // C-87
+            self.wakeups = Some(self.state.take_wakeups());
+        }
     }
 }
 

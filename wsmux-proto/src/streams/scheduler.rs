@@ -11,6 +11,8 @@
 //! together are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost
 //! of a turn nor memory grows with how often streams are reset or get another priority (C-85).
 
+use std::num::NonZeroU64;
+
 use super::{
     priority_queue::PriorityQueue,
     table::{Key, Table},
@@ -45,8 +47,8 @@ impl Scheduler {
     fn push(&mut self, key: Key, stream: &mut Scheduling, waits_for: WaitsFor) {
         if stream.entry.is_none() {
             self.tickets += 1;
-            let ticket = Ticket(self.tickets);
-            stream.entry = Some((waits_for, ticket));
+            let ticket = Ticket::new(self.tickets, waits_for);
+            stream.entry = Some(ticket);
             self.queue_mut(waits_for).push(key, ticket, stream.priority);
         }
     }
@@ -63,7 +65,7 @@ impl Scheduler {
             };
             let (key, ticket) = self.queue_mut(waits_for).entries.pop()?;
             if let Some(stream) = scheduling_mut(table, key)
-                && stream.entry == Some((waits_for, ticket))
+                && stream.entry == Some(ticket)
             {
                 self.leave(stream);
                 self.forget_void(table);
@@ -113,6 +115,7 @@ impl Scheduler {
         }
     }
 
+    #[inline]
     fn queue_mut(&mut self, waits_for: WaitsFor) -> &mut Queue {
         match waits_for {
             WaitsFor::Turn => &mut self.ready,
@@ -124,8 +127,8 @@ impl Scheduler {
     /// in one.
     #[inline]
     fn leave(&mut self, stream: &mut Scheduling) -> bool {
-        let Some((waits_for, _)) = stream.entry.take() else { return false };
-        self.queue_mut(waits_for).leave();
+        let Some(ticket) = stream.entry.take() else { return false };
+        self.queue_mut(ticket.waits_for()).leave();
         true
     }
 
@@ -156,7 +159,7 @@ impl Scheduler {
 #[derive(Debug, Default)]
 pub(super) struct Scheduling {
     priority: i32,
-    entry: Option<(WaitsFor, Ticket)>,
+    entry: Option<Ticket>,
 }
 
 impl Scheduling {
@@ -207,7 +210,7 @@ impl Queue {
     fn forget_void(&mut self, table: &Table) {
         self.entries.retain(|&(key, ticket)| {
             let stream = table.get(key).and_then(|stream| stream.send.as_ref());
-            stream.and_then(|send| send.scheduling.entry).is_some_and(|(_, live)| live == ticket)
+            stream.is_some_and(|send| send.scheduling.entry == Some(ticket))
         });
     }
 }
@@ -221,9 +224,30 @@ enum WaitsFor {
     ConnectionCredit,
 }
 
-/// The number of an entry. No two entries have the same.
+/// The number of an entry, and in its lowest bit which queue the entry is in. No two entries have
+/// the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ticket(u64);
+struct Ticket(NonZeroU64);
+
+impl Ticket {
+    /// The ticket with this number, which is at least 1.
+    #[inline]
+    fn new(number: u64, waits_for: WaitsFor) -> Self {
+        let bit = match waits_for {
+            WaitsFor::Turn => 0,
+            WaitsFor::ConnectionCredit => 1,
+        };
+        Self(NonZeroU64::MIN.saturating_add((number << 1 | bit) - 1))
+    }
+
+    #[inline]
+    fn waits_for(self) -> WaitsFor {
+        match self.0.get() & 1 {
+            0 => WaitsFor::Turn,
+            _ => WaitsFor::ConnectionCredit,
+        }
+    }
+}
 
 #[inline]
 fn scheduling_mut(table: &mut Table, key: Key) -> Option<&mut Scheduling> {

@@ -255,10 +255,15 @@ impl State {
         self.wake_next(queue);
     }
 
-    /// The wakers that were collected under the lock; `None` if there are none.
+    /// Whether wakers were collected under the lock.
     #[inline]
-    pub(super) fn take_wakeups(&mut self) -> Option<Wakeups> {
-        (!self.wakeups.is_empty()).then(|| self.wakeups.take())
+    pub(super) fn has_wakeups(&self) -> bool {
+        !self.wakeups.is_empty()
+    }
+
+    /// Takes the wakers that were collected under the lock.
+    pub(super) fn take_wakeups(&mut self) -> Wakeups {
+        self.wakeups.take()
     }
 
     /// Moves the wakers that were collected under the lock to `into`, which must be empty.
