@@ -69,7 +69,21 @@ impl Codec for JsWs {
             }
             Frame::Stream { id, fin: true, .. } => put(out, id, CLOSE, |out| out.put_u8(READ)),
             // The capabilities exclude all others.
-            _ => debug_assert!(false, "the js-ws wire cannot say {frame:?}"),
+            // They are listed, so that the compiler asks here about a new one.
+            Frame::Padding(_)
+            | Frame::TransportParameters(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::MaxStreamData { credit: Credit::Total(_), .. }
+            | Frame::MaxData(_)
+            | Frame::MaxStreams { .. }
+            | Frame::DataBlocked(_)
+            | Frame::StreamDataBlocked { .. }
+            | Frame::StreamsBlocked { .. }
+            | Frame::Datagram(_)
+            | Frame::ConnectionClose(_) => {
+                debug_assert!(false, "the js-ws wire cannot say {frame:?}");
+            }
         }
     }
 
