@@ -56,7 +56,7 @@ macro_rules! shared_setters {
 
         /// The limits and timeouts of each connection. Default
         /// [`Config::default`](crate::Config::default).
-        pub fn config(mut self, config: $crate::proto::Config) -> Self {
+        pub fn config(mut self, config: wsmux_proto::Config) -> Self {
             self.connection = self.connection.config(config);
             self
         }

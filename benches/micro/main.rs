@@ -15,9 +15,6 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use wsmux_testing::engines;
 
-// Where the files of the crate that are compiled in here look for it.
-use wsmux::proto;
-
 /// Enough to distinguish a change of a tenth from noise, on an otherwise idle machine.
 fn config() -> Criterion {
     Criterion::default()

@@ -2,18 +2,16 @@
 
 mod framed;
 
-// Where the files of the crate that are compiled in here look for it.
-use wsmux::proto;
 use wsmux_testing::fuzz;
 
 /// Any bytes as a message of QMux.
 pub fn qmux(data: &[u8]) {
-    fuzz::codec::run(proto::Wire::QMux, data);
+    fuzz::codec::run(wsmux_proto::Wire::QMux, data);
 }
 
 /// Any bytes as a message of js-ws.
 pub fn jsws(data: &[u8]) {
-    fuzz::codec::run(proto::Wire::JsWs, data);
+    fuzz::codec::run(wsmux_proto::Wire::JsWs, data);
 }
 
 /// Any bytes as WebSocket frames, cut anywhere: ours and tungstenite understand the same.

@@ -88,9 +88,9 @@ mod tests {
     use super::*;
     use crate::{
         connection::{ConnectionInfo, WebSocketConnection},
-        proto::{Config, ConnectionError, Side, VarInt, Wire},
         socket::{MemorySocket, memory_pair},
     };
+    use wsmux_proto::{Config, ConnectionError, Side, VarInt, Wire};
 
     fn connection(
         background: &Background,

@@ -49,7 +49,7 @@ fn final_error(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{ConnectionError, ReadError, SocketError, Timeout};
+    use wsmux_proto::{ConnectionError, ReadError, SocketError, Timeout};
 
     fn of(error: ConnectionError) -> io::Error {
         WaitError::Failed(ReadError::ConnectionLost(error)).into()

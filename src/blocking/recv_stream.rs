@@ -12,10 +12,8 @@ use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
-use crate::{
-    error::{ReadToEndError, ResetError},
-    proto::{ClosedStream, ReadError, StreamId, VarInt},
-};
+use crate::error::{ReadToEndError, ResetError};
+use wsmux_proto::{ClosedStream, ReadError, StreamId, VarInt};
 
 /// The receiving half of a stream. It implements [`Read`].
 ///

@@ -11,10 +11,8 @@ use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
-use crate::{
-    error::StoppedError,
-    proto::{ClosedStream, StreamId, VarInt, WriteError},
-};
+use crate::error::StoppedError;
+use wsmux_proto::{ClosedStream, StreamId, VarInt, WriteError};
 
 /// The sending half of a stream. It implements [`Write`].
 ///
@@ -105,7 +103,7 @@ impl SendStream {
         &mut self,
         code: VarInt,
         reliable_size: u64,
-    ) -> Result<(), crate::proto::ResetAtError> {
+    ) -> Result<(), wsmux_proto::ResetAtError> {
         self.inner.reset_at(code, reliable_size)
     }
 

@@ -9,9 +9,9 @@ use std::{
 use super::{WebSocketConnection, background::Background};
 use crate::{
     error::AcceptError,
-    proto::VarInt,
     server::{ShutdownReport, WebSocketAcceptor},
 };
+use wsmux_proto::VarInt;
 
 /// Accepts connections from clients. Several threads may accept at once.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{RecvStream, SendStream};
-use crate::proto::StreamId;
+use wsmux_proto::StreamId;
 
 /// A bidirectional stream. It implements [`Read`] and [`Write`], and can be split into two halves
 /// for two threads.

@@ -11,7 +11,6 @@ use crate::{
     error::{BuildError, ConnectError, connect::CREDENTIALS},
     handshake::negotiation::{Negotiation, Subprotocols},
     observe::trace,
-    proto::{Side, Wire},
     runtime::{Instant, timeout},
     setters::shared_setters,
     socket::{
@@ -19,6 +18,7 @@ use crate::{
         browser::{EventSocket, StreamSocket},
     },
 };
+use wsmux_proto::{Side, Wire};
 
 /// Does not quote the browser's error, because Firefox's repeats the URL, which may contain a
 /// password or a token.

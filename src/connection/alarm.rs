@@ -2,10 +2,8 @@
 
 use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
-use crate::{
-    proto::Time,
-    runtime::{Instant, Sleep, sleep},
-};
+use crate::runtime::{Instant, Sleep, sleep};
+use wsmux_proto::Time;
 
 /// The engine's next deadline, on the runtime's clock.
 pub(super) struct Alarm {

@@ -10,10 +10,8 @@ use super::{ConnectionInfo, WebSocketConnection};
 use crate::observe::qlog::QlogConfig;
 #[cfg(not(target_family = "wasm"))]
 use crate::socket::FramedSocket;
-use crate::{
-    proto::{Config, Side, Wire},
-    socket::Socket,
-};
+use crate::socket::Socket;
+use wsmux_proto::{Config, Side, Wire};
 
 /// Makes a [`WebSocketConnection`] of a WebSocket whose opening handshake is complete. Created by
 /// [`WebSocketConnection::builder`].

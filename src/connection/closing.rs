@@ -8,7 +8,7 @@ use super::{
     WebSocketConnection,
     shared::{Queue, State, wait_for},
 };
-use crate::proto::{ConnectionError, InFlight, VarInt};
+use wsmux_proto::{ConnectionError, InFlight, VarInt};
 
 impl WebSocketConnection {
     /// Closes the connection now. Data that has not been sent is lost. From here on operations fail,

@@ -16,10 +16,10 @@ use super::{
     wakeups::Wakeups,
 };
 use crate::{
-    proto::{DriverLost, MessageBuf, SocketError, Time},
     runtime::yield_now,
     socket::{Incoming, Outgoing, Socket},
 };
+use wsmux_proto::{DriverLost, MessageBuf, SocketError, Time};
 
 /// How many items are received before the engine is locked, and how many are sent before the socket
 /// is read again. Batches make small messages cheap.

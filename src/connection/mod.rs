@@ -29,12 +29,12 @@ use self::{
 };
 use crate::{
     observe::trace,
-    proto::{
-        self, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
-        SendDatagramError, Side, StreamId, Wire,
-    },
     runtime::{Instant, sync},
     socket::Socket,
+};
+use wsmux_proto::{
+    self as proto, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
+    SendDatagramError, Side, StreamId, Wire,
 };
 
 /// A handle of a connection: one WebSocket that carries many streams, as a QUIC connection does.

@@ -14,7 +14,9 @@ use super::{SendStream, shared::ConnectionRef};
 use crate::{
     error::{ReadExactError, ReadToEndError, ResetError},
     observe::trace::{self, Told},
-    proto::{self, ClosedStream, Read, ReadError, RecvStreamStats, StreamId, VarInt},
+};
+use wsmux_proto::{
+    self as proto, ClosedStream, Read, ReadError, RecvStreamStats, StreamId, VarInt,
 };
 
 /// The receiving half of a stream.

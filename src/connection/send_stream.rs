@@ -14,7 +14,9 @@ use super::shared::{ConnectionRef, Queue, wait_for};
 use crate::{
     error::StoppedError,
     observe::trace::{self, Told},
-    proto::{self, ClosedStream, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError},
+};
+use wsmux_proto::{
+    self as proto, ClosedStream, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError,
 };
 
 /// The sending half of a stream.

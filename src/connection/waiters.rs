@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::proto::Tree;
+use wsmux_proto::Tree;
 
 /// The tasks that wait for one thing, first come first served. Each wants an amount of what is
 /// available: one stream, one datagram, or room for some bytes.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, sync::Arc};
 use http::StatusCode;
 
 use super::BuildError;
-use crate::proto::ConnectionError;
+use wsmux_proto::ConnectionError;
 
 /// The handshake with a client failed. Cheap to clone. None of these ends the server.
 #[derive(Debug, Clone, thiserror::Error)]

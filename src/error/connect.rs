@@ -4,7 +4,8 @@ use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::{connection::info::HeaderNames, handshake::negotiation::Shown, proto::ConnectionError};
+use crate::{connection::info::HeaderNames, handshake::negotiation::Shown};
+use wsmux_proto::ConnectionError;
 
 /// Reasons for refusing a URL that could be parsed.
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::proto::{ConnectionError, ReadError, VarInt};
+use wsmux_proto::{ConnectionError, ReadError, VarInt};
 
 /// Reading an exact number of bytes failed.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -260,7 +260,7 @@ mod tests {
         super::negotiation::{Protocol, Subprotocols},
         *,
     };
-    use crate::proto::Wire;
+    use wsmux_proto::Wire;
 
     use wsmux_testing::urls;
 

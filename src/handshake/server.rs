@@ -14,7 +14,7 @@ use super::{
     key::accept_key,
     negotiation::Negotiation,
 };
-use crate::proto::Wire;
+use wsmux_proto::Wire;
 
 /// The response to a request that gets no WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]

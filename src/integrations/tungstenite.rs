@@ -5,9 +5,9 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig}
 
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
-    proto::{Config, ConnectionError, Side, Wire},
     socket::TungsteniteSocket,
 };
+use wsmux_proto::{Config, ConnectionError, Side, Wire};
 
 impl WebSocketConnection {
     /// A connection over a WebSocket of `tokio-tungstenite`, in either role, after its handshake.

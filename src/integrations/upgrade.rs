@@ -30,13 +30,13 @@ use crate::{
     error::AcceptError,
     handshake::{headers::exact_request, server::ErrorResponse},
     observe::trace,
-    proto::{Side, Wire},
     server::{
         WebSocketAcceptor,
         accept::{NoUpgrade, ServerSettings},
         listener::canonical,
     },
 };
+use wsmux_proto::{Side, Wire};
 
 /// The parts of a request's extensions that an upgrade needs. hyper puts them there.
 #[derive(Debug)]

@@ -11,10 +11,9 @@ use web_transport_trait as generic;
 use crate::{
     connection::{RecvStream, SendStream, WebSocketConnection},
     error::StoppedError,
-    proto::{
-        ConnectionError, ConnectionStats, OpenError, ReadError, SendDatagramError, VarInt,
-        WriteError,
-    },
+};
+use wsmux_proto::{
+    ConnectionError, ConnectionStats, OpenError, ReadError, SendDatagramError, VarInt, WriteError,
 };
 
 /// The error of every operation through the trait.

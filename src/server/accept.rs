@@ -25,8 +25,8 @@ use crate::{
         server::{self as handshake, ErrorResponse},
     },
     observe::trace,
-    proto::{Side, Wire},
 };
+use wsmux_proto::{Side, Wire};
 
 /// How long a refused client may take to close after its answer, and how many bytes it may send
 /// until then. If the server closed at once, the system might discard the answer.

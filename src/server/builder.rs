@@ -25,9 +25,9 @@ use crate::{
         headers::add_header,
         negotiation::{Negotiation, Subprotocols},
     },
-    proto::Wire,
     setters::shared_setters,
 };
+use wsmux_proto::Wire;
 
 /// Sets up a [`WebSocketServer`] or a [`WebSocketAcceptor`].
 #[must_use]

@@ -42,8 +42,8 @@ use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
     error::AcceptError,
     observe::trace,
-    proto::VarInt,
 };
+use wsmux_proto::VarInt;
 
 /// How long accepting pauses when the system is out of file descriptors or memory. It is long
 /// enough for some connection to end and too short to notice.

@@ -13,10 +13,8 @@ use tokio::{
 };
 
 use super::limits::Permit;
-use crate::{
-    connection::{WebSocketConnection, shared::Shared},
-    proto::VarInt,
-};
+use crate::connection::{WebSocketConnection, shared::Shared};
+use wsmux_proto::VarInt;
 
 /// How long a shutdown waits for the handshakes, which it ends at once. It is longer than each
 /// needs to send its answer. It is bounded because a handshake whose future is not polled any more
@@ -197,10 +195,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        proto::{Side, Wire},
         server::limits::{Limits, Slots},
         socket::memory_pair,
     };
+    use wsmux_proto::{Side, Wire};
 
     /// Checks, when it is woken, that the registry is not locked.
     struct Looks(Arc<Registry>, AtomicUsize);

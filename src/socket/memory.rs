@@ -9,10 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
-use crate::{
-    proto::SocketError,
-    runtime::sync::{Mutex, MutexGuard},
-};
+use crate::runtime::sync::{Mutex, MutexGuard};
+use wsmux_proto::SocketError;
 
 /// The size of an item without a payload, in bytes.
 const ITEM_OVERHEAD: usize = 2;
@@ -285,7 +283,7 @@ mod tests {
     use std::{future::poll_fn, time::Duration};
 
     use super::*;
-    use crate::proto::MessageBuf;
+    use wsmux_proto::MessageBuf;
 
     fn message(len: usize) -> MessageBuf {
         let mut message = MessageBuf::new();

@@ -21,8 +21,9 @@ pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
-pub use crate::proto::{Incoming, Outgoing, SocketCapabilities};
-use crate::{proto::SocketError, runtime::MaybeSend};
+use crate::runtime::MaybeSend;
+use wsmux_proto::SocketError;
+pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 
 /// One WebSocket after its opening handshake. It receives and sends complete messages.
 ///

@@ -19,9 +19,9 @@ use crate::{
         negotiation::{Negotiation, Subprotocols},
         proxy::Proxy,
     },
-    proto::Wire,
     setters::shared_setters,
 };
+use wsmux_proto::Wire;
 
 /// Sets up a [`WebSocketClient`].
 #[must_use]

@@ -40,8 +40,8 @@ use crate::{
         negotiation::Negotiation,
     },
     observe::trace,
-    proto::{Side, Wire},
 };
+use wsmux_proto::{Side, Wire};
 
 /// How long to wait for `close_notify` to reach a server that was rejected or that refused.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);

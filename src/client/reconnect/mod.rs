@@ -19,9 +19,9 @@ use super::WebSocketClient;
 use crate::{
     connection::WebSocketConnection,
     error::ConnectError,
-    proto::{ConnectionError, InFlight},
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
+use wsmux_proto::{ConnectionError, InFlight};
 
 /// Events that wait for a slow listener. A loss makes three of them, so these are the last 20
 /// losses.

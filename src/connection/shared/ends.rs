@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use crate::{
     connection::{waiters::Waiters, wakeups::Wakeups},
     error::StoppedError,
-    proto::{StreamId, StreamMap, VarInt},
 };
+use wsmux_proto::{StreamId, StreamMap, VarInt};
 
 /// The result of [`SendStream::stopped`](crate::SendStream::stopped).
 pub(super) type Outcome = Result<Option<VarInt>, StoppedError>;

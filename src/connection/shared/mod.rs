@@ -24,12 +24,12 @@ pub(crate) use self::{
 use super::ConnectionInfo;
 use crate::{
     observe::trace,
-    proto::{Connection, Time, VarInt},
     runtime::{
         Instant,
         sync::{AtomicUsize, Mutex},
     },
 };
+use wsmux_proto::{Connection, Time, VarInt};
 
 /// The shared part of a connection. There is one per connection, in an `Arc` that the driver and
 /// every handle hold.

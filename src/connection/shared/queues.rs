@@ -6,10 +6,8 @@ use std::{
 };
 
 use super::{Shared, State, ends::Ends};
-use crate::{
-    connection::waiters::Waiters,
-    proto::{Dir, StreamId},
-};
+use crate::connection::waiters::Waiters;
+use wsmux_proto::{Dir, StreamId};
 
 /// What a task can wait for, other than to read or write a stream.
 #[derive(Debug, Clone, Copy)]

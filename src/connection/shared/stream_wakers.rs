@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::proto::{StreamId, StreamMap};
+use wsmux_proto::{StreamId, StreamMap};
 
 /// One waker for each stream, for one kind of wait. An entry lives until the stream's handle is
 /// dropped, also while it has no waker: a task that has waited for a stream mostly waits again.

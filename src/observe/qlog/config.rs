@@ -14,10 +14,8 @@ use super::{
     side_name, since_1970,
     writer::{Writer, WriterThread},
 };
-use crate::{
-    connection::{ConnectionInfo, shared::Shared},
-    proto::Side,
-};
+use crate::connection::{ConnectionInfo, shared::Shared};
+use wsmux_proto::Side;
 
 /// The smallest bound for a log, in bytes. It leaves room for the beginning, the end, and something
 /// between them.

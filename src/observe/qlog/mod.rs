@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::config::{QlogConfig, QlogConnection};
 pub(crate) use self::recorder::Log;
-use crate::proto::Side;
+use wsmux_proto::Side;
 
 const fn side_name(side: Side) -> &'static str {
     match side {

@@ -6,11 +6,8 @@ mod server;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::server::*;
-use crate::{
-    connection::ConnectionInfo,
-    error::ConnectError,
-    proto::{Side, StreamId, VarInt, Wire, WriteError},
-};
+use crate::{connection::ConnectionInfo, error::ConnectError};
+use wsmux_proto::{Side, StreamId, VarInt, Wire, WriteError};
 
 /// `event!(DEBUG, "name", field = value)` records an event; with a connection's [`Span`] as the
 /// first argument it does so in that span. Its arguments are evaluated only if a subscriber wants
@@ -138,10 +135,8 @@ mod enabled {
     use std::fmt;
 
     use super::Span;
-    use crate::{
-        connection::ConnectionInfo,
-        proto::{Connection, ConnectionError, TransportErrorCode},
-    };
+    use crate::connection::ConnectionInfo;
+    use wsmux_proto::{Connection, ConnectionError, TransportErrorCode};
 
     /// The number of refused streams when an event was last recorded.
     #[derive(Debug, Default)]
@@ -153,7 +148,7 @@ mod enabled {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
                 return None;
             }
-            let total = engine.stats(crate::proto::Time::EPOCH).streams_refused;
+            let total = engine.stats(wsmux_proto::Time::EPOCH).streams_refused;
             (std::mem::replace(&mut self.0, total) < total).then_some(total)
         }
     }

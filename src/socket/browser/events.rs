@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     error::ConnectError,
-    proto::SocketError,
     runtime::{Sleep, sleep},
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
+use wsmux_proto::SocketError;
 
 /// Bytes that may wait in the browser before it gets no more: two messages. Urgent messages wait
 /// behind these bytes. A fast network needs them to stay busy until the next check.

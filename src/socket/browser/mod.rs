@@ -16,7 +16,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 pub(crate) use self::{events::EventSocket, streams::StreamSocket};
 use super::{Incoming, SocketCapabilities};
-use crate::proto::SocketError;
+use wsmux_proto::SocketError;
 
 /// The capabilities of a page's WebSocket.
 const CAPABILITIES: SocketCapabilities =

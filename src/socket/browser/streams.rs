@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     error::ConnectError,
-    proto::SocketError,
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
+use wsmux_proto::SocketError;
 
 const INTERFACE: &str = "WebSocketStream";
 

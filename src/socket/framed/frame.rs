@@ -1,6 +1,6 @@
 //! WebSocket frames: their headers, and the mask (RFC 6455 §5).
 
-use crate::proto::Side;
+use wsmux_proto::Side;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL: usize = 125;

@@ -20,7 +20,7 @@ use self::{
     write::Writer,
 };
 use super::{Incoming, Outgoing, Socket, unsupported};
-use crate::proto::{Side, SocketError};
+use wsmux_proto::{Side, SocketError};
 
 /// Bytes that are discarded before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 256 * 1024;

@@ -13,7 +13,7 @@ use super::{
     frame::{Header, Opcode, Parsed, apply_mask, parse_close},
     poll_once,
 };
-use crate::proto::Side;
+use wsmux_proto::Side;
 
 /// The fewest bytes to read at once. An idle connection holds a block of this size.
 const MIN_READ: usize = 2 * 1024;

@@ -12,7 +12,7 @@ use super::{
     frame::{Header, Opcode, apply_mask},
     poll_once,
 };
-use crate::proto::Side;
+use wsmux_proto::Side;
 
 /// No further message is accepted while this many bytes wait. Two messages of the largest size fill
 /// a write, and an urgent message waits behind no more than that.

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 };
 
 use super::{Incoming, Outgoing, Socket, unsupported};
-use crate::proto::SocketError;
+use wsmux_proto::SocketError;
 
 /// Bytes that are collected before they are written to the stream below. No more messages are
 /// accepted while this many wait. So many small messages take few writes, and the queue below the

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
-use crate::proto::MessageBuf;
+use wsmux_proto::MessageBuf;
 
 const LIMIT: u64 = 1000;
 

@@ -12,13 +12,9 @@ use super::{
     queues::{Queue, Queues},
     stream_wakers::StreamWakers,
 };
-use crate::{
-    connection::wakeups::Wakeups,
-    error::StoppedError,
-    observe::trace,
-    proto::{
-        Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
-    },
+use crate::{connection::wakeups::Wakeups, error::StoppedError, observe::trace};
+use wsmux_proto::{
+    Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
 };
 
 /// What the lock guards.

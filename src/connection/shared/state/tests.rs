@@ -18,9 +18,9 @@ use crate::{
         ConnectionInfo, SendStream,
         shared::{ConnectionRef, Shared},
     },
-    proto::{Config, Side, VarInt, Wire},
     runtime::Instant,
 };
+use wsmux_proto::{Config, Side, VarInt, Wire};
 
 /// A waker that is the last owner of a task, which owns a stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);

@@ -10,11 +10,8 @@ use super::{
     schema::{self, ErrorCode, MAX_REASON, Owner},
     side_name, since_1970,
 };
-use crate::{
-    connection::shared::Shared,
-    proto::{self, Close, ConnectionError, Frame, Side, Time, Timeout, Wire},
-    socket::Incoming,
-};
+use crate::{connection::shared::Shared, socket::Incoming};
+use wsmux_proto::{self as proto, Close, ConnectionError, Frame, Side, Time, Timeout, Wire};
 
 /// The longest time that records are collected for, so that a log can be read while it grows.
 const MAX_DELAY: Duration = Duration::from_secs(1);

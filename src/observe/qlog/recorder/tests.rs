@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     connection::ConnectionInfo,
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
-    proto::{Config, Connection, Incoming, Time},
 };
+use wsmux_proto::{Config, Connection, Incoming, Time};
 
 /// A writer that waits for a permit before its first write, and sends everything that was written
 /// when it is dropped.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{ErrorCode, Uint};
-use crate::proto::{self, Dir};
+use wsmux_proto::{self as proto, Dir};
 
 /// Bytes of a close's reason that are written. Each may take six bytes in JSON.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 pub(super) use self::frame::{Frame, MAX_REASON, SizedFrame, reason};
-use crate::proto::{self, TransportErrorCode, TransportParameters};
+use wsmux_proto::{self as proto, TransportErrorCode, TransportParameters};
 
 /// A 64-bit number. It is written as text if a double cannot represent it, because many readers
 /// have only doubles (main-schema §6.1.1, I-JSON).

@@ -15,7 +15,7 @@ use super::{
     super::read::{Item, Reader},
     chopped::Chopped,
 };
-use crate::proto::Side;
+use wsmux_proto::Side;
 
 /// Small, so that inputs reach it.
 pub(super) const LIMIT: usize = 600;

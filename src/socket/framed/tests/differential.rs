@@ -22,10 +22,8 @@ use super::{
     agree::{End, Heard, LIMIT, agree, ours, run, theirs, tungstenite},
     chopped::Chopped,
 };
-use crate::{
-    proto::{MessageBuf, Side},
-    socket::{Outgoing, Socket},
-};
+use crate::socket::{Outgoing, Socket};
+use wsmux_proto::{MessageBuf, Side};
 
 /// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
 /// PROPTEST_CASES).

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::*;
-use crate::proto::MessageBuf;
+use wsmux_proto::MessageBuf;
 
 /// Runs until the stream has ended. It flushes before each read, so each ping is answered.
 pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError

@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::proto::MessageBuf;
+use wsmux_proto::MessageBuf;
 
 const LIMIT: u64 = 1 << 20;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
