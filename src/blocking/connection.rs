@@ -3,15 +3,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use wsmux_proto::{
+    ConnectionError, ConnectionStats, OpenError, SendDatagramError, Side, VarInt, Wire,
+};
 
 use super::{
     RecvStream, SendStream, WaitError, WebSocketStream,
     wait::{try_wait, wait, wait_at_most},
 };
 use crate::connection::ConnectionInfo;
-use wsmux_proto::{
-    ConnectionError, ConnectionStats, OpenError, SendDatagramError, Side, VarInt, Wire,
-};
 
 /// One WebSocket as a QUIC-shaped connection of many streams, for threads.
 ///

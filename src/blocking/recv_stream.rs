@@ -7,13 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use wsmux_proto::{ClosedStream, ReadError, StreamId, VarInt};
 
 use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
 use crate::error::{ReadToEndError, ResetError};
-use wsmux_proto::{ClosedStream, ReadError, StreamId, VarInt};
 
 /// The receiving half of a stream. It implements [`Read`].
 ///

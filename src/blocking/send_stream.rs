@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use wsmux_proto::{ClosedStream, StreamId, VarInt, WriteError};
 
 use super::{
     WaitError,
     wait::{checked_limit, try_wait},
 };
 use crate::error::StoppedError;
-use wsmux_proto::{ClosedStream, StreamId, VarInt, WriteError};
 
 /// The sending half of a stream. It implements [`Write`].
 ///

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use wsmux_proto::VarInt;
+
 use super::{WebSocketConnection, background::Background};
 use crate::{
     error::AcceptError,
     server::{ShutdownReport, WebSocketAcceptor},
 };
-use wsmux_proto::VarInt;
 
 /// Accepts connections from clients. Several threads may accept at once.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{RecvStream, SendStream};
 use wsmux_proto::StreamId;
+
+use super::{RecvStream, SendStream};
 
 /// A bidirectional stream. It implements [`Read`] and [`Write`], and can be split into two halves
 /// for two threads.

@@ -4,6 +4,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use web_sys::Url;
+use wsmux_proto::{Side, Wire};
 
 use super::CONNECT_TIMEOUT;
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
         browser::{EventSocket, StreamSocket},
     },
 };
-use wsmux_proto::{Side, Wire};
 
 /// Does not quote the browser's error, because Firefox's repeats the URL, which may contain a
 /// password or a token.

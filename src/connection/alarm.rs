@@ -2,8 +2,9 @@
 
 use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
-use crate::runtime::{Instant, Sleep, sleep};
 use wsmux_proto::Time;
+
+use crate::runtime::{Instant, Sleep, sleep};
 
 /// The engine's next deadline, on the runtime's clock.
 pub(super) struct Alarm {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 #[cfg(not(target_family = "wasm"))]
 use tokio::io::{AsyncRead, AsyncWrite};
+use wsmux_proto::{Config, Side, Wire};
 
 use super::{ConnectionInfo, WebSocketConnection};
 #[cfg(feature = "qlog")]
@@ -11,7 +12,6 @@ use crate::observe::qlog::QlogConfig;
 #[cfg(not(target_family = "wasm"))]
 use crate::socket::FramedSocket;
 use crate::socket::Socket;
-use wsmux_proto::{Config, Side, Wire};
 
 /// Makes a [`WebSocketConnection`] of a WebSocket whose opening handshake is complete. Created by
 /// [`WebSocketConnection::builder`].

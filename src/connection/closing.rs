@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use wsmux_proto::{ConnectionError, InFlight, VarInt};
 
 use super::{
     WebSocketConnection,
     shared::{Queue, State, wait_for},
 };
-use wsmux_proto::{ConnectionError, InFlight, VarInt};
 
 impl WebSocketConnection {
     /// Closes the connection now. Data that has not been sent is lost. From here on operations fail,

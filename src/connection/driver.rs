@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use wsmux_proto::{DriverLost, MessageBuf, SocketError, Time};
+
 use super::{
     alarm::Alarm,
     shared::{Shared, State},
@@ -19,7 +21,6 @@ use crate::{
     runtime::yield_now,
     socket::{Incoming, Outgoing, Socket},
 };
-use wsmux_proto::{DriverLost, MessageBuf, SocketError, Time};
 
 /// How many items are received before the engine is locked, and how many are sent before the socket
 /// is read again. Batches make small messages cheap.

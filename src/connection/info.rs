@@ -4,9 +4,9 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request};
+use wsmux_proto::QMuxVersion;
 
 use crate::handshake::negotiation::Agreed;
-use wsmux_proto::QMuxVersion;
 
 /// What is known of a connection from its opening handshake. Cheap to clone.
 ///

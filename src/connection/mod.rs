@@ -15,6 +15,10 @@ mod wakeups;
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
+use wsmux_proto::{
+    self as proto, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
+    SendDatagramError, Side, StreamId, Wire,
+};
 
 pub use self::{
     builder::WebSocketConnectionBuilder,
@@ -31,10 +35,6 @@ use crate::{
     observe::trace,
     runtime::{Instant, sync},
     socket::Socket,
-};
-use wsmux_proto::{
-    self as proto, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
-    SendDatagramError, Side, StreamId, Wire,
 };
 
 /// A handle of a connection: one WebSocket that carries many streams, as a QUIC connection does.

@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
+use wsmux_proto::{
+    self as proto, ClosedStream, Read, ReadError, RecvStreamStats, StreamId, VarInt,
+};
 
 use super::{SendStream, shared::ConnectionRef};
 use crate::{
     error::{ReadExactError, ReadToEndError, ResetError},
     observe::trace::{self, Told},
-};
-use wsmux_proto::{
-    self as proto, ClosedStream, Read, ReadError, RecvStreamStats, StreamId, VarInt,
 };
 
 /// The receiving half of a stream.

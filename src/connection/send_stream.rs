@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use wsmux_proto::{
+    self as proto, ClosedStream, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError,
+};
 
 use super::shared::{ConnectionRef, Queue, wait_for};
 use crate::{
     error::StoppedError,
     observe::trace::{self, Told},
-};
-use wsmux_proto::{
-    self as proto, ClosedStream, ResetAtError, SendStreamStats, StreamId, VarInt, WriteError,
 };
 
 /// The sending half of a stream.

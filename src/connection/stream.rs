@@ -7,9 +7,9 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wsmux_proto::StreamId;
 
 use super::{RecvStream, SendStream, shared::ConnectionRef};
-use wsmux_proto::StreamId;
 
 /// A bidirectional stream. It implements tokio's [`AsyncRead`] and [`AsyncWrite`], and gives access
 /// to its two halves.

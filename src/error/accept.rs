@@ -3,9 +3,9 @@
 use std::{borrow::Cow, io, sync::Arc};
 
 use http::StatusCode;
+use wsmux_proto::ConnectionError;
 
 use super::BuildError;
-use wsmux_proto::ConnectionError;
 
 /// The handshake with a client failed. Cheap to clone. None of these ends the server.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,9 +3,9 @@
 use std::{error::Error, fmt, io, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use wsmux_proto::ConnectionError;
 
 use crate::{connection::info::HeaderNames, handshake::negotiation::Shown};
-use wsmux_proto::ConnectionError;
 
 /// Reasons for refusing a URL that could be parsed.
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";

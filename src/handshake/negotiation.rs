@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::error::{BuildError, ConnectError, connect::Offered};
 use wsmux_proto::{QMuxVersion, Selection, Wire};
+
+use crate::error::{BuildError, ConnectError, connect::Offered};
 
 /// The wires that an end speaks, and what chooses each of them. A client offers it, and a server
 /// selects from it.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
+use wsmux_proto::Wire;
 
 use super::{
     head::MAX_HEADERS,
@@ -14,7 +15,6 @@ use super::{
     key::accept_key,
     negotiation::Negotiation,
 };
-use wsmux_proto::Wire;
 
 /// The response to a request that gets no WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::{AsyncRead, AsyncWrite, Sink, Stream};
 use tokio::io::ReadBuf;
+use wsmux_proto::{ReadError, WriteError};
 
 use crate::connection::{RecvStream, SendStream, WebSocketStream};
-use wsmux_proto::{ReadError, WriteError};
 
 fn poll_read(
     stream: Pin<&mut impl tokio::io::AsyncRead>,

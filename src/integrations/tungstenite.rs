@@ -2,12 +2,12 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
+use wsmux_proto::{Config, ConnectionError, Side, Wire};
 
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
     socket::TungsteniteSocket,
 };
-use wsmux_proto::{Config, ConnectionError, Side, Wire};
 
 impl WebSocketConnection {
     /// A connection over a WebSocket of `tokio-tungstenite`, in either role, after its handshake.

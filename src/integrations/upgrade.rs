@@ -24,6 +24,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+use wsmux_proto::{Side, Wire};
 
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
@@ -36,7 +37,6 @@ use crate::{
         listener::canonical,
     },
 };
-use wsmux_proto::{Side, Wire};
 
 /// The parts of a request's extensions that an upgrade needs. hyper puts them there.
 #[derive(Debug)]

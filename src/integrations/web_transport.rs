@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use web_transport_trait as generic;
+use wsmux_proto::{
+    ConnectionError, ConnectionStats, OpenError, ReadError, SendDatagramError, VarInt, WriteError,
+};
 
 use crate::{
     connection::{RecvStream, SendStream, WebSocketConnection},
     error::StoppedError,
-};
-use wsmux_proto::{
-    ConnectionError, ConnectionStats, OpenError, ReadError, SendDatagramError, VarInt, WriteError,
 };
 
 /// The error of every operation through the trait.

@@ -10,6 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
+use wsmux_proto::{Side, Wire};
 
 use super::{
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
@@ -26,7 +27,6 @@ use crate::{
     },
     observe::trace,
 };
-use wsmux_proto::{Side, Wire};
 
 /// How long a refused client may take to close after its answer, and how many bytes it may send
 /// until then. If the server closed at once, the system might discard the answer.

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::ToSocketAddrs;
+use wsmux_proto::Wire;
 
 #[cfg(feature = "tls")]
 use super::accept::{CurrentTls, Tls};
@@ -27,7 +28,6 @@ use crate::{
     },
     setters::shared_setters,
 };
-use wsmux_proto::Wire;
 
 /// Sets up a [`WebSocketServer`] or a [`WebSocketAcceptor`].
 #[must_use]

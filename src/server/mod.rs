@@ -27,6 +27,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep},
 };
+use wsmux_proto::VarInt;
 
 use self::{
     accept::Admission,
@@ -43,7 +44,6 @@ use crate::{
     error::AcceptError,
     observe::trace,
 };
-use wsmux_proto::VarInt;
 
 /// How long accepting pauses when the system is out of file descriptors or memory. It is long
 /// enough for some connection to end and too short to notice.

@@ -11,10 +11,10 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
+use wsmux_proto::VarInt;
 
 use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
-use wsmux_proto::VarInt;
 
 /// How long a shutdown waits for the handshakes, which it ends at once. It is longer than each
 /// needs to send its answer. It is bounded because a handshake whose future is not polled any more

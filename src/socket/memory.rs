@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
 use crate::runtime::sync::{Mutex, MutexGuard};
-use wsmux_proto::SocketError;
 
 /// The size of an item without a payload, in bytes.
 const ITEM_OVERHEAD: usize = 2;

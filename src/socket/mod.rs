@@ -16,13 +16,14 @@ use std::{
     time::Duration,
 };
 
+use wsmux_proto::SocketError;
+
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
 use crate::runtime::MaybeSend;
-use wsmux_proto::SocketError;
 pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 
 /// One WebSocket after its opening handshake. It receives and sends complete messages.

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 #[cfg(feature = "tls")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use wsmux_proto::Wire;
 
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
@@ -21,7 +22,6 @@ use crate::{
     },
     setters::shared_setters,
 };
-use wsmux_proto::Wire;
 
 /// Sets up a [`WebSocketClient`].
 #[must_use]

@@ -19,6 +19,7 @@ use tokio::{
 };
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
+use wsmux_proto::{Side, Wire};
 
 pub use self::{
     builder::WebSocketClientBuilder, dial::ConnectAttempts, socket_options::SocketOptions,
@@ -41,7 +42,6 @@ use crate::{
     },
     observe::trace,
 };
-use wsmux_proto::{Side, Wire};
 
 /// How long to wait for `close_notify` to reach a server that was rejected or that refused.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 use std::{fmt, time::Duration};
 
 use tokio::sync::broadcast;
+use wsmux_proto::{ConnectionError, InFlight};
 
 use crate::error::ConnectError;
-use wsmux_proto::{ConnectionError, InFlight};
 
 /// There is no connection, and the client has stopped dialling. Cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{broadcast, watch};
+use wsmux_proto::{ConnectionError, InFlight};
 
 pub use self::event::{ReconnectError, ReconnectEvent, ReconnectEvents};
 use super::WebSocketClient;
@@ -21,7 +22,6 @@ use crate::{
     error::ConnectError,
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
-use wsmux_proto::{ConnectionError, InFlight};
 
 /// Events that wait for a slow listener. A loss makes three of them, so these are the last 20
 /// losses.

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use wsmux_proto::{StreamId, StreamMap, VarInt};
+
 use crate::{
     connection::{waiters::Waiters, wakeups::Wakeups},
     error::StoppedError,
 };
-use wsmux_proto::{StreamId, StreamMap, VarInt};
 
 /// The result of [`SendStream::stopped`](crate::SendStream::stopped).
 pub(super) type Outcome = Result<Option<VarInt>, StoppedError>;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use wsmux_proto::{Connection, Time, VarInt};
 
 pub(crate) use self::{
     locked::Locked,
@@ -29,7 +30,6 @@ use crate::{
         sync::{AtomicUsize, Mutex},
     },
 };
-use wsmux_proto::{Connection, Time, VarInt};
 
 /// The shared part of a connection. There is one per connection, in an `Arc` that the driver and
 /// every handle hold.

@@ -5,9 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use wsmux_proto::{Dir, StreamId};
+
 use super::{Shared, State, ends::Ends};
 use crate::connection::waiters::Waiters;
-use wsmux_proto::{Dir, StreamId};
 
 /// What a task can wait for, other than to read or write a stream.
 #[derive(Debug, Clone, Copy)]

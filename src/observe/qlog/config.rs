@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use wsmux_proto::Side;
+
 use super::{
     Log,
     output::Output,
@@ -15,7 +17,6 @@ use super::{
     writer::{Writer, WriterThread},
 };
 use crate::connection::{ConnectionInfo, shared::Shared};
-use wsmux_proto::Side;
 
 /// The smallest bound for a log, in bytes. It leaves room for the beginning, the end, and something
 /// between them.

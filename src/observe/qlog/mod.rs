@@ -9,9 +9,10 @@ mod writer;
 
 use std::time::{Duration, SystemTime};
 
+use wsmux_proto::Side;
+
 pub use self::config::{QlogConfig, QlogConnection};
 pub(crate) use self::recorder::Log;
-use wsmux_proto::Side;
 
 const fn side_name(side: Side) -> &'static str {
     match side {

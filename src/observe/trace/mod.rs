@@ -4,10 +4,11 @@
 #[cfg(not(target_family = "wasm"))]
 mod server;
 
+use wsmux_proto::{Side, StreamId, VarInt, Wire, WriteError};
+
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::server::*;
 use crate::{connection::ConnectionInfo, error::ConnectError};
-use wsmux_proto::{Side, StreamId, VarInt, Wire, WriteError};
 
 /// `event!(DEBUG, "name", field = value)` records an event; with a connection's [`Span`] as the
 /// first argument it does so in that span. Its arguments are evaluated only if a subscriber wants

@@ -16,6 +16,7 @@ use std::{
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+use wsmux_proto::SocketError;
 
 use super::{
     CAPABILITIES, ending, incoming,
@@ -26,7 +27,6 @@ use crate::{
     runtime::{Sleep, sleep},
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
-use wsmux_proto::SocketError;
 
 /// Bytes that may wait in the browser before it gets no more: two messages. Urgent messages wait
 /// behind these bytes. A fast network needs them to stay busy until the next check.

@@ -13,10 +13,10 @@ use std::io;
 use bytes::Bytes;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use wsmux_proto::SocketError;
 
 pub(crate) use self::{events::EventSocket, streams::StreamSocket};
 use super::{Incoming, SocketCapabilities};
-use wsmux_proto::SocketError;
 
 /// The capabilities of a page's WebSocket.
 const CAPABILITIES: SocketCapabilities =

@@ -14,6 +14,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter,
 };
+use wsmux_proto::SocketError;
 
 use super::{
     CAPABILITIES, NO_STATUS, ending, incoming,
@@ -23,7 +24,6 @@ use crate::{
     error::ConnectError,
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
-use wsmux_proto::SocketError;
 
 const INTERFACE: &str = "WebSocketStream";
 

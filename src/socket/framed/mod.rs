@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use wsmux_proto::{Side, SocketError};
 
 use self::{
     frame::Opcode,
@@ -20,7 +21,6 @@ use self::{
     write::Writer,
 };
 use super::{Incoming, Outgoing, Socket, unsupported};
-use wsmux_proto::{Side, SocketError};
 
 /// Bytes that are discarded before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 256 * 1024;

@@ -8,12 +8,12 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use wsmux_proto::Side;
 
 use super::{
     frame::{Header, Opcode, Parsed, apply_mask, parse_close},
     poll_once,
 };
-use wsmux_proto::Side;
 
 /// The fewest bytes to read at once. An idle connection holds a block of this size.
 const MIN_READ: usize = 2 * 1024;

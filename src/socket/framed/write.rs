@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use wsmux_proto::Side;
 
 use super::{
     frame::{Header, Opcode, apply_mask},
     poll_once,
 };
-use wsmux_proto::Side;
 
 /// No further message is accepted while this many bytes wait. Two messages of the largest size fill
 /// a write, and an urgent message waits behind no more than that.

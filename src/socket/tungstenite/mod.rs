@@ -17,9 +17,9 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
+use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
-use wsmux_proto::SocketError;
 
 /// Bytes that are collected before they are written to the stream below. No more messages are
 /// accepted while this many wait. So many small messages take few writes, and the queue below the

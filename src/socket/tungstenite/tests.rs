@@ -2,9 +2,9 @@ use std::{future::poll_fn, pin::pin, time::Duration};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::tungstenite::protocol::Role;
+use wsmux_proto::MessageBuf;
 
 use super::*;
-use wsmux_proto::MessageBuf;
 
 const LIMIT: u64 = 1000;
 

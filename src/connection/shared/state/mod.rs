@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use wsmux_proto::{
+    Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
+};
+
 use super::{
     Kept,
     ends::{EndWatch, Outcome},
@@ -13,9 +17,6 @@ use super::{
     stream_wakers::StreamWakers,
 };
 use crate::{connection::wakeups::Wakeups, error::StoppedError, observe::trace};
-use wsmux_proto::{
-    Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
-};
 
 /// What the lock guards.
 ///

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use wsmux_proto::{Config, Side, VarInt, Wire};
 
 use super::*;
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     },
     runtime::Instant,
 };
-use wsmux_proto::{Config, Side, VarInt, Wire};
 
 /// A waker that is the last owner of a task, which owns a stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use wsmux_proto::{self as proto, Close, ConnectionError, Frame, Side, Time, Timeout, Wire};
 
 use super::{
     milliseconds,
@@ -11,7 +12,6 @@ use super::{
     side_name, since_1970,
 };
 use crate::{connection::shared::Shared, socket::Incoming};
-use wsmux_proto::{self as proto, Close, ConnectionError, Frame, Side, Time, Timeout, Wire};
 
 /// The longest time that records are collected for, so that a log can be read while it grows.
 const MAX_DELAY: Duration = Duration::from_secs(1);

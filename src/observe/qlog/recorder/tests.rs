@@ -7,13 +7,13 @@ use std::{
 
 use allocation_counter::measure;
 use tokio::time::Instant;
+use wsmux_proto::{Config, Connection, Incoming, Time};
 
 use super::*;
 use crate::{
     connection::ConnectionInfo,
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
 };
-use wsmux_proto::{Config, Connection, Incoming, Time};
 
 /// A writer that waits for a permit before its first write, and sends everything that was written
 /// when it is dropped.

@@ -1,9 +1,9 @@
 //! The frames of a packet.
 
 use serde::Serialize;
+use wsmux_proto::{self as proto, Dir};
 
 use super::{ErrorCode, Uint};
-use wsmux_proto::{self as proto, Dir};
 
 /// Bytes of a close's reason that are written. Each may take six bytes in JSON.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;

@@ -6,9 +6,9 @@ mod frame;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
+use wsmux_proto::{self as proto, TransportErrorCode, TransportParameters};
 
 pub(super) use self::frame::{Frame, MAX_REASON, SizedFrame, reason};
-use wsmux_proto::{self as proto, TransportErrorCode, TransportParameters};
 
 /// A 64-bit number. It is written as text if a double cannot represent it, because many readers
 /// have only doubles (main-schema §6.1.1, I-JSON).

@@ -10,12 +10,12 @@ use tokio_tungstenite::tungstenite::{
     error::ProtocolError,
     protocol::{CloseFrame, Role, WebSocketConfig},
 };
+use wsmux_proto::Side;
 
 use super::{
     super::read::{Item, Reader},
     chopped::Chopped,
 };
-use wsmux_proto::Side;
 
 /// Small, so that inputs reach it.
 pub(super) const LIMIT: usize = 600;

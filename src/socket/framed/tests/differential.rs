@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{
         },
     },
 };
+use wsmux_proto::{MessageBuf, Side};
 
 use super::{
     super::FramedSocket,
@@ -23,7 +24,6 @@ use super::{
     chopped::Chopped,
 };
 use crate::socket::{Outgoing, Socket};
-use wsmux_proto::{MessageBuf, Side};
 
 /// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
 /// PROPTEST_CASES).

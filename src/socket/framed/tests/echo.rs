@@ -4,9 +4,9 @@
 use std::future::poll_fn;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use wsmux_proto::MessageBuf;
 
 use super::super::*;
-use wsmux_proto::MessageBuf;
 
 /// Runs until the stream has ended. It flushes before each read, so each ping is answered.
 pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError

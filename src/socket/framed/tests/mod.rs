@@ -25,9 +25,9 @@ use tokio_tungstenite::{
         },
     },
 };
+use wsmux_proto::MessageBuf;
 
 use super::*;
-use wsmux_proto::MessageBuf;
 
 const LIMIT: u64 = 1 << 20;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
