@@ -1,10 +1,11 @@
-//! Datagrams: whole or not at all, the oldest go first when there are too many.
+//! Datagrams: each arrives as a whole or not at all, and the oldest is dropped when the queue is
+//! full.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
-/// What a queued datagram may cost besides its bytes.
+/// How many bytes a queued datagram may cost in addition to its content.
 const OVERHEAD: usize = 128;
 
 #[test]

@@ -1,4 +1,4 @@
-//! The binding to WebSocket, and what differs between the versions of QMux.
+//! The binding to WebSocket, and the differences between the versions of QMux.
 
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Frame, QMuxVersion, Read, Side, TransportErrorCode, Wire};
