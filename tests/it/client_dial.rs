@@ -1,7 +1,5 @@
-//! How a client reaches a server: which name it asks for in TLS and in HTTP, and what it makes of
-//! its own check
-
-//! of the server.
+//! How a client reaches a server: which name it asks for in TLS and in HTTP, and how its own check
+//! of the server affects the handshake.
 
 use wsmux_testing::server;
 
