@@ -1,7 +1,8 @@
-//! The npm package in headless Chromium, against wsmux on both wires and the crate `qmux`. The
-//! tests are in `page/`. Each runs against each server that it names, in a page of its own. This
-//! file has the servers, the network between, and the count of tests. `js/test` builds the package
-//! and runs this.
+//! Runs the npm package's tests in headless Chromium, against wsmux on both wires and the crate
+//! `qmux`. The tests themselves are in `page/`; each runs in a page of its own, once against each
+//! kind of server that it names. This file starts the site and the browser, gives each test its own
+//! server and network, and checks the number of tests. `js/test` builds the package and then runs
+//! this file.
 
 mod browser;
 mod journal;

@@ -12,7 +12,7 @@ test("close gives the peer code and reason", ALL, async (stage) => {
     const transport = await stage.open();
     await echo(transport, 1, 10);
     transport.close(info);
-    // Only the first counts.
+    // Only the first call takes effect.
     transport.close({ closeCode: 8, reason: "again" });
     equal(await transport.closed, { closeCode: 0, reason: "", ...info });
     equal(await stage.ended(), told);

@@ -38,7 +38,7 @@ test("a reader brings its own buffer", ALL, async (stage) => {
   let at = 0;
   let buffer = new ArrayBuffer(10_000);
   for (;;) {
-    // The first bytes stay as they are.
+    // The first bytes of the buffer are not overwritten.
     const { value, done } = await reader.read(new Uint8Array(buffer, 100, 9_000));
     equal(value.byteOffset, 100);
     if (done) break;
