@@ -25,8 +25,8 @@ use interop::*;
 use pair::*;
 use proxy::*;
 
-/// Makes tests of each function: one for each proxy and each protocol in front of it, or only one
-/// for each proxy.
+/// Makes tests of each function. Those in `fronts` are tested with each proxy and each protocol in
+/// front of it, those in `once` only once with each proxy.
 macro_rules! behind_both {
     (fronts: { $($each:ident,)* } once: { $($once:ident,)* }) => {
         behind_both!(@ nginx, Kind::Nginx, Front::Plain, $($each,)* $($once,)*);
@@ -217,7 +217,7 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let server = WebSocketServer::builder().bind("127.0.0.1:0").await.expect("a port");
     let address = server.local_addr().expect("an address");
     let proxy = Proxy::start(kind, &settings, &[address]).await;
-    // The proxy overrides what a client claims.
+    // A header of the client's own must not be taken for the proxy's.
     let client = WebSocketClient::builder().header("X-Forwarded-For", "192.0.2.1").build().unwrap();
     let url = proxy.url();
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
@@ -234,7 +234,7 @@ fn client_address(connection: &WebSocketConnection) -> Option<IpAddr> {
     last.rsplit(',').next()?.trim().parse().ok()
 }
 
-/// The recipe of the manual for HAProxy's PROXY header, which comes before the request.
+/// Follows the manual's recipe for HAProxy's PROXY header, which precedes the request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clients_address_and_port_are_in_the_proxy_header() {
     let acceptor = WebSocketServer::builder().build().expect("an acceptor");
@@ -254,7 +254,8 @@ async fn the_clients_address_and_port_are_in_the_proxy_header() {
     assert_eq!(server_end.remote_address(), None);
 }
 
-/// `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
+/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
+/// Returns the client's address.
 async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Result<SocketAddr> {
     use tokio::io::AsyncReadExt;
     let mut line = Vec::new();
@@ -268,12 +269,12 @@ async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Resul
     Ok(format!("{}:{}", words[2], words[4]).parse().expect("an address"))
 }
 
-/// The network's doing, and not a word of the peer's.
+/// Asserts that the network ended the connection, and not the peer.
 fn assert_cut(error: &ConnectionError) {
     assert!(matches!(error, ConnectionError::SocketLost(_)), "not the network, but {error:?}");
 }
 
-/// One end of a stream that neither end means to end.
+/// One end of a stream that neither end means to finish.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     connection: WebSocketConnection,
@@ -281,7 +282,8 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Why the connection has ended, as its streams say too.
+    /// Waits for the connection's end. Checks that its streams report the same cause, and returns
+    /// it.
     async fn ended(&mut self) -> ConnectionError {
         let error = within("the connection's end", self.connection.closed()).await;
         let (send, recv) = self.stream.split();

@@ -23,7 +23,7 @@ async function readAll(readable) {
   return length;
 }
 
-// A stream's first byte is a command.
+// The first byte of a stream is a command.
 async function serve({ readable, writable }) {
   const writer = writable.getWriter();
   const reader = readable.getReader();

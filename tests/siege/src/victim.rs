@@ -1,4 +1,4 @@
-//! A server that echoes, in its default configuration.
+//! A server in its default configuration that echoes.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
             tokio::spawn(async move {
-                // A failed handshake is reported by the client's end.
+                // The client's end reports a handshake that failed.
                 if let Ok(connection) = incoming.await {
                     serve(connection).await;
                 }

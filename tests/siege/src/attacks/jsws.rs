@@ -10,12 +10,12 @@ use super::{
     raw::{Raw, WINDOW, varints},
 };
 
-/// Much less than the victim's limit on streams.
+/// How many streams are open at the same time, far fewer than the victim permits.
 const AT_ONCE: u64 = 50;
 /// The distance between ids. There are 2^61 ids, and with this distance the attack's ids spread
 /// over half of them. All their low bits are the same.
 const SPARSE: u64 = 1 << 40;
-/// Below the largest valid id.
+/// An id below the largest valid one.
 const HIGH: u64 = 1 << 60;
 /// More credit than is ever used.
 const CREDIT: u32 = WINDOW as u32;
@@ -23,7 +23,7 @@ const CREDIT: u32 = WINDOW as u32;
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
-/// SPEC.md section 7.1.
+/// Returns a message as SPEC.md §7.1 defines it.
 fn message(id: u64, kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(payload.len() + 10);
     varints(&mut message, &[id]);

@@ -31,10 +31,10 @@ const OPENERS: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// All streams end, and then the connection.
+    /// All streams end first, and then the connection.
     Quiet,
     Drain,
-    /// In the middle of everything.
+    /// One end closes while streams are open.
     Close,
     /// All handles of one end are dropped, including those with waiting operations.
     Drop,
@@ -42,11 +42,11 @@ enum Ending {
     Cut,
 }
 
-/// Both ends know when one of them, or the network, ends the connection. Before that nothing may
-/// fail.
+/// What both ends know of the connection's end, whether one of them or the network causes it.
+/// Before that nothing may fail.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// No new streams are opened.
+    /// Whether new streams are no longer opened.
     pub quiet: AtomicBool,
     pub ending: AtomicBool,
 }
@@ -56,7 +56,8 @@ impl Fate {
         !self.quiet.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Judges the outcome of a stream. It may reach its own end or that of its connection, but must
+    /// Checks the outcome of a stream. The stream may reach its own end or that of its connection,
+    /// but must never contain wrong bytes.
     /// never contain wrong bytes.
     pub fn judge(&self, tally: &Tally, outcome: Result<()>) -> Result<()> {
         match outcome {
@@ -183,7 +184,7 @@ async fn end(
         Ending::Drain => {
             let connection = actor.connection.clone();
             connection.drain();
-            // Keeps a handle until the end.
+            // This task keeps a handle until the connection ends.
             drop(tokio::spawn(async move { connection.closed().await }));
         }
         Ending::Cut => cut.context("a network that can be cut")?.abort(),

@@ -62,7 +62,7 @@ pub async fn accept_all(
             tally: tally.clone(),
             rng: rng.fork(),
         };
-        // Two of the three futures are dropped each time.
+        // In each turn two of the three futures are dropped.
         tokio::select! {
             Some(done) = streams.join_next() => { done??; }
             stream = connection.accept_bi() => {
@@ -117,8 +117,8 @@ impl Player {
     async fn open_bi(&mut self) -> Result<(SendStream, RecvStream)> {
         loop {
             if self.drops_future() {
-                // If the wait is abandoned, either no stream was opened, or dropping it resets the
-                // stream and ends this.
+                // If this gives up waiting, either no stream was opened, or it was dropped and
+                // therefore reset.
                 let moment = self.moment();
                 let opened = timeout(moment, self.connection.open_bi()).await;
                 if let Ok(stream) = opened {
@@ -170,11 +170,11 @@ impl Player {
             (Kind::Stop, Err(WriteError::Stopped(code))) if code == script.code() => Ok(()),
             (Kind::DropRecv, Err(WriteError::Stopped(code))) if code.into_inner() == 0 => Ok(()),
             (Kind::Stop | Kind::DropRecv, Ok(())) => match send.finish() {
-                // The stop arrived meanwhile.
+                // The request to stop arrived during the write.
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
-            // An acceptor that only sends may be finished, and gone, before this end.
+            // An acceptor that only sends may have finished and dropped the stream before this end.
             (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
                 Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -210,7 +210,7 @@ impl Player {
                     End::Fin => read == len,
                     End::Reset(_) => false,
                 })?;
-                // A half that has ended needs no stop.
+                // A half that has ended does not have to be stopped.
                 let _ = recv.stop(script.code());
             }
             // The acceptor drops its sending half unused.
@@ -251,7 +251,7 @@ impl Player {
                 if kind == Kind::Stall {
                     at = self.read(&mut recv, seed, cut).await?.0;
                     let stall = self.rng.random_range(0..60);
-                    // A long stall from time to time.
+                    // From time to time there is a long stall.
                     let stall = if stall == 0 { 1_000 } else { stall };
                     sleep(Duration::from_millis(stall)).await;
                 }

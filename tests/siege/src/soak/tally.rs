@@ -1,4 +1,4 @@
-//! The work of an interval.
+//! What was done in an interval.
 
 use std::{
     fmt,
