@@ -21,7 +21,7 @@ use browser::Browser;
 use peer::Kind;
 use site::Site;
 
-/// The number of all tests, so that none can be lost unnoticed.
+/// The number of all tests, which is checked so that no test is lost unnoticed.
 const TESTS: usize = 159;
 
 /// A limit that only a failure reaches. The longest test moves 64 MiB there and back in a debug
@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     let found = trials.len();
     let conclusion = libtest_mimic::run(&arguments, trials);
     runtime.block_on(browser.quit());
-    // `exit` runs no destructors.
+    // `exit` runs no destructors, so the browser is dropped first.
     drop(browser);
     ensure!(found == TESTS, "{found} tests, where {TESTS} were to be found");
     let all = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
     conclusion.exit()
 }
 
-/// One test in a new page, with a server and a network of its own.
+/// Runs one test in a new page, with a server and a network of its own.
 async fn run(browser: &Browser, site: &Site, name: &str, kind: Kind) -> anyhow::Result<()> {
     let url = site.set_up(kind).await?;
     browser.open(&site.url()).await?;

@@ -1,4 +1,4 @@
-//! A native server that follows the command in a stream's first line.
+//! A native server that executes the command in the first line of each stream.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -132,7 +132,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
         while let Ok((send, recv)) = session.accept_bi().await {
             streams.spawn(obey(session.clone(), send, recv, journal.clone()));
         }
-        // These tasks end with their connection.
+        // These tasks end when their connection does.
         streams.detach_all();
     };
     let unidirectional = async {
@@ -195,7 +195,7 @@ async fn obey<S: Session>(
             }
         }
         ["written"] => send.write_all(journal.written().to_string().as_bytes()).await?,
-        // The outcome of the stream goes into the journal.
+        // The outcome of the stream is recorded in the journal.
         ["listen", seed] => journal.tell(hear(&mut recv, seed.parse()?).await),
         ["news"] => send.write_all(journal.told().await.as_bytes()).await?,
         ["reset", code] => {

@@ -30,7 +30,7 @@ pub(crate) async fn serve(tcp: TcpStream) -> anyhow::Result<()> {
     websocket.send(Message::Binary(hello()?)).await?;
     let mut lines: HashMap<StreamId, Vec<u8>> = HashMap::new();
     while let Some(message) = websocket.next().await {
-        // The read loop also answers a Close.
+        // Reading messages also answers a Close.
         let Message::Binary(mut message) = message? else { continue };
         while let Some(frame) = WIRE.decode(&mut message)? {
             let Frame::Stream { id, data, .. } = frame else { continue };
@@ -101,7 +101,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
                 frame(&mut out, 0x31, &[data.len() as u64], &data);
             }
             "close" => frame(&mut out, 0x1d, &[9, 8], b"farewell"),
-            // INTERNAL_ERROR, without a frame type.
+            // CONNECTION_CLOSE with INTERNAL_ERROR, frame type 0 and no reason.
             "fail" => frame(&mut out, 0x1c, &[1, 0, 0], b""),
             _ => bail!("no order {word:?}"),
         }

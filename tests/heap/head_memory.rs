@@ -248,7 +248,8 @@ const MAX_HELD: u64 = 110_000;
 fn a_handshake_under_way_holds_its_head_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let head = largest_head();
-    // The handshake waits for the head's end, for a hook, or for the client's transport parameters.
+    // The handshake waits for the end of the head, for a hook, or for the client's transport
+    // parameters.
     for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
         let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
         for at_once in [usize::MAX, 1000] {

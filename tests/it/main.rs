@@ -18,7 +18,7 @@ mod qlog;
 #[cfg(feature = "tokio")]
 mod settings;
 
-// Client and server.
+// Clients and servers.
 #[cfg(feature = "tls")]
 mod alpn;
 #[cfg(feature = "tls")]

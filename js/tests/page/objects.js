@@ -76,7 +76,7 @@ test("the statistics say what streams did, also after their end", ALL, async (st
   await Promise.all([receive(readable, 1), writer.close()]);
   const sent = await writable.getStats();
   const received = await readable.getStats();
-  // The command and its newline are counted too.
+  // The bytes of the command and of its newline are counted too.
   equal([sent.bytesWritten, sent.bytesSent, sent.buffered], [100 * KIB + 5, 100 * KIB + 5, 0]);
   equal([received.bytesReceived, received.bytesRead, received.buffered], [100 * KIB, 100 * KIB, 0]);
   equal(Object.keys(sent), ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"]);

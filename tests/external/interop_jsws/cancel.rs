@@ -24,7 +24,7 @@ const REST: u64 = 1_000_000;
 /// Each test repeats its steps many times, because chance decides which byte is the last.
 const ROUNDS: u64 = 10;
 
-/// Reads the first bytes of a stream that goes on, and checks them.
+/// Reads the first bytes of a stream that does not end yet, and checks them.
 async fn read_first(stream: &mut WebSocketStream, seed: u8, bytes: u64) {
     let mut offset = 0;
     while offset < bytes {

@@ -128,7 +128,6 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
 }
 
 /// The proxy's timeout in the tests about it, and a time after which it has certainly expired.
-/// it for sure.
 const SHORT: Duration = Duration::from_secs(4);
 const PAST_SHORT: Duration = Duration::from_secs(10);
 

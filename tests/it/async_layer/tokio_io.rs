@@ -1,4 +1,4 @@
-//! Streams as tokio's `AsyncRead` and `AsyncWrite`.
+//! Uses streams through tokio's `AsyncRead` and `AsyncWrite`.
 
 use std::io::ErrorKind;
 

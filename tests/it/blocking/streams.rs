@@ -1,4 +1,4 @@
-//! Streams and their handles on several threads.
+//! Uses the handles of streams on several threads.
 
 use std::{
     io::{ErrorKind, Read, Write},

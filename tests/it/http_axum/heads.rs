@@ -113,7 +113,7 @@ const HEADS: &[Head] = &[
     head("GET / HTTP/1.1 x", HOST, 400),
     head("GET /\"a\"?<b> HTTP/1.1", HOST, 400),
     head("GET HTTP/1.1", HOST, 400),
-    // Valid requests that do not ask for a WebSocket.
+    // These requests are valid, but do not ask for a WebSocket.
     head("OPTIONS * HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", "", 400),

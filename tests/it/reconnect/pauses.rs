@@ -1,4 +1,4 @@
-//! The pauses between attempts.
+//! The pauses between attempts to connect.
 
 use std::{sync::Arc, time::Duration};
 

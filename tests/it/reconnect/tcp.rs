@@ -1,4 +1,4 @@
-//! Over TCP and TLS, against real servers.
+//! Reconnecting over TCP and TLS to real servers.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 // Runs each package's client against the package's own server, only by means of the command
 // protocol.
 //   node selftest.mjs [jsws|qmux] [--cert F --key F]
-// Prints its findings; a failed expectation makes the exit code 1.
+// Prints its findings, and exits with code 1 if an expectation fails.
 import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -17,14 +17,14 @@ use crate::{
 /// How many connections are opened at the same time: enough that handshakes do not wait for each
 /// other.
 const AT_ONCE: u64 = 32;
-/// File descriptors for everything except the counted sockets.
+/// How many file descriptors are reserved for everything except the counted sockets.
 const SPARE: u64 = 200;
 
 #[derive(Debug, Serialize)]
 struct Cost {
     what: &'static str,
     count: u64,
-    /// Resident memory in bytes, for each connection or stream.
+    /// The resident memory in bytes for each connection or stream.
     server: f64,
     client: f64,
     seconds: f64,
@@ -32,7 +32,7 @@ struct Cost {
     files: usize,
 }
 
-/// The progress of the clients.
+/// What the clients have done so far.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 enum Step {
     Ready,
@@ -102,7 +102,7 @@ async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<C
     Ok(Cost { what, count, server: server_each, client: client_each, seconds, files })
 }
 
-/// Runs the clients' process.
+/// Runs the process of the clients.
 pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::reserve_files(connections + SPARE)?;
     let config = Config::default();

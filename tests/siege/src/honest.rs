@@ -17,8 +17,8 @@ use crate::{pattern, process};
 /// The length of each bulk stream.
 const BULK: u64 = 4 << 20;
 const SMALL: u64 = 64;
-/// Workers of each kind: enough to keep the connection busy, and few enough to leave the machine to
-/// others.
+/// How many workers of each kind there are: enough to keep the connection busy, but few enough to
+/// leave the machine to the other processes.
 const WORKERS: u64 = 2;
 /// How often another connection is made, because new clients must get in during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);

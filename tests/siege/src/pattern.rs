@@ -6,8 +6,7 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// The bytes repeat after this many. It is a prime, so no size of a chunk, record or window divides
-/// it.
+/// The bytes repeat after this many. The number is prime, so it divides no chunk, record or window.
 const PERIOD: usize = 1_048_573;
 /// The longest run that is returned in one piece.
 const RUN: usize = 64 * 1024;

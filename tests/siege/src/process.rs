@@ -19,7 +19,7 @@ pub struct Part {
     name: String,
 }
 
-/// Resident memory of a process, in bytes.
+/// The resident memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Memory {
     pub now: u64,

@@ -12,7 +12,7 @@ pub struct Address {
     pub socket: std::net::SocketAddr,
 }
 
-/// The bytes that the victim has allocated.
+/// How many bytes the victim has allocated.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Heap {
     pub now: u64,

@@ -1,4 +1,4 @@
-//! Processes of `wsmux`, and their output.
+//! Starts processes of `wsmux`, and reads their output.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 

@@ -1,4 +1,4 @@
-//! TCP servers as targets, and a relay in the middle.
+//! TCP servers that serve as targets, and a relay in the middle.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub async fn listener() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Echoes bytes as they arrive.
+/// Starts a server that echoes bytes as they arrive.
 pub async fn echo_server() -> String {
     let (listener, address) = listener().await;
     tokio::spawn(async move {

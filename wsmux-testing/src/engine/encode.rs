@@ -112,7 +112,7 @@ fn qmux(frame: &Frame, last: bool) -> Vec<u8> {
     }
 }
 
-/// Encodes a frame as shared/wire-jsws.md says.
+/// Encodes a frame as the js-ws wire requires (SPEC.md §7).
 fn jsws(frame: &Frame) -> Vec<u8> {
     let message = |id: &StreamId, kind: u8, payload: &[u8]| {
         assert_eq!(id.dir(), Dir::Bi, "js-ws has no other");

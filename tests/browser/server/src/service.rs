@@ -49,7 +49,7 @@ impl Wire {
 /// The code and reason with which each client closed its connection.
 type Ends = watch::Sender<Vec<(u32, String)>>;
 
-/// A server on a port of its own.
+/// A server that listens on a port of its own.
 pub(crate) struct Service {
     url: String,
     ends: Arc<Ends>,
@@ -122,7 +122,7 @@ impl Service {
     }
 }
 
-/// Accepts connections on a port of their own.
+/// Starts to accept connections on a new port.
 async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Result<SocketAddr>
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -212,16 +212,16 @@ impl<S: Session> Stream<S> {
                 self.send.write_chunk(answer.into()).await?;
                 self.send.finish()?;
             }
-            // Never reads another byte.
+            // Holds the stream: reads nothing more.
             b'H' => {
                 self.session.closed().await;
             }
-            // Resets what it sends.
+            // Resets the sending half.
             b'R' => {
                 self.send.reset(reader.code().await?);
                 while reader.next().await?.is_some() {}
             }
-            // Stops what it reads.
+            // Stops the receiving half.
             b'T' => {
                 let code = reader.code().await?;
                 reader.recv.stop(code);

@@ -16,7 +16,7 @@ const CHUNK: u64 = 64 * 1024;
 /// How long a write may wait before the test checks whether its stream has stalled.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many consecutive checks have to find it waiting.
+/// How many consecutive checks have to find that the write still waits.
 const LOOKS: u32 = 5;
 
 crate::tests_at! { everywhere:

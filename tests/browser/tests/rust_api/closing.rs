@@ -16,7 +16,7 @@ crate::tests_at! { everywhere:
     a_client_that_reconnects_has_a_new_connection;
 }
 
-// Chromium 156 sometimes loses the whole page when this happens to a WebSocketStream.
+// In this test, Chromium 156 sometimes loses the whole page if a WebSocketStream is used.
 crate::tests_at! { by_web_socket:
     a_server_that_is_killed_in_mid_stream_is_seen;
 }
@@ -31,7 +31,7 @@ crate::tests_at! { on_js_ws:
     a_code_that_a_page_may_not_send_becomes_one_that_it_may;
 }
 
-/// Short, but long enough for a busy machine.
+/// A short timeout, but long enough for a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn impatient() -> Config {
@@ -142,7 +142,7 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
         matches!(error, ConnectionError::TimedOut(timeout) if timeouts.contains(&timeout)),
         "{error}"
     );
-    // The browser waits longer than this end for an answer to the Close.
+    // The browser waits longer for an answer to the Close than this end does.
     within("the end", connection.closed()).await;
 }
 

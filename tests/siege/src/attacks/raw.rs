@@ -37,11 +37,11 @@ type Socket = WebSocketStream<TcpStream>;
 /// What the victim has granted so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Granted {
-    /// Bidirectional streams in total.
+    /// The total number of bidirectional streams.
     pub streams: u64,
-    /// Bytes on the first stream in total.
+    /// The total number of bytes on the first stream.
     pub first: u64,
-    /// Grants and ends of streams in total.
+    /// The total number of grants, and of ends of streams.
     pub acks: u64,
     pub ends: u64,
 }

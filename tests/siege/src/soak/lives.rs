@@ -1,4 +1,4 @@
-//! A connection's life: the activity at both ends, and the end of the connection.
+//! The life of a connection: what its two ends do, and how it ends.
 
 use std::{
     sync::{
@@ -23,10 +23,10 @@ use super::{
     tally::{Tally, count},
 };
 
-/// Much longer than any step takes, even on a busy machine.
+/// A limit that is much longer than any step takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Streams that each end has open at once. It is below the limit, so that nothing is refused on the
-/// wire without an announced limit.
+/// How many streams each end has open at the same time. The number is below the limit, so that
+/// nothing is refused on js-ws, where the limit is not announced.
 const OPENERS: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,6 @@ impl Fate {
 
     /// Checks the outcome of a stream. The stream may reach its own end or that of its connection,
     /// but must never contain wrong bytes.
-    /// never contain wrong bytes.
     pub fn judge(&self, tally: &Tally, outcome: Result<()>) -> Result<()> {
         match outcome {
             Ok(()) => count(&tally.streams, 1),

@@ -23,7 +23,7 @@ use crate::process;
 use link::World;
 use tally::Tally;
 
-/// How long closing handshakes and the tasks of drivers may take after everything has ended.
+/// How long closing handshakes and drivers may take to finish after everything has ended.
 const SETTLES: Duration = Duration::from_secs(20);
 /// The number of intervals after which the allocator has reached its maximum.
 const WARM_UP: usize = 3;

@@ -1,5 +1,5 @@
-//! The streams of one connection, of every kind, opened by both ends. The first bytes of a stream
-//! contain its opener's plan, so that the acceptor knows the outcome to expect.
+//! The streams of one connection, of every kind and from both ends. The first bytes of a stream
+//! contain its opener's plan, so that the acceptor knows which outcome to expect.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -213,7 +213,7 @@ impl Player {
                 // A half that has ended does not have to be stopped.
                 let _ = recv.stop(script.code());
             }
-            // The acceptor drops its sending half unused.
+            // The acceptor drops its sending half without using it.
             Kind::Reset | Kind::DropSend | Kind::Stop | Kind::DropRecv => {
                 let done = self.read(recv, seed, u64::MAX).await?;
                 ends(script, done, |read, end| read == 0 && *end == End::Reset(0u32.into()))?;
@@ -323,8 +323,8 @@ impl Player {
         pattern::check(seed, at, data).map_err(|error| Wrong(format!("{error:#}")))
     }
 
-    /// Writes the stream's first `to` bytes, in pieces of every size, by every method. Some futures
-    /// are dropped.
+    /// Writes the first `to` bytes of the stream, in pieces of every size and with every method.
+    /// Drops some of the futures.
     async fn write(&mut self, send: &mut SendStream, seed: u64, to: u64) -> Result<(), WriteError> {
         let mut at = 0;
         while at < to {
@@ -363,7 +363,7 @@ impl Player {
         self.read_from(recv, seed, 0, to).await
     }
 
-    /// Reads from byte `at` to byte `to`, or to an end. Returns where it stopped.
+    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns where it stopped.
     async fn read_from(
         &mut self,
         recv: &mut RecvStream,

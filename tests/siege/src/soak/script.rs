@@ -102,7 +102,7 @@ pub enum End {
     Enough,
 }
 
-/// An error that no end of a connection excuses.
+/// An error that is a fault, whatever happened to the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(pub String);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// MadeYouReset, CVE-2025-8671.
+/// This is the attack known as MadeYouReset, CVE-2025-8671.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.

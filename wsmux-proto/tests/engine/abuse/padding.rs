@@ -1,4 +1,4 @@
-//! Padding.
+//! Padding frames.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What must hold after each step.
+//! The checks of what must hold after each step.
 
 use std::collections::BTreeMap;
 

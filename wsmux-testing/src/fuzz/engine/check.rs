@@ -1,4 +1,4 @@
-//! What must hold after each step, and at the end.
+//! The checks of what must hold after each step, and at the end.
 
 use bytes::Bytes;
 use wsmux_proto::{MessageBuf, Outgoing, VarInt};
