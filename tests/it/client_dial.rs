@@ -310,8 +310,8 @@ async fn a_chain_that_is_not_wanted_gets_no_request() {
     let check = Check { refuse_certificates: true, ..Check::default() };
     let (connected, accepted, requested) = checked("wss", check).await;
     assert_eq!(*rejection(&connected.unwrap_err()), Unwanted(1));
-    // The client ended with a `close_notify`, because rustls would report a stream that was cut
-    // off.
+    // The text of the error shows that the client sent a `close_notify`: without one, rustls would
+    // report that the stream was cut off.
     let AcceptError::Io(error) = accepted.unwrap_err() else { panic!() };
     assert_eq!(
         error.to_string(),

@@ -214,8 +214,8 @@ impl Server {
                 counted.tcp.fetch_add(1, Ordering::SeqCst);
                 counted.open.fetch_add(1, Ordering::SeqCst);
                 let (routes, tls, counts) = (routes.clone(), tls.clone(), counted.clone());
-                // Cloned here, the receiver has already seen an earlier GOAWAY, so that one does
-                // not affect this connection.
+                // `go_away` concerns only the connections that are open when it is called, so
+                // `serve` ignores an earlier call.
                 let drain = drain.clone();
                 connections.spawn(async move {
                     if !kind.tls {

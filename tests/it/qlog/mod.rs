@@ -119,7 +119,7 @@ fn a_transfer_is_logged_at_both_ends_in_the_schema_that_qvis_reads() {
     let config = config(QlogConfig::directory(&directory.0).title("a transfer"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(transfer(&config, &config, Wire::QMux));
-    // Both logs are only guaranteed to be complete now.
+    // Both logs are guaranteed to be complete only after the runtime has been dropped.
     drop(runtime);
 
     let files = std::fs::read_dir(&directory.0).unwrap().map(|file| file.unwrap().path());

@@ -283,8 +283,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // An application that resets the stream itself stops waiting, and one that asks has
-            // already been answered.
+            // In two of the cases the application resets the stream, and so no longer waits. In
+            // the others it asks again after the connection has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),

@@ -134,7 +134,7 @@ impl Caller {
         SlowCalls { server: server.expect("a call"), calls }
     }
 
-    /// Waits until the calls in progress have ended, and returns all calls.
+    /// Makes no new calls, waits until those in progress have ended, and returns all calls.
     pub(super) async fn stop(self) -> Vec<(Call, Outcome)> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.callers.join_all().await;

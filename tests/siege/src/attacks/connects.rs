@@ -23,8 +23,8 @@ const HALF_OPEN: usize = 500;
 const VISITS: u64 = 10_000;
 /// How many visitors there are at the same time.
 const AT_ONCE: u64 = 32;
-/// How long each half-open connection is kept: a little longer than the victim's handshake timeout,
-/// which is 10 s by default.
+/// How long an attacker waits for the victim to answer or to end the connection. This is a little
+/// longer than the victim's handshake timeout, which is 10 s by default.
 const HANDSHAKE: Duration = Duration::from_secs(13);
 
 /// Each attacker waits for the victim's answer, and connects again until the time is over.

@@ -66,8 +66,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
-    // Every second for some hours, the peer sends as many other frames as its budget allows. If
-    // that is possible for hours, it is possible for days and years.
+    // Every second the peer also sends some of the other frames that have a budget. If it can do
+    // that for hours, it can do it for days and years.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[
