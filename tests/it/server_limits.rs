@@ -255,7 +255,7 @@ async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
     let (one, _accepted) = both(&server, &ipv4).await;
     let _other = both(&server, &ipv4).await;
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // That client is passed over, and the next one, which has another address, is accepted.
+    // The third client is passed over. The next one, which has another address, is accepted.
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;

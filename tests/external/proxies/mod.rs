@@ -222,7 +222,7 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
     let client = client_end.expect("a connection").info().local_address().expect("a TCP socket");
     assert_eq!(client_address(&server_end), Some(client.ip()));
-    // The address of the socket is the proxy's, whose port at least is different.
+    // The socket's own address is the proxy's, which differs at least in the port.
     assert_ne!(server_end.remote_address(), Some(client));
 }
 

@@ -124,8 +124,8 @@ fn the_peer_hears_of_its_own_limit_alone() {
     }
 }
 
-/// Asking whether the limit is reached registers no waiter. Nor does waiting while the connection
-/// drains.
+/// A caller that only asks whether the limit is reached is not registered as a waiter. Nor is one
+/// that waits while the connection drains.
 #[test]
 fn only_a_caller_that_waits_at_the_local_limit_gets_an_event() {
     for (waits, drains, expected) in [(false, false, 0), (true, false, 1), (true, true, 0)] {
