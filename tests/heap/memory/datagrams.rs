@@ -41,7 +41,8 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
             let idle = heap.held();
             let mut most = 0;
             for round in 0..3_000 {
-                // The padding is at most as long as the datagram, which is then half of its message.
+                // The padding is at most as long as the datagram, which is therefore at least half
+                // of its message.
                 let len = sizes.next() % 16_000;
                 let frame = Frame::Datagram(vec![7; len].into());
                 let mut message = encode(Wire::QMux, &frame, false);

@@ -50,8 +50,8 @@ fn the_last_id_below_2_61_is_a_stream() {
 /// stream ends in the same TLS record.
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
-    // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent before
-    // it, because it gives up the half anyway.
+    // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
+    // before it, because it gives up the half anyway.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
     peer.conn.send_stream(peer.now, id).finish().unwrap();
