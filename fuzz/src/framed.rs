@@ -1,7 +1,7 @@
-//! The frame layer, which is not part of the API, and what its tests compare it with.
+//! Compiles the private frame layer and the code with which its tests compare it.
 //!
-//! The files are included by their paths. A hidden public module would not do: the comparison is
-//! test code of the library, which no build of a user should compile.
+//! The files are included by their paths. A hidden public module would not do, because the
+//! comparison is test code, which should not be compiled in a user's build.
 
 use std::{
     pin::pin,
@@ -16,7 +16,7 @@ mod frame;
 mod read;
 pub(crate) mod tests;
 
-/// What the frame layer calls in its own module.
+/// A function that the frame layer expects in its parent module.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }

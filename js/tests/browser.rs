@@ -1,4 +1,4 @@
-//! Chromium, controlled by chromedriver.
+//! Chromium, which chromedriver controls.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use crate::PATIENCE;
 
 pub(crate) struct Browser {
     driver: WebDriver,
-    /// The browser ends when this is dropped.
+    /// Dropping this ends the browser.
     _chromedriver: Child,
 }
 
@@ -54,7 +54,7 @@ impl Browser {
     }
 
     pub(crate) async fn quit(&self) {
-        // If there is no answer, the browser ends with its driver.
+        // If chromedriver does not answer, the browser ends when chromedriver does.
         let _ = self.driver.clone().quit().await;
     }
 }
@@ -74,7 +74,7 @@ async fn start_chromedriver() -> anyhow::Result<(Child, u16)> {
     while let Some(line) = lines.next_line().await? {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             let port = port.trim_end_matches('.').parse()?;
-            // chromedriver writes more, and would block on a full pipe.
+            // chromedriver goes on writing, and would block if nobody read from the pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((chromedriver, port));
         }

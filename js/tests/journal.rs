@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex, mpsc, watch};
 
 pub(crate) struct Journal {
-    /// The events of streams, in order.
+    /// The events of streams, in the order in which they happened.
     tell: mpsc::UnboundedSender<String>,
     told: Mutex<mpsc::UnboundedReceiver<String>>,
     /// How connections have ended.
     end: mpsc::UnboundedSender<String>,
     ended: Mutex<mpsc::UnboundedReceiver<String>>,
-    /// Bytes that writes have accepted.
+    /// How many bytes writes have accepted.
     written: AtomicU64,
-    /// Whether streams on hold are read.
+    /// Whether streams that are on hold are read now.
     released: watch::Sender<bool>,
 }
 

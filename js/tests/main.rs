@@ -1,7 +1,8 @@
-//! The npm package in headless Chromium, against wsmux on both wires and the crate `qmux`. The
-//! tests are in `page/`. Each runs against each server that it names, in a page of its own. This
-//! file has the servers, the network between, and the count of tests. `js/test` builds the package
-//! and runs this.
+//! Runs the npm package's tests in headless Chromium, against wsmux on both wires and the crate
+//! `qmux`. The tests themselves are in `page/`; each runs in a page of its own, once against each
+//! kind of server that it names. This file starts the site and the browser, gives each test its own
+//! server and network, and checks the number of tests. `js/test` builds the package and then runs
+//! this file.
 
 mod browser;
 mod journal;
@@ -20,7 +21,7 @@ use browser::Browser;
 use peer::Kind;
 use site::Site;
 
-/// The number of all tests, so that none can be lost unnoticed.
+/// The number of all tests, which is checked so that no test is lost unnoticed.
 const TESTS: usize = 159;
 
 /// A limit that only a failure reaches. The longest test moves 64 MiB there and back in a debug
@@ -55,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     let found = trials.len();
     let conclusion = libtest_mimic::run(&arguments, trials);
     runtime.block_on(browser.quit());
-    // `exit` runs no destructors.
+    // `exit` runs no destructors, so the browser is dropped first.
     drop(browser);
     ensure!(found == TESTS, "{found} tests, where {TESTS} were to be found");
     let all = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
@@ -64,7 +65,7 @@ fn main() -> anyhow::Result<()> {
     conclusion.exit()
 }
 
-/// One test in a new page, with a server and a network of its own.
+/// Runs one test in a new page, with a server and a network of its own.
 async fn run(browser: &Browser, site: &Site, name: &str, kind: Kind) -> anyhow::Result<()> {
     let url = site.set_up(kind).await?;
     browser.open(&site.url()).await?;

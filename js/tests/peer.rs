@@ -1,4 +1,4 @@
-//! A native server that follows the command in a stream's first line.
+//! A native server that executes the command in the first line of each stream.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{journal::Journal, scripted};
 pub(crate) enum Kind {
     Qmux,
     Wsmux(Wire),
-    /// The test decides what its messages contain.
+    /// A server whose messages are described by the test.
     Scripted,
 }
 
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// The page's name for the wire.
+    /// Returns the page's name for the wire.
     pub(crate) fn wire(self) -> &'static str {
         match self {
             Self::Wsmux(Wire::JsWs) => "js-ws",
@@ -132,7 +132,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
         while let Ok((send, recv)) = session.accept_bi().await {
             streams.spawn(obey(session.clone(), send, recv, journal.clone()));
         }
-        // These tasks end with their connection.
+        // These tasks end when their connection does.
         streams.detach_all();
     };
     let unidirectional = async {
@@ -155,7 +155,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
     tokio::join!(bidirectional, unidirectional, datagrams, end);
 }
 
-/// Echoes a unidirectional stream on one of ours.
+/// Echoes a unidirectional stream on a new stream of ours.
 async fn send_back<S: Session>(session: S, mut recv: S::RecvStream) -> anyhow::Result<()> {
     let all = recv.read_all().await?;
     let mut send = session.open_uni().await?;
@@ -195,7 +195,7 @@ async fn obey<S: Session>(
             }
         }
         ["written"] => send.write_all(journal.written().to_string().as_bytes()).await?,
-        // The outcome of the stream goes into the journal.
+        // The outcome of the stream is recorded in the journal.
         ["listen", seed] => journal.tell(hear(&mut recv, seed.parse()?).await),
         ["news"] => send.write_all(journal.told().await.as_bytes()).await?,
         ["reset", code] => {
@@ -236,12 +236,12 @@ async fn read_line(recv: &mut impl RecvStream) -> anyhow::Result<String> {
     }
 }
 
-/// Byte `at` of the stream with this seed.
+/// Returns byte `at` of the stream with this seed.
 pub(crate) fn pattern(seed: u8, at: u64) -> u8 {
     (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8).wrapping_add(seed)
 }
 
-/// Describes how many bytes arrived, and how they ended.
+/// Reads a stream, and describes how many bytes arrived and how they ended.
 async fn hear(recv: &mut impl RecvStream, seed: u8) -> String {
     let mut at = 0;
     loop {

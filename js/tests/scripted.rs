@@ -30,7 +30,7 @@ pub(crate) async fn serve(tcp: TcpStream) -> anyhow::Result<()> {
     websocket.send(Message::Binary(hello()?)).await?;
     let mut lines: HashMap<StreamId, Vec<u8>> = HashMap::new();
     while let Some(message) = websocket.next().await {
-        // The read loop also answers a Close.
+        // Reading messages also answers a Close.
         let Message::Binary(mut message) = message? else { continue };
         while let Some(frame) = WIRE.decode(&mut message)? {
             let Frame::Stream { id, data, .. } = frame else { continue };
@@ -60,7 +60,7 @@ fn select(
     Ok(response)
 }
 
-/// The transport parameters of a default server.
+/// Returns the transport parameters of a server with default settings.
 fn hello() -> anyhow::Result<Bytes> {
     let config = Config::default().window_growth_budget(0).clone();
     let mut engine = proto::Connection::new(config, Side::Server, WIRE, Time::EPOCH);
@@ -73,7 +73,7 @@ fn data(len: u64) -> Vec<u8> {
     (0..len).map(|at| pattern(0, at)).collect()
 }
 
-/// Makes the frames that the words describe, in order. A frame of a stream is on the stream that
+/// Returns the frames that the words describe, in order. A frame of a stream is on the stream that
 /// was named last: `on` names the page's own stream, `bi` and `uni` one of the server's.
 fn obey(line: &str) -> anyhow::Result<Bytes> {
     let mut out = Vec::new();
@@ -101,7 +101,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
                 frame(&mut out, 0x31, &[data.len() as u64], &data);
             }
             "close" => frame(&mut out, 0x1d, &[9, 8], b"farewell"),
-            // INTERNAL_ERROR, without a frame type.
+            // CONNECTION_CLOSE with INTERNAL_ERROR, frame type 0 and no reason.
             "fail" => frame(&mut out, 0x1c, &[1, 0, 0], b""),
             _ => bail!("no order {word:?}"),
         }
@@ -109,7 +109,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
     Ok(out.into())
 }
 
-/// A frame: its type, its numbers, and the bytes after them (SPEC.md §6.1).
+/// Encodes a frame: its type, its numbers, and the bytes after them (SPEC.md §6.1).
 fn frame(out: &mut Vec<u8>, kind: u32, numbers: &[u64], rest: &[u8]) {
     VarInt::from_u32(kind).encode(out);
     for &number in numbers {

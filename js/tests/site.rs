@@ -80,7 +80,7 @@ async fn run(State(stage): State<Shared>) -> StatusCode {
     relay(stage, Relay::run).await
 }
 
-/// How the next connection ended at the server.
+/// Returns how the next connection ended at the server.
 async fn ended(State(stage): State<Shared>) -> Result<String, StatusCode> {
     let journal: Option<Arc<Journal>> =
         stage.lock().await.as_ref().map(|stage| stage.peer.journal());

@@ -1,4 +1,4 @@
-// What a TypeScript program may do with the package, and what it may not. This is compiled and
+// What a TypeScript program may do with the package, and what it may not. This file is compiled and
 // never run.
 import {
   type Culprit,
@@ -41,13 +41,13 @@ export async function may(): Promise<void> {
 }
 
 export function mayNot(transport: WebSocketTransport, error: WebSocketTransportError): Culprit | null {
-  // @ts-expect-error: a URL is wanted.
+  // @ts-expect-error: a URL is required.
   new WebSocketTransport();
-  // @ts-expect-error: no such wire.
+  // @ts-expect-error: there is no such wire.
   new WebSocketTransport("/", { wire: "quic" });
-  // @ts-expect-error: not a number.
+  // @ts-expect-error: the value is not a number.
   void transport.createBidirectionalStream({ sendOrder: "1" });
-  // @ts-expect-error: read alone.
+  // @ts-expect-error: the property is read-only.
   transport.ready = Promise.resolve();
   return error.culprit;
 }

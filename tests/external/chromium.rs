@@ -1,10 +1,11 @@
-//! The server of `http_axum` as a browser sees it: Chromium, Debian's package of that name.
+//! The server of `http_axum` with a real browser: Chromium, from Debian's package of that name.
 
 use std::{collections::HashSet, process::Stdio};
 
 use wsmux::http::Version;
 
-// Not in `wsmux-testing`, which would then turn on the features that it needs for every test.
+// This is not in `wsmux-testing`, because all tests would then be built with the features that it
+// needs.
 #[path = "../it/http_axum/server.rs"]
 #[allow(dead_code, reason = "`http_axum` uses the rest")]
 mod server;
@@ -44,7 +45,7 @@ async fn three_websockets_of_a_page_share_one_tcp_connection() {
     }
     browser.kill().await.unwrap();
     let _ = std::fs::remove_dir_all(&profile);
-    // It may open others, on which nothing is asked or nothing but pages.
+    // Chromium may open further TCP connections, on which it requests nothing or only pages.
     eprintln!("Chromium: {said}; {versions:?}; over {below:?}, of {tcp} TCP connections in all");
     assert_eq!(said, ["echo on qmux-02"; 3].join(", "));
     assert_eq!(versions, [Version::HTTP_2; 3]);

@@ -1,8 +1,8 @@
-//! What is no WebSocket, asked for by curl on the port of one: pages, and the answers to bad
-//! requests and logins.
+//! Requests that curl sends to the port of a WebSocket server: pages, bad requests, and failed
+//! logins.
 //!
 
-//! Needs curl (`apt-get install curl`); `./test` runs this.
+//! Needs curl (`apt-get install curl`); `./test` runs this module.
 
 use wsmux_testing::server as support;
 
@@ -20,7 +20,7 @@ use wsmux::{
 
 use support::*;
 
-/// Pages beside the WebSocket, one of them for those who log in.
+/// A page for everybody, and one for clients that log in.
 struct Site;
 
 #[async_trait]
@@ -51,7 +51,7 @@ impl Authorize for Site {
     }
 }
 
-/// What curl prints, head and body, for these arguments; and the status.
+/// Runs curl with these arguments. Returns what it prints, head and body, and the status.
 async fn curl(builder: WebSocketServerBuilder, url: &str, arguments: &[&str]) -> (u16, String) {
     let server = builder.bind("127.0.0.1:0").await.unwrap();
     let url = url.replace("HOST", &server.local_addr().unwrap().to_string());
@@ -74,7 +74,7 @@ async fn curl(builder: WebSocketServerBuilder, url: &str, arguments: &[&str]) ->
 }
 
 fn site() -> WebSocketServerBuilder {
-    // curl says nothing on a WebSocket, and is let go after this.
+    // curl sends nothing on a WebSocket, so the handshake timeout ends this connection.
     let config = config(|config| _ = config.handshake_timeout(Duration::from_secs(5)));
     let login = Basic::new("socket").user("a", "b");
     WebSocketServer::builder().config(config).authorizer(Site.and(login))

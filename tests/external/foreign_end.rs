@@ -2,7 +2,7 @@
 //! stream that ends from one that is cut off, and to Node's HTTP/2, which distinguishes a stream
 //! that ends from one that is cancelled.
 //!
-//! Needs OpenSSL's program and Node 20, without its packages; `./test` runs this.
+//! Needs the program of OpenSSL, and Node 20 without any packages; `./test` runs this module.
 
 use wsmux_testing::server as support;
 
@@ -27,7 +27,7 @@ use wsmux::{
 
 use support::*;
 
-/// A folder that is removed with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -51,8 +51,8 @@ impl Drop for Folder {
     }
 }
 
-/// OpenSSL between TLS and its own standard streams, where the plain WebSocket is. What passes is
-/// in a file.
+/// Starts OpenSSL, which translates between TLS and its standard streams, on which the plain
+/// WebSocket is. It logs the TLS messages in a file.
 fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
     Command::new("openssl")
         .args(arguments)
@@ -65,7 +65,7 @@ fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
         .expect("openssl, which ./test wants")
 }
 
-/// Waits for its end, and checks that the other side's close_notify has come.
+/// Waits until OpenSSL exits, and checks that it received a close_notify.
 async fn heard_close_notify(folder: &Folder, mut openssl: Child, what: &str) {
     within(openssl.wait()).await.unwrap();
     let messages = std::fs::read_to_string(folder.path("messages")).unwrap();
@@ -76,7 +76,7 @@ async fn heard_close_notify(folder: &Folder, mut openssl: Child, what: &str) {
     assert!(!errors.contains("unexpected eof"), "{what}: {errors}");
 }
 
-/// Either end closes.
+/// Which end closes the connection.
 const BY: [Side; 2] = [Side::Client, Side::Server];
 
 fn close(by: Side, client: &WebSocketConnection, server: &WebSocketConnection) {
@@ -108,7 +108,8 @@ async fn openssl_hears_close_notify_of_a_client_in_every_close() {
             }
         })
         .await;
-        // OpenSSL's server never ends first, so each close takes the client's close timeout.
+        // OpenSSL's server never ends the connection first, so each close takes the client's close
+        // timeout.
         let soon = config(|config| _ = config.close_timeout(Duration::from_millis(200)));
         let client = tls.client().config(soon).build().unwrap();
         let acceptor = WebSocketServer::builder().build().unwrap();
@@ -146,7 +147,7 @@ async fn openssl_hears_close_notify_of_a_server_in_every_close() {
     }
 }
 
-/// Node's HTTP/2 server before a WebSocket of ours without a handshake of its own.
+/// Node's HTTP/2 server in front of a WebSocket of ours that has no handshake of its own.
 struct Node {
     url: String,
     upstream: TcpListener,
@@ -183,7 +184,7 @@ impl Node {
         Http2Client::with_prior_knowledge(WebSocketClient::builder().build().unwrap())
     }
 
-    /// A connection over Node, and its other end.
+    /// Connects through Node, and returns both ends.
     async fn connect(&self) -> (WebSocketConnection, WebSocketConnection) {
         let (client, url) = (self.client(), format!("{}/mux", self.url));
         let accept = async {
@@ -198,7 +199,7 @@ impl Node {
     }
 }
 
-/// RFC 8441 §5: END_STREAM, where RST_STREAM with CANCEL would be a TCP reset.
+/// RFC 8441 §5: END_STREAM corresponds to a TCP FIN, and RST_STREAM with CANCEL to a TCP RST.
 #[tokio::test]
 async fn nodes_http2_sees_a_stream_that_ends_in_every_close() {
     let mut node = Node::start().await;

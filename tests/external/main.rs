@@ -1,22 +1,22 @@
 //! The tests that need other programs, or root. `./test` installs the programs where it can, and
 //! runs each module by its name: `cargo test --all-features --test external -- interop_jsws::`.
 
-// Node 20, with the packages of tests/peers/node.
+// These need Node 20, with the packages of tests/peers/node.
 mod interop_jsws;
 mod interop_moq;
 mod node_stories;
 
-// Node 20, and OpenSSL's program.
+// This needs Node 20, and the program of OpenSSL.
 #[cfg(all(feature = "http2", feature = "tungstenite"))]
 mod foreign_end;
 
-// nginx, HAProxy, tinyproxy, curl, Chromium.
+// These need nginx, HAProxy, tinyproxy, curl and Chromium.
 #[cfg(all(feature = "axum", feature = "http2"))]
 mod chromium;
 mod curl;
 mod proxies;
 mod tinyproxy;
 
-// Linux, root, iproute2 and iptables.
+// This needs Linux, root, iproute2 and iptables.
 #[cfg(target_os = "linux")]
 mod faults;

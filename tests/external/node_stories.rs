@@ -1,4 +1,5 @@
-//! What both npm packages are put through. Their ends under Node are driven by the same commands.
+//! Steps that both npm packages are tested with. Their ends under Node understand the same
+//! commands.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -8,7 +9,7 @@ use wsmux_testing::{
     node::Node,
 };
 
-/// This many streams at once in each direction, each of which is echoed. Both ends echo.
+/// Opens this many streams at once in each direction. Both ends echo, and each stream is echoed.
 pub(crate) async fn many_echoes_at_once(
     ours: &WebSocketConnection,
     node: &Node,
@@ -25,7 +26,7 @@ pub(crate) async fn many_echoes_at_once(
     assert_eq!(theirs.await["bytes"], streams * bytes);
 }
 
-/// One stream after another, so many of each end. Both ends echo.
+/// Opens this many streams from each end, one after the other. Both ends echo.
 pub(crate) async fn echoes_in_sequence(
     ours: &WebSocketConnection,
     node: &Node,
@@ -40,7 +41,7 @@ pub(crate) async fn echoes_in_sequence(
     assert_eq!(theirs.await["streams"], their_streams);
 }
 
-/// We reset and stop a stream, and the other end sees the code of each.
+/// We reset and stop a stream. Checks that the other end sees both codes.
 pub(crate) async fn our_reset_and_stop(
     stream: &mut WebSocketStream,
     node: &Node,
@@ -55,7 +56,7 @@ pub(crate) async fn our_reset_and_stop(
     assert_eq!(write.await["code"], number);
 }
 
-/// The other end resets and stops a stream, with these arguments, and we see the code of each.
+/// The other end resets and stops a stream, with these arguments. Checks that we see both codes.
 pub(crate) async fn their_reset_and_stop(
     stream: &mut WebSocketStream,
     node: &Node,

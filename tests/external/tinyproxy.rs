@@ -1,5 +1,5 @@
-//! A client behind tinyproxy, Debian's package of that name: how it gets through, and who is to
-//! blame when it does not.
+//! A client behind tinyproxy, from Debian's package of that name: how it connects, and which side
+//! an error is attributed to.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use wsmux_testing::{
     server::{Tls, within},
 };
 
-/// A server that serves all its clients.
+/// Starts a server that serves every client.
 async fn server(tls: Option<&Tls>) -> SocketAddr {
     let builder = tls.map_or_else(WebSocketServer::builder, Tls::server);
     let server = builder.bind("127.0.0.1:0").await.unwrap();
@@ -80,7 +80,8 @@ async fn tinyproxy_leads_on_whom_it_knows() {
             match connect(stranger, &url).await.unwrap_err() {
                 ConnectError::Proxy(error) => match &*error {
                     ConnectError::Refused { status, body, .. } => {
-                        // 1.11 answers wrong credentials as it answers an origin's.
+                        // tinyproxy 1.11 answers wrong credentials with the status that an origin
+                        // server would use.
                         let expected =
                             [StatusCode::PROXY_AUTHENTICATION_REQUIRED, StatusCode::UNAUTHORIZED];
                         assert!(expected.contains(status), "{status}: {body}");
@@ -90,7 +91,7 @@ async fn tinyproxy_leads_on_whom_it_knows() {
                 other => panic!("{other:?}"),
             }
         }
-        // A server that is not there: the proxy says so.
+        // The proxy reports that it cannot reach the server.
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let known = client().proxy(format!("http://user:pass@{free}"));
         match connect(known, &format!("{scheme}://{nobody}")).await.unwrap_err() {

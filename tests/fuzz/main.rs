@@ -1,5 +1,5 @@
-//! The targets of `fuzz/` without a fuzzer: what it has found to be of interest, and bytes at
-//! random.
+//! Runs the targets of `fuzz/` without a fuzzer, on the inputs that the fuzzer found interesting
+//! and on random bytes.
 
 use std::{fs, panic, path::Path};
 
@@ -7,8 +7,7 @@ use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux::proto::Wire;
 use wsmux_testing::fuzz::{codec, engine, pair};
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
-/// PROPTEST_CASES).
+/// Runs the same cases each time, unless the environment sets PROPTEST_RNG_SEED or PROPTEST_CASES.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {

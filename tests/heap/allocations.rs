@@ -1,4 +1,4 @@
-//! How often memory is allocated for a message once everything is warm.
+//! How often memory is allocated for a message, once all buffers have their size.
 
 use wsmux_testing::engines;
 
@@ -21,22 +21,22 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const WARM_UP: usize = 100;
 const CHUNKS: usize = 1_000;
 
-/// It fills one message, except for the headers.
+/// A chunk that fills one message, except for the headers.
 const ONE_MESSAGE: usize = 65_500;
-/// The memory socket's own, which puts each message in one piece, and those of the messages with
-/// grants.
+/// Most of these are by the memory socket, which copies each message into one block. The others are
+/// for the messages with grants.
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 1_250;
 
-/// It takes two messages, the second of some bytes.
+/// A chunk that takes two messages, the second of a few bytes.
 const TWO_MESSAGES: usize = 64 * 1024;
 const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
-/// A block to read into, the Close and its words; the least of the announced messages is far
-/// larger.
+/// This suffices for a block to read into, and for the Close and its reason. The shortest announced
+/// message is far larger.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
-/// Allocations on this thread.
+/// Counts the allocations on this thread.
 #[derive(Default)]
 struct Count(Cell<u64>);
 
@@ -49,8 +49,9 @@ impl Count {
     }
 }
 
-/// Sends chunks from one engine to another, and returns what each engine allocated. The memory of
-/// the messages is the socket's and that of the chunks is the application's, so neither counts.
+/// Sends chunks from one engine to another, and returns how often each engine allocated. The memory
+/// of the messages belongs to the socket and that of the chunks to the application, so neither
+/// counts.
 fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     let mut engines = Engines::new(wire, &Config::default());
     let id = engines.open();
@@ -78,8 +79,8 @@ fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     (sent.0.get(), received.0.get())
 }
 
-/// The same between two connections in memory: all that both of them allocate, and the memory
-/// socket, which puts each message in one piece.
+/// Sends chunks between two connections in memory, and returns how often both of them allocated.
+/// This includes the memory socket, which copies each message into one block.
 fn between_tasks(wire: Wire, len: usize) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (left, right) = memory_pair(256 * 1024);
@@ -112,8 +113,9 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
     count.0.get()
 }
 
-/// The most that the memory of a connection grows while its peer announces a message of `len` bytes
-/// and sends one of them, and the code with which the connection closes, if it does.
+/// Returns how much the memory of a connection grows at most while its peer announces a message of
+/// `len` bytes and sends one of them. Also returns the code with which the connection closes, if it
+/// does.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -123,7 +125,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     match wire {
         Wire::QMux => {
             request.push_str("Sec-WebSocket-Protocol: qmux-02\r\n");
-            // Parameters without any in them, masked with zeros.
+            // A masked frame with no transport parameters. The mask is all zeros.
             hello.extend(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0");
         }
         _ => acceptor = acceptor.wires([Wire::JsWs]),
@@ -135,7 +137,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     let _connection = runtime.block_on(async {
         far.write_all(&[request.as_bytes(), &hello].concat()).await.unwrap();
         let connection = acceptor.from_io(near).await.unwrap();
-        // What it says at first.
+        // Read the first message of the connection.
         tokio::task::yield_now().await;
         assert!(far.read(&mut [0; 4096]).await.unwrap() > 0);
         connection
@@ -158,7 +160,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
             }
         });
     });
-    // The Close is the last: a code and the reason.
+    // The Close is the last frame: a code and the reason.
     let close = answer[..read].windows(4).rev().find(|bytes| bytes[0] == 0x88 && bytes[1] < 126);
     (info.bytes_max, close.map(|close| u16::from_be_bytes([close[2], close[3]])))
 }
@@ -209,7 +211,7 @@ fn two_connections_allocate_little_for_a_chunk() {
 
 #[tokio::test]
 async fn one_that_waits_alone_allocates_nothing() {
-    /// Polls the future once, which then waits, and drops it.
+    /// Polls the future once, asserts that it has to wait, and drops it.
     fn wait<F: Future>(future: F) -> u64 {
         let mut future = std::pin::pin!(Some(future));
         let counted = measure(|| {
@@ -257,7 +259,8 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     });
     assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
     assert!(opened.bytes_current < 128 * i64::from(WAITING), "{}", opened.bytes_current);
-    // Every second one is given up while nothing is read, and its unsent answer keeps its place.
+    // Nothing is read, so the answer to every second stream, which is cancelled, is not sent. It
+    // still counts as a waiting stream.
     let cancelled = measure(|| {
         for index in (0..WAITING).step_by(2) {
             server.handle(NOW, Incoming::Message(message(index, 2, &[0, 7])));

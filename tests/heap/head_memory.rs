@@ -1,5 +1,5 @@
-//! What a connection holds of its handshake: what its [`ConnectionInfo`] shows, and no block that
-//! was read. And what a handshake holds while it is under way.
+//! What a connection keeps of its handshake: what its [`ConnectionInfo`] shows, and none of the
+//! blocks that were read. Also, what a handshake holds while it is in progress.
 
 use std::{
     convert::Infallible,
@@ -31,20 +31,20 @@ use wsmux::{
 
 const CONNECTIONS: usize = 16;
 
-/// The lines of the head, besides those that each handshake has.
+/// How many lines a head has in addition to those of every handshake.
 const LINES: usize = 4;
 
-/// A connection's own part of the allocator's and the tables' roundings.
+/// The share of one connection in the rounding of the allocator and of tables.
 const SLACK: u64 = 1024;
 
-/// What hyper keeps of the last frame that it has read, although nothing of it is left.
+/// hyper keeps the block of the last frame that it has read, although nothing in it is still used.
 const BLOCK_OF_HYPERS: u64 = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// Our own server, and HTTP/1.1 by hand.
+    /// Our own server, and a client of HTTP/1.1 that is written by hand.
     Own,
-    /// hyper, and the same.
+    /// hyper, and the same client.
     Hyper,
     /// Either end, over hyper and HTTP/2.
     Http2,
@@ -81,7 +81,7 @@ async fn serve(by: By, listener: TcpListener, accepted: Accepted) {
     }
 }
 
-/// A client on the js-ws wire, which says nothing after its request.
+/// Returns a client on the js-ws wire, which sends nothing after its request.
 async fn ask(address: std::net::SocketAddr, len: usize) -> TcpStream {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let value = "x".repeat(len / LINES);
@@ -98,8 +98,8 @@ async fn ask(address: std::net::SocketAddr, len: usize) -> TcpStream {
     tcp
 }
 
-/// The bytes that each connection holds, with this much in the lines of its request, and the bytes
-/// that it shows.
+/// Returns how many bytes each connection holds if the lines of its request contain `len` bytes,
+/// and how many bytes it shows.
 fn held(by: By, len: usize) -> (u64, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (accepted, mut accepting) = mpsc::unbounded_channel();
@@ -129,7 +129,7 @@ fn held(by: By, len: usize) -> (u64, u64) {
             }
         })
     };
-    // The first one allocates what all of them share.
+    // The first connection allocates what all of them share.
     let first = open(&runtime);
     let mut all = Vec::with_capacity(CONNECTIONS);
     let info = measure(|| {
@@ -141,7 +141,7 @@ fn held(by: By, len: usize) -> (u64, u64) {
     (u64::try_from(info.bytes_current).unwrap() / CONNECTIONS as u64, shown)
 }
 
-/// The bytes of the target and of the headers.
+/// Returns the number of bytes of the target and of the headers.
 fn shows(info: &ConnectionInfo) -> u64 {
     let (request, response) = (info.request().unwrap(), info.response_headers().unwrap());
     let headers = request.headers().iter().chain(response);
@@ -158,14 +158,14 @@ fn a_connection_holds_the_head_that_it_shows_and_no_more() {
         assert!(shown > large as u64);
         let slack = if by == By::Http2 { BLOCK_OF_HYPERS + SLACK } else { SLACK };
         assert!(held <= base + (shown - few) + slack, "{by:?}: {held} bytes, {shown} shown");
-        // Over HTTP/2 there are the two ends of it and their streams.
+        // Over HTTP/2 this would also count the two ends of HTTP/2 and their streams.
         if by == By::Hyper {
             assert!(base <= small + (few - least) + SLACK, "{by:?}: {base}, and {small} of ours");
         }
     }
 }
 
-/// The largest head that a server reads, in bytes and in lines.
+/// The longest head that a server reads, in bytes and in lines.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_LINES: usize = 128;
 
@@ -209,7 +209,7 @@ impl AsyncWrite for Mute {
     }
 }
 
-/// A hook that is waited for without end, if so.
+/// A hook that never answers, if the field is true.
 struct Slow(bool);
 
 #[async_trait]
@@ -222,7 +222,7 @@ impl Authorize for Slow {
     }
 }
 
-/// A head of [`MAX_HEAD`] and [`MAX_LINES`].
+/// Returns a head with [`MAX_HEAD`] bytes and [`MAX_LINES`] lines.
 fn largest_head() -> &'static [u8] {
     let mut head =
         "GET /path?query HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -240,15 +240,16 @@ fn largest_head() -> &'static [u8] {
     head.leak().as_bytes()
 }
 
-/// What a handshake may hold while it waits, without TLS: its head, either as it came or parsed, 20
-/// kB of tables for its lines, and the state of the handshake and then of the connection.
+/// What a handshake without TLS may hold while it waits: its head, either unparsed or parsed, 20 kB
+/// of tables for the lines, and the state of the handshake and of the connection after it.
 const MAX_HELD: u64 = 110_000;
 
 #[test]
 fn a_handshake_under_way_holds_its_head_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let head = largest_head();
-    // The handshake waits for the head's end, for a hook, or for the client's transport parameters.
+    // The handshake waits for the end of the head, for a hook, or for the client's transport
+    // parameters.
     for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
         let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
         for at_once in [usize::MAX, 1000] {
@@ -266,7 +267,7 @@ fn a_handshake_under_way_holds_its_head_once() {
             });
             let what = format!("{} bytes, {at_once} at once: {held:?}", said.len());
             assert!(held.bytes_current <= MAX_HELD as i64, "{what}");
-            // Both forms are there while one is made of the other.
+            // While the head is parsed, it exists in both forms.
             assert!(held.bytes_max <= MAX_HELD + MAX_HEAD as u64, "{what}");
         }
     }

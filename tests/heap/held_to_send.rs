@@ -1,4 +1,5 @@
-//! How much a connection allocates to send to a peer that allows everything and reads nothing.
+//! How much memory a connection allocates to send to a peer that grants everything and reads
+//! nothing.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -11,16 +12,16 @@ const NOW: Time = Time::EPOCH;
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// What an application sends to each listener.
+/// The length of what an application sends to each listener.
 const EVENT: usize = 10_000;
 
-/// A stream's state, in tables that grow by doubling.
+/// A bound of a stream's state, in tables that double when they grow.
 const STATE: usize = 2 * 1024;
 
-/// What a stream may hold in any case (C-75).
+/// What a stream may always hold, even if the window is full (C-75).
 const ALWAYS: usize = 1024;
 
-/// A client whose peer allows 2^60 streams.
+/// Returns a client whose peer allows 2^60 streams.
 fn client(wire: Wire, config: &Config) -> Connection {
     let mut out = MessageBuf::new();
     let mut server = Connection::new(Config::default(), Side::Server, wire, NOW);
@@ -29,7 +30,7 @@ fn client(wire: Wire, config: &Config) -> Connection {
         server.poll_transmit(NOW, &mut out).expect("the parameters");
         client.handle(NOW, Incoming::Message(out.to_bytes()));
         client.poll_transmit(NOW, &mut out).expect("the parameters");
-        // MAX_STREAMS, for both kinds.
+        // MAX_STREAMS for both kinds of streams.
         client.handle(
             NOW,
             Incoming::Message(Bytes::from_static(b"\x12\xd0\0\0\0\0\0\0\0\x13\xd0\0\0\0\0\0\0\0")),
@@ -39,8 +40,8 @@ fn client(wire: Wire, config: &Config) -> Connection {
     client
 }
 
-/// A stream for each event, which is finished and forgotten once all is written. Returns how many
-/// were opened, and on how many of them all could be written.
+/// Opens a stream for each event, and finishes and drops the stream once all of the event is
+/// written. Returns how many streams were opened, and on how many of them all of it was written.
 fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize) {
     let (mut opened, mut done) = (0, 0);
     for _ in 0..events {
@@ -87,8 +88,8 @@ fn a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula() {
     }
 }
 
-/// The state of calls that were dropped before anything left is bounded as well, and goes when
-/// their frames have left.
+/// The state of calls that were dropped before anything was sent is bounded as well, and is freed
+/// when their frames have been sent.
 #[test]
 fn calls_that_are_dropped_allocate_no_more_than_their_number_permits() {
     const STREAMS: usize = 1_000;

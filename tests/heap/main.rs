@@ -1,4 +1,4 @@
-//! How much memory is held, and how often it is allocated.
+//! How much memory is held, and how often memory is allocated.
 
 #[cfg(feature = "tokio")]
 mod allocations;

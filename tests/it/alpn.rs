@@ -1,4 +1,4 @@
-//! What is agreed on by ALPN is what is spoken, whatever a user's TLS configuration has.
+//! The two ends speak the protocol that ALPN selects, whatever the user's TLS configuration offers.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn bytes(names: Names) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
 }
 
-/// Configurations of two ends that trust each other.
+/// TLS configurations of two ends that trust each other.
 struct Tls {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
@@ -62,7 +62,7 @@ impl Tls {
     }
 }
 
-/// A server of TLS that prefers HTTP/2, as most do.
+/// A TLS server that prefers HTTP/2, as most servers do.
 struct Foreign {
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -75,7 +75,7 @@ impl Foreign {
         (Self { listener, acceptor: tls.server(BOTH).into() }, address)
     }
 
-    /// A client's stream, and what was agreed on.
+    /// Returns the stream of the next client, and the protocol that ALPN selected.
     async fn accept(&self) -> (tokio_rustls::server::TlsStream<TcpStream>, Option<String>) {
         let (tcp, _) = self.listener.accept().await.unwrap();
         let tls = self.acceptor.accept(tcp).await.unwrap();
@@ -140,7 +140,8 @@ async fn a_client_for_http2_offers_it_whatever_its_configuration_offers() {
     }
 }
 
-/// What a server of ours with this configuration agrees on with a client that offers these.
+/// Returns the protocol that a server of ours with this configuration selects for a client that
+/// offers `offers`.
 async fn agreed(server: &WebSocketServer, tls: &Tls, offers: Names<'_>) -> Option<String> {
     let tcp = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
     let name = "127.0.0.1".try_into().unwrap();
@@ -165,7 +166,7 @@ async fn a_server_never_agrees_on_http2() {
         let builder = WebSocketServer::builder().tls_config(tls.server(config));
         let server = builder.bind("127.0.0.1:0").await.unwrap();
         assert_eq!(agreed(&server, &tls, offers).await.as_deref(), expected, "{config:?}");
-        // Nor with one that it is given while it runs.
+        // A configuration that the server is given while it runs does not select HTTP/2 either.
         server.set_tls_config(tls.server(BOTH)).unwrap();
         assert_eq!(agreed(&server, &tls, BOTH).await.as_deref(), Some("http/1.1"));
     }

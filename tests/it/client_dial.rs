@@ -1,7 +1,5 @@
-//! How a client reaches a server: which name it asks for in TLS and in HTTP, and what it makes of
-//! its own check
-
-//! of the server.
+//! How a client reaches a server: which name it asks for in TLS and in HTTP, and how its own check
+//! of the server affects the handshake.
 
 use wsmux_testing::server;
 
@@ -31,12 +29,12 @@ use wsmux::{
 
 use server::{Outcome, one_client_at};
 
-/// Room for a machine that others use too.
+/// A bound that leaves room for a machine that is busy with other work.
 const BOUND: Duration = Duration::from_secs(60);
 
 // ---- names ----
 
-/// Shows one certificate to everybody, and notes which name was asked for.
+/// Shows one certificate to every client, and records which name the client asked for.
 #[derive(Debug)]
 struct Noting {
     shown: Arc<CertifiedKey>,
@@ -57,7 +55,7 @@ struct Site {
 }
 
 impl Site {
-    /// A certificate for these names and addresses, signed by a root of its own.
+    /// Creates a certificate for these names and addresses, signed by a root of its own.
     fn new(names: &[&str]) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -94,8 +92,8 @@ async fn connect(
     timeout(BOUND, client.build().unwrap().connect(url)).await.unwrap()
 }
 
-/// How a client finds a server whose certificate has these names: what the server was asked for by
-/// SNI, and by the `Host` header without its port.
+/// Connects to a server whose certificate has these names. Returns the name that the client sent by
+/// SNI, and the `Host` header without its port.
 async fn asked(
     names: &[&str],
     listen: &str,
@@ -135,7 +133,7 @@ async fn a_name_goes_into_sni_and_an_address_does_not() {
     }
 }
 
-/// A zone reaches the system, and nobody else.
+/// A zone is used by the operating system, and never sent to the server.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_zone_stays_on_this_machine() {
@@ -143,7 +141,7 @@ async fn a_zone_stays_on_this_machine() {
         let asked = asked(&["::1"], SIX, host, None).await.unwrap();
         assert_eq!(asked, (None, "[::1]".to_owned()));
     }
-    // A link-local address, where this machine has one, is reached by no other way.
+    // If this machine has a link-local address, it can only be reached with a zone.
     let links = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let link = links.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -165,7 +163,8 @@ async fn a_zone_stays_on_this_machine() {
 #[tokio::test]
 async fn a_certificate_must_have_the_address_itself() {
     for (names, listen, host, server_name) in [
-        // Loopback's name is not its address, nor the other way round.
+        // A certificate for the name `localhost` is not valid for the loopback address, nor the
+        // other way round.
         (&["localhost"][..], FOUR, "127.0.0.1", None),
         (&["localhost"], SIX, "[::1]", None),
         (&["127.0.0.1"], FOUR, "localhost", None),
@@ -199,7 +198,7 @@ async fn the_name_in_tls_can_be_another_than_the_urls() {
 
 // ---- the application's check ----
 
-/// What a check of an application fails with.
+/// The error of an application's check.
 #[derive(Debug, PartialEq)]
 struct Unwanted(u8);
 
@@ -211,7 +210,7 @@ impl fmt::Display for Unwanted {
 
 impl Error for Unwanted {}
 
-/// A check that records its arguments and gives a prepared answer.
+/// A check that records its arguments and returns a prepared answer.
 #[derive(Default)]
 struct Check {
     refuse_certificates: bool,
@@ -232,7 +231,7 @@ impl VerifyServer for Check {
         if self.hang_at_certificates {
             pending::<()>().await;
         }
-        // An await between, as a look into a directory would have it.
+        // The check awaits something, as a look-up in a directory would.
         tokio::task::yield_now().await;
         if self.refuse_certificates { Err(Unwanted(1).into()) } else { Ok(()) }
     }
@@ -255,7 +254,8 @@ impl VerifyServer for Check {
     }
 }
 
-/// Connects with this check in mind: both ends' outcomes, and whether the server saw a request.
+/// Connects with this check. Returns the outcome at both ends, and whether the server saw a
+/// request.
 async fn checked(
     scheme: &str,
     check: Check,
@@ -310,7 +310,8 @@ async fn a_chain_that_is_not_wanted_gets_no_request() {
     let check = Check { refuse_certificates: true, ..Check::default() };
     let (connected, accepted, requested) = checked("wss", check).await;
     assert_eq!(*rejection(&connected.unwrap_err()), Unwanted(1));
-    // A `close_notify`, which rustls tells from a stream cut off.
+    // The text of the error shows that the client sent a `close_notify`: without one, rustls would
+    // report that the stream was cut off.
     let AcceptError::Io(error) = accepted.unwrap_err() else { panic!() };
     assert_eq!(
         error.to_string(),

@@ -1,4 +1,4 @@
-//! A client behind an HTTP proxy: how it gets through, and who is to blame when it does not.
+//! A client behind an HTTP proxy: how it connects, and which side an error is attributed to.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use wsmux::{
     WebSocketServer, rustls,
 };
 
-/// Room for a machine that others use too.
+/// A bound that leaves room for a machine that is busy with other work.
 const BOUND: Duration = Duration::from_secs(60);
 
 struct Tls {
@@ -28,7 +28,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// A certificate for this name that signs itself.
+    /// Creates a self-signed certificate for this name.
     fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key);
@@ -39,20 +39,20 @@ impl Tls {
     }
 }
 
-/// What a proxy that these tests play does with a request.
+/// How a proxy in these tests responds to a request.
 #[derive(Clone)]
 enum Manner {
-    /// Leads on, whatever the request's host, to this server.
+    /// Connects to this server, whatever host the request names.
     Leads(SocketAddr),
-    /// Answers with these bytes, and reads on.
+    /// Answers with these bytes, and goes on reading.
     Says(Vec<u8>),
-    /// Takes the connection, and says nothing.
+    /// Accepts the connection, and sends nothing.
     Silent,
-    /// Reads the request, and ends.
+    /// Reads the request, and ends the connection.
     Ends,
 }
 
-/// A proxy; the head of each request that came to it.
+/// A proxy, and the head of each request that it received.
 struct Proxy {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -106,7 +106,8 @@ async fn serve(
     match manner {
         Manner::Leads(server) => {
             let mut server = TcpStream::connect(server).await?;
-            // In three parts, with a response of kind 1xx before the one that counts.
+            // The answer is sent in three parts, and an interim response of status 1xx comes before
+            // the final one.
             for part in ["HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 Conn", "ected\r\n", "\r\n"] {
                 io.write_all(part.as_bytes()).await?;
                 io.flush().await?;
@@ -125,7 +126,7 @@ async fn serve(
     Ok(())
 }
 
-/// A server that serves all who come.
+/// Starts a server that serves every client.
 async fn server(tls: Option<&Tls>) -> SocketAddr {
     let mut builder = WebSocketServer::builder();
     if let Some(tls) = tls {
@@ -174,7 +175,7 @@ async fn a_tunnel_carries_plain_and_tls_through_either_kind_of_proxy() {
         for proxy_scheme in ["http", "https"] {
             let tls = (proxy_scheme == "https").then_some(&proxy_tls);
             let proxy = Proxy::new(Manner::Leads(server), tls).await;
-            // Of the name nobody here has heard: the proxy alone resolves it.
+            // No resolver but the proxy knows this name.
             let client = WebSocketClient::builder()
                 .add_root_certificate(server_tls.certificate.clone())
                 .add_root_certificate(proxy_tls.certificate.clone())
@@ -191,7 +192,7 @@ async fn a_tunnel_carries_plain_and_tls_through_either_kind_of_proxy() {
                  Proxy-Authorization: Basic dXNlcjpwQHNz\r\n\r\n"
             );
             assert_eq!(*proxy.requests.lock().unwrap(), [expected]);
-            // Certificates are the server's, not the proxy's.
+            // The certificates reported are the server's, not the proxy's.
             let shown = connection.peer_certificates().map(|chain| chain[0].to_vec());
             let expected = (scheme == "wss").then(|| server_tls.certificate.to_vec());
             assert_eq!(shown, expected);
@@ -199,7 +200,7 @@ async fn a_tunnel_carries_plain_and_tls_through_either_kind_of_proxy() {
     }
 }
 
-/// The error of a client with this proxy, which has to be the proxy's.
+/// Connects through this proxy, and returns the error, which must be attributed to the proxy.
 async fn blamed(proxy: SocketAddr) -> ConnectError {
     let client = WebSocketClient::builder().proxy(format!("http://u:secret@{proxy}"));
     let failed = connect(client, "wss://far.example/").await.unwrap_err();
@@ -235,7 +236,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 async fn a_late_refusal_of_a_proxy_is_reported_without_its_body() {
     let head = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 100\r\n\r\nlog in";
     let proxy = Proxy::says(head).await.address;
-    // Shorter than the second for which a body is waited for.
+    // The limit is shorter than the second for which the client waits for a body.
     let limit = Duration::from_millis(900);
     let client = WebSocketClient::builder().proxy(format!("http://{proxy}")).connect_timeout(limit);
     let failed = connect(client, "ws://far.example/").await.unwrap_err();
@@ -249,7 +250,7 @@ async fn what_is_no_answer_to_a_connect_is_refused() {
     for answer in [
         b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
         b"\x15\x03\x01\x00\x02\x02\x50".to_vec(),
-        // Bytes that the server cannot have sent yet.
+        // After the response there are bytes that the server cannot have sent yet.
         b"HTTP/1.1 200 OK\r\n\r\n\x16\x03".to_vec(),
         format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(70_000)).into_bytes(),
         format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(200)).into_bytes(),
@@ -265,7 +266,7 @@ async fn what_is_no_answer_to_a_connect_is_refused() {
 
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_named() {
-    // A port that was free a moment ago.
+    // This port was free a moment ago, so nobody listens on it.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let failed = blamed(free).await;
     assert!(matches!(failed, ConnectError::Connect(_)), "{failed:?}");
@@ -274,7 +275,7 @@ async fn a_proxy_that_is_not_there_is_named() {
         ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Resolve(_))),
         other => panic!("{other:?}"),
     }
-    // One that hangs is bounded as TCP is.
+    // A proxy that does not answer is bounded by the connect timeout.
     let silent = Proxy::new(Manner::Silent, None).await;
     let client = WebSocketClient::builder()
         .connect_timeout(Duration::from_millis(500))
@@ -304,12 +305,12 @@ async fn a_proxys_certificate_is_looked_at_apart_from_the_servers() {
     let client = || {
         WebSocketClient::builder().proxy(&proxy).trust_self_signed(server_tls.certificate.clone())
     };
-    // The server's pin says nothing of the proxy.
+    // The certificate pinned for the server is not accepted from the proxy.
     match connect(client(), "wss://far.example").await.unwrap_err() {
         ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Tls(_)), "{error:?}"),
         other => panic!("{other:?}"),
     }
-    // Not even where it shows the same certificate.
+    // That holds even if the proxy shows the server's own certificate.
     let twin = Proxy::new(Manner::Leads(server), Some(&server_tls)).await;
     let twin = client().proxy(format!("https://{}", twin.address));
     match connect(twin, "wss://far.example").await.unwrap_err() {

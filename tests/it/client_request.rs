@@ -1,4 +1,4 @@
-//! What a client asks for: the request that it makes of a URL and of its settings.
+//! The request that a client sends, given its URL and its settings.
 
 use wsmux_testing::urls;
 
@@ -7,7 +7,7 @@ use wsmux::{BuildError, ConnectError, WebSocketClient, WebSocketClientBuilder};
 
 use urls::{Lead, NOT_CHROMIUMS, URLS};
 
-/// The head of the request that a client makes of this URL.
+/// Returns the head of the request that a client sends for this URL.
 async fn request(builder: WebSocketClientBuilder, url: &str) -> Result<String, ConnectError> {
     let client = builder.build().unwrap();
     let (io, mut far) = duplex(64 * 1024);
@@ -26,7 +26,7 @@ async fn request(builder: WebSocketClientBuilder, url: &str) -> Result<String, C
     }
 }
 
-/// The request's target, and its `Host`.
+/// Returns the request's target and its `Host`.
 fn target_and_host(head: &str) -> (&str, &str) {
     let (line, headers) = head.split_once("\r\n").expect("lines");
     let target = line.strip_prefix("GET ").and_then(|line| line.strip_suffix(" HTTP/1.1"));
@@ -44,7 +44,7 @@ async fn a_url_leads_where_a_browser_would_go() {
     let mut faults = Vec::new();
     for (url, expected) in URLS.iter().chain(NOT_CHROMIUMS) {
         if matches!(expected, Some(Lead { scheme: "wss", .. })) {
-            // TLS precedes the request: see the tests of `Target`.
+            // TLS would precede the request; the tests of `Target` check these URLs.
             continue;
         }
         let found = request(WebSocketClient::builder(), url).await;

@@ -1,4 +1,4 @@
-//! Both ends' handshakes: how they succeed, and each way in which they fail.
+//! The handshakes of both ends: how they succeed, and every way in which they can fail.
 
 use wsmux_testing::server;
 
@@ -29,7 +29,7 @@ fn short(milliseconds: u64) -> Config {
 
 // ---- success ----
 
-/// Linux tells; others may learn to.
+/// Only Linux reports the socket's round-trip time so far.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_sockets_own_round_trip_time_is_known_over_tcp_and_under_tls() {
@@ -86,7 +86,7 @@ async fn both_ends_know_subprotocol_path_and_headers() {
     .await;
     for end in [&client, &server] {
         assert_eq!(end.wire(), Wire::QMux);
-        // The server's order of preference decides.
+        // The server's order of preference is used.
         assert_eq!(end.subprotocol(), Some("qmux-02.b"));
         let request = end.info().request().unwrap();
         assert_eq!(request.uri(), "/path?query");
@@ -112,7 +112,7 @@ async fn js_ws_is_spoken_where_nothing_is_offered() {
 
 #[tokio::test]
 async fn any_stream_of_bytes_will_do() {
-    // So narrow that every part of the handshake has to wait.
+    // The buffer is so small that every part of the handshake has to wait.
     let (near, far) = duplex(16);
     let acceptor = WebSocketServer::builder().build().unwrap();
     let accepted = tokio::spawn(async move { acceptor.from_io(far).await });
@@ -221,7 +221,7 @@ async fn tls_is_trusted_by_a_root_by_a_pin_or_blindly() {
         assert!(server.peer_certificates().is_none());
         echo(&client, &server).await;
     }
-    // A pin does not look at the name.
+    // A pinned certificate is accepted for any name.
     let tls = Tls::new("example.com");
     let client = client().trust_self_signed(tls.certificate.clone());
     connected(tls.server(), client, "wss").await;
@@ -237,7 +237,8 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
         (&tls, client()),
         (&tls, client().add_root_certificate(other.root.clone())),
         (&tls, client().trust_self_signed(other.certificate.clone())),
-        // The root is none of the pinned certificates, though it signed this one.
+        // The root signed this certificate, but the client accepts only the certificates that are
+        // pinned.
         (&tls, client().trust_self_signed(tls.root.clone())),
         (&elsewhere, client().add_root_certificate(elsewhere.root.clone())),
     ] {
@@ -289,7 +290,7 @@ async fn a_client_shows_its_certificate_to_a_server_that_asks() {
     assert_eq!(server.peer_certificates().unwrap()[0], *client.certificate);
 }
 
-/// A Close must not stay in the TLS session: see `TungsteniteSocket`.
+/// A Close must not stay in the buffer of the TLS session; see `TungsteniteSocket`.
 #[tokio::test]
 async fn a_close_reaches_the_other_end_through_tls() {
     let tls = Tls::new("127.0.0.1");
@@ -310,7 +311,8 @@ async fn a_close_reaches_the_other_end_through_tls() {
 
 // ---- a client's failures ----
 
-/// A server that reads a request and answers with these bytes, ACCEPT being replaced.
+/// Starts a server that reads a request and answers with these bytes, in which ACCEPT is replaced
+/// by the right value.
 async fn fake_server(answer: &str) -> String {
     slow_fake_server(answer, Duration::ZERO).await
 }
@@ -349,13 +351,14 @@ async fn urls_and_names_that_lead_nowhere() {
     let error = connect_error("ws://no-such-host.invalid").await;
     assert!(matches!(error, ConnectError::Resolve(_)), "{error:?}");
     assert!(error.source().is_some());
-    // A port that was free a moment ago.
+    // This port was free a moment ago, so nobody listens on it.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = connect_error(&format!("ws://{free}")).await;
     assert!(matches!(error, ConnectError::Connect(_)), "{error:?}");
 }
 
-/// Linux drops what a full queue has no place for, as a dead host would.
+/// Linux drops connection requests that do not fit into a full queue, so this server looks like a
+/// dead host.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_connect_that_takes_too_long_is_given_up() {
@@ -421,7 +424,7 @@ async fn a_late_refusal_is_reported_although_its_body_does_not_come() {
     let error = client.from_io("ws://example.com/", near).await.unwrap_err();
     let ConnectError::Refused { status, body, .. } = error else { panic!("{error:?}") };
     assert_eq!((status.as_u16(), &*body), (401, "log in"));
-    // The body is waited for until the handshake timeout, and no longer.
+    // The client waits for the body until the handshake timeout, and no longer.
     assert!(start.elapsed() <= Duration::from_millis(10_010), "{:?}", start.elapsed());
     drop(server.await.unwrap());
 }
@@ -463,7 +466,7 @@ async fn a_subprotocol_that_was_not_offered_is_refused() {
     }
 }
 
-/// Of the timeout the upgrade has taken, the parameters get what is left.
+/// The upgrade uses up a part of the timeout, and only the rest is left for the parameters.
 ///
 /// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
 /// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.

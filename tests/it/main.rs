@@ -1,12 +1,12 @@
-//! The tests of the library that need only Rust, and no process of their own. `Cargo.toml` says
-//! which tests have one, and why.
+//! The tests of the library that need only Rust and can share a process. `Cargo.toml` says which
+//! tests need a process of their own, and why.
 //!
-//! A test's path begins with its file: `cargo test --all-features --test it -- reconnect::`.
+//! The path of a test begins with its file: `cargo test --all-features --test it -- reconnect::`.
 
-// What SPEC.md demands.
+// The requirements of SPEC.md.
 mod compliance;
 
-// The connection, and what it records in files.
+// The connection, and the logs that it writes.
 #[cfg(feature = "tungstenite")]
 mod async_layer;
 #[cfg(feature = "blocking")]
@@ -18,7 +18,7 @@ mod qlog;
 #[cfg(feature = "tokio")]
 mod settings;
 
-// Client and server.
+// Clients and servers.
 #[cfg(feature = "tls")]
 mod alpn;
 #[cfg(feature = "tls")]
@@ -42,7 +42,7 @@ mod server_limits;
 #[cfg(all(feature = "tokio", unix))]
 mod server_listeners;
 
-// Other implementations of the QMux wire, in Rust.
+// Other implementations of the QMux wire that are written in Rust.
 #[cfg(feature = "tls")]
 mod foreign;
 #[cfg(feature = "tls")]

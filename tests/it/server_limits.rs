@@ -1,4 +1,4 @@
-//! Where a server listens, how many it takes, and how it ends.
+//! Where a server listens, how many clients it accepts, and how it shuts down.
 
 use wsmux_testing::server as support;
 
@@ -15,7 +15,7 @@ use wsmux::{
 
 use support::*;
 
-/// Both ends of the next connection.
+/// Returns both ends of the next connection.
 async fn both(server: &WebSocketServer, url: &str) -> (WebSocketConnection, WebSocketConnection) {
     let client = WebSocketClient::builder().build().unwrap();
     let accept = async { server.accept().await.unwrap().await };
@@ -23,7 +23,7 @@ async fn both(server: &WebSocketServer, url: &str) -> (WebSocketConnection, WebS
     (client.unwrap(), server.unwrap())
 }
 
-/// Waits until the server has `left` connections.
+/// Waits until the server has `count` connections left.
 async fn until_left(server: &WebSocketServer, count: usize) {
     within(async {
         while server.connections() != count {
@@ -33,7 +33,7 @@ async fn until_left(server: &WebSocketServer, count: usize) {
     .await;
 }
 
-/// Nobody is accepted, as far as can be said without waiting for ever.
+/// Asserts that nobody is accepted for a while.
 async fn assert_nobody(server: &WebSocketServer) {
     let accepted = tokio::time::timeout(Duration::from_millis(200), server.accept()).await;
     assert!(accepted.is_err(), "{accepted:?}");
@@ -103,14 +103,14 @@ async fn several_wait_for_clients_at_once() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
-    // The path of a socket has to be short.
+    // The path of a Unix socket has to be short.
     let path = std::env::temp_dir().join(format!("wsmux-{}.sock", std::process::id()));
     let mut listeners = Listener::tcp(["127.0.0.1:0"]).await.unwrap();
     listeners.push(Listener::unix(&path).unwrap());
     let acceptor = WebSocketServer::builder().max_connections_per_address(Some(1)).build().unwrap();
     let server = WebSocketServer::with_listeners(listeners, acceptor);
     let client = WebSocketClient::builder().build().unwrap();
-    // Without an address there is no limit for one.
+    // These clients have no address, so the limit for each address does not apply.
     let mut open = Vec::new();
     for _ in 0..2 {
         let connect = async {
@@ -134,7 +134,7 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     }
     let (client, accepted) = both(&server, &format!("ws://{}", server.local_addr().unwrap())).await;
     echo(&client, &accepted).await;
-    // Somebody listens.
+    // Somebody listens on this path.
     let taken = WebSocketServer::builder().bind_unix(&path);
     assert!(
         matches!(&taken, Err(BindError::Io(error)) if error.kind() == io::ErrorKind::AddrInUse),
@@ -142,14 +142,14 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     );
     drop(server);
     assert!(!path.exists());
-    // Nobody does, though the file is there.
+    // Nobody listens on it, although the file exists.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let server = WebSocketServer::builder().bind_unix(&path).unwrap();
     assert!(server.local_addr().is_err());
     server.close();
     assert!(!path.exists());
-    // What is no socket is nobody's to remove.
+    // A file that is no socket must not be removed.
     std::fs::write(&path, "a file").unwrap();
     WebSocketServer::builder().bind_unix(&path).unwrap_err();
     std::fs::remove_file(&path).unwrap();
@@ -169,7 +169,7 @@ async fn past_the_limit_of_connections_clients_wait_in_the_systems_queue() {
     assert_nobody(&server).await;
     one.close(0u32.into(), b"");
     let connecting = within(server.accept()).await.unwrap();
-    // A handshake has a place, too.
+    // A handshake counts as well.
     assert_nobody(&server).await;
     let accepted = within(connecting).await.unwrap();
     echo(&within(third).await.unwrap().unwrap(), &accepted).await;
@@ -214,7 +214,7 @@ async fn handshakes_under_way_are_limited_apart_from_connections() {
     let failed = within(connecting).await.unwrap_err();
     assert!(matches!(failed, AcceptError::Io(_)), "{failed:?}");
     let accepted = within(within(server.accept()).await.unwrap()).await.unwrap();
-    // A connection is no handshake any more.
+    // An established connection no longer counts as a handshake.
     let (client, other) = both(&server, &format!("ws://{address}")).await;
     echo(&client, &other).await;
     echo(&within(second).await.unwrap().unwrap(), &accepted).await;
@@ -231,13 +231,14 @@ async fn an_address_that_only_connects_leaves_handshakes_to_others() {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         silent.push((stream, within(server.accept()).await.unwrap()));
     }
-    // One more of them is closed, and the place that there is goes to another address.
+    // Another client with this address is closed, and the free handshake goes to a client with
+    // another address.
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;
     assert!(!matches!(read, Ok(1)), "it was closed without a word: {read:?}");
-    // A handshake that is over gives its place back, whatever becomes of its connection.
+    // When a handshake is over, it no longer counts, whatever happens to its connection.
     silent.pop();
     for _ in 0..3 {
         let (client, accepted) = both(&server, &format!("ws://127.0.0.1:{port}")).await;
@@ -254,7 +255,7 @@ async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
     let (one, _accepted) = both(&server, &ipv4).await;
     let _other = both(&server, &ipv4).await;
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // It is passed over for the next, which has an address of its own.
+    // The third client is passed over. The next one, which has another address, is accepted.
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;
@@ -280,7 +281,7 @@ async fn a_shutdown_lets_what_is_open_end_and_nothing_new_begin() {
     let mut finishing = busy.open_bi().await.unwrap();
     finishing.write_all(b"12").await.unwrap();
     let mut served = within(accepted_busy.accept_bi()).await.unwrap();
-    // What has not begun when the shutdown does.
+    // This client has not sent anything when the shutdown begins.
     let mut silent = TcpStream::connect(address).await.unwrap();
     let handshake = tokio::spawn(within(server.accept()).await.unwrap());
 
@@ -299,7 +300,7 @@ async fn a_shutdown_lets_what_is_open_end_and_nothing_new_begin() {
             ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, 0u32.into()),
             other => panic!("{other:?}"),
         }
-        // A stream that is open goes on to its end; there are no new ones.
+        // An open stream goes on to its end, and new ones are refused.
         let failed = accepted_busy.open_bi().await.unwrap_err();
         assert!(matches!(failed, OpenError::Draining), "{failed:?}");
         let mut bytes = [0; 2];
@@ -361,7 +362,7 @@ async fn a_hook_that_waits_is_given_up_by_a_shutdown() {
     within(was_asked.recv()).await.unwrap();
     let report = within(server.shutdown(Duration::MAX, 0u32.into(), b"")).await;
     assert_eq!((report.drained, report.closed), (0, 0));
-    // The process may end now, and the client has its answer.
+    // The process may exit now, because the client has its answer.
     assert!(handshake.is_finished());
     let refused = within(refused).await.unwrap().unwrap_err();
     assert!(

@@ -1,4 +1,4 @@
-//! What a server does with its sockets when it starts and when it ends.
+//! What a server does with its listening sockets when it starts and when it ends.
 
 use std::{
     future::Future,
@@ -22,7 +22,7 @@ use wsmux::{Connecting, Listener, WebSocketServer};
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A short path, which a socket needs; removed with this.
+/// A short path, as a Unix socket needs. The files are removed when this is dropped.
 struct Place(PathBuf);
 
 impl Place {
@@ -66,7 +66,7 @@ fn of_servers_started_on_one_path_at_once_exactly_one_listens() {
     let place = Place::new("start");
     for round in 0..200 {
         if round % 2 == 0 {
-            // A process that was killed has left it.
+            // A process that was killed left this socket behind.
             drop(UnixListener::bind(&place.0).unwrap());
         }
         let barrier = Barrier::new(8);
@@ -121,7 +121,7 @@ fn a_lock_that_a_killed_server_left_keeps_nobody_out() {
     std::fs::write(place.lock(), "").unwrap();
     drop(listen(runtime.handle(), &place.0).unwrap());
     assert!(!place.lock().exists());
-    // What another program has written is not ours to remove, and a link not ours to follow.
+    // A file that another program has written must not be removed, and a link must not be followed.
     std::fs::write(place.lock(), "4711").unwrap();
     drop(listen(runtime.handle(), &place.0).unwrap());
     assert_eq!(std::fs::read_to_string(place.lock()).unwrap(), "4711");
@@ -165,7 +165,7 @@ async fn an_accept_that_nobody_polls_takes_no_client_from_others() {
         }
     });
     waiting.await.unwrap();
-    // The last one that polled is what a listener of tokio's wakes.
+    // A listener of tokio's wakes only the task that polled it last.
     let mut idle = pin!(server.accept());
     assert!(!is_ready(idle.as_mut()).await);
     let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();

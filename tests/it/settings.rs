@@ -1,5 +1,5 @@
-//! Each setting at its extremes: it is rounded, or refused when it is made, and what is made
-//! connects.
+//! Each setting at its extremes: a value is rounded, or refused when the client or server is built,
+//! and whatever can be built can connect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use wsmux::{
     WebSocketClient, WebSocketServer, Wire,
 };
 
-/// Longer than anything here takes on any machine.
+/// A bound that no test here reaches on any machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 const EXTREMES: [Duration; 9] = [
@@ -25,7 +25,7 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// For settings with which, when short, no connection begins or lasts, as documented.
+/// For settings for which a short duration is documented to prevent or end connections.
 fn long() -> impl Strategy<Value = Duration> {
     select(&EXTREMES[4..])
 }
@@ -80,7 +80,7 @@ fn socket_options() -> impl Strategy<Value = SocketOptions> {
     )
 }
 
-/// Limits of a server that let one client in.
+/// Generates limits with which a server accepts one client.
 fn limit() -> impl Strategy<Value = Option<usize>> {
     proptest::option::of(select(&[1, usize::MAX >> 3, usize::MAX][..]))
 }
@@ -110,7 +110,7 @@ fn ends() -> impl Strategy<Value = Ends> {
     )
 }
 
-/// Builds both, and connects. If the settings allow it, a stream and a datagram pass.
+/// Builds both ends and connects them. If the settings allow it, exchanges a stream and a datagram.
 async fn connect(ends: Ends) {
     let server =
         WebSocketServer::builder().wires([ends.wire]).config(ends.server).header("x-a", "b");
@@ -132,7 +132,7 @@ async fn connect(ends: Ends) {
     let (client, server) =
         tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
     let (client, server) = (client.unwrap(), server.unwrap());
-    // A limit of none has no effect to check.
+    // The configured limit may be zero, so it is set to a value that allows a stream.
     server.set_max_concurrent_bi_streams(1);
     let mut stream = client.open_bi().await.unwrap();
     let write = async {
@@ -173,7 +173,7 @@ proptest! {
     }
 }
 
-/// One mistake each in a client's settings.
+/// Each case makes one mistake in a client's settings.
 #[test]
 fn what_no_connect_could_succeed_with_is_no_client() {
     let header = |name: &str, value: &str| WebSocketClient::builder().header(name, value).build();
@@ -184,7 +184,7 @@ fn what_no_connect_could_succeed_with_is_no_client() {
     for host in ["a", "a:80", "[::1]:80", "1.2.3.4", "A.Example"] {
         header("Host", host).unwrap();
     }
-    // The last one holds.
+    // The last of several values is used.
     WebSocketClient::builder().header("Host", "a").header("Host", "b").build().unwrap();
 }
 
@@ -234,7 +234,7 @@ async fn a_client_that_dials_again_takes_any_pause() {
             };
             let builder = ReconnectingClient::with_dialer(dial);
             let (_client, mut events) = builder.initial_delay(initial).max_delay(most).start();
-            // Times longer than the clock can hold are not waited for.
+            // A pause may be longer than the clock can reach, and the test does not wait for that.
             let mut pauses = 0;
             while pauses < 3
                 && let Ok(event) = tokio::time::timeout(WATCHDOG, events.next()).await

@@ -1,4 +1,4 @@
-//! What is recorded by way of `tracing`, and what must not be.
+//! What is recorded with `tracing`, and what must not be recorded.
 
 #[cfg(all(
     feature = "axum",

@@ -24,11 +24,11 @@ struct Recorded {
     name: &'static str,
     level: Level,
     fields: Fields,
-    /// Those of the span that it belongs to.
+    /// The fields of the span that the event belongs to.
     span: Option<Fields>,
 }
 
-/// Keeps every event of wsmux.
+/// Keeps all events of wsmux.
 #[derive(Debug, Clone, Default)]
 struct Collector(Arc<Mutex<Seen>>);
 
@@ -87,7 +87,7 @@ impl Subscriber for Collector {
 }
 
 impl Collector {
-    /// Runs `future`, and all its tasks, on this thread.
+    /// Runs `future` and all its tasks on this thread, and returns what was recorded.
     fn collect(future: impl Future) -> Self {
         let collector = Self::default();
         tracing::subscriber::with_default(collector.clone(), || {
@@ -97,7 +97,7 @@ impl Collector {
         collector
     }
 
-    /// The level and the fields of each event of this name that happened at this end, in order.
+    /// Returns the level and the fields of each event with this name at this end, in order.
     fn at(&self, side: Side, name: &str) -> Vec<(Level, Vec<(String, String)>)> {
         let seen = self.0.lock().unwrap();
         let side = format!("{side:?}");
@@ -126,7 +126,7 @@ fn code(code: u32) -> VarInt {
     VarInt::from_u32(code)
 }
 
-/// Client and server in memory.
+/// Connects a client and a server in memory.
 async fn pair(wire: Wire, server: Config) -> (WebSocketConnection, WebSocketConnection) {
     let (left, right) = memory_pair(64 * 1024);
     let connection = |socket, side, config| {
@@ -219,7 +219,7 @@ fn a_connection_and_its_streams_record_the_documented_events() {
         collector.at(server, "connection.closed"),
         [(Level::INFO, fields([("culprit", "Local"), ("reason", "closed by this end")]))]
     );
-    // Without the peer's words.
+    // The text of the peer's reason is left out.
     let reason = "closed by the peer's application: code 7";
     assert_eq!(
         collector.at(client, "connection.closed"),

@@ -1,4 +1,5 @@
-//! Each MUST is cited where the library honours it, in a file that ARCHITECTURE.md names for it.
+//! Checks that each MUST is cited where the library implements it, in a file that ARCHITECTURE.md
+//! names for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +9,8 @@ use std::{
 
 use super::{LETTERS, in_order, requirements::requirements, root, sources};
 
-/// Requirements that no line of the library cites. The list only shrinks. This command writes it:
-/// `cargo test --test spec -- --ignored`.
+/// Requirements that no line of the library cites. Entries are only ever removed. This command
+/// writes the list: `cargo test --test spec -- --ignored`.
 #[rustfmt::skip]
 const NOT_YET_CITED: &[&str] = &[
     "C-33",
@@ -95,8 +96,8 @@ fn the_list_of_what_is_not_yet_cited_is_written() {
     fs::write(path, source).expect("this file can be written");
 }
 
-/// All numbers that the library cites, each with its places. The manual describes the library, and
-/// does not count.
+/// Returns all numbers that the library cites, each with its places. The manual only describes the
+/// library, so it does not count.
 fn cited() -> BTreeMap<String, Vec<String>> {
     let mut files = Vec::new();
     for directory in ["src", "wsmux-proto/src"] {
@@ -124,8 +125,8 @@ fn cited() -> BTreeMap<String, Vec<String>> {
     places
 }
 
-/// The numbers that a source cites outside of its test modules, each with its line. Adds the names
-/// of test modules that are files.
+/// Returns the numbers that a source cites outside of its test modules, each with its line. Adds
+/// the names of test modules that are files of their own to `test_modules`.
 fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut is_test = false;
@@ -133,7 +134,7 @@ fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize
         if is_test && let Some(module) = text.strip_prefix("mod ") {
             match module.strip_suffix(';') {
                 Some(module) => test_modules.push(module.to_owned()),
-                // A test module is the last thing of its file.
+                // A test module is always at the end of its file.
                 None => break,
             }
         }
@@ -144,7 +145,7 @@ fn citations(source: &str, test_modules: &mut Vec<String>) -> Vec<(String, usize
     found
 }
 
-/// The numbers that a comment names, `C-27` or `(Q-5, J-3)`.
+/// Returns the numbers that a comment names, such as `C-27` or `(Q-5, J-3)`.
 fn numbers(comment: &str) -> impl Iterator<Item = &str> {
     comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| {
         let digits = word.strip_prefix(LETTERS).and_then(|rest| rest.strip_prefix('-'));
@@ -152,7 +153,7 @@ fn numbers(comment: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The numbers of a cell such as `C-1 to C-3, Q-26`.
+/// Returns the numbers of a table's cell such as `C-1 to C-3, Q-26`.
 fn expanded(cell: &str) -> Vec<String> {
     let mut all = Vec::new();
     for part in cell.split(", ") {

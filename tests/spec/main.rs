@@ -1,7 +1,8 @@
-//! A test demands each MUST of SPEC.md and quotes it word for word. A comment of the library cites
-//! its number at the line that honours it.
+//! Checks that a test quotes each MUST of SPEC.md word for word, and that a comment of the library
+//! cites its number at the line that implements it.
 //!
-//! A test quotes what it demands in its doc comment, one requirement in a paragraph:
+//! A test quotes the requirements that it checks in its doc comment, each in a paragraph of its
+//! own:
 //!
 //! ```text
 //! /// What else there is to say of the test.
@@ -11,7 +12,7 @@
 //! fn streams_that_stand_still_do_not_stop_another() {
 //! ```
 //!
-//! The quote is the whole item without the source in brackets at its end. It may have several
+//! The quote is the whole item without the source in brackets at its end. It may take several
 //! lines.
 
 mod citations;
@@ -31,7 +32,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The number in square brackets that a text begins with, and what follows it.
+/// Returns the number in square brackets with which a text begins, and the rest of the text.
 fn number(text: &str) -> Option<(&str, &str)> {
     let (number, rest) = text.strip_prefix('[')?.split_once(']')?;
     let (letter, digits) = number.split_once('-')?;
@@ -40,7 +41,7 @@ fn number(text: &str) -> Option<(&str, &str)> {
     (is_letter && is_digits).then_some((number, rest))
 }
 
-/// All Rust sources below a directory, except build output.
+/// Adds all Rust sources below a directory, except build output.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(directory).expect("a directory of the repository");
     for entry in entries {
@@ -56,14 +57,14 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Numbers in the order of the page's letters, then by their value.
+/// Returns a key that sorts numbers by their letters in the order of the page, and then by value.
 fn in_order(number: &str) -> (usize, u32) {
     let (letter, digits) = number.split_at(1);
     let letter = LETTERS.iter().position(|&known| letter.starts_with(known));
     (letter.unwrap_or(LETTERS.len()), digits[1..].parse().unwrap_or(u32::MAX))
 }
 
-/// The name of the function that this line begins.
+/// Returns the name of the function that begins on this line.
 fn function(line: &str) -> Option<&str> {
     let line = line.strip_prefix("pub ").unwrap_or(line);
     let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;

@@ -1,4 +1,4 @@
-//! Test names are short enough to be read in a list.
+//! Checks that the names of tests are short enough to be read in a list.
 
 use std::fs;
 

@@ -1,10 +1,10 @@
-//! Each MUST has a test that quotes it.
+//! Checks that each MUST has a test that quotes it.
 
 use std::{collections::BTreeMap, fmt::Write, fs};
 
 use super::{function, in_order, number, requirements::requirements, root, sources};
 
-/// Requirements that no peer can exercise, each with its reason.
+/// Requirements that no peer can trigger, each with its reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
 
 #[test]
@@ -23,7 +23,7 @@ fn every_requirement_has_its_test_and_every_quote_is_true() {
     for path in files {
         let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         let source = fs::read_to_string(&path).expect("a source");
-        // It shows what an annotation looks like.
+        // This directory contains examples of annotations.
         if name.starts_with("tests/spec/") {
             continue;
         }
@@ -83,14 +83,14 @@ struct Quote {
     number: String,
     text: String,
     line: usize,
-    /// The test below it, or `None` if there is something else.
+    /// The test that follows the quote, or `None` if something else follows.
     test: Option<String>,
 }
 
-/// The quotes of a file, each with its test.
+/// Returns the quotes of a file, each with its test.
 fn quotes(source: &str) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
-    // Of the current item: the index of its first quote, and its attributes.
+    // These describe the current item: the index of its first quote, and its attributes.
     let (mut first, mut attributes) = (0, String::new());
     let mut continues = false;
     for (line, text) in (1..).zip(source.lines()) {
@@ -118,12 +118,12 @@ fn quotes(source: &str) -> Vec<Quote> {
         if text.starts_with("//") {
             continue;
         }
-        // An attribute may have several lines.
+        // An attribute may take several lines.
         if attributes.matches('[').count() > attributes.matches(']').count() {
             attributes.push_str(text);
             continue;
         }
-        // A test that is ignored demands nothing.
+        // A test that is ignored checks nothing.
         let is_test =
             ["#[test]", "::test]", "::test("].iter().any(|test| attributes.contains(test))
                 && !attributes.contains("#[ignore");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::number;
 
-/// All requirements of SPEC.md by number; and what is wrong with the page itself.
+/// Returns all requirements of SPEC.md by number, and adds what is wrong with the page itself to
+/// `faults`.
 pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut in_conventions = false;
@@ -30,7 +31,8 @@ pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, St
     found
 }
 
-/// An item without the source at its end, which is the last sentence if all of it is in brackets.
+/// Returns an item without the source at its end, which is its last sentence if that is in brackets
+/// as a whole.
 fn without_source(item: &str) -> &str {
     if !item.ends_with(')') {
         return item;

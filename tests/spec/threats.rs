@@ -1,4 +1,4 @@
-//! The chapter on threats names only tests that exist.
+//! Checks that the chapter on threats names only tests that exist.
 
 use std::{collections::BTreeSet, fs};
 
@@ -9,7 +9,7 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     let named = tests_of_the_threats();
     assert!(named.len() > 20, "{named:?}");
     for (file, test) in named {
-        // The engine is `wsmux::proto`, and its files are named so.
+        // In the chapter the engine's files are named by their module, `wsmux::proto`.
         let in_engine = file.strip_prefix("proto/").unwrap_or(&file);
         let places = ["tests/it", "tests/heap", "tests/recorded", "wsmux-proto/tests", "src"]
             .map(|place| root().join(place).join(&file));
@@ -20,8 +20,8 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     }
 }
 
-/// The tests that the chapter on threats names. Each is in backticks, after its file or after
-/// another test of the file.
+/// Returns the tests that the chapter on threats names. Each is in backticks, after its file or
+/// after another test of the same file.
 fn tests_of_the_threats() -> BTreeSet<(String, String)> {
     let chapter = fs::read_to_string(root().join("src/manual/threats.rs")).expect("the chapter");
     let mut named = BTreeSet::new();

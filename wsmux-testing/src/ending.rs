@@ -1,12 +1,12 @@
-//! All the ways in which a connection ends in order, and a relay's one direction, which passes an
-//! end on as it came.
+//! All the ways in which a connection ends in order, and one direction of a relay, which passes the
+//! end on as it arrived.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wsmux::WebSocketConnection;
 
-/// Ends a connection between a client and a server, and gives back the handles that are left.
+/// Ends a connection between a client and a server, and returns the handles that are left.
 pub type Way = fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnection>;
 
 /// All the ways in which a connection ends in order.
@@ -19,7 +19,7 @@ pub const WAYS: [Way; 7] = [
         server.close(5u32.into(), b"bye");
         vec![client, server]
     },
-    // Their Closes cross.
+    // Both ends send their Close at the same time.
     |client, server| {
         client.close(5u32.into(), b"bye");
         server.close(6u32.into(), b"bye");
@@ -33,7 +33,7 @@ pub const WAYS: [Way; 7] = [
         server.drain();
         vec![client, server]
     },
-    // The last handle goes.
+    // The last handle is dropped.
     |client, server| {
         drop(client);
         vec![server]
@@ -44,7 +44,8 @@ pub const WAYS: [Way; 7] = [
     },
 ];
 
-/// Passes on what arrives, shows it to `look`, and passes on its end. An error if it was cut off.
+/// Passes on what arrives, shows it to `look`, and passes on the end. Returns an error if the
+/// stream was cut off.
 pub async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -58,7 +59,7 @@ pub async fn pass(
                 return Ok(());
             }
             len => {
-                // The other end may have gone: what arrives is read all the same.
+                // The other end may have gone. What arrives is read even then.
                 drop(to.write_all(&buf[..len]).await.and(to.flush().await));
                 look(&buf[..len]);
             }

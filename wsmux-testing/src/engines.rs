@@ -1,11 +1,11 @@
-//! Two engines, and a hand that carries messages between them.
+//! Two engines for measurements, and functions that carry messages between them.
 
 use bytes::Bytes;
 use wsmux_proto::{
     Config, Connection, Dir, Incoming, MessageBuf, Outgoing, Read, Side, StreamId, Time, Wire,
 };
 
-/// No timer matters here.
+/// The only time that these engines see, because their timers do not matter.
 pub const NOW: Time = Time::EPOCH;
 
 pub struct Engines {
@@ -15,7 +15,7 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// A client and a server whose handshake is done.
+    /// Returns a client and a server whose handshake is complete.
     pub fn new(wire: Wire, config: &Config) -> Self {
         let new = |side| Connection::new(config.clone(), side, wire, NOW);
         let mut engines =
@@ -25,13 +25,13 @@ impl Engines {
         engines
     }
 
-    /// Until neither has anything to say.
+    /// Carries messages until neither engine has anything to send.
     pub fn carry(&mut self) {
         let Self { client, server, out } = self;
         while carry(client, server, out) | carry(server, client, out) {}
     }
 
-    /// A stream from the client to the server that both know.
+    /// Opens a stream from the client to the server, so that both ends know it.
     pub fn open(&mut self) -> StreamId {
         let id = self.client.open(Dir::Bi).expect("it lives").expect("the limit permits");
         self.client.send_stream(NOW, id).announce();
@@ -41,7 +41,8 @@ impl Engines {
     }
 }
 
-/// All that `from` has to say. Each message is copied into one piece, as a socket does.
+/// Carries everything that `from` has to send. Each message is copied into one block, as a socket
+/// does.
 fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bool {
     let mut carried = false;
     while let Some(transmit) = from.poll_transmit(NOW, out) {
@@ -58,7 +59,7 @@ fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bo
     carried
 }
 
-/// Reads all that has come on a stream; says how much that was.
+/// Reads everything that has arrived on a stream, and returns the number of bytes.
 pub fn read(connection: &mut Connection, id: StreamId) -> usize {
     let mut len = 0;
     while let Ok(Read::Data(bytes)) = connection.recv_stream(NOW, id).read(usize::MAX) {
@@ -67,7 +68,7 @@ pub fn read(connection: &mut Connection, id: StreamId) -> usize {
     len
 }
 
-/// Bytes that are shared from the start: cloning and cutting them allocates nothing.
+/// Returns bytes that are shared from the start, so cloning and slicing them allocates nothing.
 pub fn shared(len: usize) -> Bytes {
     Bytes::from_owner(vec![7; len])
 }

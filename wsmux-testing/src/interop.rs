@@ -25,11 +25,11 @@ use wsmux::{
 pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 
-/// A bound on failures only: the longest waits are for one answer of a Node peer to a command that
-/// moves 32 MiB through the smallest windows, and take 10 s on two idle cores.
+/// A limit that only a failure reaches. The longest wait is for a Node peer's answer to a command
+/// that moves 32 MiB through the smallest windows, which takes 10 s on two idle cores.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits for something that happens, and says what did not if it does not.
+/// Waits for `future`. If it takes too long, fails with a message that names `what`.
 pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
@@ -41,14 +41,14 @@ pub fn code(value: u64) -> VarInt {
     VarInt::from_u64(value).expect("a code of 62 bits")
 }
 
-/// Which end of the WebSocket we are.
+/// Whether we are the server or the client of the WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     WeServe,
     WeConnect,
 }
 
-/// Who opens a stream.
+/// Which end opens a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opener {
     Us,
@@ -59,8 +59,9 @@ impl Opener {
     pub const BOTH: [Self; 2] = [Self::Us, Self::Them];
 }
 
-/// Makes of each function two tests: one where we serve, one where we connect. With a type in front
-/// of the list, the functions are generic over the foreign end, and this is it.
+/// Makes two tests of each function: one in which we are the server, and one in which we are the
+/// client. If there is a type before the list, the functions are generic over the foreign end, and
+/// this type is used for it.
 #[macro_export]
 macro_rules! in_both_roles {
     ($(<$them:ident>)? $($name:ident,)*) => {
@@ -90,7 +91,7 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
 
 // ---- certificates ---------------------------------------------------------------------------
 
-/// A certificate for localhost made on the spot, as the two ends want it.
+/// A certificate for localhost that was created for the test, in the forms that the two ends need.
 #[derive(Debug)]
 pub struct Certificate {
     pub chain: Vec<CertificateDer<'static>>,
@@ -99,7 +100,7 @@ pub struct Certificate {
     pub key_pem: String,
 }
 
-/// A certificate in files, which are removed with this.
+/// The files of a certificate, which are removed when this is dropped.
 #[derive(Debug)]
 pub struct CertificateFiles {
     pub cert: String,
@@ -145,7 +146,7 @@ impl Drop for CertificateFiles {
     }
 }
 
-/// The next connection of a server of ours.
+/// Accepts the next connection at a server of ours.
 pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
     let incoming = within("a connection", server.accept()).await.expect("the server lives");
     within("the handshake", incoming).await.expect("a handshake")
@@ -156,9 +157,9 @@ pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
 /// The pattern repeats after this many bytes.
 const PERIOD: usize = 65536;
 
-/// Byte i of a stream is `(i * 31 + (i >> 8) * 17 + seed) & 0xff`, as in the Node peers. Two
-/// periods hold every run of up to one, so making and checking them are copies and comparisons of
-/// memory.
+/// Returns `len` bytes of the pattern from `offset`. Byte i of a stream is `(i * 31 + (i >> 8) * 17
+/// + seed) & 0xff`, as in the Node peers. The table holds two periods, so every run of up to one
+/// period is a slice of it.
 pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     static TABLES: [OnceLock<Bytes>; 256] = [const { OnceLock::new() }; 256];
     let table = TABLES[usize::from(seed)].get_or_init(|| {
@@ -168,7 +169,7 @@ pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     table.slice(from..from + len.min(PERIOD))
 }
 
-/// Writes `bytes` bytes of the pattern from `offset`, without an end.
+/// Writes `bytes` bytes of the pattern from `offset`, and does not finish the stream.
 pub async fn write_pattern(
     send: &mut SendStream,
     seed: u8,
@@ -185,14 +186,14 @@ pub async fn write_pattern(
     Ok(())
 }
 
-/// Writes a whole stream of the pattern.
+/// Writes a whole stream of the pattern, and finishes it.
 pub async fn send_pattern(send: &mut SendStream, seed: u8, bytes: u64) {
     let job = write_pattern(send, seed, 0, bytes);
     within("writing", job).await.expect("a stream that takes all");
     send.finish().expect("a stream that can be finished");
 }
 
-/// Fails unless `chunk` is what the pattern has at `offset`.
+/// Fails unless `chunk` has the bytes of the pattern at `offset`.
 pub fn check_pattern(seed: u8, offset: u64, chunk: &[u8]) {
     let mut at = offset;
     for run in chunk.chunks(PERIOD) {
@@ -201,12 +202,12 @@ pub fn check_pattern(seed: u8, offset: u64, chunk: &[u8]) {
     }
 }
 
-/// Reads a whole stream, which must end cleanly, and checks every byte.
+/// Reads a whole stream, checks every byte, and fails unless the end is clean.
 pub async fn receive_pattern(recv: &mut RecvStream, seed: u8, bytes: u64) {
     receive_pattern_from(recv, seed, 0, bytes).await;
 }
 
-/// As [`receive_pattern`], where the pattern begins at `from`.
+/// Reads a stream as [`receive_pattern`] does, with the pattern from `from` on.
 pub async fn receive_pattern_from(recv: &mut RecvStream, seed: u8, from: u64, bytes: u64) {
     let mut offset = from;
     while let Some(chunk) =
@@ -218,14 +219,14 @@ pub async fn receive_pattern_from(recv: &mut RecvStream, seed: u8, from: u64, by
     assert_eq!(offset - from, bytes, "bytes until the end of the stream");
 }
 
-/// Sends a stream and gets it back from the peer's echo.
+/// Sends a stream to the peer's echo, and reads it back.
 pub async fn get_echo(connection: &WebSocketConnection, seed: u8, bytes: u64) {
     let stream = within("opening", connection.open_bi()).await.expect("a stream");
     let (mut send, mut recv) = stream.into_split();
     tokio::join!(send_pattern(&mut send, seed, bytes), receive_pattern(&mut recv, seed, bytes));
 }
 
-/// Reads until the end or an error, throwing the bytes away.
+/// Reads until the end or an error, and discards the bytes.
 pub async fn read_to_error(recv: &mut RecvStream) -> Option<ReadError> {
     let job = async {
         loop {
@@ -239,7 +240,7 @@ pub async fn read_to_error(recv: &mut RecvStream) -> Option<ReadError> {
     within("the end of the stream", job).await
 }
 
-/// The code with which the peer resets the stream, whatever comes before.
+/// Returns the code with which the peer resets the stream, whatever comes before that.
 pub async fn reset_code(recv: &mut RecvStream) -> u64 {
     match read_to_error(recv).await {
         Some(ReadError::Reset(code)) => code.into_inner(),
@@ -247,7 +248,7 @@ pub async fn reset_code(recv: &mut RecvStream) -> u64 {
     }
 }
 
-/// The code with which the peer stops the stream.
+/// Returns the code with which the peer stops the stream.
 pub async fn stop_code(send: &SendStream) -> u64 {
     match within("a stop", send.stopped()).await {
         Ok(Some(code)) => code.into_inner(),
@@ -257,7 +258,7 @@ pub async fn stop_code(send: &SendStream) -> u64 {
 
 // ---- echo -----------------------------------------------------------------------------------
 
-/// Sends back whatever comes on the peer's bidirectional streams, and its datagrams, until the
+/// Sends back whatever arrives on the peer's bidirectional streams, and its datagrams, until the
 /// connection ends.
 #[derive(Debug)]
 pub struct Echo {
@@ -290,7 +291,7 @@ impl Echo {
         Self { busy }
     }
 
-    /// Waits until every stream that came has been dealt with, its handles dropped.
+    /// Waits until every stream that arrived has been handled and its handles have been dropped.
     pub async fn idle(&self) {
         let mut busy = self.busy.subscribe();
         within("the echo's last stream", busy.wait_for(|&busy| busy == 0)).await.unwrap();
@@ -304,7 +305,7 @@ fn spawn_counted(
     busy.send_modify(|busy| *busy += 1);
     let busy = busy.clone();
     tokio::spawn(async move {
-        // A stream that ends otherwise than cleanly is for the other end to complain of.
+        // If a stream does not end cleanly, the test at the other end has to report that.
         let _ = job.await;
         busy.send_modify(|busy| *busy -= 1);
     });

@@ -1,9 +1,10 @@
-//! What the tests, the benches and the fuzz targets of wsmux share.
+//! Code that the tests, the benches and the fuzz targets of wsmux share.
 //!
-//! - `engine`: two engines on a pipe (`Pair`), one engine against bytes by hand (`ScriptedPeer`),
-//!   and two engines with a model of their applications (`World`), all in virtual time.
-//! - `engines`: two engines for a measurement.
-//! - `fuzz`: the fuzz targets, each a function that takes any bytes.
+//! - `engine`: two engines connected by a pipe (`Pair`), one engine and a peer written by hand
+//!   (`ScriptedPeer`), and two engines with a model of their applications (`World`), all in virtual
+//!   time.
+//! - `engines`: two engines for measurements.
+//! - `fuzz`: the fuzz targets. Each is a function that accepts any bytes.
 //! - With the feature `net`: `server` (certificates, a server and a client), `interop` and `node`
 //!   (foreign peers).
 //! - `urls`: URLs, and where they lead.

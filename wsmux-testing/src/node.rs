@@ -1,4 +1,4 @@
-//! The published Node.js packages as peers: processes that take commands, each a line of JSON
+//! The published Node.js packages as peers: processes that read commands, one line of JSON each
 //! (tests/peers/node/driver.mjs describes them).
 
 use std::{
@@ -20,18 +20,18 @@ use tokio::{
 
 use crate::interop::within;
 
-/// Why a command failed: what the peer's application saw.
+/// Why a command failed, as the peer's application saw it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeError {
     pub name: String,
     pub message: String,
-    /// The stream code that came over the wire, where one did.
+    /// The stream code that the peer received, if it received one.
     pub code: Option<u64>,
 }
 
 type Reply = Result<Value, NodeError>;
 
-/// What has been heard of the process.
+/// What the process has reported so far.
 #[derive(Debug, Default)]
 struct Heard {
     events: Vec<Value>,
@@ -40,13 +40,13 @@ struct Heard {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Commands without an answer, by their id; `None` once the process has gone.
+    /// Commands that have no answer yet, by id; `None` once the process has exited.
     pending: Mutex<Option<HashMap<u64, oneshot::Sender<Reply>>>>,
     heard: watch::Sender<Heard>,
     stderr: Mutex<String>,
 }
 
-/// One peer. The process is killed when this is dropped.
+/// One peer. Its process is killed when this is dropped.
 #[derive(Debug)]
 pub struct Node {
     commands: mpsc::UnboundedSender<String>,
@@ -55,27 +55,28 @@ pub struct Node {
     _child: Child,
 }
 
-/// The folder of the peers, wherever the test runs.
+/// Returns the folder of the peers, wherever the test runs.
 fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/node")
 }
 
 impl Node {
-    /// Starts a peer that listens, and gives its port.
+    /// Starts a peer that listens, and returns its port.
     pub async fn server(file: &str, options: &[&str]) -> (Self, u64) {
         let node = Self::start(file, "server", options);
         let listening = node.event("listening").await;
         (node, listening["port"].as_u64().expect("a port"))
     }
 
-    /// Starts a peer that connects, and waits until it has.
+    /// Starts a peer that connects, and waits until it has connected.
     pub async fn client(file: &str, url: &str, options: &[&str]) -> Self {
         let node = Self::start(file, "client", &[&["--url", url], options].concat());
         node.event("connected").await;
         node
     }
 
-    /// As [`client`](Self::client), or what the peer says of its failure.
+    /// Starts a peer that connects, as [`client`](Self::client) does. If it fails to connect,
+    /// returns the failure that it reported, or its stderr if it exited without reporting one.
     #[allow(dead_code, reason = "one of the two test crates has no use for it")]
     pub async fn try_client(file: &str, url: &str, options: &[&str]) -> Result<Self, Value> {
         let node = Self::start(file, "client", &[&["--url", url], options].concat());
@@ -118,7 +119,8 @@ impl Node {
         let mut stdin = child.stdin.take().expect("piped");
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
-                // A process that has gone answers nothing, which its readers tell.
+                // A process that has exited does not answer. The task that reads its output detects
+                // that.
                 if stdin.write_all(line.as_bytes()).await.is_err() {
                     return;
                 }
@@ -131,7 +133,7 @@ impl Node {
         Self { commands, shared, next_id: AtomicU64::new(1), _child: child }
     }
 
-    /// Sends a command now; the future is its answer. Commands run side by side.
+    /// Sends a command at once, and returns a future of its answer. Commands run concurrently.
     pub fn try_call(
         &self,
         command: &str,
@@ -144,7 +146,7 @@ impl Node {
         if let Some(pending) = self.shared.pending.lock().unwrap().as_mut() {
             pending.insert(id, answer);
         }
-        // A process that has gone drops `answer`.
+        // If the process has exited, `answer` is dropped.
         let _ = self.commands.send(format!("{arguments}\n"));
         let (shared, what) = (self.shared.clone(), format!("the answer to {arguments}"));
         async move {
@@ -157,7 +159,8 @@ impl Node {
         }
     }
 
-    /// As [`try_call`](Self::try_call), for a command that must succeed.
+    /// Sends a command, as [`try_call`](Self::try_call) does, and fails the test if the command
+    /// fails.
     pub fn call(
         &self,
         command: &str,
@@ -168,7 +171,8 @@ impl Node {
         async move { reply.await.unwrap_or_else(|error| panic!("node: {what}: {error:?}")) }
     }
 
-    /// As [`try_call`](Self::try_call), for a command that must fail.
+    /// Sends a command, as [`try_call`](Self::try_call) does, and fails the test if the command
+    /// succeeds.
     pub fn call_fails(
         &self,
         command: &str,
@@ -184,18 +188,18 @@ impl Node {
         }
     }
 
-    /// Opens a stream and gives the handle that commands know it by.
+    /// Opens a stream, and returns the handle by which commands name it.
     pub async fn open(&self, dir: &str) -> u64 {
         handle(&self.call("open", json!({ "dir": dir })).await)
     }
 
-    /// Waits for the next stream of ours. The command is on its way when this returns.
+    /// Waits for the next stream of ours. The command has been sent when this returns.
     pub fn accept(&self, dir: &str) -> impl Future<Output = u64> + Send + use<> {
         let stream = self.call("accept", json!({ "dir": dir }));
         async move { handle(&stream.await) }
     }
 
-    /// Reads a stream to its end, which must be clean, and checks what came.
+    /// Reads a stream to its end, which must be clean, and checks the bytes.
     pub fn read_pattern(
         &self,
         stream: u64,
@@ -226,7 +230,7 @@ impl Node {
         }
     }
 
-    /// Waits for an event, also one that has come before.
+    /// Waits for an event, and also returns one that came before the call.
     pub async fn event(&self, name: &str) -> Value {
         let mut heard = self.shared.heard.subscribe();
         let found = |heard: &Heard| {
@@ -241,14 +245,15 @@ impl Node {
         })
     }
 
-    /// What would have ended the process, had the driver not caught it.
+    /// Returns the errors that would have ended the process if the driver had not caught them.
     pub fn uncaught(&self) -> Vec<String> {
         let heard = self.shared.heard.borrow();
         let uncaught = heard.events.iter().filter(|event| event["event"] == "uncaught");
         uncaught.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The process lives, and nothing has happened that would have ended it without the driver.
+    /// Asserts that the process is running, and that no error occurred that would have ended it
+    /// without the driver.
     pub async fn assert_unharmed(&self) {
         let status = self.call("status", json!({})).await;
         assert_eq!(status["alive"], true, "{status}");
@@ -260,7 +265,7 @@ fn handle(reply: &Value) -> u64 {
     reply["stream"].as_u64().unwrap_or_else(|| panic!("no stream in {reply}"))
 }
 
-/// Sorts what the process says, until it ends.
+/// Dispatches what the process prints, until it exits.
 async fn hear(shared: Arc<Shared>, mut lines: Lines<BufReader<ChildStdout>>) {
     while let Ok(Some(line)) = lines.next_line().await {
         let Ok(mut message) = serde_json::from_str::<Value>(&line) else {
@@ -274,7 +279,7 @@ async fn hear(shared: Arc<Shared>, mut lines: Lines<BufReader<ChildStdout>>) {
         let answer = shared.pending.lock().unwrap().as_mut().and_then(|all| all.remove(&id));
         if let Some(answer) = answer {
             let error = message["error"].take();
-            // The caller may have stopped waiting.
+            // The caller may no longer be waiting.
             let _ = answer.send(match error {
                 Value::Null => Ok(message["ok"].take()),
                 error => Err(NodeError {
@@ -289,7 +294,7 @@ async fn hear(shared: Arc<Shared>, mut lines: Lines<BufReader<ChildStdout>>) {
     shared.heard.send_modify(|heard| heard.exited = true);
 }
 
-/// Keeps what the packages print, for the message of a failure.
+/// Keeps what the packages print, to include it in the message of a failure.
 async fn keep_stderr(shared: Arc<Shared>, stderr: impl AsyncRead + Unpin) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {

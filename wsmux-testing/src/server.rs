@@ -1,4 +1,5 @@
-//! A server that takes clients, a client that trusts it, and proof that the two can talk.
+//! A server that accepts clients, a client that trusts it, and a function that shows that the two
+//! can communicate.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
 
 use std::{
@@ -21,7 +22,7 @@ use wsmux::{
     rustls::pki_types::{CertificateDer, PrivateKeyDer},
 };
 
-/// A bound on failures only.
+/// A limit that only a failure reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn within<F: Future>(future: F) -> F::Output {
@@ -34,15 +35,15 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-/// What becomes of a client at the server.
+/// How the handshake with a client ended at the server.
 pub type Outcome = Result<WebSocketConnection, AcceptError>;
 
-/// A server that takes one client.
+/// Starts a server that accepts one client.
 pub async fn one_client(builder: WebSocketServerBuilder) -> (SocketAddr, JoinHandle<Outcome>) {
     one_client_at("127.0.0.1:0", builder).await
 }
 
-/// A server at this address that takes one client.
+/// Starts a server at this address that accepts one client.
 pub async fn one_client_at(
     address: &str,
     builder: WebSocketServerBuilder,
@@ -52,7 +53,7 @@ pub async fn one_client_at(
     (address, tokio::spawn(async move { server.accept().await.unwrap().await }))
 }
 
-/// Both ends of a connection between these two.
+/// Connects this client to this server, and returns both ends.
 pub async fn connected(
     server: WebSocketServerBuilder,
     client: WebSocketClientBuilder,
@@ -79,7 +80,7 @@ pub async fn echo(client: &WebSocketConnection, server: &WebSocketConnection) {
     .await;
 }
 
-/// A certificate, signed by a root of its own.
+/// A certificate that is signed by a root of its own.
 pub struct Tls {
     pub root: CertificateDer<'static>,
     pub certificate: CertificateDer<'static>,
@@ -92,7 +93,8 @@ pub struct Tls {
 impl Tls {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // Else a root of the same name would be found, and its signature wrong.
+        // The names differ, because otherwise rustls would find another test's root by its name,
+        // and reject the signature.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let root_name = format!("root {}", NEXT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, root_name);
@@ -115,12 +117,12 @@ impl Tls {
         PrivateKeyDer::try_from(self.key.clone()).unwrap()
     }
 
-    /// A server that shows it.
+    /// Returns a server that shows the certificate.
     pub fn server(&self) -> WebSocketServerBuilder {
         WebSocketServer::builder().certificate([self.certificate.clone()], self.key())
     }
 
-    /// A client that trusts it.
+    /// Returns a client that trusts the certificate.
     pub fn client(&self) -> WebSocketClientBuilder {
         WebSocketClient::builder().trust_self_signed(self.certificate.clone())
     }

@@ -1,12 +1,13 @@
-// Where URLs lead: the same natively and in a page, whose browser is asked in `tests/browser`.
+// Where URLs lead. A native client and a page have to agree; `tests/browser` compares this list
+// with the browser.
 
-/// Where a URL leads, in `http::Uri`'s terms.
+/// Where a URL leads, in the terms of `http::Uri`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lead {
     pub scheme: &'static str,
-    /// What the `Host` header says.
+    /// The content of the `Host` header.
     pub authority: &'static str,
-    /// What the request line says.
+    /// The target in the request line.
     pub path_and_query: &'static str,
 }
 
@@ -18,7 +19,7 @@ const fn to(
     Some(Lead { scheme, authority, path_and_query })
 }
 
-/// `None` for those that lead nowhere.
+/// `None` marks a URL that is not valid.
 pub const URLS: &[(&str, Option<Lead>)] = &[
     ("ws://a", to("ws", "a", "/")),
     ("WSS://A.b/", to("wss", "a.b", "/")),
@@ -81,16 +82,16 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("ws://a/\u{1}\u{7f}", to("ws", "a", "/%01%7F")),
     ("ws://a/?b=http://[::1]:2/c", to("ws", "a", "/?b=http://[::1]:2/c")),
     ("ws://a/b;c=d,e:f@g!$&'()*+-._~", to("ws", "a", "/b;c=d,e:f@g!$&'()*+-._~")),
-    // What a WebSocket's URL must not have.
+    // A WebSocket URL must not have any of these.
     ("ws://a/#", None),
     ("ws://a/#b", None),
     ("ws://u@a", None),
     ("ws://u:p@a", None),
     ("ws://:p@a", None),
-    // No user, although the `@` is there.
+    // These have no user, although they have an `@`.
     ("ws://@a/", to("ws", "a", "/")),
     ("ws://:@a/", to("ws", "a", "/")),
-    // Relative to nothing.
+    // These are relative, and there is no base.
     ("", None),
     ("a", None),
     ("//a", None),
@@ -98,7 +99,6 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("[::1]:80", None),
 ];
 
-/// Those that Chromium reads in a way of its own: it escapes a space in a host, and a bar in a
-/// path.
+/// URLs that Chromium parses differently: it escapes a space in a host, and a bar in a path.
 pub const NOT_CHROMIUMS: &[(&str, Option<Lead>)] =
     &[("ws://a b", None), ("ws://a/b|c", to("ws", "a", "/b|c"))];

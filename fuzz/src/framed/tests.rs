@@ -1,4 +1,4 @@
-//! As beside the frame layer.
+//! The test modules, under the same names as in the frame layer's own directory.
 
 #[path = "../../../src/socket/framed/tests/agree.rs"]
 #[allow(dead_code, reason = "what only the property tests need")]

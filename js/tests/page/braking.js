@@ -1,12 +1,12 @@
 import { ALL, KIB, MIB, answer, assert, check, command, echo, equal, isPending, pattern, receive, test, textOf } from "./support.js";
 
-/** Writes until the writer has to wait, and returns the number of bytes that it was given. */
+/** Writes until the writer has to wait, and returns how many bytes it has been given. */
 async function writeUntilBraked(writer, seed, atMost) {
   for (let at = 0; at < atMost; ) {
     const chunk = pattern(seed, at, 64 * KIB);
     writer.write(chunk).catch(() => {});
     at += chunk.length;
-    // A chunk that is taken at once makes room for the next within a few microtasks.
+    // A chunk that is accepted at once makes room for the next one within a few microtasks.
     for (let tries = 0; tries < 20 && writer.desiredSize <= 0; tries += 1) await undefined;
     if (writer.desiredSize <= 0) return at;
   }
@@ -16,7 +16,7 @@ async function writeUntilBraked(writer, seed, atMost) {
 test("a writer is braked by a peer that does not read", ALL, async (stage) => {
   const transport = await stage.open({ sendBuffer: 256 * KIB });
   const { readable, writable, writer } = await command(transport, "hold 4");
-  // These bytes may fill the peer's windows, of this stream and perhaps the connection, and the
+  // These bytes may fill the peer's window for this stream, perhaps its connection window, and the
   // socket's buffers.
   let given = 0;
   const writing = (async () => {
@@ -26,13 +26,13 @@ test("a writer is braked by a peer that does not read", ALL, async (stage) => {
       given += 64 * KIB;
     }
   })();
-  // Meanwhile the connection moves more than all of these hold.
+  // Meanwhile the connection moves more bytes than these windows and buffers can hold.
   await echo(transport, 1, 16 * MIB);
   assert(await isPending(writing), "64 MiB went to nobody");
   assert(await isPending(writer.ready), "the writer is ready");
   equal(writer.desiredSize, 0);
   const stats = await writable.getStats();
-  // One chunk may exceed the buffer's limit, and one more waits to be taken.
+  // The last chunk may exceed the buffer's limit, and one more chunk may be waiting.
   assert(stats.buffered <= (256 + 64) * KIB, `${stats.buffered} bytes are buffered`);
   assert(given - stats.bytesWritten + 7 <= 64 * KIB, `${given - stats.bytesWritten} bytes wait elsewhere`);
   assert(stats.bytesWritten - stats.bytesSent === stats.buffered, "bytes that are neither sent nor buffered");
@@ -40,7 +40,7 @@ test("a writer is braked by a peer that does not read", ALL, async (stage) => {
   const paused = given;
   await echo(transport, 2, 4 * MIB);
   equal(given, paused, "bytes written meanwhile");
-  // And it continues when the peer does.
+  // The write continues when the peer reads on.
   equal(await answer(transport, "release"), "");
   await writing;
   await writer.close();
@@ -56,10 +56,10 @@ test("a reader that does not read brakes the peer", ALL, async (stage) => {
   let stats = await readable.getStats();
   assert(stats.bytesReceived <= window, `${stats.bytesReceived} bytes came`);
   equal([stats.bytesRead, stats.buffered, stats.credit], [0, window, 0]);
-  // Further bytes that the peer's writes accepted are in its own send buffer.
+  // Bytes that the peer's writes accepted may also be in its own send buffer.
   const written = Number(await answer(transport, "written"));
   assert(written < 2 * MIB, `${written} bytes were written`);
-  // A read allows only as many bytes as were read.
+  // Reading grants only as many bytes as were read.
   const { value } = await reader.read();
   let at = check(6, 0, value);
   await echo(transport, 2, 1 * MIB);
@@ -77,7 +77,7 @@ for (const browserApi of ["WebSocket", "WebSocketStream"]) {
   test(`a writer is braked by a network that stands still, over ${browserApi}`, ALL, async (stage) => {
     const sendBuffer = 64 * KIB;
     const transport = await stage.open({ browserApi, sendBuffer, maxIdleTimeout: Infinity, keepAliveInterval: Infinity });
-    // So many streams that the kernel's buffers cannot take all of their credit.
+    // There are so many streams that the kernel's buffers cannot hold all of their credit.
     const streams = await Promise.all(Array.from({ length: 60 }, (_, seed) => command(transport, `echo`).then((stream) => ({ ...stream, seed }))));
     await echo(transport, 1, 10);
     await stage.network("stand");

@@ -12,7 +12,7 @@ test("close gives the peer code and reason", ALL, async (stage) => {
     const transport = await stage.open();
     await echo(transport, 1, 10);
     transport.close(info);
-    // Only the first counts.
+    // Only the first call takes effect.
     transport.close({ closeCode: 8, reason: "again" });
     equal(await transport.closed, { closeCode: 0, reason: "", ...info });
     equal(await stage.ended(), told);
@@ -27,7 +27,7 @@ test("the peer's close comes with code and reason", ALL, async (stage) => {
     const error = await fails(promise, "WebTransportError");
     equal([error.source, error.streamErrorCode, error.culprit], ["session", null, "peer"]);
   }
-  // A connection that was closed has no more streams, and that is not an error.
+  // A connection that was closed has no more streams. That is not an error.
   for (const incoming of [transport.incomingBidirectionalStreams, transport.incomingUnidirectionalStreams, transport.datagrams.readable]) {
     equal((await incoming.getReader().read()).done, true);
   }

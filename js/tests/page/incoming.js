@@ -40,7 +40,7 @@ test("unidirectional streams go out, and come back as others", QMUX, async (stag
   for await (const readable of transport.incomingUnidirectionalStreams) {
     const reader = readable.getReader();
     const { value } = await reader.read();
-    // The seed is the first byte.
+    // The first byte of the stream is the seed.
     const seed = value[0];
     let at = value.length;
     for (;;) {
@@ -58,7 +58,7 @@ test("unidirectional streams go out, and come back as others", QMUX, async (stag
 
 test("streams wait until somebody asks for them", ALL, async (stage) => {
   const transport = await stage.open();
-  // Nobody waits for their answers, so that each command is executed.
+  // Nobody reads the answers to these commands, but the server executes each of them.
   const opened = ["one", "two"].map((_, seed) => command(transport, `open-bi ${seed} 5`));
   await Promise.all(opened);
   const found = [];

@@ -1,18 +1,18 @@
-// Data that arrives in the same message as the end of the connection, or of the stream. Every
-// kind of reader reads it before the end is reported.
+// Data that arrives in the same message as the end of the connection, or of the stream. Every kind
+// of reader can read it before the end is reported.
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";
 
-/** More than a small buffer holds, and less than one read takes. */
+/** More than a small buffer holds, and less than one read returns. */
 const LENGTH = 10_000;
 
-/** A stream that the server knows, and whose other half it may use. */
+/** Opens a stream that the server knows. The server can use the other half of it. */
 async function streamOf(transport) {
   const { readable } = await command(transport, "idle");
   return readable;
 }
 
-/** Reads a stream's bytes in order, and then the connection's end as an error. */
+/** Reads a stream's bytes in order, and then expects the connection's end as an error. */
 async function readsAll(reader, length = LENGTH) {
   let at = 0;
   for (;;) {

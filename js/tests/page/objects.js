@@ -6,14 +6,14 @@ test("what has ended holds nothing, without a garbage collector", ALL, async (st
   const transport = await stage.open();
   equal(liveObjects(), 1);
   const ends = [
-    // Read and written to their ends.
+    // The stream is read and written to its ends.
     async ({ readable, writer }) => {
       await Promise.all([textOf(readable), writer.close()]);
     },
     async ({ readable, writer }) => {
       await Promise.all([readable.cancel(), writer.abort()]);
     },
-    // Freed while both are in progress.
+    // The object is freed while a read and a write are in progress.
     async ({ readable, writer }) => {
       const reader = readable.getReader();
       const reads = reader.read();
@@ -35,7 +35,7 @@ test("what has ended holds nothing, without a garbage collector", ALL, async (st
     await Promise.all([textOf(stream.readable), stream.writable.close(), opening]);
   }
   await until(() => liveObjects() === 1);
-  // And the engine has forgotten them too.
+  // The engine has forgotten the streams too.
   await until(async () => (await transport.getStats()).streamsLive === 0);
 
   const open = await Promise.all([command(transport, "echo"), command(transport, "hold 1")]);
@@ -76,13 +76,13 @@ test("the statistics say what streams did, also after their end", ALL, async (st
   await Promise.all([receive(readable, 1), writer.close()]);
   const sent = await writable.getStats();
   const received = await readable.getStats();
-  // The command and its newline are counted too.
+  // The bytes of the command and of its newline are counted too.
   equal([sent.bytesWritten, sent.bytesSent, sent.buffered], [100 * KIB + 5, 100 * KIB + 5, 0]);
   equal([received.bytesReceived, received.bytesRead, received.buffered], [100 * KIB, 100 * KIB, 0]);
   equal(Object.keys(sent), ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"]);
   equal(Object.keys(received), ["bytesReceived", "bytesRead", "buffered", "credit", "window"]);
 
-  // The engine forgets the stream at that moment.
+  // The engine forgets the stream when its end is read.
   const last = await command(transport, "reset 1");
   await failure(textOf(last.readable));
   // The server expects this seed; with another one it would stop the stream.

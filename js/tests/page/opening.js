@@ -97,7 +97,7 @@ test("wrong arguments are TypeErrors", ONE, async (stage) => {
   for (const options of [{ source: "peer" }, { streamErrorCode: -1 }, { streamErrorCode: 2 ** 53 }]) {
     await fails(() => new WebSocketTransportError("", options), "TypeError");
   }
-  // The failed attempts did no harm.
+  // The failed attempts did not affect the connection.
   await echo(transport, 1, 10);
 });
 

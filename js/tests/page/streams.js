@@ -38,7 +38,7 @@ test("a reader brings its own buffer", ALL, async (stage) => {
   let at = 0;
   let buffer = new ArrayBuffer(10_000);
   for (;;) {
-    // The first bytes stay as they are.
+    // The first bytes of the buffer are not overwritten.
     const { value, done } = await reader.read(new Uint8Array(buffer, 100, 9_000));
     equal(value.byteOffset, 100);
     if (done) break;
@@ -139,7 +139,7 @@ test("a stream of a higher sendOrder goes first", ALL, async (stage) => {
   const before = await low.writable.getStats();
   const credit = (await high.writable.getStats()).credit;
   const bytes = Math.min(credit, 400 * KIB);
-  // Until the network accepts more, streams send only in turns.
+  // Until the network accepts more, streams send only when it is their turn.
   const chunk = new Uint8Array(bytes);
   const sent = [low, high].map(({ writer }) => writer.write(chunk));
   for (;;) {

@@ -6,7 +6,7 @@ export const MIB = 1024 * KIB;
 export const ALL = ["wsmux", "wsmux-js-ws", "qmux"];
 export const QMUX = ["wsmux", "qmux"];
 export const ONE = ["wsmux"];
-/** A server whose messages contain what a stream's first line describes. */
+/** A server that sends messages as the first line of a stream describes them. */
 export const SCRIPTED = ["scripted"];
 
 // ---- assertions -------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ export async function fails(attempt, name, what) {
   return error;
 }
 
-/** Whether it is pending now, without waiting for it. */
+/** Returns whether the promise is pending now, without waiting for it. */
 export async function isPending(promise) {
   const pending = Symbol();
   return (await Promise.race([promise, Promise.resolve(pending)])) === pending;
@@ -56,7 +56,7 @@ export function turn() {
   });
 }
 
-/** Waits until a condition holds. A test that waits for ever is ended from outside. */
+/** Waits until a condition holds. A test that waits for ever is ended by its runner. */
 export async function until(holds) {
   while (!(await holds())) await turn();
 }
@@ -76,7 +76,7 @@ function tableOf(seed) {
   return table;
 }
 
-/** The bytes from `at` of the stream with this seed, at most one period of them. */
+/** Returns the bytes from `at` of the stream with this seed, at most one period of them. */
 export function pattern(seed, at, length) {
   const from = at % PERIOD;
   return tableOf(seed).subarray(from, from + Math.min(length, PERIOD));
@@ -101,7 +101,7 @@ export async function send(writer, seed, bytes) {
   }
 }
 
-/** Reads to the end, and returns the number of bytes. */
+/** Reads to the end, checks the bytes, and returns their number. */
 export async function receive(readable, seed) {
   let at = 0;
   for await (const chunk of readable) at = check(seed, at, chunk);
@@ -125,7 +125,7 @@ export async function command(transport, line, options) {
   return { ...stream, readable: stream.readable, writable: stream.writable, writer };
 }
 
-/** The server's whole answer to a command. */
+/** Returns the server's whole answer to a command. */
 export async function answer(transport, line) {
   const { readable, writer } = await command(transport, line);
   const [text] = await Promise.all([textOf(readable), writer.close()]);
@@ -139,7 +139,7 @@ export async function echo(transport, seed, bytes) {
   equal(back, bytes, "bytes that came back");
 }
 
-/** The environment of a test. */
+/** The server and the network of a test, and the connections that it has made. */
 export class Stage {
   #transports = [];
 
@@ -147,7 +147,7 @@ export class Stage {
     Object.assign(this, { url, wire, peer });
   }
 
-  /** Makes a connection that is not ready yet. */
+  /** Creates a connection that is not ready yet. */
   connect(options) {
     const transport = new WebSocketTransport(this.url, { wire: this.wire, ...options });
     this.#transports.push(transport);
@@ -166,7 +166,7 @@ export class Stage {
     assert(ok, `the network did not ${does}`);
   }
 
-  /** How the next connection ended at the server. */
+  /** Returns how the next connection ended at the server. */
   async ended() {
     const response = await fetch("/ended", { method: "POST" });
     return response.text();
@@ -209,7 +209,7 @@ export async function run(name, options) {
   // The end of the test may cause rejections as well.
   await turn();
   await afterRejections();
-  // The last one is the rejection that was awaited.
+  // The last one is the rejection that `afterRejections` has caused.
   unheard.pop();
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }

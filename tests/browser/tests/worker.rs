@@ -1,4 +1,4 @@
-//! The same connection in a worker, where there is no window.
+//! The same connection in a worker, which has no `window`.
 #![cfg(target_family = "wasm")]
 
 #[path = "rust_api/place.rs"]

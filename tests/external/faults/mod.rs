@@ -1,9 +1,9 @@
 //! Bad networks on a real kernel: its TCP between two network namespaces, with loss, delay, a
-//! narrow link, black holes and RSTs between them. The same stories in virtual time are in
-//! `wsmux-proto/tests/engine/faults.rs`.
+//! narrow link, black holes and RSTs between them. `wsmux-proto/tests/engine/faults.rs` has the
+//! same tests in virtual time.
 //!
-//! Needs Linux, root, iproute2, iptables and /dev/net/tun, which `./test` looks for. Where the
-//! kernel has no netem or tbf, a test of them says MISSING, to be seen with `--nocapture`.
+//! Needs Linux, root, iproute2, iptables and /dev/net/tun; `./test` checks for them. If the kernel
+//! has no netem or tbf, the tests that need these print MISSING, which `--nocapture` shows.
 
 use wsmux_testing::interop;
 mod network;
@@ -39,8 +39,8 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     Ends { client, server }
 }
 
-/// Each end sends `streams` streams of `bytes` bytes at once and receives their echoes. Each byte
-/// is checked.
+/// Each end sends `streams` streams of `bytes` bytes at once, receives their echoes, and checks
+/// each byte.
 async fn exchange(ends: &Ends, streams: u8, bytes: u64) {
     let echoes = [&ends.client, &ends.server].map(Echo::start);
     let mut jobs = JoinSet::new();
@@ -70,7 +70,7 @@ async fn transfers_complete_over_200_ms_with_one_packet_of_a_hundred_lost() {
     assert!(lost > 20, "{lost} were lost: that is no lossy path");
 }
 
-/// The kernel's own delay and loss, where it has them.
+/// Uses the kernel's own delay and loss, if it has them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfers_complete_under_netem() {
     let net = Network::veth();
@@ -106,11 +106,11 @@ async fn transfers_complete_on_a_narrow_link() {
     let ends = connect(&net, &Config::default()).await;
     let start = Instant::now();
     exchange(&ends, 2, MIB).await;
-    // 4 MiB each way: an end that is not slowed down proves nothing.
+    // The transfer of 4 MiB each way must have been slowed down, or the test proves nothing.
     assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
-/// A stream that the client writes without an end, which the server has begun to read.
+/// Starts a stream that the client writes without end and that the server has begun to read.
 async fn endless(ends: &Ends) -> (RecvStream, tokio::task::JoinHandle<WriteError>) {
     let mut send = ends.client.open_uni().await.expect("a stream");
     let writer = tokio::spawn(async move {
@@ -128,7 +128,7 @@ async fn endless(ends: &Ends) -> (RecvStream, tokio::task::JoinHandle<WriteError
     (recv, writer)
 }
 
-/// What is still there of it is right, and it has no clean end.
+/// Reads what has arrived, checks it, and returns the error. Fails if the stream ends cleanly.
 async fn read_the_rest(mut recv: RecvStream) -> ReadError {
     let mut at = MIB;
     loop {
@@ -157,7 +157,8 @@ async fn black_hole(make: fn(&Network), hears: [bool; 2]) {
     assert!(matches!(read, ReadError::ConnectionLost(_)), "{read:?}");
     let written = within("the writer's error", writer).await.expect("an error");
     assert!(matches!(written, WriteError::ConnectionLost(_)), "{written:?}");
-    // The rest is for a machine that stands still. TCP alone takes a quarter of an hour.
+    // The additional seconds allow for a machine that is stopped for a while. TCP alone would take
+    // a quarter of an hour.
     let noticed = start.elapsed();
     assert!(noticed < IDLE + Duration::from_secs(20), "{noticed:?}");
     let closed = async { tokio::join!(ends.client.closed(), ends.server.closed()) };
@@ -197,13 +198,14 @@ async fn an_rst_in_the_middle_of_a_message_is_an_error_at_both_ends() {
     let net = Network::veth();
     let ends = connect(&net, &Config::default()).await;
     let (recv, writer) = endless(&ends).await;
-    // The server's own stream makes its end send, too, and so be refused.
+    // The server writes on a stream too, so that its end also sends and is refused.
     let mut back = ends.server.open_uni().await.expect("a stream");
     let backwards =
         tokio::spawn(async move { write_pattern(&mut back, 9, 0, u64::MAX >> 2).await });
     let reading = tokio::spawn(read_the_rest(recv));
     for host in net.hosts_of() {
-        // Whole segments alone: so it is a message, and not the space between two, that is cut.
+        // Only segments with data are rejected, so the connection is cut within a message and not
+        // between two.
         host.must(
             "iptables -A OUTPUT -p tcp -m length --length 1000: -j REJECT --reject-with tcp-reset",
         );

@@ -1,5 +1,5 @@
-//! Two network namespaces and what lies between them: the kernel's own link, or a slow and lossy
-//! one of ours.
+//! Two network namespaces and the link between them: the kernel's own, or a slow and lossy one of
+//! ours.
 
 use std::{
     fs::File,
@@ -20,10 +20,10 @@ use tokio::{
 };
 use tun_rs::{AsyncDevice, DeviceBuilder};
 
-/// What may wait on our link: as much as a router has for a gigabit.
+/// How many packets may wait on our link: as many as in a router for a gigabit.
 const QUEUE: usize = 4_096;
 
-/// One end: everything that its runtime opens is in its namespace.
+/// One end. All sockets that its runtime opens are in its network namespace.
 #[derive(Debug)]
 pub(crate) struct Host {
     name: String,
@@ -37,7 +37,7 @@ pub(crate) struct Network {
     pub(crate) server: Host,
 }
 
-/// Whether a command succeeds; says nothing.
+/// Runs a command, without its output, and returns whether it succeeded.
 pub(crate) fn succeeds(command: &str) -> bool {
     let mut words = command.split_whitespace();
     let program = words.next().expect("a command");
@@ -68,7 +68,7 @@ impl Host {
         Self { name, address, runtime }
     }
 
-    /// Runs in its namespace.
+    /// Runs a future on the runtime in the host's namespace.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl Future<Output = T> + Send + 'static,
@@ -77,7 +77,7 @@ impl Host {
         runtime.spawn(job).await.expect("it does not panic")
     }
 
-    /// A command in its namespace.
+    /// Runs a command in the host's namespace, and returns whether it succeeded.
     pub(crate) fn can(&self, command: &str) -> bool {
         succeeds(&format!("ip netns exec {} {command}", self.name))
     }
@@ -86,7 +86,7 @@ impl Host {
         must(&format!("ip netns exec {} {command}", self.name));
     }
 
-    /// Its runtime, with all it holds, is gone, as a process that is killed.
+    /// Drops its runtime with everything in it, as when a process is killed.
     pub(crate) fn die(&mut self) {
         self.runtime.take().expect("it dies once").shutdown_background();
     }
@@ -110,7 +110,7 @@ impl Network {
         [&self.client, &self.server]
     }
 
-    /// The kernel's link: no delay, no loss, and no limit to its speed.
+    /// Connects both ends by the kernel's link, which has no delay, no loss and no limit.
     pub(crate) fn veth() -> Self {
         let net = Self::hosts();
         let [a, b] = [&net.client, &net.server].map(|host| &host.name);
@@ -122,7 +122,7 @@ impl Network {
         net
     }
 
-    /// Our own link between the kernels' ends of TCP. Each packet takes half of `rtt`, and
+    /// Connects the TCPs of both ends by a link of ours. Each packet takes half of `rtt`, and
     /// `per_mille` of a thousand packets are lost.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {
         let net = Self::hosts();
@@ -161,7 +161,7 @@ async fn carry(
     tokio::spawn(async move {
         while let Some((due, packet)) = waiting.recv().await {
             sleep_until(due).await;
-            // The other end may be down: then it is lost.
+            // If the other end is down, the packet is lost.
             let _ = to.send(&packet).await;
         }
     });
@@ -170,7 +170,7 @@ async fn carry(
         if rng.random_ratio(per_mille, 1_000) {
             lost.fetch_add(1, Ordering::Relaxed);
         } else {
-            // What finds no room is lost, too.
+            // A packet that does not fit into the queue is lost, too.
             let _ = sender.try_send((Instant::now() + delay, packet[..len].to_vec()));
         }
     }

@@ -1,4 +1,4 @@
-//! Certificates, logins and headers between us and the package, and what each end hears of a
+//! Certificates, logins and headers between us and the package, and what each end learns of a
 //! refusal.
 
 use wsmux_testing::server as support;
@@ -20,7 +20,7 @@ use super::{
     node::Node,
 };
 
-/// PEM files that are removed with this.
+/// PEM files that are removed when this is dropped.
 struct Files(Vec<PathBuf>);
 
 impl Files {
@@ -48,8 +48,8 @@ impl Drop for Files {
     }
 }
 
-/// The package's client against our server: whether it got a connection, what it says if not, and
-/// what we say.
+/// Connects the package's client to our server. Returns whether it got a connection, or what it
+/// reports if not, and what we report.
 async fn node_connects(
     server: WebSocketServerBuilder,
     options: &[&str],
@@ -97,8 +97,8 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     let url = format!("wss://{}", server.local_addr().expect("an address"));
     let pinned = ["--verify", "true", "--accept", &own];
     let (_node, _ours) = tokio::join!(Node::client("jsws.mjs", &url, &pinned), accept(&server));
-    // The package asks its callback when the WebSocket is open: both ends have a connection, which
-    // then ends.
+    // The package calls its callback after the WebSocket is open, so both ends have a connection,
+    // which then ends.
     let refused = ["--verify", "true", "--accept", &wrong];
     let (node, ours) = tokio::join!(Node::try_client("jsws.mjs", &url, &refused), accept(&server));
     match within("the end", ours.closed()).await {
@@ -111,7 +111,8 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     }
 }
 
-/// The package's client sends no headers of one's own: it is refused for the lack of one.
+/// The package's client cannot send headers of an application's, so it is refused because one is
+/// missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_packages_client_hears_the_status_of_a_login_that_fails() {
     let tls = Tls::new("127.0.0.1");
@@ -125,7 +126,7 @@ async fn the_packages_client_hears_the_status_of_a_login_that_fails() {
     }
 }
 
-/// Our client against the package's server, with these options.
+/// Connects our client to the package's server with these options.
 async fn we_connect(
     tls: &Tls,
     options: &[&str],
@@ -149,21 +150,22 @@ async fn the_packages_server_judges_our_certificate() {
     let shows = |who: &Tls| {
         WebSocketClient::builder().client_certificate([who.certificate.clone()], who.key())
     };
-    // By its roots, and by its callback.
+    // The server accepts certificates by its roots, or by its callback.
     for options in [&["--verify", "true", "--ca", &root], &["--verify", "true", "--accept", &own]] {
         let (_node, connected) = we_connect(&tls, options, shows(&people)).await;
         assert_eq!(
             connected.expect("a connection").peer_certificates().unwrap()[0],
             *tls.certificate
         );
-        // It destroys the socket, without an alert or a status: there is nothing to tell but that.
+        // The server destroys the socket without an alert or a status, so our end can only report
+        // that.
         let (_node, failed) = we_connect(&tls, options, shows(&others)).await;
         let failed = failed.unwrap_err();
         assert!(matches!(failed, ConnectError::Io(_) | ConnectError::Tls(_)), "{failed:?}");
     }
 }
 
-/// The package has no say in headers; the https server that it can be given has.
+/// The package cannot check headers, but the https server that it can be given does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_the_packages_server_refuses_is_a_status_for_us() {
     let tls = Tls::new("127.0.0.1");

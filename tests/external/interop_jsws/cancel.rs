@@ -1,4 +1,4 @@
-//! Streams that are given up while their bytes are on the way.
+//! Streams that are cancelled while their data is in flight.
 
 use serde_json::json;
 use wsmux::{ConnectionError, TransportErrorCode, WebSocketStream, WriteError};
@@ -14,16 +14,17 @@ in_both_roles! {
     the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself,
 }
 
-/// Far more than a run of any of these tests gets to send.
+/// Far more bytes than any of these tests sends.
 const ENDLESS: u64 = 1 << 40;
 
-/// What follows on the half that was not given up: it ends between two grants of credit.
+/// How many bytes follow on the half that was not cancelled. The stream then ends between two
+/// grants of credit.
 const REST: u64 = 1_000_000;
 
-/// Many times, for where the cut falls is chance.
+/// Each test repeats its steps many times, because chance decides which byte is the last.
 const ROUNDS: u64 = 10;
 
-/// Reads the first bytes of a stream that goes on, and checks them.
+/// Reads the first bytes of a stream that does not end yet, and checks them.
 async fn read_first(stream: &mut WebSocketStream, seed: u8, bytes: u64) {
     let mut offset = 0;
     while offset < bytes {
@@ -46,7 +47,7 @@ async fn we_stop_in_the_middle_of_data_and_the_connection_goes_on(role: Role) {
             read_first(&mut stream, 5, round * 50_000 + 1).await;
             stream.recv().stop(code(77)).unwrap();
             assert_eq!(write.await.code, Some(77));
-            // The other half knows nothing of it.
+            // The other half is not affected.
             let (sent, there) =
                 (send_pattern(stream.send(), 6, REST), pair.node.read_pattern(there, 6, REST));
             tokio::join!(sent, there);
@@ -111,8 +112,8 @@ async fn the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on(role: 
             let _write = pair.node.call_fails("write", endless(there, 5));
             read_first(&mut stream, 5, round * 50_000 + 1).await;
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4242 }));
-            // The package keeps its reset back until a write that waits for credit is done, so we
-            // read on.
+            // While a write of the package's waits for credit, the package delays its reset, so we
+            // go on reading.
             assert_eq!(reset_code(stream.recv()).await, 4242);
             reset.await;
             let (sent, there) =
@@ -124,7 +125,8 @@ async fn the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on(role: 
     pair.assert_no_streams_left().await;
 }
 
-/// As the package can bear it: all that we sent has arrived, and nothing follows.
+/// The peer stops in a way that the package can cope with: everything that we sent has arrived, and
+/// we send nothing more.
 async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
     let pair = Pair::with_windows(role, 64 * KIB).await;
     for opener in Opener::BOTH {
@@ -149,10 +151,10 @@ async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The package decides what happens here. Data that it receives after its application has stopped
-/// reading makes it close the connection with 1002. If it had opened the stream, there is also an
-/// uncaught exception, which ends the process. No sender can avoid this, because such data is sent
-/// before the stop is received. The package sometimes wins this race. We check our part: the writer
+/// The package determines what happens here. If it receives data after its application has stopped
+/// reading, it closes the connection with 1002. If it had opened the stream, an uncaught exception
+/// also ends its process. No sender can avoid this, because such data is sent before the request to
+/// stop is received. In some rounds no data arrives at that time. We check our part: the writer
 /// gets an error with the package's code or its close, and the connection works unless the package
 /// has closed it.
 async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: Role) {
@@ -187,7 +189,7 @@ async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: 
 
 const OVERFLOW: &str = "Peer has overflowed the buffer of the ReadableStream";
 
-/// Whether a new stream carries something.
+/// Returns whether a new stream carries data.
 async fn still_works(pair: &Pair) -> bool {
     let accepted = pair.node.try_call("accept", json!({}));
     let Ok(mut stream) = within("opening", pair.ours.open_bi()).await else { return false };

@@ -1,4 +1,4 @@
-//! The end of a connection: codes and reasons, and what no js-ws peer may say.
+//! The end of a connection: codes and reasons, and a message that a js-ws peer must not send.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for (application, websocket) in CLOSES {
         let pair = Pair::new(role, Config::default(), &[]).await;
         let (mut stream, there) = pair.open(Opener::Us).await;
-        // What it said before stays readable.
+        // What the peer sent before the close can still be read.
         pair.node.call("write", json!({ "stream": there, "seed": 3, "bytes": 1_000 })).await;
         pair.exchange(Opener::Them, 1).await;
         let close = json!({ "code": websocket, "reason": "enough – genug" });
@@ -78,8 +78,8 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     );
 }
 
-/// A client by hand, because the package sends no text. Node is not needed to show what js-ws peers
-/// see.
+/// The client is written by hand, because the package sends no text. Node is not needed to show
+/// what a js-ws peer receives.
 #[tokio::test]
 async fn a_text_message_closes_the_connection() {
     let server = WebSocketServer::builder().wires([Wire::JsWs]).bind("127.0.0.1:0").await.unwrap();

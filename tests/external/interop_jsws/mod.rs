@@ -2,7 +2,7 @@
 //! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
 //! the package's own behaviour.
 //!
-//! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
+//! Needs Node 20 and the packages of the peers; `./test` installs them and runs this module.
 
 mod authentication;
 mod cancel;
@@ -35,7 +35,7 @@ in_both_roles! {
     a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on,
 }
 
-/// 64 MiB each way through one stream.
+/// Sends 64 MiB each way over one stream.
 async fn bulk(pair: &Pair, opener: Opener) {
     let (mut stream, there) = pair.open(opener).await;
     let (send, recv) = stream.split();
@@ -58,7 +58,7 @@ async fn a_stream_carries_64_mib_each_way_through_windows_of_1_mib(role: Role) {
 
 async fn a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes(role: Role) {
     let pair = Pair::with_windows(role, KIB).await;
-    // The client opens: the other kind of stream is in the test above.
+    // Here the client opens the stream; the previous test covers the other case.
     bulk(&pair, if role == Role::WeServe { Opener::Them } else { Opener::Us }).await;
 }
 
@@ -75,7 +75,7 @@ async fn two_hundred_streams_run_at_once_in_each_direction(role: Role) {
 }
 
 async fn ten_thousand_streams_one_after_another_leave_nothing_behind(role: Role) {
-    // The client opens most of them, the server opens some in between.
+    // The client opens most of the streams; the server opens some in between.
     let (our_streams, their_streams) = match role {
         Role::WeServe => (1_000, 10_000),
         Role::WeConnect => (10_000, 1_000),
@@ -93,11 +93,11 @@ async fn either_half_finishes_while_the_other_goes_on(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
         let (mut stream, there) = pair.open(opener).await;
-        // Ours first.
+        // Our half ends first.
         let (send, recv) = stream.split();
         tokio::join!(send_pattern(send, 1, 10_000), pair.node.read_pattern(there, 1, 10_000));
         tokio::join!(receive_pattern(recv, 2, 10_000), pair.node.write_pattern(there, 2, 10_000));
-        // Theirs first.
+        // Their half ends first.
         let (mut stream, there) = pair.open(opener).await;
         let (send, recv) = stream.split();
         tokio::join!(receive_pattern(recv, 3, 10_000), pair.node.write_pattern(there, 3, 10_000));
@@ -106,7 +106,7 @@ async fn either_half_finishes_while_the_other_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The largest code that a JavaScript number holds, a small one, and nothing at all.
+/// The largest code that a JavaScript number can hold, a small one, and zero.
 const CODES: [u64; 3] = [(1 << 53) - 1, 4242, 0];
 
 async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
@@ -123,7 +123,7 @@ async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
 async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
-        // Its own code the package sends whole, whatever a number holds.
+        // The package sends its own codes in full, even those that a JavaScript number cannot hold.
         for number in [CODES[0], CODES[1], CODES[2], (1 << 62) - 1] {
             let (mut stream, there) = pair.open(opener).await;
             let arguments = json!({ "stream": there, "code": number.to_string() });
@@ -133,8 +133,8 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The package throws away what exceeds its window, without a word: one byte too many, and the
-/// pattern at its end would be short.
+/// The package silently discards data that exceeds its window. With one byte too many, the end of
+/// the pattern would be missing.
 async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: Role) {
     const WINDOW: u64 = 10_000;
     let pair = Pair::with_windows(role, WINDOW).await;
@@ -142,15 +142,17 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
         let (mut stalled, there) = pair.open(opener).await;
         let before = pair.ours.stats().bytes_sent;
         let look = async {
-            // What is said on another stream comes after what the stalled one could send.
+            // The exchanges come after everything that the stalled stream could send.
             for _ in 0..10 {
                 pair.exchange(Opener::Us, 100).await;
             }
             let sent = pair.ours.stats().bytes_sent - before;
-            // One window lies in the queue of its web stream, for which it gave credit, and one
-            // before that. Above them the exchanges' own bytes, with a few messages for each.
+            // One window of data is in the queue of its web stream, and the package has granted
+            // credit for another. In addition there are the bytes of the exchanges, and a few
+            // messages for each of them.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
-            // One message at a time, and each gives us the credit for the next; then all the rest.
+            // The package reads one message at a time, each of which grants us credit for the next
+            // one. Then it reads all the rest.
             let mut bytes = 0;
             for max in [Some(1); 50].into_iter().chain([None]) {
                 let read = json!({ "stream": there, "seed": 9, "max": max.unwrap_or(MIB) });
@@ -164,7 +166,8 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
     }
 }
 
-/// Data and its end in one TLS record are lost on the package when its application is not reading.
+/// If data and the stream's end are in one TLS record, the package loses them when its application
+/// is not reading.
 async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
@@ -178,30 +181,30 @@ async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     }
 }
 
-/// For the package an Ack on an ended stream that it had opened is a new stream of ours.
+/// If the package opened a stream that has ended, it takes an Ack on it for a new stream of ours.
 async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
     let pair = Pair::with_windows(role, 4 * KIB).await;
     for opener in Opener::BOTH {
         for seed in 0..10 {
             let (mut stream, there) = pair.open(opener).await;
             let (send, recv) = stream.split();
-            // The whole window, so that credit would be due.
+            // The whole window is sent, so that a grant would be due.
             let write = pair.node.write_pattern(there, seed, 4 * KIB);
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
-            // Both halves have ended, and only now we read. "No reset can come" is that the end has
-            // come.
+            // We read only after both halves have ended. `received_reset` fails once no reset can
+            // arrive, so then the end has arrived.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // All is read but the end: an Ack would leave before this, and the stream is still
-            // there for it.
+            // Everything but the end has been read. An Ack would be sent before this exchange,
+            // because the stream still exists.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }
-        // A ghost would be accepted in place of this exchange's stream, which then would not be
-        // found.
+        // If the package had taken an Ack for a new stream, it would accept that one in place of
+        // this exchange's stream.
         pair.exchange(Opener::Us, 1_000).await;
     }
     pair.assert_no_streams_left().await;
@@ -226,10 +229,10 @@ async fn a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on(rol
     refuse().await;
     pair.talk(&mut first, first_there, 10_000).await;
     drop(first);
-    // There is room for one again, and only for one.
+    // There is room for one stream again, and only for one.
     let (mut third, third_there) = pair.open(Opener::Them).await;
     refuse().await;
-    // Streams of our own count for nothing here.
+    // Our own streams do not count.
     pair.exchange(Opener::Us, 10_000).await;
     pair.talk(&mut second, second_there, 10_000).await;
     pair.talk(&mut third, third_there, 10_000).await;

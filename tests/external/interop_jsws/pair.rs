@@ -1,4 +1,4 @@
-//! Our end and the Node package's, connected by the js-ws wire over wss.
+//! Our end and the Node package's end, connected by the js-ws wire over wss.
 
 use std::cell::Cell;
 
@@ -59,13 +59,13 @@ impl Pair {
         }
     }
 
-    /// With this window for the streams of both ends.
+    /// Connects both ends with this window for the streams of both.
     pub(crate) async fn with_windows(role: Role, window: u64) -> Self {
         let ours = config(|config| _ = config.stream_receive_window(window));
         Self::new(role, ours, &["--window", &window.to_string()]).await
     }
 
-    /// A new stream, and the handle by which the Node end knows it.
+    /// Opens a stream, and returns it with the handle by which the Node end knows it.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -81,7 +81,7 @@ impl Pair {
         }
     }
 
-    /// Sends `bytes` bytes both ways over a stream, to the end of both halves.
+    /// Sends `bytes` bytes both ways over a stream, until both halves have ended.
     pub(crate) async fn talk(&self, stream: &mut WebSocketStream, there: u64, bytes: u64) {
         let (send, recv) = stream.split();
         tokio::join!(
@@ -92,22 +92,23 @@ impl Pair {
         );
     }
 
-    /// Proves with a new stream that the connection works.
+    /// Shows with a new stream that the connection works.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         self.talk(&mut stream, there, bytes).await;
     }
 
-    /// The Node end sends back whatever comes, on every stream of ours from here on.
+    /// From here on the Node end echoes every stream of ours.
     pub(crate) async fn start_node_echo(&self) {
         self.node.call("echo", json!({})).await;
         self.node_echoes.set(true);
     }
 
-    /// Neither end remembers any stream, and the Node end is unharmed.
+    /// Asserts that neither end remembers a stream, and that the Node process has had no error.
     pub(crate) async fn assert_no_streams_left(&self) {
-        // A stream of ours lives until its last answer has left, and what we say on a new stream
-        // leaves after that: when the other end has heard of the marker, there is only the marker.
+        // A stream of ours is live until its last answer has been sent. Frames on a new stream are
+        // sent after that, so once the other end has received the new stream, only that one is
+        // left.
         let marker = if self.node_echoes.get() {
             let mut marker = within("opening", self.ours.open_bi()).await.expect("a stream");
             marker.send().write_all(b"!").await.expect("a stream that takes a byte");

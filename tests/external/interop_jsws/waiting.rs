@@ -1,4 +1,4 @@
-//! More streams of the package's at once than our limit, which it cannot know.
+//! The package opens more streams at once than our limit, which it cannot know.
 
 use serde_json::json;
 use wsmux::{Config, ConnectionError};
@@ -17,7 +17,7 @@ async fn limited(role: Role, streams: u64) -> Pair {
     Pair::new(role, config(|c| _ = c.max_concurrent_bidi_streams(streams)), &[]).await
 }
 
-/// Waits until this many of the package's streams wait for a place here.
+/// Waits until this many of the package's streams wait because of our limit.
 async fn until_waiting(pair: &Pair, streams: u64) {
     let job = async {
         while pair.ours.stats().waiting_streams != streams {
@@ -31,7 +31,7 @@ async fn a_thousand_calls_at_once_are_all_answered_at_a_limit_of_a_hundred(role:
     const CALLS: u64 = 1_000;
     let pair = Pair::new(role, Config::default(), &[]).await;
     let calls = pair.node.call("manyEcho", json!({ "streams": CALLS, "bytes": 1_000 }));
-    // Nobody accepts before all others wait.
+    // We accept no stream until all others wait.
     until_waiting(&pair, CALLS - 100).await;
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
@@ -74,24 +74,24 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     pair.node.call("stop", json!({ "stream": stopped, "code": 6 })).await;
     pair.node.call("reset", json!({ "stream": reset, "code": 7 })).await;
     pair.node.call("finish", json!({ "stream": finished })).await;
-    // The stream that was given up has gone.
+    // The cancelled stream no longer waits.
     until_waiting(&pair, 3).await;
     pair.talk(&mut first, first_there, 10_000).await;
     drop(first);
 
     let accept = || async { within("a stream", pair.ours.accept_bi()).await.unwrap() };
-    // What it still says is heard.
+    // What the package still sends on the stream arrives.
     let mut stream = accept().await;
     assert_eq!(stop_code(stream.send()).await, 6);
     let write = pair.node.write_pattern(stopped, 1, 10_000);
     tokio::join!(write, receive_pattern(stream.recv(), 1, 10_000));
     drop(stream);
-    // And so is the answer.
+    // Our answer arrives as well.
     let mut stream = accept().await;
     assert_eq!(reset_code(stream.recv()).await, 7);
     tokio::join!(send_pattern(stream.send(), 2, 10_000), pair.node.read_pattern(reset, 2, 10_000));
     drop(stream);
-    // An empty request.
+    // This is an empty request.
     let mut stream = accept().await;
     receive_pattern(stream.recv(), 0, 0).await;
     let read = pair.node.read_pattern(finished, 3, 10_000);
@@ -113,7 +113,7 @@ async fn a_connection_that_is_closed_takes_what_waits_with_it(role: Role) {
     until_waiting(&pair, 20).await;
     pair.ours.close(code(42), b"enough");
     for read in reads {
-        // The connection's error, which has no stream code.
+        // This is the connection's error, which has no stream code.
         assert_eq!(read.await.code, None);
     }
     let end = within("the end", pair.ours.closed()).await;

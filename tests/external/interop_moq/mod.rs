@@ -2,7 +2,7 @@
 //! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
 //! the package's own behaviour.
 //!
-//! Needs Node 20 and the peers' packages; `./test` installs them and runs this.
+//! Needs Node 20 and the packages of the peers; `./test` installs them and runs this module.
 
 use wsmux_testing::interop;
 use wsmux_testing::node;
@@ -78,7 +78,7 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     pair.start_node_echo().await;
     echoes_in_sequence(&pair.ours, &pair.node, STREAMS, STREAMS, 100).await;
     for _ in 0..STREAMS {
-        // One way there, and by its echo one way back.
+        // We send on one unidirectional stream, and the package echoes on another one.
         let mut send = within("opening", pair.ours.open_uni()).await.unwrap();
         send.write_all(b"there").await.unwrap();
         send.finish().unwrap();
@@ -86,7 +86,8 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
         assert_eq!(within("all of it", recv.read_to_end(10)).await.unwrap(), b"there");
     }
     echo.idle().await;
-    // A stream lives until its last frame has left, which an answer on a later stream shows.
+    // A stream is live until its last frame has been sent. Once a later stream has been answered,
+    // that has happened.
     let mut marker = pair.ours.open_bi().await.unwrap();
     marker.send().write_all(b"!").await.unwrap();
     within("an echo", marker.recv().read_exact(&mut [0])).await.unwrap();
@@ -94,7 +95,7 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     pair.node.assert_unharmed().await;
 }
 
-/// The package reads and writes codes as 32 bits.
+/// The package encodes codes with 32 bits.
 const CODES: [u64; 3] = [u32::MAX as u64, 4242, 0];
 
 async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
@@ -122,13 +123,15 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
 
 async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
     const ENDLESS: u64 = 1 << 40;
-    // The peer does not always give back the connection credit of what it discards: with its 1 MiB
-    // for all, some five runs of a hundred stood still in their last rounds, beside other load.
+    // The package does not always return the connection credit of data that it discards. With its
+    // default of 1 MiB, some five of a hundred runs stalled in their last rounds when the machine
+    // was busy.
     let pair = Pair::new(role, Config::default(), &["--max-data", "1099511627776"]).await;
     for opener in Opener::BOTH {
         for round in 1..6u64 {
             let some = round * 100_000;
-            // It stops, and we do. It sends the rest of its write behind its reset (SPEC.md: C-55).
+            // The package stops our half, and we stop its half. It sends the rest of its write
+            // after its reset (C-55 in SPEC.md).
             let (mut stream, there) = pair.open(opener).await;
             let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
             let their_write = pair.node.call_fails("write", endless);
@@ -151,7 +154,7 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
                 "{written:?}"
             );
             assert_eq!(their_write.code, Some(78));
-            // We reset, and it does.
+            // We reset our half, and the package resets its half.
             let (mut stream, there) = pair.open(opener).await;
             let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
             let _write = pair.node.call_fails("write", endless);
@@ -163,8 +166,8 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
             let rest = pair.node.call_fails("read", json!({ "stream": there }));
             stream.send().reset(code(4242)).unwrap();
             assert_eq!(rest.await.code, Some(4242));
-            // The package keeps its reset back until a write that waits for credit is done, so we
-            // read on.
+            // While a write of the package's waits for credit, the package delays its reset, so we
+            // go on reading.
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4243 }));
             assert_eq!(reset_code(stream.recv()).await, 4243);
             reset.await;
@@ -194,7 +197,8 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for number in [42, 0, 3_000_000_000] {
         let pair = Pair::new(role, Config::default(), &[]).await;
         let (mut stream, there) = pair.open(Opener::Them).await;
-        // What it said before stays readable, and then the stream tells of the close.
+        // What the package sent before can still be read, and after it the stream reports the
+        // close.
         pair.node.call("writeText", json!({ "stream": there, "text": "before" })).await;
         pair.exchange(Opener::Them, 1).await;
         let close = pair.node.call("close", json!({ "code": number, "reason": REASON }));
@@ -232,7 +236,7 @@ async fn an_application_protocol_is_agreed_on(role: Role) {
     assert_eq!(pair.ours.subprotocol(), Some("qmux-02.chat"));
     assert_eq!(pair.node.call("status", json!({})).await["protocol"], "chat");
     pair.exchange(Opener::Us, 1_000).await;
-    // Without one the bare name is what both know.
+    // If no application protocol is configured, both ends know only the bare name.
     let pair = Pair::new(role, Config::default(), &[]).await;
     assert_eq!(pair.ours.subprotocol(), Some("qmux-02"));
 }

@@ -1,4 +1,4 @@
-//! Our end and the Node package's, connected by the QMux wire.
+//! Our end and the Node package's end, connected by the QMux wire.
 
 use serde_json::json;
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream};
@@ -10,7 +10,7 @@ use super::{
     node::Node,
 };
 
-/// ws or wss.
+/// Whether the connection uses ws or wss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Ws,
@@ -68,8 +68,8 @@ impl Pair {
         }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
-    /// with.
+    /// Opens a stream, and returns both ends of it. The acceptor learns of it by its first byte,
+    /// which has been sent and read.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -94,10 +94,10 @@ impl Pair {
         }
     }
 
-    /// Proves with a new stream that the connection works both ways, for `bytes` bytes.
+    /// Shows with a new stream and `bytes` bytes that the connection works in both directions.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
-        // The Node end counts the byte that opened the stream as its pattern's first.
+        // The Node end counts the byte that opened the stream as the first byte of its pattern.
         let (here_at, there_at) = if opener == Opener::Us { (1, 0) } else { (0, 1) };
         let (send, recv) = stream.split();
         let sending = async {
@@ -115,13 +115,13 @@ impl Pair {
         assert_eq!((&read["bytes"], &read["patternOk"]), (&bytes.into(), &true.into()), "{read}");
     }
 
-    /// The Node end sends back whatever comes, on every stream of ours from here on.
+    /// From here on the Node end echoes every stream of ours.
     pub(crate) async fn start_node_echo(&self) {
         self.node.call("echo", json!({})).await;
     }
 }
 
-/// A stream of ours that carries bytes one way, to its end on both sides.
+/// Sends a unidirectional stream, until it has ended at both ends.
 pub(crate) async fn send_uni(pair: &Pair, seed: u8, bytes: u64) {
     let accepted = pair.node.accept("uni");
     let mut send = within("opening", pair.ours.open_uni()).await.expect("a stream");
@@ -129,7 +129,7 @@ pub(crate) async fn send_uni(pair: &Pair, seed: u8, bytes: u64) {
     tokio::join!(send_pattern(&mut send, seed, bytes), read);
 }
 
-/// A stream of the Node end's that carries bytes one way, to its end on both sides.
+/// Receives a unidirectional stream of the Node end, until it has ended at both ends.
 pub(crate) async fn receive_uni(pair: &Pair, seed: u8, bytes: u64) {
     let there = pair.node.open("uni").await;
     let read = async {

@@ -1,7 +1,8 @@
-//! nginx and HAProxy, as Debian packages them, between a client and a server: with the
-//! configuration that the manual shows, plain WebSocket behind them, and plain or TLS in front.
+//! nginx and HAProxy, as Debian packages them, between a client and a server. They have the
+//! configuration that the manual shows, with plain WebSocket behind them, and plain or TLS in
+//! front.
 //!
-//! Needs both programs; `./test` installs them and runs this.
+//! Needs both programs; `./test` installs them and runs this module.
 
 use wsmux_testing::interop;
 mod pair;
@@ -24,7 +25,8 @@ use interop::*;
 use pair::*;
 use proxy::*;
 
-/// Makes of each function a test for each proxy, or for each proxy and what is spoken before it.
+/// Makes tests of each function. Those in `fronts` are tested with each proxy and each protocol in
+/// front of it, those in `once` only once with each proxy.
 macro_rules! behind_both {
     (fronts: { $($each:ident,)* } once: { $($once:ident,)* }) => {
         behind_both!(@ nginx, Kind::Nginx, Front::Plain, $($each,)* $($once,)*);
@@ -64,7 +66,7 @@ async fn a_thousand_streams_are_open_at_once(kind: Kind, settings: Settings) {
     let pair = Pair::new(kind, &settings, config).await;
     let echo = Echo::start(&pair.server_end);
 
-    // None ends before all have had an answer.
+    // No stream ends before all of them have been answered.
     let all_are_open = std::sync::Arc::new(Barrier::new(STREAMS));
     let mut streams = JoinSet::new();
     for seed in 0..STREAMS {
@@ -100,7 +102,8 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     let sending = async {
         let mut sent = Sha256::new();
         for number in 0..CHUNKS {
-            // No two chunks are the same, so one that is lost, doubled or late shows.
+            // No two chunks are the same, so a chunk that is lost, repeated or out of order is
+            // detected.
             let mut chunk = pattern(number as u8, number, CHUNK).to_vec();
             chunk[..8].copy_from_slice(&number.to_be_bytes());
             sent.update(&chunk);
@@ -124,8 +127,7 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     assert_eq!(sent, received);
 }
 
-/// The proxies' timeout where it is meant to strike, or meant not to; and what we wait to be past
-/// it for sure.
+/// The proxy's timeout in the tests about it, and a time after which it has certainly expired.
 const SHORT: Duration = Duration::from_secs(4);
 const PAST_SHORT: Duration = Duration::from_secs(10);
 
@@ -141,14 +143,15 @@ async fn an_idle_connection_outlives_the_proxys_timeout(kind: Kind, settings: Se
         let worst = longest_standstill(PAST_SHORT).await;
         match exchange(&mut stream).await {
             Ok(()) => return,
-            // A machine that stood still has sent no pings, and that is no fault of theirs.
+            // If this machine stood still, no pings were sent in time, and the connection may have
+            // been cut.
             Err(_) if worst > SHORT / 4 => {}
             Err(error) => panic!("idle for {PAST_SHORT:?}: {error}"),
         }
     }
 }
 
-/// So that what is above is known to be the pings' doing.
+/// Shows that in the test above it is the pings that keep the connection alive.
 async fn an_idle_connection_without_keep_alive_is_cut_by_the_proxy(kind: Kind, settings: Settings) {
     let settings = Settings { idle: SHORT, ..settings };
     let never = |c: &mut Config| _ = c.keep_alive_interval(None).max_idle_timeout(None);
@@ -162,7 +165,7 @@ async fn a_killed_proxy_is_an_error_at_both_ends_and_a_new_one_serves(
     kind: Kind,
     settings: Settings,
 ) {
-    // The idle timeout is an hour away, so any error comes before it.
+    // The idle timeout is an hour, so any error comes before it.
     let late = Some(Duration::from_secs(3600));
     let mut pair = Pair::new(kind, &settings, config(|c| _ = c.max_idle_timeout(late))).await;
     let (mut ours, mut theirs) = pair.stream_under_way().await;
@@ -213,24 +216,24 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let server = WebSocketServer::builder().bind("127.0.0.1:0").await.expect("a port");
     let address = server.local_addr().expect("an address");
     let proxy = Proxy::start(kind, &settings, &[address]).await;
-    // Whatever a client says of itself.
+    // A header of the client's own must not be taken for the proxy's.
     let client = WebSocketClient::builder().header("X-Forwarded-For", "192.0.2.1").build().unwrap();
     let url = proxy.url();
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
     let client = client_end.expect("a connection").info().local_address().expect("a TCP socket");
     assert_eq!(client_address(&server_end), Some(client.ip()));
-    // The socket's own is the proxy's: another, by its port at least.
+    // The socket's own address is the proxy's, which differs at least in the port.
     assert_ne!(server_end.remote_address(), Some(client));
 }
 
-/// As the manual has it.
+/// Returns the client's address, as the manual shows.
 fn client_address(connection: &WebSocketConnection) -> Option<IpAddr> {
     let headers = connection.info().request()?.headers();
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
 }
 
-/// The recipe of the manual for HAProxy's PROXY header, which comes before the request.
+/// Follows the manual's recipe for HAProxy's PROXY header, which precedes the request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clients_address_and_port_are_in_the_proxy_header() {
     let acceptor = WebSocketServer::builder().build().expect("an acceptor");
@@ -250,7 +253,8 @@ async fn the_clients_address_and_port_are_in_the_proxy_header() {
     assert_eq!(server_end.remote_address(), None);
 }
 
-/// `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
+/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
+/// Returns the client's address.
 async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Result<SocketAddr> {
     use tokio::io::AsyncReadExt;
     let mut line = Vec::new();
@@ -264,12 +268,12 @@ async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Resul
     Ok(format!("{}:{}", words[2], words[4]).parse().expect("an address"))
 }
 
-/// The network's doing, and not a word of the peer's.
+/// Asserts that the network ended the connection, and not the peer.
 fn assert_cut(error: &ConnectionError) {
     assert!(matches!(error, ConnectionError::SocketLost(_)), "not the network, but {error:?}");
 }
 
-/// One end of a stream that neither end means to end.
+/// One end of a stream that neither end means to finish.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     connection: WebSocketConnection,
@@ -277,7 +281,8 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Why the connection has ended, as its streams say too.
+    /// Waits for the connection's end. Checks that its streams report the same cause, and returns
+    /// it.
     async fn ended(&mut self) -> ConnectionError {
         let error = within("the connection's end", self.connection.closed()).await;
         let (send, recv) = self.stream.split();

@@ -32,7 +32,7 @@ impl Pair {
         Self { client_end, server_end, proxy, server }
     }
 
-    /// A second connection, by default settings.
+    /// Opens a second connection, with default settings.
     pub(crate) async fn connect_again(&self) -> (WebSocketConnection, WebSocketConnection) {
         tokio::join!(connect(&self.proxy, Config::default()), accept(&self.server))
     }
@@ -41,7 +41,7 @@ impl Pair {
         [&self.client_end, &self.server_end]
     }
 
-    /// A stream on which both ends have had a byte, and still wait for more.
+    /// Opens a stream on which both ends have received a byte and still wait for more.
     pub(crate) async fn stream_under_way(&self) -> (UnderWay, UnderWay) {
         let mut ours = self.client_end.open_bi().await.expect("a stream");
         ours.write_all(b"?").await.expect("a byte sent");
@@ -56,7 +56,7 @@ impl Pair {
     }
 }
 
-/// A connection through the proxy, whose certificate is trusted.
+/// Connects through the proxy, and trusts its certificate.
 pub(crate) async fn connect(proxy: &Proxy, config: Config) -> WebSocketConnection {
     let client = WebSocketClient::builder()
         .config(config)
@@ -66,7 +66,7 @@ pub(crate) async fn connect(proxy: &Proxy, config: Config) -> WebSocketConnectio
     within("connecting", client.connect(&proxy.url())).await.expect("a connection")
 }
 
-/// A byte there and back.
+/// Sends a byte and receives its echo.
 pub(crate) async fn exchange(stream: &mut WebSocketStream) -> std::io::Result<()> {
     stream.write_all(b"x").await?;
     match within("an echo", stream.read_u8()).await? {
@@ -75,7 +75,7 @@ pub(crate) async fn exchange(stream: &mut WebSocketStream) -> std::io::Result<()
     }
 }
 
-/// Waits for `wait`, and returns the longest time in which nothing ran in this process.
+/// Waits for `wait`, and returns the longest time in which nothing in this process ran.
 pub(crate) async fn longest_standstill(wait: Duration) -> Duration {
     let start = Instant::now();
     let (mut last, mut worst) = (start, Duration::ZERO);

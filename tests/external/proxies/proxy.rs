@@ -1,5 +1,5 @@
-//! nginx and HAProxy as processes of a test: their usual WebSocket configuration in a folder of
-//! their own, on loopback, without root and without the system's services.
+//! Runs nginx and HAProxy as processes of a test. They have their usual WebSocket configuration, in
+//! a folder of their own, and listen on loopback. They need neither root nor the system's services.
 
 use std::{
     net::SocketAddr,
@@ -29,28 +29,28 @@ pub(crate) enum Kind {
     HaProxy,
 }
 
-/// What a client speaks to the proxy. Behind it is always plain `ws`.
+/// The protocol between the client and the proxy. Behind the proxy it is always plain `ws`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
     Plain,
     Tls,
 }
 
-/// What the tests vary of a configuration.
+/// What differs between the configurations of the tests.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) front: Front,
-    /// How long the proxy lets a tunnel be silent.
+    /// How long a tunnel may be silent before the proxy closes it.
     pub(crate) idle: Duration,
-    /// HAProxy tells the server the client's address, by a PROXY header of version 1.
+    /// Whether HAProxy tells the server the client's address in a PROXY header of version 1.
     pub(crate) send_proxy: bool,
-    /// HAProxy asks the servers whether they serve. Each question is a connection to them.
+    /// Whether HAProxy checks if the servers are up. Each check is a connection to a server.
     pub(crate) checks: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        // Longer than any machine stands still; what is about the timeout sets its own.
+        // This is longer than any machine stands still. Tests of the timeout set their own.
         Self {
             front: Front::Plain,
             idle: Duration::from_secs(3600),
@@ -70,14 +70,15 @@ pub(crate) struct Proxy {
     process: Child,
 }
 
-/// A folder for a proxy's files, removed with this.
+/// A folder for a proxy's files, which is removed when this is dropped.
 #[derive(Debug)]
 struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // Not in the target folder: the path of a Unix socket is short.
+        // The folder is not in the target folder, because the path of a Unix socket has to be
+        // short.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("wsmux-proxy-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -100,9 +101,9 @@ impl Drop for Folder {
     }
 }
 
-/// A port of loopback that is reserved for a test's servers, which listen on it and do so again
-/// after a restart. It is bound but not listened on, so that no other program gets it and clients
-/// are refused.
+/// A port of loopback that is reserved for a test's servers, which listen on it, also after a
+/// restart. It is bound but does not listen, so no other program gets the port, and clients are
+/// refused.
 #[derive(Debug)]
 pub(crate) struct Port(TcpSocket);
 
@@ -111,7 +112,8 @@ impl Port {
         let reserve = || {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-            // Not before, for then the system might choose a port that is reserved already.
+            // The option is set after the port is bound. Otherwise the system might choose a port
+            // that is already reserved.
             socket.set_reuseaddr(true)?;
             std::io::Result::Ok(socket)
         };
@@ -124,13 +126,13 @@ impl Port {
 }
 
 impl Proxy {
-    /// A proxy before these servers, that listens when this returns.
+    /// Starts a proxy in front of these servers, and waits until it listens.
     pub(crate) async fn start(kind: Kind, settings: &Settings, servers: &[SocketAddr]) -> Self {
         let certificate = Certificate::new();
         let folder = Folder::new();
         folder.write("cert.pem", &certificate.cert_pem);
         folder.write("key.pem", &certificate.key_pem);
-        // HAProxy wants both in one file.
+        // HAProxy needs both in one file.
         folder.write("both.pem", &format!("{}{}", certificate.cert_pem, certificate.key_pem));
         let port = Port::reserve();
         let text = match kind {
@@ -153,12 +155,13 @@ impl Proxy {
         &self.certificate
     }
 
-    /// Ends all its processes, which can do nothing about it.
+    /// Kills all its processes.
     pub(crate) async fn kill(&mut self) {
         self.signal_all(Signal::SIGKILL);
         let status = within("the proxy's end", self.process.wait()).await.expect("a status");
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
-        // Its workers are nobody's children now: a port that refuses is their last sign.
+        // The workers are no longer children of any process here. That the port refuses connections
+        // is the only sign that they have ended.
         let gone = async {
             while TcpStream::connect(self.port.address()).await.is_ok() {
                 sleep(Duration::from_millis(20)).await;
@@ -167,7 +170,7 @@ impl Proxy {
         within("the workers' end", gone).await;
     }
 
-    /// Starts it again where it was, as its supervisor would.
+    /// Starts the proxy again on the same port, as its supervisor would.
     pub(crate) async fn start_again(&mut self) {
         self.process = spawn(self.kind, &self.folder);
         self.listens().await;
@@ -179,26 +182,26 @@ impl Proxy {
                 if let Some(status) = self.process.try_wait().expect("a child of ours") {
                     panic!("{:?}: {status}, {}", self.kind, self.log());
                 }
-                // Nobody tells when it listens.
+                // The proxy does not report when it listens.
                 sleep(Duration::from_millis(20)).await;
             }
         };
         within("the proxy's start", ready).await;
     }
 
-    /// Lets it stand still: its sockets stay open, and nothing moves.
+    /// Stops the processes: their sockets stay open, and no data moves.
     pub(crate) fn freeze(&self) {
         self.signal_all(Signal::SIGSTOP);
     }
 
-    /// Has it read its configuration again: a new worker listens, and the old one ends within a
-    /// second.
+    /// Makes the proxy read its configuration again. A new worker then listens, and the old one
+    /// ends within a second.
     pub(crate) async fn reload(&self) {
         if self.kind == Kind::Nginx {
             return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
         }
         let reload = async {
-            // HAProxy's worker listens before its master hears signals.
+            // HAProxy's worker listens before its master handles signals.
             while !self.log().contains("Reloading HAProxy") {
                 kill(self.pid(), Signal::SIGUSR2).expect("a process that lives");
                 sleep(Duration::from_millis(200)).await;
@@ -211,7 +214,7 @@ impl Proxy {
         std::fs::read_to_string(self.folder.path("log")).unwrap_or_default()
     }
 
-    /// Says a command to HAProxy's runtime API; its answer.
+    /// Sends a command to HAProxy's runtime API, and returns the answer.
     pub(crate) async fn tell(&self, command: &str) -> String {
         let job = async {
             let mut socket = UnixStream::connect(self.folder.path("admin.sock")).await?;
@@ -228,7 +231,8 @@ impl Proxy {
         Pid::from_raw(pid.try_into().expect("a process id"))
     }
 
-    /// Workers are processes of their own, and outlive a master that is killed.
+    /// Sends a signal to all processes. Workers are processes of their own, which go on when their
+    /// master is killed.
     fn signal_all(&self, signal: Signal) {
         killpg(self.pid(), signal).expect("a process group that lives");
     }
@@ -258,14 +262,14 @@ fn spawn(kind: Kind, folder: &Folder) -> Child {
     };
     let log = std::fs::File::create(folder.path("log")).expect("a file in a temporary folder");
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    // Debian keeps both where only root looks.
+    // Debian installs both in a folder that is only in root's path.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
 }
 
-/// The manual's configuration, with the addresses, files and times of the test. Each must be there
-/// once.
+/// Returns the manual's configuration with the addresses, files and times of the test. Each text
+/// that is replaced must occur exactly once.
 fn adapt(manual: &str, changes: &[(&str, &str)]) -> String {
     let mut text = manual.to_owned();
     for (from, to) in changes {
@@ -334,7 +338,8 @@ fn haproxy(
         .zip(servers)
         .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
         .collect();
-    // A server that waits for one client is not to be asked by the proxy.
+    // The proxy must not check a server that waits for a single client, because a check is a
+    // connection.
     let checks = match settings.checks {
         true => "    default-server check inter 200ms fall 1 rise 1\n",
         false => "",

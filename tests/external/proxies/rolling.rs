@@ -1,6 +1,6 @@
-//! A rolling restart: of two servers behind a proxy one is drained and started again, then the
-//! other, while a client calls without pause. Every call is one attempt to have one question
-//! answered, on a stream of its own, and is counted at both ends.
+//! A rolling restart. Of two servers behind a proxy, one is drained and started again, then the
+//! other, while a client calls without pause. A call is one attempt to have one question answered,
+//! on a stream of its own. Both ends count every call.
 
 mod caller;
 mod server;
@@ -14,22 +14,24 @@ use server::{Ledger, Server};
 
 use super::{interop::within, proxy::*};
 
-/// Calls that must be answered before and after each step, so that each happens under load.
+/// How many calls must be answered before and after each step, so that each step happens under
+/// load.
 const CALLS_BETWEEN: u64 = 100;
 
-/// Each server is restarted at least twice, because a client is connected to one of two.
+/// Each step restarts the server to which the client is connected, and the client then moves to the
+/// other one. So this many steps restart each server at least twice.
 const STEPS: usize = 4;
 
-/// How the proxy learns that a server goes.
+/// How the proxy learns that a server shuts down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
-    /// By a command: before it begins.
+    /// It is told by a command before the drain begins.
     Command,
-    /// By its port, which takes no connections.
+    /// The server's port no longer accepts connections.
     Port,
 }
 
-/// Two servers, the proxy before them, and the client.
+/// Two servers, the proxy in front of them, and the client.
 struct Pool {
     proxy: Proxy,
     ports: [Port; 2],
@@ -50,7 +52,8 @@ impl Pool {
         Self { proxy, ports, servers: servers.map(Some), ledger, caller }
     }
 
-    /// Drains the server that the client is on, and starts it again; which server that was.
+    /// Drains the server to which the client is connected, and starts it again. Returns which
+    /// server that was.
     async fn restart_one(&mut self, notice: Notice) -> usize {
         self.caller.answered(CALLS_BETWEEN).await;
         let slow = self.caller.call_slowly(&self.ledger).await;
@@ -76,7 +79,7 @@ impl Pool {
         self.servers[name] = Some(Server::start(name, address, &self.ledger));
     }
 
-    /// Ends the calling, and holds the client's account against the servers'.
+    /// Stops the calls, and compares the client's record with those of the servers.
     async fn settle(self) -> Account {
         let Self { caller, ledger, servers, proxy, .. } = self;
         let attempts = within("the last answers", caller.stop()).await;
@@ -111,7 +114,7 @@ struct Account {
     calls: u64,
     answered: u64,
     failed: u64,
-    /// Failed calls whose answers had got lost.
+    /// How many calls failed although they were executed, because their answers were lost.
     done_but_failed: u64,
 }
 
@@ -120,7 +123,8 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
     for _ in 0..STEPS {
         pool.restart_one(notice).await;
         if checks {
-            // As an operator does: the next server goes when the last one is back.
+            // An operator would also wait until the last server is back before the next one is
+            // restarted.
             let up = async {
                 while pool.proxy.tell("show stat").await.matches(",UP,").count() < 3 {
                     sleep(Duration::from_millis(50)).await;
@@ -130,7 +134,8 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
         }
     }
     let account = pool.settle().await;
-    // A drain is gentler than it need be by what is asserted above: what it took up, it answers.
+    // The assertions above would allow for lost answers. A drain does better: the server answers
+    // every call that it has accepted.
     assert_eq!(account.done_but_failed, 0, "{account:?}");
 }
 
@@ -149,7 +154,8 @@ async fn a_rolling_restart_loses_no_call_when_nginx_finds_the_port_closed() {
     a_rolling_restart(Kind::Nginx, false, Notice::Port).await;
 }
 
-/// The other way to go: the client cannot know what was done, but it knows which calls those are.
+/// When a server is killed, the client cannot know whether the calls in progress were executed, but
+/// it knows which calls these are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_that_is_lost_with_a_killed_server_says_so() {
     let mut pool = Pool::start(Kind::HaProxy, true).await;

@@ -1,4 +1,4 @@
-//! Datagrams that nobody reads, or that the socket does not take.
+//! Datagrams that nobody reads, or that the socket does not accept.
 
 use bytes::{Bytes, BytesMut};
 use wsmux::{
@@ -12,7 +12,7 @@ use super::{
 };
 
 const BUFFER: usize = 256 * 1024;
-/// Room for the queue's first places.
+/// Room for the first entries of the queue.
 const SLACK: i64 = 1024;
 
 fn connection(heap: &mut Heap) -> Connection {
@@ -41,7 +41,8 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
             let idle = heap.held();
             let mut most = 0;
             for round in 0..3_000 {
-                // As much as the datagram has, so that it is half of its message, and less.
+                // The padding is at most as long as the datagram, which is therefore at least half
+                // of its message.
                 let len = sizes.next() % 16_000;
                 let frame = Frame::Datagram(vec![7; len].into());
                 let mut message = encode(Wire::QMux, &frame, false);
@@ -64,7 +65,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
     }
 }
 
-/// An echo sends the same `Bytes` that it received.
+/// An echo sends the same `Bytes` that it has received.
 #[test]
 fn a_datagram_that_is_sent_back_keeps_nothing_but_itself() {
     let mut heap = Heap::default();

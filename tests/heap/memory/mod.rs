@@ -1,5 +1,5 @@
-//! What a connection holds of the heap, against the formula of SPEC.md §10: the patterns that cost
-//! most, and sizes at random.
+//! How much heap memory a connection holds, compared with the formula of SPEC.md §10, for the
+//! patterns that cost most and for random sizes.
 
 use wsmux_testing::engine as support;
 
@@ -13,15 +13,16 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 /// A sequence of sizes.
 #[derive(Debug, Clone, Copy)]
 enum Pattern {
-    /// These, over and over.
+    /// Repeats these sizes.
     Cycle(&'static [usize]),
-    /// One of 32 KiB, and then these over and over.
+    /// Begins with a size of 32 KiB, and then repeats these.
     Behind32KiB(&'static [usize]),
-    /// At every scale, as often where a rule changes, from this seed.
+    /// Random sizes of every magnitude, which are often those at which a rule changes. The number
+    /// is the seed.
     Random(u64),
 }
 
-/// Each pattern once made some queue hold a multiple of what it should.
+/// Each of these patterns once made some queue hold a multiple of what it should.
 const PATTERNS: [Pattern; 14] = [
     Pattern::Behind32KiB(&[1, 4096]),
     Pattern::Cycle(&[1, 4096]),
@@ -39,7 +40,7 @@ const PATTERNS: [Pattern; 14] = [
     Pattern::Random(3),
 ];
 
-/// The sizes of one pattern, without end.
+/// Generates the sizes of one pattern, without end.
 struct Sizes {
     pattern: Pattern,
     nth: usize,

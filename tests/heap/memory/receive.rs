@@ -1,4 +1,4 @@
-//! What is received and not read, or read in part.
+//! Data that is received and not read, or only read in part.
 
 use bytes::BytesMut;
 use wsmux::{
@@ -13,26 +13,26 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// More streams show nothing that these do not.
+/// More rounds show nothing more.
 const ROUNDS: usize = 300;
 
 /// How the application reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reads {
     Nothing,
-    /// Some, at random.
+    /// It reads a random part.
     Some,
-    /// All bytes except one.
+    /// It reads all bytes except one.
     AllButOne,
 }
 
-/// How much a message holds besides the stream's bytes.
+/// How much a message holds in addition to the stream's bytes.
 #[derive(Debug, Clone, Copy)]
 enum Spare {
     None,
-    /// As much as may be in it for the bytes to be most of it.
+    /// As much as possible while the stream's bytes are still at least half of the message.
     Half,
-    /// Four times as much.
+    /// Four times as much as the stream's bytes.
     Most,
 }
 
@@ -61,8 +61,8 @@ impl Receiver {
         this
     }
 
-    /// As a socket brings it: a block that is up to twice as large as the message, which is part of
-    /// what is held.
+    /// Delivers a message as a socket does, in a block that may be twice as large as the message.
+    /// The block counts as held.
     fn message(&mut self, frames: &[Frame], padding: usize) {
         let mut message: Vec<u8> =
             frames.iter().flat_map(|frame| encode(self.wire, frame, false)).collect();
@@ -86,7 +86,7 @@ impl Receiver {
         });
     }
 
-    /// The credit that the peer has left on a stream.
+    /// Returns how much credit the peer has left on a stream.
     fn credit(&mut self, nth: usize) -> u64 {
         let id = bidi(!SERVER, nth as u64);
         self.conn.recv_stream(Time::EPOCH, id).stats().map_or(WINDOW, |stats| stats.credit)
@@ -131,7 +131,8 @@ fn config() -> Config {
     config
 }
 
-/// Sends until there is no credit. Returns how much was held per byte at most.
+/// Sends until there is no credit left. Returns the most bytes of memory that were held for each
+/// byte.
 fn attack(wire: Wire, pattern: Pattern, reads: Reads, spare: Spare) -> f64 {
     let config = config();
     let bound = config.memory_bound(wire, &MemoryUse::default());
@@ -189,7 +190,7 @@ fn whatever_is_not_read_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// It prints its figures for the record: `cargo test --test heap one_byte -- --nocapture`.
+/// Prints its figures for the record: `cargo test --test heap one_byte -- --nocapture`.
 #[test]
 fn one_byte_and_a_chunk_over_and_over_cost_little_more_than_they_are() {
     for wire in WIRES {

@@ -1,4 +1,4 @@
-//! What is written to a peer that grants nothing, or little.
+//! Data that is written to a peer that grants nothing, or only little.
 
 use bytes::Bytes;
 use wsmux::{
@@ -12,7 +12,7 @@ use super::{
 };
 
 const STREAMS: u64 = 3;
-/// More streams show nothing that these do not.
+/// More rounds show nothing more.
 const ROUNDS: usize = 3_000;
 const LARGEST_CHUNK: usize = 16 * 1024;
 
@@ -42,7 +42,8 @@ impl Sender {
         Self { conn, heap, wire, out: MessageBuf::new(), ids, granted: 0 }
     }
 
-    /// Whether it was taken, as it is as long as there is any room.
+    /// Writes to a stream. Returns whether the data was accepted, which it is as long as there is
+    /// any room.
     fn write(&mut self, nth: usize, len: usize, chunk: bool) -> bool {
         let data = vec![7; len];
         self.heap.of(|| {
@@ -54,7 +55,7 @@ impl Sender {
         })
     }
 
-    /// The peer grants this many bytes of each stream, which the socket takes.
+    /// The peer grants this many bytes on each stream, and the socket accepts them.
     fn grant(&mut self, more: u64) {
         self.granted += more;
         for &id in &self.ids {
@@ -75,8 +76,8 @@ impl Sender {
     }
 }
 
-/// Writes by both methods in turn until all buffers are full, or for this many rounds. Returns how
-/// much was held per byte at most.
+/// Writes by both methods in turn until all buffers are full, or for `ROUNDS` rounds. Returns the
+/// most bytes of memory that were held for each byte.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
     config
@@ -95,7 +96,7 @@ fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let idle = sender.heap.held();
     let (mut sizes, mut ratio, mut full) = (Sizes::new(pattern), 0.0_f64, 0);
     for round in 0..ROUNDS {
-        // Small ones are copied by `write`, and the others handed over.
+        // Small pieces are copied by `write`, and the others are handed over as chunks.
         let len = sizes.next().min(LARGEST_CHUNK);
         let chunk = len >= 4096 || sizes.below(4) == 0;
         full = match sender.write(round % STREAMS as usize, len, chunk) {

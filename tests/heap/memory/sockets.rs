@@ -1,5 +1,5 @@
-//! A whole connection over a stream of bytes: blocks that are read into, messages, queues and what
-//! is written.
+//! A whole connection over a byte stream: the blocks that it reads into, messages, queues, and what
+//! it writes.
 
 use std::{
     io,
@@ -24,17 +24,17 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// Rounds of all tasks, after which nothing moves any more.
+/// After this many rounds of all tasks, none of them has anything left to do.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were made before. It sends one part after the other, each once it has
-/// received something since the last, and takes a number of bytes.
+/// A peer whose bytes were prepared in advance. It sends one part after the other, each once it has
+/// received something since the previous part. It accepts a limited number of bytes.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
     at: usize,
     heard: bool,
-    /// Bytes that arrive at once.
+    /// How many bytes arrive at once.
     piece: usize,
     takes: usize,
     reader: Option<Waker>,
@@ -87,9 +87,9 @@ impl AsyncWrite for Script {
     }
 }
 
-/// A frame of a client, masked with zeros.
+/// Returns a client's frame, with a mask of zeros.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    // A length in its shortest form (RFC 6455 §5.2).
+    // The length has its shortest form (RFC 6455 §5.2).
     let (len, bytes) = (payload.len(), payload.len().to_be_bytes());
     let mut frame = vec![opcode];
     match len {
@@ -115,7 +115,7 @@ fn request(wire: Wire) -> Vec<u8> {
     .into()
 }
 
-/// What opens streams with credit for the server.
+/// Returns the bytes that open streams on which the server has `credit` bytes of credit.
 fn opening(wire: Wire, credit: u64) -> Vec<u8> {
     let mut opening = Vec::new();
     match wire {
@@ -151,8 +151,8 @@ fn config() -> Config {
     config
 }
 
-/// The most that a server's connection holds while the peer says these parts and `application` does
-/// what it does.
+/// Returns how much a server's connection holds at most while the peer sends these parts and
+/// `application` runs.
 fn most<F: Future<Output = ()>>(
     (wire, config): (Wire, &Config),
     (parts, piece, takes): (Vec<Vec<u8>>, usize, usize),
@@ -176,7 +176,7 @@ fn most<F: Future<Output = ()>>(
     info.bytes_max
 }
 
-/// Reads this much of each stream, in pieces of limited size, and keeps the streams.
+/// Reads this many bytes of each stream, in pieces of limited size, and keeps the streams.
 async fn read(connection: WebSocketConnection, (piece, bytes): (usize, usize)) {
     for _ in 0..STREAMS {
         let mut stream = connection.accept_bi().await.unwrap();
@@ -227,7 +227,7 @@ fn a_connection_that_is_not_read_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// What the socket does not take stays with the streams.
+/// What the socket does not accept stays in the streams' buffers.
 #[test]
 fn a_connection_that_cannot_send_holds_no_more_memory_than_the_formula() {
     const LARGEST_CHUNK: usize = 16 * 1024;
@@ -273,7 +273,7 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         for (nth, &len) in fragments.iter().enumerate() {
             parts[1].extend(frame(if nth == 0 { 0x02 } else { 0x00 }, &vec![0; len]));
         }
-        // All but its last byte.
+        // The last byte of the message is not sent.
         parts[1].pop();
         most((Wire::JsWs, &config), (parts, 1 << 20, usize::MAX), |_| std::future::ready(()))
     };
@@ -282,7 +282,7 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         let held = held(&[first, largest - first]);
         assert!(held <= most, "{first}: {held} of {most}");
     }
-    // What is gathered needs to grow for one byte, and does not double.
+    // The buffer of the fragments has to grow by one byte, and must not double.
     let first = largest / 10 * 9;
     for fragments in [&[first, 1, largest - first - 1][..], &[largest / 7; 6]] {
         let held = held(fragments);
@@ -290,7 +290,7 @@ fn a_message_in_fragments_is_held_twice_at_most() {
     }
 }
 
-/// A connection that has nothing to send holds nothing of what it sent.
+/// A connection with nothing to send holds no memory for what it has sent.
 #[test]
 fn a_chunk_that_was_sent_is_let_go_of() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

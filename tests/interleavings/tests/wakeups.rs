@@ -1,10 +1,10 @@
-//! No wake-up is lost, in whichever order the handles' steps and the drivers' come: a scenario that
-//! waits for one that never comes is a deadlock, which shuttle reports with the schedule that led
-//! to it.
+//! Checks that no wake-up is lost, whatever the order of the handles' and the drivers' steps. If a
+//! wake-up is lost, the task that waits for it deadlocks, and shuttle reports the schedule that led
+//! to that.
 //!
-//! Steps are those between two uses of the locks of src/runtime/sync.rs: the connection's state and
-//! the memory socket. Time stands still, so that no timer makes good for a wake-up that was
-//! forgotten.
+//! A step is what happens between two uses of the locks of src/runtime/sync.rs: that of the
+//! connection's state and that of the memory socket. Time stands still, so no timer can replace a
+//! lost wake-up.
 #![cfg(shuttle)]
 
 use std::{
@@ -28,16 +28,17 @@ use wsmux::{
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SEED: u64 = 0x5eed;
 
-/// How many changes of who runs decide: most of what goes wrong needs two or three (Burckhardt et
-/// al., "A randomized scheduler with probabilistic guarantees of finding bugs").
+/// The number of preemptions that a schedule may depend on. Most faults need two or three
+/// (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs").
 const PCT_DEPTH: usize = 3;
 
-/// More than credit and buffer hold, so that writers wait.
+/// Each write exceeds the credit and the buffer, so that writers have to wait.
 const WINDOW: u64 = 60;
 const SEND_BUFFER: usize = 25;
 const LEN: usize = 150;
 
-/// For each wire and each scheduler, unless the environment asks for others.
+/// The number of iterations for each wire and each scheduler, unless the environment sets another
+/// one.
 fn iterations() -> usize {
     let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|asked| asked.parse().ok());
     asked.unwrap_or(300)
@@ -45,13 +46,13 @@ fn iterations() -> usize {
 
 fn config() -> shuttle::Config {
     let mut config = shuttle::Config::new();
-    // Debug builds' futures are large.
+    // The futures of debug builds are large.
     config.stack_size = 0x8_0000;
     config
 }
 
 fn run(scheduler: impl Scheduler + 'static, scenario: fn(Wire), wire: Wire) {
-    // tokio's clock wants a runtime; this one is never run, and its clock stands still.
+    // tokio's clock needs a runtime. This runtime never runs, so its clock stands still.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -81,7 +82,7 @@ fn small(streams: u64) -> Config {
     config
 }
 
-/// A client, and a server that allows it `streams` streams.
+/// Returns a client, and a server that lets it open `streams` streams.
 fn pair(wire: Wire, streams: u64) -> [WebSocketConnection; 2] {
     let (left, right) = memory_pair(50);
     let info = ConnectionInfo::default;
@@ -91,7 +92,7 @@ fn pair(wire: Wire, streams: u64) -> [WebSocketConnection; 2] {
     [client, server]
 }
 
-/// Both drivers come to their ends.
+/// Closes the client, and waits until both drivers have ended.
 fn finish([client, server]: [WebSocketConnection; 2]) {
     client.close(VarInt::from_u32(0), b"");
     block_on(client.closed());
@@ -184,7 +185,8 @@ fn a_reset_wakes_the_reader_and_a_stop_the_writer() {
     explore(scenario, &WIRES);
 }
 
-/// Reader, writer, opener, acceptor: each waits for what never comes.
+/// Starts a reader, a writer, an opener and an acceptor, each of which waits for something that
+/// never happens.
 fn all_wait(client: &WebSocketConnection) -> Vec<thread::JoinHandle<()>> {
     let (mut send, mut recv) = block_on(client.open_bi()).unwrap().into_split();
     let stopped = send.stopped();
@@ -212,7 +214,7 @@ fn a_close_here_wakes_all_who_wait() {
         block_on(client.closed());
         block_on(server.closed());
     }
-    // On js-ws nobody has to wait to open a stream.
+    // On js-ws opening a stream never has to wait.
     explore(scenario, &[Wire::QMux]);
 }
 
@@ -286,7 +288,7 @@ fn a_place_that_is_given_up_goes_to_whoever_waits_behind_it() {
         let freeing = server.clone();
         let raiser = thread::spawn(move || {
             freeing.set_max_concurrent_bi_streams(1);
-            // Whatever was opened and dropped makes room.
+            // Every stream that was opened and dropped makes room for another.
             while block_on(freeing.accept_bi()).is_ok() {}
         });
         impatient.join().unwrap();
@@ -355,7 +357,7 @@ fn a_datagram_wakes_its_reader_and_room_its_writer() {
     explore(scenario, &[Wire::QMux]);
 }
 
-/// Polls `future` once, and drops it, whatever came of it.
+/// Polls `future` once, and drops it, whatever the poll returned.
 fn give_up(future: impl Future) {
     let mut future = pin!(future);
     block_on(poll_fn(|cx| {
@@ -379,7 +381,8 @@ fn each_stream_wakes_one_who_accepts_also_when_another_gives_up() {
             let server = server.clone();
             move || give_up(server.accept_bi())
         });
-        // One more than is accepted, if the impatient one takes one with it.
+        // There is one more stream than is accepted, because the impatient task may accept one and
+        // drop it.
         let mut opened = Vec::new();
         for _ in 0..3 {
             let mut stream = block_on(client.open_bi()).unwrap();
@@ -423,7 +426,7 @@ fn each_datagram_wakes_one_reader_also_when_another_gives_up() {
 #[test]
 fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
     fn scenario(wire: Wire) {
-        // Room for one.
+        // The queue has room for one datagram.
         let mut config = small(1);
         config.datagram_send_buffer_size(1);
         let (left, right) = memory_pair(50);
@@ -442,7 +445,7 @@ fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
             let (client, datagram) = (client.clone(), datagram.clone());
             move || give_up(client.send_datagram_wait(datagram))
         });
-        // Takes the room of others.
+        // This sender does not wait, and may use the room that a waiting one was woken for.
         let careless = thread::spawn({
             let (client, datagram) = (client.clone(), datagram.clone());
             move || client.send_datagram(datagram).unwrap()

@@ -1,4 +1,4 @@
-//! What is still true after the connection has ended.
+//! What still works after the connection has ended.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::pair::{config, connection, memory, quiet, soon};
 
 const NINE: VarInt = VarInt::from_u32(9);
 
-/// A server that is slow to look must not lose a client that was fast to go.
+/// A server that is slow to accept must not lose the streams of a client that left quickly.
 #[tokio::test(start_paused = true)]
 async fn what_a_peer_said_before_it_went_away_at_once_can_be_accepted_and_read() {
     for wire in super::pair::WIRES {
@@ -17,7 +17,7 @@ async fn what_a_peer_said_before_it_went_away_at_once_can_be_accepted_and_read()
         let server = connection(right, Side::Server, wire, &Default::default());
         client.established().await.unwrap();
         let mut stream = client.open_bi().await.unwrap();
-        // The js-ws wire gives credit with the server's first message.
+        // On the js-ws wire the client has no credit before the server's first message.
         stream.send().write_all(b"all of it").await.unwrap();
         stream.send().finish().unwrap();
         quiet().await;

@@ -1,5 +1,5 @@
-//! Peers that break the WebSocket or the stream below it, on TCP. Each ends only its own
-//! connection, and both ends see the cause.
+//! Peers that violate the WebSocket protocol or break the TCP stream below it. Each violation ends
+//! only the connection on which it occurs, and both ends see the cause.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const FIN: u8 = 0x80;
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// The raw end of a WebSocket: frames by hand.
+/// One end of a WebSocket whose frames are written by hand.
 struct Peer {
     stream: TcpStream,
     side: Side,
@@ -37,8 +37,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// The first two bytes and the length of a frame, and a mask of zeros where there has to be
-    /// one.
+    /// Returns the first two bytes and the length of a frame, and for a client a mask of zeros.
     fn header(&self, first: u8, len: u64) -> Vec<u8> {
         let mask = if self.side == Side::Client { 0x80 } else { 0 };
         let mut out = vec![first];
@@ -69,7 +68,7 @@ impl Peer {
         self.bytes(&frame).await;
     }
 
-    /// The next frame's first byte and payload.
+    /// Reads the next frame, and returns its first byte and its payload.
     async fn next(&mut self) -> (u8, Bytes) {
         let mut start = [0; 2];
         self.stream.read_exact(&mut start).await.expect("a frame");
@@ -88,8 +87,8 @@ impl Peer {
         (start[0], payload.into())
     }
 
-    /// All frames of the wire until the WebSocket's Close, and its code. Nothing follows but the
-    /// end.
+    /// Reads until the WebSocket Close, and returns the frames before it and its code. Asserts that
+    /// nothing follows it but the end of the stream.
     async fn until_close(mut self) -> (Vec<Frame>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -97,8 +96,8 @@ impl Peer {
             match first {
                 0x82 => frames.extend(decode(self.wire, payload)),
                 0x88 => {
-                    // The closing handshake, and the end of TCP as the sides have it (RFC 6455
-                    // §7.1.1).
+                    // Each side completes the closing handshake and ends TCP as RFC 6455 §7.1.1
+                    // requires.
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     self.frame(FIN | CLOSE, &payload[..2]).await;
                     if self.side == Side::Client {
@@ -112,7 +111,7 @@ impl Peer {
     }
 }
 
-/// A connection, and its raw peer, which is `side`.
+/// Returns a connection of ours and its raw peer, which is on side `side`.
 async fn scene(side: Side, wire: Wire) -> (Peer, WebSocketConnection) {
     scene_with(side, wire, &Config::default()).await
 }
@@ -129,8 +128,8 @@ async fn scene_with(side: Side, wire: Wire, config: &Config) -> (Peer, WebSocket
     (peer, ours)
 }
 
-/// Checks what the peer receives after an error on the wire. On js-ws that is the WebSocket's code
-/// alone.
+/// Checks what the peer receives after an error on the wire. On js-ws that is only the WebSocket
+/// code.
 fn assert_told(frames: &[Frame], wire: Wire, code: TransportErrorCode, text: &str) {
     let told = frames.iter().find_map(|frame| match frame {
         Frame::ConnectionClose(Close::Transport { code, .. }) => Some(*code),
@@ -145,7 +144,7 @@ async fn ends(connection: &WebSocketConnection) -> ConnectionError {
         .expect("it ends when both have said so, without the close timeout")
 }
 
-/// Runs a bad peer beside a good connection, which goes on.
+/// Runs a bad peer beside a good connection, and checks that the good connection still works.
 async fn beside_a_good_one<T>(wire: Wire, bad: impl Future<Output = T>) -> T {
     let (client, server) = tcp(wire, &Config::default()).await;
     let mut stream = client.open_bi().await.unwrap();
@@ -214,7 +213,7 @@ async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
 #[tokio::test]
 async fn the_limit_holds_for_the_sum_of_fragments_and_is_itself_allowed() {
     let (mut peer, ours) = scene(Side::Client, Wire::QMux).await;
-    // Padding, to the byte.
+    // Fills the message with padding, exactly to the limit.
     peer.frame(BINARY, &[0; 40_000]).await;
     peer.frame(FIN | CONTINUATION, &[0; 64 * 1024 - 40_000]).await;
     let stream = StreamId::new(Side::Client, Dir::Bi, 0);
@@ -286,13 +285,13 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 let last = messages.pop().unwrap();
                 for message in messages {
                     peer.frame(FIN | BINARY, &message).await;
-                    // Our grant, before which there is no credit.
+                    // Wait for our grant, before which the peer has no credit.
                     peer.next().await;
                 }
                 let mut frame = peer.header(FIN | BINARY, last.len() as u64);
                 frame.extend_from_slice(&last);
                 if wire == Wire::QMux {
-                    // An empty STREAM frame shows the stream.
+                    // An empty STREAM frame opens the stream.
                     let shown = opening_data(wire, stream, b"");
                     peer.frame(FIN | BINARY, &shown[0]).await;
                 }
@@ -300,8 +299,9 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 drop(peer);
                 let reason = ends(&ours).await;
                 let text = format!("{wire:?} {kept}: {reason:?}");
-                // What the peer had not read makes the operating system reset instead of end the
-                // stream.
+                // If a socket is closed while it holds unread data, the operating system sends a
+                // reset. The peer may not have read everything here, so we see either an end or a
+                // reset.
                 match &reason {
                     ConnectionError::SocketLost(SocketError::Eof) => {}
                     ConnectionError::SocketLost(SocketError::Io(error)) => {
@@ -328,7 +328,7 @@ async fn a_message_that_trickles_is_no_sign_of_life() {
         let header = peer.header(FIN | BINARY, 60_000);
         peer.bytes(&header).await;
         let trickle = async {
-            // Until the other end has had enough.
+            // The peer sends single bytes until our end closes the connection.
             while peer.stream.write_all(&[0]).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -366,7 +366,7 @@ async fn pings_and_fragments_that_are_in_order_do_no_harm() {
     for wire in WIRES {
         let (mut peer, ours) = scene(Side::Client, wire).await;
         if wire == Wire::QMux {
-            // Our hello.
+            // Read our parameters.
             peer.next().await;
         }
         peer.frame(FIN | PING, b"are you there").await;

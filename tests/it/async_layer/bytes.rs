@@ -1,11 +1,12 @@
-//! Bytes that are right at one place only, so that a hole or a double shows.
+//! Generates bytes that depend on their position in the stream, so that a missing or repeated part
+//! is detected.
 
 use std::sync::LazyLock;
 
 use ::bytes::Bytes;
 use wsmux::{RecvStream, SendStream};
 
-/// A prime, so that no buffer, frame or turn repeats with it.
+/// The period of the pattern. It is prime, so no buffer, frame or turn has the same period.
 const PERIOD: usize = 65_521;
 
 static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
@@ -19,13 +20,13 @@ static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
     period.repeat(3).into()
 });
 
-/// Bytes `at..at + len` of the stream that `seed` names; `len` is at most 128 KiB.
+/// Returns the bytes `at..at + len` of the stream with this seed; `len` is at most 128 KiB.
 pub(crate) fn expected(seed: usize, at: usize, len: usize) -> Bytes {
     let start = (seed * 7_919 + at) % PERIOD;
     PATTERN.slice(start..start + len)
 }
 
-/// Writes `count` bytes of the stream that `seed` names.
+/// Writes the first `count` bytes of the stream with this seed.
 pub(crate) async fn write_expected(send: &mut SendStream, seed: usize, count: usize) {
     let mut at = 0;
     while at < count {
@@ -35,7 +36,7 @@ pub(crate) async fn write_expected(send: &mut SendStream, seed: usize, count: us
     }
 }
 
-/// Reads to the end, and says how many bytes there were; each is the right one at its place.
+/// Reads to the end, checks each byte, and returns how many there were.
 pub(crate) async fn read_expected(recv: &mut RecvStream, seed: usize) -> usize {
     let mut at = 0;
     while let Some(chunk) = recv.read_chunk(64 * 1024).await.expect("the stream gives its bytes") {

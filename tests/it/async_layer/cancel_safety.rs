@@ -15,7 +15,7 @@ use super::{
     pair::{WIRES, config, memory, over, quiet},
 };
 
-/// A stream of the client's, at both ends: the client sends on it.
+/// Opens a stream on which the client sends, and returns both ends of it.
 async fn stream(client: &WebSocketConnection, server: &WebSocketConnection) -> Streams {
     let mut left = client.open_bi().await.unwrap();
     left.send().announce();
@@ -30,7 +30,8 @@ struct Streams {
     _back: (SendStream, RecvStream),
 }
 
-/// Writes until nothing more is taken, whatever the connection still does. Says how much that was.
+/// Writes until the connection accepts nothing more, however long that is tried. Returns how many
+/// bytes it accepted.
 async fn fill(send: &mut SendStream, seed: usize, at: usize) -> usize {
     let mut written = 0;
     while let Poll::Ready(taken) =
@@ -101,8 +102,8 @@ async fn cancelled_writes_and_reads_lose_and_repeat_no_byte_and_no_credit() {
             read_giving_up(&mut stream.recv, COUNT),
         );
         quiet().await;
-        // Credit is renewed a quarter of the window at a time, so up to that much may be on its
-        // way.
+        // Credit is renewed by quarters of the window, so the grant for up to a quarter may not
+        // have been sent.
         let filled = fill(&mut stream.send, 3, COUNT).await;
         assert!((3_000 * 3 / 4 + 1_000..=4_999).contains(&filled), "{wire:?}: {filled}");
         stream.send.finish().unwrap();
@@ -126,7 +127,7 @@ async fn a_reader_after_one_that_gave_up_is_woken() {
         assert_eq!(second.wakes(), 1, "{wire:?}");
         assert_eq!(second.ready().unwrap().unwrap(), "news");
         drop(second);
-        // A read that was woken and then dropped has taken nothing.
+        // A read that was woken and then dropped has consumed nothing.
         let third = Hand::waiting(stream.recv.read_chunk(10));
         stream.send.write_all(b"more").await.unwrap();
         quiet().await;
@@ -171,7 +172,7 @@ async fn a_write_that_was_given_up_leaves_no_waker_behind_its_stream() {
         let write = Hand::waiting(stream.send.write(b"given up"));
         let waker = write.waker();
         drop(write);
-        // A little room, less than a writer is woken for.
+        // This frees too little room to wake the writer.
         stream.recv.read_chunk(100).await.unwrap();
         quiet().await;
         assert_eq!(stream.send.write(b"!").await.unwrap(), 1);
@@ -247,7 +248,7 @@ async fn a_datagram_whose_sender_gave_up_waiting_is_not_sent() {
     quiet().await;
     stall.pause_writes(true);
     let mut sent = 0;
-    // The socket holds back one message, which takes what has come until then.
+    // The socket holds back one message, which contains the datagrams queued until then.
     while let Some(done) = give_up_after(2, client.send_datagram_wait(vec![sent; 600].into())).await
     {
         done.unwrap();
@@ -324,7 +325,7 @@ async fn of_those_who_wait_for_the_end_of_the_connection_some_can_leave() {
     }
 }
 
-/// A waker that owns a stream, as the waker of a task does whose last owner it is.
+/// A waker that owns a stream, like the waker of a task that is owned only by its wakers.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] wsmux::WebSocketStream);
 
 impl std::task::Wake for Owner {
@@ -333,7 +334,7 @@ impl std::task::Wake for Owner {
 
 #[test]
 fn a_waker_may_let_go_of_streams_of_its_connection_when_it_is_dropped() {
-    // A thread of its own: what goes wrong here goes wrong by never coming back.
+    // The test runs in a thread of its own, because a failure would be a deadlock.
     let (done, outcome) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

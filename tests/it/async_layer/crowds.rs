@@ -1,5 +1,5 @@
-//! Many tasks that wait for the same: each stream, each datagram and each bit of room wakes those
-//! who get it, in the order in which they came, and nobody else.
+//! Many tasks wait for the same event. Each stream, each datagram and each bit of room wakes only
+//! the tasks that get it, in the order in which they began to wait.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,7 @@ use super::{
 
 const CROWD: usize = 1_000;
 
-/// Adds the polls of `future` to `polls`.
+/// Awaits `future`, and adds the number of its polls to `polls`.
 async fn counted<F: Future>(future: F, polls: Rc<Cell<usize>>) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -32,16 +32,16 @@ async fn counted<F: Future>(future: F, polls: Rc<Cell<usize>>) -> F::Output {
     .await
 }
 
-/// What a crowd did.
+/// How often the tasks of a crowd were polled, and which have finished.
 #[derive(Default)]
 struct Crowd {
     polls: Rc<Cell<usize>>,
-    /// The numbers of those who have come to their ends, in that order.
+    /// The numbers of the tasks that have finished, in the order in which they did.
     done: Rc<std::cell::RefCell<Vec<usize>>>,
 }
 
 impl Crowd {
-    /// A crowd of tasks, in the order in which they begin to wait.
+    /// Spawns a crowd of tasks, which begin to wait in the order of their numbers.
     async fn wait<F: Future<Output = ()> + 'static>(future: impl Fn(usize) -> F) -> Self {
         let crowd = Self::default();
         for nth in 0..CROWD {
@@ -58,7 +58,7 @@ impl Crowd {
 
     fn is_served(&self) {
         assert_eq!(*self.done.borrow(), (0..CROWD).collect::<Vec<_>>());
-        // Once to begin with, and once for what it gets.
+        // Each task is polled once when it starts, and once when it gets what it waits for.
         assert_eq!(self.polls.get(), 2 * CROWD);
     }
 }
@@ -86,7 +86,8 @@ async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
             for nth in 0..CROWD {
                 let mut stream = client.open_bi().await.unwrap();
                 stream.send().announce();
-                // One at a time, and several at once.
+                // The first half of the streams are opened one at a time, the others several at
+                // once.
                 if nth < CROWD / 2 || nth % 10 == 0 {
                     quiet().await;
                 }
@@ -143,7 +144,8 @@ async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
     LocalSet::new().run_until(scenario).await;
 }
 
-/// A client that has sent nothing of its datagrams, as many as there is room for, and the server.
+/// Returns a client whose queue of datagrams is filled to `room` and cannot be sent, and its
+/// server.
 async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryStall) {
     let config = config(|config| {
         config.datagram_send_buffer_size(room);
@@ -153,14 +155,14 @@ async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryS
     let (client, server) = over((left, right), Wire::QMux, &config).await;
     quiet().await;
     stall.pause_writes(true);
-    // The socket holds back the first.
+    // The socket holds back the first datagram.
     client.send_datagram("held".into()).unwrap();
     quiet().await;
     client.send_datagram(vec![b'f'; room - 2 * OVERHEAD].into()).unwrap();
     (client, server, stall)
 }
 
-/// At least what a queued datagram costs besides its bytes.
+/// A lower bound of what a queued datagram costs in addition to its content.
 const OVERHEAD: usize = 128;
 
 /// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
@@ -195,14 +197,14 @@ async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
 async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     let (client, server, stall) = full(2_000).await;
     let send = |byte: u8, len: usize| client.send_datagram_wait(vec![byte; len].into());
-    // All but the first would fit beside what is there.
+    // All but the first would fit into the queue as it is.
     let mut large = Hand::waiting(send(b'l', 1_800));
     let mut small = [1, 2, 3].map(|byte| Hand::waiting(send(byte, 1)));
     stall.pause_writes(false);
     quiet().await;
     assert_eq!(large.wakes(), 1);
     assert!(small.iter().all(|small| small.wakes() == 0), "there is no room besides");
-    // One that has just come stands at the end, too.
+    // A sender that has just begun to wait is queued last, too.
     let mut late = Hand::waiting(send(b'e', 1));
     large.ready().unwrap();
     quiet().await;
@@ -232,7 +234,8 @@ async fn room_whose_sender_was_dropped_goes_to_the_next() {
     stall.pause_writes(false);
     quiet().await;
     assert_eq!(wakes(&crowd), [1, 0, 0, 0]);
-    // One that waits takes nothing with it; one that was woken gives it on.
+    // A waiting sender that is dropped does not use up the room; if it was woken, it passes the
+    // room on to the next.
     crowd[1] = None;
     assert_eq!(wakes(&crowd), [1, 9, 0, 0]);
     crowd[0] = None;
@@ -256,7 +259,7 @@ async fn room_that_another_took_is_waited_for_in_the_same_place() {
     quiet().await;
     stall.pause_writes(true);
     for _ in 0..2 {
-        // The socket holds back the first, the second takes the room.
+        // The socket holds back the first datagram, and the second one fills the queue.
         client.send_datagram(vec![0; 1_000].into()).unwrap();
         quiet().await;
     }
@@ -296,20 +299,20 @@ async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() 
     client.send_datagram("one".into()).unwrap();
     quiet().await;
     assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 0, 0]);
-    // A newcomer does not take what the first was woken for.
+    // A reader that comes later does not take the datagram for which the first one was woken.
     let mut late = Hand::waiting(server.read_datagram());
     drop(first);
     assert_eq!([second.wakes(), third.wakes(), late.wakes()], [1, 0, 0]);
     assert_eq!(second.ready().unwrap(), "one");
     drop(third);
-    // What comes while nobody who waits has been polled since.
+    // The next datagram arrives before any of the waiting readers has been polled.
     client.send_datagram("two".into()).unwrap();
     quiet().await;
     assert_eq!(late.wakes(), 1);
     assert!(matches!(late.poll(), Poll::Ready(Ok(two)) if two == "two"));
 }
 
-/// A datagram that comes while the one before is still on its way to its reader has to wake another
+/// If a datagram arrives before the reader of the previous one has run, it has to wake another
 /// reader.
 #[tokio::test(start_paused = true)]
 async fn each_of_several_datagrams_wakes_a_reader_of_its_own() {

@@ -1,4 +1,4 @@
-//! A peer that reads nothing and says something now and then, and what that does to an application.
+//! A peer that reads nothing but sends something now and then, and its effect on the application.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     raw::RawPeer,
 };
 
-/// A client whose peer allows any number of streams, with this much credit on each.
+/// Returns a client whose peer allows any number of streams, with this much credit on each.
 async fn client_of_deaf_peer(
     wire: Wire,
     config: &Config,
@@ -24,7 +24,7 @@ async fn client_of_deaf_peer(
     let stall = left.stall();
     let mut peer = RawPeer::new(right, Side::Server, wire);
     if wire == Wire::QMux {
-        // MAX_STREAMS of 2^60, for both kinds.
+        // MAX_STREAMS of 2^60, for both kinds of streams.
         peer.send(&b"\x12\xd0\0\0\0\0\0\0\0\x13\xd0\0\0\0\0\0\0\0"[..]);
     }
     let client = connection(left, Side::Client, wire, config);
@@ -34,7 +34,7 @@ async fn client_of_deaf_peer(
     (client, peer, stall)
 }
 
-/// A message of the peer's each second that needs no answer.
+/// Has the peer send a message each second that needs no answer.
 async fn say_something(mut peer: RawPeer) {
     loop {
         match peer.wire {
@@ -49,7 +49,8 @@ fn is_stall(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::TimedOut(Timeout::WriteStall))
 }
 
-/// Fan-out: an event to each of many streams, and each stream is finished and forgotten.
+/// A fan-out: the application sends an event on each of many streams, and finishes and drops each
+/// stream.
 #[tokio::test(start_paused = true)]
 async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
     const EVENTS: usize = 5_000;
@@ -97,14 +98,14 @@ async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
         assert_eq!(lost, EVENTS - done, "{wire:?}");
         let took = start.elapsed().as_secs();
         assert!((60..=61).contains(&took), "{wire:?}: after {took} s");
-        // The peer does not read our Close either.
+        // The peer does not read our Close, so only the close wait ends the connection.
         let end = timeout(Duration::from_secs(4), client.closed()).await.expect("the close wait");
         assert!(is_stall(&end), "{wire:?}: {end}");
         speaker.abort();
     }
 }
 
-/// No ping, no timer and no message of the peer's wakes the driver here: the write has to.
+/// Here no ping, timer or message of the peer's wakes the driver, so the write has to wake it.
 #[tokio::test(start_paused = true)]
 async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
     for wire in WIRES {
@@ -117,10 +118,10 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         let mut first = client.open_bi().await.unwrap();
         first.send().announce();
         quiet().await;
-        // Longer than the timeout, and shorter than the peer's idle timeout.
+        // This is longer than the write-stall timeout, and shorter than the peer's idle timeout.
         sleep(Duration::from_secs(15)).await;
-        // As many as the driver takes at once: it looks for more, finds none, and finds the socket
-        // full.
+        // These are as many messages as the driver reads in one turn. After them it looks for
+        // another one, finds none, and finds that the socket is full.
         (0..16).for_each(|_| peer.socket.inject(Incoming::Ping));
         quiet().await;
         assert!(client.close_reason().is_none(), "{wire:?}: {:?}", client.close_reason());
@@ -130,7 +131,7 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         let end = timeout(Duration::from_secs(60), client.closed()).await.expect("it ends");
         assert!(is_stall(&end), "{wire:?}: {end}");
         let took = start.elapsed().as_secs();
-        // The timeout, and the close wait.
+        // The connection ends after the write-stall timeout and the close wait.
         assert!((9..=11).contains(&took), "{wire:?}: after {took} s");
     }
 }
@@ -159,7 +160,7 @@ async fn a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait() {
 async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
     for wire in WIRES {
         let config = config(|config| {
-            // The two move only as the test asks.
+            // Without pings, the two ends do something only when the test asks for it.
             config.max_local_streams(2).keep_alive_interval(None);
         });
         let (client, server) = memory(wire, &config).await;
@@ -167,7 +168,7 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
         assert!(client.try_open_bi().unwrap().is_none(), "{wire:?}");
         let [first, second, mut third] = [(); 3].map(|()| Hand::waiting(client.open_bi()));
         for _ in 0..2 {
-            // Read to its end: the read frees it, and after that no frame is left to send.
+            // Reading to the end frees the stream, and after that no frame is left to send.
             let mut near = open.remove(0);
             near.send().write_all(b"x").await.unwrap();
             near.send().finish().unwrap();
@@ -179,14 +180,14 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
             quiet().await;
         }
         assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 1, 0], "{wire:?}");
-        // The one whose turn it is gives up, and the turn passes to the next.
+        // The first waiter is woken and then dropped, so the next one is woken.
         drop(first);
         assert_eq!(third.wakes(), 1, "{wire:?}");
         third.ready().unwrap();
     }
 }
 
-/// The writers' wakers go with their handles, and the window with what they held.
+/// Dropping a waiting writer's handle removes its waker, and returns its part of the window.
 #[tokio::test(start_paused = true)]
 async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
     for wire in WIRES {
@@ -200,7 +201,7 @@ async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
         }
         if wire == Wire::JsWs {
             for index in 0..5u8 {
-                // Ack: a stream of the client's has the id 2n there.
+                // An Ack. On js-ws the id of a client's stream is 2n.
                 peer.send([&[2 * index, 0, 1][..], &(1_u32 << 20).to_be_bytes()].concat());
             }
             quiet().await;
@@ -211,7 +212,7 @@ async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
             .iter_mut()
             .map(|send| Hand::waiting(send.write_chunk(vec![7; 9_000].into())))
             .collect();
-        // One of them gives up.
+        // One of the waiting writers is dropped.
         drop(waiting.remove(1));
         stall.pause_writes(false);
         let reader = tokio::spawn(async move { while peer.next().await.is_some() {} });

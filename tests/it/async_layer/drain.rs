@@ -1,4 +1,4 @@
-//! `drain` lets what has begun come to its end, and nothing new begin.
+//! `drain` lets open streams come to their ends and refuses new ones.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 
 const ZERO: VarInt = VarInt::from_u32(0);
 
-/// The end that the peer of a drained connection sees.
+/// Asserts how the peer of a drained connection sees its end.
 fn assert_code_0(end: &ConnectionError, reason: &str) {
     assert!(
         matches!(end, ConnectionError::ApplicationClosed(close)
@@ -105,7 +105,7 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         }
         assert!(matches!(client.open_bi().await, Err(OpenError::Draining)), "{wire:?}");
         assert!(matches!(client.try_open_bi(), Err(OpenError::Draining)), "{wire:?}");
-        // The peer does not know yet: its stream is refused, and it learns that.
+        // The peer does not know of the drain yet. Its stream is refused, and it is told so.
         let mut refused = server.open_bi().await.unwrap();
         refused.send().write_all(b"hello").await.unwrap();
         let read = soon(refused.recv().read_chunk(1)).await;
@@ -140,13 +140,14 @@ async fn a_stream_that_does_not_end_delays_the_close_until_the_deadline() {
         let taken = begin.elapsed().as_millis();
         assert!((5_000..5_010).contains(&taken), "{wire:?}: {taken} ms");
         assert_code_0(&soon(server.closed()).await, "shutdown deadline");
-        // Without a deadline it is held up for as long as the connection lives.
+        // Without a deadline, the drain waits for the stream as long as the connection lives.
         let (client, _server, stream) = hanging(wire).await;
         client.drain();
         let mut closed = Hand::new(client.closed());
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         assert!(closed.poll().is_pending(), "{wire:?}");
-        // A later deadline changes that; so does the end of the stream.
+        // A later call can still set a deadline. The drain ends before it, because the stream
+        // ends.
         client.drain_timeout(Duration::from_secs(3_600));
         drop(stream);
         soon(client.closed()).await;
@@ -183,7 +184,7 @@ async fn both_ends_can_drain_at_once() {
     }
 }
 
-/// Sends and checks `BYTES` each way on one stream.
+/// Sends `BYTES` bytes each way on one stream, and checks them.
 async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
     const BYTES: usize = 200_000;
     let (mut send, mut recv) = stream.into_split();

@@ -1,4 +1,5 @@
-//! The task of a connection ends before the connection: by a panic, or with its runtime.
+//! The task that drives a connection ends before the connection does, by a panic or with its
+//! runtime.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,7 +22,7 @@ use super::{
     pair::{WIRES, config, connection},
 };
 
-/// What an application's own socket does wrong.
+/// What goes wrong in a socket of the application's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Recv,
@@ -31,7 +32,7 @@ enum Fault {
     Rtt,
 }
 
-/// Works until it is poisoned, and then panics.
+/// A socket that works until it is poisoned, and then panics.
 struct Poisoned {
     socket: MemorySocket,
     fault: Fault,
@@ -84,13 +85,13 @@ fn lost(error: &ConnectionError) -> DriverLost {
     }
 }
 
-/// The error of a connection within that of an operation.
+/// Returns the connection's error that is the source of an operation's error.
 fn inner(error: &dyn std::error::Error) -> &ConnectionError {
     let source = error.source().expect("the connection's error is inside");
     source.downcast_ref().unwrap_or_else(|| panic!("{source} is not the connection's"))
 }
 
-/// All that wait for something of the client learn of the same end.
+/// Asserts that every operation that waits on the client reports the same end.
 async fn assert_everybody_learns(
     client: WebSocketConnection,
     end: impl AsyncFnOnce(),
@@ -129,7 +130,7 @@ async fn assert_everybody_learns(
     let io = std::io::Error::from(write);
     assert_eq!(io.kind(), std::io::ErrorKind::Other);
     assert_eq!(lost(inner(&Hand::new(client.open_bi()).ready().unwrap_err())), expected);
-    // The first cause holds.
+    // The first cause is kept.
     client.close(VarInt::from_u32(1), b"");
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
 }
@@ -151,8 +152,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
                 client.established().await.unwrap();
                 let end = async || {
                     poison.store(true, Ordering::SeqCst);
-                    // The socket is asked for its round-trip time once a second; a ping is due
-                    // after ten.
+                    // The driver asks the socket for its round-trip time once a second, and sends a
+                    // ping after ten seconds.
                     tokio::time::sleep(Duration::from_secs(11)).await;
                 };
                 assert_everybody_learns(client, end, DriverLost::Panicked).await;
@@ -194,7 +195,7 @@ fn the_end_of_its_runtime_is_said_on_every_handle() {
     }
 }
 
-/// A panic elsewhere is not the driver's.
+/// A panic in other code is not reported as a panic of the driver.
 #[test]
 fn a_runtime_that_ends_while_its_owner_panics_is_no_panic_of_the_driver() {
     let (left, _right) = memory_pair(1 << 20);
@@ -222,7 +223,7 @@ fn a_connection_that_had_ended_keeps_its_reason_when_its_runtime_ends() {
     assert!(matches!(client.close_reason(), Some(ConnectionError::LocallyClosed)));
 }
 
-/// A waker that an application has made, with a bug.
+/// A waker of an application's, which has a bug.
 struct Bug;
 
 impl Wake for Bug {
@@ -231,8 +232,8 @@ impl Wake for Bug {
     }
 }
 
-/// The waker of one future panics: in the driver, and again when the driver wakes all others at its
-/// end.
+/// The waker of one future panics in the driver, and panics again when the driver ends and wakes
+/// all other tasks.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {
@@ -251,7 +252,7 @@ fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
             let mut reads: Vec<_> =
                 streams.iter_mut().map(|(_, recv)| Hand::new(recv.read_chunk(1))).collect();
             let bug = Waker::from(Arc::new(Bug));
-            // All but the last have the waker that panics.
+            // All reads but the last have the waker that panics.
             let mut last = reads.pop().unwrap();
             assert!(last.poll().is_pending());
             for read in &mut reads {

@@ -1,4 +1,4 @@
-//! The longest durations that there are, above the engine: they mean "never".
+//! In the layers above the engine, the longest possible durations mean "never".
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use wsmux::{Config, ConnectionError, Side, VarInt, socket::memory_pair};
 
 use super::pair::{WIRES, config, connection, memory};
 
-/// A fresh runtime for each case.
+/// Runs the case in a new runtime of each kind.
 fn in_fresh_runtimes(case: impl AsyncFn()) {
-    // A wait of this length never ends.
+    // If the case waited for one of the longest durations, it would never end.
     const WATCHDOG: Duration = Duration::from_secs(30);
     let run = |runtime: Runtime| {
         let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
         runtime.block_on(watched).expect("it waits in vain");
-        // It does not delay anything either.
+        // Dropping the runtime must not wait for them either.
         drop(runtime);
     };
     run(Builder::new_current_thread().enable_all().build().unwrap());
@@ -56,7 +56,7 @@ fn a_connection_of_the_longest_times_closes_and_drops_as_any_other() {
 fn an_unanswered_close_holds_up_neither_its_caller_nor_the_runtime() {
     for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
         in_fresh_runtimes(async || {
-            // A peer that says nothing.
+            // This peer sends nothing.
             let (socket, _silent) = memory_pair(64 * 1024);
             let client = connection(socket, Side::Client, wire, &longest());
             tokio::task::yield_now().await;

@@ -1,8 +1,7 @@
-//! An executor that is not tokio's: its wakers are the only owners of its tasks, and its tasks own
-//! streams.
+//! An executor other than tokio's: its tasks are owned only by their wakers, and they own streams.
 //!
-//! To wake such a task, or to drop its waker, is to drop what it owns, which locks the connection:
-//! under the lock that would never come back.
+//! Waking such a task, or dropping its waker, drops the streams that it owns. Dropping a stream
+//! locks the connection, so if the lock is already held, this deadlocks.
 
 use std::{
     future::Future,
@@ -23,7 +22,7 @@ use super::pair::{WIRES, config, connection, over, quiet};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task that its executor has dropped. The code that wakes it drops the last reference.
+/// A task that its executor has dropped. Waking it drops the last reference to it.
 struct Task(Mutex<Work>);
 
 impl Wake for Task {
@@ -31,8 +30,8 @@ impl Wake for Task {
 }
 
 impl Task {
-    /// Polls the work once. From then on only the wakers that it has left own it, and there must be
-    /// one.
+    /// Polls the work once. After that only the wakers that it has registered own it. Asserts that
+    /// there is at least one.
     fn start(work: impl Future<Output = ()> + Send + 'static) -> Weak<Self> {
         let task = Arc::new(Self(Mutex::new(Box::pin(work))));
         let waker = task.clone().into();
@@ -46,7 +45,7 @@ impl Task {
     }
 }
 
-/// Runs `scenario` in a thread of its own: what goes wrong there goes wrong by never coming back.
+/// Runs `scenario` in a thread of its own, because a failure would be a deadlock.
 fn must_end<F: Future<Output = ()>>(scenario: impl FnOnce() -> F + Send + 'static) {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || {
@@ -67,7 +66,7 @@ fn small() -> Config {
     })
 }
 
-/// Both ends, and how to stall what the client sends.
+/// Both ends of a connection, and a handle that stalls what the client sends.
 struct Ends {
     client: WebSocketConnection,
     server: WebSocketConnection,
@@ -82,7 +81,7 @@ async fn ends(wire: Wire) -> Ends {
     Ends { client, server, stall }
 }
 
-/// Waits until the code that wakes `task` has dropped it.
+/// Waits until `task` has been dropped by the code that wakes it.
 async fn is_let_go(task: Weak<Task>, what: &str) {
     quiet().await;
     assert_eq!(task.strong_count(), 0, "{what}: it was not woken");
@@ -153,7 +152,7 @@ fn one_that_waits_for_datagrams_may_own_a_stream() {
         client.send_datagram(Bytes::from_static(b"x")).unwrap();
         is_let_go(task, "read_datagram").await;
         stall.pause_writes(true);
-        // The socket holds back the first.
+        // The socket holds back the first datagram.
         for _ in 0..2 {
             client.send_datagram(vec![0; 800].into()).unwrap();
             quiet().await;
@@ -199,7 +198,8 @@ fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
                 }
             }
             is_let_go(task, "write").await;
-            // By the peer, here, and by a drop.
+            // The peer stops the stream for which this task waits. Further down, the stream is
+            // reset or its handle dropped.
             second.send().announce();
             let peer = server.accept_bi().await.unwrap();
             let (stopped, owned) = (second.send().stopped(), stream);
@@ -226,7 +226,7 @@ fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
                     true => own.send().reset(VarInt::from_u32(1)).unwrap(),
                     false => drop(own),
                 }
-                // With it goes the stream that the other one waits for.
+                // Dropping the one task also drops the stream for which the other task waits.
                 is_let_go(own_task, "stopped").await;
                 is_let_go(task, "stopped").await;
             }

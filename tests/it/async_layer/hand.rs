@@ -1,4 +1,4 @@
-//! Futures that are polled by hand.
+//! Futures that a test polls by hand.
 
 use std::{
     future::Future,
@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-/// A waker that counts.
+/// A waker that counts how often it was woken.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes(AtomicUsize);
 
@@ -26,7 +26,7 @@ impl Wake for Wakes {
     }
 }
 
-/// A future, and how often it was woken.
+/// A future together with a waker that counts how often it was woken.
 pub(crate) struct Hand<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     wakes: Arc<Wakes>,
@@ -37,7 +37,7 @@ impl<'a, T> Hand<'a, T> {
         Self { future: Box::pin(future), wakes: Arc::default() }
     }
 
-    /// A future that has been polled, and waits.
+    /// Polls the future once, and asserts that it has to wait.
     pub(crate) fn waiting(future: impl Future<Output = T> + 'a) -> Self {
         let mut hand = Self::new(future);
         assert!(hand.poll().is_pending(), "it has nothing to wait for");
@@ -48,7 +48,7 @@ impl<'a, T> Hand<'a, T> {
         self.poll_with(&Waker::from(self.wakes.clone()))
     }
 
-    /// With a waker that is not counted.
+    /// Polls with a waker that is not counted.
     pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
@@ -57,7 +57,7 @@ impl<'a, T> Hand<'a, T> {
         self.wakes.count()
     }
 
-    /// The waker's own count of references, 2 while one is in use elsewhere.
+    /// Returns the waker. Its reference count is 2 while a clone is registered elsewhere.
     pub(crate) fn waker(&self) -> Arc<Wakes> {
         self.wakes.clone()
     }
@@ -71,7 +71,7 @@ impl<'a, T> Hand<'a, T> {
     }
 }
 
-/// Polls `future` `polls` times, with turns of all other tasks in between, and then drops it.
+/// Polls `future` `polls` times, lets all other tasks run in between, and then drops it.
 pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -83,7 +83,7 @@ pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<
     None
 }
 
-/// Numbers without a pattern, the same in each run.
+/// Generates numbers without a visible pattern, which are the same in each run.
 pub(crate) struct Dice(pub(crate) u32);
 
 impl Dice {

@@ -1,6 +1,6 @@
-//! The async layer: handles, driver and sockets together, over memory and over TCP.
+//! The async layer: tests of handles, driver and sockets together, in memory and over TCP.
 
-// What they share.
+// Helpers that several of these tests use.
 mod bytes;
 mod hand;
 mod pair;

@@ -1,4 +1,4 @@
-//! Both ends write without reading, through a socket that holds next to nothing.
+//! Both ends write without reading, through a socket whose buffer is very small.
 
 use futures_util::future::join_all;
 use wsmux::{Config, Side, WebSocketConnection, WebSocketStream, Wire, socket::memory_pair};
@@ -18,7 +18,7 @@ fn small() -> Config {
     })
 }
 
-/// Streams of either side, each at both of its ends.
+/// Opens streams from either side, and returns both ends of each.
 async fn streams(
     client: &WebSocketConnection,
     server: &WebSocketConnection,
@@ -52,7 +52,7 @@ async fn write_first_and_read_later((client, server): (WebSocketConnection, WebS
             readers.push((recv, 2 * number + (1 - end)));
         }
     }
-    // All writers come to a stop: nobody reads.
+    // Nobody reads, so all writers come to a stop.
     while client.stats().send_buffered + server.stats().send_buffered < 200_000 {
         tokio::task::yield_now().await;
     }
@@ -88,7 +88,7 @@ async fn both_ends_write_before_they_read_over_tungstenite_on_a_1_kib_pipe() {
     }
 }
 
-/// Sends bytes to an echo and gets them back.
+/// Sends bytes to an echo, and checks what comes back.
 async fn exchange(client: &WebSocketConnection, seed: usize, count: usize) {
     let (mut send, mut recv) = client.open_bi().await.unwrap().into_split();
     let write = async {
@@ -121,7 +121,7 @@ async fn a_pipe_of_64_bytes_is_enough_for_everything_at_once() {
                 }
             }
         });
-        // js-ws has no limit that a client could wait at.
+        // On js-ws the client does not know a stream limit at which it could wait.
         let at_once = if wire == Wire::QMux { 30 } else { 5 };
         for wave in 0..30 / at_once {
             let exchanges = (0..at_once).map(|number| async move {
@@ -147,7 +147,7 @@ async fn a_socket_that_stood_still_goes_on_where_it_was() {
             write_expected(stream.send(), number, 10_000).await;
         }
         for round in 0..100 {
-            // Either direction, or both, stands still in turns.
+            // In turn, writing, reading or both are stalled.
             stall_left.pause_writes(round % 2 == 0);
             stall_left.pause_reads(round % 3 == 0);
             stall_right.pause_writes(round % 4 == 0);
@@ -190,9 +190,9 @@ async fn many_tasks_on_several_threads_all_come_to_their_end() {
                 let (opener, accepter) = (opener.clone(), accepter.clone());
                 tasks.push(tokio::spawn(async move {
                     for round in 0..50 {
-                        // Whichever stream is next: each task echoes one for each that it opens.
+                        // Each task opens streams and echoes as many, whichever streams it accepts.
                         let echo = async {
-                            // An accept that is given up leaves its stream to the others.
+                            // If an accept is dropped, its stream goes to another task.
                             let given_up = give_up_after(round % 3, accepter.accept_bi()).await;
                             let stream = match given_up {
                                 Some(stream) => stream,
@@ -210,7 +210,7 @@ async fn many_tasks_on_several_threads_all_come_to_their_end() {
         for task in tasks {
             task.await.unwrap();
         }
-        // The last ends are on their way.
+        // The last frames of the streams are still in flight.
         while client.stats().live_streams + server.stats().live_streams > 0 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! A stream whose reader has stopped costs the others nothing.
+//! A stream whose reader has stopped reading does not slow the others down.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::{
 const STALLED: usize = 32;
 const MIB: usize = 1024 * 1024;
 
-/// What stands still stands still for ever: no ping comes to its help.
+/// Without pings nothing wakes a stalled task, so a stall that is not resolved lasts for ever.
 fn without_pings() -> Config {
     config(|config| {
         config.keep_alive_interval(None).max_idle_timeout(None);
     })
 }
 
-/// Streams that nobody reads, filled to the window and the send buffer behind it.
+/// Opens streams that nobody reads, and fills their windows and send buffers.
 async fn stall(
     client: &WebSocketConnection,
     server: &WebSocketConnection,
@@ -34,7 +34,7 @@ async fn stall(
         write_expected(stream.send(), seed, window).await;
         stalled.push((stream, accepted));
     }
-    // What is left in the send buffers when the windows are full can never leave.
+    // Once the windows are full, the rest of the send buffers could never be sent.
     while client.stats().send_buffered > 0 {
         tokio::task::yield_now().await;
     }
@@ -44,7 +44,7 @@ async fn stall(
     stalled
 }
 
-/// Moves `count` bytes on a stream of its own.
+/// Moves `count` bytes over a new stream.
 async fn move_bytes(client: &WebSocketConnection, server: &WebSocketConnection, count: usize) {
     let (written, read) = tokio::join!(
         async {
@@ -63,7 +63,7 @@ async fn move_bytes(client: &WebSocketConnection, server: &WebSocketConnection, 
     assert_eq!(written, read);
 }
 
-/// Reads what the stalled streams held all the time.
+/// Reads what the stalled streams have held all the time.
 async fn unstall(stalled: Vec<(WebSocketStream, WebSocketStream)>, window: usize) {
     for (seed, (mut stream, mut accepted)) in stalled.into_iter().enumerate() {
         stream.send().finish().unwrap();
@@ -78,7 +78,7 @@ async fn one_of_many(
 ) {
     let stalled = stall(&client, &server, window).await;
     move_bytes(&client, &server, count).await;
-    // The other way as well.
+    // The same in the other direction.
     let (written, read) = tokio::join!(
         async {
             let mut stream = server.open_bi().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
             read_expected(accepted.recv(), 1),
         );
         assert_eq!(read, 4 * MIB, "{wire:?}");
-        // The other direction opens as ever, and is accepted.
+        // Streams in the other direction are opened and accepted as usual.
         let mut back = soon(server.open_bi()).await.unwrap();
         back.send().announce();
         soon(client.accept_bi()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_stalled_reader_delays_no_open_accept_reset_or_datagram() {
                 assert_eq!(soon(uni.read_to_end(0)).await.unwrap(), b"");
             }
         }
-        // No timer had to help.
+        // No timer was needed.
         assert!(begin.elapsed() < Duration::from_secs(1), "{wire:?}: {:?}", begin.elapsed());
         unstall(stalled, 50_000).await;
     }
@@ -200,7 +200,7 @@ async fn a_peer_that_reads_no_stream_gets_no_answer_but_is_received_on_all() {
             let mut stream = client.open_bi().await.unwrap();
             stream.send().write_all(b"question").await.unwrap();
             let mut accepted = server.accept_bi().await.unwrap();
-            // An answer that nobody reads, until no more of it goes.
+            // The server writes an answer that nobody reads, until it can write no more.
             while give_up_after(50, accepted.send().write(&[1; 64 * 1024])).await.is_some() {}
             streams.push((stream, accepted));
         }

@@ -1,5 +1,5 @@
-//! Received bytes can be read, written bytes arrive or both ends get an error, and each end of a
-//! connection has its cause.
+//! Received bytes can be read, written bytes arrive or both ends get an error, and the end of each
+//! connection is reported with its cause.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ fn code(value: u32) -> VarInt {
     VarInt::from_u32(value)
 }
 
-/// A stream that the client opened, with `count` bytes on their way or there.
+/// Opens a stream of the client's and writes `count` bytes, which are in flight or have arrived.
 async fn sent(client: &WebSocketConnection, seed: usize, count: usize) -> WebSocketStream {
     let mut stream = client.open_bi().await.unwrap();
     stream.send().announce();
@@ -37,7 +37,7 @@ async fn sent(client: &WebSocketConnection, seed: usize, count: usize) -> WebSoc
     stream
 }
 
-/// Reads what there is, then the error.
+/// Reads all bytes until the stream reports an error.
 async fn read_until_error(stream: &mut WebSocketStream, seed: usize) -> (usize, ReadError) {
     let mut at = 0;
     loop {
@@ -110,7 +110,7 @@ async fn bytes_received_before_the_end_are_read_after_it_on_any_stream() {
                 }
             }
             let lost = |error: ReadError| matches!(error, ReadError::ConnectionLost(_));
-            // A stream that its owner dropped was reset with it, unless it had been finished.
+            // A stream that was dropped unfinished has been reset.
             let (got, error) = read_until_error(&mut accepted, 1).await;
             assert!(got == 100_000 && lost(error), "{text}");
             let mut accepted = soon(server.accept_bi()).await.unwrap();
@@ -126,7 +126,7 @@ async fn bytes_received_before_the_end_are_read_after_it_on_any_stream() {
     }
 }
 
-/// A socket that can be made to fail.
+/// A socket that a test can make fail.
 struct Breaking<S> {
     socket: S,
     broken: Arc<AtomicBool>,
@@ -222,7 +222,7 @@ async fn a_dropped_sender_resets_its_stream_and_a_finished_one_delivers_all() {
         let (_, error) = read_until_error(&mut stream, 1).await;
         assert!(matches!(error, ReadError::Reset(zero) if zero == code(0)), "{wire:?}");
         drop(stream);
-        // More than window and buffers together, so that most of it is sent after the drop.
+        // These bytes exceed the window and the buffers, so most of them are sent after the drop.
         let finished = async {
             let mut stream = sent(&client, 2, 3_000_000).await;
             stream.send().finish().unwrap();
@@ -232,7 +232,7 @@ async fn a_dropped_sender_resets_its_stream_and_a_finished_one_delivers_all() {
             assert_eq!(read_expected(stream.recv(), 2).await, 3_000_000, "{wire:?}");
             stream
         });
-        // Its receiving half was dropped unread.
+        // The receiving half was dropped unread, so it was stopped.
         quiet().await;
         let write = stream.send().write(b"x").await;
         assert!(matches!(write, Err(WriteError::Stopped(zero)) if zero == code(0)), "{wire:?}");
@@ -317,7 +317,7 @@ async fn a_close_that_the_peer_does_not_answer_ends_in_time() {
     }
 }
 
-/// A peer that never stops talking.
+/// A peer that never stops sending.
 struct Flood;
 
 impl Socket for Flood {
@@ -338,8 +338,8 @@ impl Socket for Flood {
     }
 }
 
-/// Turns of the connection's task while others always have something to do: few enough that a flood
-/// of pings stays within its budget.
+/// Lets the connection's task run a few times while other tasks are always ready. The number is
+/// small, so that a flood of pings stays within its budget.
 async fn some_turns() {
     for _ in 0..4 {
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! Opening at the peer's limit: first come, first served, and a dropped call frees its place.
+//! Opening streams at the peer's limit: waiting calls are served in order, and a call that is
+//! dropped lets the next one proceed.
 
 use wsmux::{
     Config, Side, VarInt, WebSocketConnection, WebSocketStream, Wire, proto::Frame,
@@ -11,16 +12,16 @@ use super::{
     raw::RawPeer,
 };
 
-/// The server lets the client open `limit` streams.
+/// Returns a client and a server that lets the client open `limit` streams.
 async fn limited(limit: u64) -> (WebSocketConnection, WebSocketConnection) {
     let config = config(|config| {
-        // Without keep-alive nothing but what is asked for moves the two.
+        // Without pings, the two ends do something only when the test asks for it.
         config.max_concurrent_bidi_streams(limit).keep_alive_interval(None);
     });
     memory(Wire::QMux, &config).await
 }
 
-/// Ends the oldest stream, on the server's end and so on the client's.
+/// Ends the oldest stream, first on the server's side and then on the client's.
 async fn end_oldest(server: &WebSocketConnection, open: &mut Vec<WebSocketStream>) {
     let mut client_end = open.remove(0);
     client_end.send().finish().unwrap();
@@ -43,11 +44,11 @@ async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place()
     end_oldest(&server, &mut open).await;
     assert_eq!([first.wakes(), third.wakes(), fourth.wakes()], [1, 0, 0]);
 
-    // A new call does not overtake, nor does one that was not woken.
+    // Neither a new call nor one that was not woken may overtake the first.
     let newcomer = Hand::waiting(client.open_bi());
     assert!(third.poll().is_pending());
 
-    // The one whose turn it is leaves: the next is woken in its place.
+    // The call that was woken is dropped, so the next one is woken in its place.
     drop(first);
     assert_eq!([third.wakes(), fourth.wakes(), newcomer.wakes()], [1, 0, 0]);
     open.push(third.ready().unwrap());
@@ -60,7 +61,7 @@ async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place()
         open.push(waiting.ready().unwrap());
         assert_eq!(open[1].id().index(), index);
     }
-    // Nobody is left in the queue.
+    // No call is left in the queue.
     end_oldest(&server, &mut open).await;
     open.push(soon(client.open_bi()).await.unwrap());
     assert_eq!(open[1].id().index(), 5);
@@ -89,7 +90,7 @@ async fn opens_that_are_given_up_at_the_limit_open_nothing() {
     while give_up_after(1, server.accept_bi()).await.is_some() {}
     quiet().await;
     assert_eq!((client.stats().live_streams, server.stats().live_streams), (0, 0));
-    // The whole limit is free again.
+    // All streams of the limit can be opened again.
     for index in 200..203 {
         open.push(soon(client.open_bi()).await.unwrap());
         assert_eq!(open.last().unwrap().id().index(), index);
@@ -100,7 +101,7 @@ async fn opens_that_are_given_up_at_the_limit_open_nothing() {
 async fn whoever_still_waits_at_a_raised_limit_tells_the_peer_again() {
     let (left, right) = memory_pair(64 * 1024);
     let mut server = RawPeer::new(right, Side::Server, Wire::QMux);
-    // MAX_STREAMS, bidirectional: one.
+    // MAX_STREAMS for bidirectional streams: one.
     server.send(&b"\x12\x01"[..]);
     let client = connection(left, Side::Client, Wire::QMux, &Config::default());
     client.established().await.unwrap();

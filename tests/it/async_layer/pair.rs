@@ -1,4 +1,4 @@
-//! Two connections, and the WebSocket between them.
+//! Creates two connections and the WebSocket between them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use wsmux::{
 
 pub(crate) const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// The default settings, changed.
+/// Returns the default settings with a change.
 pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     change(&mut config);
@@ -28,7 +28,8 @@ pub(crate) fn connection(
     WebSocketConnection::from_socket(socket, side, wire, config.clone(), info)
 }
 
-/// Client and server over two sockets, the peer's parameters known to both.
+/// Connects a client and a server over two sockets, and waits until both know the peer's
+/// parameters.
 pub(crate) async fn over(
     (left, right): (impl Socket + Unpin, impl Socket + Unpin),
     wire: Wire,
@@ -41,7 +42,7 @@ pub(crate) async fn over(
     (client, server)
 }
 
-/// Client and server in memory.
+/// Connects a client and a server in memory.
 pub(crate) async fn memory(
     wire: Wire,
     config: &Config,
@@ -49,7 +50,7 @@ pub(crate) async fn memory(
     over(memory_pair(256 * 1024), wire, config).await
 }
 
-/// tungstenite over a stream that needs no upgrade.
+/// Returns a tungstenite WebSocket over a stream that needs no upgrade.
 pub(crate) async fn websocket<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     stream: S,
     side: Side,
@@ -62,7 +63,7 @@ pub(crate) async fn websocket<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + 
     TungsteniteSocket::new(WebSocketStream::from_raw_socket(stream, role, Some(settings)).await)
 }
 
-/// The two ends of a TCP connection on this machine.
+/// Returns the two ends of a local TCP connection.
 pub(crate) async fn tcp_streams() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
@@ -73,7 +74,7 @@ pub(crate) async fn tcp_streams() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// Client and server over tungstenite on TCP.
+/// Connects a client and a server over tungstenite and TCP.
 pub(crate) async fn tcp(wire: Wire, config: &Config) -> (WebSocketConnection, WebSocketConnection) {
     let (client, server) = tcp_streams().await;
     let client = websocket(client, Side::Client, wire, config).await;
@@ -81,12 +82,14 @@ pub(crate) async fn tcp(wire: Wire, config: &Config) -> (WebSocketConnection, We
     over((client, server), wire, config).await
 }
 
-/// Waits until every task has come to rest. The clock must be paused: it moves only then.
+/// Waits until all tasks are idle. The clock must be paused, because it then advances only when
+/// they are.
 pub(crate) async fn quiet() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// What `future` gives without the clock's help. With the clock paused a second is over at once.
+/// Returns the output of `future`, which must not wait for any timer. With a paused clock, the
+/// timeout of one second fires as soon as all tasks are idle.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(1), future).await.expect("it waits for nothing")
 }

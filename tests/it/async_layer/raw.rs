@@ -1,4 +1,4 @@
-//! A peer without a connection of ours: what it says is written here, byte by byte.
+//! A peer that is not a connection of ours: its messages are written byte by byte.
 
 use std::future::poll_fn;
 
@@ -15,7 +15,7 @@ pub(crate) struct RawPeer {
 }
 
 impl RawPeer {
-    /// A peer that has said hello, where the wire has a hello.
+    /// Returns a peer that has sent its parameters, on a wire that has them.
     pub(crate) fn new(mut socket: MemorySocket, side: Side, wire: Wire) -> Self {
         if let Some(hello) = hello(side, wire) {
             socket.inject(Incoming::Message(hello));
@@ -27,7 +27,7 @@ impl RawPeer {
         self.socket.inject(Incoming::Message(message.into()));
     }
 
-    /// The next that comes; `None` at the end.
+    /// Returns the next item, or `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Incoming> {
         poll_fn(|cx| {
             let _ = self.socket.poll_flush(cx);
@@ -37,7 +37,7 @@ impl RawPeer {
         .ok()
     }
 
-    /// All frames until the WebSocket's Close, and its code.
+    /// Returns all frames before the WebSocket Close, and the code of the Close.
     pub(crate) async fn until_close(&mut self) -> (Vec<Frame>, Option<u16>) {
         let mut frames = Vec::new();
         loop {
@@ -58,9 +58,10 @@ pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
     frames
 }
 
-/// The transport parameters of a default peer, on a wire that has them.
+/// Returns the transport parameters of a peer with default settings, on a wire that has them.
 pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
-    // Without windows that grow, it asks nothing that would be answered.
+    // If windows could grow, this peer would send a ping, to which the other end would send an
+    // answer.
     let config = Config::default().window_growth_budget(0).clone();
     let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
     let mut message = MessageBuf::new();
@@ -72,12 +73,12 @@ fn varint(out: &mut Vec<u8>, value: u64) {
     VarInt::from_u64(value).expect("it is small").encode(out);
 }
 
-/// A stream's id as js-ws writes it: no bit for the direction.
+/// Returns the stream's id as js-ws encodes it, which has no bit for the direction.
 fn jsws_id(id: StreamId) -> u64 {
     id.index() << 1 | u64::from(id.initiator() == Side::Server)
 }
 
-/// The messages that carry `data` as the first of a stream. On js-ws a grant comes first.
+/// Returns the messages that open a stream and carry `data`. On js-ws the first one is a grant.
 pub(crate) fn opening_data(wire: Wire, id: StreamId, data: &[u8]) -> Vec<Bytes> {
     let mut out = Vec::new();
     match wire {

@@ -1,4 +1,4 @@
-//! A slow link: what is on its way is no silence, and a drain waits for it.
+//! On a slow link, data in flight does not count as silence, and a drain waits for it.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use wsmux::{Config, Side, WebSocketServer, Wire};
 
 use super::pair::{connection, websocket};
 
-/// A js-ws peer puts all its credit into one message, as the real endpoint does; over 240 kbit/s
-/// that takes 35 s. Its bytes come all the while, and in front of its pongs.
+/// A js-ws peer sends as much as its credit allows in one message, as the real endpoint does. At
+/// 240 kbit/s this takes 35 s. Meanwhile bytes keep arriving, but the peer's pongs wait behind
+/// them.
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     let config = Config::default();
@@ -50,8 +51,8 @@ async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     }
 }
 
-/// A shutdown sends every byte that writes accepted (C-49), also where the link needs longer for
-/// them than a close waits for its answer.
+/// A drain sends every byte that writes accepted (C-49), even if the link needs longer for them
+/// than the close wait.
 #[tokio::test(start_paused = true)]
 async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     for wire in [Wire::QMux, Wire::JsWs] {
@@ -67,7 +68,7 @@ async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
         let (mut send, mut recv) = client.open_bi().await.unwrap().into_split();
         match wire {
             Wire::QMux => {
-                // An end without bytes on the peer's half.
+                // The peer ends its half without sending data.
                 send.announce();
                 peer.write_all(&frame(&[0x0b, 0, 0])).await.unwrap();
             }
@@ -84,7 +85,7 @@ async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
         client.drain();
         let draining = client.clone();
         let ended = tokio::spawn(async move { draining.closed().await });
-        // 10,000 bytes a second.
+        // The link carries 10,000 bytes a second.
         let begun = tokio::time::Instant::now();
         let (mut arrived, mut buf) = (0, [0; 1_000]);
         while let Ok(len @ 1..) = peer.read(&mut buf).await {
@@ -102,14 +103,14 @@ async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     }
 }
 
-/// The same between a client and a server of ours, with the socket that they use by themselves.
+/// The same between a client and a server of ours, over the socket that they normally use.
 #[tokio::test(start_paused = true)]
 async fn a_drain_over_a_slow_link_between_two_of_ours_loses_nothing() {
     let (near, left) = tokio::io::duplex(1024);
     let (right, far) = tokio::io::duplex(1024);
     let (mut left_in, mut left_out) = tokio::io::split(left);
     let (mut right_in, mut right_out) = tokio::io::split(right);
-    // Up at 10,000 bytes a second, down at once.
+    // The link carries 10,000 bytes a second to the server, and does not delay the other direction.
     tokio::spawn(async move {
         let mut buf = [0; 1_000];
         while let Ok(len @ 1..) = left_in.read(&mut buf).await {

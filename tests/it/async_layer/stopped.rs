@@ -1,5 +1,5 @@
-//! What `stopped` says, asked early or late: it never says that a stream was delivered that was
-//! not.
+//! What `stopped` returns, whether it is called early or late: it never reports that a stream was
+//! delivered when it was not.
 
 use wsmux::{
     Config, ConnectionError, SendStream, Side, StoppedError, StreamId, VarInt, WebSocketConnection,
@@ -14,7 +14,7 @@ use super::{
 
 type Outcome = Result<Option<VarInt>, StoppedError>;
 
-/// Two connections, and one stream that both have seen.
+/// Two connections, and a stream that both ends know.
 struct Scene {
     client: WebSocketConnection,
     send: Option<SendStream>,
@@ -24,7 +24,7 @@ struct Scene {
     stall: MemoryStall,
 }
 
-/// Something that ends the stream, and what it is called then.
+/// Something that ends the stream: its name, the action, and a check of the outcome.
 type Case = (&'static str, fn(&mut Scene), fn(&Outcome) -> bool);
 
 const SEVEN: VarInt = VarInt::from_u32(7);
@@ -150,7 +150,7 @@ async fn asking_after_the_end_gives_the_same_and_asking_twice_too() {
     }
 }
 
-/// A stop and a close that are read together.
+/// A request to stop and a close arrive together.
 #[tokio::test(start_paused = true)]
 async fn a_stream_stopped_just_before_the_end_was_not_finished() {
     let config = config(|_| ());
@@ -166,7 +166,7 @@ async fn a_stream_stopped_just_before_the_end_was_not_finished() {
     quiet().await;
     assert!(client.stats().send_buffered > 200_000, "the socket is full");
     let id = StreamId::new(Side::Client, Dir::Bi, 0).into_inner() as u8;
-    // STOP_SENDING with 7, and an application's CONNECTION_CLOSE.
+    // STOP_SENDING with code 7, and a CONNECTION_CLOSE of the application's.
     peer.send(vec![0x05, id, 7, 0x1d, 1, 0]);
     let outcome = stopped.await;
     assert!(!matches!(outcome, Ok(None)), "{outcome:?}, and {:?}", client.in_flight());

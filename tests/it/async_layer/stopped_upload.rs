@@ -1,5 +1,5 @@
-//! The peer stops one direction of a stream: shutting that direction down does no harm to the
-//! other.
+//! When the peer has stopped one direction of a stream, shutting that direction down does not
+//! affect the other.
 
 use std::io::ErrorKind;
 
@@ -13,7 +13,7 @@ use super::{
 
 const SEVEN: VarInt = VarInt::from_u32(7);
 
-/// A stream at both ends, whose sending half at the first the second has stopped.
+/// Returns both ends of a stream on which the second end has stopped what the first one sends.
 async fn stopped(
     (client, server): &(WebSocketConnection, WebSocketConnection),
 ) -> (WebSocketStream, WebSocketStream) {
@@ -33,7 +33,8 @@ async fn a_download_goes_on_after_the_peer_stopped_the_upload() {
         let (mut local, mut relayed) = duplex(64 * 1024);
         let relay =
             tokio::spawn(async move { copy_bidirectional(&mut near, &mut relayed).await.unwrap() });
-        // The local program has nothing to upload, and says so before the download begins.
+        // The local program has nothing to upload, and shuts its direction down before the download
+        // begins.
         local.shutdown().await.unwrap();
         quiet().await;
         let data: Vec<u8> = (0..30).flat_map(|part| expected(1, part * 100_000, 100_000)).collect();
@@ -56,7 +57,7 @@ async fn shutdown_of_a_stopped_stream_is_harmless_and_finish_is_not() {
         for _ in 0..2 {
             near.shutdown().await.unwrap();
         }
-        // It is still stopped.
+        // The stream is still stopped.
         assert_eq!(near.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe, "{wire:?}");
         let finished = near.send().finish();
         assert!(matches!(finished, Err(WriteError::Stopped(SEVEN))), "{wire:?}: {finished:?}");
@@ -70,7 +71,7 @@ async fn shutdown_of_a_stream_that_this_end_reset_stays_an_error() {
     for wire in WIRES {
         let pair = memory(wire, &Config::default()).await;
         let (mut near, _far) = stopped(&pair).await;
-        // Here the peer's stop came first, so there is nothing left to reset.
+        // The peer's request to stop came first, so there is nothing left to reset.
         assert!(near.send().reset(SEVEN).is_err(), "{wire:?}");
         let mut other = pair.0.open_bi().await.unwrap();
         other.send().reset(SEVEN).unwrap();

@@ -1,4 +1,4 @@
-//! Streams as tokio's `AsyncRead` and `AsyncWrite`.
+//! Uses streams through tokio's `AsyncRead` and `AsyncWrite`.
 
 use std::io::ErrorKind;
 
@@ -14,7 +14,7 @@ use super::{
     pair::{WIRES, memory, quiet},
 };
 
-/// A stream at both its ends.
+/// Opens a stream, and returns both ends of it.
 async fn stream(
     (client, server): &(WebSocketConnection, WebSocketConnection),
 ) -> (WebSocketStream, WebSocketStream) {
@@ -47,7 +47,7 @@ async fn copy_carries_everything_and_the_end() {
         );
         assert_eq!(copied as usize, data.len());
         assert!(got == data, "{wire:?}");
-        // Further reads return the end.
+        // Further reads also return the end.
         assert_eq!(right.read(&mut [0; 10]).await.unwrap(), 0);
         assert_eq!(right.recv().read_chunk(10).await.unwrap(), None);
     }
@@ -77,7 +77,8 @@ async fn copy_bidirectional_joins_two_connections() {
                 got
             },
             async {
-                // The answer begins only after the question's end: the two halves end apart.
+                // The answer begins only after the end of the question, because the two halves end
+                // independently.
                 let mut got = Vec::new();
                 AsyncReadExt::read_to_end(&mut answerer, &mut got).await.unwrap();
                 AsyncWriteExt::write_all(&mut answerer, &answer).await.unwrap();
@@ -108,7 +109,7 @@ async fn shutdown_finishes_once_and_does_no_harm_twice() {
         quiet().await;
         left.shutdown().await.unwrap();
         assert_eq!(left.send().stopped().await.unwrap(), None);
-        // The other half is as it was.
+        // The other half still works.
         AsyncWriteExt::write_all(&mut right, b"back").await.unwrap();
         let mut back = [0; 4];
         AsyncReadExt::read_exact(&mut left, &mut back).await.unwrap();

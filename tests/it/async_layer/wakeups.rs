@@ -1,5 +1,4 @@
-//! Which tasks are woken and how often: each that can go on, and only when there is something to
-//! do.
+//! Which tasks are woken and how often: a task is woken when it can proceed, and only then.
 
 use std::{
     sync::{
@@ -22,7 +21,7 @@ use super::{
     pair::{WIRES, config, memory, over, quiet},
 };
 
-/// A socket that counts how often it is asked, and panics on demand.
+/// A socket that counts how often it is polled, and panics on demand.
 struct Watched<S> {
     socket: S,
     asked: Arc<AtomicUsize>,
@@ -72,7 +71,7 @@ async fn an_idle_connection_does_nothing() {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
         let later = asked.load(Ordering::Relaxed) - before;
-        // The timers of before may ring once more.
+        // Timers that were set earlier may still fire once.
         assert!(later <= 2, "{wire:?}: asked {later} times");
         tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
         assert_eq!(asked.load(Ordering::Relaxed) - before, later, "{wire:?}");
@@ -90,7 +89,8 @@ async fn a_connection_that_is_kept_alive_does_little_else() {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         let later = asked.load(Ordering::Relaxed) - before;
-        // A ping each ten seconds: an alarm that came early, the ping, the pong, and the other's.
+        // There is a ping every ten seconds. Each may cause several polls: for a timer that fired
+        // early, for the ping, for its pong, and for the other end's ping.
         assert!((360..360 * 10).contains(&later), "{wire:?}: asked {later} times");
         assert!(client.close_reason().is_none());
     }
@@ -110,7 +110,7 @@ async fn a_socket_that_stands_still_is_not_asked_again_and_again() {
         let mut stream = client.open_bi().await.unwrap();
         quiet().await;
         stall.pause_writes(true);
-        // The first is what it takes and stands still with, the second finds it so.
+        // The socket accepts the first write and is then full. The second write finds it full.
         for _ in 0..2 {
             stream.send().write_all(&[0; 1_000]).await.unwrap();
             quiet().await;
@@ -191,7 +191,7 @@ async fn a_million_small_writes_are_some_hundred_messages() {
         stream.send().finish().unwrap();
         assert_eq!(reader.await.unwrap(), 32_000_000);
         let sent = client.stats().messages_sent;
-        // 32 MB in messages of 64 KiB are 489.
+        // 32 MB in messages of 64 KiB are 489 messages.
         assert!((489..2_000).contains(&sent), "{wire:?}: {sent} messages");
         let asked = asked.load(Ordering::Relaxed);
         assert!(asked < 20_000, "{wire:?}: the socket was asked {asked} times");
@@ -220,8 +220,8 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// Makes all operations wait that can, ends the driver with `end`, and checks that all were woken,
-/// and learn why.
+/// Starts every operation that can wait, ends the driver with `end`, and checks that all of them
+/// are woken and report the cause.
 fn everybody_is_woken(
     wire: Wire,
     cause: DriverLost,

@@ -1,4 +1,4 @@
-//! Certificates of clients, and new ones of a server.
+//! Client certificates, and replacing a server's certificate while it runs.
 
 use wsmux::{AcceptError, BuildError, ConnectError, WebSocketClient, WebSocketServer};
 use wsmux_testing::server::*;
@@ -17,7 +17,7 @@ async fn required_certificates_keep_out_those_without_and_those_of_others() {
         let (address, accepted) = one_client(server()).await;
         let client = client.build().unwrap();
         let failed = within(client.connect(&format!("wss://{address}"))).await.unwrap_err();
-        // With TLS 1.3 the client's handshake is done when the alert comes.
+        // With TLS 1.3 the client has completed its handshake when the alert arrives.
         assert!(format!("{failed:?}").contains(alert), "{failed:?}");
         let failed = accepted.await.unwrap().unwrap_err();
         assert!(matches!(failed, AcceptError::Tls(_)), "{failed:?}");
@@ -79,17 +79,17 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     assert!(matches!(failed, Err(ConnectError::Tls(_))), "{failed:?}");
     let (failed, accepted) = both(&new.client().build().unwrap()).await;
     assert!(failed.is_err() && matches!(accepted, Err(AcceptError::Tls(_))), "{accepted:?}");
-    // The old connection did not notice.
+    // The old connection is not affected.
     echo(&before, &accepted_before).await;
 
-    // A whole configuration, taken as it is: it asks for no certificate.
+    // A complete configuration replaces the old one; this one asks for no client certificate.
     let third = Tls::new("127.0.0.1");
     server.set_tls_config(third.server_config()).unwrap();
     let (client, accepted) = both(&third.client().build().unwrap()).await;
     assert_eq!(client.unwrap().peer_certificates().unwrap()[0], *third.certificate);
     assert_eq!(accepted.unwrap().peer_certificates(), None);
     echo(&before, &accepted_before).await;
-    // What it asks of clients would get lost with a certificate of the builder's kind.
+    // `set_certificate` would discard what this configuration asks of clients, so it fails.
     let failed = server.set_certificate([new.certificate.clone()], new.key());
     assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
     let (client, _) = both(&third.client().build().unwrap()).await;

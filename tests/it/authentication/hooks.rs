@@ -1,4 +1,4 @@
-//! Hooks: what they see, add, refuse, and how long they may take.
+//! Hooks: what they see, what they can add and refuse, and how long they may take.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,14 +14,14 @@ use wsmux_testing::server::*;
 
 use super::{ask, status_of, turned_away, upgrade};
 
-/// Tells what it sees, and lets everybody in.
+/// A hook that records what it sees and accepts every client.
 #[derive(Clone, Default)]
 struct Looks(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl Authorize for Looks {
     async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse> {
-        // A hook may wait.
+        // A hook may await something.
         tokio::task::yield_now().await;
         self.0.lock().unwrap().extend([
             format!("{} {} {:?}", request.method(), request.path(), request.query()),
@@ -67,7 +67,7 @@ async fn a_hook_sees_the_request_and_adds_to_the_answer() {
         ]
     );
     for end in [&client, &server] {
-        // Its choice, not the server's first.
+        // The hook's choice is used, not the server's first choice.
         assert_eq!(end.subprotocol(), Some("qmux-02"));
         let headers = end.info().response_headers().unwrap();
         assert_eq!(
@@ -125,13 +125,13 @@ async fn what_a_hook_cannot_answer_is_an_error_of_the_server() {
         assert!(!body.contains(expected), "not the client's business: {body}");
         assert_eq!(status_of((client, server)), 500);
     }
-    // Nor is there a subprotocol to choose on the js-ws wire.
+    // On the js-ws wire there is no subprotocol to choose either.
     let server = WebSocketServer::builder()
         .wires([Wire::JsWs])
         .authorizer(|_: UpgradeRequest| async { Ok(Accept::new().subprotocol("qmux-02")) });
     let client = WebSocketClient::builder().wire(Wire::JsWs);
     assert_eq!(status_of(turned_away(server, client, "ws").await), 500);
-    // A refusal that looks like a success would not be understood.
+    // A refusal with a status of success would mislead the client.
     let server = WebSocketServer::builder()
         .authorizer(|_: UpgradeRequest| async { Err(Refuse::new(StatusCode::OK)) });
     assert_eq!(status_of(turned_away(server, WebSocketClient::builder(), "ws").await), 403);
@@ -141,7 +141,7 @@ async fn what_a_hook_cannot_answer_is_an_error_of_the_server() {
 /// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
 #[tokio::test]
 async fn a_hook_that_hangs_is_bounded_by_the_handshake_timeout() {
-    /// Tells that the hook's future is gone.
+    /// Reports that the hook's future was dropped.
     struct Gone(tokio::sync::mpsc::UnboundedSender<()>);
     impl Drop for Gone {
         fn drop(&mut self) {
@@ -202,7 +202,7 @@ async fn hooks_join() {
     ] {
         assert_eq!(status_of(turned_away(builder, client(), "ws").await), status);
     }
-    // Each login that would do is named.
+    // The answer lists each kind of login that the server accepts.
     let (address, _accepted) = one_client(server().authorizer(no(401).or(no(401)))).await;
     let answer = ask(address, &upgrade("/", "")).await;
     assert_eq!(answer.matches("Www-Authenticate: Scheme401\r\n").count(), 2, "{answer}");

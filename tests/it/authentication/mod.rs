@@ -1,5 +1,5 @@
-//! Who gets a connection: hooks, logins, origins and clients' certificates, and what those hear who
-//! get none.
+//! Which clients get a connection, by hooks, logins, origins and client certificates, and what a
+//! refused client receives.
 
 mod certificates;
 mod hooks;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wsmux::{AcceptError, ConnectError, WebSocketClientBuilder, WebSocketServerBuilder};
 use wsmux_testing::server::*;
 
-/// What a client without a connection hears, with the server's view of it.
+/// Returns the error of a client that gets no connection, and the server's error.
 async fn turned_away(
     server: WebSocketServerBuilder,
     client: WebSocketClientBuilder,
@@ -30,7 +30,7 @@ fn status_of((client, server): (ConnectError, AcceptError)) -> u16 {
     status.as_u16()
 }
 
-/// Sends these bytes and gives all that comes back.
+/// Sends these bytes, and returns all that comes back.
 async fn ask(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -39,7 +39,7 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
     answer
 }
 
-/// A request as the standard wants it, with these headers too.
+/// Returns a valid upgrade request with these headers added.
 fn upgrade(path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

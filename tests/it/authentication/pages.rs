@@ -1,4 +1,4 @@
-//! Pages for clients that ask for no WebSocket.
+//! Pages for clients that do not ask for a WebSocket.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use wsmux_testing::server::*;
 
 use super::{ask, upgrade};
 
-/// A page for browsers on the port of the WebSocket.
+/// Serves a page for browsers on the port of the WebSocket.
 struct Pages;
 
 #[async_trait]
@@ -45,7 +45,7 @@ async fn who_asks_for_no_websocket_gets_a_page() {
         (get("HEAD", "/"), 200, "\r\nContent-Length: 8\r\n\r\n"),
         (get("GET", "/empty"), 204, "\r\nConnection: close\r\n\r\n"),
         (get("GET", "/other"), 404, "\r\n\r\nno such page"),
-        // As some balancers ask.
+        // Some load balancers ask like this.
         ("GET / HTTP/1.0\r\n\r\n".to_owned(), 200, "\r\nContent-Length: 8\r\n\r\n<p>hello"),
         (get("HEAD", "/socket"), 405, "\r\n\r\n"),
         (get("GET", "/socket"), 426, "\n"),
@@ -66,7 +66,7 @@ async fn who_asks_for_no_websocket_gets_a_page() {
     }
 }
 
-/// In virtual time, over a stream that holds little.
+/// The test runs in virtual time, over a stream with a small buffer.
 #[tokio::test(start_paused = true)]
 async fn a_page_is_whole_for_those_who_read_slowly() {
     struct LargePage;

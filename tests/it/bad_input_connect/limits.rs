@@ -1,4 +1,4 @@
-//! Clients that send too much, too slowly or nothing, and use up what a server has.
+//! Clients that send too much, too slowly or nothing, and so use up the server's resources.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ async fn a_bomb_of_headers_is_cut_off() {
     }
 }
 
-/// Closing on a client that is still sending would reset the connection before it has read its
-/// answer.
+/// If the server closed its socket while the client is still sending, the connection would be reset
+/// before the client has read the answer.
 #[tokio::test]
 async fn a_refused_client_can_finish_its_request() {
     let (near, mut far) = tokio::io::duplex(1024);
@@ -55,7 +55,8 @@ async fn a_bomb_without_end_is_closed_on() {
         }
     };
     timeout(Duration::from_secs(10), flood).await.expect("the server reads for ever");
-    // What it reads besides the head is bounded; the rest lies in the operating system's buffers.
+    // The server reads only a bounded amount after the head; the rest is in the operating system's
+    // buffers.
     assert!(sent < 32 << 20, "{sent}");
     assert_eq!(server.refusal().await, 431);
     server.still_serves().await;
@@ -114,7 +115,7 @@ async fn a_client_that_goes_away_is_told_of() {
 
 #[tokio::test]
 async fn half_open_handshakes_of_every_kind_hold_up_no_other_client() {
-    // Nothing times out while the good client is served.
+    // No timeout ends the silent clients while the good client is served.
     let mut config = Config::default();
     config.handshake_timeout(Duration::from_secs(600));
     let mut server = Server::new(WebSocketServer::builder().config(config)).await;
@@ -130,7 +131,7 @@ async fn half_open_handshakes_of_every_kind_hold_up_no_other_client() {
     assert!(server.outcomes.try_recv().is_err(), "the others wait");
 }
 
-/// Out of file descriptors: in a process of its own, which has few of them.
+/// The server runs out of file descriptors. It runs in a process of its own, which has few of them.
 #[cfg(unix)]
 #[test]
 fn a_server_out_of_file_descriptors_takes_the_client_later() {
@@ -154,7 +155,7 @@ async fn out_of_file_descriptors() {
         files.push(file);
     }
     assert!(files.len() < 64);
-    // One for the client, and none for the server's end of it.
+    // This leaves a descriptor for the client, and none for the server's end of the connection.
     files.pop();
     let stream = TcpStream::connect(server.address).await.unwrap();
     sleep(Duration::from_millis(300)).await;

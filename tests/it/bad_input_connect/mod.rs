@@ -1,4 +1,4 @@
-//! How a server treats clients that break the rules: it gives the right answer, reports the right
+//! How a server treats clients that break the rules: it sends the right answer, reports the right
 //! error, and serves the next client.
 
 mod limits;
@@ -20,7 +20,7 @@ use wsmux::{
     WebSocketServerBuilder,
 };
 
-/// A request that is answered with a WebSocket.
+/// A request that the server accepts.
 const GOOD: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
@@ -57,7 +57,7 @@ impl Server {
         timeout(Duration::from_secs(5), self.outcomes.recv()).await.unwrap().unwrap()
     }
 
-    /// The status of the refusal that the server reports.
+    /// Returns the status of the refusal that the server reports.
     async fn refusal(&mut self) -> u16 {
         match self.outcome().await.unwrap_err() {
             AcceptError::Refused { status, .. } => status.as_u16(),
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// The next client is served, whatever happened before.
+    /// Asserts that the next client is served, whatever happened before.
     async fn still_serves(&mut self) {
         let client = WebSocketClient::builder().build().unwrap();
         let client = client.connect(&format!("ws://{}", self.address)).await.unwrap();
@@ -75,7 +75,7 @@ impl Server {
         assert_eq!(server.accept_bi().await.unwrap().read_u8().await.unwrap(), b'x');
     }
 
-    /// Sends these bytes; returns all that comes back.
+    /// Sends these bytes, and returns all that comes back.
     async fn answer_to(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();

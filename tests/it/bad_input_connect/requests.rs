@@ -1,4 +1,4 @@
-//! Requests, and what follows them at once.
+//! Upgrade requests, and what a client sends right after them.
 
 use std::{
     io,
@@ -77,7 +77,7 @@ async fn a_good_request_gets_its_subprotocol_and_no_extension() {
     server.still_serves().await;
 }
 
-/// The parameters get the rest of the timeout, of which the request has used a part.
+/// The request uses up a part of the timeout, and only the rest is left for the parameters.
 ///
 /// [W-23] The handshake timeout MUST cover everything from the first byte of the connection to its
 /// readiness: TLS, HTTP upgrade, and on QMux the peer's transport parameters.
@@ -100,7 +100,7 @@ async fn a_client_that_never_sends_parameters_times_out_with_its_request() {
 async fn frames_right_behind_the_request_are_not_lost() {
     let mut server = Server::new(WebSocketServer::builder().wires([Wire::JsWs])).await;
     let mut request = GOOD.replace("Sec-WebSocket-Protocol: qmux-02\r\n", "").into_bytes();
-    // Stream 0 opens with credit 1, and a mask of zeroes.
+    // This Ack opens stream 0 with a credit of 1. The frame's mask is all zeros.
     request.extend(b"\x82\x87\0\0\0\0\0\0\x01\0\0\0\x01");
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&request).await.unwrap();
@@ -108,7 +108,7 @@ async fn frames_right_behind_the_request_are_not_lost() {
     timeout(Duration::from_secs(5), connection.accept_bi()).await.unwrap().unwrap();
 }
 
-/// Takes `writes` writes, and then fails.
+/// An output that accepts `writes` writes and then fails.
 struct Deaf {
     writes: usize,
 }
@@ -135,17 +135,18 @@ impl AsyncWrite for Deaf {
     }
 }
 
-/// A ping is answered while reading: a pong that cannot be written must not end that.
+/// A ping is answered while the server reads. If the pong cannot be written, the server must still
+/// go on reading.
 #[tokio::test]
 async fn what_a_client_sent_before_it_went_away_is_read() {
     let (mut client, read) = tokio::io::duplex(1024);
     client.write_all(GOOD.as_bytes()).await.unwrap();
     client.write_all(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0").await.unwrap();
     let acceptor = WebSocketServer::builder().build().unwrap();
-    // The response, and the server's parameters.
+    // Two writes succeed: the response, and the server's parameters.
     let io = tokio::io::join(read, Deaf { writes: 2 });
     let connection = acceptor.from_io(io).await.unwrap();
-    // A ping, and behind it a stream with its end.
+    // A ping, and after it a stream with its end.
     let rest = b"\x89\x80\0\0\0\0\x82\x83\0\0\0\0\x09\0x";
     client.write_all(rest).await.unwrap();
     let bound = Duration::from_secs(30);
@@ -157,7 +158,8 @@ async fn what_a_client_sent_before_it_went_away_is_read() {
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
 }
 
-/// js-ws is spoken only where it was asked for, and nothing else there.
+/// A server speaks js-ws only if it is configured to, and then nothing else unless it is configured
+/// for both.
 #[tokio::test]
 async fn a_server_speaks_the_wires_it_was_told() {
     let nothing = GOOD.replace("Sec-WebSocket-Protocol: qmux-02\r\n", "");

@@ -1,4 +1,4 @@
-//! Clients that do not speak TLS, or stop within it.
+//! Clients that do not speak TLS, or that stop in the middle of its handshake.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use wsmux::{AcceptError, Config, WebSocketClient, WebSocketServer};
 
 use super::{GOOD, Server, answer};
 
-/// A server under TLS with a short handshake timeout, and a client that trusts it.
+/// Returns a TLS server with a short handshake timeout, and a client that trusts it.
 async fn tls_server() -> (Server, WebSocketClient) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = key.cert.der().clone();
     let private = key.signing_key.serialize_der().try_into().unwrap();
     let mut config = Config::default();
-    // Enough for the good client on a machine that has other things to do.
+    // This is long enough for the good client even on a busy machine.
     config.handshake_timeout(Duration::from_secs(2));
     let builder = WebSocketServer::builder().config(config);
     let server = Server::new(builder.certificate([certificate.clone()], private)).await;
@@ -24,14 +24,15 @@ async fn tls_server() -> (Server, WebSocketClient) {
     (server, client)
 }
 
-/// With TLS even the first step can be anything.
+/// A client may send anything instead of a TLS handshake.
 #[tokio::test]
 async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
     let (mut server, client) = tls_server().await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(GOOD.as_bytes()).await.unwrap();
-    // In either order: a client that is sent an alert may take its time to read it.
+    // The two may fail in either order, because a client that receives an alert may take its time
+    // to read it.
     let failed = [server.outcome().await, server.outcome().await].map(Result::unwrap_err);
     assert!(failed.iter().any(|error| matches!(error, AcceptError::Tls(_))), "{failed:?}");
     assert!(
@@ -43,11 +44,11 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
     server.outcome().await.unwrap();
 }
 
-/// Of TLS there can be a part.
+/// The client sends only a part of its TLS handshake.
 #[tokio::test]
 async fn a_client_that_stalls_within_tls_times_out() {
     let (mut server, client) = tls_server().await;
-    // What a real client sends first.
+    // This is what a real client sends first.
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let dialler = client.clone();
     let dialling =

@@ -1,4 +1,4 @@
-//! Violations of the WebSocket after a good request.
+//! Violations of the WebSocket protocol after a valid request.
 
 use std::time::Duration;
 
@@ -29,9 +29,10 @@ async fn what_comes_instead_of_parameters_ends_the_connection_with_a_reason() {
     }
 }
 
-/// What the server says in its Close to a client that is in order up to these frames.
+/// Returns the code and reason of the server's Close, for a client that behaves correctly before
+/// these frames.
 async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
-    // No transport parameter, and a mask of zeros.
+    // A frame with no transport parameters and a mask of zeros.
     const HELLO: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0";
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&[GOOD.as_bytes(), HELLO].concat()).await.unwrap();
@@ -40,7 +41,7 @@ async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     let mut heard = Vec::new();
     let ended = timeout(Duration::from_secs(30), connection.closed()).await;
     assert!(ended.is_ok(), "{:?}", connection.stats());
-    // Its end of the stream: the Close is the last, and says less than a long frame.
+    // The server then ends the stream. The Close is its last frame, and is shorter than 126 bytes.
     timeout(Duration::from_secs(30), stream.read_to_end(&mut heard)).await.unwrap().unwrap();
     let at = heard.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] < 126);
     let close = &heard[at.expect("a Close") + 2..];
@@ -48,7 +49,7 @@ async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     (u16::from_be_bytes(*code), String::from_utf8(reason.to_vec()).unwrap())
 }
 
-/// A frame of a client, with a mask of zeros.
+/// Returns a client's frame with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(payload.len()).unwrap();
     let long = [254, len.to_be_bytes()[0], len.to_be_bytes()[1]];
@@ -68,7 +69,8 @@ async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason()
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();
     let empty = |count: usize| [frame(0x02, b""), frame(0x00, b"").repeat(count)].concat();
     let mut config = Config::default();
-    // The bad client answers no Close, which each case waits for. Within this time it has to leave.
+    // The bad client never answers the Close, and each case waits for that. The close timeout is
+    // therefore short, but must be long enough for the Close to be sent.
     config.close_timeout(Duration::from_millis(500));
     let mut server = Server::new(WebSocketServer::builder().config(config)).await;
     for (what, frames, code, name) in [
@@ -99,7 +101,7 @@ async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason()
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // A valid handshake is followed by a text message, which is an error.
+        // After a valid handshake there is a text message, which is an error.
         (
             "1000 empty fragments",
             [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),

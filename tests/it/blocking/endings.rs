@@ -1,4 +1,4 @@
-//! Shutdown, close, and the last drop.
+//! Draining, closing, and dropping the last handle.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -20,7 +20,8 @@ fn a_drain_waits_until_all_that_was_written_is_read() {
         });
         let (client, server) = pair(wire, &config);
         let (mut left, mut right) = stream(&client, &server);
-        // More than the peer's window: a part stays in the send buffer until the peer reads.
+        // The data exceeds the peer's window, so a part of it stays in the send buffer until the
+        // peer reads.
         let data = pattern(5, 400_000);
         left.write_all(&data).unwrap();
         left.send().finish().unwrap();
@@ -50,7 +51,7 @@ fn everybody_who_waits_sees_the_peers_close() {
         thread::scope(|scope| {
             let (other, opening) = (server.clone(), server.clone());
             if wire == Wire::QMux {
-                // At the limit; the js-ws wire has none.
+                // This call waits at the peer's limit; the js-ws wire has none.
                 scope.spawn(move || {
                     let end = opening.open_bi().unwrap_err();
                     assert!(
@@ -63,7 +64,7 @@ fn everybody_who_waits_sees_the_peers_close() {
             scope.spawn(|| assert!(is_close(&server.accept_bi().unwrap_err(), 7, b"bye")));
             scope.spawn(|| assert!(is_close(&server.read_datagram().unwrap_err(), 7, b"bye")));
             scope.spawn(move || assert!(is_close(&other.closed(), 7, b"bye")));
-            // Time for them to fall asleep; without it the test passes as well.
+            // This gives the threads time to block. The test would pass without it too.
             thread::sleep(SHORT);
             client.close(VarInt::from_u32(7), b"bye");
             assert!(matches!(client.closed(), ConnectionError::LocallyClosed));

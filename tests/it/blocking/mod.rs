@@ -1,4 +1,4 @@
-//! The connection for threads without a runtime, over TCP on this machine.
+//! The connection for threads without a runtime, over local TCP.
 
 mod endings;
 mod runtimes;
@@ -24,13 +24,13 @@ use wsmux::{
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// Long enough for any wait that ends, however busy the machine is.
+/// This is long enough for any wait that ends, however busy the machine is.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Short enough to wait for in vain.
+/// This is how long a test waits for something that should not happen.
 const SHORT: Duration = Duration::from_millis(30);
 
-/// Runs `test` on each wire. A test that waits for ever fails.
+/// Runs `test` on each wire. A test that never ends fails.
 fn on_both_wires(test: impl Fn(Wire) + Send + Copy + 'static) {
     for wire in WIRES {
         in_time(move || test(wire));
@@ -69,7 +69,7 @@ fn server(config: &Config) -> (WebSocketServer, String) {
     (server, url)
 }
 
-/// Both ends of one connection. What made them is gone already.
+/// Returns both ends of a connection. The client and the server that created it have been dropped.
 fn pair(wire: Wire, config: &Config) -> (WebSocketConnection, WebSocketConnection) {
     let (server, url) = server(config);
     let accepting = thread::spawn(move || server.accept().unwrap().wait().unwrap());
@@ -77,7 +77,7 @@ fn pair(wire: Wire, config: &Config) -> (WebSocketConnection, WebSocketConnectio
     (client, accepting.join().unwrap())
 }
 
-/// A stream at both ends.
+/// Opens a stream, and returns both ends of it.
 fn stream(
     client: &WebSocketConnection,
     server: &WebSocketConnection,
@@ -87,7 +87,8 @@ fn stream(
     (left, server.accept_bi().unwrap())
 }
 
-/// Sends back all that comes on all streams, in a thread for each, until the connection ends.
+/// Sends back all that arrives on any stream, with a thread for each stream, until the connection
+/// ends.
 fn echo(connection: &WebSocketConnection) -> ConnectionError {
     thread::scope(|scope| {
         loop {
@@ -108,7 +109,7 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|at| mix(at) as u8).collect()
 }
 
-/// Writes from a thread of its own while this one reads, and checks what comes back.
+/// Writes from another thread while this one reads, and checks what comes back.
 fn round_trip(connection: &WebSocketConnection, seed: u64, len: usize) {
     let (mut send, mut recv) = connection.open_bi().unwrap().into_split();
     let data = pattern(seed, len);
@@ -123,7 +124,7 @@ fn round_trip(connection: &WebSocketConnection, seed: u64, len: usize) {
     writing.join().unwrap();
 }
 
-/// Writes until there has been no room for a while. Says how much was taken.
+/// Writes until there has been no room for a while. Returns how many bytes were accepted.
 fn fill(send: &mut SendStream, data: &[u8]) -> usize {
     send.set_write_timeout(Some(SHORT)).unwrap();
     let mut taken = 0;
@@ -136,7 +137,7 @@ fn fill(send: &mut SendStream, data: &[u8]) -> usize {
     }
 }
 
-/// The error that an [`io::Error`] is made of.
+/// Returns the error that an [`io::Error`] wraps.
 fn cause<E: std::error::Error + 'static>(error: &io::Error) -> &E {
     error.get_ref().and_then(|cause| cause.downcast_ref()).expect("a cause of this type")
 }

@@ -1,4 +1,4 @@
-//! Threads beside the tasks of a runtime.
+//! Blocking threads in a program that also has tasks of a runtime.
 
 use std::{
     io::{ErrorKind, Read},
@@ -10,19 +10,20 @@ use wsmux::{Config, Wire, blocking::WebSocketConnection};
 
 use super::{client, echo, in_time, is_close, pair, round_trip, server};
 
-/// All that a program does, in whatever thread this is called.
+/// Runs everything that a program does, in the thread that calls it.
 fn a_program() {
     let (server, url) = server(&Config::default());
     let serving = thread::spawn(move || {
         while let Some(connecting) = server.accept() {
-            // A client that is gone at once may not even have finished.
+            // A client that leaves at once may not even complete the handshake.
             if let Ok(connection) = connecting.wait() {
                 thread::spawn(move || echo(&connection));
             }
         }
     });
     let client = client(Wire::QMux, &Config::default());
-    // These waits in one turn of a task use up the budget after which tokio makes a task yield.
+    // All these waits happen within one poll of a task, so they exceed the budget after which tokio
+    // makes a task yield.
     for _ in 0..100 {
         client.connect(&url).unwrap();
     }
@@ -89,7 +90,7 @@ fn a_connection_of_threads_serves_tasks() {
     in_time(|| {
         let (client, server) = pair(Wire::QMux, &Config::default());
         let serving = thread::spawn(move || echo(&server));
-        // The client and the blocking handle are gone. The background thread goes on.
+        // The client and the blocking handle have been dropped, but the background thread goes on.
         let client = client.into_async();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

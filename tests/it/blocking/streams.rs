@@ -1,4 +1,4 @@
-//! Streams and their handles on several threads.
+//! Uses the handles of streams on several threads.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -69,7 +69,7 @@ fn a_stalled_reader_pauses_nobody_else_and_loses_nothing() {
         assert!(taken < data.len(), "the writer stands still");
         round_trip(&client, 3, 4 * 1024 * 1024);
 
-        // What the timeout interrupted goes on where it was.
+        // The write that the timeout interrupted continues where it stopped.
         let rest = data[taken..].to_vec();
         let writing = thread::spawn(move || {
             stalled.set_write_timeout(None).unwrap();

@@ -1,4 +1,4 @@
-//! Timeouts of reads, writes and waits.
+//! Timeouts of reads, writes and other waits.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -15,7 +15,7 @@ use wsmux::{
 
 use super::{LONG, SHORT, config, in_time, on_both_wires, pair, pattern, stream};
 
-/// Sends a piece whenever the reader has waited in vain, then the end.
+/// Sends a piece each time the reader reports a timeout, and then the end.
 fn send_when_told(mut send: SendStream, data: Vec<u8>, told: mpsc::Receiver<()>) {
     for piece in data.chunks(1_000) {
         told.recv().unwrap();
@@ -23,7 +23,7 @@ fn send_when_told(mut send: SendStream, data: Vec<u8>, told: mpsc::Receiver<()>)
     }
     told.recv().unwrap();
     send.finish().unwrap();
-    // The reader may ask once more than there are pieces.
+    // The reader may report one more timeout than there are pieces.
     while told.recv().is_ok() {}
 }
 
@@ -41,7 +41,8 @@ fn a_read_timeout_loses_nothing() {
         recv.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         let (mut all, mut buf, mut timeouts) = (Vec::new(), [0; 700], 0);
         loop {
-            // All ways to read, in turn. The one to the end keeps what it has read for the others.
+            // This alternates between all ways to read. The read to the end keeps what it has read
+            // for the next call.
             let read = match timeouts % 3 {
                 0 => recv.read(&mut buf).map(|len| buf[..len].to_vec()),
                 1 => recv
@@ -77,7 +78,7 @@ fn what_a_read_to_the_end_had_read_when_its_time_ran_out_is_read_first() {
         left.write_all(b"hello").unwrap();
         recv.set_read_timeout(Some(SHORT)).unwrap();
         assert!(matches!(recv.read_to_end(10), Err(WaitError::TimedOut)));
-        // Where the machine was too busy for the bytes to come in time, they come now.
+        // If a busy machine delayed the bytes until after the timeout, they arrive now.
         recv.set_read_timeout(None).unwrap();
         let mut start = [0; 2];
         recv.read_exact(&mut start).unwrap();

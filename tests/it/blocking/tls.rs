@@ -1,4 +1,4 @@
-//! TLS, without a runtime that would do it.
+//! TLS without a runtime of the application's.
 
 use std::thread;
 

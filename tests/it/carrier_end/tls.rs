@@ -1,4 +1,4 @@
-//! Under TLS, as rustls sees it: a relay takes TLS from a client, and speaks TLS to a server.
+//! How the end looks to rustls: a relay accepts TLS from a client, and speaks TLS to a server.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ use super::{
     server::{Tls, echo, one_client, within},
 };
 
-/// Whether both ends have ended their direction by a close_notify, or which one has without.
+/// `Ok` if both ends sent a close_notify, or the side that ended its direction without one.
 type Ends = Result<(), Side>;
 
 type Seen = JoinHandle<Ends>;
@@ -32,7 +32,7 @@ async fn relay(
 ) -> Ends {
     let (client_read, client_write) = tokio::io::split(client);
     let (server_read, server_write) = tokio::io::split(server);
-    // One that is cut off takes the other with it.
+    // If one direction is cut off, the other one is dropped.
     tokio::try_join!(
         seen_of(Side::Client, client_read, server_write),
         seen_of(Side::Server, server_read, client_write),
@@ -58,7 +58,7 @@ fn connector(tls: &Tls) -> TlsConnector {
 
 const NAME: &str = "localhost";
 
-/// A relay for one client.
+/// Starts a relay for one client.
 async fn relay_to(server: SocketAddr, tls: &Tls) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -73,7 +73,7 @@ async fn relay_to(server: SocketAddr, tls: &Tls) -> (SocketAddr, Seen) {
     (address, seen)
 }
 
-/// Client and server of ours, with the relay between them.
+/// Connects a client and a server of ours through the relay.
 async fn ours(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     let tls = Tls::new(NAME);
     let (address, accepted) = one_client(tls.server().wires([wire])).await;
@@ -84,7 +84,7 @@ async fn ours(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     (client, within(accepted).await.unwrap().unwrap(), seen)
 }
 
-/// Both ends over tungstenite, on TLS of rustls.
+/// Connects both ends through tungstenite, over rustls.
 async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     let tls = Tls::new(NAME);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -174,10 +174,11 @@ async fn a_client_that_is_refused_ends_tls_in_order() {
     assert_eq!(within(seen).await.unwrap(), Ok(()));
 }
 
-/// The TLS to a proxy is ended, too, by its refusal, and below a tunnel by the connection's end.
+/// A proxy that refuses, and the end of a connection in a tunnel, also end the TLS connection to
+/// the proxy in order.
 #[tokio::test]
 async fn tls_to_a_proxy_is_ended_in_order_by_refusal_and_by_close() {
-    // The last one is not a valid response.
+    // The last of these is not a valid response.
     for status in ["200 OK", "403 Forbidden", "no status"] {
         let tls = Tls::new(NAME);
         let (target, accepted) = one_client(tls.server()).await;

@@ -1,5 +1,5 @@
-//! When the stream below is ended, by the clock: against a peer of tungstenite's that the test
-//! drives step by step.
+//! When the stream below is ended, measured by the clock. The peer is one of tungstenite's, which
+//! the test drives step by step.
 
 use std::{
     io,
@@ -29,7 +29,7 @@ use wsmux::{
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// A stream that records whether it was ended for writing.
+/// A stream that records whether its write direction was ended.
 struct Witness {
     io: DuplexStream,
     ended: Ended,
@@ -76,7 +76,8 @@ impl AsyncWrite for Witness {
 
 type Peer = WebSocketStream<DuplexStream>;
 
-/// A connection of ours that has read and framed a handshake itself, and its peer.
+/// Returns a connection of ours that made its own handshake and frames, its peer, and the record of
+/// its stream's end.
 async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();
@@ -97,7 +98,7 @@ async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ende
     (ours, theirs, ended)
 }
 
-/// The same over a WebSocket that tungstenite frames.
+/// Returns the same with a WebSocket of tungstenite's.
 async fn of_tungstenite(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();
@@ -124,7 +125,7 @@ async fn answer_close(peer: &mut Peer) {
     let _ = peer.flush().await;
 }
 
-/// Waits until every task has come to rest.
+/// Waits until all tasks are idle.
 async fn quiet() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -153,7 +154,7 @@ async fn a_client_ends_as_soon_as_the_server_has() {
         connection.close(0u32.into(), b"");
         let start = Instant::now();
         answer_close(&mut peer).await;
-        // What a server still sends is discarded.
+        // What the server still sends is discarded.
         let mut io = peer.into_inner();
         tokio::io::AsyncWriteExt::write_all(&mut io, &[0; 1000]).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut io).await.unwrap();
@@ -228,7 +229,8 @@ async fn a_close_that_cannot_leave_is_not_followed_by_an_end() {
     }
 }
 
-/// A peer that vanishes gets no end in order: it sees that our stream was cut off.
+/// If the peer vanishes, we do not end the stream in order, so that the peer sees that it was cut
+/// off.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_without_a_close_is_not_followed_by_an_end() {
     for side in SIDES {
@@ -253,7 +255,7 @@ async fn a_violation_is_answered_by_a_close_and_then_by_the_end() {
     }
 }
 
-/// A socket that is not driven to its end would block those that wait for it.
+/// If the socket were not driven to its end, those who wait for it would wait for ever.
 #[test]
 fn a_runtime_that_ends_meanwhile_keeps_nobody_who_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()

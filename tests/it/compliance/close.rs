@@ -1,4 +1,4 @@
-//! SPEC.md §3.3, §6.9 and §8.5: how a connection ends, and what is said of it.
+//! SPEC.md §3.3, §6.9 and §8.5: how a connection ends, and how its end is reported.
 
 use wsmux::{
     Config,
@@ -20,7 +20,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &config())
 }
 
-/// Lets all timers come, until the connection ends.
+/// Fires all timers until the connection ends, and returns what was sent.
 fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
@@ -144,7 +144,7 @@ fn a_close_is_said_once_and_nothing_after_it() {
                 let said = peer.said();
                 assert!(matches!(said[..], [Said::Close { .. }]), "{wire:?}: {said:?}");
             }
-            // Whatever comes and whatever the application asks for.
+            // Nothing is sent after the Close, whatever arrives and whatever the application calls.
             peer.send(&[some(wire, id, 0, b"late")]);
             peer.conn.handle(peer.now, Incoming::Text);
             peer.conn.handle(peer.now, Incoming::Ping);
@@ -215,7 +215,7 @@ fn a_timeout_says_nothing_but_the_close() {
 fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &config());
-        // The socket is not asked: nothing leaves.
+        // The socket is full, so nothing is sent.
         peer.conn.send_stream(peer.now, id).write(&[0; 200_000]).unwrap();
         peer.conn.send_stream(peer.now, id).finish().unwrap();
         if wire == Wire::QMux {

@@ -1,4 +1,4 @@
-//! SPEC.md §8.1 to §8.4: progress, scheduling, granting, timers.
+//! SPEC.md §8.1 to §8.4: progress, scheduling, credit, timers.
 
 use wsmux::{
     Config,
@@ -17,7 +17,7 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
         let (mut peer, id) = with_stream(wire, &config);
         (1..20).for_each(|index| peer.send(&[open(wire, bidi(CLIENT, index))]));
         peer.said();
-        // From here on the socket takes nothing, though there is much to send.
+        // From here on the socket accepts nothing, although there is much to send.
         peer.conn.send_stream(peer.now, id).write(&[0; 100_000]).unwrap();
         for index in 1..20 {
             peer.send(&[some(wire, bidi(CLIENT, index), 0, &[0; 1_000])]);
@@ -54,7 +54,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
 fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    // Asked for in the opposite order.
+    // The application asks for them in the opposite order.
     peer.conn.send_stream(peer.now, own).write(b"data").unwrap();
     peer.conn.send_stream(peer.now, own).set_priority(1_000).unwrap();
     peer.conn.send_datagram("datagram".into()).unwrap();
@@ -116,7 +116,7 @@ fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
         peer.send(&[stream(next, 0, b"", false)]);
         peer.assert_open("the place is free");
     }
-    // A limit of one, of which none is free.
+    // The stream limit is one, and that one stream is open.
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(1);
     let (mut peer, _) = with_stream(Wire::QMux, &config);

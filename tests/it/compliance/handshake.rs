@@ -1,4 +1,4 @@
-//! SPEC.md §3.1 and §3.2: what goes over the stream before there is a WebSocket.
+//! SPEC.md §3.1 and §3.2: what is sent before the WebSocket is open.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wsmux::{
     WebSocketServerBuilder, Wire,
 };
 
-/// Up to the empty line.
+/// Reads up to the empty line.
 async fn head(stream: &mut DuplexStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -17,14 +17,14 @@ async fn head(stream: &mut DuplexStream) -> String {
     String::from_utf8(head).expect("HTTP")
 }
 
-/// The values of a header, a line to each.
+/// Returns the values of a header, one for each of its lines.
 fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
 }
 
-/// What a client asks a server for that then says nothing for a long time, in which the client says
-/// nothing either.
+/// Returns a client's request. The server does not answer it for a long time, in which the client
+/// must not send anything.
 async fn request(client: WebSocketClientBuilder) -> String {
     let (ours, mut server) = duplex(1 << 16);
     let client = client.build().unwrap();
@@ -69,7 +69,7 @@ async fn a_client_offers_its_names_and_no_extension_and_waits() {
     }
 }
 
-/// What a client makes of an answer.
+/// Returns the error of a client that receives this answer.
 async fn answered(client: WebSocketClientBuilder, lines: &str) -> ConnectError {
     let (ours, mut server) = duplex(1 << 16);
     let client = client.build().unwrap();
@@ -132,8 +132,8 @@ async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
     }
 }
 
-/// The status that a server answers these lines with, the rest of its head, and whether it calls it
-/// a connection.
+/// Returns the status with which a server answers these lines, and the rest of the response's head.
+/// Asserts that the server reports a connection only if it accepts the request.
 async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
     let (ours, mut client) = duplex(1 << 16);
     let acceptor = server.build().unwrap();

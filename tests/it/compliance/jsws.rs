@@ -24,7 +24,7 @@ fn the_first_messages_of_our_streams_are_these_bytes() {
             assert_eq!(opened, bidi(side, index as u64));
             assert_eq!(peer.said_bytes().unwrap()[..], [id, 0, 1, 1, 2, 3, 4]);
         }
-        // And the other's are these.
+        // The ids of the other side's streams are encoded like this.
         let theirs = 1 - ids[0];
         peer.send_bytes(vec![theirs, 0, 1, 0, 0, 0, 9]);
         assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(!side, 0)));
@@ -50,8 +50,8 @@ fn the_last_id_below_2_61_is_a_stream() {
 /// stream ends in the same TLS record.
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
-    // A reset and a stop of a stream leave no Data behind them, but they may overtake what was sent
-    // before.
+    // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
+    // before it, because it gives up the half anyway.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
     peer.conn.send_stream(peer.now, id).finish().unwrap();
@@ -70,7 +70,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     let steps: Vec<_> = steps.iter().map(Option::as_ref).collect();
     assert_eq!(steps, [Some(&data(id, b"last")), None, Some(&close_read(id))]);
 
-    // Without credit, and without Data, it is sent at once.
+    // Without credit and without Data, the end is sent at once.
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
     peer.send(&[ack(id, 0)]);
     peer.said();
@@ -110,7 +110,7 @@ fn credit_that_was_used_makes_room_for_more() {
     peer.said();
     peer.send(&[ack(id, 7)]);
     peer.assert_open("as much as 32 bits hold, and no more");
-    // What is buffered and not sent has used nothing.
+    // Bytes that are buffered and not sent have used no credit.
     peer.conn.send_stream(peer.now, id).write(&[0; 7]).unwrap();
     peer.send(&[ack(id, 1)]);
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
@@ -157,7 +157,7 @@ fn a_window_has_32_bits() {
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         assert_eq!(peer.frames(), [ack(id, u64::from(u32::MAX))], "{asked}");
 
-        // And so it is when the application changes it later.
+        // The same limit applies when the application changes the window later.
         let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
         peer.conn.set_stream_receive_window(asked);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -178,7 +178,7 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     config.stream_receive_window(100_000);
     let (mut peer, id) = with_stream(Wire::JsWs, &config);
     assert_eq!(peer.conn.max_inbound_message(), 100_010);
-    // An id of eight bytes makes the largest header.
+    // An id of eight bytes gives the longest header.
     let header = [&0xc000_0000_0000_0000u64.to_be_bytes()[..], &[0, 0]].concat();
     peer.send_bytes([header.clone(), vec![7; 100_000]].concat());
     peer.assert_open("as large as it may be");
@@ -198,7 +198,7 @@ fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
-    // One that reads is refused as often as it asks.
+    // A peer that reads is refused as often as it asks.
     for index in 0..10_000 {
         peer.send(&[ack(bidi(CLIENT, index), 1)]);
         peer.said();

@@ -1,5 +1,6 @@
-//! What SPEC.md demands, a file to a section, where the other tests say it only in passing
-//! or not at all. `tests/spec/` finds out that nothing is left over.
+//! Tests for the requirements of SPEC.md that the other tests do not check, or check only
+//! incidentally. There is a file for each section. `tests/spec/` checks that every requirement has
+//! a test.
 
 mod close;
 mod connection;
@@ -15,7 +16,8 @@ use wsmux::{
 };
 use wsmux_testing::engine::*;
 
-/// A connection of its own making, with the peer's stream 0 open and accepted, and nothing to say.
+/// Returns an established connection with nothing to send, on which the peer's stream 0 is open and
+/// has been accepted.
 fn with_stream(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     let mut peer = ScriptedPeer::new(wire, SERVER, config);
     let id = bidi(CLIENT, 0);
@@ -26,7 +28,7 @@ fn with_stream(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// What opens a stream of the peer's, and gives all the credit that one can want.
+/// Returns a frame that opens a stream of the peer's and grants as much credit as any test needs.
 fn open(wire: Wire, id: StreamId) -> Frame {
     match wire {
         Wire::QMux => stream(id, 0, b"", false),
@@ -34,7 +36,7 @@ fn open(wire: Wire, id: StreamId) -> Frame {
     }
 }
 
-/// Data that begins at this offset.
+/// Returns a frame with data that begins at this offset.
 fn some(wire: Wire, id: StreamId, offset: u64, bytes: &[u8]) -> Frame {
     match wire {
         Wire::QMux => stream(id, offset, bytes, false),
@@ -42,7 +44,7 @@ fn some(wire: Wire, id: StreamId, offset: u64, bytes: &[u8]) -> Frame {
     }
 }
 
-/// The end of a stream of `size` bytes.
+/// Returns the frame that finishes a stream of `size` bytes.
 fn fin(wire: Wire, id: StreamId, size: u64) -> Frame {
     match wire {
         Wire::QMux => stream(id, size, b"", true),
@@ -50,7 +52,7 @@ fn fin(wire: Wire, id: StreamId, size: u64) -> Frame {
     }
 }
 
-/// A reset of a stream of `size` bytes.
+/// Returns the frame that resets a stream of `size` bytes.
 fn gives_up(wire: Wire, id: StreamId, code: u64, size: u64) -> Frame {
     match wire {
         Wire::QMux => reset(id, code, size),
@@ -58,7 +60,7 @@ fn gives_up(wire: Wire, id: StreamId, code: u64, size: u64) -> Frame {
     }
 }
 
-/// A client whose peer tells it these limits.
+/// Returns a client whose peer declares these limits.
 fn client(parameters: TransportParameters) -> ScriptedPeer {
     ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters)
 }

@@ -73,7 +73,7 @@ fn the_parameters_of_the_defaults_are_those_of_the_table() {
     }
 }
 
-/// The ids of the table, each with a value that is good.
+/// The ids of the table, each with a valid value.
 const TABLE: [(u64, u64); 9] = [
     (0x01, 30_000),
     (0x04, 5),
@@ -243,7 +243,7 @@ fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
             encode(Wire::QMux, &stream(bidi(CLIENT, 1), 1_000, b"x", false), false),
             credit,
         ),
-        // Valid except for the order, up to the last byte of the credit.
+        // The frame is valid except for its order, and reaches the last byte of the credit.
         ("order", encode(Wire::QMux, &stream(bidi(CLIENT, 1), 999, b"x", false), false), PROTOCOL),
         (
             "order of a FIN",
@@ -347,7 +347,7 @@ fn what_a_reset_promises_has_come_before_it() {
         peer.send(&[stream(id, 0, &vec![0; came], false), reset_at(id, 3, 100, reliable)]);
         peer.assert_violation(&format!("{reliable} of {came}"), PROTOCOL, 1002);
     }
-    // Also where the reset is what opens the stream.
+    // The same applies if the reset itself opens the stream.
     let mut peer = server();
     peer.send(&[reset_at(uni(CLIENT, 0), 3, 100, 1)]);
     peer.assert_violation("nothing has come", PROTOCOL, 1002);
@@ -451,7 +451,8 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     let other = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, hoards).write(&[0; 60]).unwrap();
     assert_eq!(peer.frames()[0], stream(hoards, 0, &[0; 60], false));
-    // What is buffered and reset was never spent; what was sent is, though its stream is gone.
+    // Bytes that were buffered and then reset have used no credit. Bytes that were sent have,
+    // although their stream has ended.
     peer.conn.send_stream(peer.now, hoards).write(&[0; 1_000]).unwrap();
     peer.conn.send_stream(peer.now, hoards).reset(code(1)).unwrap();
     peer.conn.send_stream(peer.now, other).write(&[0; 1_000]).unwrap();

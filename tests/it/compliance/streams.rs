@@ -1,4 +1,4 @@
-//! SPEC.md §4 and §5: addresses, the life of a stream, and its credit.
+//! SPEC.md §4 and §5: stream ids, the life of a stream, and its credit.
 
 use wsmux::{
     Config,
@@ -21,7 +21,7 @@ fn ids_rise_by_one_whatever_becomes_of_the_streams() {
                     }
                     let id = peer.conn.open(dir).unwrap().unwrap();
                     assert_eq!(id, StreamId::new(side, dir, index));
-                    // Some stay, some go before the next one comes.
+                    // Some streams stay open, some end before the next one is opened.
                     if index % 3 > 0 {
                         peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
                         if dir == Dir::Bi {
@@ -177,7 +177,7 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
         let (mut peer, id) = with_stream(wire, &config);
         peer.send(&[some(wire, id, 0, &[0; 1_000])]);
         peer.conn.recv_stream(peer.now, id).read(1_000).unwrap();
-        // The grant waits for the socket when the reader stops.
+        // The grant has not been sent when the reader stops.
         peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
         assert_eq!(peer.frames(), [stop(id, 1)], "{wire:?}");
     }
@@ -188,7 +188,7 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
 fn nothing_is_sent_behind_an_end() {
     let parameters =
         scripted_peer::generous_but(|limits| limits.initial_max_stream_data_bidi_remote = 100);
-    // The FIN has left.
+    // The FIN has been sent.
     let mut peer = client(parameters);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, id).write(b"all").unwrap();
@@ -202,7 +202,7 @@ fn nothing_is_sent_behind_an_end() {
     let resets = |frame: &Frame| matches!(frame, Frame::ResetStream { final_size: Some(3), .. });
     assert!(peer.frames().iter().all(resets));
 
-    // The reset has left, and there would be data and credit for it.
+    // The reset has been sent, and there would be data and the credit for it.
     for finished in [false, true] {
         let mut peer = client(parameters);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -238,7 +238,8 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
             if written > 5 {
                 peer.said();
             } else if finished {
-                // FIN and data wait when the request comes (RFC 9000 §3.5 would let them go first).
+                // The FIN and the data have not been sent when the request arrives (RFC 9000 §3.5
+                // would allow to send them first).
                 peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
             let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;
@@ -323,7 +324,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
         for index in 0..50 {
             let id = bidi(CLIENT, index);
             peer.send(&[open(wire, id)]);
-            // On js-ws the peer has credit once it has received it.
+            // On js-ws the peer has credit once it has received our grant.
             peer.said();
             peer.send(&[some(wire, id, 0, &[index as u8; 10_000])]);
             peer.assert_open(&format!("{wire:?} stream {index}"));

@@ -1,5 +1,5 @@
-//! The QMux wire against another implementation of it: what each of them can do, and the tests that
-//! each has to pass.
+//! Tests of the QMux wire against another implementation of it: what each implementation can do,
+//! and the tests that all of them have to pass.
 
 mod pair;
 pub(crate) mod tests;
@@ -16,24 +16,24 @@ use wsmux_testing::interop;
 pub(crate) use pair::*;
 pub(crate) use tests::every_test;
 
-/// What a test asks of the foreign end. What is not asked for stays at the implementation's
-/// default.
+/// What a test asks of the foreign end. Where it asks for nothing, the implementation's default
+/// applies.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// The window of each stream, which does not grow, and little more for all of them together.
+    /// The window of each stream, which does not grow. The connection's window is not much larger.
     pub(crate) stream_receive_window: Option<u64>,
-    /// The window of all streams together.
+    /// The connection's window, which all streams share.
     pub(crate) connection_window: Option<u64>,
-    /// How many streams of each kind we may have open at a time.
+    /// How many streams of each kind we may have open at the same time.
     pub(crate) streams: Option<u32>,
-    /// Datagrams, where the implementation has them only on request.
+    /// Whether to enable datagrams, in an implementation that does not do so by default.
     pub(crate) datagrams: bool,
 }
 
-/// Why a half of a foreign stream has ended.
+/// Why a half of a foreign stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// We have reset it, or stopped it, with this code.
+    /// We reset it, or stopped it, with this code.
     Code(u64),
     Other(String),
 }
@@ -45,34 +45,35 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     type Send: ForeignSend;
     type Recv: ForeignRecv;
 
-    /// The largest application error code that it can send.
+    /// The largest application error code that the implementation can send.
     const LARGEST_CODE: u64;
 
-    /// It takes datagrams of more bytes than this.
+    /// The implementation accepts datagrams that are longer than this.
     const DATAGRAM_SIZE: usize;
 
-    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has left. In crate qmux 0.6.6
-    /// the writer's task learns of a close in two ways, and one of them does not send what is
-    /// queued.
+    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has been sent. In crate qmux
+    /// 0.6.6 the writer's task learns of a close in two ways, and in one of them it does not send
+    /// what is queued.
     const MAY_LOSE_ITS_CLOSE: bool;
-    /// Whether it gives back, of its connection's window, what a stream that it stopped had in
-    /// flight or unread.
+    /// Whether it returns the connection credit of bytes that were in flight or unread on a stream
+    /// that it stopped.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 
     fn config(settings: Settings) -> Self::Config;
 
-    /// Its client. Fails the test if there is no connection.
+    /// Connects with its client. Fails the test if there is no connection.
     async fn connect(url: &str, config: Self::Config) -> Self;
 
-    /// Its client over TLS, with everything at its default.
+    /// Connects with its client over TLS, with all settings at their defaults.
     async fn connect_tls(url: &str, tls: Arc<ClientConfig>) -> Self;
 
-    /// Its server, over TLS if there is an acceptor.
+    /// Starts its server, over TLS if there is an acceptor.
     fn serve(tcp: TcpListener, tls: Option<TlsAcceptor>, config: Self::Config) -> Self::Server;
 
     async fn accept(server: &Self::Server) -> Self;
 
-    /// `None` if the connection has ended, as with the three that follow.
+    /// Opens a bidirectional stream. Returns `None` if the connection has ended, as the next three
+    /// methods do.
     fn open_bi(&self) -> impl Future<Output = Option<(Self::Send, Self::Recv)>> + Send;
 
     fn open_uni(&self) -> impl Future<Output = Option<Self::Send>> + Send;
@@ -83,35 +84,35 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
 
     fn max_datagram_size(&self) -> usize;
 
-    /// Whether it was taken.
+    /// Sends a datagram. Returns whether it was accepted.
     fn send_datagram(&self, datagram: Bytes) -> bool;
 
-    /// `None` if the connection has ended.
+    /// Waits for a datagram. Returns `None` if the connection has ended.
     fn read_datagram(&self) -> impl Future<Output = Option<Bytes>> + Send;
 
     fn close(&self, code: u64, reason: &str);
 
-    /// The code and the reason with which we have closed the connection. Fails the test at any
-    /// other end.
+    /// Returns the code and the reason with which we closed the connection. Fails the test if it
+    /// ended in any other way.
     async fn closed(&self) -> (u64, String);
 }
 
-/// Its half of a stream that sends.
+/// The sending half of a stream at the foreign end.
 pub(crate) trait ForeignSend: Send + 'static {
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), End>> + Send;
 
-    /// Fails the test if the stream cannot be finished.
+    /// Finishes the stream. Fails the test if that is not possible.
     fn finish(&mut self);
 
     fn reset(&mut self, code: u64);
 
-    /// What ends it.
+    /// Waits for the end of this half, and returns why it ended.
     fn stopped(&mut self) -> impl Future<Output = End> + Send;
 }
 
-/// Its half of a stream that receives.
+/// The receiving half of a stream at the foreign end.
 pub(crate) trait ForeignRecv: Send + 'static {
-    /// At most `max` bytes, or `None` after the last.
+    /// Reads at most `max` bytes, or returns `None` after the last byte.
     fn read(&mut self, max: usize) -> impl Future<Output = Result<Option<Bytes>, End>> + Send;
 
     fn stop(&mut self, code: u64);

@@ -1,4 +1,5 @@
-//! Our end and a foreign one, connected by the QMux wire, and what the foreign end does.
+//! Our end and a foreign end, connected by the QMux wire, and what the foreign end does in the
+//! tests.
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl<F: Foreign> Pair<F> {
         }
     }
 
-    /// The same over TLS, with everything at its default.
+    /// Connects both ends over TLS, with all settings at their defaults.
     pub(crate) async fn over_tls(role: Role) -> Self {
         let certificate = Certificate::new();
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -102,8 +103,8 @@ impl<F: Foreign> Pair<F> {
         Self { ours, theirs, _server: None, _their_server: Some(server) }
     }
 
-    /// A new stream at both ends. The acceptor knows of it by its first byte, which both have dealt
-    /// with.
+    /// Opens a stream, and returns both ends of it. The acceptor learns of it by its first byte,
+    /// which has been sent and read.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, (F::Send, F::Recv)) {
         match opener {
             Opener::Us => {
@@ -125,7 +126,7 @@ impl<F: Foreign> Pair<F> {
         }
     }
 
-    /// Proves with a new stream that the connection works both ways.
+    /// Shows on a new stream that the connection works in both directions.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, (mut their_send, mut their_recv)) = self.open(opener).await;
         let (send, recv) = stream.split();
@@ -137,7 +138,7 @@ impl<F: Foreign> Pair<F> {
         );
     }
 
-    /// Both ends send back whatever comes; theirs until it is aborted.
+    /// Starts an echo at both ends. The foreign one runs until it is aborted.
     pub(crate) fn start_echoes(&self) -> (Echo, JoinHandle<()>) {
         (Echo::start(&self.ours), tokio::spawn(they_echo(self.theirs.clone())))
     }
@@ -147,7 +148,7 @@ impl<F: Foreign> Pair<F> {
     }
 }
 
-/// A stream of theirs there and back, by our echo.
+/// Has the foreign end send a stream to our echo and read it back.
 pub(crate) async fn they_get_echo(theirs: &impl Foreign, seed: u8, bytes: u64) {
     let (mut send, mut recv) = within("their opening", theirs.open_bi()).await.expect("a stream");
     tokio::join!(
@@ -177,7 +178,7 @@ pub(crate) async fn they_receive_pattern(recv: &mut impl ForeignRecv, seed: u8, 
     assert_eq!(at, bytes, "bytes until the end of their stream");
 }
 
-/// Reads until the end or an error of their stream, and gives what came before.
+/// Reads a foreign stream to its end or an error. Returns what came before that.
 pub(crate) async fn they_read_to_end(recv: &mut impl ForeignRecv) -> (Vec<u8>, Option<End>) {
     let mut all = Vec::new();
     loop {
@@ -189,7 +190,7 @@ pub(crate) async fn they_read_to_end(recv: &mut impl ForeignRecv) -> (Vec<u8>, O
     }
 }
 
-/// Sends back streams, and datagrams, as they come.
+/// Sends back streams and datagrams as they arrive.
 async fn they_echo(session: impl Foreign) {
     let bi = async {
         while let Some((mut send, mut recv)) = session.accept_bi().await {

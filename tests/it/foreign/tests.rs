@@ -1,4 +1,4 @@
-//! What each implementation has to pass, with our server and with our client.
+//! The tests that each implementation has to pass, with our server and with our client.
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -9,8 +9,8 @@ use wsmux::{
 
 use super::{interop::*, *};
 
-/// Makes a module with a test of each function below for the implementation `$them`, with our
-/// server and with our client.
+/// Creates a module that runs each function below for the implementation `$them`, with our server
+/// and with our client.
 macro_rules! every_test {
     ($them:ty) => {
         mod every_implementation {
@@ -41,7 +41,7 @@ macro_rules! every_test {
 }
 pub(crate) use every_test;
 
-/// So small that a MiB takes 256 grants; crate `zmux` takes no less.
+/// The window is so small that a MiB takes 256 grants. Crate `zmux` accepts no smaller one.
 const SMALL: u64 = 4 * KIB;
 
 async fn defaults<F: Foreign>(role: Role) -> Pair<F> {
@@ -111,7 +111,7 @@ pub(crate) async fn a_thousand_streams_in_a_row_leave_nothing_behind<F: Foreign>
         let seed = seed as u8;
         get_echo(&pair.ours, seed, 100).await;
         pair.they_get_echo(seed, 100).await;
-        // One way there, and by their echo one way back.
+        // We send on one unidirectional stream, and their echo answers on another one.
         let mut send = within("opening", pair.ours.open_uni()).await.unwrap();
         send.write_all(b"there").await.unwrap();
         send.finish().unwrap();
@@ -121,12 +121,13 @@ pub(crate) async fn a_thousand_streams_in_a_row_leave_nothing_behind<F: Foreign>
     }
     echo.idle().await;
     their_echo.abort();
-    // A stream lives until its last frame has left, which an exchange on a later stream shows.
+    // A stream is live until its last frame has been sent. Once a later stream has been used, that
+    // has happened.
     let _marker = pair.open(Opener::Us).await;
     assert_eq!(pair.ours.stats().live_streams, 1, "more than the marker");
 }
 
-/// The largest code there is.
+/// The largest code of the wire.
 const LARGEST: u64 = (1 << 62) - 1;
 
 pub(crate) async fn our_reset_and_our_stop_reach_them_with_their_codes<F: Foreign>(role: Role) {
@@ -165,14 +166,14 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     role: Role,
 ) {
     const ENDLESS: u64 = 1 << 40;
-    // A MiB, which is a common default, is used up after a few rounds of this.
+    // A connection window of 1 MiB, which is a common default, would be used up after a few rounds.
     let connection_window = (!F::RETURNS_CREDIT_OF_STOPPED_STREAMS).then_some(64 * MIB);
     let theirs = F::config(Settings { connection_window, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
     for opener in Opener::BOTH {
         for round in 1..6 {
             let some = round * 100_000;
-            // They stop, and we do.
+            // The foreign end stops our half of the stream, and we stop theirs.
             let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
             let (send, recv) = stream.split();
             let they_write = async {
@@ -201,8 +202,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     }
 }
 
-/// Crate `qmux`, as a receiver with its defaults, would not do this: four of its streams' windows
-/// fill its connection's.
+/// Crate `qmux` with its default settings would fail here as the receiver, because the windows of
+/// four streams fill its connection window.
 pub(crate) async fn readers_of_ours_that_stall_cost_another_stream_nothing<F: Foreign>(role: Role) {
     let pair = defaults::<F>(role).await;
     let mut stalled = Vec::new();
@@ -238,19 +239,21 @@ pub(crate) async fn our_close_reaches_them_with_code_and_reason<F: Foreign>(role
     }
 }
 
-/// A connection on which they close with `number`, and what that is to us. Where they may lose
-/// their own close, it is tried again.
+/// Returns a connection that the foreign end closed with `number`, and how its end is reported to
+/// us. If the implementation may lose its own close, this tries again.
 async fn closed_by_them<F: Foreign>(role: Role, number: u64) -> (ConnectionError, WebSocketStream) {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
         let pair = defaults::<F>(role).await;
         let (stream, (mut their_send, _their_recv)) = pair.open(Opener::Them).await;
-        // What they sent before stays readable, and after it the stream reports the close.
+        // What they sent before the close can still be read, and after it the stream reports the
+        // close.
         their_send.write(Bytes::from_static(b"before")).await.unwrap();
         pair.exchange(Opener::Them, 1).await;
         pair.theirs.close(number, REASON);
         let end = within("our end", pair.ours.closed()).await;
-        // 1005: a Close without a code (RFC 6455 §7.1.5), and no CONNECTION_CLOSE before it.
+        // 1005 stands for a Close without a code (RFC 6455 §7.1.5). Here no CONNECTION_CLOSE came
+        // before it.
         let is_lost = |close: &ConnectionClose| close.reason.starts_with(b"WebSocket close 1005");
         match &end {
             ConnectionError::ConnectionClosed(close) if F::MAY_LOSE_ITS_CLOSE && is_lost(close) => {
@@ -280,7 +283,8 @@ pub(crate) async fn their_close_reaches_us_with_code_and_reason<F: Foreign>(role
 pub(crate) async fn datagrams_go_both_ways<F: Foreign>(role: Role) {
     let theirs = F::config(Settings { datagrams: true, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
-    // Our connection waits for their parameters, theirs not for ours, which come before any stream.
+    // Our connection waits for their parameters, but theirs does not wait for ours. Ours come
+    // before the first stream, so this exchange waits for them.
     pair.exchange(Opener::Us, 1).await;
     let to_them = pair.ours.max_datagram_size().unwrap();
     let to_us = pair.theirs.max_datagram_size();

@@ -1,5 +1,5 @@
-//! Clients that stand still, more of them than the server has file descriptors: `HttpServer`, with
-//! the routes and the TLS of the example.
+//! More silent clients than the server has file descriptors. The server is `HttpServer`, with the
+//! routes and the TLS configuration of the example.
 
 #[path = "../../../examples/axum_server.rs"]
 #[allow(dead_code, reason = "its `main` is for people")]
@@ -28,18 +28,18 @@ use super::server::{exchange, version, within};
 const CLIENTS: usize = 80;
 const DESCRIPTORS: usize = 40;
 
-/// After how long the server of the process below gives up a client that stands still.
+/// How long the server in the process below waits for a client that sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What a client of HTTP/2 begins with (RFC 9113 §3.4).
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A SETTINGS frame without any, and the head of a HEADERS frame whose block never comes.
+/// An empty SETTINGS frame, and the header of a HEADERS frame whose block never arrives.
 const HALF_HTTP2: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 1, 0, 1, 4, 0, 0, 0, 1];
 
 const HALF_A_HEAD: &[u8] = b"GET /mux HTTP/1.1\r\nHost: localhost\r\nUpgrade: webs";
 
-/// The server in a process that has few descriptors, and lives as long as its standard input.
+/// The server, in a process that has few descriptors and ends when its standard input is closed.
 struct Server {
     address: SocketAddr,
     _input: ChildStdin,
@@ -86,7 +86,7 @@ async fn a_process_with_few_descriptors() {
         server = server.tls_config(Arc::new(example::tls_config().unwrap()));
     }
     let serving = server.serve_routes(listener, example::routes().unwrap());
-    // A thread of its own would cost no descriptor either, but this is simpler.
+    // A thread would need no descriptor either, but this is simpler.
     let ended =
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     tokio::select! {
@@ -97,12 +97,12 @@ async fn a_process_with_few_descriptors() {
 
 fn client() -> WebSocketClient {
     let mut config = Config::default();
-    // It waits until all the others are gone.
+    // This client waits until the server has dropped all the others.
     config.handshake_timeout(Duration::from_secs(100));
     WebSocketClient::builder().danger_accept_any_certificate().config(config).build().unwrap()
 }
 
-/// TLS with any server.
+/// Returns a TLS connector that accepts any server.
 fn connector(alpn: &[u8]) -> tokio_rustls::TlsConnector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -155,17 +155,17 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// The server is there, and answers.
+/// Asserts that the connection works.
 async fn is_served(connection: &WebSocketConnection) {
     exchange(connection, 1000).await;
     connection.close(0u32.into(), b"");
     within("the end", connection.closed()).await;
 }
 
-/// The connection of a client that stands still ends.
+/// Waits for the server to end the connection of a silent client.
 async fn is_let_go(mut stream: impl AsyncReadExt + Unpin) {
     let mut rest = Vec::new();
-    // Reset or ended, as the system decides.
+    // It is reset or ended, which depends on the operating system.
     let _ = within("an end", stream.read_to_end(&mut rest)).await;
 }
 
@@ -201,7 +201,7 @@ async fn eighty_clients_that_stand_still_within_tls_hold_the_example_no_longer()
             let name = ServerName::try_from("localhost").unwrap();
             let (connector, start) = match number % 5 {
                 0 => return is_let_go(tcp).await,
-                // The first bytes of a ClientHello.
+                // These are the first bytes of a ClientHello.
                 1 => {
                     tcp.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
                     return is_let_go(tcp).await;
@@ -210,7 +210,7 @@ async fn eighty_clients_that_stand_still_within_tls_hold_the_example_no_longer()
                 3 => (h1, HALF_A_HEAD),
                 _ => (h2, PREFACE),
             };
-            // A late one may be dropped within its handshake.
+            // The server may drop a client that comes late during its handshake.
             if let Ok(mut tls) = connector.connect(name, tcp).await {
                 let _ = tls.write_all(start).await;
                 is_let_go(tls).await;
@@ -228,7 +228,7 @@ async fn eighty_clients_that_stand_still_within_tls_hold_the_example_no_longer()
 
 // ---- in this process ----
 
-/// A server with these limits on the routes of the example, and its address.
+/// Starts a server with these limits and the routes of the example, and returns its address.
 async fn here(server: HttpServer) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -237,10 +237,10 @@ async fn here(server: HttpServer) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, serving)
 }
 
-/// All that arrives until the end.
+/// Returns all that arrives before the end.
 async fn answered(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The answer may come, and the end with it, before all of it is written.
+    // The server may answer and end the connection before the whole request is written.
     let _ = stream.write_all(request).await;
     let mut all = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut all)).await;
@@ -265,7 +265,8 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     let url = format!("ws://{address}/mux");
     let connection = within("connecting", http2.connect(&url)).await.unwrap();
     assert_eq!(version(&connection), Version::HTTP_2);
-    // A later client with nothing open is dropped, so the time is over for the first one, too.
+    // The server ends a later connection that has nothing open because of its idle timeout. By then
+    // that timeout has also passed for the first connection.
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut send, other) = h2::client::handshake(tcp).await.unwrap();
     let other = tokio::spawn(other);
@@ -274,7 +275,8 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     assert_eq!(within("a page", response).await.unwrap().status(), 200);
     within("GOAWAY, and the end", other).await.unwrap().unwrap();
     exchange(&connection, 1000).await;
-    // One more gets a TCP connection of its own, because the first takes no more streams.
+    // The next connection gets a TCP connection of its own, because the first one accepts no
+    // further streams.
     is_served(&within("connecting", http2.connect(&url)).await.unwrap()).await;
     exchange(&connection, 1000).await;
 }

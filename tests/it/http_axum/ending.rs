@@ -1,4 +1,4 @@
-//! How a connection's end looks on HTTP/2: in the frames that pass, and in the TLS below them.
+//! How the end of a connection over HTTP/2 looks in the HTTP/2 frames and in the TLS below them.
 
 use std::{
     net::SocketAddr,
@@ -19,17 +19,17 @@ use super::{
     ways::{WAYS, pass},
 };
 
-/// What ends a stream, or the whole connection.
+/// Something that ends a stream or the whole connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     EndStream,
     Reset(u32),
-    /// Of TLS.
+    /// The close_notify of TLS.
     CloseNotify,
     Cut,
 }
 
-/// What client and server have said of their ends, in order.
+/// How client and server ended their sides, in order.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<[Vec<Sign>; 2]>>);
 
@@ -46,7 +46,7 @@ impl Heard {
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// Passes on HTTP/2 frames, and notes those that end a stream, and the end below them.
+/// Passes on HTTP/2 frames. Records those that end a stream, and the end of the TLS below them.
 async fn listen(
     who: usize,
     heard: Heard,
@@ -58,7 +58,7 @@ async fn listen(
     let mut skip = if who == CLIENT { PREFACE } else { 0 };
     let look = |bytes: &[u8]| {
         buf.extend_from_slice(bytes);
-        // RFC 9113 §4.1.
+        // The header of a frame has nine bytes (RFC 9113 §4.1).
         while buf.len() >= skip + 9 {
             let head = &buf[skip..];
             let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -82,7 +82,7 @@ async fn listen(
     heard.of(who, if ended.is_ok() { Sign::CloseNotify } else { Sign::Cut });
 }
 
-/// Takes TLS from one client, and speaks HTTP/2 without it to this server.
+/// Starts a relay that accepts TLS from one client and speaks HTTP/2 without TLS to this server.
 async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinHandle<()>) {
     let tls = Tls::new("localhost");
     let mut config = Arc::unwrap_or_clone(tls.server_config());
@@ -109,7 +109,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
-    // Not by the server's last handle: its route keeps one, to echo.
+    // The seventh way, dropping the server's last handle, is left out: the echo route holds a
+    // handle too.
     for (number, end) in WAYS[..6].iter().enumerate() {
         let server = Server::start(Kind::PLAIN).await;
         let (address, client, heard, relaying) = relay(server.address).await;
@@ -120,7 +121,7 @@ async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
         for connection in end(connection, server.accepted().await) {
             within("the end", connection.closed()).await;
         }
-        // The last connection over it has gone, and the TCP connection with it, in order as well.
+        // When its last connection has ended, the TCP connection is ended in order as well.
         within("the relay's end", relaying).await.unwrap();
         let in_order = vec![Sign::EndStream, Sign::CloseNotify];
         assert_eq!(heard.ends(), [in_order.clone(), in_order], "way {number}");
@@ -148,7 +149,7 @@ fn a_client_gone_without_a_close_cancels_its_stream_or_is_cut_off() {
     let of_client = &heard.ends()[CLIENT];
     assert!(!of_client.contains(&Sign::EndStream), "{of_client:?}");
     drop(connection);
-    // Within its runtime, as it was started.
+    // The server has to be dropped within the runtime in which it was started.
     let _guard = theirs.enter();
     drop(server);
 }

@@ -1,4 +1,4 @@
-//! Peers that are not ours: the crate `qmux` over HTTP/1.1, and HTTP/2 by hand.
+//! Peers other than wsmux: the crate `qmux` over HTTP/1.1, and HTTP/2 frames written by hand.
 
 use std::time::Duration;
 
@@ -114,11 +114,11 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
         let head = Response::builder().status(StatusCode::UNAUTHORIZED).body(()).unwrap();
         let mut body = respond.send_response(head, false).unwrap();
         body.send_data(Bytes::from_static(b"log in"), false).unwrap();
-        // The body goes on for ever.
+        // The body of the response never ends.
         connection.accept().await;
     });
     let mut config = Config::default();
-    // Shorter than the second for which a body is waited for.
+    // The timeout is shorter than the second for which the client waits for a body.
     config.handshake_timeout(Duration::from_millis(900));
     let client = WebSocketClient::builder().config(config).build().unwrap();
     let client = Http2Client::with_prior_knowledge(client);
@@ -129,10 +129,11 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
     within("the end of the connection", server).await.unwrap();
 }
 
-/// No transport parameters at all, in a masked frame.
+/// A masked frame with no transport parameters.
 const PARAMETERS: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\x00";
 
-/// RFC 8441 §5.1: nothing of the frames changes, so a client's are masked.
+/// RFC 8441 §5.1 does not change the WebSocket frames, so a client masks its frames over HTTP/2,
+/// too.
 #[tokio::test]
 async fn a_frame_without_a_mask_is_an_error_over_http2_too() {
     let server = Server::start(Kind::PLAIN).await;
@@ -150,14 +151,14 @@ async fn a_frame_without_a_mask_is_an_error_over_http2_too() {
             }
         }
     }
-    // The Close's code is 1002, in a frame that has no mask.
+    // The server's Close has code 1002, in a frame without a mask.
     let close = said.windows(4).position(|window| {
         window[0] == 0x88 && window[1] < 0x80 && window[2..] == 1002u16.to_be_bytes()
     });
     assert!(close.is_some(), "{said:?}");
 }
 
-/// A client that vanishes with a reset, as a page that is closed does.
+/// A client vanishes with a reset of its stream, as a page that is closed does.
 #[tokio::test]
 async fn a_reset_of_the_http2_stream_ends_its_connection_and_no_other() {
     let server = Server::start(Kind::PLAIN).await;
@@ -173,7 +174,7 @@ async fn a_reset_of_the_http2_stream_ends_its_connection_and_no_other() {
     exchange(&ours, 1000).await;
 }
 
-/// RFC 9113 §8.2.3.
+/// RFC 9113 §8.2.3: a client may split a cookie into several headers.
 #[tokio::test]
 async fn the_pieces_of_a_cookie_are_one_again() {
     let server = Server::start(Kind::PLAIN).await;

@@ -1,5 +1,5 @@
-//! Connects that their callers give up before the answer: the TCP connection that they shared may
-//! be dead.
+//! The TCP connection that several connects share may be dead. Callers then give up before the
+//! answer arrives.
 
 use std::{
     future::Future,
@@ -21,24 +21,24 @@ use wsmux::{Http2Client, WebSocketConnection};
 
 use super::server::{Kind, Server, exchange, within};
 
-/// The way to a server, which can go dead without a word.
+/// The path to a server, which can go dead without notice.
 struct Path {
     address: SocketAddr,
-    /// TCP connections that came.
+    /// The number of TCP connections so far.
     count: Arc<AtomicUsize>,
     relays: tokio::sync::mpsc::UnboundedReceiver<Relay>,
     accepting: JoinHandle<()>,
 }
 
-/// One TCP connection's way.
+/// The path of one TCP connection.
 struct Relay {
-    /// Held open, whatever becomes of the task.
+    /// The sockets stay open, even if the task ends.
     _sockets: [std::net::TcpStream; 2],
     task: JoinHandle<()>,
 }
 
 impl Relay {
-    /// From now on nothing passes, and neither end learns of it.
+    /// From now on nothing passes, and neither end is told.
     async fn goes_dead(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -93,7 +93,7 @@ async fn start() -> (Server, Path, Http2Client, WebSocketConnection) {
     (server, path, client, first)
 }
 
-/// A caller with so little patience that it asks, and gives up.
+/// Starts to connect, and gives up after one poll.
 fn gives_up(connecting: impl Future) {
     let polled = pin!(connecting).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Pending));
@@ -107,10 +107,10 @@ async fn a_dead_session_is_left_though_every_caller_gives_up_early() {
     for _ in 0..3 {
         gives_up(client.connect(&path.url()));
     }
-    // Within the handshake's own timeout, or not at all.
+    // The connect succeeds within the handshake timeout, or it fails.
     let connection = within("connecting", client.connect(&path.url())).await.unwrap();
     exchange(&connection, 1000).await;
-    // The three had their share of attempts to dial, too.
+    // The three callers that gave up may have dialled as well.
     assert!((2..=4).contains(&path.connections()), "{}", path.connections());
 }
 
@@ -121,7 +121,7 @@ async fn a_session_that_answers_is_shared_again_after_a_caller_gave_up() {
     let shares = async {
         loop {
             let before = path.connections();
-            // Time for the answer to a PING, without a clock.
+            // This gives the answer to a PING time to arrive, without using the clock.
             exchange(&first, 1000).await;
             let connection = client.connect(&path.url()).await.unwrap();
             let closed = connection.closed();

@@ -1,4 +1,4 @@
-//! Which server a request is for: a list of heads, against our own server and against a route of
+//! Which server a request is for: request heads that are sent to our own server and to a route of
 //! hyper's.
 
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use wsmux::{
 
 use super::server::within;
 
-/// A line of the request, the lines after it, and the status of either server.
+/// The request line, the headers, and the expected status of each server.
 struct Head {
     line: &'static str,
     host: &'static str,
@@ -34,7 +34,7 @@ const fn head(line: &'static str, host: &'static str, status: u16) -> Head {
     Head { line, host, ours: status, hypers: status }
 }
 
-/// hyper, which reads the head first, answers differently.
+/// Returns a head that hyper, which parses it first, answers differently.
 const fn differs(line: &'static str, host: &'static str, ours: u16, hypers: u16) -> Head {
     Head { line, host, ours, hypers }
 }
@@ -47,7 +47,7 @@ const HEADS: &[Head] = &[
     head(TARGET, "host:a\r\n", 101),
     head(TARGET, "Host: \t a:80 \t\r\n", 101),
     head(TARGET, "Host: A.b-c_d.:65535\r\n", 101),
-    // RFC 3986 §3.2.3: no digits mean the scheme's default port.
+    // RFC 3986 §3.2.3: an empty port means the scheme's default port.
     head(TARGET, "Host: a:\r\n", 101),
     head(TARGET, "Host: 1.2.3.4:5\r\n", 101),
     head(TARGET, "Host: [::1]\r\n", 101),
@@ -75,13 +75,13 @@ const HEADS: &[Head] = &[
     head(TARGET, "Host: ::1\r\n", 400),
     head(TARGET, "Host: [::1\r\n", 400),
     head(TARGET, "Host: [a]\r\n", 400),
-    // RFC 6874 §4: the zone is sent to nobody.
+    // RFC 6874 §4: a zone must not be sent.
     head(TARGET, "Host: [fe80::1%25eth0]\r\n", 400),
     head(TARGET, "Host: \u{e9}\r\n", 400),
     head(TARGET, "Host : a\r\n", 400),
     head("GET /a/b?c=d&e HTTP/1.1", HOST, 101),
     head("GET //a HTTP/1.1", HOST, 101),
-    // Browsers do not escape these.
+    // Browsers do not escape these characters.
     head("GET /a|b?{c}|^` HTTP/1.1", HOST, 101),
     head("GET http://b HTTP/1.1", HOST, 101),
     head("GET HTTP://b:8080/c?d HTTP/1.1", HOST, 101),
@@ -102,7 +102,7 @@ const HEADS: &[Head] = &[
     head("GET ?a HTTP/1.1", HOST, 400),
     head("GET * HTTP/1.1", HOST, 400),
     head("GET *a HTTP/1.1", HOST, 400),
-    // hyper's parser drops a fragment before the route sees the target.
+    // hyper's parser removes a fragment before the route sees the target.
     differs("GET /a#b HTTP/1.1", HOST, 400, 101),
     differs("GET /# HTTP/1.1", HOST, 400, 101),
     differs("GET http://b/#c HTTP/1.1", HOST, 400, 101),
@@ -113,18 +113,18 @@ const HEADS: &[Head] = &[
     head("GET / HTTP/1.1 x", HOST, 400),
     head("GET /\"a\"?<b> HTTP/1.1", HOST, 400),
     head("GET HTTP/1.1", HOST, 400),
-    // Valid requests that do not ask for a WebSocket.
+    // These requests are valid, but do not ask for a WebSocket.
     head("OPTIONS * HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", "", 400),
-    // hyper does not take a version that it does not speak for HTTP.
+    // hyper rejects a version that it does not know as not being HTTP.
     differs("GET / HTTP/3.0", HOST, 505, 400),
 ];
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-/// Says in its response which server it takes the request to be for.
+/// Returns a server whose response says which host it takes the request to be for.
 fn builder() -> wsmux::WebSocketServerBuilder {
     WebSocketServer::builder().authorizer(|request: UpgradeRequest| async move {
         let host = &request.headers()[header::HOST];
@@ -177,7 +177,7 @@ async fn route(
     })
 }
 
-/// The head of the answer.
+/// Returns the head of the answer.
 async fn answer(address: std::net::SocketAddr, request: &str) -> String {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();

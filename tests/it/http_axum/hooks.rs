@@ -1,5 +1,5 @@
-//! The application's own say on a route: the server's hooks, the client's check, and a proxy
-//! between them.
+//! How an application controls a route: by the server's hooks, by the client's check, and with a
+//! proxy between the two.
 
 use std::{
     sync::{
@@ -36,7 +36,8 @@ async fn connect(
     }
 }
 
-/// Knows one user, has a page for those who want no WebSocket, and never answers about `/mux?slow`.
+/// A hook that accepts one user, answers other requests with a page, and never answers for
+/// `/mux?slow`.
 struct Hook;
 
 #[derive(Debug, PartialEq)]
@@ -116,7 +117,8 @@ async fn a_hook_on_a_route_answers_those_who_want_no_websocket() {
     }
 }
 
-/// Turns away servers that do not say `x-served-by`, or any whose certificate it sees.
+/// A check that refuses servers that do not send `x-served-by`, or all servers whose certificate it
+/// sees.
 struct Check {
     certificates: bool,
 }
@@ -168,7 +170,7 @@ async fn the_clients_check_holds_over_http2_too() {
     }
 }
 
-/// A proxy that leads to this server, and the tunnels that it has made.
+/// Starts a proxy to this server, which counts its tunnels.
 async fn proxy(server: &Server) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -233,7 +235,7 @@ async fn a_hook_on_a_route_sees_the_clients_certificate_and_ipv4_address() {
     assert!(info.local_address().unwrap().is_ipv4(), "{info:?}");
 }
 
-/// One acceptor for all routes; its hook wants more of those that ask for a path below `/admin`.
+/// One acceptor serves all routes. Its hook requires more of requests for a path below `/admin`.
 #[tokio::test]
 async fn a_hook_sees_the_path_that_was_asked_for_in_a_nested_router() {
     use axum::{Router, extract::State, response::Response, routing::any};

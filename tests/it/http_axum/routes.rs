@@ -1,4 +1,4 @@
-//! Beside the WebSocket's route the server is an ordinary one.
+//! Beside its WebSocket route, the server is an ordinary HTTP server.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use wsmux::{ConnectError, Http2Client, WebSocketConnection, http::Version};
 
 use super::server::{Kind, Server, exchange, version, within};
 
-/// What curl prints: the body, and behind it the status and the version of HTTP.
+/// Returns what curl prints: the body, followed by the status and the HTTP version.
 async fn curl(args: &[&str], url: &str) -> Option<String> {
     let command = tokio::process::Command::new("curl")
         .args(["--silent", "--show-error", "--insecure", "--max-time", "60"])
@@ -53,7 +53,7 @@ async fn curl_gets_its_page_its_404_and_its_401_beside_a_connection() {
         (&["--http1.1"], "/private", "who are you?\n401 1.1"),
         (&["--http2", "--user", "user:wrong"], "/private", "who are you?\n401 2"),
         (&["--http2", "--user", "user:secret"], "/private", "a private page\n200 2"),
-        // The WebSocket's own route, by those that know of none.
+        // These requests for the WebSocket route do not ask for a WebSocket.
         (&["--http1.1"], "/mux", "no \"Upgrade: websocket\"\n426 1.1"),
         (&["--http1.1", "--request", "POST"], "/mux", "WebSocket needs GET\n405 1.1"),
         (&["--http2"], "/mux", "WebSocket over HTTP/2 needs an extended CONNECT\n400 2"),
@@ -129,7 +129,8 @@ async fn both_ends_know_what_the_handshake_said() {
             assert_eq!(accepted.remote_address(), client.info().local_address());
             assert_eq!(client.peer_certificates().is_some(), kind.tls);
             exchange(&client, 3_000_000).await;
-            // Over HTTP/1.1 the socket below is found again under hyper's box.
+            // Over HTTP/1.1 the acceptor finds the socket inside the upgraded connection of
+            // hyper's.
             #[cfg(target_os = "linux")]
             assert_eq!(accepted.socket_rtt().is_some(), !http2);
         }

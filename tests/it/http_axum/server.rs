@@ -1,4 +1,5 @@
-//! An axum server that counts its TCP connections, with pages, a login, and connections that echo.
+//! An axum server that counts its TCP connections, with pages, a login, and connections that are
+//! echoed.
 
 use std::{
     net::SocketAddr,
@@ -40,20 +41,20 @@ use wsmux::{
     },
 };
 
-/// Room for a machine that is stopped for a while.
+/// A limit that leaves room for a machine that is stopped for a while.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(120);
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} took too long"))
 }
 
-/// What the server is, besides its routes.
+/// What kind of server to start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) tls: bool,
     pub(crate) alpn: &'static [&'static str],
     pub(crate) extended_connect: bool,
     pub(crate) max_streams: u32,
-    /// Whether clients must have a certificate.
+    /// Whether clients must show a certificate.
     pub(crate) client_certificates: bool,
 }
 
@@ -72,11 +73,11 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     kind: Kind,
     certificate: CertificateDer<'static>,
-    /// Of a client that may come in.
+    /// The certificate and key of a client that the server accepts.
     client: CertifiedKey<KeyPair>,
     counts: Arc<Counts>,
     accepted: tokio::sync::Mutex<mpsc::UnboundedReceiver<WebSocketConnection>>,
-    /// What pages have said.
+    /// What pages have reported.
     said: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
     draining: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -96,8 +97,7 @@ struct Shared {
     said: mpsc::UnboundedSender<String>,
 }
 
-/// A page that opens three WebSockets to the server that it comes from, and reports what became of
-/// them.
+/// A page that opens three WebSockets to the server that sent the page, and reports the outcome.
 const PAGE: &str = include_str!("page.html");
 
 async fn mux(State(shared): State<Shared>, upgrade: WsMuxUpgrade) -> Response {
@@ -114,7 +114,7 @@ async fn echo(connection: WebSocketConnection) {
         let (mut send, mut recv) = stream.into_split();
         tokio::spawn(async move {
             while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
-                // A stream that is to stand still.
+                // The client wants this stream not to be read.
                 if chunk.starts_with(b"stall") {
                     std::future::pending::<()>().await;
                 }
@@ -126,7 +126,7 @@ async fn echo(connection: WebSocketConnection) {
     }
 }
 
-/// Name "user", password "secret".
+/// Accepts the name "user" with the password "secret".
 async fn login(request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION);
     if authorization.is_some_and(|value| value == "Basic dXNlcjpzZWNyZXQ=") {
@@ -169,7 +169,7 @@ impl Server {
         Self::with(kind, builder).await
     }
 
-    /// With another acceptor for its WebSockets.
+    /// Starts a server with another acceptor for its WebSockets.
     pub(crate) async fn with(kind: Kind, builder: WebSocketServerBuilder) -> Self {
         let certified =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
@@ -214,7 +214,8 @@ impl Server {
                 counted.tcp.fetch_add(1, Ordering::SeqCst);
                 counted.open.fetch_add(1, Ordering::SeqCst);
                 let (routes, tls, counts) = (routes.clone(), tls.clone(), counted.clone());
-                // Those that come after it are not meant.
+                // `go_away` concerns only the connections that are open when it is called, so
+                // `serve` ignores an earlier call.
                 let drain = drain.clone();
                 connections.spawn(async move {
                     if !kind.tls {
@@ -233,23 +234,23 @@ impl Server {
         Self { address, kind, certificate, client, counts, draining, accepted, said, serving }
     }
 
-    /// Says GOAWAY on each HTTP/2 connection that there is. What is open goes on.
+    /// Sends GOAWAY on each HTTP/2 connection that is open now. Open streams go on.
     pub(crate) fn go_away(&self) {
         self.draining.send_replace(true);
     }
 
-    /// The certificate of a client that may come in, and its key.
+    /// Returns the certificate and key of a client that the server accepts.
     pub(crate) fn client_identity(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = self.client.signing_key.serialize_der().try_into().unwrap();
         (self.client.cert.der().clone(), key)
     }
 
-    /// TCP connections since the start.
+    /// Returns the number of TCP connections since the start.
     pub(crate) fn tcp_connections(&self) -> usize {
         self.counts.tcp.load(Ordering::SeqCst)
     }
 
-    /// Waits for the end of one more HTTP connection.
+    /// Waits until one more HTTP connection has ended.
     pub(crate) async fn tcp_ended(&self) {
         within("the end of TCP", self.counts.ended.acquire()).await.unwrap().forget();
     }
@@ -270,7 +271,7 @@ impl Server {
         WebSocketClient::builder().trust_self_signed(self.certificate.clone())
     }
 
-    /// Takes down every TCP connection, and the listener.
+    /// Ends all TCP connections and the listener.
     pub(crate) fn kill(&self) {
         self.serving.abort();
     }
@@ -308,12 +309,12 @@ async fn serve<S>(
     let _ = serving.await;
 }
 
-/// The version of HTTP that a connection was asked for in.
+/// Returns the HTTP version of the request for this connection.
 pub(crate) fn version(connection: &WebSocketConnection) -> Version {
     connection.info().request().expect("a request").version()
 }
 
-/// A stream there and back.
+/// Sends `len` bytes on a stream to the echo, and reads them back.
 pub(crate) async fn exchange(connection: &WebSocketConnection, len: usize) {
     let (mut send, mut recv) = connection.open_bi().await.unwrap().into_split();
     let bytes: Vec<u8> = (0..len).map(|at| (at * 31 / 7) as u8).collect();

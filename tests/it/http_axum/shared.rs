@@ -1,4 +1,4 @@
-//! Connections of our own client that share a TCP connection, and those that cannot.
+//! Connections of our client that share a TCP connection, and some that cannot.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn three_connections_share_one_tcp_connection() {
     let client = http2(&server).await;
     let url = server.url("/mux");
     let connect = || async { within("connecting", client.connect(&url)).await.unwrap() };
-    // At once: the first dials, and the others wait for it.
+    // All three connect at the same time: the first one dials, and the others wait for it.
     let (one, two, three) = tokio::join!(connect(), connect(), connect());
     for _ in 0..3 {
         assert_eq!(version(&server.accepted().await), Version::HTTP_2);
@@ -24,7 +24,7 @@ async fn three_connections_share_one_tcp_connection() {
     tokio::join!(exchange(&one, 5_000_000), exchange(&two, 5_000_000), exchange(&three, 5_000_000),);
     assert_eq!(server.tcp_connections(), 1);
 
-    // It lives as long as one of them does.
+    // The TCP connection lives as long as any of the three.
     drop((one, two));
     exchange(&three, 1000).await;
     drop(three);
@@ -34,8 +34,8 @@ async fn three_connections_share_one_tcp_connection() {
     assert_eq!(server.tcp_connections(), 2);
 }
 
-/// Each of the stalled connections has all its streams' credit full, more than HTTP/2's first
-/// windows together.
+/// The credit of all streams on the stalled connections is used up, which is more data than the
+/// initial HTTP/2 windows allow together.
 #[tokio::test]
 async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
@@ -47,7 +47,7 @@ async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
         for _ in 0..4 {
             let mut stream = connection.open_bi().await.unwrap();
             stream.send().write_all(b"stall").await.unwrap();
-            // The window, and what the send buffer takes above it.
+            // This fills the stream's window, and the send buffer beyond it.
             let filled = stream.send().write_all(&[0; 1024 * 1024 + 256 * 1024]);
             within("filling", filled).await.unwrap();
             stalled.push(stream);
@@ -74,14 +74,14 @@ async fn a_server_without_http2_is_upgraded_on_the_connection_that_found_out() {
 async fn a_server_with_http2_and_without_websocket_over_it_falls_back_to_http1() {
     let server = Server::start(Kind { extended_connect: false, ..Kind::TLS }).await;
     let client = http2(&server).await;
-    // The first asks in vain, and it is remembered.
+    // The first attempt over HTTP/2 fails, and the client remembers that.
     for expected in 2..=4 {
         let connection = client.connect(&server.url("/mux")).await.unwrap();
         assert_eq!(version(&server.accepted().await), Version::HTTP_11);
         exchange(&connection, 1000).await;
         assert_eq!(server.tcp_connections(), expected);
     }
-    // The one that asked in vain has gone.
+    // The TCP connection of the failed attempt has ended.
     server.tcp_ended().await;
 }
 
@@ -117,7 +117,7 @@ async fn beyond_the_servers_limit_another_tcp_connection_is_opened() {
     for connection in &connections {
         exchange(connection, 1000).await;
     }
-    // A place that is given up is taken again.
+    // A stream that has ended makes room for another connection.
     drop(connections.remove(0));
     server.accepted().await.closed().await;
     let count = server.tcp_connections();
@@ -136,12 +136,13 @@ async fn a_lost_tcp_connection_ends_all_on_it_and_the_next_one_dials() {
     for connection in &connections {
         within("the end", connection.closed()).await;
     }
-    // Nobody listens there any more, so what fails is a dial.
+    // Nobody listens there now, so an error from dialling shows that a new TCP connection was
+    // tried.
     let failed = within("connecting", client.connect(&url)).await.unwrap_err();
     assert!(matches!(failed, wsmux::ConnectError::Connect(_)), "{failed:?}");
 }
 
-/// Two TCP connections that the server has said GOAWAY on: neither is a failure of the next.
+/// The server has sent GOAWAY on two TCP connections. That must not fail the next connect.
 #[tokio::test]
 async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     let server = Server::start(Kind { max_streams: 2, ..Kind::TLS }).await;
@@ -152,11 +153,11 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
         old.push(client.connect(&url).await.unwrap());
     }
     assert_eq!(server.tcp_connections(), 2);
-    // Both have a place left.
+    // Each TCP connection could still carry one more stream.
     drop(old.remove(0));
     server.accepted().await.closed().await;
     server.go_away();
-    // GOAWAY has come when what was sent behind it has.
+    // Once data that was sent after GOAWAY has arrived, GOAWAY has arrived as well.
     for connection in &old {
         exchange(connection, 1000).await;
         exchange(connection, 1000).await;
@@ -168,8 +169,8 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     assert_eq!(server.tcp_connections(), 3);
 }
 
-/// One whose future is not polled any more, as a `select!` may leave it, is waited for, but not for
-/// ever.
+/// The future of a connect is no longer polled, which can happen after a `select!`. Other connects
+/// wait for it, but only for a limited time.
 #[tokio::test]
 async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
     let server = Server::start(Kind::TLS).await;

@@ -1,5 +1,5 @@
-//! The QMux wire against another implementation of it, the crate `qmux`: the tests of `foreign`,
-//! and what this one alone can do. Each runs with our server and with our client.
+//! The QMux wire against another implementation, the crate `qmux`: the tests of `foreign`, and
+//! tests of what only this crate can do. Each runs with our server and with our client.
 
 use wsmux_testing::interop;
 mod theirs;
@@ -26,7 +26,7 @@ in_both_roles! {
     a_peer_that_knows_the_older_draft_alone_is_understood,
 }
 
-/// The crate drops what was promised of the stream (RESET_STREAM_AT).
+/// The crate discards the part that RESET_STREAM_AT promised to deliver.
 async fn our_reset_after_a_part_of_a_stream_is_a_reset_to_them(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), qmux::Config::default()).await;
     for opener in Opener::BOTH {

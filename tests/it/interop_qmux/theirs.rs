@@ -1,4 +1,4 @@
-//! The end of the crate `qmux`.
+//! The foreign end for the crate `qmux`.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
     interop::within,
 };
 
-/// The crate's settings, its defaults changed.
+/// Returns the crate's default settings with a change.
 pub(crate) fn their_config(change: impl FnOnce(&mut qmux::Config)) -> qmux::Config {
     let mut config = qmux::Config::default();
     change(&mut config);
@@ -39,7 +39,7 @@ impl Foreign for Session {
     type Send = SendStream;
     type Recv = RecvStream;
 
-    /// The crate has numbers of 32 bits for its own codes; ours it takes whole.
+    /// The crate's own codes are 32 bits long; it accepts ours at their full length.
     const LARGEST_CODE: u64 = u32::MAX as u64;
 
     const DATAGRAM_SIZE: usize = 60_000;
@@ -67,7 +67,7 @@ impl Foreign for Session {
         })
     }
 
-    /// What `qmux::ws::Client` does, without Nagle's algorithm.
+    /// Connects as `qmux::ws::Client` does, but without Nagle's algorithm.
     async fn connect(url: &str, config: qmux::Config) -> Self {
         let mut request = url.into_client_request().expect("a URL");
         let offered = HeaderValue::from_static("qmux-02, qmux-01, qmux-00, webtransport");
@@ -184,8 +184,9 @@ impl ForeignRecv for RecvStream {
     }
 }
 
-/// Their next TCP connection. Without Nagle's algorithm, which they leave on: it costs each short
-/// stream the 40 ms that the other end delays its TCP acknowledgement.
+/// Accepts the next TCP connection, and turns Nagle's algorithm off, which the crate leaves on.
+/// With it, each short stream would wait 40 ms, until the other end sends its delayed TCP
+/// acknowledgement.
 async fn accept_nodelay(listener: &TcpListener) -> TcpStream {
     let (tcp, _) = within("a connection", listener.accept()).await.expect("a connection");
     tcp.set_nodelay(true).expect("a socket");

@@ -1,5 +1,5 @@
-//! The QMux wire against a third implementation of it, the crates `zmux` and `zmux-websocket`: the
-//! tests of `foreign`, and what this one alone can do. Each runs with our server and with our
+//! The QMux wire against a third implementation, the crates `zmux` and `zmux-websocket`: the tests
+//! of `foreign`, and tests of what only these crates can do. Each runs with our server and with our
 //! client.
 
 use wsmux_testing::interop;
@@ -28,14 +28,14 @@ in_both_roles! {
     an_application_protocol_is_agreed_on_by_each_name,
 }
 
-/// The crate delivers what was promised of a stream that is reset (RESET_STREAM_AT), which crate
-/// `qmux` drops.
+/// The crate delivers the part that RESET_STREAM_AT promised to deliver. The crate `qmux` discards
+/// it.
 async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
     for opener in Opener::BOTH {
         let (mut stream, (_their_send, mut their_recv)) = pair.open(opener).await;
         stream.send().write_all(b"kept and dropped").await.unwrap();
-        // The byte that opened the stream is one of them.
+        // The byte that opened the stream is included in the five.
         stream.send().reset_at(code(42), 5).unwrap();
         let (kept, end) = they_read_to_end(&mut their_recv).await;
         assert!(b"kept and dropped".starts_with(&kept) && kept.len() >= 4, "{kept:?}");
@@ -44,12 +44,13 @@ async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     pair.exchange(Opener::Us, 100_000).await;
 }
 
-/// Crate `qmux` sometimes reports this end as `Closed`, without its code.
+/// This test is not in `foreign`, because the crate `qmux` sometimes reports this end as `Closed`,
+/// without its code.
 async fn a_drain_of_either_end_loses_nothing(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
         let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
-        // Half of it is on its way when the drain begins.
+        // When the drain begins, half of the data is in flight.
         let (send, recv) = stream.split();
         let all = async {
             tokio::join!(
@@ -78,7 +79,7 @@ async fn there_are_no_datagrams_where_one_end_takes_none(role: Role) {
     assert!(matches!(refused, Err(DatagramError::NotNegotiated)), "{refused:?}");
 }
 
-/// The crate's client offers `offered` instead of what its options say, if there is any.
+/// If `offered` is given, the crate's client offers it instead of what its options say.
 async fn connected(
     role: Role,
     server: WebSocketServerBuilder,
@@ -107,7 +108,8 @@ async fn connected(
     }
 }
 
-/// After the version's name and a dot, after the older version's, and alone.
+/// The application protocol may follow the version's name and a dot, follow the older version's
+/// name, or stand alone.
 async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
     let chat = || Options::for_application("chat");
     for (name, options, application) in [
@@ -126,7 +128,7 @@ async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
         pair.exchange(Opener::Us, 1_000).await;
         pair.exchange(Opener::Them, 1_000).await;
     }
-    // With what each offers by itself.
+    // Each client offers its usual names.
     let server = WebSocketServer::builder().protocol("chat");
     let client = WebSocketClient::builder().protocol("chat");
     let pair = connected(role, server, client, None, chat()).await;

@@ -1,4 +1,4 @@
-//! The end of the crates `zmux` and `zmux-websocket`.
+//! The foreign end for the crates `zmux` and `zmux-websocket`.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Foreign for Session {
             config.initial_stream_receive_window = window;
             config.max_stream_receive_window = Cap::Fixed(window);
         }
-        // It takes no less for the connection.
+        // The crate accepts no smaller connection window.
         if let Some(window) = connection_window.or(stream_receive_window.map(|window| 4 * window)) {
             config.initial_connection_receive_window = window;
             config.max_connection_receive_window = Cap::Fixed(window);

@@ -1,5 +1,5 @@
-//! A real transfer's qlog, read back: the schema's required fields, and that the frames are those
-//! sent.
+//! Reads back the qlog of a real transfer: it must have the fields that the schema requires, and
+//! the frames that were sent.
 //!
 //! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and
 //! draft-ietf-quic-qlog-quic-events-04.
@@ -25,10 +25,10 @@ use wsmux::{
 
 use self::schema::{check_event, check_log, check_packets, uint};
 
-/// Longer than anything here takes on any machine.
+/// A bound that no test here reaches on any machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// A directory that is gone with the test.
+/// A directory that is removed at the end of the test.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -51,11 +51,12 @@ fn config(qlog: impl Into<Qlog>) -> Qlog {
     qlog.into()
 }
 
-/// What each of the transfer's streams carries; not a multiple of anything.
+/// How many bytes each stream of the transfer carries. They are not multiples of any buffer or
+/// frame.
 const SIZES: [usize; 3] = [1_000_003, 70_001, 0];
 
-/// The client sends on bidirectional streams, which the server echoes, a unidirectional one and a
-/// datagram; then it closes.
+/// The client sends on bidirectional streams, which the server echoes, then sends a unidirectional
+/// stream and a datagram, and closes the connection.
 async fn transfer(client: &Qlog, server: &Qlog, wire: Wire) {
     let builder = WebSocketServer::builder().wires([wire]).qlog(server.clone());
     let server = builder.bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +100,7 @@ async fn transfer(client: &Qlog, server: &Qlog, wire: Wire) {
     tokio::join!(serve, dial);
 }
 
-/// The log's records, each taken apart as RFC 7464 wants it.
+/// Returns the records of the log, which are separated as RFC 7464 requires.
 fn records(log: &[u8]) -> Vec<Value> {
     assert_eq!(log.first(), Some(&0x1e), "a record separator comes first");
     assert_eq!(log.last(), Some(&b'\n'), "the last record is whole");
@@ -118,7 +119,7 @@ fn a_transfer_is_logged_at_both_ends_in_the_schema_that_qvis_reads() {
     let config = config(QlogConfig::directory(&directory.0).title("a transfer"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(transfer(&config, &config, Wire::QMux));
-    // Only now are both logs whole for certain.
+    // Both logs are guaranteed to be complete only after the runtime has been dropped.
     drop(runtime);
 
     let files = std::fs::read_dir(&directory.0).unwrap().map(|file| file.unwrap().path());
@@ -134,7 +135,7 @@ fn a_transfer_is_logged_at_both_ends_in_the_schema_that_qvis_reads() {
     assert_eq!(packets[&Side::Server], [received, sent], "both tell of the same messages");
 }
 
-/// Tells what was written once it is dropped.
+/// A writer that reports what was written to it when it is dropped.
 struct Collect(Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Collect {
@@ -195,7 +196,7 @@ fn the_js_ws_wire_is_not_logged() {
     tokio::runtime::Runtime::new().unwrap().block_on(transfer(&config, &config, Wire::JsWs));
 }
 
-/// A socket of the application's, with a bug.
+/// A socket of the application's that has a bug.
 struct Bug;
 
 impl Socket for Bug {
@@ -247,13 +248,13 @@ fn a_log_says_when_its_driver_panicked_or_its_runtime_ended() {
 
 #[test]
 fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
-    // They fit the default queues of both ends.
+    // Their number fits into the default queues of both ends.
     const DATAGRAMS: u64 = 1_000;
     let (sender, logs) = mpsc::channel();
     let config = config(QlogConfig::new(move |_| {
         Some(Box::new(Collect(Vec::new(), sender.clone())) as Box<dyn Write + Send>)
     }));
-    // On one thread, so that no driver runs between one datagram and the next.
+    // There is only one thread, so no driver runs between one datagram and the next.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (left, right) = memory_pair(1 << 20);
@@ -264,7 +265,8 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
         let server = end(right, Side::Server, None);
         client.established().await.unwrap();
         for _ in 0..DATAGRAMS {
-            // Not empty: the peer closes the connection for too many empty ones (C-60).
+            // The datagram is not empty, because the peer closes the connection after too many
+            // empty ones (C-60).
             client.send_datagram(Bytes::from_static(&[7])).unwrap();
         }
         client.drain();
@@ -283,7 +285,8 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
     assert_eq!(counts, [DATAGRAMS]);
 }
 
-/// A writer that hangs until the sender of its permits is gone, and tells then what was written.
+/// A writer that hangs until the sender of its permits has been dropped, and then reports what was
+/// written to it.
 struct Hangs(Arc<Mutex<mpsc::Receiver<()>>>, Collect);
 
 impl Write for Hangs {
@@ -299,7 +302,7 @@ impl Write for Hangs {
 
 #[test]
 fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
-    // More than tokio has threads for blocking work.
+    // This is more than tokio has threads for blocking work.
     const CONNECTIONS: usize = 600;
     let ((permit, permits), (sender, logs)) = (mpsc::channel(), mpsc::channel());
     let permits = Arc::new(Mutex::new(permits));
@@ -334,11 +337,11 @@ fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
     };
     let done = runtime.block_on(async { tokio::time::timeout(WATCHDOG, transfer).await });
     if done.is_err() {
-        // Else the runtime would never end.
+        // Without this the runtime would never end.
         drop(permit);
         panic!("blocking work waits for the writers");
     }
-    // The writers hang still, and that holds up neither this nor the other log.
+    // The writers still hang, but neither dropping the runtime nor the other log waits for them.
     drop(runtime);
     assert!(logs.try_recv().is_err());
     let other = records(&others.recv().unwrap());

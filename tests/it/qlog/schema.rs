@@ -1,4 +1,4 @@
-//! The schema that qvis reads: checks of a log.
+//! Checks a log against the schema that qvis reads.
 
 use std::collections::BTreeMap;
 
@@ -39,22 +39,23 @@ fn is_one_of<const N: usize>(names: [&'static str; N]) -> impl Fn(&Value) -> boo
     move |value| value.as_str().is_some_and(|text| names.contains(&text))
 }
 
-/// The field is there, and is what the schema says.
+/// Asserts that the field exists and that its value satisfies `is`.
 fn require(object: &Value, field: &str, is: impl Fn(&Value) -> bool) {
     let value = object.get(field).unwrap_or_else(|| panic!("no {field} in {object}"));
     assert!(is(value), "{field} of {object}");
 }
 
-/// What QlogFileSeq and TraceSeq demand, and what qvis demands besides.
+/// Checks the header: the fields that QlogFileSeq and TraceSeq require, and those that qvis
+/// requires in addition.
 pub(super) fn check_header(header: &Value, side: &str) {
-    // qvis takes "draft-02", two names of drafts between, and this.
+    // qvis accepts "draft-02", two names of later drafts, and "0.3".
     require(header, "qlog_version", is_one_of(["0.3"]));
     require(header, "qlog_format", is_one_of(["JSON-SEQ"]));
     let trace = header.get("trace").expect("a trace");
     require(&trace["vantage_point"], "type", |value| value == side);
     let common = &trace["common_fields"];
     require(common, "time_format", is_one_of(["relative"]));
-    // Milliseconds since 1970, of this century.
+    // The time is in milliseconds since 1970, and lies in this century.
     require(common, "reference_time", |value| {
         value.as_f64().is_some_and(|time| (1.7e12..4.1e12).contains(&time))
     });
@@ -96,7 +97,7 @@ pub(super) fn check_event(event: &Value) {
     }
 }
 
-/// The fields that the schema demands of each frame.
+/// Checks the fields that the schema requires of each frame.
 fn check_frame(frame: &Value) {
     require(frame, "frame_type", is_text);
     let uints: &[&str] = match frame["frame_type"].as_str().unwrap() {
@@ -132,7 +133,8 @@ fn check_frame(frame: &Value) {
     }
 }
 
-/// Of the packets of one direction: their numbers in order, their frames, and per stream the bytes.
+/// Checks that the packets of one direction are numbered in order. Returns their frames, and the
+/// number of bytes on each stream.
 pub(super) fn check_packets(events: &[Value], name: &str) -> (Vec<Value>, BTreeMap<u64, u64>) {
     let mut frames = Vec::new();
     let packets = events.iter().filter(|event| event["name"] == name);
@@ -149,8 +151,8 @@ pub(super) fn check_packets(events: &[Value], name: &str) -> (Vec<Value>, BTreeM
     (frames, streams)
 }
 
-/// A log is as the schema wants it, and holds the transfer. Returns how many packets went which
-/// way.
+/// Checks that a log conforms to the schema and contains the transfer. Returns the number of
+/// packets in each direction.
 pub(super) fn check_log(log: &[u8], side: Side) -> [usize; 2] {
     let records = records(log);
     let (header, events) = records.split_first().unwrap();

@@ -1,4 +1,4 @@
-//! What is tried again, and what is final.
+//! Which failures lead to another attempt, and which are final.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -111,9 +111,10 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
         lost(&mut events).await;
         longest = longest.max(waiting(&mut events, attempt + 1).await);
     }
-    // With the first pause's limit it would never be; with the doubling, but once in 2^50 runs.
+    // If the pauses were always as short as the first one, none would be longer than this. As they
+    // double, all of them are this short only once in 2^50 runs.
     assert!(longest > INITIAL, "{longest:?}");
-    // After one that lasts the pauses are short again.
+    // After a connection that lasts, the pauses are short again.
     for attempt in [13, 1, 1, 1, 1, 1, 1, 1] {
         connected(&mut events, attempt).await;
         let server = servers.recv().await.unwrap();
@@ -129,7 +130,7 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_and_goes_away_is_given_up_in_the_end() {
     let (builder, mut servers) = world((0..20).map(|_| Connects));
-    // Whatever the pauses are.
+    // Attempts are counted whatever the pauses are.
     let (client, mut events) = builder.max_delay(Duration::ZERO).max_attempts(Some(3)).start();
     for attempt in 1..=3 {
         connected(&mut events, attempt).await;

@@ -1,4 +1,4 @@
-//! What the handles of a client report, and how they end.
+//! What the handles of a lost connection report, and how they end.
 
 use std::{
     task::{Context, Poll},
@@ -25,7 +25,7 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     let connection = client.connection().await.unwrap();
     let server = servers.recv().await.unwrap();
 
-    // A call that was answered, and whose answer nobody has read yet.
+    // The server has answered this call, but nobody has read the answer yet.
     let answered = connection.open_bi().await.unwrap();
     let (mut send, mut answer) = answered.into_split();
     send.write_all(b"call").await.unwrap();
@@ -35,25 +35,25 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     send.write_all(b"answer").await.unwrap();
     send.finish().unwrap();
     send.stopped().await.unwrap();
-    // One that was not.
+    // The server has not answered this call.
     let (mut send, mut unanswered) = connection.open_bi().await.unwrap().into_split();
     let unanswered_id = send.id();
     send.write_all(b"call").await.unwrap();
     send.finish().unwrap();
     let (_held, mut recv) = server.accept_bi().await.unwrap().into_split();
     recv.read_to_end(10).await.unwrap();
-    // One way, sent to its end.
+    // A unidirectional stream that was sent to its end.
     let mut done = connection.open_uni().await.unwrap();
     done.finish().unwrap();
     done.stopped().await.unwrap();
-    // One way, more than the peer takes.
+    // A unidirectional stream with more data than the peer accepts.
     let mut stuck = connection.open_uni().await.unwrap();
     stuck.write_all(&[0; 5000]).await.unwrap();
-    // Given up by this end.
+    // A stream that this end drops unfinished.
     let mut given_up = connection.open_uni().await.unwrap();
     given_up.write_all(b"x").await.unwrap();
     given_up.reset(9u32.into()).unwrap();
-    // The server's, which nobody here has accepted.
+    // A stream of the server's that has not been accepted here.
     let mut push = server.open_uni().await.unwrap();
     push.write_all(b"push").await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -72,7 +72,7 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     assert_eq!((in_flight.opened_by(Side::Client), in_flight.opened_by(Side::Server)), (2, 1));
     assert_eq!(connection.in_flight(), in_flight);
 
-    // Each handle tells for itself.
+    // Each handle reports its own stream's end.
     assert_eq!(answer.read_to_end(10).await.unwrap(), b"answer");
     let cut = unanswered.read_to_end(10).await.unwrap_err();
     assert!(matches!(cut, ReadToEndError::Read(ReadError::ConnectionLost(_))), "{cut:?}");
@@ -86,7 +86,7 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     server.accept_uni().await.unwrap();
 }
 
-/// Panics on a WebSocket ping, which wsmux does not send on the QMux wire.
+/// A socket that panics when it receives a WebSocket ping.
 struct Panics(MemorySocket);
 
 impl Socket for Panics {
@@ -147,7 +147,7 @@ async fn whoever_stops_waiting_loses_nothing() {
     };
     assert!(given_up > 0);
     connection.open_bi().await.unwrap();
-    // The same for those who listen.
+    // Dropping the future of `next` does not lose an event either.
     let mut heard = Vec::new();
     while heard.len() < 7 {
         if let Ok(event) = timeout(Duration::ZERO, events.next()).await {
@@ -163,7 +163,7 @@ async fn a_slow_listener_is_told_how_much_it_missed() {
     let (builder, _servers) = world((0..100).map(|_| unreachable()).chain([Connects]));
     let (client, mut events) = builder.start();
     client.connection().await.unwrap();
-    // 100 failures, 100 pauses, and the connection, of which 64 are kept.
+    // There were 100 failures, 100 pauses and one connection, and 64 events are kept.
     match next(&mut events).await {
         ReconnectEvent::Missed { count } => assert_eq!(count, 137),
         other => panic!("{other:?}"),
@@ -182,7 +182,7 @@ fn tasks() -> usize {
 async fn dropping_it_stops_everything() {
     let rest = || tokio::time::sleep(Duration::from_secs(10));
     let before = tasks();
-    // While there is a connection, while it waits, and while it dials.
+    // The client is dropped while it is connected, while it waits, and while it dials.
     for script in [vec![Connects], vec![unreachable(), unreachable()], vec![]] {
         let connects = matches!(script.first(), Some(Connects));
         let (builder, mut servers) = world(script);
@@ -197,17 +197,17 @@ async fn dropping_it_stops_everything() {
         drop(clone);
         if connects {
             let server = servers.recv().await.unwrap();
-            // Virtual time goes on for ever where pings do.
+            // Pings keep advancing the virtual clock for ever, so this needs a timeout.
             let end = timeout(Duration::from_secs(600), server.closed()).await.unwrap();
             assert!(matches!(end, ConnectionError::ApplicationClosed(_)), "{end:?}");
         }
         rest().await;
         assert_eq!(tasks(), before, "a task is left");
-        // The dialer is gone with what it holds.
+        // The dialler and all that it holds have been dropped.
         assert!(servers.recv().await.is_none());
         while events.next().await.is_some() {}
     }
-    // Somebody else's handle of the connection goes on.
+    // A handle of the connection that the application holds still works.
     let (builder, mut servers) = world([Connects]);
     let (client, _events) = builder.start();
     let connection = client.connection().await.unwrap();

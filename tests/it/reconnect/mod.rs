@@ -1,4 +1,4 @@
-//! A client that dials again: when, how often, what it reports of the loss, and that it can be
+//! A client that reconnects: when and how often it dials, how it reports a loss, and how it is
 //! stopped.
 
 mod giving_up;
@@ -21,16 +21,16 @@ use wsmux::{
     Wire, http::StatusCode, socket::memory_pair,
 };
 
-/// Room for a machine that others use too.
+/// A bound that leaves room for a machine that is busy with other work.
 const BOUND: Duration = Duration::from_secs(60);
 
 const INITIAL: Duration = Duration::from_millis(500);
 const MAX: Duration = Duration::from_secs(30);
 
-/// From then on a connection is a success.
+/// A connection that lasts this long counts as a success.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// What comes of an attempt.
+/// The outcome of an attempt to connect.
 enum Step {
     Connects,
     Fails(ConnectError),
@@ -46,10 +46,10 @@ fn unreachable() -> Step {
     Fails(ConnectError::Connect(Arc::new(io::ErrorKind::ConnectionRefused.into())))
 }
 
-/// The servers' ends of the connections that were made.
+/// The servers' ends of the connections.
 type Servers = mpsc::UnboundedReceiver<WebSocketConnection>;
 
-/// Attempts come out like this, and when there are no more of these, each hangs.
+/// Returns a client whose attempts have these outcomes. All later attempts hang.
 fn world(script: impl IntoIterator<Item = Step>) -> (ReconnectingClientBuilder, Servers) {
     world_with(Config::default(), script)
 }
@@ -85,11 +85,11 @@ fn world_with(
 }
 
 async fn next(events: &mut ReconnectEvents) -> ReconnectEvent {
-    // In virtual time a day is as short as a second.
+    // In virtual time waiting for a day takes no longer than waiting for a second.
     timeout(Duration::from_secs(86_400), events.next()).await.unwrap().expect("an event")
 }
 
-/// The pause before the next attempt, which must be this one.
+/// Returns the pause before the next attempt, which must have this number.
 async fn waiting(events: &mut ReconnectEvents, expected: u32) -> Duration {
     match next(events).await {
         ReconnectEvent::Waiting { attempt, delay } if attempt == expected => delay,

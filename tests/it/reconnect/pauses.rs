@@ -1,4 +1,4 @@
-//! The pauses between attempts.
+//! The pauses between attempts to connect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +65,7 @@ async fn a_server_that_asks_for_time_gets_it_and_up_to_an_hour() {
         }
         connected(&mut events, 3).await;
     }
-    // Without a word of it, and after another error, it is as ever.
+    // Without the header, and for another error, there is no such time.
     assert_eq!(refused_with(503, &[]).retry_after(), None);
     assert_eq!(ConnectError::HandshakeTimeout.retry_after(), None);
 }
@@ -80,6 +80,6 @@ async fn clients_of_one_server_do_not_come_back_together() {
         let delay = waiting(&mut events, 2).await;
         *(if delay < INITIAL / 2 { &mut early } else { &mut late }) += 1;
     }
-    // Chance would have it otherwise once in 2^63 runs.
+    // All of them are early, or all late, only once in 2^63 runs.
     assert!(early > 0 && late > 0, "{early} early, {late} late");
 }

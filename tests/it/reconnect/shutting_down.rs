@@ -1,4 +1,4 @@
-//! Connections that either end shuts down.
+//! Either end shuts the connection down.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn a_connection_that_drains_is_replaced_for_new_streams() {
     let (mut answer, mut request) = server.accept_bi().await.unwrap().into_split();
 
     first.drain();
-    // At once, though the client's task has not heard of it.
+    // `current` returns nothing at once, although the client's task has not noticed the drain yet.
     assert!(client.current().is_none());
     let second = client.connection().await.unwrap();
     let mut stream = second.open_uni().await.unwrap();
@@ -37,7 +37,7 @@ async fn a_connection_that_drains_is_replaced_for_new_streams() {
     waiting(&mut events, 1).await;
     connected(&mut events, 1).await;
 
-    // What was open on the first goes on to its end.
+    // The stream that was open on the first connection can still be used to its end.
     send.write_all(b" and after").await.unwrap();
     send.finish().unwrap();
     assert_eq!(request.read_to_end(100).await.unwrap(), b"before and after");
@@ -57,7 +57,7 @@ async fn what_drains_is_kept_until_it_is_done_even_after_giving_up() {
     connected(&mut events, 1).await;
     let connection = client.connection().await.unwrap();
     let server = servers.recv().await.unwrap();
-    // More than the server takes before it reads, and nobody here has a handle any more.
+    // This is more than the server accepts before it reads, and the client drops all handles.
     let mut send = connection.open_uni().await.unwrap();
     send.write_all(&[7; 5_000]).await.unwrap();
     send.finish().unwrap();
@@ -97,7 +97,8 @@ async fn a_connection_that_this_end_closes_is_replaced() {
     connected(&mut events, 1).await;
     let first = client.connection().await.unwrap();
     first.close(1u32.into(), b"sick");
-    // At once, though who dials has not heard of it.
+    // `current` returns nothing at once, although the task that dials has not noticed the drain
+    // yet.
     assert!(client.current().is_none());
     assert!(client.connection().await.unwrap().close_reason().is_none());
     assert!(matches!(lost(&mut events).await, ConnectionError::LocallyClosed));

@@ -1,4 +1,4 @@
-//! Over TCP and TLS, against real servers.
+//! Reconnecting over TCP and TLS to real servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use wsmux::{
 
 use super::{BOUND, connected, failed, gave_up, lost, next};
 
-/// Serves all who come, until it is dropped.
+/// Serves every client until it is dropped.
 struct Server(tokio::task::JoinHandle<()>);
 
 impl Server {
@@ -60,7 +60,7 @@ async fn a_server_that_restarts_has_its_client_back() {
     connected(&mut events, 1).await;
     server.stop().await;
     lost(&mut events).await;
-    // It is down for as long as it takes to be found down.
+    // The server stays down until the client has noticed that.
     loop {
         match next(&mut events).await {
             ReconnectEvent::Failed { error: ConnectError::Connect(_), .. } => break,
@@ -116,8 +116,8 @@ async fn a_login_or_a_certificate_that_is_refused_is_final() {
                 tokio::spawn(connecting);
             }
         });
-        // The server's certificate, which the client does not know; and the client's, which is
-        // none.
+        // The first client does not trust the server's certificate. The second one does, but has
+        // no certificate of its own, which the server requires.
         for builder in [
             WebSocketClient::builder(),
             WebSocketClient::builder().trust_self_signed(own.der().clone()),

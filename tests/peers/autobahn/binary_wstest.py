@@ -24,7 +24,7 @@ def send_message(self, payload, isBinary=False, *args, **kwargs):
 
 def on_message(self, payload, isBinary):
     if self.runCase:
-        # No case sends both.
+        # No test case sends both text and binary messages.
         text = getattr(self, "says_text", False)
         self.runCase.onMessage(payload, isBinary and not text)
 
@@ -33,7 +33,7 @@ lost = case10_1_1.Case10_1_1.onConnectionLost
 
 
 def on_connection_lost(self, failedByMe):
-    # This case counts its frames by opcode.
+    # This test case counts its frames by opcode.
     self.p.txFrameStats[TEXT] = self.p.txFrameStats.get(BINARY, 0)
     lost(self, failedByMe)
 

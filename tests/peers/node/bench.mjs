@@ -2,8 +2,8 @@
 //   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 //     -keyout key.pem -out cert.pem
 //   node bench.mjs cert.pem key.pem
-// For comparison: the cost of that runtime, and what an agent on it can expect. One JSON object per
-// line.
+// The results show what that runtime costs, and how fast an agent on it can be. Each is a JSON
+// object on a line of its own.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -23,7 +23,7 @@ async function readAll(readable) {
   return length;
 }
 
-// A stream's first byte is a command.
+// The first byte of a stream is a command.
 async function serve({ readable, writable }) {
   const writer = writable.getWriter();
   const reader = readable.getReader();

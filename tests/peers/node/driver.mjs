@@ -3,14 +3,15 @@
 //                                                     {"id":1,"error":{"name":…,"message":…,"code":…}}
 //   out  {"event":"listening","port":N} | {"event":"connected"} | {"event":"connection","conn":K}
 //        {"event":"uncaught",…} (would have ended the process) | {"event":"failed",…} (then exit code 1)
-// Commands run side by side; those of one stream that write keep their order. They are the keys of
-// `commands` below. A server takes `conn` with each, default the newest. Stdin's end or `exit` ends
-// the process abruptly: no close frame, so `close` first where the peer shall see one.
+// Commands run concurrently, except that commands that write to the same stream keep their order.
+// The commands are the keys of `commands` below. On a server each command may name a connection in
+// `conn`; the default is the newest. At the end of stdin, or on `exit`, the process exits abruptly
+// and sends no close frame, so call `close` first if the peer should receive one.
 //
-// A peer file supplies an adapter, and nothing of the protocol below lives in it:
+// A peer file supplies an adapter with the functions below, and does not know this protocol:
 //   listen(opts, onConnection) -> { port }     connect(opts) -> Conn
-//   reason(code) -> what the package wants as abort/cancel reason
-//   codeOf(error) -> the stream code that a peer sent, or undefined
+//   reason(code) -> what the package expects as the reason of an abort or a cancel
+//   codeOf(error) -> the stream code that the peer sent, or undefined
 //   Conn: open(dir), accept(dir) -> { id?, readable?, writable?, cancel? }
 //         close(code, reason), closed: Promise<{ code, reason, by }>, status()
 //         sendDatagram?(bytes), readDatagram?()
@@ -28,7 +29,8 @@ function fail(name, message) {
   throw Object.assign(new Error(message), { name });
 }
 
-/** Codes go up to 2^62-1: a decimal string keeps those that a JSON number cannot hold. */
+/** Converts a code. Codes go up to 2^62-1; those that a JSON number cannot hold are decimal
+ *  strings. */
 function toCode(value) {
   if (value === undefined) return 0;
   return typeof value === 'string' ? BigInt(value) : value;
@@ -70,7 +72,7 @@ function pattern(seed, offset, length) {
   return out;
 }
 
-/** The first offset in `bytes` that differs from the pattern, or -1. */
+/** Returns the first offset in `bytes` that differs from the pattern, or -1. */
 function mismatch(bytes, seed, offset) {
   let bad = -1;
   patternRuns(seed, offset, bytes.length, (run, at) => {
@@ -95,7 +97,7 @@ class Stream {
     this.busy = Promise.resolve();
     this.reader = readable?.getReader();
     this.writer = writable?.getWriter();
-    // These may reject without a handler, which must not crash the process.
+    // These promises may reject without a handler, which must not end the process.
     this.reader?.closed.catch(ignore);
     this.writer?.ready.catch(ignore);
     this.writeEnd = new Promise((resolve) => {
@@ -115,7 +117,7 @@ class Stream {
    *  stream is "erroring" until that write ends), but `ready` rejects at once: watch both. */
   async put(chunk) {
     const writer = this.need('writer');
-    // Node's own error for this is an internal assertion.
+    // Node's own error in this case is an internal assertion.
     if (this.finished) fail('Finished', 'the writable was finished here');
     const write = writer.write(chunk);
     write.catch(ignore);
@@ -125,7 +127,8 @@ class Stream {
     this.written += chunk.length;
   }
 
-  /** Runs one writing command after another: offsets of the pattern depend on the order. */
+  /** Runs writing commands one after another, because the offset of each in the pattern depends on
+   *  the previous ones. */
   inTurn(job) {
     const run = this.busy.then(job);
     this.busy = run.catch(ignore);
@@ -142,7 +145,7 @@ class Stream {
     return { bytes };
   }
 
-  /** Reads to the end, or until at least `max` bytes have come. */
+  /** Reads to the end, or until at least `max` bytes have arrived. */
   async read({ max = Infinity, seed, text = false } = {}, onChunk = ignore) {
     const reader = this.need('reader');
     const hash = createHash('sha256');
@@ -157,7 +160,7 @@ class Stream {
         end = true;
         break;
       }
-      // js-ws can enqueue an empty plain array when a stream is torn down.
+      // js-ws may enqueue an empty plain array when a stream is destroyed.
       if (value.length === 0) continue;
       const chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       if (seed !== undefined && badAt < 0) {
@@ -222,7 +225,8 @@ class Driver {
     return this.conns.length - 1;
   }
 
-  /** The connection that a command names, or the newest; before the first one, commands wait for it. */
+  /** Returns the connection that a command names, or the newest one. Before there is one, the
+   *  command waits for it. */
   async conn(command) {
     if (command.conn !== undefined) return this.conns[command.conn] ?? fail('NoConnection', `no connection ${command.conn}`);
     return this.conns.at(-1) ?? (await this.firstConn);
@@ -313,7 +317,8 @@ const commands = {
   },
   reset: (driver, command) => driver.stream(command).reset(driver.adapter.reason(toCode(command.code))),
   stop: (driver, command) => driver.stream(command).stop(driver.adapter.reason(toCode(command.code))),
-  // Both halves at once; js-ws has its own call for this, which also works while a write waits.
+  // Cancels both halves at once. js-ws has its own call for this, which works even while a write
+  // waits.
   async cancel(driver, command) {
     const stream = driver.stream(command);
     const reason = driver.adapter.reason(toCode(command.code));
@@ -392,7 +397,8 @@ function answerError(id, adapter, error) {
 }
 
 export async function run(adapter) {
-  // Both would end a Node process. We continue and report it: a test asserts that it never happens.
+  // Both kinds of errors would end a Node process. The driver reports them and continues; a test
+  // asserts that they never happen.
   const uncaught = (kind) => (error) => {
     console.error(`${kind}:`, error);
     say({ event: 'uncaught', kind, name: error?.name, message: String(error?.message ?? error) });
@@ -411,7 +417,7 @@ export async function run(adapter) {
       say({ event: 'connected' });
     }
   } catch (error) {
-    // The error's cause often says more than the package does.
+    // The error's cause often says more than the error of the package.
     const causes = [];
     for (let cause = error?.cause; cause && causes.length < 8; cause = cause.cause) causes.push(String(cause.message ?? cause));
     say({ event: 'failed', name: error?.name, message: String(error?.message ?? error), causes });
@@ -428,9 +434,9 @@ export async function run(adapter) {
       return say({ id: null, error: { name: 'BadCommand', message: error.message } });
     }
     const { id, cmd } = command;
-    // Abrupt on purpose: no close frame of any kind, the peer sees the transport end.
+    // This is abrupt on purpose: no close frame is sent, and the peer sees the transport end.
     if (cmd === 'exit') return say({ id, ok: {} }), process.exit(0);
-    // Not awaited: commands run side by side.
+    // The command is not awaited, because commands run concurrently.
     Promise.resolve()
       .then(() => (Object.hasOwn(commands, cmd) ? commands[cmd](driver, command) : fail('BadCommand', `unknown command ${cmd}`)))
       .then((ok) => say({ id, ok }), (error) => answerError(id, adapter, error));

@@ -1,4 +1,4 @@
-// Peer that speaks the js-ws wire, through the published @matrixai/ws.
+// A peer on the js-ws wire, with the published @matrixai/ws.
 //   node jsws.mjs server --host H --port P --cert F --key F [--window N] [--keepalive MS] [--timeout MS]
 //   node jsws.mjs client --url wss://HOST:PORT [same options]
 // Both: [--verify true] looks at the other end's certificate, by the roots of [--ca F], or by a verifyCallback that takes
@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import { run } from './driver.mjs';
 
 const { WebSocketServer, WebSocketClient, events, errors } = (await import('@matrixai/ws')).default;
-// The logger is a dependency of @matrixai/ws, not ours: find it from there.
+// The logger is a dependency of @matrixai/ws and not ours, so it is resolved from there.
 const fromWs = createRequire(createRequire(import.meta.url).resolve('@matrixai/ws'));
 const { default: Logger, LogLevel, StreamHandler } = fromWs('@matrixai/logger');
 
@@ -45,7 +45,8 @@ function config(opts) {
   return out;
 }
 
-/** The package has no hook for headers, but takes an https server, which sees each upgrade before the package. */
+/** The package cannot check headers, but it accepts an https server, which sees each upgrade before
+ *  the package does. */
 function serverWithHeader(opts, { cert, key }) {
   const [name, value] = opts.header.split(': ');
   const server = createServer({ cert, key });
@@ -61,7 +62,7 @@ function serverWithHeader(opts, { cert, key }) {
 }
 
 function wrap(connection) {
-  const arrived = []; // streams nobody has accepted yet
+  const arrived = []; // streams that nobody has accepted yet
   const waiting = []; // accepts that wait for a stream
   const seen = new Set();
   let ended;
@@ -73,7 +74,8 @@ function wrap(connection) {
     else arrived.push(stream);
   };
   connection.addEventListener(events.EventWebSocketConnectionStream.name, (event) => arrive(event.detail));
-  // A stream can arrive before this listener is set (on a client the constructor returns later).
+  // A stream can arrive before this listener is set, because on a client the constructor returns
+  // later.
   for (const stream of connection.streamMap.values()) arrive(stream);
 
   const closed = new Promise((resolve) => {
@@ -109,7 +111,8 @@ function wrap(connection) {
       if (ended) throw ended;
       return raw(await new Promise((resolve, reject) => waiting.push({ resolve, reject })));
     },
-    // Codes are WebSocket close codes here: 1000 to 1014 that may be sent, and 3000 to 4999.
+    // These codes are WebSocket close codes: those from 1000 to 1014 that may be sent, and 3000 to
+    // 4999.
     close: (errorCode, reason) => connection.stop({ errorCode: errorCode || 1000, reason, force: true }),
     status: () => ({ streams: connection.streamMap.size, closed: connection.closed }),
   };

@@ -1,4 +1,4 @@
-// Peer that speaks the QMux wire, through the published @moq/qmux over npm ws.
+// A peer on the QMux wire, with the published @moq/qmux over npm ws.
 //   node qmux.mjs server --host H --port P [--cert F --key F] [options]
 //   node qmux.mjs client --url ws://… | wss://… [options]
 //   options: --window N (per stream)  --max-data N  --max-streams N (bidi and uni)  --max-record N
@@ -9,7 +9,7 @@ import https from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
 import { run } from './driver.mjs';
 
-// The package needs a browser's WebSocket and Promise.withResolvers; Node 20 has neither.
+// The package needs a browser's WebSocket and Promise.withResolvers, and Node 20 has neither.
 globalThis.WebSocket = class extends WebSocket {
   constructor(url, protocols) {
     super(url, protocols, { rejectUnauthorized: false });
@@ -22,7 +22,7 @@ Promise.withResolvers ??= () => {
 };
 const { default: Session, StreamError, selectSubprotocol } = await import('@moq/qmux');
 
-// QMux limits are BigInt, so that --max-data can be the whole 2^62-1.
+// The limits of QMux are BigInt, because --max-data may be as large as 2^62-1.
 function config(opts) {
   const out = {};
   const set = (option, ...names) => {
@@ -49,8 +49,8 @@ function wrap(session) {
   const noSuch = (name, message) => Object.assign(new Error(message), { name });
   let end = null;
 
-  // A graceful close fulfils the promise, everything else rejects it; then the code is only in the
-  // error's text.
+  // A graceful close fulfils the promise. Everything else rejects it, and then the code is only in
+  // the text of the error.
   const closed = session.closed.then(
     ({ closeCode, reason }) => ({ code: closeCode, reason, graceful: true }),
     (error) => {
@@ -80,8 +80,8 @@ function wrap(session) {
     },
     status: () => ({ protocol: session.protocol, maxDatagramSize: session.datagrams.maxDatagramSize, closed: end !== null }),
     async sendDatagram(bytes) {
-      // Before the peer's parameters arrive, and above its limit, the package drops datagrams
-      // silently.
+      // The package silently drops datagrams before the peer's parameters arrive, and datagrams
+      // above the peer's limit.
       for (let i = 0; i < 100 && session.datagrams.maxDatagramSize === 0; i++) await new Promise((r) => setTimeout(r, 20));
       const max = session.datagrams.maxDatagramSize;
       if (bytes.length > max) throw noSuch('TooLarge', `the peer takes ${max} bytes`);
@@ -108,7 +108,7 @@ await run({
       handleProtocols: (offered) => selectSubprotocol([...offered], protocols(opts)) ?? false,
     });
     sockets.on('connection', (socket) => {
-      // Without a common subprotocol the package would fall back to its legacy wire.
+      // Without a common subprotocol, the package would use its legacy wire.
       if (socket.protocol === '') return socket.close(1002, 'no common subprotocol');
       socket.binaryType = 'arraybuffer';
       onConnection(wrap(Session.accept(socket, { config: config(opts) })));

@@ -1,6 +1,7 @@
-// Drives each package's client against its own server, through the command protocol alone.
+// Runs each package's client against the package's own server, only by means of the command
+// protocol.
 //   node selftest.mjs [jsws|qmux] [--cert F --key F]
-// Prints its findings; a failed expectation makes the exit code 1.
+// Prints its findings, and exits with code 1 if an expectation fails.
 import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -52,7 +53,7 @@ class Peer {
     }
   }
 
-  /** What would have ended this process: each message once, with its count. */
+  /** Returns the errors that would have ended this process: each message once, with its count. */
   uncaught() {
     const counts = {};
     for (const { event, kind, message } of this.events) {
@@ -88,7 +89,8 @@ async function pair(kind, cert, options = {}) {
   return { client, server };
 }
 
-/** The outcome of a promise as text, so that a surprise is a result and does not crash this test. */
+/** Returns the outcome of a promise as text, so that an unexpected one is printed and does not end
+ *  this test. */
 const outcome = (promise, ms = 5000) =>
   Promise.race([
     promise.then((ok) => JSON.stringify(ok), (e) => `error ${e.name}${e.code === undefined ? '' : ` code ${e.code}`}: ${e.message}`),
@@ -112,7 +114,7 @@ async function expectCode(promise, code, what) {
   if (error.code !== code) throw new Error(`${what}: ${error.name} ${error.message} code ${error.code}, wanted ${code}`);
 }
 
-/** Opens a stream from `from` with one text on it, accepts it at `to`. */
+/** Opens a stream at `from`, sends a text on it, and accepts it at `to`. */
 async function opened(from, to, dir = 'bi') {
   const accepting = to.call('accept', { dir });
   const { stream: a } = await from.call('open', { dir });
@@ -181,7 +183,7 @@ async function common(kind, cert) {
     }
   }
 
-  // Which codes survive: the largest varint and those around the 32-bit and 53-bit cuts.
+  // Which codes arrive unchanged: the largest varint, and those around 32 and 53 bits.
   for (const code of [0xffffffff, 0x100000000 + 5, Number.MAX_SAFE_INTEGER, '4611686018427387903']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const [a, b] = await opened(c, s);
@@ -192,7 +194,7 @@ async function common(kind, cert) {
     });
   }
 
-  // A writer that waits for credit: does its reset go out, does a stop reach it?
+  // A writer waits for credit. Is its reset sent, and does a request to stop reach it?
   await withPair(kind, cert, { window: 64 * KIB }, async (c, s) => {
     const [a, b] = await opened(c, s);
     const stuck = c.call('write', { stream: a, bytes: MIB, seed: 0, chunk: MIB });
@@ -204,12 +206,13 @@ async function common(kind, cert) {
     await new Promise((resolve) => setTimeout(resolve, 200));
     await s.call('stop', { stream: b2, code: 6 });
     console.log(`     ${kind}: stop while the peer's write waits for credit: ${await stuck2}`);
-    // Credit comes: does the reset go out now?
+    // Once there is credit, is the reset sent?
     await s.call('read', { stream: b, max: 32 * KIB });
     console.log(`     ${kind}:   and once there is credit, the peer's read: ${await outcome(s.call('read', { stream: b }), 1500)}`);
   });
 
-  // A stop while data is in flight to the end that stops: the opener, then the acceptor.
+  // A request to stop while data is in flight to the end that sends the request: first by the
+  // opener, then by the acceptor.
   for (const side of ['opener', 'acceptor']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const [a, b] = await opened(c, s);
@@ -223,7 +226,7 @@ async function common(kind, cert) {
     });
   }
 
-  // Stop or reset as the very first act on a stream.
+  // A stop or a reset is the very first action on a stream.
   for (const act of ['stop', 'reset', 'cancel']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const accepting = s.call('accept', { dir: 'bi' });
@@ -240,7 +243,7 @@ async function common(kind, cert) {
     });
   }
 
-  // Closing, by either end, with streams open.
+  // Either end closes the connection while streams are open.
   const code = kind === 'jsws' ? 3042 : 42;
   for (const [from, to] of directions) {
     await check(`${kind}: ${from} closes with ${code}`, () =>
@@ -256,7 +259,7 @@ async function common(kind, cert) {
         return { there, here: await ends[from].call('closed'), openRead: await reading };
       }));
   }
-  // A process that simply ends.
+  // The process of one end exits.
   await withPair(kind, cert, {}, async (c, s) => {
     const closed = s.call('closed');
     await c.call('exit');

@@ -1,4 +1,4 @@
-//! Requests, answers and refusals.
+//! Requests, answers and refusals contain secrets.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use wsmux::{ConnectError, QlogConfig, WebSocketClient, http::header};
 
 use super::{CANARY, Check, Identity, PATH, Said, builder, secretive, standard};
 
-/// A server under TLS, and a client with a secret in all that it sends.
+/// The server uses TLS, and everything that the client sends contains a secret.
 #[tokio::test]
 async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     let (said, identity) = (Said::default(), Identity::new());
@@ -38,7 +38,7 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
         said.debug("its response's headers", &standard(end.info().response_headers().unwrap()));
         said.debug("its stats", &end.stats());
     }
-    // The first message of an application often has its credentials.
+    // The first message of an application often contains its credentials.
     let (mut send, recv) = client_end.open_bi().await.unwrap().into_split();
     send.write_all(b"canary").await.unwrap();
     let accepted = server_end.accept_bi().await.unwrap();
@@ -77,7 +77,7 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     said.holds_no_secret(identity.key.secret_der());
 }
 
-/// A qlog whose text is looked at, too.
+/// A qlog whose text is checked as well.
 struct Lines(Said);
 
 impl io::Write for Lines {
@@ -91,7 +91,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Sends this to the first client that connects.
+/// Starts a server that sends this answer to the first client that connects.
 async fn speaker(answer: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,12 +1,12 @@
-//! The reason of a close.
+//! The reason of a close is not in any log.
 
 use tokio::io::AsyncWriteExt;
 use wsmux::{WebSocketClient, WebSocketServer};
 
 use super::{Said, answers};
 
-/// Of a peer's close an error shows the reason, as it is for the application to print; a log of
-/// ours has the code.
+/// The error for a peer's close shows the reason, because the application decides whether to print
+/// it. Our logs contain only the code.
 #[tokio::test]
 async fn the_reason_of_a_peers_close_is_in_its_error_and_in_no_log() {
     let said = Said::default();

@@ -1,5 +1,5 @@
-//! No password, no token and no query of a URL is in an error, in what is recorded, or in a
-//! `Debug`.
+//! No error, no recorded event and no `Debug` output contains a password, a token or the query of a
+//! URL.
 
 mod answers;
 mod close;
@@ -28,13 +28,13 @@ use wsmux::{
     http::{self, HeaderMap, StatusCode},
 };
 
-/// In every secret of these tests.
+/// Every secret of these tests contains this word.
 const CANARY: &str = "canary";
 
-/// Base64 of `user:canary`, as a proxy gets it.
+/// Base64 of `user:canary`, which a client sends to a proxy.
 const CANARY_IN_BASE64: &str = "dXNlcjpjYW5hcnk=";
 
-/// Every text that was made, with the place where it was seen.
+/// Every text that was produced, and where it was found.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -48,7 +48,7 @@ impl Said {
         self.text(what, format!("{value:#?}"));
     }
 
-    /// With its sources, and as an `io::Error` would say it.
+    /// Records the error with its sources, and as an `io::Error` would display it.
     fn error(&self, what: &str, error: &(dyn Error + 'static)) {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -69,7 +69,7 @@ impl Said {
         error
     }
 
-    /// Fails for each place where a secret was seen.
+    /// Fails if any of the texts contains a secret.
     #[track_caller]
     fn holds_no_secret(&self, key: &[u8]) {
         let middle = &key[key.len() / 2..][..6];
@@ -92,7 +92,7 @@ impl Said {
     }
 }
 
-/// What all crates record, at every level.
+/// Records the events of all crates at every level.
 impl Subscriber for Said {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
@@ -148,7 +148,7 @@ impl Identity {
     }
 }
 
-/// A client all of whose settings hold a secret.
+/// Returns a client in which every setting contains a secret.
 fn secretive(identity: &Identity) -> WebSocketClientBuilder {
     WebSocketClient::builder()
         .header("Authorization", "Bearer canary")
@@ -159,7 +159,7 @@ fn secretive(identity: &Identity) -> WebSocketClientBuilder {
         .trust_self_signed(identity.certificate.clone())
 }
 
-/// Repeats the request, as many error pages do.
+/// A hook that repeats the request, as many error pages do.
 struct Hook(Said);
 
 #[async_trait]
@@ -182,8 +182,8 @@ impl Authorize for Hook {
     }
 }
 
-/// The headers whose values a standard calls secret; another crate's map cannot know which others
-/// are.
+/// Removes the secret headers that no standard calls secret, because another crate's header map
+/// cannot know that they are.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {
@@ -216,7 +216,8 @@ impl VerifyServer for Check {
     }
 }
 
-/// Answers an upgrade with these lines besides those that it needs, and then with these bytes.
+/// Starts a server that answers an upgrade with the necessary lines and `lines`, and then sends
+/// `then`.
 async fn answers(lines: &'static str, then: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -241,7 +242,7 @@ async fn answers(lines: &'static str, then: &'static [u8]) -> String {
     url
 }
 
-/// The test itself must find a secret that is there.
+/// Checks the test itself: it must find a secret that is there.
 #[test]
 #[should_panic(expected = "Loud")]
 fn a_secret_that_is_shown_is_seen() {

@@ -1,4 +1,4 @@
-//! Routes of axum and hyper, and a client over HTTP/2.
+//! Secrets on the routes of axum and hyper, and in a client over HTTP/2.
 
 use axum::{Router, extract::State, response::Response, routing::any};
 use tokio::net::TcpListener;

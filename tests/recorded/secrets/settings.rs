@@ -1,4 +1,4 @@
-//! Settings and URLs.
+//! Secrets in settings and URLs.
 
 use tokio::net::TcpListener;
 use wsmux::{
@@ -59,7 +59,7 @@ async fn an_error_about_a_url_does_not_repeat_it() {
     said.holds_no_secret(&[0xf7; 32]);
 }
 
-/// Names the URL in a message without its secret.
+/// Returns the name for a URL in a message, without its secret.
 fn url_without_secret(_: &str) -> &'static str {
     "a URL"
 }

@@ -1,4 +1,4 @@
-//! Tokens among the subprotocols.
+//! Tokens that are sent as subprotocols.
 
 use wsmux::{
     WebSocketClient, WebSocketServer, Wire, async_trait,
@@ -7,10 +7,11 @@ use wsmux::{
 
 use super::{Identity, Said, answers, secretive};
 
-/// Offered where a page cannot set a header; a server may select it.
+/// A token that a page offers as a subprotocol, because it cannot set a header. A server may select
+/// it.
 const TOKEN: &str = "token.canary";
 
-/// Agrees on the client's token, whether it is spoken here or not.
+/// A hook that selects the client's token, whether the server accepts that as a subprotocol or not.
 struct Choose(Said);
 
 #[async_trait]
@@ -30,7 +31,7 @@ async fn a_token_that_a_hook_selects_is_not_shown() {
     let _recording = tracing::subscriber::set_default(said.clone());
     let client = secretive(&identity).build().unwrap();
     let builder = || WebSocketServer::builder().authorizer(Choose(said.clone()));
-    // It is among the names that the server was given, and agreed on.
+    // The token is among the subprotocols that the server accepts, so it is selected.
     let server = builder().subprotocols(["qmux-02", TOKEN]);
     said.debug("WebSocketServerBuilder", &server);
     let server = server.bind("127.0.0.1:0").await.unwrap();
@@ -44,7 +45,7 @@ async fn a_token_that_a_hook_selects_is_not_shown() {
         said.debug("WebSocketConnection", &end);
         said.debug("ConnectionInfo", end.info());
     }
-    // It is not: the mistake of the hook.
+    // The token is not among them, so the hook's choice is an error.
     let server = builder().bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let (refused, error) =

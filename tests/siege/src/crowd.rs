@@ -14,24 +14,25 @@ use crate::{
     victim::Address,
 };
 
-/// Concurrent openers: enough that handshakes do not wait for each other.
+/// How many connections are opened at the same time: enough that handshakes do not wait for each
+/// other.
 const AT_ONCE: u64 = 32;
-/// File descriptors for everything except the counted sockets.
+/// How many file descriptors are reserved for everything except the counted sockets.
 const SPARE: u64 = 200;
 
 #[derive(Debug, Serialize)]
 struct Cost {
     what: &'static str,
     count: u64,
-    /// Resident memory in bytes, for each connection or stream.
+    /// The resident memory in bytes for each connection or stream.
     server: f64,
     client: f64,
     seconds: f64,
-    /// The server's file descriptors when all were open.
+    /// The server's open file descriptors when all connections were open.
     files: usize,
 }
 
-/// The progress of the clients.
+/// What the clients have done so far.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 enum Step {
     Ready,
@@ -69,7 +70,7 @@ pub async fn run(connections: u64, streams: u64, json: Option<&Path>) -> Result<
 
 async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<Cost> {
     let [connections_arg, streams_arg] = [connections, streams].map(|count| count.to_string());
-    // One more than are counted, for the call that warms up both ends.
+    // One more than is counted, for the call that warms up both ends.
     let limit = (streams + 1).to_string();
     let mut arguments = vec!["victim"];
     if streams > 1 {
@@ -101,13 +102,13 @@ async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<C
     Ok(Cost { what, count, server: server_each, client: client_each, seconds, files })
 }
 
-/// Runs the clients' process.
+/// Runs the process of the clients.
 pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::reserve_files(connections + SPARE)?;
     let config = Config::default();
     let client = Arc::new(WebSocketClient::builder().config(config).build()?);
-    // Opened before the count begins, because the first connection has costs that the others do not
-    // have.
+    // This connection is opened before the count begins, because the first one has costs that the
+    // others do not have.
     let first = client.connect(url).await?;
     drop(hold(&first).await?);
     process::say(&Step::Ready)?;
@@ -128,7 +129,7 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Reads byte by byte, because bytes after the question belong to the next one.
+/// Reads single bytes, because the bytes after a question belong to the next one.
 async fn wait_for_question() -> Result<()> {
     let read = || std::io::Read::read(&mut std::io::stdin(), &mut [0]);
     ensure!(tokio::task::spawn_blocking(read).await?? == 1, "nobody asks");
@@ -171,8 +172,8 @@ async fn many_connections(
     Ok(kept)
 }
 
-/// A stream that both ends keep open after one byte in each direction. It keeps its connection open
-/// as well.
+/// Opens a stream that both ends keep open after one byte in each direction. The stream keeps its
+/// connection open as well.
 async fn hold(connection: &WebSocketConnection) -> Result<WebSocketStream> {
     let mut stream = connection.open_bi().await?;
     answers(&mut stream).await?;

@@ -14,24 +14,24 @@ use wsmux::{WebSocketClient, WebSocketConnection};
 
 use crate::{pattern, process};
 
-/// Bytes of each bulk stream.
+/// The length of each bulk stream.
 const BULK: u64 = 4 << 20;
 const SMALL: u64 = 64;
-/// Workers of each kind: enough to keep the connection busy, and few enough to leave the machine to
-/// others.
+/// How many workers of each kind there are: enough to keep the connection busy, but few enough to
+/// leave the machine to the other processes.
 const WORKERS: u64 = 2;
 /// How often another connection is made, because new clients must get in during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
-/// The work since the previous question.
+/// What was done since the previous question.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Done {
     pub seconds: f64,
-    /// Bytes that made the round trip.
+    /// How many bytes were sent and echoed.
     pub bytes: u64,
     pub calls: u64,
     pub connects: u64,
-    /// Milliseconds.
+    /// Times in milliseconds.
     pub slowest_call: f64,
     pub slowest_connect: f64,
     pub failure: Option<String>,

@@ -1,7 +1,7 @@
 //! Puts a wsmux server under attack, under a long random load, and under a crowd.
 //!
-//! Every part runs this program again as a process of its own. So the memory of each part can be
-//! read from /proc. Linux only.
+//! Each part runs in a process of its own, which is this program again, so that the memory of each
+//! part can be read from /proc. This works only on Linux.
 
 mod attacks;
 mod crowd;
@@ -89,8 +89,8 @@ fn main() -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime: &'static _ = Box::leak(Box::new(runtime));
-    // It runs on a worker, like an application's task. On this thread, every wakeup would come from
-    // another thread.
+    // This runs on a worker, like a task of an application's. On the main thread, every wake-up
+    // would come from another thread.
     runtime.block_on(runtime.spawn(run(args.command)))?
 }
 

@@ -1,4 +1,4 @@
-//! Bytes whose every change or shift a reader can detect.
+//! Bytes in which a reader can detect every change or shift.
 
 use std::sync::OnceLock;
 
@@ -6,13 +6,12 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// The bytes repeat after this many. It is a prime, so no size of a chunk, record or window divides
-/// it.
+/// The bytes repeat after this many. The number is prime, so it divides no chunk, record or window.
 const PERIOD: usize = 1_048_573;
-/// The longest run in one piece.
+/// The longest run that is returned in one piece.
 const RUN: usize = 64 * 1024;
 
-/// Random bytes, followed by the first of them again, so that every run is one slice.
+/// Returns random bytes, followed by the first of them again, so that every run is one slice.
 fn block() -> &'static Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     BLOCK.get_or_init(|| {
@@ -23,7 +22,7 @@ fn block() -> &'static Bytes {
     })
 }
 
-/// The bytes from `offset` of the stream with this seed; at most 64 KiB of them.
+/// Returns the bytes from `offset` of the stream with this seed, at most 64 KiB of them.
 pub fn bytes(seed: u64, offset: u64, len: u64) -> Bytes {
     let from = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).wrapping_add(offset);
     let from = (from % PERIOD as u64) as usize;

@@ -1,4 +1,5 @@
-//! Runs this program again as a process of its own: its input, its output, and its memory.
+//! Runs this program again as a process of its own, and gives access to its input, output and
+//! memory.
 
 use std::process::Stdio;
 
@@ -18,11 +19,11 @@ pub struct Part {
     name: String,
 }
 
-/// Resident memory of a process, in bytes.
+/// The resident memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Memory {
     pub now: u64,
-    /// The peak since [`Part::forget_peak`].
+    /// The peak since the last call of [`Part::forget_peak`].
     pub peak: u64,
 }
 
@@ -90,13 +91,14 @@ pub fn say<T: Serialize>(what: &T) -> Result<()> {
     Ok(())
 }
 
-/// Answers each question, until the process that asks is gone.
+/// Answers each question, until the process that asks exits.
 pub async fn serve<T: Serialize>(mut answer: impl FnMut() -> Result<T>) -> Result<()> {
     let mut questions = BufReader::new(tokio::io::stdin()).lines();
     while questions.next_line().await?.is_some() {
         say(&answer()?)?;
     }
-    // Nothing is dropped, because dropping thousands of streams takes time and is not measured.
+    // The process exits without dropping anything, because dropping thousands of streams takes time
+    // that is not to be measured.
     std::process::exit(0);
 }
 

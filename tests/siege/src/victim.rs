@@ -1,4 +1,4 @@
-//! A server that echoes, in its default configuration.
+//! A server in its default configuration that echoes.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ pub struct Address {
     pub socket: std::net::SocketAddr,
 }
 
-/// The bytes that the victim has allocated.
+/// How many bytes the victim has allocated.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Heap {
     pub now: u64,
@@ -46,7 +46,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
             tokio::spawn(async move {
-                // A failed handshake is reported by the client's end.
+                // The client's end reports a handshake that failed.
                 if let Ok(connection) = incoming.await {
                     serve(connection).await;
                 }

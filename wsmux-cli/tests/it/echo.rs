@@ -45,7 +45,7 @@ async fn a_server_with_a_certificate_of_its_own_is_trusted_by_its_root() {
     let (code, _, stderr) = run(&["echo", "client", &url, "--bytes", "1"]).await;
     assert_eq!(code, 1);
     assert!(stderr.starts_with("error: TLS: "), "{stderr}");
-    // A file that contains no certificate.
+    // This file contains no certificate.
     let (code, _, stderr) = run(&["echo", "client", &url, "--ca", &key]).await;
     assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
     std::fs::remove_dir_all(&directory).unwrap();

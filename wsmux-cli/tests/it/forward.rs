@@ -19,7 +19,7 @@ use super::{
     tcp::{Middle, answers_after_fin, echo_server, echoes, listener},
 };
 
-/// Bytes that are not all the same, so that a swapped block is noticed.
+/// Returns bytes that are not all the same, so that a swapped block is detected.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
 }
@@ -30,7 +30,7 @@ async fn both_directions_carry_all_and_half_close() {
     let (_far, url) = far(&["--target", &target, "--token", TOKEN, "--tls"]).await;
     let (_near, address) = near(&url, &["--token", TOKEN, "--insecure"]).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
-    // The server speaks first.
+    // The server sends first.
     let mut hello = [0; 5];
     within(tcp.read_exact(&mut hello)).await.unwrap();
     assert_eq!(&hello, b"hello");
@@ -63,7 +63,8 @@ async fn a_hundred_tcp_connections_share_one_websocket() {
 
 #[tokio::test]
 async fn a_stalled_tcp_connection_does_not_stop_another() {
-    // The bytes written to the first connection, until it accepts no more.
+    // How many bytes have been written to the first connection. It increases until the connection
+    // accepts no more.
     let written = Arc::new(AtomicU64::new(0));
     let (listener, target) = listener().await;
     let flood = written.clone();
@@ -85,7 +86,7 @@ async fn a_stalled_tcp_connection_does_not_stop_another() {
 
     let mut other = TcpStream::connect(address).await.unwrap();
     let block = pattern(64 * 1024);
-    // Continues until the first one has stood still for 50 round trips.
+    // Continues until the count has not changed for 50 round trips.
     let (mut before, mut still) = (0, 0);
     while still < 50 {
         echoes(&mut other, &block).await;
@@ -105,7 +106,7 @@ async fn a_target_that_refuses_ends_one_tcp_connection_alone() {
     let (mut accepted, _) = within(listener.accept()).await.unwrap();
     drop(listener);
 
-    // The reset may arrive during the connect.
+    // The reset may already arrive while connecting.
     let second = async { TcpStream::connect(address).await?.read(&mut [0]).await };
     let error = within(second).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -134,7 +135,7 @@ async fn a_reset_is_a_reset_in_both_directions() {
     }
 }
 
-/// A port scan or health checks. The near end itself does not flood.
+/// Port scans and health checks do this. The near end must not flood the far end because of them.
 #[tokio::test]
 async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let target = echo_server().await;
@@ -143,7 +144,7 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let (_near, address) = near(&url, &[]).await;
     let mut stays = TcpStream::connect(address).await.unwrap();
     echoes(&mut stays, b"before").await;
-    // More than the library's budget for cancelled streams, which is ten times the limit on open
+    // This exceeds the library's budget for cancelled streams, which is ten times the limit on open
     // streams.
     for _ in 0..2_000 {
         let client = TcpStream::connect(address).await.unwrap();
@@ -157,7 +158,7 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
 /// An HTTP server that refuses an upload may behave like this.
 #[tokio::test]
 async fn an_answer_reaches_a_client_whose_upload_is_stopped() {
-    // The near end may notice the stop by a write, or without one.
+    // The near end may notice the stop in a write, or without one.
     for round in 0..20 {
         answered_upload(round).await;
     }
@@ -205,7 +206,7 @@ async fn a_near_end_connects_again_after_a_loss() {
     echoes(&mut after, b"after").await;
 }
 
-/// The client has received everything from the target, and sends nothing itself.
+/// The client has received everything from the target, and sends nothing.
 #[tokio::test]
 async fn a_half_closed_connection_ends_with_its_websocket() {
     let (listener, target) = listener().await;
@@ -229,7 +230,7 @@ async fn in_reverse_the_far_end_listens() {
     let serve = ["--reverse", "--listen", "127.0.0.1:0", "--token", TOKEN];
     let (mut far, url) = far(&serve).await;
     let address = far.says("reverse: listening on ").await;
-    // This also works before there is a near end.
+    // This also works before the near end is started.
     let mut tcp = TcpStream::connect(&address).await.unwrap();
     let to = ["forward", "--reverse", "--target", &target, "--to", &url, "--token", TOKEN];
     let mut near = Wsmux::start(&to);
@@ -271,7 +272,7 @@ async fn a_wrong_token_is_refused_and_shown_nowhere() {
     }
 }
 
-/// A real program's protocol, in which the server closes first.
+/// In this protocol of a real program the server closes first.
 #[tokio::test]
 async fn curl_gets_a_page_through_the_forward() {
     let directory = env!("CARGO_MANIFEST_DIR");

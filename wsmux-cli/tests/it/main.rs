@@ -1,4 +1,4 @@
-//! The program `wsmux`, run as its users run it.
+//! Runs the program `wsmux` as its users do.
 
 mod echo;
 mod forward;

@@ -26,7 +26,8 @@ async fn ping_reports_round_trips_on_both_wires() {
     }
 }
 
-/// For each stream, the far end of a tunnel would connect to its target.
+/// `ping` must not open a stream, because for each stream the far end of a tunnel would connect to
+/// its target.
 #[tokio::test]
 async fn ping_opens_no_stream() {
     let (target, address) = listener().await;
@@ -34,7 +35,7 @@ async fn ping_opens_no_stream() {
     let ping = ["ping", &url, "-c", "2", "-i", "0.1", "--token", TOKEN];
     let (code, stdout, stderr) = run(&[&ping[..], &["--protocol", "wsmux-forward"]].concat()).await;
     assert_eq!((code, &*stderr), (0, ""), "{stdout}");
-    // The connection would have arrived before the end of the pings.
+    // If a stream had been opened, its connection would have arrived before the end of the pings.
     let accept = poll_fn(|cx| Poll::Ready(target.poll_accept(cx).is_pending()));
     assert!(accept.await, "something connected to the target");
 }

@@ -1,4 +1,4 @@
-//! Processes of `wsmux`, and their output.
+//! Starts processes of `wsmux`, and reads their output.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -35,7 +35,7 @@ impl Wsmux {
         Self { _child: child, lines }
     }
 
-    /// The text after `prefix` on the next line of its output.
+    /// Returns the text after `prefix` on the next line of the process's output.
     pub async fn says(&mut self, prefix: &str) -> String {
         let line = within(self.lines.next_line()).await.unwrap();
         let line = line.unwrap_or_else(|| panic!("it ended before it said {prefix:?}"));

@@ -1,4 +1,4 @@
-//! TCP servers as targets, and a relay in the middle.
+//! TCP servers that serve as targets, and a relay in the middle.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub async fn listener() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Echoes bytes as they arrive.
+/// Starts a server that echoes bytes as they arrive.
 pub async fn echo_server() -> String {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -31,7 +31,8 @@ pub async fn echo_server() -> String {
     address
 }
 
-/// Sends a greeting first. After the end it answers with everything that it received.
+/// Starts a server that sends a greeting first. After the end of its input it answers with
+/// everything that it received.
 pub async fn answers_after_fin() -> String {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -47,7 +48,7 @@ pub async fn answers_after_fin() -> String {
     address
 }
 
-/// Makes one round trip.
+/// Sends these bytes, and checks that they are echoed.
 pub async fn echoes(tcp: &mut TcpStream, bytes: &[u8]) {
     let mut back = vec![0; bytes.len()];
     within(async {
@@ -87,12 +88,12 @@ impl Middle {
         format!("ws://{}/", self.address)
     }
 
-    /// The number of connections since the previous call.
+    /// Returns the number of connections since the previous call.
     pub fn count(&mut self) -> usize {
         std::iter::from_fn(|| self.connections.try_recv().ok()).count()
     }
 
-    /// Cuts the oldest connection that was not counted.
+    /// Cuts the oldest connection that has not been counted.
     pub async fn cut(&mut self) {
         within(self.connections.recv()).await.unwrap().abort();
     }

@@ -1,5 +1,5 @@
-//! How a connection ends: which codes go out, what is made of those that come, and when the socket
-//! can go.
+//! How a connection ends: which codes are sent, how received codes are reported, and when the
+//! socket can be dropped.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -57,7 +57,7 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
             let reason = "so long".to_owned();
             assert_eq!(peer.said().pop(), Some(Said::Close { code: websocket, reason }));
         }
-        // 1002 and 1009 elsewhere.
+        // On other platforms these errors are sent as 1002 and 1009.
         let errors: [fn(&mut ScriptedPeer); 2] = [
             |peer| peer.conn.handle(peer.now, Incoming::Text),
             |peer| peer.conn.handle(peer.now, Incoming::TooLarge),
@@ -129,8 +129,8 @@ fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     }
 }
 
-/// A peer that has closed the WebSocket alone: a transport close, whose reason has the WebSocket's
-/// code, which is no QUIC code, and its reason.
+/// Returns a peer that has closed only the WebSocket. Asserts that this is reported as a transport
+/// close without a QUIC code, and that its reason contains the WebSocket's code and reason.
 fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
     let mut peer = peer(wire);
     peer.conn.handle(peer.now, Incoming::Close { code, reason: "bye".into() });
@@ -281,8 +281,8 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
     }
 }
 
-/// What the connection's end cut off: a reset that had not left, and a half that was stopped and
-/// not ended.
+/// When the connection ends, a reset has not been sent yet, and a half that was stopped has not
+/// ended.
 #[test]
 fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -1,8 +1,7 @@
-//! Both wires' codecs: what the documents say comes out as it went in, and nothing that comes makes
-//! them panic.
+//! The codecs of both wires decode what they have encoded, and no input makes them panic.
 //!
-//! The bytes are written by the tests' own encoder, from the documents; the engine's is held
-//! against it below.
+//! Most tests use an encoder of their own, written from the specifications. The last test compares
+//! the engine's encoder with it.
 
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use wsmux_proto::{
     TransportErrorCode, TransportParameters, VarInt, Wire,
 };
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
-/// PROPTEST_CASES).
+/// Runs the same cases each time, unless the environment sets PROPTEST_RNG_SEED or PROPTEST_CASES.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if config.rng_seed == RngSeed::Random {
@@ -26,7 +24,7 @@ fn cases() -> ProptestConfig {
 
 const MAX: u64 = (1 << 62) - 1;
 
-/// Integers of every length, the borders among them.
+/// Generates integers of every encoded length, including the smallest and the largest of each.
 fn integer(max: u64) -> impl Strategy<Value = u64> {
     let borders = [0, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, MAX];
     prop_oneof![
@@ -81,7 +79,7 @@ fn transport_parameters() -> impl Strategy<Value = TransportParameters> {
 
 fn qmux_frame() -> impl Strategy<Value = Frame> {
     let count = || integer(1 << 60);
-    // A transport error's code is made by the crate alone; the wire's own numbers will do.
+    // Only the crate itself can create other transport error codes, so this uses its constants.
     let errors = [TransportErrorCode::NO_ERROR, TransportErrorCode::PROTOCOL_VIOLATION];
     prop_oneof![
         (1usize..50).prop_map(Frame::Padding),
@@ -144,7 +142,7 @@ fn wire_and_frame() -> impl Strategy<Value = (Wire, Frame)> {
     ]
 }
 
-/// Reads a message to its end; says how many frames came before that or before an error.
+/// Decodes a message and returns how many frames came before its end or before an error.
 fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     let mut frames = 0;
     while let Ok(Some(_)) = wire.decode(&mut message) {
@@ -154,8 +152,8 @@ fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     frames
 }
 
-/// Whether an engine of each side, at rest, takes the message without a panic. What it says is its
-/// own affair.
+/// Delivers the message to an idle engine of each side, to see whether one of them panics. Which
+/// error it reports is not checked.
 fn feed(wire: Wire, message: &[u8]) {
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::new(wire, side, &Config::default());
@@ -185,7 +183,7 @@ proptest! {
         for (nth, frame) in frames.iter().enumerate() {
             message.extend(encode(Wire::QMux, frame, nth + 1 == frames.len()));
         }
-        // Runs of padding are one.
+        // The decoder merges consecutive padding frames into one.
         let mut expected: Vec<Frame> = Vec::new();
         for frame in frames {
             match (expected.last_mut(), &frame) {
@@ -202,8 +200,8 @@ proptest! {
         for cut in 0..whole.len() {
             let mut message = Bytes::copy_from_slice(&whole[..cut]);
             let decoded = wire.decode(&mut message);
-            // Only data that runs to the end of its message, and padding, are something when they
-            // are cut.
+            // When a frame is cut, the part before the cut is only valid for padding and for data
+            // that ends with its message.
             let open_end = matches!(frame, Frame::Padding(_))
                 || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
             prop_assert!(open_end || cut == 0 || decoded.is_err(), "{:?} of {:?}", decoded, frame);
@@ -318,7 +316,7 @@ fn what_the_engine_writes_is_what_the_documents_say() {
 
 #[test]
 fn an_engine_of_a_thousand_messages_uses_one_buffer() {
-    // The caller's buffer is emptied for each message, whatever it held.
+    // The caller's buffer is cleared for each message, whatever it contained.
     let mut conn = Connection::new(Config::default(), Side::Client, Wire::JsWs, Time::EPOCH);
     let mut out = MessageBuf::new();
     for _ in 0..1_000 {

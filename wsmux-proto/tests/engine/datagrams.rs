@@ -1,10 +1,11 @@
-//! Datagrams: whole or not at all, the oldest go first when there are too many.
+//! Datagrams: each arrives as a whole or not at all, and the oldest is dropped when the queue is
+//! full.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
-/// What a queued datagram may cost besides its bytes.
+/// How many bytes a queued datagram may cost in addition to its content.
 const OVERHEAD: usize = 128;
 
 #[test]
@@ -150,7 +151,7 @@ fn what_had_come_can_be_read_after_the_end() {
     ));
 }
 
-///
+/// Q-52 demands this.
 #[test]
 fn no_datagram_frame_is_longer_than_the_peer_takes() {
     for max in 1..10 {

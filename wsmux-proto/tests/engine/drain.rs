@@ -1,10 +1,10 @@
-//! A drain, and peers that do not know of it or do not help it.
+//! Draining a connection whose peer does not know of it or does not cooperate.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
 
-/// An honest peer cannot know that this end drains: what it sends on a stream that is being refused
-/// is within its window.
+/// An honest peer cannot know that this end is draining, so on a stream that is being refused it
+/// may still send as much as its window allows.
 #[test]
 fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -14,8 +14,8 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     peer.conn.send_stream(peer.now, busy).write(b"the first half").unwrap();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // A log of 32 bytes a line, within the 1 MiB that each stream may send unasked, on a link of
-    // 100 ms.
+    // The peer writes a log in lines of 32 bytes, over a link of 100 ms. It stays within the 1 MiB
+    // that each stream may send without a further grant.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
         peer.now = at(ms(line / 200));
@@ -26,8 +26,8 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     }
 }
 
-/// A stream that its application has dropped, and whose peer does not answer a stop, as RFC 9000
-/// §3.5 wants.
+/// The application has dropped a stream, and the peer does not answer the request to stop, although
+/// RFC 9000 §3.5 requires an answer.
 #[test]
 fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -40,7 +40,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // For an hour the peer shows that it is alive.
+    // For an hour the peer sends something now and then, to show that it is alive.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
     while peer.now < at(secs(3_600)) && peer.conn.is_established() {

@@ -1,5 +1,5 @@
-//! Durations and clocks at their extremes: no duration that a caller or the peer sets is too long
-//! for the engine.
+//! Extreme durations and clocks: no duration that the application or the peer sets is too long for
+//! the engine.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// The longest times that a peer can ask for, and the shortest, in milliseconds.
+/// The shortest and the longest times that a peer can ask for, in milliseconds.
 const OF_PEER: [u64; 4] = [0, 1, 30_000, (1 << 62) - 1];
 
 fn extreme() -> impl Strategy<Value = Duration> {
@@ -35,12 +35,12 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
     proptest::option::of(extreme())
 }
 
-/// Steps, at times that only rise.
+/// What happens next. Time never goes back.
 #[derive(Debug, Clone)]
 enum Step {
-    /// The clock moves on by this, if it can.
+    /// Moves the clock forward by this much, if the clock can represent the result.
     Later(Duration),
-    /// It moves to the next deadline and this far past it.
+    /// Moves the clock to the next deadline and this far past it.
     Deadline(Duration),
     Padding,
     Ping,
@@ -114,8 +114,9 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // Once for a ping, once for the timeout after it, and once for a close that waits for nothing:
-    // at the end of the clock all three are due at the same time. After that the driver would spin.
+    // Once for a ping, once for the timeout after it, and once for a close that does not wait: at
+    // the end of the clock all three are due at the same time. Any further deadline would make the
+    // driver spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });
@@ -196,7 +197,8 @@ fn a_time_that_no_clock_reaches_means_never() {
             } else {
                 peer.send(&[ack(bidi(CLIENT, 0), 1)]);
             }
-            // A clock may reach a third of the longest time.
+            // A clock may be able to reach a third of the longest time, so this case has a
+            // deadline.
             let asks = index == 2;
             assert_eq!(peer.conn.poll_timeout().is_some(), asks, "{wire:?}, {index}");
             peer.conn.close(peer.now, code(0), Bytes::new());
@@ -220,7 +222,7 @@ fn a_handshake_without_a_deadline_is_still_a_handshake() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config);
     peer.now = at(secs(1));
     assert_eq!(peer.said().len(), 1, "its parameters");
-    // The engine counts from zero, where the longest time of all is just within reach.
+    // The engine counts from zero, so the clock can just reach the longest possible time.
     let due = peer.conn.poll_timeout();
     assert!(due.is_none_or(|due| due == at(Duration::MAX)), "{due:?}: the peer has not begun");
 }
@@ -242,7 +244,7 @@ fn a_connection_may_begin_at_any_time() {
     }
 }
 
-/// One nanosecond rounded down would be zero, which says "never".
+/// Rounding one nanosecond down would give zero, which means "no timeout" on the wire.
 #[test]
 fn the_shortest_idle_timeout_is_still_one_on_the_wire() {
     let mut config = Config::default();

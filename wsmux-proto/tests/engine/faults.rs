@@ -1,4 +1,4 @@
-//! Bad networks as the layers above TCP see them: late, narrow, dead in one direction or both, or
+//! Bad networks as the layers above TCP see them: slow, delayed, dead in one direction or both, or
 //! cut.
 
 use std::{sync::OnceLock, time::Duration};
@@ -12,7 +12,7 @@ use wsmux_proto::{
 
 const KIB: usize = 1024;
 
-/// One stream's way from one end to the other.
+/// One direction of a stream, from the end that writes to the end that reads.
 struct Way {
     id: StreamId,
     from: Side,
@@ -21,20 +21,20 @@ struct Way {
     end: End,
 }
 
-/// Streams that are as long as each other, and go both ways at once.
+/// Streams of equal length that carry data in both directions at once.
 struct Exchange {
     pair: Pair,
     len: usize,
     ways: Vec<Way>,
 }
 
-/// The content of a stream repeats after this many bytes: a prime, which no message or window
-/// divides.
+/// The content of a stream repeats after this many bytes. The number is prime, so it divides no
+/// message and no window.
 const PERIOD: usize = 65_521;
 const PIECE: usize = 16 * KIB;
 
-/// What `from` writes on the stream, from byte `at` on. It is copied from a block, because there is
-/// much of it.
+/// Returns what `from` writes on the stream, from byte `at` on. The bytes are a slice of one shared
+/// block, because generating them each time would be slow.
 fn content(id: StreamId, from: Side, at: usize, len: usize) -> Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     let block = BLOCK.get_or_init(|| {
@@ -58,8 +58,8 @@ impl Exchange {
         Self { pair, len, ways }
     }
 
-    /// A link with this round trip, and in each direction this rate in bits a second and this queue
-    /// in bytes.
+    /// Sets the link's round-trip time and, for each direction, its rate in bits a second and its
+    /// queue in bytes.
     fn over(mut self, rtt: Duration, rate: u64, queue: usize) -> Self {
         self.pair.latency = rtt / 2;
         for end in [&mut self.pair.client, &mut self.pair.server] {
@@ -73,7 +73,7 @@ impl Exchange {
         self.ways.iter().all(|way| way.end != End::Open)
     }
 
-    /// Both applications write what there is room for, and end what is complete.
+    /// Both applications write as much as the send buffers accept, and finish each complete stream.
     fn write(&mut self) {
         for way in &mut self.ways {
             let now = self.pair.now;
@@ -91,7 +91,8 @@ impl Exchange {
         }
     }
 
-    /// They read what has come: nothing but what was written, and no end but behind all of it.
+    /// Both applications read what has arrived. Asserts that the bytes are those that were written
+    /// and that no stream ends before its last byte.
     fn read(&mut self) {
         for way in self.ways.iter_mut().filter(|way| way.end == End::Open) {
             let (data, end) = self.pair.end(!way.from).read(way.id);
@@ -105,8 +106,8 @@ impl Exchange {
         }
     }
 
-    /// One thing that happens, or a millisecond in which nothing does. Timers fire when they are
-    /// due.
+    /// Lets the next event happen, or a millisecond pass if there is none. Timers fire when they
+    /// are due.
     fn step(&mut self) {
         self.write();
         self.pair.tick(ms(1));
@@ -122,8 +123,8 @@ impl Exchange {
         }
     }
 
-    /// To the end of all streams, each of which is a clean one behind every byte. Says how long it
-    /// took.
+    /// Runs until all streams have ended. Asserts that each has a clean end after its last byte,
+    /// and returns how long it took.
     fn complete(&mut self) -> Duration {
         let start = self.pair.now;
         while !self.done() {
@@ -155,7 +156,7 @@ fn every_byte_arrives_over_200_ms_with_one_segment_of_a_hundred_lost() {
         exchange.complete();
         for end in [&exchange.pair.client, &exchange.pair.server] {
             let lost = end.loss.as_ref().map(|loss| loss.lost);
-            // 8 MiB are 5,800 segments.
+            // A path that carries 8 MiB carries 5,800 segments.
             assert!(lost > Some(20), "{wire:?}: {lost:?} were lost: that is no lossy path");
         }
     }
@@ -166,7 +167,8 @@ fn a_stall_shorter_than_the_idle_timeout_costs_time_and_nothing_else() {
     for wire in WIRES {
         let mut exchange = Exchange::new(wire, 2, 4096 * KIB).over(ms(50), 20_000_000, 256 * KIB);
         exchange.run(ms(500));
-        // What TCP's timers, doubled each time, make of some seconds without a network.
+        // TCP doubles its retransmission timer each time, so a network that is gone for some
+        // seconds delays the data by this much.
         exchange.pair.latency = secs(25);
         exchange.run(ms(100));
         exchange.pair.latency = ms(25);
@@ -178,7 +180,7 @@ fn a_stall_shorter_than_the_idle_timeout_costs_time_and_nothing_else() {
 #[test]
 fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
     for wire in WIRES {
-        // The queue alone is 16 seconds long, more than the interval of the keep-alive.
+        // A full queue delays the data by 16 seconds, which is longer than the keep-alive interval.
         let mut exchange = Exchange::new(wire, 3, 500 * KIB).over(ms(100), 128_000, 256 * KIB);
         let took = exchange.complete();
         assert!(took > secs(90), "{wire:?}: {took:?} is more than the link carries");
@@ -196,9 +198,9 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // With the socket's buffer full, for nothing is acknowledged, or with room for as much as it
-    // holds. Room that comes back to a full one would be an acknowledgement (C-90), and no black
-    // hole: `Endpoint` gives none.
+    // The socket's buffer is either full, because nothing is acknowledged, or has as much room as
+    // it can hold. `Endpoint` frees no room in a full buffer: that would mean that something was
+    // acknowledged (C-90), so the path would be no black hole.
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))
@@ -215,8 +217,8 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         }
         let start = exchange.pair.now;
         while [CLIENT, SERVER].iter().any(|&side| exchange.reason(side).is_none()) {
-            // What was on its way when the network went may have come later: 256 KiB are 105 ms on
-            // this link.
+            // What was already on its way when the network failed may arrive later: on this link
+            // 256 KiB take 105 ms.
             assert!(exchange.pair.now <= start + secs(30) + ms(200), "{story}: not noticed");
             exchange.step();
         }
@@ -224,7 +226,7 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         for (reason, hears_nothing) in reasons.into_iter().flatten().zip([holes[1], holes[0]]) {
             let timed_out =
                 matches!(reason, ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive));
-            // An end that still receives gets a close from the other.
+            // An end that still receives is told by the other end's close.
             let told = !hears_nothing && matches!(reason, ConnectionError::ConnectionClosed(_));
             assert!(timed_out || told, "{story}: {reason:?}");
         }
@@ -264,7 +266,7 @@ fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
                     End::Lost => cut_off += 1,
                     other => panic!("{wire:?}, {moment}: {other:?}"),
                 }
-                // The writer gets an error as well.
+                // The writer gets an error too.
                 if way.written < exchange.len {
                     let now = exchange.pair.now;
                     let mut send = exchange.pair.end(way.from).conn.send_stream(now, way.id);

@@ -1,15 +1,16 @@
-//! Credit: what the peer granted is obeyed, what it was granted is enforced, and what was read is
-//! granted again.
+//! Credit: this end obeys what the peer grants, enforces what it has granted itself, and grants
+//! again what the application has read.
 
 use crate::support::*;
 use wsmux_proto::{Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, Wire};
 
-/// A window that stays as it is; those that grow are in `windows`.
+/// Returns a configuration whose windows stay as they are; `windows` tests those that grow.
 fn small_window(window: u64) -> Config {
     Config::default().stream_receive_window(window).window_growth_budget(0).clone()
 }
 
-/// A server whose peer has opened stream 0 by the wire's custom, with nothing said yet.
+/// Returns a server whose peer has opened stream 0 in the way of the wire and has sent nothing on
+/// it.
 fn server_with_stream(wire: Wire, config: &Config) -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(wire, SERVER, config);
     let id = bidi(CLIENT, 0);
@@ -102,7 +103,7 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
         peer.send(&[stream(id, 0, &[0; 10], false), frame]);
         peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
     }
-    // And for a stream that the reset itself opens.
+    // The same applies to a stream that is opened by the reset itself.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &small_window(1_024));
     peer.send(&[reset(uni(CLIENT, 5), 0, 1_025)]);
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
@@ -153,7 +154,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
         assert_eq!(peer.frames(), [grant(250)]);
         peer.conn.recv_stream(peer.now, id).read(250).unwrap();
         assert_eq!(peer.frames(), [grant(500)]);
-        // What was granted may be used, to the byte.
+        // The peer may use all of the grant, to the last byte.
         peer.send(&[some_data(wire, 1_000, &[0; 500])]);
         peer.assert_open("the whole of the grant");
         peer.send(&[some_data(wire, 1_500, &[0])]);
@@ -209,7 +210,7 @@ fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// A client that is allowed this much on each stream, and on all together.
+/// Returns a client that may send this much on each stream, and this much on all streams together.
 fn limited(stream: u64, connection: u64) -> ScriptedPeer {
     let parameters = scripted_peer::generous_but(|limits| {
         limits.initial_max_data = connection;
@@ -244,7 +245,8 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(data_len(&frames), 1_500);
     let blocked = |frame: &&Frame| matches!(frame, Frame::DataBlocked(_));
     assert_eq!(frames.iter().filter(blocked).collect::<Vec<_>>(), [&Frame::DataBlocked(1_500)]);
-    // The first has sent all it had; what the reset one had not sent was never spent.
+    // The first stream has sent all it had. What the reset stream had not sent did not use any
+    // credit.
     peer.conn.send_stream(peer.now, ids[1]).reset(code(1)).unwrap();
     assert_eq!(peer.frames(), [reset(ids[1], 1, 600)]);
     peer.send(&[Frame::MaxData(1_500)]);
@@ -294,7 +296,7 @@ fn a_stream_without_credit_says_so_once_for_each_limit() {
 /// RESET_STREAM_AT frame, never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
 fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
-    // Public peers forget what comes before a stream's first STREAM frame.
+    // Public peers discard whatever comes before a stream's first STREAM frame.
     let mut peer = limited(0, 0);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
@@ -348,8 +350,8 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
         assert_eq!(pair.client.write(id, &[0; 3_000]), 1_000);
         assert_eq!(pair.client.write(id, &[0; 3_000]), 0);
         pair.client.take_events();
-        // Credit comes back in quarters of the window: the last byte of the second one frees half
-        // the buffer.
+        // Credit is renewed by quarters of the window: the last byte of the second quarter frees
+        // half of the buffer.
         for read in [250, 249] {
             pair.server.read_up_to(id, read);
             pair.drive();
@@ -363,7 +365,7 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
 
 #[test]
 fn relative_and_absolute_grants_do_not_mix() {
-    // What this crate's encoder for tests takes apart, the engine's decoder must as well.
+    // The engine's decoder must accept what the tests' own encoder writes.
     let id = bidi(CLIENT, 0);
     let decode = |wire, frame| scripted_peer::decode(wire, encode(wire, &frame, false).into());
     assert!(matches!(
@@ -376,7 +378,8 @@ fn relative_and_absolute_grants_do_not_mix() {
     ));
 }
 
-/// The Ack could cross the peer's end, and `@matrixai/ws` would take it for a new stream.
+/// The Ack could cross the peer's end of the stream. `@matrixai/ws` would take such an Ack for a
+/// new stream.
 ///
 /// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
 /// the peer has used up its credit.
@@ -405,7 +408,8 @@ fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     }
 }
 
-/// an own stream's first frame is a STREAM frame, also after the window was raised.
+/// the first frame on a stream of ours is a STREAM frame, even if its window was raised
+/// before.
 #[test]
 fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut config = Config::default();
@@ -419,8 +423,8 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// And what follows, with a peer that forgets a grant for a stream that it has not seen (SPEC.md
-/// Q-34 names the public peers): it waits for credit that this end takes for granted.
+/// A peer that discards a grant for a stream that it has not seen (Q-34 in SPEC.md names the public
+/// peers that do) would otherwise wait for credit that this end believes it has granted.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();
@@ -431,7 +435,7 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     peer.conn.send_stream(peer.now, id).write(b"request").unwrap();
     assert_eq!(peer.conn.recv_stream(peer.now, id).read(9).unwrap(), Read::Blocked);
     peer.frames();
-    // The peer uses up what it knows of.
+    // The peer uses up the credit that it knows of.
     for part in 0..4 {
         peer.send(&[stream(id, part * 16_384, &[1; 16_384], false)]);
     }
@@ -448,7 +452,7 @@ fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     );
 }
 
-/// Nobody waits for the connection's credit any more.
+/// Once the only blocked stream has been reset, no stream waits for the connection's credit.
 #[test]
 fn a_reset_ends_the_wait_for_credit_of_the_connection() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);

@@ -1,10 +1,10 @@
-//! Honest ends at the extremes of what settings and applications ask for: none spends a budget of
-//! the other.
+//! Honest endpoints with extreme settings and applications: neither exceeds a budget of the other.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
 
-/// More than every budget's burst, so that the refill has to be enough.
+/// More than the burst of any budget, so a test passes only if the budgets are refilled fast
+/// enough.
 const MANY: usize = 12_000;
 
 fn config(window: u64, streams: u64) -> Config {
@@ -18,7 +18,7 @@ fn config(window: u64, streams: u64) -> Config {
     config
 }
 
-/// Two ends; nothing that passes between them is kept.
+/// Returns two ends that keep no record of what passes between them.
 fn pair(wire: Wire, config: &Config) -> Pair {
     let mut pair = Pair::new(wire, config);
     (pair.client.record, pair.server.record) = (false, false);
@@ -32,19 +32,19 @@ fn assert_open(pair: &Pair, what: &str) {
     }
 }
 
-/// Takes all streams of a kind that have come to `side`.
+/// Accepts all streams of a kind that have arrived at `side`.
 fn accept(pair: &mut Pair, side: Side, dir: Dir) -> Vec<StreamId> {
     std::iter::from_fn(|| pair.end(side).conn.accept(dir)).collect()
 }
 
-/// Lets time pass at two ends that are awake, and forgets their events.
+/// Lets time pass while both ends handle their timers, and discards their events.
 fn pass(pair: &mut Pair, time: std::time::Duration) {
     pair.pass(time);
     pair.client.take_events();
     pair.server.take_events();
 }
 
-/// The same for this long at most, at two ends that always have something to send to each other.
+/// Lets at most this much time pass, for two ends that always have something to send to each other.
 fn run(pair: &mut Pair, time: std::time::Duration) {
     let until = pair.now + time;
     while pair.step_until(until) {}
@@ -54,7 +54,7 @@ fn run(pair: &mut Pair, time: std::time::Duration) {
 
 // ---- windows ----
 
-/// Takes no time at all: time only refills budgets.
+/// No time passes in this test, because time alone refills the budgets.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -64,7 +64,7 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
         for window in [1, 2, 7, 16, 100, 500] {
             let mut pair = pair(wire, &config(window, 10));
             let id = pair.open_bi(CLIENT);
-            // In grants of a quarter.
+            // Each grant is a quarter of the window.
             let len = MANY * (window as usize / 4).max(1);
             for from in [CLIENT, SERVER] {
                 let data = pattern(window, 0, len);
@@ -75,8 +75,8 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     }
 }
 
-/// A reader of single bytes, whose grants leave as soon as they may: more of them than time alone
-/// refills.
+/// The application reads single bytes and each grant is sent as early as the rules allow. That
+/// makes more grants than time alone refills.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -105,7 +105,7 @@ fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
     }
 }
 
-/// A peer whose account for all streams together is small.
+/// The peer declares little connection credit, which all streams share.
 #[test]
 fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 100);
@@ -150,8 +150,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     };
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
-    // A sixty-fourth of all bytes refills the budget, the window's included; a twelfth with a small
-    // window.
+    // The budget is refilled for every 64 bytes, those of the window included; with a small window
+    // it is refilled for every twelve bytes.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -162,7 +162,7 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
 
 // ---- limits ----
 
-/// Each call needs a raise of the limit, and the next one waits and sends STREAMS_BLOCKED.
+/// Each call needs a higher stream limit, so the next call waits and sends STREAMS_BLOCKED.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -193,8 +193,8 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 
 // ---- streams that are given up ----
 
-/// Media: 300 streams a second, of which the sender gives up nine of ten as stale before they are
-/// read.
+/// A media sender opens 300 streams a second and resets nine of ten before they are read, because
+/// they are out of date.
 ///
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
@@ -215,7 +215,8 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
         pair.client.write(id, &[7; 100]);
         pair.client.conn.send_stream(pair.now, id).announce();
         let stale = frame % 10 != 0;
-        // The first bytes are in flight when the sender changes its mind, before the reader looks.
+        // The first bytes are in flight when the sender gives up the stream, before the application
+        // reads them.
         pair.transmit();
         if stale {
             pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap();
@@ -241,7 +242,7 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     assert!(delivered >= 5_000 && given_up >= 48_000, "{delivered} and {given_up}");
 }
 
-/// A page has ten thousand streams, has read some and not others, is closed, and comes again.
+/// A page opens ten thousand streams and reads some of them. Then it is closed and opened again.
 #[test]
 fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     for wire in WIRES {
@@ -262,7 +263,7 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
                 pair.server.write(*id, b"an event");
             }
             pair.drive();
-            // Something is in flight on each when the page is closed.
+            // Each stream has data in flight when the page is closed.
             for id in &ids {
                 pair.server.write(*id, b"another");
                 pair.client.release(*id);
@@ -278,8 +279,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     }
 }
 
-/// Some peers show each stream by an empty frame, which is then no frame without effect; this end
-/// shows it once.
+/// Some peers send an empty frame to open a stream. Such a frame has an effect, so it is not
+/// charged as one without. This end opens a stream with an empty frame only once.
 ///
 /// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
 #[test]
@@ -298,8 +299,7 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// As an implementation would send that resets every stream that it lets go of, and repeats its
-/// resets.
+/// Some implementations may reset every stream that they drop, and repeat their resets.
 #[test]
 fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
@@ -313,8 +313,8 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     peer.assert_open("after a reset of each");
 }
 
-/// A poll says nothing but that it is one: it has an end and no byte. The client gives it up after
-/// two seconds without news, and asks again.
+/// The client's poll is a stream with an end and no bytes. After two seconds without an answer the
+/// client cancels it and polls again.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -348,8 +348,8 @@ fn long_polls_that_end_without_news_go_on_for_minutes() {
 
 // ---- small messages ----
 
-/// A room of a thousand subscribers behind one gateway: each second a line for each, which is read
-/// at once.
+/// A gateway forwards a chat to a thousand subscribers: every second it sends each of them a line,
+/// which is read at once.
 #[test]
 fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     for wire in WIRES {
@@ -372,7 +372,8 @@ fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     }
 }
 
-/// As `@matrixai/ws` has it: a small `streamBufferSize`, and an Ack for each read.
+/// Both ends behave as `@matrixai/ws` does: `streamBufferSize` is small, and each read sends an
+/// Ack.
 #[test]
 fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
     for buffer in [1, 10, 100] {
@@ -381,7 +382,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
         for id in &ids {
             peer.send(&[ack(*id, buffer)]);
         }
-        // 20,000 Acks.
+        // This is enough for 20,000 Acks.
         let rounds = 20 * buffer.min(10);
         for round in 0..rounds {
             for id in &ids {
@@ -402,7 +403,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
     }
 }
 
-/// Many streams, each written byte by byte, and each byte sent and read by itself.
+/// The application writes many streams byte by byte. Each byte is sent and read by itself.
 #[test]
 fn a_scraper_may_write_single_bytes_on_many_streams_for_minutes() {
     for wire in WIRES {

@@ -1,4 +1,5 @@
-//! The js-ws wire's own rules: messages, ids, answers to ends, and the traces of real endpoints.
+//! The rules of the js-ws wire: messages, ids, answers to ends, and recorded traces of real
+//! endpoints.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ fn config() -> Config {
     Config::default().stream_receive_window(1_024).clone()
 }
 
-/// A server with the client's stream 0 open, and nothing to say.
+/// Returns a server that has nothing to send and on which the client's stream 0 is open.
 fn server() -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config());
     peer.send(&[ack(bidi(CLIENT, 0), 1_024)]);
@@ -136,7 +137,8 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // The first frame of the peer and our answer, then all its answers to halves that have ended.
+    // Each row has the peer's first frame, our answer to it, and the peer's answers to halves that
+    // have ended.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),
@@ -237,10 +239,11 @@ fn each_message_holds_one_frame() {
 
 // ---- traces of two real endpoints ----
 
-/// The messages of one exchange: who sent it, and its bytes.
+/// The messages of one exchange: who sent each, and its bytes.
 type Trace = Vec<(Side, Bytes)>;
 
-/// Long messages stand there as their first 20 bytes and their length; all of their data is zeros.
+/// Loads the recorded traces. The file holds only the first 20 bytes and the length of a long
+/// message, because the rest of it is zeros.
 fn traces() -> BTreeMap<String, Trace> {
     let file = include_str!("data/jsws-traces.json");
     let mut traces = BTreeMap::<String, Trace>::new();
@@ -268,9 +271,9 @@ fn traces() -> BTreeMap<String, Trace> {
     traces
 }
 
-/// Credit that is given back while a stream runs goes out in other portions here than there (C-38),
-/// and not at all behind the end (C-20): those Acks are compared as a sum. Everything else must
-/// agree byte for byte.
+/// Separates the later Acks from all other messages and returns their sum. The engine renews credit
+/// in other portions than the recorded endpoint (C-38), and not at all after a stream's end (C-20),
+/// so only the sums of these Acks are compared. Everything else must agree byte for byte.
 fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     let (mut kept, mut credit) = (Vec::new(), 0);
     for message in messages {
@@ -286,8 +289,8 @@ fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     (kept, credit)
 }
 
-/// Plays one side of a trace with the engine, and the other from the file. `app` is the engine's
-/// application.
+/// Plays one side of a trace with the engine and takes the other side from the file. `app` is the
+/// engine's application.
 fn replay(
     trace: &Trace,
     side: Side,
@@ -332,7 +335,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
         let (mut written, mut read) = (false, Vec::new());
         let client = replay(trace, Side::Client, |peer, _| {
             if !std::mem::replace(&mut written, true) {
-                // Streams before this one were other exchanges of the same connection.
+                // Streams with lower ids belonged to earlier exchanges of the recorded connection.
                 for _ in 0..index {
                     let earlier = peer.conn.open(Dir::Bi).unwrap().unwrap();
                     peer.said_bytes();
@@ -401,7 +404,7 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     );
 }
 
-/// js-ws: the window bounds Data; the other messages are up to 19 bytes long.
+/// On js-ws the window limits only the length of Data. Other messages can be up to 19 bytes long.
 #[test]
 fn a_small_window_leaves_room_for_messages_that_are_no_data() {
     let mut config = Config::default();

@@ -1,5 +1,5 @@
-//! How many streams: the peer's limit is obeyed, ours is enforced on every type of frame, and
-//! places come back.
+//! Stream limits: the peer's limit is obeyed, ours is enforced for every type of frame, and a freed
+//! stream makes room for another.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -12,7 +12,7 @@ fn config(bidi: u64, uni: u64) -> Config {
     config
 }
 
-/// All types of frame that open a stream of the peer's.
+/// Returns a frame of every type that opens a stream of the peer's.
 fn openers(id: StreamId) -> Vec<Frame> {
     let mut frames = vec![
         stream(id, 0, b"x", false),
@@ -50,7 +50,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
         let id = make(CLIENT, 2);
         for frame in openers(id) {
             if matches!(frame, Frame::ResetStream { reliable_size: 1.., .. }) {
-                continue; // it speaks of bytes that have not come
+                continue; // a reset with a reliable size needs bytes that have not arrived
             }
             let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(3, 3));
             peer.events();
@@ -82,7 +82,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
-    // The server sees one of the ten: only STREAMS_BLOCKED tells it that a place is waited for.
+    // Of the ten streams that the client opens, only one is visible to the server. Only
+    // STREAMS_BLOCKED tells the server that the client waits to open another.
     let mut pair = Pair::new(Wire::QMux, &config(10, 1));
     pair.client.take_events();
     let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();
@@ -92,8 +93,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "once for each limit");
     pair.drive();
     assert_eq!(pair.client.take_events(), []);
-    // The client's handles go; the stream is over only when the server's application has let go of
-    // it too.
+    // The client drops its handles, but the stream does not end before the server's application has
+    // dropped it too.
     pair.client.release(ids[0]);
     pair.drive();
     assert!(
@@ -112,8 +113,9 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
-    // Half of the places come back early, when the peer has more than half left and needs no
-    // message for it; then it opens all it knows of. Nothing but the raised limit is left to say.
+    // Half of the streams are freed while the peer may still open more than half of its limit, so
+    // no message is sent for the raised limit. After that the peer opens all streams that it may,
+    // and the raised limit is all that is left to send.
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
     let open = |pair: &mut Pair, count: usize| {
         let ids: Vec<_> = (0..count).map(|_| pair.client.open(Dir::Bi)).collect();
@@ -123,7 +125,8 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
         ids
     };
     let first = open(&mut pair, 40);
-    // Quiet ends on both sides, so that no frame of the server's gives the limit company.
+    // Both halves are reset, so the server sends no other frame that the raised limit could
+    // accompany.
     for &id in &first {
         pair.client.conn.send_stream(pair.now, id).reset(code(0)).unwrap();
         pair.client.conn.recv_stream(pair.now, id).stop(code(0)).unwrap();
@@ -237,11 +240,12 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     );
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 2);
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 1);
-    // Its answers, and what it had sent before it heard, are dropped.
+    // The peer's answers to the refusal are dropped, and so is whatever it had sent before it
+    // received the refusal.
     peer.send(&[data(refused, b"x"), stop(refused, 0), error_read(refused, 0), ack(refused, 5)]);
     peer.assert_open("answers to the refusal");
     assert_eq!(peer.frames(), []);
-    // A place that is free again is given to the next.
+    // When a stream is freed, the next new stream is accepted.
     peer.send(&[close_read(bidi(CLIENT, 0))]);
     assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(CLIENT, 0)));
     peer.conn.recv_stream(peer.now, bidi(CLIENT, 0)).read(1).unwrap();
@@ -302,7 +306,7 @@ fn js_ws_has_no_unidirectional_streams() {
 /// unread data and unaccepted streams keep theirs.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
-    // CVE-2023-44487: a reset stream that nobody has accepted still counts.
+    // CVE-2023-44487: a reset stream that has not been accepted still counts against the limit.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(10, 0));
     for index in 0..10 {
         let id = bidi(CLIENT, index);
@@ -320,8 +324,8 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {
-    // The peer grants no connection credit, has us answer, and takes the stream away, again and
-    // again.
+    // The peer grants no connection credit. Again and again it opens a stream, makes us answer, and
+    // cancels the stream.
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 0);
     let mut config = Config::default();
     config.cancelled_streams_per_second(None);

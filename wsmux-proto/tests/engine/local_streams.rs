@@ -1,4 +1,5 @@
-//! The limit that an end sets itself on the streams that it opens, beside its peer's.
+//! This end's own limit on the streams that it opens, which applies in addition to the peer's
+//! limit.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Frame, TransportParameters, Wire};
@@ -7,7 +8,7 @@ fn config(most: u64) -> Config {
     Config::default().max_local_streams(most).window_growth_budget(0).clone()
 }
 
-/// A peer that allows streams without end.
+/// Returns the parameters of a peer that allows any number of streams.
 fn boundless() -> TransportParameters {
     scripted_peer::generous_but(|limits| {
         limits.initial_max_streams_bidi = 1 << 60;
@@ -28,13 +29,13 @@ fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
             assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 0);
             assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "{wire:?}");
             pair.client.take_events();
-            // Half of a stream is a stream.
+            // A stream counts until both of its halves have ended.
             let oldest = open.remove(0);
             pair.client.finish(oldest);
             pair.drive();
             assert_eq!(pair.client.take_events(), [], "{wire:?} {round}");
             pair.release_both(oldest);
-            // On QMux a second time, because the peer raises its limit as well.
+            // On QMux this is reported a second time, because the peer raises its limit as well.
             let events = pair.client.take_events();
             assert!(events.contains(&Event::Available { dir: Dir::Bi }), "{wire:?}: {events:?}");
             assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 1);
@@ -53,7 +54,7 @@ fn each_kind_of_streams_has_a_limit_of_its_own() {
     }
 }
 
-/// An application that reads the last byte of a stream frees it: nothing is sent and nothing comes.
+/// Reading the last byte of a stream frees it, without any frame sent or received.
 #[test]
 fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     let mut pair = Pair::new(Wire::QMux, &config(1));
@@ -93,7 +94,7 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
         let frames = peer.frames();
         let blocked = |frame: &&Frame| matches!(frame, Frame::StreamsBlocked { .. });
         assert_eq!(frames.iter().find(blocked), None, "{wire:?}");
-        // The peer answers, and they are gone.
+        // Once the peer has answered, the streams are freed.
         for index in 0..100 {
             let id = bidi(CLIENT, index);
             peer.send(&[match wire {
@@ -107,14 +108,15 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
     }
 }
 
-/// The peer's limit is reported as before, if it is the one that is reached.
+/// STREAMS_BLOCKED is still sent when the peer's limit is the one that was reached.
 #[test]
 fn the_peer_hears_of_its_own_limit_alone() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 2);
     for (most, told) in [(1, false), (2, false), (3, true)] {
         let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(most), parameters);
         while peer.conn.open(Dir::Bi).unwrap().is_some() {}
-        // At both limits at once the peer's is the one to raise, but it would help nobody yet.
+        // When both limits are reached, it is the peer's limit that is reported, although raising
+        // only that limit would not help yet.
         let reported = peer.conn.report_streams_blocked(Dir::Bi);
         assert_eq!(reported, told || most == 2, "{most}");
         let blocked = Frame::StreamsBlocked { dir: Dir::Bi, limit: 2 };
@@ -122,7 +124,8 @@ fn the_peer_hears_of_its_own_limit_alone() {
     }
 }
 
-/// A look at the limit registers no waiter, and neither does a wait while the connection drains.
+/// A caller that only asks whether the limit is reached is not registered as a waiter. Nor is one
+/// that waits while the connection drains.
 #[test]
 fn only_a_caller_that_waits_at_the_local_limit_gets_an_event() {
     for (waits, drains, expected) in [(false, false, 0), (true, false, 1), (true, true, 0)] {

@@ -1,4 +1,5 @@
-//! The engine: two of them on a pipe, or one against frames written by hand, in virtual time.
+//! Tests of the engine in virtual time: two engines connected by a pipe, or one engine and frames
+//! written by hand.
 
 mod abuse;
 mod close;

@@ -1,9 +1,9 @@
-//! The largest message that an end sends, whatever there is to say.
+//! No message is longer than this end's limit, whatever it contains.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, Wire};
 
-/// Sends a bit of everything, and gives the lengths of all messages.
+/// Sends something of every kind, and returns the lengths of all messages.
 fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
     let mut config = Config::default();
     config.max_message_sent(most).keep_alive_interval(Some(secs(1)));
@@ -48,7 +48,7 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
                 None => break,
             }
         }
-        // The connection lives.
+        // The connection still works.
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
             _ => peer.conn.handle(peer.now, Incoming::Ping),
@@ -75,7 +75,7 @@ fn no_message_is_longer_than_this_end_is_set_to_send() {
             assert!(longest <= most, "{wire:?} {most}: {longest}");
             assert!(longest > most * 9 / 10, "{wire:?} {most}: {longest}, messages are filled");
         }
-        // A value out of range becomes the nearest one in range.
+        // A value out of range is replaced by the nearest one in range.
         for (set, most) in [(0, 1_200), (usize::MAX, 65_536)] {
             let longest = lengths_of_everything(wire, set).into_iter().max().unwrap_or_default();
             assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {set}: {longest}");

@@ -1,12 +1,12 @@
-//! Streams whose readers stand still stop no other, and two ends that only write do not lock each
-//! other up.
+//! A stream whose reader has stopped reading blocks no other stream, and two ends that only write
+//! do not deadlock.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Incoming, Read, StreamId, Wire};
 
-/// What the one stream moves past the others that stand still. Unoptimised builds move less, by the
-/// same way.
+/// How many bytes one stream moves past the streams whose readers have stopped. A debug build moves
+/// fewer bytes, to save time.
 const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
 
 const STALLED: usize = 32;
@@ -16,7 +16,7 @@ fn write_all_of(end: &mut Endpoint, id: StreamId, chunk: &mut Bytes) -> usize {
     end.conn.send_stream(end.now, id).write_chunk(chunk).expect("the stream is open")
 }
 
-/// Moves `total` bytes over `id` from the client to a server that reads; nobody keeps a copy.
+/// Moves `total` bytes over `id` from the client to a server that reads them and keeps no copy.
 fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
     let block = Bytes::from(pattern(3, 0, 64 * 1024));
     let mut left = block.clone();
@@ -61,7 +61,7 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
         let mut stalled = Vec::new();
         for _ in 0..STALLED {
             let id = pair.open_bi(CLIENT);
-            // Once into the window, and once more into the send buffer.
+            // The first round fills the window, the second one the send buffer.
             for fill in 0..2 {
                 let taken = pair.client.write(id, &pattern(fill, 0, WINDOW as usize));
                 assert_eq!(taken, WINDOW as usize);
@@ -131,7 +131,7 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
             let side = if nth % 2 == 0 { CLIENT } else { SERVER };
             streams.push(pair.open_bi(side));
         }
-        // Both ends write all they can, on every stream, and read nothing.
+        // Both ends write all they can on every stream, and read nothing.
         let mut written = vec![[0; 2]; streams.len()];
         for (&id, written) in streams.iter().zip(&mut written) {
             for side in [CLIENT, SERVER] {
@@ -141,7 +141,7 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
             }
         }
         pair.drive();
-        // Then they read, a little at a time; all of it comes.
+        // After that both ends read a little at a time, until all of it has arrived.
         let mut read = vec![[vec![], vec![]]; streams.len()];
         let mut open = 2 * streams.len();
         while open > 0 {
@@ -174,7 +174,7 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
 /// make it grow.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
-    // Everything that a peer can demand an answer to, while the socket takes nothing.
+    // The peer sends everything that requires an answer, while the socket accepts nothing.
     for wire in WIRES {
         let mut peer = ScriptedPeer::new(wire, SERVER, &Config::default());
         let id = bidi(CLIENT, 0);
@@ -185,7 +185,7 @@ fn a_peer_that_does_not_read_makes_nothing_grow() {
         peer.said();
         let fresh = format!("{:?}", peer.conn).len();
         for nth in 0..10_000 {
-            // Slowly enough for no budget (C-61).
+            // The frames come too slowly to exceed a budget (C-61).
             peer.now = at(ms(50 * nth));
             match wire {
                 Wire::QMux => {

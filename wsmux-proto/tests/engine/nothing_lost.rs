@@ -1,5 +1,5 @@
-//! What has come is read, whatever comes after it; and what cannot come is an error, never a clean
-//! end.
+//! What has arrived can be read, whatever comes after it. If something cannot arrive, the reader
+//! gets an error and never a clean end.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -7,7 +7,8 @@ use wsmux_proto::{
     TransportErrorCode, Wire, WriteError,
 };
 
-/// A client that has sent two streams' data, which the server has not read: one finished, one not.
+/// Returns a pair whose client has sent data on two streams, of which only the first is finished.
+/// The server has not read any of it.
 fn pair_with_unread(wire: Wire) -> (Pair, [wsmux_proto::StreamId; 2]) {
     let mut pair = Pair::new(wire, &Config::default());
     let ids = [pair.open_bi(CLIENT), pair.open_bi(CLIENT)];
@@ -282,7 +283,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // Whoever ends it himself waits no longer, and whoever asks has heard.
+            // In two of the cases the application resets the stream, and so no longer waits. In
+            // the others it asks again after the connection has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),

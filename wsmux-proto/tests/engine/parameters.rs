@@ -1,4 +1,4 @@
-//! Transport parameters of QMux: they come first and once, and what is wrong with them ends the
+//! Transport parameters of QMux: they come first and only once, and an error in them ends the
 //! connection.
 
 use crate::support::*;
@@ -42,7 +42,7 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config());
     peer.send_bytes(parameters());
     peer.assert_violation("later", PROTOCOL, 1002);
-    // Whatever happens, ours come first.
+    // Whatever the peer sends, our parameters are sent first.
     let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config());
     peer.send_bytes(vec![0]);
     let said = peer.said();
@@ -113,8 +113,8 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
         .datagram_receive_buffer_size(0);
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::fresh(Wire::QMux, side, &config);
-        // The engine's encoding, against the tests' own: same ids, same order, shortest form,
-        // nothing else.
+        // Compares the engine's encoding with that of the tests: it must have the same ids in the
+        // same order, in the shortest form, and nothing else.
         let expected = parameters_frame(&[
             parameter(0x01, 1_500),
             parameter(0x04, MAX),
@@ -126,7 +126,7 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
             parameter(MAX_RECORD_SIZE, 20_000),
             raw_parameter(0x1d, &[]),
         ]);
-        // And the ping that finds the path empty (C-59).
+        // The parameters are followed by the ping that measures the idle path (C-59).
         let ping = varints(&[QX_PING, 0]);
         assert_eq!(peer.said_bytes().unwrap(), [expected, ping].concat());
         assert_eq!(peer.said(), [], "and nothing before the peer's have come (Q-17)");

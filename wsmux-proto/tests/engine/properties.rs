@@ -1,5 +1,5 @@
-//! Two engines, two applications that do anything in any order, and a pipe of any width: what must
-//! hold after each step, and what must have come of it in the end.
+//! Property tests with two engines, two applications that do anything in any order, and a pipe of
+//! any width: what must hold after each step, and what must have happened at the end.
 
 use crate::support::{
     world::{Ending, Op, World},
@@ -8,8 +8,7 @@ use crate::support::{
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux_proto::{Dir, Wire};
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
-/// PROPTEST_CASES).
+/// Runs the same cases each time, unless the environment sets PROPTEST_RNG_SEED or PROPTEST_CASES.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -85,8 +84,8 @@ proptest! {
         max_window in prop_oneof![1u64..20, 100u64..50_000],
         budget in prop_oneof![Just(0u64), 1u64..100, 1_000u64..100_000],
         send_buffer in prop_oneof![1usize..10, 100usize..10_000],
-        // Where no time passes, a window of one byte takes more grants at once than their budget
-        // holds.
+        // The latency is at least 1: if no time passed, a window of one byte would need more grants
+        // at once than the budget allows.
         latency in 1u64..100,
         ops in vec(op(), 1..150),
         ending in ending(),

@@ -1,4 +1,4 @@
-//! RESET_STREAM_AT: a stream given up behind a part that is delivered all the same.
+//! RESET_STREAM_AT: a stream is reset, and the part below its reliable size is still delivered.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, ResetAtError, Wire};
@@ -11,8 +11,8 @@ fn pair(window: u64) -> Pair {
     Pair::new(Wire::QMux, &config)
 }
 
-/// What the server reads of a stream of `LEN` bytes that the client gives up at `reliable_size`,
-/// before or after the bytes have left.
+/// Returns what the server reads of a stream of `LEN` bytes that the client resets at
+/// `reliable_size`, before or after the bytes have been sent.
 fn delivered(window: u64, reliable_size: u64, send_first: bool) -> (Vec<u8>, End) {
     let mut pair = pair(window);
     let id = pair.client.open(Dir::Uni);

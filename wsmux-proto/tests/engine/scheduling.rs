@@ -1,11 +1,12 @@
-//! Which bytes go into the next message: control first, then by priority, in turns among equals.
+//! Which bytes go into the next message: control frames first, then data by priority, and streams
+//! of equal priority in turns.
 
 use std::collections::BTreeMap;
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Frame, MessageBuf, Outgoing, StreamId, Wire};
 
-/// A client with this many streams, all allowed much and none with anything to say yet.
+/// Returns a client with this many streams that have ample credit and nothing to send yet.
 fn client_with(wire: Wire, count: usize) -> (ScriptedPeer, Vec<StreamId>) {
     client_with_record(wire, count, 65_536)
 }
@@ -56,7 +57,7 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
         }
         let rank = |id: StreamId| [1, 2, 0, 0][id.index() as usize];
         assert!(order.is_sorted_by_key(|&(id, _)| rank(id)), "{wire:?} {order:?}");
-        // One that becomes urgent while another is in full flow goes next.
+        // A stream whose priority is raised while another is sending is served next.
         for &id in &ids[..2] {
             write(&mut peer, id, 300_000);
         }
@@ -78,7 +79,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
             let mut turns = 0;
             while turns < 1_000 {
                 for &id in &ids {
-                    // Never empty, and in writes of different sizes.
+                    // The streams always have something to send, and their writes differ in size.
                     while peer.conn.send_stream(peer.now, id).poll_room().unwrap() > 3 << 20 {
                         write(&mut peer, id, 50_000 + 10_000 * id.index() as usize);
                     }
@@ -135,7 +136,7 @@ fn control_overtakes_data() {
                     Frame::Stream { id, .. } if id == ids[0] => {
                         assert!(control.len() >= 2, "{wire:?}: data first");
                     }
-                    // An empty frame may show the stopped stream to the peer.
+                    // An empty frame may open the stopped stream at the peer.
                     Frame::Stream { data, .. } if data.is_empty() => {}
                     frame => control.push(frame),
                 }
@@ -217,8 +218,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
         let (mut peer, ids) = client_with(wire, 2);
         write(&mut peer, ids[0], 1 << 20);
         assert!(peer.conn.wants_transmit());
-        // The socket was full until now; meanwhile another became urgent, and the first was given
-        // up.
+        // Until now the socket was full. Meanwhile the second stream became more urgent and the
+        // first was reset.
         write(&mut peer, ids[1], 10);
         peer.conn.send_stream(peer.now, ids[1]).set_priority(1).unwrap();
         assert_eq!(data_frames(&peer.said_next().unwrap())[0], (ids[1], 10));
@@ -262,7 +263,7 @@ fn an_announced_stream_is_seen_before_anything_is_written() {
     pair.client.conn.send_stream(pair.now, id).announce();
     pair.drive();
     assert_eq!(pair.server.take_events(), [Event::Opened { dir: Dir::Bi }]);
-    // On js-ws it is seen at once.
+    // On js-ws the server sees the stream at once.
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
     pair.server.take_events();
     pair.client.open(Dir::Bi);
@@ -270,7 +271,7 @@ fn an_announced_stream_is_seen_before_anything_is_written() {
     assert_eq!(pair.server.take_events(), [Event::Opened { dir: Dir::Bi }]);
 }
 
-/// js-ws: the end of one stream leaves although another always has data.
+/// On js-ws the end of one stream is sent although another stream always has data.
 #[test]
 fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
@@ -300,8 +301,8 @@ fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     panic!("{messages} messages of {bytes} bytes, {flushes} flushes, and never the end");
 }
 
-/// The same between two ends with their defaults, on a link of 100 MB/s and 2 ms: a small answer
-/// beside a large one.
+/// Two ends with default settings on a link of 100 MB/s and 2 ms send a small answer beside a large
+/// one.
 #[test]
 fn a_small_answer_ends_beside_a_large_one() {
     for wire in WIRES {

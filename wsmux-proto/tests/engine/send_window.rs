@@ -1,11 +1,11 @@
-//! What all streams of a connection may hold together to be sent; no stream can keep the others
-//! from their share.
+//! The send window limits the unsent data of all streams of a connection together. No stream can
+//! keep the others from their share of it.
 
 use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, StreamId, Wire};
 
-/// What a stream may hold in any case (C-75).
+/// What a stream may always hold, even if the window is full (C-75).
 const ALWAYS: usize = 1024;
 
 const WINDOW: usize = 256 * 1024;
@@ -14,7 +14,7 @@ fn config(window: usize) -> Config {
     Config::default().send_window(window).keep_alive_interval(None).clone()
 }
 
-/// A client whose peer allows any number of streams, with this much credit on each.
+/// Returns a client whose peer allows any number of streams, with this much credit on each.
 fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
     let parameters = scripted_peer::generous_but(|limits| {
         limits.initial_max_stream_data_bidi_remote = credit;
@@ -26,7 +26,7 @@ fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
     ScriptedPeer::with_parameters(wire, CLIENT, config, parameters)
 }
 
-/// A stream with this much credit, where the wire does not give it by itself.
+/// Opens a stream. On js-ws, where streams begin without credit, the peer then grants this much.
 fn open(peer: &mut ScriptedPeer, credit: u64) -> StreamId {
     let id = peer.conn.open(Dir::Bi).unwrap().expect("the limits permit");
     if peer.wire == Wire::JsWs {
@@ -84,7 +84,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                 let what = format!("{wire:?}, credit {credit}, whole {whole}: {}", held(&peer));
                 let beside = match (whole, credit) {
                     (false, _) => 2_000 * ALWAYS,
-                    // The chunk has to be taken, or the credit could not be used.
+                    // The chunk has to be accepted, because otherwise the credit could not be used.
                     (true, 100) => continue,
                     (true, _) => 2 * EVENT,
                 };
@@ -114,7 +114,8 @@ fn no_stream_takes_more_than_half_of_what_the_others_leave() {
     }
 }
 
-/// With the defaults each of a hundred streams has its whole buffer, as if there were no window.
+/// With the default settings each of a hundred streams can use its whole send buffer, as if there
+/// were no send window.
 #[test]
 fn a_hundred_streams_that_send_at_once_have_their_whole_buffers() {
     const BUFFER: usize = 512 * 1024;
@@ -127,7 +128,8 @@ fn a_hundred_streams_that_send_at_once_have_their_whole_buffers() {
     }
 }
 
-/// How many messages it takes to move a bulk over one stream, past others that stand still.
+/// Returns how many messages it takes to move a large amount of data over one stream while the
+/// readers of `stalled` others do not read.
 fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     const BULK: usize = 4 << 20;
     const STREAM_WINDOW: u64 = 64 * 1024;
@@ -144,7 +146,7 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
             pair.drive();
         }
         if nth == 0 {
-            // One of them has handed over more than the whole window at once.
+            // One of the stalled streams has handed over more than the whole window at once.
             let other = pair.open_bi(CLIENT);
             let mut chunk = Bytes::from(vec![7; 3 << 20]);
             assert!(
@@ -183,8 +185,8 @@ fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
     }
 }
 
-/// A stream of 100 kB and credit for it, so that nobody else finds room for a chunk until the
-/// socket takes some of it.
+/// Returns a client whose one stream holds 100 kB and has the credit for it, so that no other
+/// stream can hand over a chunk before the socket accepts some of it.
 fn full(wire: Wire) -> (ScriptedPeer, StreamId) {
     let mut peer = client(wire, &config(16 * 1024), 1 << 20);
     let first = open(&mut peer, 1 << 20);
@@ -199,13 +201,13 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
         let ids: Vec<_> = (0..6).map(|_| open(&mut peer, 1 << 20)).collect();
         for &id in &ids {
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
-            // Asking again takes no second place.
+            // A stream that asks again is not queued a second time.
             assert_eq!(write_chunk(&mut peer, id, 8_000), 0, "{wire:?}");
         }
-        // A short message still leaves.
+        // A short write is still accepted.
         let short = open(&mut peer, 1 << 20);
         assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
-        // One gives up, and its entry goes.
+        // One of the waiting streams is dropped, which removes its entry.
         peer.conn.send_stream(peer.now, ids[2]).release();
         let mut order = Vec::new();
         while let Some(said) = peer.said_next() {
@@ -222,7 +224,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
     }
 }
 
-/// Some of the woken writers never come back; the others are still woken.
+/// Some of the writers that are woken do not write; the others are woken all the same.
 #[test]
 fn writers_that_were_woken_and_do_not_write_hold_up_nobody() {
     for wire in WIRES {
@@ -255,8 +257,8 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// The uncovered half is full, so a stream without credit can hand over no chunk. Its peer sees the
-/// stream all the same, and the peer's grant lets the writer go on.
+/// The half of the window for data without credit is full, so a stream without credit cannot hand
+/// over a chunk. The peer still sees the stream, and its grant wakes the writer.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {
@@ -284,7 +286,8 @@ fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     }
 }
 
-/// Streams that come, wait and go while the window stays full leave nothing in the queue.
+/// Streams that are opened, wait and are dropped while the window stays full leave nothing in the
+/// queue.
 #[test]
 fn writers_that_give_up_by_the_thousand_leave_no_trace() {
     for wire in WIRES {
@@ -298,7 +301,7 @@ fn writers_that_give_up_by_the_thousand_leave_no_trace() {
                 Wire::QMux => reset(id, 0, 0),
                 _ => error_read(id, 0),
             }]);
-            // The resets leave, the data of the first waits for its turn.
+            // The resets are sent; the data of the first stream waits for its turn.
             peer.conn.send_stream(peer.now, first).set_priority(-1).unwrap();
         }
         assert_eq!(writable(&mut peer), [], "{wire:?}");

@@ -1,22 +1,22 @@
-//! A slow path with deep buffers below the engine: the answer to a ping comes late, and what the
-//! socket takes says whether the path still carries anything.
+//! A slow path with large buffers below the engine: the answer to a ping comes late, and only the
+//! room that the socket gives back shows whether the path still carries anything.
 
 use std::time::Duration;
 
 use crate::support::*;
 use wsmux_proto::{Config, ConnectionError, Dir, Frame, Incoming, Side, StreamId, Timeout, Wire};
 
-/// Bytes a second.
+/// The path's rate in bytes a second.
 const RATE: u64 = 8_000;
-/// What the socket and the network hold: 32 s of it.
+/// How many bytes the socket and the network can hold; at `RATE` this takes 32 s to send.
 const DEPTH: usize = 256 * 1024;
 const IDLE: Duration = secs(30);
 
-/// A client that uploads over such a path; the way back is short.
+/// A client that uploads over such a path. The direction back to the client is fast.
 struct Upload {
     pair: Pair,
     id: StreamId,
-    /// What is to be written yet.
+    /// How many bytes the application has not written yet.
     left: usize,
     read: usize,
 }
@@ -91,8 +91,7 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
-        // Whenever the application ends: the ping that is under way then may have left at any time
-        // before.
+        // The application may end at any time after a ping was sent, so several times are tried.
         for end in (60..=100).step_by(4) {
             let mut upload = Upload::new(wire);
             upload.run(secs(end));
@@ -131,8 +130,8 @@ fn an_upload_into_a_black_hole_is_given_up_in_time() {
     }
 }
 
-/// When a connection ends whose last ping was answered after `round_trip` seconds and whose peer
-/// has sent nothing since.
+/// Returns when a connection ends whose last ping was answered after `seconds` and whose peer has
+/// sent nothing since.
 fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -141,7 +140,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     peer.conn.handle_timeout(peer.now);
     let ping = peer.said_next();
     for _ in 0..seconds {
-        // It says something, and answers nothing.
+        // The peer sends something that is no answer to a ping.
         peer.now += secs(1);
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
@@ -179,9 +178,9 @@ fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     }
 }
 
-/// A client with more to send than any window has room for, whose peer's TCP acknowledges so many
-/// more messages and then no more, for nobody reads them. Gives how long that took, and why it
-/// ended.
+/// Runs a client that has more to send than any window allows. The peer's TCP acknowledges
+/// `acknowledged` more messages and then stops, because its application does not read. Returns how
+/// long the connection lasted and which timeout ended it.
 fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -223,7 +222,7 @@ fn a_peer_whose_kernel_acknowledges_for_nobody_is_given_up() {
         for acknowledged in [1, 40, 200] {
             let (after, timeout) = unread(wire, acknowledged, true);
             assert_eq!((after, timeout), (secs(60), Timeout::WriteStall), "{wire:?}");
-            // One that is silent as well is given up sooner.
+            // If the peer sends nothing either, the connection ends sooner.
             let (after, timeout) = unread(wire, acknowledged, false);
             assert!(matches!(timeout, Timeout::Idle | Timeout::KeepAlive), "{wire:?}: {timeout:?}");
             assert!(after <= secs(31), "{wire:?}: {after:?}");

@@ -1,12 +1,12 @@
-//! Streams that wait for the credit of the connection keep their order, and each raise goes to the
-//! one whose turn it is.
+//! Streams that wait for connection credit keep their order, and each raise of MAX_DATA goes to the
+//! stream whose turn it is.
 
 use std::time::Duration;
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, StreamId, Wire};
 
-/// A client with streams that each have this much to send, and no credit of the connection.
+/// A client whose streams each have a certain amount to send and which has no connection credit.
 struct Starving {
     peer: ScriptedPeer,
     ids: Vec<StreamId>,
@@ -26,7 +26,8 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// More credit, and the data that it lets through: the stream's place, and how many bytes.
+    /// Raises the connection credit. Returns the data that this allowed: the stream's index and the
+    /// number of bytes.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);
@@ -49,7 +50,7 @@ fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
     let mut starving = Starving::new(&[100; 3]);
     let order: Vec<_> = (0..6).flat_map(|_| starving.raise(10)).collect();
     assert_eq!(order, [(0, 10), (1, 10), (2, 10), (0, 10), (1, 10), (2, 10)]);
-    // A longer raise is shared in one message, each part in its turn.
+    // A larger raise is shared in one message, with one turn for each stream.
     let mut starving = Starving::new(&[40_000; 3]);
     assert_eq!(starving.raise(40_000), [(0, 16_384), (1, 16_384), (2, 7_232)]);
     assert_eq!(starving.raise(20_000), [(0, 16_384), (1, 3_616)]);
@@ -62,7 +63,8 @@ fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);
     starving.peer.conn.send_stream(starving.peer.now, starving.ids[2]).set_priority(5).unwrap();
     assert_eq!(starving.raise(60), [(2, 60)]);
-    // A newcomer that is more urgent goes before those that wait; a less urgent one waits.
+    // A new stream with a higher priority is served before those that wait; one with a lower
+    // priority waits.
     let late = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
     starving.peer.conn.send_stream(starving.peer.now, late).set_priority(9).unwrap();
     starving.peer.conn.send_stream(starving.peer.now, late).write(&[7; 30]).unwrap();
@@ -80,7 +82,8 @@ fn an_end_without_data_leaves_while_data_wait_for_credit() {
     assert_eq!(starving.raise(150), [(0, 100), (1, 50)]);
 }
 
-/// The streams that still starve are reported again at each limit, and the time counts.
+/// The streams that are still blocked are reported again at each limit, and the waiting time is
+/// measured.
 #[test]
 fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     let mut starving = Starving::new(&[10; 2]);
@@ -92,7 +95,7 @@ fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     starving.peer.now = at(ms(300));
     let blocked = |peer: &ScriptedPeer| peer.conn.stats(peer.now).blocked_by_connection_credit;
     assert_eq!(blocked(&starving.peer), ms(300));
-    // The one that waits is reset: no stream waits any more.
+    // Once the only waiting stream has been reset, no stream waits.
     starving.peer.conn.send_stream(starving.peer.now, starving.ids[1]).reset(code(0)).unwrap();
     starving.peer.said();
     starving.peer.now = at(ms(900));

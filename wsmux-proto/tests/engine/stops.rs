@@ -1,17 +1,18 @@
-//! What a stop makes of the half that it stops, when the end of the stream or of the connection
-//! comes right after it.
+//! How a stopped half is reported when the stream or the connection ends right after the request to
+//! stop.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Incoming, SendEnd, Wire, WriteError};
 
-/// A stop and the connection's end in one batch: the first tells what became of the stream.
+/// The request to stop and the connection's end arrive in one batch. The first of the two is
+/// reported as the stream's end.
 #[test]
 fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     for wire in WIRES {
         let mut peer = ScriptedPeer::new(wire, CLIENT, &Config::default());
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         peer.said();
-        // js-ws: an open is answered; no credit to speak of.
+        // On js-ws the peer answers the opening of the stream, but grants almost no credit.
         match wire {
             Wire::QMux => {}
             _ => peer.send(&[ack(id, 1)]),
@@ -19,7 +20,7 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
         peer.conn.send_stream(peer.now, id).write(&[0; 100_000]).unwrap();
         peer.conn.send_stream(peer.now, id).finish().unwrap();
         assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Open);
-        // Both handles go; who waits for the end still does.
+        // Both handles are dropped, but the application still waits for the stream's end.
         peer.conn.send_stream(peer.now, id).release();
         peer.conn.recv_stream(peer.now, id).release();
         peer.events();
@@ -36,7 +37,8 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     }
 }
 
-/// The same without the connection's end, for who calls in the order that `Connection` documents.
+/// The same without the connection's end, for an application that calls in the order that
+/// `Connection` documents.
 #[test]
 fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &Config::default());
@@ -51,7 +53,8 @@ fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
     assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Stopped(code(7)));
 }
 
-/// A write whose stream the peer stopped, and then closed: the stop was first.
+/// The peer stops a stream that has a write pending, and then closes the connection: the write
+/// reports the stop, because it came first.
 #[test]
 fn a_write_learns_of_the_stop_that_came_before_the_end() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

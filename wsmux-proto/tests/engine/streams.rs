@@ -1,4 +1,4 @@
-//! The life of a stream: how it opens, how its halves end, and that nothing stays behind.
+//! The life of a stream: how it opens, how its halves end, and that it leaves nothing behind.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Frame, Read, ReadError, SendEnd, Wire, WriteError};
@@ -28,7 +28,7 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
             pair.client.conn.send_stream(pair.now, id).write(b"more"),
             Err(WriteError::ClosedStream)
         ));
-        // The way back is another half.
+        // The other direction of the stream still works.
         assert_eq!(pair.transfer(SERVER, id, b"answer"), b"answer");
     }
 }
@@ -47,7 +47,7 @@ fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
         pair.drive();
         assert_eq!(pair.server.read(id), (vec![], End::Reset(77)));
         assert_eq!(pair.client.conn.close_reason().map(|_| ()), None);
-        // js-ws answers a reset; the answer must not hurt the half that goes the other way.
+        // On js-ws a reset is answered. The answer must not affect the half in the other direction.
         assert_eq!(pair.transfer(SERVER, id, b"still here"), b"still here");
     }
 }
@@ -58,7 +58,7 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
         for what in ["data", "the end", "a reset", "a reset, and nothing else was asked for"] {
             let mut pair = pair(wire);
             let id = pair.open_bi(CLIENT);
-            // Nobody has asked yet, and of what nobody waits for there is no news.
+            // The application has not asked for the stream's end yet, so no event reports it.
             pair.client.write(id, b"first");
             pair.drive();
             assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
@@ -120,7 +120,7 @@ fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     }
 }
 
-/// What an application can do to end a stream's halves, one call each.
+/// What an application can call to end a half of a stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Act {
     Finish,
@@ -145,7 +145,7 @@ fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {
-    // Each of the two does two things, before or after the other has heard of the first.
+    // Each end does two things, before or after it has learnt of the other end's first one.
     for (wire, data) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
         for script in 0..4usize.pow(4) * 4 {
             let acts: Vec<_> = (0..4).map(|nth| ACTS[script / 4usize.pow(nth) % 4]).collect();
@@ -389,8 +389,8 @@ fn ten_thousand_streams_in_turn_leave_nothing_behind() {
         }
         pair.drive();
         assert_eq!((pair.client.live_streams(), pair.server.live_streams()), (0, 0));
-        // Whatever table or queue kept an entry for each stream would show in the engine's whole
-        // state.
+        // A table or queue that kept an entry for each stream would show up in the debug output of
+        // the engine.
         assert!(size(&pair.client) < client + 500, "{:?}", pair.client.conn);
         assert!(size(&pair.server) < server + 500, "{:?}", pair.server.conn);
     }

@@ -1,4 +1,5 @@
-//! Time: when a silent connection ends, what keeps it alive, and who is to blame.
+//! Time: when a silent connection ends, what keeps a connection alive, and which end a delay is
+//! attributed to.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use wsmux_proto::{
     Config, ConnectionError, Dir, Frame, Incoming, SocketCapabilities, Timeout, Wire,
 };
 
-/// Without the pings that windows ask for; those are in `windows`.
+/// Returns a configuration without the pings that window growth needs; `windows` tests those.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -22,8 +23,8 @@ fn timed_out(conn: &wsmux_proto::Connection) -> Option<Timeout> {
     }
 }
 
-/// What an awake task does: handles each timer when it is due, up to `until`. Gives what was said
-/// meanwhile.
+/// Handles each timer when it is due, up to `until`, as a driver that is never delayed does.
+/// Returns what was sent meanwhile.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
@@ -130,7 +131,7 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
 #[test]
 fn keep_alive_keeps_an_idle_pair_alive() {
     for wire in WIRES {
-        // One end's pings are enough for both.
+        // The pings of one end keep both ends alive.
         for configs in [
             [config(Some(30), Some(10)), config(Some(30), None)],
             [config(Some(30), Some(1_000)), config(Some(30), Some(1_000))],
@@ -156,8 +157,8 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 /// js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
-    // A proxy's pings prove that the proxy lives. On QMux they are no activity (C-43), so they must
-    // not keep our own pings, which are, from being sent.
+    // A proxy's pings prove only that the proxy is alive. On QMux they are no activity (C-43), so
+    // they must not suppress our own pings, which are activity.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     for second in (5..300).step_by(5) {
         for said in wait(&mut peer, secs(second)) {
@@ -194,7 +195,8 @@ fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
         pair.server.black_hole = true;
         let start = pair.now;
         while pair.client.conn.close_reason().is_none() {
-            // Each of these restarts the idle timer, and would keep a dead connection alive for ever.
+            // Each write restarts the idle timer, which alone would keep a dead connection alive
+            // for ever.
             pair.client.conn.send_stream(pair.now, id).write(b"into the void").unwrap();
             pair.pass(secs(1));
             assert!(
@@ -244,7 +246,7 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
         for keep_alive in [None, Some(10)] {
-            // The machine sleeps for an hour, and wakes with the peer's message still in the
+            // The machine sleeps for an hour. When it wakes, the peer's message is still in the
             // socket.
             let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
             wait(&mut peer, secs(5));
@@ -252,7 +254,7 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             peer.conn.handle_timeout(peer.now);
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
-            // A peer that lives is heard; one that does not is given up soon.
+            // A live peer's message is processed. A dead peer is given up soon.
             match peer.said().pop() {
                 Some(Said::Frames(frames)) => {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
@@ -289,8 +291,8 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
-/// Looks at the timers 100,000 times, each time late by this, and calls a function after each look.
-/// Stops when the connection ends. Returns how often it looked.
+/// Handles timers up to 100,000 times, each time `late` after the deadline, and calls `act` after
+/// each time. Stops when the connection ends. Returns how often it handled timers.
 fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut ScriptedPeer)) -> u32 {
     for looks in 0..100_000 {
         if peer.conn.close_reason().is_some() {
@@ -347,8 +349,8 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
 
-/// A laptop that is suspended for an hour, a process that is stopped for 40 s, timers that are
-/// always late: a peer that answers is never given up, however often it happens.
+/// A laptop is suspended for an hour, a process is stopped for 40 s, or all timers are late. A peer
+/// that answers is never given up, however often this happens.
 #[test]
 fn a_live_peer_survives_any_number_of_our_own_stalls() {
     for wire in WIRES {
@@ -416,7 +418,7 @@ fn a_connection_without_timeout_waits_for_ever_yet_finds_a_dead_peer() {
     }
 }
 
-/// What a web page's socket can do.
+/// The capabilities of a web page's WebSocket.
 const PAGE: SocketCapabilities = SocketCapabilities::new().pings(false).all_close_codes(false);
 
 /// [C-47] Where the platform has no ping for the wire (js-ws in a web page), keep-alive, idle
@@ -425,7 +427,7 @@ const PAGE: SocketCapabilities = SocketCapabilities::new().pings(false).all_clos
 fn a_page_on_js_ws_neither_breaks_silence_nor_ends_for_it() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &config(Some(30), Some(10)));
     peer.conn.set_socket_capabilities(PAGE);
-    // A stream that waits for its peer is no reason either.
+    // A stream that waits for its peer does not end the connection either.
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, id).write(b"no credit yet").unwrap();
     assert_eq!(wait(&mut peer, secs(1)).len(), 1, "the stream's Ack");
@@ -434,7 +436,7 @@ fn a_page_on_js_ws_neither_breaks_silence_nor_ends_for_it() {
     assert_eq!(peer.conn.poll_timeout(), None);
 }
 
-/// Its pings are frames, for which a page needs nothing of the WebSocket's.
+/// On QMux pings are frames, so a page needs no WebSocket pings.
 #[test]
 fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
     let mut peer = ScriptedPeer::new(Wire::QMux, CLIENT, &config(Some(30), Some(10)));
@@ -447,13 +449,14 @@ fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
     assert_eq!(timed_out(&peer.conn), Some(Timeout::KeepAlive));
 }
 
-/// The peer's idle timeout sets how often this end pings, and answers to pings are in no budget.
+/// The peer's idle timeout determines how often this end pings. The answers to these pings are not
+/// charged to a budget.
 #[test]
 fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
     let parameters = scripted_peer::generous_but(|limits| limits.max_idle_timeout = ms(1));
     let mut peer =
         ScriptedPeer::with_parameters(Wire::QMux, SERVER, &Config::default(), parameters);
-    // The ping beside our parameters.
+    // The peer answers the ping that was sent with our parameters.
     peer.send(&[Frame::Pong(code(0))]);
     let (mut timers, mut pings) = (0, 0);
     while peer.now < at(secs(10)) {
@@ -474,7 +477,7 @@ fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
     assert!(pings < 2_000, "{timers} timers and {pings} pings in 10 s; charged: {useless}");
 }
 
-/// Two ends of ours with a short idle timeout and nothing to say.
+/// Both ends have a short idle timeout and nothing to send.
 #[test]
 fn two_ends_with_a_short_idle_timeout_do_not_ping_each_other_to_death() {
     let mut config = Config::default();

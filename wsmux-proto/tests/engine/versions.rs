@@ -1,4 +1,4 @@
-//! The binding to WebSocket, and what differs between the versions of QMux.
+//! The binding to WebSocket, and the differences between the versions of QMux.
 
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Frame, QMuxVersion, Read, Side, TransportErrorCode, Wire};
@@ -98,7 +98,7 @@ fn no_message_of_ours_is_empty() {
     for item in [pair.client.take_sent(), pair.server.take_sent()].concat() {
         assert!(!matches!(item, Item::Message(message) if message.is_empty()));
     }
-    // With nothing to send, nothing is sent.
+    // If there is nothing to send, the engine sends no message.
     let mut out = wsmux_proto::MessageBuf::new();
     assert!(pair.client.conn.poll_transmit(pair.now, &mut out).is_none());
 }

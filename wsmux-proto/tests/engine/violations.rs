@@ -1,5 +1,5 @@
-//! What a peer may not do on the QMux wire: the bytes, the transport error, and the WebSocket's
-//! code.
+//! What a peer must not do on the QMux wire: for each violation the bytes, the transport error, and
+//! the WebSocket code.
 
 use crate::support::*;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ fn config() -> Config {
     config
 }
 
-/// A server that has opened its bidirectional stream 0 and its unidirectional stream 0.
+/// Returns a server that has opened its bidirectional stream 0 and its unidirectional stream 0.
 fn server() -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config());
     for dir in [Dir::Bi, Dir::Uni] {
@@ -44,8 +44,7 @@ const fn id(initiator: Side, dir: Dir, index: u64) -> u64 {
     StreamId::new(initiator, dir, index).into_inner()
 }
 
-/// Each message, sent to `server()`, is this violation; a frame before it in the same message is
-/// not.
+/// Asserts that each message, sent to `server()`, closes the connection with this code.
 fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     for (what, message) in messages {
         let mut peer = server();
@@ -61,7 +60,7 @@ fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     }
 }
 
-/// The frames on a stream that only the end that sends on it may send.
+/// Returns the frames that only the sending end of a stream may send.
 fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
     [
         ("STREAM", varints(&[0x0a, id, 0])),
@@ -118,7 +117,7 @@ fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
         let above = id(CLIENT, dir, index);
         assert_each_is(LIMIT, &frames_of_a_sender(above));
-        // Of several faults the limit counts before the credit.
+        // If a frame violates both limits, the stream limit is checked before the credit.
         let past_the_credit = varints(&[0x04, above, 0, MAX]);
         assert_each_is(LIMIT, &[("RESET_STREAM past the credit", past_the_credit)]);
     }
@@ -167,7 +166,7 @@ fn a_final_size_that_does_not_hold() {
         ("another reset", [reset(id, 0, 7), reset(id, 0, 8)]),
         ("a smaller reset", [reset(id, 0, 7), reset(id, 0, 6)]),
         ("data behind a reset", [reset(id, 0, 0), stream(id, 0, b"x", false)]),
-        // Past the credit as well: the final size counts first.
+        // The data exceeds the credit as well, but the final size is checked first.
         ("far behind FIN", [stream(id, 0, b"hello", true), stream(id, 5_000, b"x", false)]),
     ] {
         let message = frames.map(bytes).concat();
@@ -205,7 +204,7 @@ fn frames_after_an_answering_reset_are_ignored_and_the_other_half_works() {
     let before = peer.conn.stats(Time::EPOCH).live_streams;
     peer.conn.recv_stream(peer.now, id).stop(code_of(7)).unwrap();
     peer.said();
-    // As `@moq/qmux` does: the rest of its write comes behind the reset, with its end.
+    // `@moq/qmux` does this: after the reset it sends the rest of its write and the FIN.
     peer.send(&[reset(id, 7, 5), stream(id, 5, b" world", false), stream(id, 11, b"", true)]);
     peer.send(&[reset(id, 7, 11), stream(id, 5_000, b"far past the credit", false)]);
     peer.assert_open("the half is over at both ends");
@@ -239,7 +238,8 @@ fn data_or_a_final_size_past_the_credit() {
             ("STREAM", bytes(stream(id, 0, &[0; 1_001], false))),
             ("STREAM with FIN", bytes(stream(id, 0, &[0; 1_001], true))),
             ("STREAM on ours", bytes(stream(own, 0, &[0; 1_001], false))),
-            // Behind a gap too: the credit counts before the order.
+            // There is a gap before this data too, but the credit is checked before the order
+            //
             ("STREAM far ahead", bytes(stream(id, 1_000, b"x", false))),
             ("RESET_STREAM", bytes(reset(id, 0, 1_001))),
             ("RESET_STREAM_AT", bytes(reset_at(id, 0, 1_001, 0))),

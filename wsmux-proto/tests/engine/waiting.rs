@@ -1,4 +1,5 @@
-//! On js-ws, where a peer cannot know of our stream limit, streams past it wait for a place.
+//! On js-ws a peer cannot know our stream limit, so streams above it wait until another stream is
+//! freed.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -19,7 +20,7 @@ fn peer(limit: u64, waiting: u64) -> ScriptedPeer {
     peer
 }
 
-/// The peer opens these, and receives the answers.
+/// The peer opens the streams with these indices, and receives the answers.
 fn open(peer: &mut ScriptedPeer, indices: std::ops::Range<u64>) {
     indices.for_each(|index| peer.send(&[ack(id(index), WINDOW)]));
 }
@@ -41,7 +42,7 @@ fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.recv_stream(peer.now, id).release();
 }
 
-/// The peer's call ends, and the application has read and answered it.
+/// The peer finishes its request. The application reads and answers it.
 fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.send(&[data(id, b"?"), close_read(id)]);
     let request = peer.conn.recv_stream(peer.now, id).read(9).unwrap().data();
@@ -69,8 +70,8 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
         serve(&mut peer, id(index));
         let said = peer.frames();
         let next = index + 2;
-        // The place is free as soon as the answer has left: no frame of the peer's is needed for
-        // it.
+        // The next stream is opened as soon as the answer has been sent: no frame of the peer's is
+        // needed for that.
         assert_eq!(said.contains(&ack(id(next), WINDOW)), next < 5, "{said:?}");
         assert_eq!(accept(&mut peer), (next < 5).then_some(id(next)));
         assert_eq!(peer.events().contains(&Event::Opened { dir: Dir::Bi }), next < 5);
@@ -89,7 +90,7 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     peer.frames();
     assert_eq!(accept(&mut peer), Some(id(0)));
     peer.send(&[error_read(id(0), 1), stop(id(0), 1)]);
-    // Both ends know of the reset once it has left: nothing is sent before the next comes.
+    // The reset is sent before the next stream is opened, so both ends know of it.
     let_go(&mut peer, id(0));
     open(&mut peer, 2..3);
     let said = peer.frames();
@@ -114,8 +115,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     assert_eq!(peer.frames(), [data(id(1), b"0123456")]);
 }
 
-/// An empty request that ends at once, a call whose answer is not wanted, and one of which one half
-/// is given up.
+/// An empty request that ends at once, a call whose answer is not wanted, and a call of which one
+/// half is given up.
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
@@ -173,7 +174,7 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
         (&[data(id(1), b"x")], flow),
         (&[close_read(id(1)), data(id(1), b"x")], last),
         (&[error_read(id(1), 0), data(id(1), b"x")], last),
-        // J-27.
+        // This exceeds the largest credit (J-27).
         (&[ack(id(1), u64::from(u32::MAX))], flow),
     ];
     for (frames, code) in cases {
@@ -219,7 +220,7 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     let mut peer = peer(1, 3);
     open(&mut peer, 0..6);
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
-    // One is given up, and its place is taken until the answer has left.
+    // The peer cancels one of the waiting streams. It still counts until the answer has been sent.
     peer.send(&[error_read(id(1), 5), stop(id(1), 5)]);
     open(&mut peer, 6..7);
     let said = peer.frames();
@@ -302,8 +303,8 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
 }
 
-/// One half of each waiting stream is given up, so the application gets the stream and begins in
-/// vain.
+/// The peer gives up one half of each waiting stream. The application still gets the stream, and
+/// starts to serve it in vain.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -343,7 +344,7 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
         while let Some(id) = accept(&mut peer) {
             let_go(&mut peer, id);
         }
-        // It stays, and goes on.
+        // The page stays open this time, and opens more streams.
         open(&mut peer, 100 + many..200 + many);
         peer.said();
         peer.assert_open(&format!("{many} cancelled"));
@@ -369,7 +370,7 @@ fn ten_thousand_calls_at_once_are_answered_a_hundred_at_a_time() {
         assert_eq!(id, ids[served]);
         served += 1;
         if served % 200 == 0 {
-            // Its handler never ends.
+            // The handler of this call never ends.
             stalled.push(id);
             continue;
         }

@@ -1,4 +1,4 @@
-//! A peer that reads nothing, and says something now and then so that it looks alive.
+//! A peer that reads nothing, but sends something now and then so that it looks alive.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn config(stall: Option<u64>) -> Config {
     config
 }
 
-/// A client with a stream that has something to send.
+/// Returns a client with a stream that has something to send.
 fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     let mut peer = ScriptedPeer::new(wire, CLIENT, config);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -24,8 +24,8 @@ fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// A second passes in which the socket takes nothing, and the peer sends something that needs no
-/// answer.
+/// Lets a second pass in which the socket accepts nothing and the peer sends something that needs
+/// no answer.
 fn deaf_second(peer: &mut ScriptedPeer) {
     let until = peer.now + secs(1);
     peer.conn.handle_socket_full(peer.now);
@@ -43,7 +43,8 @@ fn deaf_second(peer: &mut ScriptedPeer) {
     }
 }
 
-/// How many seconds it takes until the connection ends, `None` for more than `most`.
+/// Returns after how much time the connection ends, or `None` if that takes more than `most`
+/// seconds.
 fn deaf_until_end(peer: &mut ScriptedPeer, most: u64) -> Option<Duration> {
     let start = peer.now;
     for _ in 0..most {
@@ -73,7 +74,7 @@ fn a_peer_that_pads_and_reads_nothing_is_given_up() {
             let (mut peer, _) = with_data(wire, &config(setting));
             assert_eq!(deaf_until_end(&mut peer, 1_000), Some(secs(seconds)), "{wire:?}");
             assert!(stalled(&peer.conn));
-            // If the socket takes something now, it is the WebSocket's Close.
+            // If the socket accepts something now, it is the WebSocket Close.
             assert!(matches!(peer.said()[..], [Said::Close { code: 1001, .. }]), "{wire:?}");
         }
         let (mut peer, _) = with_data(wire, &Config::default());
@@ -100,12 +101,13 @@ fn a_link_that_carries_a_message_now_and_then_is_slow_and_not_dead() {
 fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     for wire in WIRES {
         let mut config = config(Some(60));
-        // Otherwise there are pings to send.
+        // Without this there would always be a ping to send.
         config.keep_alive_interval(None);
         let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
         assert_eq!(deaf_until_end(&mut peer, 600), None, "{wire:?}");
         assert!(!peer.conn.wants_socket_full());
-        // From here on there is something to send, and the driver has to report that it cannot.
+        // From here on there is something to send, and the driver has to report that the socket
+        // does not accept it.
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
         peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
         assert!(peer.conn.wants_socket_full());
@@ -116,8 +118,9 @@ fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     }
 }
 
-/// The machine sleeps for an hour: the socket may have had room that this end did not notice. That
-/// excuse holds once, because a node that is always late would otherwise keep all its dead peers.
+/// The machine sleeps for an hour, so the socket may have had room that this end did not notice.
+/// This excuse is accepted only once, because otherwise an end that is always late would never give
+/// up a dead peer.
 #[test]
 fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
     for wire in WIRES {
@@ -125,7 +128,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
         let late = |peer: &mut ScriptedPeer| {
             peer.conn.handle_socket_full(peer.now);
             peer.now += secs(3_600);
-            // The peer is heard before, so silence does not end the connection.
+            // The peer sends something first, so the connection does not end because of silence.
             match peer.wire {
                 Wire::QMux => peer.send(&[Frame::Padding(1)]),
                 _ => peer.conn.handle(peer.now, Incoming::Ping),
@@ -135,7 +138,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
         };
         for _ in 0..3 {
             assert!(!late(&mut peer), "{wire:?}: we slept");
-            // And indeed there was room.
+            // The socket did have room.
             peer.said_next().expect("there is more");
             peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
         }

@@ -1,4 +1,5 @@
-//! Streams that carry all they can over a link of some length and width, to readers of some speed.
+//! Streams that carry as much as they can over a link with a given delay and rate, to readers of a
+//! given speed.
 
 use std::time::Duration;
 
@@ -7,19 +8,20 @@ use wsmux_proto::{Config, Frame, Read, StreamId, Time, Wire};
 
 use super::{CLIENT, Item, Pair, ms, scripted_peer};
 
-/// How far and how wide, the same both ways.
+/// The delay and the rate of a link, which are the same in both directions.
 #[derive(Debug, Clone, Copy)]
 pub struct Path {
-    /// There and back.
+    /// The round-trip time.
     pub rtt: Duration,
-    /// Bits a second.
+    /// The rate in bits a second.
     pub rate: u64,
-    /// Bytes that wait before the link: a socket's buffer, or a bloated one on the way.
+    /// How many bytes can wait before the link, in the socket's buffer or in a large buffer further
+    /// on.
     pub queue: usize,
 }
 
 impl Path {
-    /// What is on the way when the link is full, both ways.
+    /// Returns how many bytes are in flight in one round trip when the link is full.
     pub fn bandwidth_delay(&self) -> u64 {
         self.bytes_in(self.rtt)
     }
@@ -29,16 +31,17 @@ impl Path {
     }
 }
 
-/// What the application does with what has come.
+/// How the application reads.
 #[derive(Debug, Clone, Copy)]
 pub enum Reader {
     AtOnce,
     Never,
-    /// Takes this many bytes, or what there is, each time that the clock comes to a multiple.
+    /// Reads this many bytes, or what there is, whenever the time is a multiple of the duration.
     Every(Duration, usize),
 }
 
-/// One stream, its eager writer at the client, and its reader at the server.
+/// A stream from the client to the server. The client always has more to write; the server reads as
+/// `reader` says.
 pub struct Flow {
     pub id: StreamId,
     pub reader: Reader,
@@ -61,13 +64,13 @@ impl Bulk {
             end.rate = Some(path.rate / 8);
             end.capacity = Some(path.queue);
         }
-        // The data are too many to keep; what the server says are grants and pings.
+        // The data is too much to record. What the server sends is only grants and pings.
         pair.client.record = false;
         pair.drive();
         Self { pair, flows: Vec::new(), block: Bytes::from(vec![7; 64 * 1024]) }
     }
 
-    /// One more stream; gives its number.
+    /// Opens one more stream, and returns its number.
     pub fn open(&mut self, reader: Reader) -> usize {
         let id = self.pair.open_bi(CLIENT);
         let next_read = self.pair.now;
@@ -82,7 +85,7 @@ impl Bulk {
                 if flow.left.is_empty() {
                     flow.left = self.block.clone();
                 }
-                // A stream that has ended is one that the test has ended.
+                // If the stream has ended, the test has ended it.
                 if send.write_chunk(&mut flow.left).unwrap_or(0) == 0 {
                     break;
                 }
@@ -111,7 +114,7 @@ impl Bulk {
         }
     }
 
-    /// Lets time pass; the applications look up after each message, and each millisecond.
+    /// Lets time pass. The applications run after each message, and each millisecond.
     pub fn run(&mut self, time: Duration) {
         let until = self.pair.now + time;
         while self.pair.now < until {
@@ -129,14 +132,14 @@ impl Bulk {
         }
     }
 
-    /// The same, and how many bytes stream `nth` brought meanwhile.
+    /// Lets time pass, and returns how many bytes stream `nth` delivered meanwhile.
     pub fn brings(&mut self, nth: usize, time: Duration) -> u64 {
         let before = self.flows[nth].read;
         self.run(time);
         self.flows[nth].read - before
     }
 
-    /// The window that the server gives to stream `nth`.
+    /// Returns the server's window for stream `nth`.
     pub fn window(&mut self, nth: usize) -> u64 {
         let id = self.flows[nth].id;
         self.pair
@@ -148,12 +151,12 @@ impl Bulk {
             .window
     }
 
-    /// What the server's windows have grown by.
+    /// Returns by how much the server's windows have grown.
     pub fn growth(&self) -> u64 {
         self.pair.server.conn.stats(self.pair.now).window_growth
     }
 
-    /// How many frames of a kind the server has sent since the last look.
+    /// Returns how many frames of a kind the server has sent since the previous call.
     pub fn server_said(&mut self, kind: impl Fn(&Frame) -> bool) -> usize {
         let sent = self.pair.server.take_sent();
         let frames = sent.into_iter().flat_map(|item| match item {

@@ -1,5 +1,5 @@
-//! Both wires' frames, written from the documents and not from the crate: what the two agree on is
-//! right.
+//! Encodes the frames of both wires. The code is written from the specifications and does not use
+//! the crate, so an error in the crate's codec makes the two differ.
 
 use wsmux_proto::{
     Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,
@@ -10,7 +10,7 @@ pub const QX_PING: u64 = 0x348c_6752_9ef8_c7bd;
 pub const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 pub const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 
-/// Integers in their shortest form, one after the other.
+/// Encodes integers in their shortest form, one after the other.
 pub fn varints(values: &[u64]) -> Vec<u8> {
     let mut out = Vec::new();
     for &value in values {
@@ -24,7 +24,7 @@ fn with_bytes(mut head: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
     head
 }
 
-/// A transport parameter whose value is one integer.
+/// Encodes a transport parameter whose value is one integer.
 pub fn parameter(id: u64, value: u64) -> Vec<u8> {
     raw_parameter(id, &varints(&[value]))
 }
@@ -33,7 +33,7 @@ pub fn raw_parameter(id: u64, value: &[u8]) -> Vec<u8> {
     with_bytes(varints(&[id, value.len() as u64]), value)
 }
 
-/// A QX_TRANSPORT_PARAMETERS frame around these.
+/// Encodes a QX_TRANSPORT_PARAMETERS frame with these parameters.
 pub fn parameters_frame(parameters: &[Vec<u8>]) -> Vec<u8> {
     let body = parameters.concat();
     with_bytes(varints(&[QX_PARAMETERS, body.len() as u64]), &body)
@@ -62,7 +62,8 @@ fn parameters(params: &TransportParameters) -> Vec<u8> {
     parameters_frame(&list)
 }
 
-/// RFC 9000 §19, RFC 9221, the two drafts. A STREAM frame has a length unless it is `last`.
+/// Encodes a frame as RFC 9000 §19, RFC 9221 and the two drafts say. A STREAM frame has a length
+/// unless it is `last`.
 fn qmux(frame: &Frame, last: bool) -> Vec<u8> {
     match frame {
         Frame::Padding(count) => vec![0; *count],
@@ -111,7 +112,7 @@ fn qmux(frame: &Frame, last: bool) -> Vec<u8> {
     }
 }
 
-/// shared/wire-jsws.md.
+/// Encodes a frame as the js-ws wire requires (SPEC.md §7).
 fn jsws(frame: &Frame) -> Vec<u8> {
     let message = |id: &StreamId, kind: u8, payload: &[u8]| {
         assert_eq!(id.dir(), Dir::Bi, "js-ws has no other");
@@ -138,7 +139,7 @@ fn jsws(frame: &Frame) -> Vec<u8> {
     }
 }
 
-/// One frame; `last` leaves out the length where the wire permits it.
+/// Encodes one frame; if it is `last`, it has no length where the wire permits that.
 pub fn encode(wire: Wire, frame: &Frame, last: bool) -> Vec<u8> {
     match wire {
         Wire::QMux => qmux(frame, last),
@@ -160,47 +161,47 @@ fn int(value: u64) -> VarInt {
     VarInt::from_u64(value).expect("a value of 62 bits")
 }
 
-/// STREAM of QMux.
+/// A STREAM frame of QMux.
 pub fn stream(id: StreamId, offset: u64, data: &[u8], fin: bool) -> Frame {
     Frame::Stream { id, offset: Some(offset), data: data.to_vec().into(), fin }
 }
 
-/// Data of js-ws.
+/// A Data message of js-ws.
 pub fn data(id: StreamId, data: &[u8]) -> Frame {
     Frame::Stream { id, offset: None, data: data.to_vec().into(), fin: false }
 }
 
-/// Close(Read) of js-ws.
+/// A Close(Read) message of js-ws.
 pub fn close_read(id: StreamId) -> Frame {
     Frame::Stream { id, offset: None, data: Default::default(), fin: true }
 }
 
-/// RESET_STREAM of QMux.
+/// A RESET_STREAM frame of QMux.
 pub fn reset(id: StreamId, code: u64, final_size: u64) -> Frame {
     reset_at(id, code, final_size, 0)
 }
 
-/// RESET_STREAM_AT of QMux.
+/// A RESET_STREAM_AT frame of QMux.
 pub fn reset_at(id: StreamId, code: u64, final_size: u64, reliable_size: u64) -> Frame {
     Frame::ResetStream { id, code: int(code), final_size: Some(final_size), reliable_size }
 }
 
-/// Error(Read) of js-ws.
+/// An Error(Read) message of js-ws.
 pub fn error_read(id: StreamId, code: u64) -> Frame {
     Frame::ResetStream { id, code: int(code), final_size: None, reliable_size: 0 }
 }
 
-/// STOP_SENDING of QMux, Error(Write) of js-ws.
+/// A STOP_SENDING frame of QMux, or an Error(Write) message of js-ws.
 pub fn stop(id: StreamId, code: u64) -> Frame {
     Frame::StopSending { id, code: int(code) }
 }
 
-/// MAX_STREAM_DATA of QMux.
+/// A MAX_STREAM_DATA frame of QMux.
 pub fn max_stream_data(id: StreamId, total: u64) -> Frame {
     Frame::MaxStreamData { id, credit: Credit::Total(total) }
 }
 
-/// Ack of js-ws.
+/// An Ack message of js-ws.
 pub fn ack(id: StreamId, more: u64) -> Frame {
     Frame::MaxStreamData { id, credit: Credit::More(more) }
 }

@@ -1,4 +1,4 @@
-//! One engine and the pipe that leads away from it, in virtual time.
+//! One engine and the pipe that carries what it sends, in virtual time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,7 +10,7 @@ use wsmux_proto::{
 
 use super::Heap;
 
-/// What a WebSocket carries.
+/// An item that a WebSocket carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Message(Bytes),
@@ -23,48 +23,49 @@ impl Item {
     fn size(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            // RFC 6455 §5.5 answers control frames ahead of everything: they wait for no room.
+            // Control frames are sent ahead of everything else (RFC 6455 §5.5), so they do not need
+            // room.
             Self::Ping(_) | Self::Pong(_) | Self::Close { .. } => 0,
         }
     }
 }
 
-/// How a receiving half ends, as its application sees it.
+/// How a receiving half ended, as its application sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Not yet.
+    /// It has not ended yet.
     Open,
     Fin,
     Reset(u64),
-    /// With its connection.
+    /// It ended with its connection.
     Lost,
-    /// Stopped here, or the end was already reported.
+    /// It was stopped here, or its end has already been reported.
     Closed,
 }
 
-/// Lost segments as the layers above TCP see them. No byte is missing, but a lost one arrives one
-/// or more round trips late, and all bytes after it wait.
+/// Lost segments as the layers above TCP see them. No byte is missing, but a lost segment arrives
+/// one or more round trips late, and all bytes after it wait for it.
 #[derive(Debug)]
 pub struct Loss {
     /// How many of 1,000 segments are lost.
     pub per_mille: u64,
     pub rtt: Duration,
     pub seed: u64,
-    /// How many were lost.
+    /// How many segments were lost.
     pub lost: u64,
 }
 
 impl Loss {
-    /// Of Ethernet, under TCP and its timestamps.
+    /// The size of an Ethernet segment, without the headers of TCP and its timestamps.
     const SEGMENT: usize = 1448;
 
-    /// The delay of an item of `bytes` bytes.
+    /// Returns by how much the item of `bytes` bytes is delayed.
     fn delay(&mut self, bytes: usize) -> Duration {
         let mut worst = Duration::ZERO;
         for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
             let mut delay = Duration::ZERO;
-            // Each retransmission takes a round trip and may be lost itself; then it is a timer
-            // that finds out.
+            // Each retransmission takes a round trip, and may be lost too. If it is, only a timer
+            // detects that.
             let mut again = self.rtt;
             while self.next() % 1_000 < self.per_mille {
                 self.lost += 1;
@@ -76,7 +77,7 @@ impl Loss {
         worst
     }
 
-    /// Numbers that look random (splitmix64).
+    /// Returns numbers that look random (splitmix64).
     fn next(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.seed ^ self.seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -85,41 +86,41 @@ impl Loss {
     }
 }
 
-/// One engine, and the pipe that leads away from it.
+/// One engine, and the pipe that carries what it sends.
 pub struct Endpoint {
     pub conn: Connection,
-    /// The time of the last transfer, which is also that of the application's calls.
+    /// The time of the last transfer. The application's calls happen at this time as well.
     pub now: Time,
     pub events: Vec<Event>,
-    /// All that left, in order.
+    /// All items that were sent, in order.
     pub sent: Vec<Item>,
-    /// The most bytes that may be on their way, or with a `rate` may wait for the link; a message
-    /// that begins below it goes whole.
+    /// How many bytes may be in flight or, with a `rate`, wait for the link. A message that begins
+    /// below this limit is accepted as a whole.
     pub capacity: Option<usize>,
-    /// What the link carries, in bytes a second; without it a message leaves in no time.
+    /// The link's rate in bytes a second. Without it a message is sent in no time.
     pub rate: Option<u64>,
-    /// When the link has carried all that it was given.
+    /// The time at which the link will have sent all that it has accepted.
     idle_at: Time,
-    /// The socket takes nothing.
+    /// Whether the socket accepts nothing.
     pub stalled: bool,
-    /// What leaves is lost, as at a dead router.
+    /// Whether everything that is sent is lost, as behind a router that has failed.
     pub black_hole: bool,
-    /// One of the two directions is a black hole, so that no acknowledgement comes: either what it
-    /// is for is lost, or itself. A TCP takes then what its send buffer has room for (`capacity`),
-    /// and never again anything: what is there has to be kept until it is acknowledged, and the
-    /// buffer's size grows with acknowledgements alone (Linux does so in `tcp_new_space`).
+    /// Whether no acknowledgement arrives, because one of the two directions is a black hole. TCP
+    /// then accepts what its send buffer has room for (`capacity`), and nothing after that: it has
+    /// to keep the data until it is acknowledged, and only acknowledgements make the buffer larger
+    /// (on Linux in `tcp_new_space`).
     unacknowledged: bool,
-    /// The bytes that stay in the buffer then: those that waited for the link, and those that were
-    /// taken since.
+    /// The bytes that stay in the buffer in that case: those that waited for the link, and those
+    /// that were accepted since.
     kept: usize,
     pub loss: Option<Loss>,
-    /// Keep `sent`: off where a test moves much.
+    /// Whether to record items in `sent`. Turned off in tests that move much data.
     pub record: bool,
     pub(super) in_flight: VecDeque<(Time, Item)>,
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
-    /// What the engine holds, where all its calls are made by [`of`](Endpoint::of).
+    /// What the engine holds, as long as all its calls are made with [`of`](Endpoint::of).
     pub heap: Heap,
 }
 
@@ -148,18 +149,18 @@ impl Endpoint {
         }
     }
 
-    /// Calls the engine, and keeps account of what it took and gave back.
+    /// Calls the engine, and records what it allocated and freed.
     pub fn of<T>(&mut self, call: impl FnOnce(&mut Connection) -> T) -> T {
         self.heap.of(|| call(&mut self.conn))
     }
 
-    /// How long the link needs for `bytes` bytes.
+    /// Returns how long the link needs for `bytes` bytes.
     fn serialisation(&self, bytes: usize) -> Duration {
         let nanos = |rate| (bytes as u128 * 1_000_000_000 / u128::from(rate)) as u64;
         self.rate.map(nanos).map(Duration::from_nanos).unwrap_or_default()
     }
 
-    /// When a message is taken; `None` for not before something else has happened.
+    /// Returns when a message can be accepted, or `None` if something else has to happen first.
     pub(super) fn room_at(&self, now: Time) -> Option<Time> {
         let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
             return (!self.stalled).then_some(now);
@@ -184,7 +185,7 @@ impl Endpoint {
     pub(super) fn push(&mut self, now: Time, latency: Duration, item: Item) {
         self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
         let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
-        // What was sent before is delivered before.
+        // Items are delivered in the order in which they were sent.
         let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
         self.kept += if self.unacknowledged { item.size() } else { 0 };
@@ -194,7 +195,7 @@ impl Endpoint {
         self.in_flight.push_back((arrival, item));
     }
 
-    /// Lets out one item, if the engine has one and the pipe takes it.
+    /// Sends one item, if the engine has one and the pipe accepts it.
     pub(super) fn transmit(&mut self, now: Time, latency: Duration, max: u64) -> bool {
         self.now = now;
         if self.room_at(now) != Some(now) {
@@ -216,7 +217,7 @@ impl Endpoint {
                 assert!(reason.len() <= 123, "a Close has no more room (RFC 6455 §5.5)");
                 Item::Close { code, reason }
             }
-            // A flush matters to a socket alone.
+            // A flush has an effect only on a real socket.
             Some(_) => return true,
         };
         assert!(!self.has_closed, "{item:?} behind the Close");
@@ -246,13 +247,13 @@ impl Endpoint {
         }
     }
 
-    /// The events since the last call.
+    /// Returns the events since the previous call.
     pub fn take_events(&mut self) -> Vec<Event> {
         self.collect_events();
         std::mem::take(&mut self.events)
     }
 
-    /// The messages that left since the last call.
+    /// Returns the items that were sent since the previous call.
     pub fn take_sent(&mut self) -> Vec<Item> {
         std::mem::take(&mut self.sent)
     }
@@ -267,7 +268,7 @@ impl Endpoint {
         self.conn.accept(dir).expect("a stream has come")
     }
 
-    /// Says how many bytes the send buffer took.
+    /// Writes to a stream, and returns how many bytes the send buffer accepted.
     pub fn write(&mut self, id: StreamId, data: &[u8]) -> usize {
         self.conn.send_stream(self.now, id).write(data).expect("the stream is open")
     }
@@ -276,7 +277,7 @@ impl Endpoint {
         self.conn.send_stream(self.now, id).finish().expect("the stream is open");
     }
 
-    /// At most `max` bytes of what has come.
+    /// Reads at most `max` bytes of what has arrived.
     pub fn read_up_to(&mut self, id: StreamId, max: usize) -> (Vec<u8>, End) {
         let mut data = Vec::new();
         while data.len() < max {
@@ -298,12 +299,12 @@ impl Endpoint {
         (data, End::Open)
     }
 
-    /// All that has come.
+    /// Reads everything that has arrived.
     pub fn read(&mut self, id: StreamId) -> (Vec<u8>, End) {
         self.read_up_to(id, usize::MAX)
     }
 
-    /// What an application does that drops both its handles.
+    /// Drops both handles of a stream, as an application would.
     pub fn release(&mut self, id: StreamId) {
         let now = self.now;
         self.of(|conn| {

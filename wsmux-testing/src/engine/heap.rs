@@ -1,4 +1,4 @@
-//! How much of the heap one engine holds, as this thread's allocator sees it.
+//! How much heap memory one engine holds, as counted by this thread's allocator.
 
 use allocation_counter::measure;
 
@@ -6,7 +6,7 @@ use allocation_counter::measure;
 pub struct Heap(i64);
 
 impl Heap {
-    /// Calls the engine, and keeps account of what it took and gave back.
+    /// Calls the engine, and records what it allocated and freed.
     pub fn of<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let mut output = None;
         let info = measure(|| output = Some(f()));
@@ -14,7 +14,7 @@ impl Heap {
         output.expect("it was called")
     }
 
-    /// What was returned by the engine, and is its no longer.
+    /// Drops a value that the engine returned, so that its memory no longer counts as the engine's.
     pub fn give_back<T>(&mut self, value: T) {
         self.of(|| drop(value));
     }

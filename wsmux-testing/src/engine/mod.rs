@@ -1,4 +1,5 @@
-//! What the engine's tests stand on: two engines on a pipe, or one engine against bytes by hand.
+//! The helpers of the engine's tests: two engines connected by a pipe, or one engine and bytes that
+//! a test writes by hand.
 
 pub mod bulk;
 pub mod encode;
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub use wsmux_proto::Time;
 use wsmux_proto::{Side, VarInt, Wire};
 
-/// Every test that is about streams runs on both.
+/// Every test about streams runs on both wires.
 pub const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
 pub const CLIENT: Side = Side::Client;
@@ -34,7 +35,7 @@ pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// The point in time that is this long after the engines' epoch.
+/// Returns the time that is this long after the engines' epoch.
 pub const fn at(distance: Duration) -> Time {
     Time::from_epoch(distance)
 }
@@ -43,7 +44,7 @@ pub fn code(value: u64) -> VarInt {
     VarInt::from_u64(value).expect("a code of 62 bits")
 }
 
-/// Bytes that no two places of a stream share by accident.
+/// Returns bytes that depend on their position, so that a part at a wrong position is detected.
 pub fn pattern(seed: u64, from: u64, len: usize) -> Vec<u8> {
     (from..from + len as u64)
         .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seed * 0x51) >> 29) as u8)

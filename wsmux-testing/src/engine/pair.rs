@@ -1,4 +1,4 @@
-//! Two engines on a lossless ordered pipe, in virtual time.
+//! Two engines connected by a reliable, ordered pipe, in virtual time.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ pub struct Pair {
     pub client: Endpoint,
     pub server: Endpoint,
     pub now: Time,
-    /// One way.
+    /// The delay in one direction.
     pub latency: Duration,
     pub wire: Wire,
 }
 
 impl Pair {
-    /// Both ends with the same settings, and the handshake behind them.
+    /// Creates both ends with the same settings, and completes the handshake.
     pub fn new(wire: Wire, config: &Config) -> Self {
         let mut pair = Self::unconnected(wire, config.clone(), config.clone());
         pair.drive();
@@ -43,7 +43,7 @@ impl Pair {
         }
     }
 
-    /// Lets both engines send all they can.
+    /// Lets both engines send all that the pipe accepts. Returns whether anything was sent.
     pub fn transmit(&mut self) -> bool {
         let mut sent = false;
         let cut_off = self.client.black_hole || self.server.black_hole;
@@ -60,7 +60,7 @@ impl Pair {
         sent
     }
 
-    /// Hands over what has arrived by now.
+    /// Delivers what has arrived by now. Returns whether there was anything.
     pub fn deliver(&mut self) -> bool {
         let (now, mut delivered) = (self.now, false);
         for to in [Side::Server, Side::Client] {
@@ -79,7 +79,8 @@ impl Pair {
         let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
-            // Of the engine's own memory, and in a block that may be twice as large (C-72).
+            // A message belongs to the engine's own memory, in a block that may be twice as large
+            // (C-72).
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);
@@ -109,7 +110,7 @@ impl Pair {
         timeouts.into_iter().flatten().min()
     }
 
-    /// Timers that are due, after what has arrived by the same time.
+    /// Fires the timers that are due, after everything that has arrived by then has been delivered.
     fn fire(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
@@ -120,22 +121,22 @@ impl Pair {
         }
     }
 
-    /// When something arrives, or a link takes a message that waits for it.
+    /// Returns when the next item arrives, or when a link has room for a message that waits for it.
     fn next_event(&self) -> Option<Time> {
         let ends = [&self.client, &self.server].into_iter();
-        // Where there is room now, all that could be sent has been.
+        // If there is room now, the engine has already sent all that it could.
         let later = |end: &Endpoint| end.room_at(self.now).filter(|&room| room > self.now);
         let room = |end: &Endpoint| later(end).filter(|_| end.conn.wants_transmit());
         ends.filter_map(room).chain(self.next_arrival()).min()
     }
 
-    /// Sends, and hands over what arrives next. Says whether anything moved.
+    /// Sends, and delivers what arrives next. Returns whether anything was sent or delivered.
     pub fn step(&mut self) -> bool {
         self.step_until(Time::MAX)
     }
 
-    /// Sends, and hands over what arrives next, unless that is after `until`: then time goes on to there, and
-    /// nothing has moved.
+    /// Sends, and delivers what arrives next. If that would be after `until`, only advances the
+    /// time to `until`. Returns whether anything was sent or delivered.
     pub fn step_until(&mut self, until: Time) -> bool {
         let sent = self.transmit();
         let Some(event) = self.next_event() else {
@@ -159,7 +160,7 @@ impl Pair {
         true
     }
 
-    /// Until nothing moves any more; waits for no timer.
+    /// Runs until nothing is in flight, without advancing the time to any timer.
     pub fn drive(&mut self) {
         for _ in 0..1_000_000 {
             if !self.step() {
@@ -169,7 +170,7 @@ impl Pair {
         panic!("the two never come to rest");
     }
 
-    /// To the next timer, which fires. Says whether there is one.
+    /// Advances the time to the next timer, and fires it. Returns whether there was one.
     pub fn advance(&mut self) -> bool {
         let Some(timeout) = self.next_timeout() else { return false };
         self.now = self.now.max(timeout);
@@ -177,7 +178,8 @@ impl Pair {
         true
     }
 
-    /// One thing that happens, or this much time in which nothing does. Due timers fire.
+    /// Handles the next thing that happens, or lets this much time pass if nothing does. Timers
+    /// that are due fire.
     pub fn tick(&mut self, time: Duration) {
         if !self.step_until(self.now + time)
             && self.next_timeout().is_some_and(|timeout| timeout <= self.now)
@@ -186,7 +188,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass, as two ends see it that are awake all the while.
+    /// Lets time pass at two ends that handle every timer when it is due.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         self.drive();
@@ -201,7 +203,7 @@ impl Pair {
         self.now = self.now.max(until);
     }
 
-    /// The transport goes away under both; what is on its way still arrives.
+    /// Closes the transport under both ends. What is in flight still arrives.
     pub fn cut(&mut self) {
         while self.next_arrival().is_some() {
             self.now = self.next_arrival().unwrap_or_default().max(self.now);
@@ -214,7 +216,7 @@ impl Pair {
         }
     }
 
-    /// An RST each way: what is on its way is gone.
+    /// Resets the transport under both ends. What is in flight is lost.
     pub fn reset(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             end.in_flight.clear();
@@ -226,7 +228,7 @@ impl Pair {
 
     // ---- stories in one line ----
 
-    /// A stream that both ends have, from `side`.
+    /// Opens a stream from `side`, so that both ends know it.
     pub fn open_bi(&mut self, side: Side) -> StreamId {
         let id = self.end(side).open(Dir::Bi);
         let now = self.now;
@@ -236,14 +238,14 @@ impl Pair {
         id
     }
 
-    /// Both applications let go of a stream, and the two ends learn of it.
+    /// Both applications drop a stream, and both ends learn of that.
     pub fn release_both(&mut self, id: StreamId) {
         self.client.release(id);
         self.server.release(id);
         self.drive();
     }
 
-    /// Writes everything, while the other end reads everything; gives what was read.
+    /// Writes all of `data` while the other end reads. Returns what was read.
     pub fn transfer(&mut self, from: Side, id: StreamId, data: &[u8]) -> Vec<u8> {
         let mut read = Vec::with_capacity(data.len());
         let mut written = 0;

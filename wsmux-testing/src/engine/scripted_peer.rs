@@ -1,4 +1,4 @@
-//! One engine against frames that a test writes by hand.
+//! One engine, and a peer whose frames a test writes by hand.
 
 use bytes::Bytes;
 use wsmux_proto::{
@@ -8,7 +8,7 @@ use wsmux_proto::{
 
 use super::encode::encode;
 
-/// What the engine said: a message's frames, or what is no message.
+/// What the engine sent: the frames of a message, or an item that is no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Frames(Vec<Frame>),
@@ -16,7 +16,7 @@ pub enum Said {
     Close { code: u16, reason: String },
 }
 
-/// The engine, and the hand that plays its peer.
+/// The engine, and the functions with which a test plays its peer.
 pub struct ScriptedPeer {
     pub conn: Connection,
     pub now: Time,
@@ -25,13 +25,13 @@ pub struct ScriptedPeer {
 }
 
 impl ScriptedPeer {
-    /// An engine that has just been started, as the given side.
+    /// Returns an engine that has just been started on the given side.
     pub fn fresh(wire: Wire, side: Side, config: &Config) -> Self {
         let conn = Connection::new(config.clone(), side, wire, Time::EPOCH);
         Self { conn, now: Time::EPOCH, wire, out: MessageBuf::new() }
     }
 
-    /// An engine whose handshake is over; the hand allows it much.
+    /// Returns an engine whose handshake is complete and whose peer has declared generous limits.
     pub fn new(wire: Wire, side: Side, config: &Config) -> Self {
         Self::with_parameters(wire, side, config, generous())
     }
@@ -51,12 +51,12 @@ impl ScriptedPeer {
         peer
     }
 
-    /// One message of these bytes.
+    /// Sends one message with these bytes to the engine.
     pub fn send_bytes(&mut self, message: impl Into<Bytes>) {
         self.conn.handle(self.now, Incoming::Message(message.into()));
     }
 
-    /// These frames: in one message where the wire permits it.
+    /// Sends these frames to the engine, in one message where the wire permits it.
     pub fn send(&mut self, frames: &[Frame]) {
         let frames = frames.iter().map(|frame| encode(self.wire, frame, false));
         if self.wire.capabilities().messages.are_records() {
@@ -67,20 +67,20 @@ impl ScriptedPeer {
         }
     }
 
-    /// The next thing that the engine says.
+    /// Returns the next item that the engine sends.
     pub fn said_next(&mut self) -> Option<Said> {
         loop {
             return Some(match self.conn.poll_transmit(self.now, &mut self.out)? {
                 Outgoing::Message(message) => Said::Frames(decode(self.wire, message.to_bytes())),
                 Outgoing::Ping(payload) => Said::Ping(payload),
                 Outgoing::Close { code, reason } => Said::Close { code, reason },
-                // A flush matters to a socket alone.
+                // A flush has an effect only on a real socket.
                 _ => continue,
             });
         }
     }
 
-    /// The bytes of the next message.
+    /// Returns the bytes of the next message that the engine sends.
     pub fn said_bytes(&mut self) -> Option<Bytes> {
         self.said_next().map(|said| match said {
             Said::Frames(_) => self.out.to_bytes(),
@@ -88,17 +88,18 @@ impl ScriptedPeer {
         })
     }
 
-    /// The length of the message that was sent last.
+    /// Returns the length of the last message that the engine sent.
     pub fn last_len(&self) -> usize {
         self.out.len()
     }
 
-    /// All that the engine has to say.
+    /// Returns all items that the engine has to send.
     pub fn said(&mut self) -> Vec<Said> {
         std::iter::from_fn(|| self.said_next()).collect()
     }
 
-    /// The frames of all messages; anything else is a surprise.
+    /// Returns the frames of all messages that the engine has to send. Fails if it sends anything
+    /// else.
     pub fn frames(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         for said in self.said() {
@@ -114,13 +115,13 @@ impl ScriptedPeer {
         std::iter::from_fn(|| self.conn.poll()).collect()
     }
 
-    /// The connection lives, and says nothing that it would not say to a peer without fault.
+    /// Asserts that the connection is established and has not been closed.
     pub fn assert_open(&self, what: &str) {
         assert!(self.conn.is_established(), "{what}: {:?}", self.conn.close_reason());
     }
 
-    /// The engine closed with this error, and said so to the peer in the frame (where the wire has
-    /// one) and in the WebSocket's Close. Gives the type of the frame that it blamed.
+    /// Asserts that the engine closed with this error, and reported it in a CONNECTION_CLOSE frame
+    /// (where the wire has one) and in the WebSocket Close. Returns the frame type that it named.
     pub fn assert_violation(
         &mut self,
         what: &str,
@@ -154,12 +155,12 @@ impl ScriptedPeer {
     }
 }
 
-/// All frames of a message; what the engine sends must be readable.
+/// Decodes all frames of a message. Fails if the engine sent something that cannot be decoded.
 pub fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
     std::iter::from_fn(|| wire.decode(&mut message).expect("the engine speaks its wire")).collect()
 }
 
-/// Limits that stop nothing.
+/// Returns limits that no test reaches.
 pub fn generous() -> TransportParameters {
     let mut limits = TransportParameters::default();
     limits.initial_max_data = 1 << 40;
@@ -173,7 +174,7 @@ pub fn generous() -> TransportParameters {
     limits
 }
 
-/// The limits of [`generous`], except those that `set` changes.
+/// Returns the limits of [`generous`] with the changes that `set` makes.
 pub fn generous_but(set: impl FnOnce(&mut TransportParameters)) -> TransportParameters {
     let mut limits = generous();
     set(&mut limits);

@@ -1,12 +1,12 @@
-//! Any bytes as a message: frames or an error, and what the documents' encoder makes of the frames
-//! says the same.
+//! Decodes any bytes as a message. The result is an error, or frames that the tests' own encoder
+//! encodes again to an equivalent message.
 
 use bytes::Bytes;
 use wsmux_proto::{Frame, Wire};
 
 use crate::engine::encode;
 
-/// Demands C-33, Q-5, Q-11, J-4.
+/// Checks C-33, Q-5, Q-11 and J-4.
 pub fn run(wire: Wire, data: &[u8]) {
     let mut message = Bytes::copy_from_slice(data);
     loop {
@@ -22,7 +22,7 @@ pub fn run(wire: Wire, data: &[u8]) {
     }
 }
 
-/// A frame that came out of `len` bytes.
+/// Encodes and decodes again a frame that was decoded from `len` bytes.
 fn again(wire: Wire, frame: &Frame, len: usize) {
     for last in [false, true] {
         let shortest = encode(wire, frame, last);
@@ -32,7 +32,7 @@ fn again(wire: Wire, frame: &Frame, len: usize) {
         assert_eq!(decoded.as_ref().ok().and_then(Option::as_ref), Some(frame));
         assert!(message.is_empty(), "{frame:?} and then {message:?}");
     }
-    // If its length is given or follows from its fields, no shorter part is a frame.
+    // If the frame has a length, or its fields determine it, no shorter part of it is a frame.
     let open = matches!(frame, Frame::Padding(_))
         || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
     let mut cut = Bytes::from(encode(wire, frame, false));

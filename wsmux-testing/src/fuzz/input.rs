@@ -1,5 +1,5 @@
-//! Choices out of bytes. All that is chosen past their end is the least there is, so that any bytes
-//! are a case and a case cut short is one as well.
+//! Makes choices from bytes. Past the end of the bytes every choice is the smallest one, so any
+//! bytes are a valid case, and so is any prefix of them.
 
 use arbitrary::Unstructured;
 
@@ -30,7 +30,7 @@ impl<'a> Input<'a> {
         of[self.below(of.len())]
     }
 
-    /// Some of the bytes, at most `most`.
+    /// Returns some of the bytes, at most `most`.
     pub fn bytes(&mut self, most: usize) -> &'a [u8] {
         let len = self.below(most + 1).min(self.0.len());
         self.0.bytes(len).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! What is fuzzed: one function for each target, of any bytes. libFuzzer calls them from `fuzz/`,
-//! and the tests beside this directory call them wherever there is no nightly compiler.
+//! The fuzz targets: a function for each of them that accepts any bytes. libFuzzer calls them from
+//! `fuzz/`. The tests call them too, because they run without a nightly compiler.
 
 pub mod codec;
 pub mod engine;

@@ -1,5 +1,4 @@
-//! Two engines, their two applications, and a link of any width and length, all of which do
-//! anything.
+//! Two engines, their two applications, and a link of any rate and delay. All of them do anything.
 
 use wsmux_proto::Dir;
 
@@ -9,22 +8,23 @@ use crate::engine::{
     world::{Ending, Op, World},
 };
 
-/// More than come out of a few KiB of input add nothing but time.
+/// A few KiB of input do not make more operations than this useful; they would only take time.
 const MAX_OPS: usize = 2_000;
 
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
 const BUDGETS: [u64; 5] = [0, 1, 100, 5_000, 100_000];
 
-/// Where a queue of bytes changes its mind.
+/// The sizes at which a queue of bytes changes how it stores them.
 const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
 
-/// Demands C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, C-70, C-71, J-28, Q-9, Q-26.
+/// Checks C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, C-70, C-71, J-28, Q-9 and Q-26.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let wire = input.pick(&WIRES);
     let windows = (input.pick(&WINDOWS), input.pick(&WINDOWS), input.pick(&BUDGETS));
     let send_buffer = input.pick(&[1, 10, 100, 3_000, 10_000]);
-    // Where no time passes, a window of one byte takes more grants at once than their budget holds.
+    // The latency is at least 1: if no time passed, a window of one byte would need more grants at
+    // once than their budget allows.
     let latency = input.pick(&[1, 2, 7, 100]);
     let ending = input.pick(&[
         Ending::WindUp,
@@ -33,7 +33,8 @@ pub fn run(data: &[u8]) {
         Ending::Close(CLIENT),
         Ending::Drain(SERVER),
     ]);
-    // A window of a byte carries a byte in a round trip: few of them show all that many do.
+    // With a window of one byte, each byte takes a round trip. A few bytes then show as much as
+    // many would.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;
     let mut world = World::new(wire, windows, send_buffer, latency);
     for _ in 0..MAX_OPS {
@@ -48,12 +49,12 @@ pub fn run(data: &[u8]) {
     world.end(ending);
 }
 
-/// Two sizes over and over, as bytes or as chunks, each in a message of its own or not; some of
-/// them read.
+/// Writes pieces of two sizes in turn, as bytes or as chunks, each in a message of its own or not.
+/// The application reads some of them.
 fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
     if nth == 0 {
-        // The newest that each end has is then this one.
+        // This makes the new stream the newest one that each end has.
         world.apply(&Op::Open(side, Dir::Bi));
         world.apply(&Op::Announce(side, 0));
         world.apply(&Op::Steps(3));
@@ -78,7 +79,8 @@ fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     }
 }
 
-/// What one of the two applications or the link does; `None` for many pieces in a row.
+/// Returns what one of the two applications or the link does next, or `None` for many pieces in a
+/// row.
 fn op(input: &mut Input<'_>, most: usize) -> Option<Op> {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);

@@ -28,7 +28,7 @@ use crate::{
     service::{Service, Wire},
 };
 
-/// Much longer than a request.
+/// The limit of a request's length, which is much longer than any request.
 const MAX_REQUEST: usize = 1024;
 
 struct Control {

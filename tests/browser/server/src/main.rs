@@ -1,5 +1,5 @@
-//! The servers for pages under test. It prints the URL of its control service, and serves until its
-//! input ends.
+//! Starts the servers for the pages under test. It prints the URL of its control service, and
+//! serves until its standard input ends.
 //!
 //! A page sends requests to the control service, one on each stream, to get the URLs of servers:
 //! see `control`.
@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
         Some(other) => anyhow::bail!("{other:?} is no command"),
         None => println!("{}", control::start().await?),
     }
-    // The input ends when the process that started this one is gone.
+    // The input ends when the process that started this one exits.
     let mut end = Vec::new();
     stdin().read_to_end(&mut end).await?;
     Ok(())

@@ -59,7 +59,7 @@ impl Relay {
         &self.url
     }
 
-    /// Carries nothing from now on, not even the end of a connection.
+    /// Stops carrying anything, even the end of a connection.
     pub(crate) fn silence(&self) {
         self.silent.send_replace(true);
     }
@@ -81,7 +81,7 @@ async fn carry(
             read = from.read(&mut buf) => Some(read),
         };
         let Some(read) = read else {
-            // Both ends stay open.
+            // Both ends are kept open.
             return std::future::pending().await;
         };
         let Ok(length @ 1..) = read else { break };

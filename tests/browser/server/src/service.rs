@@ -1,5 +1,5 @@
-//! A server that follows the first byte of each stream. It is the same for each wire and
-//! implementation.
+//! A server whose behaviour on each stream depends on the stream's first byte. It is the same for
+//! each wire and implementation.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -49,7 +49,7 @@ impl Wire {
 /// The code and reason with which each client closed its connection.
 type Ends = watch::Sender<Vec<(u32, String)>>;
 
-/// A server on a port of its own.
+/// A server that listens on a port of its own.
 pub(crate) struct Service {
     url: String,
     ends: Arc<Ends>,
@@ -122,7 +122,7 @@ impl Service {
     }
 }
 
-/// Accepts connections on a port of their own.
+/// Starts to accept connections on a new port.
 async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Result<SocketAddr>
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -131,7 +131,7 @@ where
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            // Otherwise each short stream would wait for a delayed acknowledgement.
+            // With Nagle's algorithm each short stream would wait for a delayed acknowledgement.
             let _ = tcp.set_nodelay(true);
             let served = serve(tcp);
             tokio::spawn(async move {
@@ -144,7 +144,7 @@ where
     Ok(address)
 }
 
-/// The events of a connection's streams.
+/// Records the events of a connection's streams.
 struct Log {
     tell: mpsc::UnboundedSender<String>,
     told: Mutex<mpsc::UnboundedReceiver<String>>,
@@ -157,7 +157,7 @@ async fn serve<S: Session>(session: S, ends: &Ends) {
         while let Ok((send, recv)) = session.accept_bi().await {
             let stream = Stream { session: session.clone(), log: log.clone(), send };
             tokio::spawn(async move {
-                // In some tests the client goes away in the middle of a stream.
+                // In some tests the client disconnects in the middle of a stream.
                 let _ = stream.serve(Reader { recv, rest: Bytes::new() }).await;
             });
         }
@@ -194,14 +194,14 @@ struct Stream<S: Session> {
 impl<S: Session> Stream<S> {
     async fn serve(mut self, mut reader: Reader<S::RecvStream>) -> Result<()> {
         match reader.take(1).await?[0] {
-            // Echo.
+            // Echoes the stream.
             b'E' => {
                 while let Some(chunk) = reader.next().await? {
                     self.send.write_chunk(chunk).await?;
                 }
                 self.send.finish()?;
             }
-            // Digest: the number of bytes and their SHA-256.
+            // Answers with a digest: the number of bytes and their SHA-256.
             b'D' => {
                 let (mut length, mut hash) = (0, Sha256::new());
                 while let Some(chunk) = reader.next().await? {
@@ -212,16 +212,16 @@ impl<S: Session> Stream<S> {
                 self.send.write_chunk(answer.into()).await?;
                 self.send.finish()?;
             }
-            // Never reads another byte.
+            // Holds the stream: reads nothing more.
             b'H' => {
                 self.session.closed().await;
             }
-            // Resets what it sends.
+            // Resets the sending half.
             b'R' => {
                 self.send.reset(reader.code().await?);
                 while reader.next().await?.is_some() {}
             }
-            // Stops what it reads.
+            // Stops the receiving half.
             b'T' => {
                 let code = reader.code().await?;
                 reader.recv.stop(code);
@@ -282,7 +282,7 @@ struct Reader<R> {
 }
 
 impl<R: RecvStream> Reader<R> {
-    /// The next chunk; `None` at the end.
+    /// Returns the next chunk, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         match self.rest.is_empty() {
             true => Ok(self.recv.read_chunk(usize::MAX).await?),
@@ -290,7 +290,7 @@ impl<R: RecvStream> Reader<R> {
         }
     }
 
-    /// The next `length` bytes.
+    /// Returns the next `length` bytes.
     async fn take(&mut self, length: usize) -> Result<Bytes> {
         let mut taken = BytesMut::new();
         while taken.len() < length {

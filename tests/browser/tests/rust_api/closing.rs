@@ -16,7 +16,7 @@ crate::tests_at! { everywhere:
     a_client_that_reconnects_has_a_new_connection;
 }
 
-// Chromium 156 sometimes loses the whole page when this happens to a WebSocketStream.
+// In this test, Chromium 156 sometimes loses the whole page if a WebSocketStream is used.
 crate::tests_at! { by_web_socket:
     a_server_that_is_killed_in_mid_stream_is_seen;
 }
@@ -31,7 +31,7 @@ crate::tests_at! { on_js_ws:
     a_code_that_a_page_may_not_send_becomes_one_that_it_may;
 }
 
-/// Short, but long enough for a busy machine.
+/// A short timeout, but long enough for a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn impatient() -> Config {
@@ -95,7 +95,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     assert_eq!(error.culprit(), Culprit::Network, "{error}");
     let end = within("the end", connection.closed()).await;
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
-    // Less than the default idle timeout.
+    // This is less than the default idle timeout.
     assert!(js_sys::Date::now() - start < 30_000.0);
 }
 
@@ -106,7 +106,7 @@ async fn a_client_that_reconnects_has_a_new_connection(place: Place) {
     builder = builder.initial_delay(Duration::from_millis(10));
     let (client, mut events) = builder.start();
     let first = within("connecting", client.connection()).await.expect("a connection");
-    // Closed by the server.
+    // The server closes the connection.
     let mut closing = stream(&first, with_code(b'C', 1)).await;
     closing.send().finish().expect("a command");
     drop(closing);
@@ -133,8 +133,8 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
     ask(&format!("silence {number}")).await;
     let start = js_sys::Date::now();
     let read = within("the end", stream.recv().read(&mut [0])).await;
-    // Ten times as long as expected, for a busy machine. No other timeout of a connection is
-    // configured.
+    // The bound is ten times the expected time, because the machine may be busy. The connection has
+    // no other timeout.
     assert!(js_sys::Date::now() - start < 10.0 * IDLE_TIMEOUT.as_millis() as f64);
     let Err(ReadError::ConnectionLost(error)) = read else { panic!("{read:?}") };
     let timeouts = [Timeout::Idle, Timeout::KeepAlive];
@@ -142,7 +142,7 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
         matches!(error, ConnectionError::TimedOut(timeout) if timeouts.contains(&timeout)),
         "{error}"
     );
-    // The browser waits longer than this end for an answer to the Close.
+    // The browser waits longer for an answer to the Close than this end does.
     within("the end", connection.closed()).await;
 }
 
@@ -154,7 +154,7 @@ async fn silence_that_pings_break_ends_nothing(place: Place) {
     assert!(connection.rtt().is_some(), "a ping was answered");
 }
 
-/// C-47. The network is silent for twice the idle timeout, while a stream waits.
+/// C-47: the network carries nothing for twice the idle timeout, while a stream waits.
 async fn silence_ends_nothing(place: Place) {
     let answer = ask(&format!("hole {}", place.name())).await;
     let (url, number) = answer.split_once(' ').expect("a URL and a number");
@@ -166,7 +166,7 @@ async fn silence_ends_nothing(place: Place) {
     assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
 }
 
-/// W-27. The peer's text message is a protocol error, which has code 1002 outside of a page.
+/// W-27: the peer's text message is a protocol error, which has code 1002 outside of a page.
 async fn a_code_that_a_page_may_not_send_becomes_one_that_it_may(place: Place) {
     let connection = place.connect_to(&ask("url rude").await, Config::default()).await;
     let end = within("the end", connection.closed()).await;

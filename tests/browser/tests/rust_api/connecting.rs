@@ -63,7 +63,7 @@ async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     assert!(matches!(error, ConnectError::Connect(_)), "{error}");
 }
 
-/// The URL as the browser writes it.
+/// Returns the URL in the form in which the browser writes it.
 fn href(url: &str) -> Option<String> {
     let constructor = Reflect::get(&js_sys::global(), &"URL".into()).expect("every browser has it");
     let constructor: Function = constructor.unchecked_into();
@@ -71,7 +71,7 @@ fn href(url: &str) -> Option<String> {
     Reflect::get(&url, &"href".into()).expect("every URL has one").as_string()
 }
 
-/// The same list as for other targets.
+/// This checks the same list of URLs as on other targets.
 #[wasm_bindgen_test::wasm_bindgen_test]
 async fn a_url_leads_to_the_same_place_as_natively() {
     let client = WebSocketClient::builder().build().expect("a client");

@@ -9,15 +9,15 @@ use std::{
 #[global_allocator]
 static COUNTING: Counting = Counting(AtomicIsize::new(0));
 
-/// The system's allocator, with a count of the bytes that are allocated.
+/// The system's allocator, which also counts the bytes that are allocated.
 struct Counting(AtomicIsize);
 
-/// Bytes that are allocated now.
+/// Returns how many bytes are allocated now.
 pub(crate) fn bytes() -> isize {
     COUNTING.0.load(Relaxed)
 }
 
-// SAFETY: every method calls the system's allocator.
+// SAFETY: every method calls the same method of the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.fetch_add(layout.size() as isize, Relaxed);

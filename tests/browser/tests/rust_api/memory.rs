@@ -1,4 +1,4 @@
-//! How much a page holds while the network is slow.
+//! How much memory a page holds while the network is slow.
 
 use std::time::Duration;
 
@@ -16,18 +16,19 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// The other interface is not polled, and crate `qmux` grants less than the system's buffers hold.
+// The other interface does not poll, and the crate `qmux` grants fewer bytes than the system's
+// buffers hold.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }
 
-/// Bytes that a stream takes before they are sent.
+/// How many bytes a stream buffers before they are sent.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// Bytes per write.
+/// The number of bytes in each write.
 const CHUNK: usize = 16 * 1024;
 
-/// Bytes that may wait in the browser before it gets no more.
+/// How many bytes may wait in the browser before this end stops handing over more.
 const HIGH_WATER_MARK: f64 = 128.0 * 1024.0;
 
 /// Counts the bytes that WebSockets hold, until it is dropped.
@@ -83,7 +84,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
         let chunk = &chunk;
         async move {
             loop {
-                // A copy, because shared memory would be counted once.
+                // This is a copy, because shared memory would be counted only once.
                 let chunk = Bytes::copy_from_slice(chunk);
                 stream.send().write_chunk(chunk).await.expect("a stream that lives");
             }
@@ -100,7 +101,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
     assert!(waiting > 4 * 128 * 1024, "the network was not slow: {waiting} bytes wait");
     let most = 4 * (SEND_BUFFER + CHUNK);
     assert!(waiting <= most as u64, "{waiting} bytes wait");
-    // Twice as much, for the overhead of chunks and messages.
+    // The bound is twice the amount, to allow for the overhead of chunks and messages.
     assert!(grown <= 2 * most as isize, "{grown} bytes more are held");
 
     let (buffered, message) = (spy.seen("buffered"), spy.seen("message"));
@@ -112,7 +113,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
                 "{buffered} bytes waited in the browser, with messages of {message}"
             );
         }
-        // This interface has no such number.
+        // The interface `WebSocketStream` has no such number.
         _ => assert_eq!(message, 0.0),
     }
 }
@@ -129,7 +130,7 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
         streams.push(stream);
     }
     ask(&format!("silence {number}")).await;
-    // More than the system's buffers between the browser and the network hold, which is 4 MiB on
+    // This exceeds the system's buffers between the browser and the network, which hold 4 MiB on
     // Linux.
     let writers = streams.iter_mut().map(|stream| async {
         loop {
@@ -144,7 +145,7 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // Each round of the driver checks at most twice. Checks every 4 ms would be a thousand.
+    // Each round of the driver checks at most twice. One check every 4 ms would make a thousand.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }

@@ -1,4 +1,4 @@
-//! The environment of a test, and the steps that all tests share.
+//! The environment in which a test runs, and the steps that the tests share.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use wsmux::{
     WebSocketStream, Wire,
 };
 
-/// Much longer than any step takes, unless it hangs.
+/// A limit that is much longer than any step takes, unless the step hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The control service's URL.
+/// The URL of the control service, if it is running.
 const CONTROL: Option<&str> = option_env!("WSMUX_BROWSER_SERVER");
 
 /// The implementation and the wire of the server.
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// The server's name at the control service.
+    /// Returns the server's name at the control service.
     pub(crate) fn name(self) -> &'static str {
         match self.server {
             Server::QMux => "qmux",
@@ -61,14 +61,14 @@ impl Place {
         within("connecting", client.connect(url)).await.expect("a connection")
     }
 
-    /// Connects, and returns the error.
+    /// Tries to connect, and returns the error.
     pub(crate) async fn refused(self, url: &str) -> ConnectError {
         let client = self.client().build().expect("a client");
         within("connecting", client.connect(url)).await.expect_err("no connection")
     }
 }
 
-/// Sends a request to the control service, which must succeed.
+/// Sends a request to the control service. Fails unless the request succeeds.
 pub(crate) async fn ask(request: &str) -> String {
     let url = CONTROL.expect("WSMUX_BROWSER_SERVER, of .ci/browser");
     let client = WebSocketClient::builder().build().expect("a client");
@@ -107,12 +107,12 @@ pub(crate) async fn stream(
     stream
 }
 
-/// A command: the letter, and a code.
+/// Returns a command with a letter and a code.
 pub(crate) fn with_code(letter: u8, code: u32) -> Vec<u8> {
     [&[letter][..], &code.to_be_bytes()].concat()
 }
 
-/// The next entry of the server's log for this connection's streams.
+/// Returns the next entry of the server's log for this connection's streams.
 pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     let mut stream = stream(connection, &b"L"[..]).await;
     stream.send().finish().expect("a command");
@@ -120,7 +120,7 @@ pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     String::from_utf8(entry).expect("words")
 }
 
-/// The bytes from `at` of a stream. Any shift of the data would be noticed.
+/// Returns the bytes from `at` of a stream. Any shift of the data would be detected.
 pub(crate) fn pattern(seed: u8, at: u64, length: usize) -> Bytes {
     (at..at + length as u64).map(|i| (i ^ (i >> 8) ^ (i >> 17)) as u8 ^ seed).collect()
 }

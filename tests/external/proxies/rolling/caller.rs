@@ -1,4 +1,4 @@
-//! A client that calls without pause, and connects again when it has to.
+//! A client that calls without pause, and reconnects when it has to.
 
 use std::{
     sync::{
@@ -21,12 +21,12 @@ use wsmux::{
 use super::super::{interop::within, proxy::Proxy};
 use super::server::{ANSWER, Call, Ledger};
 
-/// Calls under way at any time, and the slow ones that are under way when a server goes.
+/// How many calls are in progress at any time, and how many slow ones when a server shuts down.
 const CALLERS: usize = 8;
 const SLOW_CALLS: usize = 4;
 
-/// After a failed attempt to connect: the pool is never without a server, but its proxy may not
-/// know yet which.
+/// The pause after a failed attempt to connect. One server is always up, but the proxy may not know
+/// yet which one.
 const BACKOFF: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 pub(super) enum Failure {
     NotConnected(ConnectError),
     NotOpened(OpenError),
-    /// The server did not take the stream: no application resets one here.
+    /// The server did not accept the stream. No application resets a stream here.
     Refused,
     Lost(ConnectionError),
 }
@@ -79,7 +79,7 @@ pub(super) struct Caller {
 struct Shared {
     client: WebSocketClient,
     url: String,
-    /// The connection that new calls go to, and how many there were.
+    /// The connection for new calls, with its number.
     current: AsyncMutex<(u64, Option<WebSocketConnection>)>,
     next_question: AtomicU64,
     answered: watch::Sender<u64>,
@@ -118,8 +118,8 @@ impl Caller {
         within("answers", waiting).await.expect("a client that lives");
     }
 
-    /// Makes calls that are not answered before their server goes, and waits until it has begun
-    /// them all.
+    /// Makes calls that are not answered before their server drains, and waits until the server has
+    /// begun all of them.
     pub(super) async fn call_slowly(&self, ledger: &Ledger) -> SlowCalls {
         let connection =
             within("connecting", self.shared.connection()).await.expect("a connection").1;
@@ -134,17 +134,17 @@ impl Caller {
         SlowCalls { server: server.expect("a call"), calls }
     }
 
-    /// Lets the calls under way end; all that there were.
+    /// Makes no new calls, waits until those in progress have ended, and returns all calls.
     pub(super) async fn stop(self) -> Vec<(Call, Outcome)> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.callers.join_all().await;
-        // The pool's servers have nothing left to wait for.
+        // After this, the servers of the pool have nothing left to wait for.
         *self.shared.current.lock().await = (0, None);
         std::mem::take(&mut *self.shared.attempts.lock().unwrap())
     }
 }
 
-/// Calls that a server has begun, and does not end before it drains.
+/// Calls that a server has begun, and that it does not end before it drains.
 pub(super) struct SlowCalls {
     pub(super) server: usize,
     calls: JoinSet<Outcome>,
@@ -172,7 +172,7 @@ impl Shared {
         Call { question, attempt: 0, slow }
     }
 
-    /// Has one question answered, in as many attempts as it takes.
+    /// Calls until the question is answered, as often as necessary.
     async fn ask(&self) {
         let mut call = self.question(false);
         loop {
@@ -212,7 +212,7 @@ impl Shared {
         outcome
     }
 
-    /// The connection for new calls, with its number; a new one where there is none.
+    /// Returns the connection for new calls and its number. Connects if there is none.
     async fn connection(&self) -> Result<(u64, WebSocketConnection), ConnectError> {
         let mut current = self.current.lock().await;
         if let (number, Some(connection)) = &*current {
@@ -223,7 +223,8 @@ impl Shared {
         Ok((current.0, connection))
     }
 
-    /// No new calls go to this connection. It lives as long as those that are under way.
+    /// Makes no new calls on this connection. It lives as long as the calls that are in progress on
+    /// it.
     async fn leave(&self, number: u64) {
         let mut current = self.current.lock().await;
         if current.0 == number {

@@ -1,4 +1,4 @@
-//! A server of the pool, and the account of what it did.
+//! A server of the pool, and the record of what it did.
 
 use std::{
     collections::HashMap,
@@ -18,11 +18,12 @@ use wsmux::{WebSocketConnection, WebSocketServer, WebSocketStream};
 pub(super) struct Call {
     pub(super) question: u64,
     pub(super) attempt: u32,
-    /// It is answered once its server drains, and not before.
+    /// Whether it is answered only when its server drains.
     pub(super) slow: bool,
 }
 
-/// What goes over a stream: a call there, and the same with the server's name back.
+/// The lengths of what a stream carries: a call in one direction, and in the other direction the
+/// same call with the server's name.
 pub(super) const REQUEST: usize = 13;
 pub(super) const ANSWER: usize = REQUEST + 1;
 
@@ -44,8 +45,8 @@ impl Call {
     }
 }
 
-/// Which calls were executed, how often, and last by whom; by all servers, before and after their
-/// restarts.
+/// Which calls were executed, how often, and by which server last. It covers all servers, before
+/// and after their restarts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     executed: Mutex<HashMap<Call, (u32, usize)>>,
@@ -65,7 +66,7 @@ impl Ledger {
         self.executed.lock().unwrap().get(&call).map_or(0, |&(times, _)| times)
     }
 
-    /// Waits until a call is being executed; by whom.
+    /// Waits until a call is being executed, and returns the server that executes it.
     pub(super) async fn begun(&self, call: Call) -> usize {
         loop {
             let news = self.news.notified();
@@ -79,7 +80,7 @@ impl Ledger {
     }
 }
 
-/// A server with a runtime of its own, which can be taken from it.
+/// A server with a runtime of its own, which can be shut down.
 pub(super) struct Server {
     runtime: Runtime,
     draining: watch::Sender<bool>,
@@ -101,15 +102,15 @@ impl Server {
         Self { runtime, draining, done }
     }
 
-    /// Takes no more connections, and no more calls on those that are; answers what has come, and
-    /// ends.
+    /// Accepts no more connections, and no more calls on existing ones. Answers the calls that it
+    /// has received, and ends.
     pub(super) async fn drain(self) {
         self.draining.send_replace(true);
         self.done.await.expect("a server that ends well");
         self.runtime.shutdown_background();
     }
 
-    /// Ends as a process that is killed does: its sockets are closed, and nothing is said.
+    /// Ends as a killed process does: its sockets are closed, and nothing is sent.
     pub(super) async fn kill(self) {
         self.runtime.shutdown_background();
         let _ = self.done.await;
@@ -130,7 +131,7 @@ async fn serve(
         };
         let (draining, ledger) = (draining.clone(), ledger.clone());
         connections.spawn(async move {
-            // A proxy's check asks for no WebSocket.
+            // A proxy's check does not ask for a WebSocket, so its handshake fails.
             if let Ok(connection) = incoming.await {
                 serve_connection(name, connection, draining, ledger).await;
             }
@@ -140,7 +141,7 @@ async fn serve(
     connections.join_all().await;
 }
 
-/// Waits until the server drains, which one that is killed never does.
+/// Waits until the server drains. If the server is killed, it waits for ever.
 async fn told(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|&draining| draining).await.is_err() {
         std::future::pending().await

@@ -1,4 +1,4 @@
-//! Attackers that have no connection, or only a short one.
+//! Attackers that have no connection, or only for a short time.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,14 +15,16 @@ use wsmux::Wire;
 use super::{raw::Raw, told::Told};
 
 pub const HALF_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n";
-/// It announces a record of 512 bytes. Only the type and the length of its ClientHello follow.
+/// This announces a record of 512 bytes, of which only the type and the length of the ClientHello
+/// follow.
 pub const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
 
 const HALF_OPEN: usize = 500;
 const VISITS: u64 = 10_000;
-/// Concurrent visitors.
+/// How many visitors there are at the same time.
 const AT_ONCE: u64 = 32;
-/// A little longer than the victim's handshake timeout, which is 10 s by default.
+/// How long an attacker waits for the victim to answer or to end the connection. This is a little
+/// longer than the victim's handshake timeout, which is 10 s by default.
 const HANDSHAKE: Duration = Duration::from_secs(13);
 
 /// Each attacker waits for the victim's answer, and connects again until the time is over.
@@ -92,14 +94,15 @@ pub async fn come_and_go(address: SocketAddr) -> Result<Told> {
 
 async fn visit(address: SocketAddr, nth: u64) -> Result<()> {
     if nth.is_multiple_of(3) {
-        // It leaves in the middle: its parameters are sent, and the victim's are not read.
+        // The client leaves in the middle of the handshake: it has sent its parameters, and has not
+        // read the victim's.
         return Raw::connect(address, Wire::QMux, false, 0).await.map(drop);
     }
     let mut tcp = TcpStream::connect(address).await?;
     if nth % 3 == 1 {
         tcp.write_all(HALF_REQUEST).await?;
     }
-    // Every second one ends with an RST.
+    // Every second connection ends with an RST.
     if nth.is_multiple_of(2) {
         tcp.set_zero_linger()?;
     }

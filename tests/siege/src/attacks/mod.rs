@@ -1,4 +1,4 @@
-//! The attacks. Each has a server, a client that works, and for some time an attacker.
+//! The attacks. In each of them a server serves an honest client, and for some time an attacker.
 
 mod connects;
 mod flood;
@@ -23,15 +23,15 @@ use crate::{
 use told::Told;
 
 const MIB: u64 = 1 << 20;
-/// The time before anything is measured, in which the honest client's windows grow.
+/// How long the honest client's windows may grow before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How long the honest client is measured alone. It is steady enough that more time shows nothing
-/// new.
+/// How long the honest client is measured alone. Its results are steady, so more time would show
+/// nothing new.
 const ALONE: Duration = Duration::from_secs(5);
-/// Memory that is still held this long after an attacker has gone counts as leaked.
+/// How long after the attack the memory is measured. What is still held then counts as leaked.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// Seconds in which the honest client connects at least once more, even on a busy machine.
+/// In this many seconds the honest client connects at least once more, even on a busy machine.
 const CONNECTS_WITHIN: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -110,36 +110,38 @@ impl Attack {
         }
     }
 
-    /// The most by which the victim's memory may grow, in bytes.
+    /// Returns by how many bytes the victim's memory may grow.
     fn limit(self) -> u64 {
         match self {
-            // The formula of SPEC.md section 10 for one connection: a window and a send buffer for
+            // This is the formula of SPEC.md §10 for one connection: a window and a send buffer for
             // each of 100 bidirectional streams, and a window for each of 100 unidirectional
             // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // The same plus an eighth. Copied pieces cost little more than their length, while each
-            // byte of the formula may cost four (C-70).
+            // This allows an eighth more for the windows and buffers. Copied pieces cost little
+            // more than their length, although the formula allows four bytes for each byte (C-70).
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
-            // Some buffers of an echo, including the honest client's windows, which may grow
-            // meanwhile, and memory that the allocator keeps. None of it grows with the duration of
-            // an attack.
+            // This leaves room for some buffers of an echo, for the honest client's windows, which
+            // may grow meanwhile, and for memory that the allocator keeps. None of it grows with
+            // the duration of an attack.
             _ => 32 * MIB,
         }
     }
 
-    /// The budgets of which the attack has to exhaust one. Empty if the attack has no budget.
+    /// Returns the budgets of which the attack has to exhaust one. It is empty if no budget
+    /// applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
             Self::StopRepeated | Self::JswsDescendingIds => &["frames of ended streams"],
-            // Which of the two depends on how fast the refusals are sent (J-33, C-60).
+            // Which of the two is exhausted depends on how fast the refusals are sent (J-33, C-60).
             Self::JswsWaiting => &["refused streams", "refusals unread"],
             Self::WsPing | Self::QxPing => &["pings"],
             Self::OneByteGrants | Self::JswsOneByteGrants => &["grants"],
             Self::EmptyFrames => &["frames without effect"],
             Self::Padding => &["padding"],
             Self::Blocked => &["blocked frames"],
-            // Somebody uses the data that is read, and other limits bound the rest.
+            // The application uses the data of these attacks, and other limits bound everything
+            // else.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
             Self::JswsTinyMessages | Self::JswsSparseIds => &[],
             Self::NeverReads | Self::BytesAndChunks => &[],
@@ -154,11 +156,11 @@ impl Attack {
 pub struct Outcome {
     attack: Attack,
     seconds: u64,
-    /// Resident memory of the victim, in bytes.
+    /// The victim's resident memory in bytes, before the attack and at most.
     before: u64,
     peak: u64,
     after: u64,
-    /// Bytes that the victim had allocated before the attack, and at most while it lasted.
+    /// How many bytes the victim had allocated before the attack, and how many at most during it.
     allocated_before: u64,
     allocated_peak: u64,
     limit: u64,
@@ -176,19 +178,19 @@ impl Outcome {
         self.allocated_peak.saturating_sub(self.allocated_before)
     }
 
-    /// The results that are not as they should be.
+    /// Returns what is wrong with the results.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.growth() > self.limit {
             faults.push("the victim's resident memory grew past the limit".to_owned());
         }
-        // Allocated memory that was never touched is not resident.
+        // This is checked too, because allocated memory that was never used is not resident.
         if self.allocated() > self.limit {
             faults.push("the victim allocated more than the limit".to_owned());
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
-            // The client connects only from time to time.
+            // The client connects only now and then.
             let connects = done.connects > 0 || self.seconds < CONNECTS_WITHIN;
             if done.bytes == 0 || done.calls == 0 || !connects {
                 faults.push("the honest client was not served".to_owned());
@@ -252,8 +254,8 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     attacker.end().await?;
     sleep(AFTER).await;
     let after = victim.memory()?.now;
-    // The client is measured alone before and after the attack. On a shared machine the two may
-    // differ.
+    // The client is measured alone both before and after the attack, because on a shared machine
+    // the two may differ.
     honest.ask::<Done>().await?;
     sleep(ALONE).await;
     alone.add(honest.ask().await?);
@@ -275,7 +277,7 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     })
 }
 
-/// Runs the attacker's process.
+/// Runs the process of the attacker.
 pub async fn attacker(attack: Attack, address: SocketAddr, seconds: u64) -> Result<()> {
     process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
     let until = Instant::now() + Duration::from_secs(seconds);

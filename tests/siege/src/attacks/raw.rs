@@ -26,22 +26,22 @@ const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const UNLIMITED: u64 = (1 << 62) - 1;
 
-/// The streams that the victim permits a default client at first.
+/// How many streams the victim permits at first.
 const STREAMS: u64 = 100;
 pub const WINDOW: u64 = 1 << 20;
-/// The time in which a server sends its last message to a client that floods it.
+/// How long a server may take to send its last message to a client that floods it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// The victim's grants so far.
+/// What the victim has granted so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Granted {
-    /// Bidirectional streams in total.
+    /// The total number of bidirectional streams.
     pub streams: u64,
-    /// Bytes on the first stream in total.
+    /// The total number of bytes on the first stream.
     pub first: u64,
-    /// Grants and ends of streams in total.
+    /// The total number of grants, and of ends of streams.
     pub acks: u64,
     pub ends: u64,
 }
@@ -55,7 +55,7 @@ pub struct Raw {
     pub bytes: u64,
 }
 
-/// How the connection's messages are read. The last one says how the connection ended.
+/// How the connection's messages are read. The last message says how the connection ended.
 enum Reader {
     Reads(JoinHandle<String>),
     Waits(SplitStream<Socket>, watch::Sender<Granted>),
@@ -64,12 +64,12 @@ enum Reader {
 /// Appends integers in their shortest form.
 pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
     for &value in values {
-        // None of our values has more than 62 bits.
+        // All values here have at most 62 bits.
         VarInt::from_u64(value).unwrap_or_default().encode(out);
     }
 }
 
-/// Transport parameters with which the victim may send `credit` bytes on a stream that we open.
+/// Returns transport parameters that let the victim send `credit` bytes on a stream that we open.
 fn parameters(credit: u64) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, value) in [
@@ -94,7 +94,7 @@ fn parameters(credit: u64) -> Vec<u8> {
 }
 
 impl Raw {
-    /// `credit` is sent to the victim only on QMux; on js-ws each stream grants its own.
+    /// Connects. `credit` applies only on QMux; on js-ws each stream grants its own.
     pub async fn connect(
         address: SocketAddr,
         wire: Wire,
@@ -157,7 +157,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Sends nothing more, and returns the victim's last words.
+    /// Sends nothing more, and returns the victim's last message.
     pub async fn last_words(self) -> String {
         let wire = self.wire;
         let words = match self.reader {
@@ -173,7 +173,7 @@ impl Raw {
     }
 }
 
-/// Reads to the end, and returns its cause.
+/// Reads until the connection ends, and returns the cause.
 async fn read(
     mut stream: SplitStream<Socket>,
     wire: Wire,

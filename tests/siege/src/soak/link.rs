@@ -1,4 +1,4 @@
-//! The servers, and connections to them whose both ends are available.
+//! The servers, and connections of which both ends are in this process.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, Wire}
 
 const HEADER: &str = "soak-number";
 
-/// The tasks that wait for the server's end of a connection, by the connection's number.
+/// The tasks that wait for the server's end of a connection, by the number of the connection.
 type Awaited = Mutex<HashMap<u64, oneshot::Sender<WebSocketConnection>>>;
 
 /// A server, with or without TLS.

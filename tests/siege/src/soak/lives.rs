@@ -1,4 +1,4 @@
-//! A connection's life: the activity at both ends, and the end of the connection.
+//! The life of a connection: what its two ends do, and how it ends.
 
 use std::{
     sync::{
@@ -23,18 +23,18 @@ use super::{
     tally::{Tally, count},
 };
 
-/// Much longer than any step takes, even on a busy machine.
+/// A limit that is much longer than any step takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Streams that each end has open at once. It is below the limit, so that nothing is refused on the
-/// wire without an announced limit.
+/// How many streams each end has open at the same time. The number is below the limit, so that
+/// nothing is refused on js-ws, where the limit is not announced.
 const OPENERS: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// All streams end, and then the connection.
+    /// All streams end first, and then the connection.
     Quiet,
     Drain,
-    /// In the middle of everything.
+    /// One end closes while streams are open.
     Close,
     /// All handles of one end are dropped, including those with waiting operations.
     Drop,
@@ -42,11 +42,11 @@ enum Ending {
     Cut,
 }
 
-/// Both ends know when one of them, or the network, ends the connection. Before that nothing may
-/// fail.
+/// What both ends know of the connection's end, whether one of them or the network causes it.
+/// Before that nothing may fail.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// No new streams are opened.
+    /// Whether new streams are no longer opened.
     pub quiet: AtomicBool,
     pub ending: AtomicBool,
 }
@@ -56,8 +56,8 @@ impl Fate {
         !self.quiet.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Judges the outcome of a stream. It may reach its own end or that of its connection, but must
-    /// never contain wrong bytes.
+    /// Checks the outcome of a stream. The stream may reach its own end or that of its connection,
+    /// but must never contain wrong bytes.
     pub fn judge(&self, tally: &Tally, outcome: Result<()>) -> Result<()> {
         match outcome {
             Ok(()) => count(&tally.streams, 1),
@@ -183,7 +183,7 @@ async fn end(
         Ending::Drain => {
             let connection = actor.connection.clone();
             connection.drain();
-            // Keeps a handle until the end.
+            // This task keeps a handle until the connection ends.
             drop(tokio::spawn(async move { connection.closed().await }));
         }
         Ending::Cut => cut.context("a network that can be cut")?.abort(),

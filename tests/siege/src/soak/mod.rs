@@ -23,11 +23,12 @@ use crate::process;
 use link::World;
 use tally::Tally;
 
-/// How long closing handshakes and the tasks of drivers may take after everything has ended.
+/// How long closing handshakes and drivers may take to finish after everything has ended.
 const SETTLES: Duration = Duration::from_secs(20);
-/// Intervals after which the allocator holds its maximum.
+/// The number of intervals after which the allocator has reached its maximum.
 const WARM_UP: usize = 3;
-/// The allocator's own variation, which depends on the sizes that happened to coincide.
+/// How much the allocator's memory varies by itself, depending on which sizes happened to be in use
+/// at the same time.
 const SLACK: u64 = 48 << 20;
 
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
-//! The streams of one connection, of every kind, opened by both ends. The first bytes of a stream
-//! contain its opener's plan, so that the acceptor knows the outcome to expect.
+//! The streams of one connection, of every kind and from both ends. The first bytes of a stream
+//! contain its opener's plan, so that the acceptor knows which outcome to expect.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -62,7 +62,7 @@ pub async fn accept_all(
             tally: tally.clone(),
             rng: rng.fork(),
         };
-        // Two of the three futures are dropped each time.
+        // In each turn two of the three futures are dropped.
         tokio::select! {
             Some(done) = streams.join_next() => { done??; }
             stream = connection.accept_bi() => {
@@ -117,8 +117,8 @@ impl Player {
     async fn open_bi(&mut self) -> Result<(SendStream, RecvStream)> {
         loop {
             if self.drops_future() {
-                // If the wait is abandoned, either no stream was opened, or dropping it resets the
-                // stream and ends this.
+                // If this gives up waiting, either no stream was opened, or it was dropped and
+                // therefore reset.
                 let moment = self.moment();
                 let opened = timeout(moment, self.connection.open_bi()).await;
                 if let Ok(stream) = opened {
@@ -170,11 +170,11 @@ impl Player {
             (Kind::Stop, Err(WriteError::Stopped(code))) if code == script.code() => Ok(()),
             (Kind::DropRecv, Err(WriteError::Stopped(code))) if code.into_inner() == 0 => Ok(()),
             (Kind::Stop | Kind::DropRecv, Ok(())) => match send.finish() {
-                // The stop arrived meanwhile.
+                // The request to stop arrived during the write.
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
-            // An acceptor that only sends may be finished, and gone, before this end.
+            // An acceptor that only sends may have finished and dropped the stream before this end.
             (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
                 Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -210,10 +210,10 @@ impl Player {
                     End::Fin => read == len,
                     End::Reset(_) => false,
                 })?;
-                // A half that has ended needs no stop.
+                // A half that has ended does not have to be stopped.
                 let _ = recv.stop(script.code());
             }
-            // The acceptor drops its sending half unused.
+            // The acceptor drops its sending half without using it.
             Kind::Reset | Kind::DropSend | Kind::Stop | Kind::DropRecv => {
                 let done = self.read(recv, seed, u64::MAX).await?;
                 ends(script, done, |read, end| read == 0 && *end == End::Reset(0u32.into()))?;
@@ -251,7 +251,7 @@ impl Player {
                 if kind == Kind::Stall {
                     at = self.read(&mut recv, seed, cut).await?.0;
                     let stall = self.rng.random_range(0..60);
-                    // A long stall from time to time.
+                    // From time to time there is a long stall.
                     let stall = if stall == 0 { 1_000 } else { stall };
                     sleep(Duration::from_millis(stall)).await;
                 }
@@ -323,8 +323,8 @@ impl Player {
         pattern::check(seed, at, data).map_err(|error| Wrong(format!("{error:#}")))
     }
 
-    /// Writes the stream's first `to` bytes, in pieces of every size, by every method. Some futures
-    /// are dropped.
+    /// Writes the first `to` bytes of the stream, in pieces of every size and with every method.
+    /// Drops some of the futures.
     async fn write(&mut self, send: &mut SendStream, seed: u64, to: u64) -> Result<(), WriteError> {
         let mut at = 0;
         while at < to {
@@ -363,7 +363,7 @@ impl Player {
         self.read_from(recv, seed, 0, to).await
     }
 
-    /// Reads from byte `at` to byte `to`, or to an end. Returns where it stopped.
+    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns where it stopped.
     async fn read_from(
         &mut self,
         recv: &mut RecvStream,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rand::{RngExt, rngs::StdRng};
 use wsmux::VarInt;
 
-/// The longest stream: four windows.
+/// The length of the longest stream: four windows.
 const LONGEST: u64 = 4 << 20;
 pub const HEADER: usize = 25;
 
@@ -87,7 +87,7 @@ impl Script {
         Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
     }
 
-    /// The code for resets and stops, within the range of js-ws.
+    /// Returns the code for resets and stops, which is within the range of js-ws.
     pub fn code(self) -> VarInt {
         VarInt::from_u32((self.seed % 900) as u32 + 1)
     }
@@ -98,11 +98,11 @@ impl Script {
 pub enum End {
     Fin,
     Reset(VarInt),
-    /// As many bytes as were wanted.
+    /// It returned as many bytes as were wanted.
     Enough,
 }
 
-/// An error that no end of a connection excuses.
+/// An error that is a fault, whatever happened to the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(pub String);
@@ -111,8 +111,8 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(Wrong(what())) }
 }
 
-/// Judges an end that is not the plan's. The end of a connection may first appear as a reset, when
-/// its handles are dropped one by one. A FIN at the wrong place is always wrong.
+/// Checks an end that differs from the plan's. When a connection's handles are dropped one by one,
+/// its end may first appear as a reset. A FIN at the wrong place is always wrong.
 pub fn ends(
     script: Script,
     (read, end): (u64, End),

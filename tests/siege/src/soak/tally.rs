@@ -1,4 +1,4 @@
-//! The work of an interval.
+//! What was done in an interval.
 
 use std::{
     fmt,
@@ -8,14 +8,14 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Tally {
     pub connections: AtomicU64,
-    /// Streams with the expected outcome.
+    /// How many streams had the expected outcome.
     pub streams: AtomicU64,
-    /// Streams that ended with their connection.
+    /// How many streams ended with their connection.
     pub lost: AtomicU64,
-    /// Bytes that were checked.
+    /// How many bytes were checked.
     pub bytes: AtomicU64,
     pub datagrams: AtomicU64,
-    /// Futures that were dropped before they were ready.
+    /// How many futures were dropped before they were ready.
     pub dropped: AtomicU64,
 }
 

@@ -1,8 +1,8 @@
-//! What the peer makes us send.
+//! Messages from the peer that we have to answer.
 
 use super::*;
 
-/// MadeYouReset, CVE-2025-8671.
+/// This is the attack known as MadeYouReset, CVE-2025-8671.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -35,7 +35,7 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
         let (served, refused) = (bidi(CLIENT, 2 * index), bidi(CLIENT, 2 * index + 1));
         peer.send(&[ack(served, 1 << 16), ack(refused, 1 << 16)]);
         peer.said();
-        // As the real endpoint does, it answers each half of the refusal.
+        // The peer answers each half of the refusal, as the real endpoint does.
         peer.send(&[stop(refused, 0), error_read(refused, 0)]);
         peer.send(&[data(served, b"?"), close_read(served)]);
         accept(peer, served);
@@ -72,9 +72,9 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
             break;
         }
         let now = format!("{:?}", peer.conn).len();
-        // One reset for each stream, and the streams' states.
+        // What we may keep is one reset for each stream and the state of the streams.
         assert!(now < before + 100 * 200, "{before} bytes became {now} after {round}");
     }
-    // Each of these kinds alone is below its budget, except the two pings and the blocked frames.
+    // Of these kinds, only the two pings and the blocked frames exceed their budgets.
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }

@@ -1,9 +1,9 @@
-//! Streams that are cancelled before they were served.
+//! Streams that the peer cancels before the application has served them.
 
 use super::*;
 use wsmux_proto::Read;
 
-/// Rapid reset, CVE-2023-44487.
+/// This is the attack known as rapid reset, CVE-2023-44487.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -121,7 +121,7 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     assert_eq!(useless(&answered), 0, "a subscription that was ended");
 }
 
-/// On js-ws there is no other way to use a stream in one direction only.
+/// On js-ws this is the only way to use a stream in one direction.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -150,7 +150,7 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
     }
 }
 
-/// A backend stands still, and every call on it runs into its deadline.
+/// The backend behind the application hangs, so every call to it runs into its deadline.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -172,7 +172,8 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     }
 }
 
-/// Each is taken from what it was to be worth: four more that are cancelled at once.
+/// The budget of cancelled streams would be refilled by four for each served stream. None of these
+/// streams counts as served.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -187,7 +188,8 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
         match index % 3 {
             0 => {
                 peer.send(&[stream(id, 0, b"x", false)]);
-                // The one too many is not there.
+                // The stream that exceeded the budget has ended the connection and cannot be
+                // accepted.
                 if peer.conn.close_reason().is_none() {
                     accept(peer, id);
                     peer.conn.recv_stream(peer.now, id).read(100).unwrap();

@@ -1,4 +1,4 @@
-//! Datagrams that say nothing.
+//! Empty datagrams.
 
 use bytes::Bytes;
 

@@ -1,8 +1,8 @@
-//! Frames of streams that are no more.
+//! Frames for streams that have already ended.
 
 use super::*;
 
-/// A peer whose stream 0 has come and gone.
+/// Returns a peer whose stream 0 has been opened and has ended.
 fn with_ended_stream() -> (ScriptedPeer, StreamId) {
     let mut peer = peer(Wire::QMux);
     let id = request(&mut peer, 0);
@@ -33,7 +33,7 @@ fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     }
 }
 
-/// The ignored frames of C-55.
+/// C-55 has these frames ignored, but they are still charged.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.

@@ -1,8 +1,8 @@
-//! Grants that are small or of no use.
+//! Grants that are very small or that raise no limit.
 
 use super::*;
 
-/// A peer for which an endless amount waits on a stream of ours without credit.
+/// Returns a peer to which we have an endless amount to send on a stream that has no credit.
 fn with_waiting_data() -> (ScriptedPeer, StreamId) {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = 0);
     let mut peer =
@@ -23,7 +23,7 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     let (peer, id) = with_waiting_data();
     let most = flood(peer, "grants", |peer, count| peer.send(&[max_stream_data(id, count + 1)]));
-    // One for each 64 of them comes back.
+    // For every 64 bytes that we sent, the budget is refilled by one.
     assert!((10_100..10_200).contains(&most), "{most}");
 }
 
@@ -87,7 +87,8 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
     peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window goes out in one message; from then on each byte that is read brings one more.
+    // The first window is sent in one message. After that, each byte that the peer reads is granted
+    // again and allows one more byte.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }

@@ -1,5 +1,5 @@
-//! What a peer makes us do in vain has a budget for each kind; beside each, an honest peer that
-//! meets none.
+//! Each kind of useless work that a peer can cause has a budget. Beside the attack on each budget
+//! stands an honest peer that does not exceed it.
 
 mod answers;
 mod blocked;
@@ -18,15 +18,15 @@ use wsmux_proto::{
     Config, ConnectionError, Dir, Frame, Incoming, Read, StreamId, TransportErrorCode, Wire,
 };
 
-/// Past every budget's burst.
+/// How often an action is repeated: more than the burst of any budget.
 const MANY: u64 = 12_000;
 
 fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// The peer does this again and again in no time, and reads all answers. Gives how often it could,
-/// and asserts that the connection then closed for this budget.
+/// Has the peer repeat an action while no time passes, and receives all answers. Asserts that the
+/// connection is closed because of this budget, and returns how often the action was possible.
 fn flood(
     mut peer: ScriptedPeer,
     budget: &str,
@@ -45,7 +45,7 @@ fn flood(
     panic!("{budget}: nothing stops it");
 }
 
-/// The same of a peer that the connection survives.
+/// Has the peer repeat an action as `flood` does, and asserts that the connection survives it.
 fn honest(mut peer: ScriptedPeer, mut again: impl FnMut(&mut ScriptedPeer, u64)) -> ScriptedPeer {
     for count in 0..MANY {
         again(&mut peer, count);
@@ -60,19 +60,19 @@ fn useless(peer: &ScriptedPeer) -> u64 {
     peer.conn.stats(Time::EPOCH).useless_received
 }
 
-/// What is charged of an honest peer's streams: on js-ws each begins with a grant.
+/// How many grants an honest peer's streams are charged for: on js-ws each stream begins with one.
 fn acks(wire: Wire) -> u64 {
     if wire == Wire::JsWs { MANY } else { 0 }
 }
 
-/// A request: one byte, and its end.
+/// Sends a request of one byte and its end.
 fn request(peer: &mut ScriptedPeer, index: u64) -> StreamId {
     let id = bidi(CLIENT, index);
     match peer.wire {
         Wire::QMux => peer.send(&[stream(id, 0, b"?", true)]),
         _ => {
             peer.send(&[ack(id, 1 << 16)]);
-            // If this was one too many, `flood` checks what the peer receives.
+            // If this request exceeded the budget, `flood` checks what the peer receives.
             if peer.conn.close_reason().is_none() {
                 peer.said();
                 peer.send(&[data(id, b"?"), close_read(id)]);
@@ -86,7 +86,7 @@ fn accept(peer: &mut ScriptedPeer, id: StreamId) {
     assert_eq!(peer.conn.accept(id.dir()), Some(id));
 }
 
-/// The application reads the request, and answers with a byte.
+/// The application reads the request, and answers it with one byte.
 fn answer(peer: &mut ScriptedPeer, id: StreamId) {
     while let Ok(Read::Data(_)) = peer.conn.recv_stream(peer.now, id).read(100) {}
     peer.conn.send_stream(peer.now, id).write(b"!").unwrap();
@@ -94,13 +94,13 @@ fn answer(peer: &mut ScriptedPeer, id: StreamId) {
     peer.said();
 }
 
-/// The application gives up what the peer has given up.
+/// The application drops both halves of a stream that the peer has cancelled.
 fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.send_stream(peer.now, id).release();
     peer.conn.recv_stream(peer.now, id).release();
 }
 
-/// The application of many an example: it takes no notice of the error, and says that it is done.
+/// The application ignores the error and finishes its half, as the code of many examples does.
 fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
     let _ = peer.conn.recv_stream(peer.now, id).read(100);
     let _ = peer.conn.send_stream(peer.now, id).write(b"an error");
@@ -108,7 +108,7 @@ fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
     let_go(peer, id);
 }
 
-/// The peer gives up a request that it has just made: whole, or before its end.
+/// The peer cancels a request that it has just sent, either completely or without its end.
 fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
     let id = bidi(CLIENT, index);
     if whole {
@@ -119,7 +119,7 @@ fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
     } else {
         peer.send(&[ack(id, 1 << 16), error_read(id, 8), stop(id, 8)]);
     }
-    // The one too many is not there to be accepted.
+    // The request that exceeded the budget has ended the connection and cannot be accepted.
     if peer.conn.close_reason().is_none() {
         accept(peer, id);
         let_go(peer, id);

@@ -1,4 +1,4 @@
-//! Frames that change nothing.
+//! Frames that have no effect.
 
 use super::*;
 
@@ -66,8 +66,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
-    // Hours, and each second what a peer may say besides. By then a day or a year makes no
-    // difference.
+    // Every second the peer also sends some of the other frames that have a budget. If it can do
+    // that for hours, it can do it for days and years.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

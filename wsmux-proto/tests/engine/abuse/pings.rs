@@ -1,4 +1,4 @@
-//! Pings and pongs of either kind.
+//! QMux and WebSocket pings and pongs.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
             assert_eq!(most, 1_000, "{wire:?}");
         }
     }
-    // An answer, again and again, to the one ping that each connection begins with.
+    // The peer answers again and again the one ping with which each connection begins.
     let most = flood(peer(Wire::QMux), "pings", |peer, _| peer.send(&[Frame::Pong(code(0))]));
     assert_eq!(most, 1_001);
 }

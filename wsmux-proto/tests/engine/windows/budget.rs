@@ -1,11 +1,11 @@
-//! The budget that all streams share.
+//! The growth budget that all streams of a connection share.
 
 use wsmux_proto::Config;
 
 use super::{INITIAL, KIB, MIB, is_ping, path};
 use crate::support::*;
 
-/// A hundred streams, each of which could use much more than its small window.
+/// Opens a hundred streams, each of which could use much more than its small window.
 fn a_hundred(budget: u64) -> Bulk {
     let mut config = Config::default();
     config.stream_receive_window(16 * KIB).window_growth_budget(budget);
@@ -32,7 +32,8 @@ fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
             assert_eq!(growth, bulk.growth());
             assert!(growth <= budget, "{growth} of {budget}");
         }
-        // A step smaller than an eighth of a window is none.
+        // A window never grows by less than an eighth of itself, so a small part of the budget may
+        // be left.
         assert!(budget < 16 * KIB || bulk.growth() > budget.min(16 * MIB) / 2, "{}", bulk.growth());
         let brought: u64 = (0..100).map(|nth| bulk.flows[nth].read).sum();
         assert!(brought > 100 * 16 * KIB * 20, "all of them flow: {brought}");
@@ -54,7 +55,8 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
         bulk.run(secs(5));
         grown.push(bulk.window(flow) - INITIAL);
     }
-    // Half of what the others have left; a last step that is too small is not taken.
+    // Each stream gets half of what the others have left. The last step may be missing, if it would
+    // be too small.
     assert!(grown[0] <= 4 * MIB && grown[0] > 3 * MIB, "{grown:?}");
     assert!(grown[1] <= 3 * MIB && grown[1] > MIB, "{grown:?}");
     assert!(grown[2] > MIB / 2, "{grown:?}");
@@ -92,7 +94,7 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
         bulk.run(secs(1));
         assert_eq!(bulk.growth(), 0, "{how}");
     }
-    // What has come to its end and is not read is still held.
+    // A stream that has ended keeps its share for the bytes that have not been read.
     let flow = bulk.open(Reader::AtOnce);
     bulk.run(secs(2));
     bulk.flows[flow].reader = Reader::Never;
@@ -104,7 +106,7 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     bulk.flows[flow].reader = Reader::AtOnce;
     bulk.run(secs(1));
     assert_eq!(bulk.growth(), 0);
-    // And when the connection ends, as soon as the application lets go.
+    // When the connection ends, the share is returned as soon as the application drops the stream.
     let flow = bulk.open(Reader::AtOnce);
     bulk.run(secs(2));
     assert!(bulk.growth() > 0);

@@ -22,8 +22,8 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
         let brought = bulk.brings(flow, secs(1));
         assert!(brought >= second / 100 * 99, "{brought} of {second} in second {nth}");
     }
-    // 25 MB are on the way, of which the send buffer held half a mebibyte: its size does not
-    // matter.
+    // 25 MB are in flight, although the send buffer holds only half a mebibyte: the window's growth
+    // does not depend on the size of the send buffer.
     let (window, need) = (bulk.window(flow), path.bandwidth_delay());
     assert!(window >= need && window <= 32 * MIB, "{window}");
     let stats = bulk.pair.client.conn.stats(bulk.pair.now);
@@ -45,8 +45,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
         let share = brought as f64 / path.bytes_in(secs(5)) as f64;
         let (window, on_the_way) = (bulk.window(flow), path.bandwidth_delay());
         assert!(share > 0.99, "{path:?}: {share} of the link");
-        // What stands in the socket does not count, but a message more may come in the measured
-        // time.
+        // What waits in the socket's buffer does not count, but one more message may arrive during
+        // the measurement.
         let most = 2 * (on_the_way + 64 * KIB);
         assert!(window >= on_the_way * 3 / 2, "{path:?}: {window}");
         assert!(window <= most, "{path:?}: {window} where {most} is enough");
@@ -85,7 +85,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.run(secs(2));
     assert!(bulk.window(reading) > 8 * MIB, "the path is known, and long");
     assert_eq!(bulk.window(standing), INITIAL);
-    // Nor for one that has stopped reading, with a window of bytes before it.
+    // Nor does the window grow for a reader that has stopped reading while a full window waits to
+    // be read.
     let id = bulk.flows[reading].id;
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
@@ -111,13 +112,13 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
         let most = INITIAL.max(2 * per_rtt + 2 * bytes as u64);
         let window = bulk.window(flow);
         assert!(window <= most, "{period:?}: {window} for {per_rtt} in a round trip");
-        // And it gets what it wants.
+        // The reader gets as many bytes as it wants.
         let wanted = bytes as u128 * secs(5).as_nanos() / period.as_nanos();
         let brought = bulk.brings(flow, secs(5));
         assert!(u128::from(brought) > wanted / 100 * 90, "{period:?}: {brought} of {wanted}");
     }
-    // One that takes all there is, but seldom, is no faster for a larger window than it wants to
-    // be.
+    // A reader that takes everything, but only once a second, could use a larger window. But it is
+    // limited by its own pauses and not by the path, so its window does not grow.
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::Every(secs(1), usize::MAX));
     bulk.run(secs(20));
@@ -136,7 +137,7 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     bulk.run(secs(3));
     let window = bulk.window(flow);
     for _ in 0..10 {
-        // It stands still, goes on as fast as the link, with a full buffer before it, and then
+        // The reader stops, reads at the speed of the link while its buffer stays full, and finally
         // catches up.
         for reader in [Reader::Never, Reader::Every(ms(1), 25_000), Reader::AtOnce] {
             bulk.flows[flow].reader = reader;
@@ -165,7 +166,7 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     assert_eq!((bulk.window(flow), bulk.growth()), (16 * MIB, 0));
     bulk.pair.server.conn.set_stream_receive_window(2 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (2 * MIB, 0));
-    // What had been granted is used without fault, and the stream goes on.
+    // The peer may use what had been granted before, and the stream goes on.
     bulk.run(secs(2));
     assert!(bulk.pair.client.conn.close_reason().is_none());
     assert!(bulk.growth() > 0);

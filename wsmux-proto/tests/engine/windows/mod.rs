@@ -1,4 +1,5 @@
-//! Windows that grow: to what the path and the reader can use, no further, and out of a budget.
+//! Windows that grow to the size that the path and the reader can use, but no further, and within a
+//! budget.
 
 mod budget;
 mod growth;
@@ -12,11 +13,11 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const MBIT: u64 = 1_000_000;
 
-/// The window that each stream has in any case.
+/// The window that each stream begins with.
 const INITIAL: u64 = MIB;
 
-/// Of the socket: that it is smaller than what is on the way is the point of the send buffer's
-/// being small.
+/// The size of the socket's buffer. It is smaller than what is in flight, so that the tests show
+/// that small buffers at the sender do not limit the growth of a window.
 const SOCKET: usize = 256 * 1024;
 
 fn is_ping(frame: &Frame) -> bool {

@@ -1,4 +1,4 @@
-//! The round-trip time that growth rests on, and its pings.
+//! The round-trip time on which window growth is based, and the pings that measure it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::*;
 /// Without an answered ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
-    // 64 MiB that stand in a buffer before a slow link: what is sent into it comes a minute late.
+    // A buffer before a slow link holds 64 MiB, so data that is sent into it arrives a minute late.
     let path = Path { rtt: ms(20), rate: 10 * MBIT, queue: 64 << 20 };
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::AtOnce);
@@ -62,8 +62,8 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client by hand, which has a turn each millisecond. It then receives its grants and sends what
-/// they allow, up to a bound, in messages that follow each other at the speed of memory.
+/// A client written by hand that runs once each millisecond. Each time it receives its grants and
+/// sends what they allow, up to a bound, in messages that follow each other at the speed of memory.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -80,7 +80,7 @@ impl ByHand {
         let mut config = Config::default();
         config.stream_receive_window(Self::WINDOW).keep_alive_interval(None);
         let peer = ScriptedPeer::new(Wire::QMux, SERVER, &config);
-        // It came with our parameters.
+        // The first ping was sent with our parameters.
         let pings = vec![Frame::Ping(code(0))];
         Self { peer, bound, sent: 0, limit: Self::WINDOW, granted: Self::WINDOW, pings }
     }
@@ -145,8 +145,9 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     peer.run(5_000);
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
-        // The credit that it used in the meantime says that it is not as far away as that: three
-        // quarters of a window, which were left when the next grant came, at the most.
+        // The answer comes late, but the time from a grant to the first byte that it allowed shows
+        // that the path is shorter. At most three quarters of a window were still unused when the
+        // grant arrived, so the path is taken to hold no more than that.
         peer.answer();
         peer.run(3_000);
         let window = peer.window();
@@ -161,8 +162,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 /// with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
-    // Two ends on one machine that work in turns: all of a window comes at once, and then nothing
-    // for longer than a round trip takes.
+    // Two ends on one machine run in turns: a whole window arrives at once, and after that nothing
+    // arrives for longer than a round trip.
     let mut peer = ByHand::new(u64::MAX);
     peer.peer.now += Duration::from_micros(100);
     peer.answer();

@@ -13,7 +13,7 @@ impl World {
         }
         let (ended, now) = (self.ended, self.pair.now);
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
-        // A chunk is memory that the engine keeps.
+        // The engine keeps the chunk's memory, so it counts as the engine's.
         let taken = self.pair.end(side).of(|conn| match chunk {
             true => conn.send_stream(now, id).write_chunk(&mut Bytes::from(data.clone())),
             false => conn.send_stream(now, id).write(&data),
@@ -96,8 +96,7 @@ impl World {
                 self.largest_window = self.largest_window.max(bytes);
                 self.pair.end(side).of(|conn| conn.set_stream_receive_window(bytes));
             }
-            // js-ws refuses what is above the limit, which is another story
-            // (tests/engine/limits.rs).
+            // On js-ws streams above the limit would be refused. tests/engine/limits.rs tests that.
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {

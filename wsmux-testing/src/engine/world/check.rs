@@ -1,4 +1,4 @@
-//! What must hold after each step.
+//! The checks of what must hold after each step.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,14 @@ use wsmux_proto::{Credit, Frame, Side, StreamId, Time, Wire};
 use super::{DATAGRAMS, Half, World};
 use crate::engine::{CLIENT, Item, SERVER, encode, scripted_peer};
 
-/// Of each stream and of the connection, where no message is handled; SPEC.md §10 has more room for
-/// both.
+/// Bounds of the state of a stream and of a connection while no message is handled. SPEC.md §10
+/// allows more for both.
 const STREAM_STATE: u64 = 1024;
 const CONNECTION_STATE: u64 = 8 * 1024;
 
 impl World {
-    /// What left since the last look, against what was allowed; and what each engine holds.
+    /// Checks what was sent since the previous call against what was allowed, and checks how much
+    /// each engine holds.
     pub(super) fn observe(&mut self) {
         for side in [CLIENT, SERVER] {
             for item in self.pair.end(side).take_sent() {
@@ -28,7 +29,7 @@ impl World {
             let stats = conn.stats(Time::EPOCH);
             self.check_growth(side, stats.window_growth);
             self.check_memory(side);
-            // A buffer may pass its limit by the rest of a chunk, where chunks are taken whole.
+            // Where chunks are accepted as a whole, the last one may exceed the buffer's limit.
             let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
             assert!(stats.send_buffered <= most, "{stats:?}");
             let mine = |(key, half): (&(StreamId, Side), &Half)| {
@@ -42,9 +43,9 @@ impl World {
         }
     }
 
-    /// What is allocated for a connection, against SPEC.md §10 without what a socket holds (C-53).
-    /// Where the formula has windows and buffers, of the streams that can be looked at it is what
-    /// was in them at most (C-70).
+    /// Checks the memory of a connection against SPEC.md §10, without what a socket holds (C-53).
+    /// The formula counts whole windows and buffers. For the streams that an application still
+    /// holds, this uses the most that was in them instead (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let now = self.pair.now;
@@ -76,20 +77,20 @@ impl World {
         assert!(held <= most as i64, "{side:?} holds {held} of {most}: {conn:?}");
     }
 
-    /// Tables keep the places of as many streams as there were.
+    /// Returns the most streams so far: tables keep the capacity for all of them.
     fn most_streams(&mut self, side: Side, live: u64) -> u64 {
         let most = &mut self.most_streams[side as usize];
         *most = live.max(*most);
         *most
     }
 
-    /// All that a reader's peers may be ahead of it, beyond the windows that each stream has in any
-    /// case, comes out of one budget (C-57).
+    /// Checks that the credit that a reader granted beyond the windows that all streams begin with
+    /// comes out of one budget (C-57).
     fn check_growth(&self, reader: Side, growth: u64) {
         assert!(growth <= self.budget, "{growth} of {}", self.budget);
         let beyond = |(key, half): (&(StreamId, Side), &Half)| {
             let over = half.given_up || half.stopped || half.end.is_some() || key.1 == reader;
-            // Credit behind the end of a stream is of no use.
+            // Credit beyond the end of a stream cannot be used.
             let most = if half.finished { half.written as u64 } else { u64::MAX };
             let limit = half.granted.min(most);
             (!over).then(|| limit.saturating_sub(half.read as u64 + self.largest_window))
@@ -130,7 +131,7 @@ impl World {
                     Credit::More(more) => half.granted += more,
                     _ => panic!("a credit of an unknown kind"),
                 }
-                // So what lies unread never exceeds a window for each stream (C-53, C-56).
+                // This bounds what is unread by one window for each stream (C-53, C-56).
                 assert!(
                     half.granted <= half.read as u64 + window,
                     "{id}: more than a window ahead"
@@ -141,8 +142,8 @@ impl World {
     }
 }
 
-/// Whether a message is what the documents' encoder makes of its frames: each in its shortest form,
-/// and only the last without its length.
+/// Asserts that the message is what the tests' own encoder makes of its frames: each in its
+/// shortest form, and only the last one without its length.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

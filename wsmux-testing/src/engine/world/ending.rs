@@ -1,4 +1,4 @@
-//! How a world ends, and that nothing is left.
+//! How a world ends. At its end nothing may be left.
 
 use wsmux_proto::Time;
 
@@ -6,12 +6,12 @@ use super::{Ending, MAX_STEPS, Op, World, writes};
 use crate::engine::{CLIENT, End, SERVER, code, ms};
 
 impl World {
-    /// Until nothing moves any more.
+    /// Runs until nothing is in flight.
     fn drive(&mut self) {
         let mut steps = 0;
         while self.pair.step() {
-            // After each step: what one end sends in the next may rest on what the other sent in
-            // this.
+            // This is checked after each step, because what one end sends next may depend on what
+            // the other end sent in this step.
             self.observe();
             steps += 1;
             assert!(steps < MAX_STEPS, "the two never come to rest");
@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    /// Whatever ends it, nothing may be left.
+    /// Ends the world, and asserts that nothing is left, whatever ended it.
     pub fn end(mut self, ending: Ending) {
         let now = self.pair.now;
         match ending {
@@ -59,8 +59,8 @@ impl World {
         self.read_out();
     }
 
-    /// The connection is over: what came is readable, in order and never with an end that nobody
-    /// made.
+    /// Reads all streams after the connection has ended. Asserts that what arrived can be read in
+    /// order, and that no stream ends cleanly that its writer did not finish.
     fn read_out(mut self) {
         for side in [CLIENT, SERVER] {
             assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// Both applications finish what they began and read all there is; then nothing may be left.
+    /// Both applications finish their streams and read everything. Asserts that nothing is left.
     fn wind_up(mut self) {
         self.open_pipes();
         for round in 0.. {

@@ -1,4 +1,5 @@
-//! Two engines and a model of what their two applications did: what must hold after each step.
+//! Two engines, a model of what their two applications did, and the checks of what must hold after
+//! each step.
 
 mod apply;
 mod check;
@@ -10,7 +11,7 @@ use wsmux_proto::{Config, Dir, Side, StreamId, Wire};
 
 use super::{CLIENT, End, Pair, SERVER, ms};
 
-/// What happens next. Streams are chosen by number among those that the side holds.
+/// What happens next. A number selects one of the streams that the side holds.
 #[derive(Debug, Clone)]
 pub enum Op {
     Open(Side, Dir),
@@ -25,16 +26,16 @@ pub enum Op {
     DropSender(Side, usize),
     DropReceiver(Side, usize),
     Announce(Side, usize),
-    /// A reset after the first bytes, this many of which must still arrive.
+    /// Resets a stream of which this many bytes must still arrive.
     ResetAt(Side, usize, u64),
     Datagram(Side, usize),
-    /// The stream window of one side.
+    /// Sets the stream window of one side.
     Window(Side, u64),
-    /// How many streams of each kind one side lets the other have.
+    /// Sets how many streams of each kind one side lets the other open.
     Limit(Side, u64),
-    /// The pipe's width in one direction; none is a socket that takes nothing.
+    /// Sets the capacity of the pipe in one direction; with none, the socket accepts nothing.
     Pipe(Side, Option<usize>),
-    /// This many steps of the pair.
+    /// Runs this many steps of the pair.
     Steps(usize),
     /// Lets this many milliseconds pass.
     Pass(u64),
@@ -45,61 +46,61 @@ pub enum Op {
 pub enum Ending {
     /// All streams are finished and read.
     WindUp,
-    /// Both lose the socket.
+    /// Both ends lose the socket.
     Cut,
-    /// One side closes at once.
+    /// One side closes the connection at once.
     Close(Side),
-    /// One side lets its streams end, and both finish theirs.
+    /// One side drains, and both sides finish their streams.
     Drain(Side),
 }
 
-/// One direction of one stream, as both applications know it.
+/// One direction of one stream, as the two applications know it.
 #[derive(Debug, Default)]
 pub struct Half {
-    /// Bytes that the writer's engine took.
+    /// Bytes that the writer's engine accepted.
     written: usize,
     finished: bool,
-    /// Reset, or dropped unfinished.
+    /// Whether it was reset, or dropped unfinished.
     given_up: bool,
-    /// Reset after this many bytes, which the reader still receives.
+    /// How many bytes the reader still receives of a half that was reset.
     reliable: usize,
-    /// Stopped, or dropped, by the reader.
+    /// Whether the reader stopped or dropped it.
     stopped: bool,
-    /// Bytes that the reader got.
+    /// Bytes that the reader has read.
     read: usize,
     end: Option<End>,
-    /// On the wire: bytes that left, and how many the reader's engine had allowed when it last
-    /// spoke.
+    /// What was seen on the wire: the bytes that were sent, and how many the reader's engine had
+    /// allowed in its latest grant.
     sent: u64,
     granted: u64,
 }
 
 pub struct World {
     pair: Pair,
-    /// The stream window that credit begins with, and the largest that either side ever set.
+    /// The stream window that credit begins with, and the largest that either side has set.
     config_window: u64,
     largest_window: u64,
     max_window: u64,
     budget: u64,
     send_buffer: usize,
-    /// By the side that writes.
+    /// The halves of all streams, each with the side that writes to it.
     halves: BTreeMap<(StreamId, Side), Half>,
-    /// What each application holds.
+    /// The streams that each application holds.
     held: [Vec<StreamId>; 2],
     largest_chunk: usize,
-    /// The most streams that each engine had at once.
+    /// The most streams that each engine has had at once.
     most_streams: [u64; 2],
-    /// The most that lay unread and unsent in each stream that an application holds.
+    /// The most unread and unsent bytes so far, of each stream that an application holds.
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
-    /// The connection has ended, as an [`Ending`] demanded.
+    /// Whether the connection was ended, as an [`Ending`] required.
     ended: bool,
-    /// One side drains: it refuses streams that reach it now.
+    /// Whether one side drains and refuses streams that reach it now.
     refuses: bool,
 }
 
 const DATAGRAMS: usize = 5_000;
 
-/// Far above what any world needs: two engines that go on for longer will go on for ever.
+/// Far more steps than any world needs. Two engines that take more will never stop.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {
@@ -111,7 +112,8 @@ fn seed(id: StreamId, side: Side) -> u64 {
 }
 
 impl World {
-    /// Windows that begin with the first size and may grow to the second, out of a budget.
+    /// Creates a world in which windows begin with the first size and may grow to the second one,
+    /// within a budget.
     pub fn new(
         wire: Wire,
         (window, max_window, budget): (u64, u64, u64),
@@ -119,9 +121,10 @@ impl World {
         latency: u64,
     ) -> Self {
         let mut config = Config::default();
-        // Half of them find the connection's window full before their own buffers are.
+        // In half of the worlds the connection's send window is full before the buffers of the
+        // streams are.
         let send_window = if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 };
-        // As with Op::Limit.
+        // This differs between the wires for the same reason as `Op::Limit`.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
             .stream_receive_window(window)
@@ -174,7 +177,7 @@ impl World {
 
     fn pick(&self, side: Side, nth: usize) -> Option<StreamId> {
         let held = &self.held[side as usize];
-        // The newest are where something happens.
+        // The number counts from the newest stream, because most things happen on the newest ones.
         held.len().checked_sub(1 + nth % held.len().max(1)).map(|at| held[at])
     }
 }

@@ -1,4 +1,4 @@
-//! The application, which asks for anything.
+//! The application, which calls anything.
 
 use wsmux_proto::{Dir, DriverLost, StreamId};
 
@@ -62,7 +62,7 @@ impl Case {
         self.heap.of(|| match what {
             0..4 => drop(conn.send_stream(now, id).write(&vec![5; len])),
             12..14 => drop(conn.send_stream(now, id).write_chunk(&mut vec![5; len].into())),
-            // Of what has no room, as the documentation asks, nothing.
+            // The documentation forbids adding a chunk when there is no room.
             14..16 if conn.send_stream(now, id).poll_room().is_ok_and(|room| room > 0) => {
                 let _ = conn.send_stream(now, id).append_chunk(vec![5; len].into());
             }
@@ -103,7 +103,7 @@ impl Case {
         });
     }
 
-    /// Two sizes over and over, written by both methods, to a peer that grants what it did.
+    /// Writes pieces of two sizes in turn, by both methods, and the peer grants as much again.
     pub(super) fn written(&mut self, input: &mut Input<'_>) {
         let Some(&id) = self.held.first() else { return };
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];

@@ -1,4 +1,4 @@
-//! What must hold after each step, and at the end.
+//! The checks of what must hold after each step, and at the end.
 
 use bytes::Bytes;
 use wsmux_proto::{MessageBuf, Outgoing, VarInt};
@@ -6,20 +6,21 @@ use wsmux_proto::{MessageBuf, Outgoing, VarInt};
 use super::{Case, DATAGRAMS};
 use crate::engine::{ms, scripted_peer::decode};
 
-/// Bounds of what one call may lead to; far above what any does.
+/// Bounds of what one call may cause, far more than any call does.
 const MAX_EVENTS: usize = 10_000;
 const MAX_TRANSMITS: usize = 10_000;
 
-/// SPEC.md §10, `c` and `k`: generous, for each of the two only has to be a constant.
+/// The constants `c` and `k` of SPEC.md §10. They are generous, because it only matters that they
+/// are constant.
 const STREAM_STATE: u64 = 4 * 1024;
 const CONNECTION_STATE: u64 = 32 * 1024;
 
-/// What a peer can waste in refusals and answers that it does not read, beside its streams' own
-/// state.
+/// How much memory a peer can use up by refusals and answers that it does not read, in addition to
+/// the state of its streams.
 const ANSWERS: u64 = 64 * 1024;
 
 impl Case {
-    /// Lets out one item. Says whether there was one.
+    /// Sends one item. Returns whether there was one.
     pub(super) fn transmit(&mut self) -> bool {
         let wanted = self.conn.wants_transmit();
         let mut out = MessageBuf::new();
@@ -29,7 +30,7 @@ impl Case {
         match &transmit {
             Some(Outgoing::Message(message)) => {
                 assert!((1..=65_536).contains(&message.len()), "{} bytes", message.len());
-                // What was not the engine's language would panic here.
+                // This panics if the engine sent something that is not valid on its wire.
                 decode(self.wire, message.slices().collect::<Vec<_>>().concat().into());
             }
             Some(Outgoing::Close { reason, .. }) => {
@@ -75,9 +76,9 @@ impl Case {
         assert!(self.heap.held() <= most as i64, "{} of {most}: {:?}", self.heap.held(), self.conn);
     }
 
-    /// SPEC.md §10, without what the socket holds.
+    /// Returns the bound of SPEC.md §10, without what the socket holds.
     fn formula(&self, sending: u64, streams: u64) -> u64 {
-        // Windows that were made smaller have been larger.
+        // Windows that are small now may have been larger before.
         let receiving = self.opened + 2 * self.largest_limit;
         let windows = receiving * self.largest_initial_window;
         let receive = (windows + self.budget) * 4 + DATAGRAMS as u64;
@@ -86,7 +87,7 @@ impl Case {
         receive + send + message + streams * STREAM_STATE + CONNECTION_STATE + ANSWERS
     }
 
-    /// All handles go, and the connection with the last; the peer may be as it is.
+    /// Drops all handles, and so the connection, in whatever state the peer is.
     pub(super) fn end(mut self) {
         self.drain();
         self.check();
@@ -99,7 +100,7 @@ impl Case {
         }
         while self.heap.of(|| self.conn.read_datagram()).is_some() {}
         self.conn.close(self.now, VarInt::default(), Bytes::new());
-        // A call that waits for a stream's end gets the connection's.
+        // A call that waits for a stream's end reports the connection's end.
         for id in std::mem::take(&mut self.watched) {
             self.heap.of(|| self.conn.send_stream(self.now, id).poll_end());
         }

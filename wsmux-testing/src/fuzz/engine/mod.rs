@@ -1,4 +1,4 @@
-//! One engine, a peer that says anything, an application that asks for anything, and time that
+//! One engine with a peer that sends anything, an application that calls anything, and a clock that
 //! jumps.
 
 mod application;
@@ -13,21 +13,21 @@ use super::input::Input;
 use crate::engine::{CLIENT, Heap, SERVER, WIRES, ms};
 use peer::parameters;
 
-/// More than come out of a few KiB of input add nothing but time.
+/// A few KiB of input do not make more operations than this useful; they would only take time.
 const MAX_OPS: usize = 1_000;
 
-/// A bound of what one call may lead to; far above what any does.
+/// A bound of what one call may cause, far more than any call does.
 const MAX_TIMERS: usize = 1_000;
 
 const DATAGRAMS: usize = 3_000;
 const WINDOWS: [u64; 5] = [1, 20, 300, 5_000, 300_000];
-/// Where a queue of bytes changes its mind.
+/// The sizes at which a queue of bytes changes how it stores them.
 const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
 const MAX: u64 = VarInt::MAX.into_inner();
-/// RFC 9000 §4.6.
+/// The largest stream count of RFC 9000 §4.6.
 const MAX_COUNT: u64 = 1 << 60;
 
-/// Demands C-27, C-32, C-33, C-53, C-54, C-70, C-71, Q-3, Q-9, W-11.
+/// Checks C-27, C-32, C-33, C-53, C-54, C-70, C-71, Q-3, Q-9 and W-11.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut case = Case::new(&mut input);
@@ -45,20 +45,20 @@ struct Case {
     conn: Connection,
     heap: Heap,
     wire: Wire,
-    /// The engine's.
+    /// The engine's side.
     side: Side,
     now: Time,
-    /// Bytes of each stream that the peer has sent.
+    /// How many bytes of each stream the peer has sent.
     sent: BTreeMap<StreamId, u64>,
     last_message: Vec<u8>,
-    /// The next stream of a flood, above those that are mostly spoken of.
+    /// The next stream of a flood. Its id is above those that most frames name.
     flooded: u64,
-    /// All streams that the application holds, and those whose end it waits for.
+    /// All streams that the application holds, and those for whose end it waits.
     held: Vec<StreamId>,
     watched: Vec<StreamId>,
     opened: u64,
     largest_window: u64,
-    /// The same without growth.
+    /// The largest window, not counting growth.
     largest_initial_window: u64,
     largest_limit: u64,
     budget: u64,
@@ -109,7 +109,7 @@ impl Case {
             largest_chunk: 0,
             has_closed: false,
         };
-        // Most peers begin as they should.
+        // Most peers begin with valid parameters.
         if wire == Wire::QMux && input.below(8) > 0 {
             case.say(&[Frame::TransportParameters(parameters(input))]);
         }
@@ -128,7 +128,7 @@ impl Case {
                 let frames: Vec<_> = (0..=input.below(3)).map(|_| self.frame(input)).collect();
                 self.say(&frames);
             }
-            // What costs nothing once may cost something each time.
+            // Something that costs nothing once may cost something if it is repeated.
             16 => {
                 for _ in 0..input.below(250) {
                     let message = self.last_message.clone();

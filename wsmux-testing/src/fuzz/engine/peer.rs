@@ -1,4 +1,4 @@
-//! The peer, which says anything.
+//! The peer, which sends anything.
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
@@ -14,8 +14,8 @@ use crate::{
 
 impl Case {
     pub(super) fn message(&mut self, message: Vec<u8>) {
-        // Of the engine's own memory, as a socket's message is: in a block that may be twice as
-        // large (C-72).
+        // The message belongs to the engine's own memory, as a socket's does, in a block that may
+        // be twice as large (C-72).
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
@@ -33,7 +33,7 @@ impl Case {
         }
     }
 
-    /// Mostly one of a few.
+    /// Returns a stream id, in most cases one of a few.
     fn stream_id(&self, input: &mut Input<'_>) -> StreamId {
         let initiator = input.pick(&[!self.side, !self.side, self.side]);
         let uni = self.wire == Wire::QMux && input.below(4) == 0;
@@ -44,7 +44,7 @@ impl Case {
         StreamId::new(initiator, if uni { Dir::Uni } else { Dir::Bi }, index)
     }
 
-    /// What the peer would say of its next byte, or something else.
+    /// Returns the right offset of the peer's next byte, or another one.
     fn offset(&self, id: StreamId, input: &mut Input<'_>) -> u64 {
         let sent = self.sent.get(&id).copied().unwrap_or(0);
         let offset = match input.below(16) {
@@ -53,7 +53,7 @@ impl Case {
             15 => input.between(0, MAX),
             _ => sent,
         };
-        // Past the largest integer there is nothing to write.
+        // An offset above the largest integer cannot be encoded.
         offset.min(MAX)
     }
 
@@ -63,7 +63,7 @@ impl Case {
         match input.below(if qmux { 22 } else { 14 }) {
             0..6 => {
                 let (offset, fin) = (self.offset(id, input), input.below(8) == 0);
-                // On js-ws a message has either.
+                // On js-ws a message has either data or an end.
                 let len = if fin && !qmux { 0 } else { data_len(input) };
                 self.sent.insert(id, offset + len as u64);
                 let data = Bytes::from(vec![7; len]);
@@ -104,7 +104,7 @@ impl Case {
         }
     }
 
-    /// Streams that are opened and given up, as many as the peer likes.
+    /// Opens and cancels streams, as many as the peer likes.
     pub(super) fn flood(&mut self, input: &mut Input<'_>) {
         for _ in 0..input.pick(&[1, 100, 50_000]) {
             if self.conn.close_reason().is_some() {
@@ -123,7 +123,8 @@ impl Case {
         }
     }
 
-    /// Two sizes over and over on one stream, as far as there is credit; some of them read.
+    /// Sends pieces of two sizes in turn on one stream, as far as there is credit. The application
+    /// reads some of them.
     pub(super) fn pieces(&mut self, input: &mut Input<'_>) {
         let id = StreamId::new(!self.side, Dir::Bi, input.below(3) as u64);
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];
@@ -182,7 +183,8 @@ fn number(input: &mut Input<'_>) -> u64 {
     }
 }
 
-/// What RFC 9000 §19.11 permits, so that what is behind it is met as well.
+/// Returns a count within the limit of RFC 9000 §19.11, so that the checks after that limit are
+/// reached.
 fn count(input: &mut Input<'_>) -> u64 {
     number(input).min(MAX_COUNT)
 }
