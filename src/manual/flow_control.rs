@@ -182,9 +182,10 @@
 //! unread bytes keep at most four times their own length allocated, and usually little more than
 //! their length. Bytes passed to `write` are copied into blocks that are at most a quarter larger
 //! than the bytes in them. A chunk that has been sent in part stays allocated as a whole; if less
-//! than half of it is left when more is written, that rest is copied and the chunk is freed. So
-//! unsent bytes keep at most one and a half times their length allocated. If your application cuts
-//! a [`Bytes`](bytes::Bytes) from a larger one, the larger one stays allocated and counts.
+//! than half of it is left when more is written, that rest is copied and the chunk is freed.
+//! Together these keep the allocation within one and a half times the bytes that the buffers may
+//! hold. If your application cuts a [`Bytes`](bytes::Bytes) from a larger one, the larger one stays
+//! allocated and counts.
 //!
 //! The formula gives the worst case: the peer fills every buffer and the application reads nothing.
 //! **The defaults** suit few peers, or trusted ones. **For many connections of untrusted peers**
