@@ -26,8 +26,8 @@ use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 /// a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
-/// How many seconds of data may be caught up after a delay on a busy machine. A stream that was
-/// stalled can catch up no more than this and its window.
+/// How far behind its rate a stream may be, on a busy machine, and still catch up. A stream that
+/// was stalled for longer only catches up what is in its window.
 const DEPTH: Duration = Duration::from_millis(250);
 
 /// The longest command line in bytes. All commands are shorter.
