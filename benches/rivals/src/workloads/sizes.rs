@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{GIB, MIB};
 use crate::path::Path;
 
-/// How long the workloads run on a long path. It is enough for a window to grow.
+/// How long the workloads run on a long path. It is enough for a window to grow, and for a hundred
+/// round trips of the longest path (200 ms).
 const ON_A_LONG_PATH: Duration = Duration::from_secs(20);
 
 /// How much work each workload does, which is the same for every backend.
