@@ -1,4 +1,5 @@
-//! Two connections with their drivers, locks and wakers: in memory, and with the frame layer over a pipe.
+//! Measures two connections with their drivers, locks and wakers, in memory and with the frame
+//! layer over a pipe.
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};

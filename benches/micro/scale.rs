@@ -39,7 +39,8 @@ struct Hand {
 }
 
 impl Hand {
-    /// On QMux, a peer that grants this many streams of each kind, much to each stream, and nothing to all.
+    /// Makes an engine. On QMux, its peer permits this many streams of each kind, grants much
+    /// credit to each stream, and grants no connection credit.
     fn new(wire: Wire, side: Side, streams: u64) -> Self {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(2 * streams);
