@@ -49,8 +49,8 @@ fn lints() -> Outcome {
     };
     clippy(&[packages, &["--all-targets"]].concat())?;
     // `--all-targets` does not include the tests that `cargo test` does not run, so they are named
-    // here. Without the same packages the dependencies would have fewer features, and would be
-    // compiled again.
+    // here. Without `--workspace` the dependencies would have fewer features, and would be compiled
+    // again.
     clippy(&[packages, &["--test", "external", "--test", "page"]].concat())?;
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }
