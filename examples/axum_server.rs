@@ -31,7 +31,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    // `HttpServer` survives silent clients, half a request and a lack of file descriptors;
+    // `HttpServer` copes with silent clients, incomplete requests and a lack of file descriptors;
     // `axum::serve` does not.
     let server = HttpServer::new().tls_config(Arc::new(tls_config()?));
     let listener = TcpListener::bind(args.listen).await?;
@@ -67,7 +67,7 @@ async fn echo(connection: WebSocketConnection) {
     eprintln!("{:?}: {}", connection.remote_address(), connection.closed().await);
 }
 
-/// A TLS configuration with a certificate generated at startup.
+/// Makes a TLS configuration with a newly generated certificate.
 pub fn tls_config() -> Result<ServerConfig, Box<dyn Error>> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -73,7 +73,7 @@ async fn run(args: &Args) -> Result<String, Box<dyn Error + Send + Sync>> {
     ))
 }
 
-/// The byte at this offset of the stream with this seed.
+/// Returns the byte at this offset of the stream with this seed.
 fn pattern(seed: u64, offset: u64) -> u8 {
     (offset.wrapping_mul(31) ^ (offset >> 8) ^ seed.wrapping_mul(101)) as u8
 }

@@ -99,7 +99,8 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A peer may send datagrams without accepting any. Its other streams continue.
+            // A peer may send datagrams without accepting any. That is not an error, and its
+            // streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };
@@ -114,7 +115,7 @@ enum End {
     Lost,
 }
 
-/// Echoes a stream. It holds one chunk at a time, however long the stream is.
+/// Echoes a stream. It has only one chunk in memory at a time, however long the stream is.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
     let end = loop {
         // The client may stop the stream while no data arrives.
@@ -138,7 +139,8 @@ async fn echo(mut send: SendStream, mut recv: RecvStream) {
             Err(_) => break End::Lost,
         }
     };
-    // The stop was already answered with a reset of the same code; the client can stop sending.
+    // If the client stopped the sending half, that was already answered with a reset of the same
+    // code; this asks the client to stop sending too.
     let _ = match end {
         End::Reset(code) => send.reset(code),
         End::Stopped(code) => recv.stop(code),

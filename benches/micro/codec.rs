@@ -14,7 +14,7 @@ use crate::engines::{NOW, shared};
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SIZES: [usize; 3] = [32, 1024, 16 * 1024];
 
-/// Credit that one grant gives.
+/// The credit that one frame grants.
 const GRANT: u64 = u32::MAX as u64;
 
 /// An engine whose peer reads everything at once.
@@ -46,7 +46,7 @@ impl Sender {
     }
 
     fn grant(&mut self) {
-        // Never more than GRANT at once: js-ws counts credit in 32 bits.
+        // At most GRANT is granted at once, because js-ws counts credit in 32 bits.
         let more = GRANT - self.left;
         self.granted += more;
         let mut message = Vec::new();
@@ -67,7 +67,7 @@ impl Sender {
         self.left = GRANT;
     }
 
-    /// One message around the chunk.
+    /// Sends the chunk in one message.
     fn send(&mut self, chunk: Bytes) -> &MessageBuf {
         if self.left < chunk.len() as u64 {
             self.grant();
@@ -85,8 +85,8 @@ pub(crate) fn benches(c: &mut Criterion) {
         for size in SIZES {
             group.throughput(Throughput::Bytes(size as u64));
             let (mut sender, chunk) = (Sender::new(wire), shared(size));
-            // The codec has no public entry point: this measures the path from `append_chunk`
-            // through the scheduler.
+            // The codec has no public entry point, so this measures the whole path from
+            // `append_chunk` through the scheduler.
             group.bench_function(BenchmarkId::new(format!("send STREAM, {wire:?}"), size), |b| {
                 b.iter(|| sender.send(chunk.clone()).len());
             });

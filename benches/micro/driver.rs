@@ -1,4 +1,5 @@
-//! Two connections with their drivers, locks and wakers: in memory, and with the frame layer over a pipe.
+//! Measures two connections with their drivers, locks and wakers, in memory and with the frame
+//! layer over a pipe.
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
@@ -13,10 +14,10 @@ use crate::engines::shared;
 const MIB: usize = 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes between the two ends: a socket's buffers.
+/// The bytes that may be between the two ends, as in a socket's buffers.
 const CAPACITY: usize = 256 * 1024;
 
-/// A stream's two ends. One sends requests, the other answers.
+/// The two ends of a stream, of which one sends requests and the other answers.
 struct Ends {
     client: WebSocketStream,
     server: WebSocketStream,

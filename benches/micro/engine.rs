@@ -24,7 +24,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                         .expect("it is open");
                     engines.carry();
                     assert_eq!(read(&mut engines.server, id), size);
-                    // The grant goes back.
+                    // This carries the renewed credit back.
                     engines.carry();
                 });
             });
@@ -40,7 +40,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// A stream for one request of 64 bytes and its answer.
+/// Opens a stream for one request of 64 bytes, and answers it.
 pub(crate) fn ask(engines: &mut Engines) {
     const BYTES: [u8; 64] = [7; 64];
     let Engines { client, .. } = engines;

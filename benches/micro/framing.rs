@@ -1,4 +1,4 @@
-//! WebSocket frames: headers, masks, and the copies between.
+//! WebSocket frames: headers, masks, and copies of the payload.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use frame::Opcode;
 use read::{Item, Reader};
 use write::Writer;
 
-/// What the frame layer calls in its own module.
+/// The frame layer calls this function of its own module.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }
@@ -88,7 +88,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                     writer.poll_write_out(&mut io, &mut cx, 0)
                 });
             });
-            // The copy out of the stream is included, because reading copies.
+            // The figure includes the copy out of the stream, which a read from a socket makes too.
             let mut reader = Reader::new(from, &[], 1 << 20);
             let mut io = Endless { bytes: one_frame(from, size), at: 0 };
             group.bench_function(

@@ -1,7 +1,7 @@
-//! The cost of each part on its own: `cargo bench`, in four minutes.
+//! Measures what each part costs on its own. `cargo bench` takes four minutes.
 //!
 //! Absolute figures depend on the machine and the day. `cargo bench -- --save-baseline before`
-//! keeps them, and `cargo bench -- --baseline before` compares.
+//! stores the figures, and `cargo bench -- --baseline before` compares with them.
 
 mod codec;
 mod driver;
@@ -15,7 +15,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use wsmux_testing::engines;
 
-/// Enough to distinguish a change of a tenth from noise, on an otherwise idle machine.
+/// Makes each measurement long enough to distinguish a change of a tenth from noise, on an
+/// otherwise idle machine.
 fn config() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))

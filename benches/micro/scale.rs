@@ -1,5 +1,5 @@
-//! The cost of an event among a hundred, ten thousand and a hundred thousand streams: the same,
-//! except for cache misses.
+//! Measures what an event costs when there are a hundred, ten thousand or a hundred thousand
+//! streams. Except for cache misses, it should cost the same.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ struct Hand {
 }
 
 impl Hand {
-    /// On QMux, a peer that grants this many streams of each kind, much to each stream, and nothing to all.
+    /// Makes an engine. On QMux, its peer permits this many streams of each kind, grants much
+    /// credit to each stream, and grants no connection credit.
     fn new(wire: Wire, side: Side, streams: u64) -> Self {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(2 * streams);
@@ -74,8 +75,8 @@ impl Hand {
     }
 }
 
-/// STREAM frames with one byte at this offset of each of these client streams, in messages of the
-/// maximum length.
+/// Returns STREAM frames with one byte at this offset of each of these client streams, in messages
+/// of the maximum length.
 fn bytes_of(streams: std::ops::Range<u64>, offset: u64) -> Vec<Vec<u8>> {
     let mut messages = vec![Vec::new()];
     for index in streams {
@@ -101,7 +102,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             |b| {
                 b.iter(|| {
                     credit += 1;
-                    // The rate that the budget for grants permits indefinitely.
+                    // At this rate the budget for grants is never exhausted.
                     hand.now += Duration::from_micros(200);
                     hand.send(varints(&[0x10, credit]));
                     hand.transmit();
@@ -153,7 +154,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// A client whose streams have much to send and have stream credit, but no connection credit.
+/// Makes a client whose streams have much to send and have stream credit, but no connection credit.
 fn starved(streams: u64) -> Hand {
     let mut hand = Hand::new(Wire::QMux, Side::Client, streams);
     let chunk = shared(RECORD);
@@ -165,7 +166,7 @@ fn starved(streams: u64) -> Hand {
     hand
 }
 
-/// A server with streams whose readers wait for data.
+/// Makes a server with streams whose readers wait for data.
 fn with_readers(streams: u64) -> Hand {
     let mut hand = Hand::new(Wire::QMux, Side::Server, streams);
     bytes_of(0..streams, 0).into_iter().for_each(|message| hand.send(message));
@@ -177,7 +178,8 @@ fn with_readers(streams: u64) -> Hand {
     hand
 }
 
-/// The time until all tasks that wait for a raised limit have opened one stream each.
+/// Measures the time from the rise of the limit until all tasks that waited for it have opened one
+/// stream each.
 fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
@@ -209,15 +211,15 @@ fn openers(streams: u64) -> Duration {
     })
 }
 
-/// Ids that rustc-hash 2 puts into the same bucket of a table of up to 2^20, with the same seven
-/// tag bits: the ids that a peer would choose against a table with that hash.
+/// Returns ids that rustc-hash 2 puts into the same bucket of a table of up to 2^20 entries, with
+/// the same seven tag bits. A peer would choose these ids to attack a table with that hash.
 fn colliding(count: usize) -> Vec<u64> {
     const K: u64 = 0xf135_7aea_2e62_a9c5;
-    // Newton's iteration doubles the number of correct bits.
+    // Each step of Newton's iteration doubles the number of correct bits.
     let inverse = (0..6).fold(K, |x, _| x.wrapping_mul(2_u64.wrapping_sub(K.wrapping_mul(x))));
     assert_eq!(inverse.wrapping_mul(K), 1);
     let ids = (1..1_u64 << 37).map(|c| (c << 20).rotate_right(26).wrapping_mul(inverse));
-    // The client's bidirectional streams, in 62 bits.
+    // Only ids of the client's bidirectional streams that fit in 62 bits are kept.
     let mut ids: Vec<_> = ids.filter(|&id| id < 1 << 60 && id & 3 == 0).take(count).collect();
     ids.sort_unstable();
     ids

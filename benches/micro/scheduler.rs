@@ -1,8 +1,9 @@
-//! The scheduler's choice of the next stream, among few streams and many.
+//! Measures how long the scheduler takes to choose the next stream, among few streams and among
+//! many.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-/// The scheduler's queue, which is no part of the API.
+/// The scheduler's queue, which is not part of the API.
 #[path = "../../wsmux-proto/src/streams/priority_queue.rs"]
 #[allow(dead_code, reason = "what only the engine needs")]
 mod priority_queue;
@@ -27,7 +28,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             }
             queue
         };
-        // A turn is over, and the stream has more to send.
+        // In this case a turn is over, and the stream has more to send.
         group.throughput(Throughput::Elements(1));
         let mut queue = filled(|_| 0);
         let mut each = filled(|key| key as i32);
@@ -46,7 +47,8 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, turn);
             });
         });
-        // A turn is over, and the stream goes after all others, as with deadline order.
+        // In this case a turn is over, and the stream is queued after all others, as when streams
+        // are ordered by deadline.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {
@@ -55,7 +57,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                 each.push(key, last);
             });
         });
-        // From empty to empty: every stream has one message of data.
+        // In this case every stream has one message of data, and the queue is filled and emptied.
         group.throughput(Throughput::Elements(streams as u64));
         let mut queue = PriorityQueue::default();
         group.bench_function(BenchmarkId::new("push all, pop all", streams), |b| {

@@ -1,5 +1,6 @@
-//! A call opens a stream, writes its request, and reads the answer. Dropping the call's future
-//! drops its stream, and the reset informs the server.
+//! The client. A call opens a stream, writes its request, and reads the answer. If the call's
+//! future is dropped, its stream is dropped too, which stops and resets the stream, and so tells
+//! the server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +35,7 @@ impl Client {
 
     /// Calls a method. When the future is dropped, the call is cancelled.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, CallError> {
-        // The stream identifies the call; the id is only for logs.
+        // The stream already identifies the call, so the id is useful only in logs.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": id });
         let answer = self.exchange(request.to_string().as_bytes()).await?;
@@ -56,8 +57,8 @@ impl Client {
     /// Sends these bytes as a request, and returns the bytes of the answer.
     pub(crate) async fn exchange(&self, request: &[u8]) -> Result<Vec<u8>, CallError> {
         let open = self.connection.open_bi().await.map_err(std::io::Error::from)?;
-        // Dropping both halves cancels the call: it resets what was not sent and stops what was not
-        // read.
+        // If both halves are dropped before the answer has been read, the call is cancelled: the
+        // sending half is reset unless it was finished, and the receiving half is stopped.
         let (mut send, mut recv) = open.into_split();
         send.write_all(request).await.map_err(std::io::Error::from)?;
         send.finish().map_err(std::io::Error::from)?;

@@ -1,5 +1,5 @@
-//! A method is a future. The call's stream carries the request and the answer, and the server drops
-//! the future when the client stops reading.
+//! The server. Each method is a future. The call's stream carries the request and the answer, and
+//! the server drops the future when the client stops reading.
 
 use std::time::Duration;
 
@@ -36,17 +36,17 @@ async fn serve_connection(connection: WebSocketConnection) {
 async fn serve_call(connection: WebSocketConnection, stream: WebSocketStream) {
     let (mut send, mut recv) = stream.into_split();
     let Ok(request) = recv.read_to_end(MAX_MESSAGE).await else {
-        // The client cancelled the call, or the request is too long.
+        // Either the client has cancelled the call, or the request is too long.
         let _ = send.reset(UNREADABLE);
         return;
     };
     let response = tokio::select! {
         response = respond(&connection, &request) => response,
-        // The client stopped reading, or is gone, so the method is dropped here before it has
-        // completed.
+        // The client has stopped reading, or is gone, so the method's future is dropped before it
+        // has completed.
         _ = send.stopped() => return,
     };
-    // A notification has no answer, but its stream still has to end.
+    // A notification has no answer, but its stream still has to be finished.
     if let Some(response) = response
         && send.write_all(response.to_string().as_bytes()).await.is_err()
     {
@@ -55,7 +55,7 @@ async fn serve_call(connection: WebSocketConnection, stream: WebSocketStream) {
     let _ = send.finish();
 }
 
-/// The answer to a request (JSON-RPC 2.0, section 4 and 5); `None` for a notification.
+/// Returns the answer to a request (JSON-RPC 2.0, sections 4 and 5), or `None` for a notification.
 async fn respond(connection: &WebSocketConnection, request: &[u8]) -> Option<Value> {
     let request: Value = match serde_json::from_slice(request) {
         Ok(request) => request,
@@ -97,9 +97,9 @@ async fn call(
         }
         "subscribe" => {
             let count = params["count"].as_u64().ok_or_else(invalid)?;
-            // Notifications have a stream of their own, which the server opens, so they delay no
-            // call. It is opened before the answer: at the client's stream limit the call waits, so
-            // there are never more tasks than streams.
+            // The server opens a stream for the notifications, so that they delay no call. It opens
+            // the stream before it answers. So if the client's stream limit is reached, the call
+            // waits, and there are never more tasks than streams.
             let stream = connection.open_uni().await;
             tokio::spawn(push(stream.map_err(|error| (-32000, error.to_string()))?, count));
             Ok("subscribed".into())

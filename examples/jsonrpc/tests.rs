@@ -44,8 +44,8 @@ async fn calls_are_answered_beside_one_that_takes_long() {
 #[tokio::test]
 async fn a_call_that_is_dropped_frees_its_stream_on_the_server() {
     let (client, connection) = client().await;
-    // Ten times as many as the server accepts at once. So the earlier calls must be gone there
-    // before the last ones arrive.
+    // This makes ten times as many calls as the server accepts at once. So the server must have
+    // dropped the earlier calls before it can accept the last ones.
     for _ in 0..1000 {
         let call = client.call("sleep", json!({ "milliseconds": 600_000 }));
         let _ = timeout(Duration::from_millis(1), call).await;
@@ -89,7 +89,7 @@ async fn the_server_pushes_for_as_long_as_it_is_listened_to() {
         assert!(tick.get("id").is_none());
     }
     assert!(notifications.next().await.unwrap().is_none());
-    // An abandoned subscription without end delays nothing.
+    // An endless subscription that the client abandons delays nothing.
     client.call("subscribe", json!({ "count": u64::MAX })).await.unwrap();
     let mut endless = client.notifications().await.unwrap();
     assert!(endless.next().await.unwrap().is_some());

@@ -12,7 +12,7 @@ use wsmux_cli::perf;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // It runs on a worker, like an application's task. On the main thread, every wakeup would come
-    // from another thread.
+    // The workloads run on a worker thread, like an application's task. On the main thread, each of
+    // their wakeups would have to come from another thread.
     tokio::spawn(perf::run(perf::Args::parse())).await?
 }

@@ -40,11 +40,11 @@ class Arrivals {
     await this.#accepting;
     while (await this.#accept(connection));
     this.#end ??= end;
-    // Otherwise there are arrivals to read first.
+    // If there are arrivals, they are read first, and the end is delivered after them.
     if (this.#arrived.length === 0) this.#deliver();
   }
 
-  /** Fails with an error even after an intended end, because there never was a connection. */
+  /** Fails with an error even if the page itself closed, because there never was a connection. */
   fail(error) {
     this.#end = error;
     this.#cancelled = true;
@@ -56,7 +56,7 @@ class Arrivals {
     try {
       connection = await this.#connection;
     } catch {
-      // `fail` reports it.
+      // There is no connection, which `fail` reports.
       return;
     }
     if (this.#end !== undefined) return;
@@ -64,7 +64,7 @@ class Arrivals {
     await this.#accepting;
   }
 
-  /** Accepts one, and returns whether there was another. */
+  /** Accepts one arrival, and returns whether there was one. */
   async #accept(connection) {
     try {
       const arrival = await this.accept(connection);
@@ -82,7 +82,7 @@ class Arrivals {
     try {
       if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
     } catch (error) {
-      // Only the stream fails: `drain` must not find it in this state.
+      // Only this stream fails, so `drain` must not use it later.
       this.cancel();
       this.#controller.error(error);
       return;

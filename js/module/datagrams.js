@@ -39,12 +39,15 @@ export class WebSocketTransportDatagrams {
     return this.#writable;
   }
 
-  /** Another writable. One that has failed, because a datagram was too long, stays failed. */
+  /**
+   * Makes another writable. It is needed after a datagram was too long, because the writable has
+   * then failed for good.
+   */
   createWritable() {
     return writableOf(this.#send);
   }
 
-  /** In bytes; 0 if the peer accepts none. */
+  /** The size of the largest datagram in bytes; 0 if the peer accepts none. */
   get maxDatagramSize() {
     return this.#maxDatagramSize();
   }

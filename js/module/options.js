@@ -47,7 +47,7 @@ export function parseUrl(url) {
   } catch {
     throw new DOMException(`${String(url)} is no URL`, "SyntaxError");
   }
-  // As with WebSocket.
+  // WebSocket's constructor accepts these schemes too.
   if (parsed.protocol === "http:") parsed.protocol = "ws:";
   if (parsed.protocol === "https:") parsed.protocol = "wss:";
   if (!["ws:", "wss:"].includes(parsed.protocol) || parsed.hash !== "") {

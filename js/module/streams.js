@@ -14,7 +14,10 @@ export const BYTES = (() => {
   }
 })();
 
-/** The core holds one chunk, and no other waits after it. The core's own buffer is the queue. */
+/**
+ * The core is given one chunk at a time, and no others are queued here, because the core's own
+ * buffer is the queue.
+ */
 const ONE_CHUNK = { highWaterMark: 1 };
 
 /**
@@ -72,7 +75,7 @@ class Sink {
 
   constructor(half) {
     this.#half = half;
-    // Fulfilled with the core's result after the half has been freed.
+    // This is fulfilled with the core's result, once the half has been freed.
     this.#sent = half.core.ended().then(
       (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
       (fault) => fault,
@@ -86,7 +89,8 @@ class Sink {
       if (fault) controller.error(errorOf(fault));
       return fault;
     });
-    // Reset at once, and not only after a write that waits for credit.
+    // The half is reset at once. Without this, it would be reset only after a write that waits for
+    // credit.
     controller.signal.addEventListener("abort", () => half.core?.reset(codeOf(controller.signal.reason)));
   }
 
@@ -126,7 +130,10 @@ export class WebSocketTransportSendStream extends WritableStream {
     this.sendOrder = sendOrder;
   }
 
-  /** Streams with a higher value strictly send first; streams with equal values take turns. */
+  /**
+   * As long as a stream with a higher value has data that it may send, streams with lower values
+   * send nothing. Streams with equal values take turns.
+   */
   get sendOrder() {
     return this.#sendOrder;
   }
@@ -145,7 +152,7 @@ export class WebSocketTransportSendStream extends WritableStream {
 class Source {
   type = BYTES.type;
   #half;
-  /** A read is in progress in the core. Its result comes before any end. */
+  /** Whether a read is in progress in the core. Its result is delivered before any end. */
   #reading = false;
   /** How the stream or its connection ended, before everything was read. */
   #fault;
@@ -180,7 +187,7 @@ class Source {
       if (request) {
         const { buffer, byteOffset, byteLength } = request.view;
         const length = await core.readInto(new Uint8Array(buffer, byteOffset, byteLength));
-        // The stream was cancelled meanwhile.
+        // The stream was cancelled in the meantime.
         if (!this.#half.core) return;
         if (length === 0) this.#end(controller);
         else request.respond(length);
@@ -203,7 +210,7 @@ class Source {
   #end(controller) {
     this.#half.release();
     controller.close();
-    // A second reader may be waiting by now, because the read began for an earlier one.
+    // The read began for an earlier reader, so by now a second reader may be waiting.
     controller.byobRequest?.respond(0);
   }
 

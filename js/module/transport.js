@@ -47,7 +47,7 @@ export class WebSocketTransport {
   #giveUp;
   /** A promise of the core's connection. */
   #connected;
-  /** The connection itself, from its establishment until it is freed. */
+  /** The connection itself. It is set once the connection is established, and until it is freed. */
   #connection;
   #closeInfo;
   #ready;

@@ -7,7 +7,7 @@ export function load(source) {
   started ??= start(source === undefined ? undefined : { module_or_path: source }).then(
     () => core,
     (error) => {
-      // Loading may succeed later, when the network is back.
+      // The next call loads again, because loading may succeed later, when the network is back.
       started = undefined;
       throw error;
     },

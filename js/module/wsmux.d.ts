@@ -6,9 +6,9 @@ export type Wire = "qmux" | "js-ws";
 /** Bytes are whole numbers, times are milliseconds. wsmux's manual explains each default. */
 export interface WebSocketTransportOptions {
   wire?: Wire;
-  /** Application protocols in order of preference. On the js-ws wire none is offered. */
+  /** Application protocols in order of preference. On the js-ws wire none of them is offered. */
   protocols?: Iterable<string>;
-  /** The same for a single protocol. */
+  /** The same as `protocols` for a single protocol. */
   protocol?: string;
   /**
    * Application protocols that are offered by their bare names (draft-lcurley-qmux-websocket-00),
@@ -29,7 +29,7 @@ export interface WebSocketTransportOptions {
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
-  /** On js-ws: how many of the server's streams above the limit may wait. */
+  /** How many of the server's streams above the limit may wait, on the js-ws wire. */
   maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
   /** How many streams of each kind this end may have open, even if the server allows more. */
@@ -66,41 +66,44 @@ export interface WebSocketTransportCloseInfo {
 
 export interface WebSocketTransportSendStreamOptions {
   /**
-   * Streams with a higher value strictly send first; streams with equal values take turns. 32 bits;
-   * default 0.
+   * As long as a stream with a higher value has data that it may send, streams with lower values
+   * send nothing. Streams with equal values take turns. A number of 32 bits; default 0.
    */
   sendOrder?: number;
-  /** At the peer's limit, wait instead of failing with a `QuotaExceededError`. Default false. */
+  /**
+   * Whether to wait if the peer's limit is reached, instead of failing with a `QuotaExceededError`.
+   * Default false.
+   */
   waitUntilAvailable?: boolean;
 }
 
 export interface WebSocketTransportSendStreamStats {
-  /** Taken from the writer. */
+  /** Bytes that were accepted from the writer. */
   bytesWritten: number;
-  /** Handed to the WebSocket. */
+  /** Bytes that were handed to the WebSocket. */
   bytesSent: number;
-  /** Waiting in the send buffer. */
+  /** Bytes that wait in the send buffer. */
   buffered: number;
   /** Bytes that the peer's credit still allows to be sent. */
   credit: number;
-  /** Milliseconds during which there was data and no credit. */
+  /** Milliseconds during which there was data but no credit. */
   blocked: number;
 }
 
 export interface WebSocketTransportReceiveStreamStats {
   bytesReceived: number;
-  /** Handed to the reader. */
+  /** Bytes that were handed to the reader. */
   bytesRead: number;
-  /** Received, but not read. */
+  /** Bytes that were received but not read. */
   buffered: number;
   /** Bytes that the peer may still send before it is granted more. */
   credit: number;
-  /** How far the peer may currently be ahead of the reader. */
+  /** How many bytes the peer may currently send before any of them are read. */
   window: number;
 }
 
 export interface WebSocketTransportStats {
-  /** Without the WebSocket's own framing. */
+  /** Bytes that were sent, without the WebSocket's own framing. */
   bytesSent: number;
   bytesReceived: number;
   messagesSent: number;
@@ -122,7 +125,9 @@ export interface WebSocketTransportStats {
 
 export type WebSocketTransportErrorSource = "stream" | "session";
 
-/** What ended a connection. `network` if the browser does not say why there was none. */
+/**
+ * What ended a connection. If the browser does not say why it could not connect, this is `network`.
+ */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
 export interface WebSocketTransportErrorOptions {
@@ -132,21 +137,21 @@ export interface WebSocketTransportErrorOptions {
 }
 
 /**
- * Its name is `WebTransportError`, and it is an instance of that class if the page has it. Used as
- * the reason of `abort` or `cancel`, it sends its code to the peer.
+ * Its name is `WebTransportError`, and it is an instance of that class if the page has it. If it is
+ * used as the reason of `abort` or `cancel`, its code is sent to the peer.
  */
 export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
   readonly source: WebSocketTransportErrorSource;
   readonly streamErrorCode: number | null;
-  /** Set on a session's error. */
+  /** Set on the error of a connection. */
   readonly culprit: Culprit | null;
 }
 
 /**
- * A write completes when the send buffer has taken the chunk, so `ready` of a writer waits while
- * the peer does not read. `close` completes when everything has been handed to the WebSocket.
- * `abort` resets the stream at once.
+ * A write completes when the send buffer has taken the chunk, so while the peer does not read, a
+ * writer's `ready` stays pending. `close` completes when everything has been handed to the
+ * WebSocket. `abort` resets the stream at once.
  */
 export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
   private constructor();
@@ -178,7 +183,9 @@ export interface WebSocketTransportDatagrams {
    * `RangeError`.
    */
   createWritable(): WritableStream<BufferSource>;
-  /** In bytes; 0 if the peer accepts none, as on the js-ws wire. */
+  /**
+   * The size of the largest datagram in bytes; 0 if the peer accepts none, as on the js-ws wire.
+   */
   readonly maxDatagramSize: number;
 }
 
@@ -191,11 +198,14 @@ export class WebSocketTransport {
   static readonly supportsReliableOnly: true;
   readonly ready: Promise<void>;
   /**
-   * Fulfilled if either application closed the connection, rejected if anything else ended it. By
-   * then the socket is gone.
+   * Fulfilled if either application closed the connection, and rejected if anything else ended it.
+   * It is settled once the socket is gone.
    */
   readonly closed: Promise<Required<WebSocketTransportCloseInfo>>;
-  /** Fulfilled after a local `shutdown`; neither wire lets a peer announce one. */
+  /**
+   * Fulfilled when this end calls `shutdown`. A peer's shutdown does not fulfil it, because neither
+   * wire can announce one.
+   */
   readonly draining: Promise<void>;
   readonly reliability: "pending" | "reliable-only";
   readonly congestionControl: "default";
@@ -203,19 +213,19 @@ export class WebSocketTransport {
   readonly protocol: string;
   readonly datagrams: WebSocketTransportDatagrams;
   readonly incomingBidirectionalStreams: ReadableStream<WebSocketTransportBidirectionalStream>;
-  /** The js-ws wire has none. */
+  /** The js-ws wire has no such streams. */
   readonly incomingUnidirectionalStreams: ReadableStream<WebSocketTransportReceiveStream>;
   createBidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportBidirectionalStream>;
   createUnidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportSendStream>;
   /** Closes the connection now. Unsent data is lost, and received data can still be read. */
   close(closeInfo?: WebSocketTransportCloseInfo): void;
-  /** Ends the connection once its streams have ended, and opens no more. */
+  /** Ends the connection once its streams have ended. From now on no streams can be opened. */
   shutdown(): Promise<void>;
   getStats(): Promise<WebSocketTransportStats>;
 }
 
 /**
- * Loads the WebAssembly module. The first connection also does so by itself. `source` is its
- * location, if it is not in the script's directory.
+ * Loads the WebAssembly module. The first connection does so by itself, if this was not called.
+ * `source` says where the module is, if it is not in the script's directory.
  */
 export function init(source?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<void>;

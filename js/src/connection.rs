@@ -22,7 +22,7 @@ pub struct Connection {
     _counted: Counted,
 }
 
-/// The two halves in an array: the sender, and the receiver.
+/// Returns the two halves in an array: the sender, and the receiver.
 fn halves(stream: WebSocketStream) -> JsValue {
     let (send, recv) = stream.into_split();
     Array::of2(&Sender::new(send).into(), &Receiver::new(recv).into()).into()
@@ -40,8 +40,8 @@ impl Connection {
 
 #[wasm_bindgen]
 impl Connection {
-    /// Returns a promise of the two halves of a new stream. `wait` says whether to wait at the
-    /// peer's limit.
+    /// Returns a promise of the two halves of a new stream. `wait` says whether to wait if the
+    /// peer's limit is reached.
     #[wasm_bindgen(js_name = openBi)]
     pub fn open_bi(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();
@@ -54,7 +54,8 @@ impl Connection {
         })
     }
 
-    /// Returns a promise of a [`Sender`]; otherwise as `openBi`.
+    /// Returns a promise of the [`Sender`] of a new unidirectional stream. `wait` has the same
+    /// meaning as in `openBi`.
     #[wasm_bindgen(js_name = openUni)]
     pub fn open_uni(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();
@@ -108,13 +109,13 @@ impl Connection {
         })
     }
 
-    /// The size in bytes; 0 if the peer accepts no datagrams.
+    /// Returns the size of the largest datagram in bytes, or 0 if the peer accepts no datagrams.
     #[wasm_bindgen(js_name = maxDatagramSize)]
     pub fn max_datagram_size(&self) -> usize {
         self.connection.max_datagram_size().unwrap_or(0)
     }
 
-    /// The application's part of the subprotocol, if there is one.
+    /// Returns the application's part of the subprotocol, if there is one.
     pub fn protocol(&self) -> Option<String> {
         self.connection.protocol().map(str::to_owned)
     }
@@ -136,8 +137,8 @@ impl Connection {
         future_to_promise(async move { Ok(Fault::from(connection.closed().await).into()) })
     }
 
-    /// The connection's statistics, in the order in which the modules name them. Times are in
-    /// milliseconds; NaN is an unknown time.
+    /// Returns the connection's statistics, in the order in which the modules name them. Times are
+    /// in milliseconds; NaN stands for an unknown time.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.connection.stats();
         vec![

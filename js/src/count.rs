@@ -24,8 +24,9 @@ impl Drop for Counted {
     }
 }
 
-/// The number of connections and halves of streams that have not been released. It is for tests,
-/// which cannot wait for the garbage collector to release them.
+/// Returns the number of connections and halves of streams that have not been released. It is for
+/// tests that check that objects are released without the garbage collector, for which they cannot
+/// wait.
 #[wasm_bindgen(js_name = liveObjects)]
 pub fn live_objects() -> u32 {
     LIVE.with(Cell::get)

@@ -35,7 +35,7 @@ impl Dial {
         Ok(Self { given_up, connection })
     }
 
-    /// A promise of the [`Connection`].
+    /// Returns a promise of the [`Connection`].
     #[wasm_bindgen(getter)]
     pub fn connection(&self) -> Promise {
         self.connection.clone()

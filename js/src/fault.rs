@@ -24,17 +24,18 @@ impl Fault {
         self
     }
 
-    /// This end had already released or aborted the half.
+    /// Makes the fault for a half that this end has already released or aborted.
     pub(crate) fn closed(message: impl Display) -> Self {
         Self::new("closed", message)
     }
 
-    /// As many streams are open as the peer permits.
+    /// Makes the fault for a stream that cannot be opened because as many are open as the peer
+    /// permits.
     pub(crate) fn no_stream_left() -> Self {
         Self::new("quota", "as many streams are open as the peer permits")
     }
 
-    /// The page itself has aborted the operation.
+    /// Makes the fault for an operation that the page itself has aborted.
     pub(crate) fn aborted() -> Self {
         Self::new("session", "closed before it was ready").with("culprit", "local")
     }
@@ -46,12 +47,12 @@ impl From<Fault> for JsValue {
     }
 }
 
-/// A code for JavaScript, whose numbers are exact up to 2^53.
+/// Converts a code for JavaScript, whose numbers are exact up to 2^53.
 pub(crate) fn number(code: VarInt) -> f64 {
     code.into_inner() as f64
 }
 
-/// A code from JavaScript. The modules have checked it.
+/// Converts a code from JavaScript, which the modules have checked.
 pub(crate) fn code(number: f64) -> VarInt {
     VarInt::from_u64(number as u64).unwrap_or(VarInt::MAX)
 }
@@ -93,7 +94,7 @@ impl From<ConnectError> for Fault {
             ConnectError::InvalidUrl(_) | ConnectError::UnsupportedScheme(_) => "local",
             ConnectError::Subprotocol { .. } => "peer",
             ConnectError::HandshakeTimeout => "timeout",
-            // The browser does not say which other cause there was.
+            // The browser does not say what any other cause was.
             _ => "network",
         };
         Self::new("session", error).with("culprit", culprit)

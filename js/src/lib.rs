@@ -1,8 +1,8 @@
 //! The core of the JavaScript connection, on which the modules in `module/` are built. The modules
 //! turn its promises into streams and its faults into errors, and free the objects that it returns.
 //!
-//! Every operation that waits is a promise that holds everything it needs. So an object can be
-//! freed while an operation on it is in progress; the operation then ends with a fault.
+//! Every operation that waits is a promise that owns everything it needs. So JavaScript can free an
+//! object while an operation on it is in progress; the operation then ends with a fault.
 
 #![forbid(unsafe_code)]
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 /// The tasks that wait for one half: at most one read or write, and one that watches for its end.
-/// The connection keeps one waker for each half, which is this. It is also woken when this end
-/// abandons the half.
+/// The connection can keep only one waker for each half, so it is given this one, which wakes all
+/// of these tasks. This is also woken when this end abandons the half.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Waker>>);
 
 impl Listeners {
-    /// Adds the task of `cx`. It is woken once.
+    /// Adds the task of `cx`, which is woken once.
     pub(crate) fn add(&self, cx: &Context<'_>) {
         let mut wakers = self.lock();
         if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {

@@ -48,7 +48,7 @@ impl Half {
                     length += piece.len();
                     pieces.push(piece);
                 }
-                // The end or the error is returned again by the next read.
+                // The end or the error is not lost, because the next read returns it again.
                 _ if length > 0 => break,
                 Poll::Ready(Ok(None)) => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -82,7 +82,8 @@ impl Half {
         self.last.get()
     }
 
-    /// Corrects the statistics, because the engine has forgotten the half.
+    /// Sets the statistics to those of a half that was read to the end, because the engine no
+    /// longer knows the half.
     fn all_was_read(&self) {
         let mut stats = self.stats();
         stats.received = self.read.get();
@@ -106,7 +107,7 @@ impl Receiver {
 
 #[wasm_bindgen]
 impl Receiver {
-    /// Returns a promise of at most `max` bytes, which are none at the end of the stream.
+    /// Returns a promise of at most `max` bytes. At the end of the stream there are none.
     pub fn read(&self, max: u32) -> Promise {
         let half = self.half.clone();
         future_to_promise(async move {
@@ -151,7 +152,7 @@ impl Receiver {
         })
     }
 
-    /// The half's statistics, in the order in which the modules name them.
+    /// Returns the half's statistics, in the order in which the modules name them.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.half.stats();
         vec![

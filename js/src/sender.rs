@@ -21,8 +21,9 @@ use crate::{
     listeners::Listeners,
 };
 
-/// How many bytes of a chunk are copied out of the page's memory at once: one message's worth. The
-/// rest of a larger chunk stays there, because a module's own memory never shrinks.
+/// How many bytes of a chunk are copied out of the page's memory at a time, which is what one
+/// message holds. The rest of a larger chunk stays in the page's memory, because the memory of a
+/// WebAssembly module never shrinks.
 const PIECE: u32 = 64 * 1024;
 
 /// The sending half.
@@ -80,7 +81,8 @@ impl Half {
         self.last.get()
     }
 
-    /// Corrects the statistics, because the engine has forgotten the half.
+    /// Sets the statistics to those of a half that was sent in full, because the engine no longer
+    /// knows the half.
     fn all_was_sent(&self) {
         let mut stats = self.stats();
         stats.sent = self.written.get();
@@ -117,7 +119,7 @@ impl Sender {
             done.map_err(Fault::from)?;
             return Ok(None);
         }
-        // The page may change the chunk after this call.
+        // The chunk is copied, because the page may change it after this call.
         let mut rest = rest.slice(0, rest.length());
         let half = self.half.clone();
         Ok(Some(future_to_promise(async move {
@@ -146,7 +148,7 @@ impl Sender {
 
     /// Returns a promise that is fulfilled when the stream's end and all bytes before it have been
     /// handed to the socket, or with the code with which the peer stopped it. It is rejected with a
-    /// fault when neither can happen any more.
+    /// fault when neither of these can happen any longer.
     pub fn ended(&self) -> Promise {
         let half = self.half.clone();
         let stopped = half.stream.borrow().stopped();
@@ -159,14 +161,14 @@ impl Sender {
         })
     }
 
-    /// Streams of a higher priority send first.
+    /// Sets the priority. Streams of a higher priority send first.
     #[wasm_bindgen(js_name = setPriority)]
     pub fn set_priority(&self, priority: i32) {
         // A half that has ended needs no priority.
         let _ = self.half.stream.borrow().set_priority(priority);
     }
 
-    /// The half's statistics, in the order in which the modules name them.
+    /// Returns the half's statistics, in the order in which the modules name them.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.half.stats();
         vec![

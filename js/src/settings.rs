@@ -5,19 +5,19 @@ use std::time::Duration;
 use js_sys::{Array, Object, Reflect};
 use wsmux::{BrowserApi, BuildError, Config, WebSocketClient, Wire};
 
-/// The value of a property, if it exists and is a number.
+/// Returns the value of a property, if it exists and is a number.
 fn number(settings: &Object, name: &str) -> Option<f64> {
     Reflect::get(settings, &name.into()).ok()?.as_f64()
 }
 
-/// A duration in milliseconds. `None` if it is infinite, or too long for a `Duration`.
+/// Converts milliseconds. Returns `None` if they are infinite, or too long for a `Duration`.
 fn milliseconds(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1e3).ok()
 }
 
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
-    // A float becomes the nearest number of a narrower type.
+    // A float is converted to the nearest number that the type can hold.
     let sets: [(&str, Set); 19] = [
         ("streamReceiveWindow", |config, n| _ = config.stream_receive_window(n as u64)),
         ("maxStreamReceiveWindow", |config, n| _ = config.max_stream_receive_window(n as u64)),

@@ -15,24 +15,25 @@ use tokio::{
 use super::wait;
 
 tokio::task_local! {
-    /// The background on behalf of which the current future is being polled.
+    /// The background in which the future that is being polled runs its tasks.
     static CURRENT: Background;
 }
 
-/// Ties a new connection to the current background, if there is one, because its driver runs there.
-/// The background lives at least as long as the connection. This includes connections whose
-/// handshake fails later, which the caller never sees.
+/// Keeps the current background, if there is one, alive at least as long as a new connection,
+/// because the connection's driver runs there. This includes connections whose handshake fails
+/// later, which the caller never sees.
 pub(crate) fn carry(connection: &crate::connection::WebSocketConnection) {
     let _ = CURRENT.try_with(|background| background.carry(connection));
 }
 
 /// A thread with a runtime. It ends when its last clone has been dropped and every connection made
-/// by a future that it [waited](Self::wait) for has ended. It does not wait for other tasks: a task
-/// that a hook has spawned may never end.
+/// by a future that it [waited](Self::wait) for has ended. It does not wait for other tasks,
+/// because a task that a hook has spawned may never end.
 #[derive(Debug, Clone)]
 pub(super) struct Background {
     runtime: Handle,
-    /// Nothing is ever sent. The thread ends when all senders have been dropped.
+    /// Nothing is ever sent over this channel. The thread ends when all its senders have been
+    /// dropped.
     alive: mpsc::Sender<Infallible>,
 }
 
@@ -66,8 +67,8 @@ impl Background {
     }
 }
 
-/// The runtime is made and dropped on its own thread, because dropping it on a thread of another
-/// runtime would panic.
+/// Makes the runtime, keeps it until the background ends, and drops it. All of this happens on the
+/// runtime's own thread, because dropping a runtime on a thread of another runtime panics.
 fn run(started: SyncSender<io::Result<Background>>) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -79,7 +80,8 @@ fn run(started: SyncSender<io::Result<Background>>) {
         return;
     }
     runtime.block_on(gone.recv());
-    // Does not wait for root certificates that are still being read, nor for tasks of a hook.
+    // This does not wait for root certificates that are still being read, nor for tasks that a hook
+    // has spawned.
     runtime.shutdown_background();
 }
 
@@ -153,7 +155,7 @@ mod tests {
         let (left, right) = memory_pair(1024);
         let (background, thread) = Background::start_thread().unwrap();
         let (dropped, gone) = std::sync::mpsc::channel::<Infallible>();
-        // A hook may do this within the handshake.
+        // A hook may spawn such a task during the handshake.
         background.wait(async {
             tokio::spawn(async move {
                 let _dropped = dropped;

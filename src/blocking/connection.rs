@@ -15,8 +15,8 @@ use crate::connection::ConnectionInfo;
 
 /// One WebSocket as a QUIC-shaped connection of many streams, for threads.
 ///
-/// The handle is cheap to clone, and all threads may use it at once. The connection is closed with
-/// code 0 when the last handle is dropped. The handles of its streams count too.
+/// The handle is cheap to clone, and all threads may use it at once. When the last handle is
+/// dropped, the connection is closed with code 0. Handles of its streams count as handles too.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(crate::connection::WebSocketConnection);
 
@@ -36,13 +36,15 @@ impl WebSocketConnection {
         &self.0
     }
 
-    /// Converts into the async connection; otherwise as [`as_async`](Self::as_async).
+    /// Converts this handle into the async connection, which keeps running as described at
+    /// [`as_async`](Self::as_async).
     pub fn into_async(self) -> crate::connection::WebSocketConnection {
         self.0
     }
 
-    /// Waits until the peer's transport parameters have arrived. The js-ws wire has none, so there
-    /// it returns at once. For a client's or a server's connection this has already happened.
+    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has no
+    /// such parameters, it returns at once. It also does for connections of a client or a server,
+    /// which have already waited for them.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended first.
@@ -50,13 +52,13 @@ impl WebSocketConnection {
         wait(self.0.established())
     }
 
-    /// Opens a bidirectional stream. If the peer's limit, or
-    /// [this end's own](crate::Config::max_local_streams), is reached, it waits; waiters are served
-    /// in order.
+    /// Opens a bidirectional stream. If the peer's limit or [this end's
+    /// own](crate::Config::max_local_streams) is reached, the call waits; calls that wait are
+    /// served in order.
     ///
-    /// On the QMux wire the peer sees the stream with its first frame, so not before something is
-    /// written, finished or [announced](SendStream::announce). On the js-ws wire the peer sees it
-    /// at once.
+    /// On the QMux wire the peer does not see the stream until its first frame is sent, which
+    /// happens when you write to it, finish it or [announce](SendStream::announce) it. On the js-ws
+    /// wire the peer sees it at once.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -75,7 +77,7 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.open_bi()).map(WebSocketStream::from_async)
     }
 
-    /// Opens a unidirectional stream; otherwise as [`open_bi`](Self::open_bi).
+    /// Opens a unidirectional stream, and waits as [`open_bi`](Self::open_bi) does.
     ///
     /// # Errors
     /// [`OpenError`]; the js-ws wire has no such streams.
@@ -166,7 +168,8 @@ impl WebSocketConnection {
         wait(self.0.send_datagram_wait(datagram))
     }
 
-    /// Waits for a datagram. Several threads may wait at once; each datagram goes to one of them.
+    /// Waits for a datagram and returns it. Several threads may wait at once; each datagram goes to
+    /// one of them.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every datagram that arrived before has
@@ -187,36 +190,38 @@ impl WebSocketConnection {
         try_wait(Some(timeout), self.0.read_datagram())
     }
 
-    /// The largest datagram that the peer accepts, in bytes; `None` if it accepts none.
+    /// Returns the size of the largest datagram that can be sent, in bytes, or `None` if the peer
+    /// accepts no datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.0.max_datagram_size()
     }
 
     /// Closes the connection now, without waiting. Unsent data is lost, and every operation fails
     /// from now on, including those in which other threads are waiting. Received data can still be
-    /// read. The peer receives the code and the reason, within the
-    /// [limits of both](crate::WebSocketConnection::close).
+    /// read. The peer receives the code and the reason, if they are [within their
+    /// limits](crate::WebSocketConnection::close).
     ///
-    /// A program that exits right after this call may exit before the close has been sent: call
-    /// [`closed`](Self::closed) to wait for it.
+    /// If the program exits right after this call, the close may not have been sent. Call
+    /// [`closed`](Self::closed) to wait until it has been.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, reason);
     }
 
     /// Starts to drain the connection: it ends once its streams have ended. To wait for that, call
-    /// [`closed`](Self::closed). What happens until then is what
-    /// [the async connection](crate::WebSocketConnection::drain) documents.
+    /// [`closed`](Self::closed). The documentation of [the async
+    /// connection](crate::WebSocketConnection::drain) says what happens until then.
     ///
-    /// The drain also waits for streams of the calling thread. Finish them and read them to their
-    /// end, or drop them, before you wait.
+    /// The drain also waits for streams that the calling thread itself has open. Finish them and
+    /// read them to their end, or drop them, before you wait.
     pub fn drain(&self) {
         self.0.drain();
     }
 
-    /// Starts to [`drain`](Self::drain) the connection, for `timeout` at most. If streams are still
-    /// open then, the connection is closed with code 0 and reason `shutdown deadline`. Their reads
-    /// and writes fail with [`ConnectionError::LocallyClosed`], and the peer's with
-    /// [`ConnectionError::ApplicationClosed`].
+    /// Starts to [`drain`](Self::drain) the connection, which may take `timeout` at most. If
+    /// streams are still open when it has passed, the connection is closed with code 0 and reason
+    /// `shutdown deadline`. Reads and writes on these streams then fail with
+    /// [`ConnectionError::LocallyClosed`] at this end, and with
+    /// [`ConnectionError::ApplicationClosed`] at the peer.
     pub fn drain_timeout(&self, timeout: Duration) {
         self.0.drain_timeout(timeout);
     }
@@ -242,64 +247,66 @@ impl WebSocketConnection {
     }
 
     /// Waits until the connection has ended and its socket is gone, and returns why it ended. After
-    /// a close on either side, that is when the closing handshake is complete, or has taken too
-    /// long ([`Config::close_timeout`](crate::Config::close_timeout)).
+    /// a close by either side, it waits until the closing handshake is complete, or has taken
+    /// longer than [`Config::close_timeout`](crate::Config::close_timeout).
     pub fn closed(&self) -> ConnectionError {
         wait(self.0.closed())
     }
 
     /// Like [`closed`](Self::closed), but waits at most `timeout`. Returns `None` if the socket
-    /// still exists then.
+    /// still exists after that time.
     pub fn closed_timeout(&self, timeout: Duration) -> Option<ConnectionError> {
         wait_at_most(timeout, self.0.closed())
     }
 
-    /// Why the connection has ended; `None` while it is open.
+    /// Returns why the connection has ended, or `None` while it is open.
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.0.close_reason()
     }
 
-    /// Counters of the connection's traffic.
+    /// Returns counters of the connection's traffic.
     pub fn stats(&self) -> ConnectionStats {
         self.0.stats()
     }
 
-    /// The smoothed time from a keep-alive ping to its answer; `None` before the first.
+    /// Returns the smoothed time from a ping to its answer, or `None` before the first answer.
     pub fn rtt(&self) -> Option<Duration> {
         self.0.rtt()
     }
 
-    /// The role of this end.
+    /// Returns the role of this end.
     pub fn side(&self) -> Side {
         self.0.side()
     }
 
-    /// The wire protocol that the two ends use.
+    /// Returns the wire protocol that the two ends use.
     pub fn wire(&self) -> Wire {
         self.0.wire()
     }
 
-    /// The peer's address, if the socket has one.
+    /// Returns the peer's address, if the socket has one.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.0.remote_address()
     }
 
-    /// The results of the handshake: addresses, headers, certificates.
+    /// Returns the results of the handshake: addresses, headers and certificates.
     pub fn info(&self) -> &ConnectionInfo {
         self.0.info()
     }
 
-    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
+    /// Returns the negotiated WebSocket subprotocol, such as `qmux-02.app`, or `None` on the js-ws
+    /// wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.subprotocol()
     }
 
-    /// The negotiated application protocol; see [`ConnectionInfo::protocol`].
+    /// Returns the negotiated application protocol; see [`ConnectionInfo::protocol`].
     pub fn protocol(&self) -> Option<&str> {
         self.0.protocol()
     }
 
-    /// The peer's certificate chain in DER, its own certificate first; `None` if it presented none.
+    /// Returns the peer's certificate chain in DER, the peer's own certificate first, or `None` if
+    /// it presented none.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.0.peer_certificates()
     }

@@ -4,8 +4,8 @@ use std::io;
 
 /// The operation failed, or did not complete in time.
 ///
-/// As an [`io::Error`] it has the kind of its cause, except where that kind would suggest that the
-/// call can be repeated. Only [`WaitError::TimedOut`] becomes
+/// When it is converted into an [`io::Error`], the kind is that of the cause, unless that kind
+/// would wrongly suggest that the call can be repeated. Only [`WaitError::TimedOut`] becomes
 /// [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with that kind can be repeated. If
 /// the connection has ended by a timeout, or by a socket error of a kind that means "try again",
 /// the kind is [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is inside the
@@ -14,7 +14,7 @@ use std::io;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError<E> {
-    /// The timeout has expired. Nothing was done, and nothing is lost.
+    /// The timeout has expired. The operation has done nothing, and nothing is lost.
     #[error("timed out")]
     TimedOut,
     /// The operation failed.
@@ -31,8 +31,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     }
 }
 
-/// Replaces kinds after which std and many programs retry, because they would retry this error for
-/// ever.
+/// Replaces those kinds after which std and many programs repeat a call, because they would repeat
+/// this call for ever.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

@@ -42,33 +42,34 @@
 //! ```
 //!
 //! # What differs
-//! The engine, the driver and their guarantees are those of the
-//! [async connection](crate::WebSocketConnection). Drops behave the same too. An unfinished sender
-//! that is dropped **resets** its stream, because `Write` has no way to signal the end: call
-//! [`finish`](SendStream::finish). Dropping the last handle closes the connection, and unsent data
-//! is lost. Before that, call
-//! [`drain`](WebSocketConnection::drain), or wait for the peer's answer.
+//! A connection has the same engine, driver and guarantees as the [async
+//! connection](crate::WebSocketConnection), and dropping a handle has the same effect. An
+//! unfinished sender that is dropped **resets** its stream, because `Write` has no way to signal
+//! the end: call [`finish`](SendStream::finish). Dropping the last handle closes the connection,
+//! and unsent data is lost. Before that, call [`drain`](WebSocketConnection::drain), or wait for
+//! the peer's answer.
 //!
-//! A waiting thread is parked and uses no CPU time. Its wait ends early by a
-//! [timeout](RecvStream::set_read_timeout), or when another thread closes the connection through a
-//! clone of the handle. A timeout loses no data.
+//! A waiting thread is parked and uses no CPU time. The wait ends early if a
+//! [timeout](RecvStream::set_read_timeout) expires, or if another thread closes the connection
+//! through a clone of the handle. A timeout loses no data.
 //!
 //! # Threads
-//! One background thread carries the messages of all connections of a [`WebSocketClient`] and its
-//! clones, or of a [`WebSocketServer`]. It ends once the client or server has been dropped and its
-//! connections have ended. Each connection first sends its close, for which it has the
-//! [close timeout](crate::Config::close_timeout). The thread that waits for a handshake runs it,
-//! including TLS and the server's [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A
-//! task that such a hook spawns runs in the background, and is dropped when the background thread
-//! ends.
+//! One background thread sends and receives the messages of all connections of a
+//! [`WebSocketClient`] and its clones, or of a [`WebSocketServer`]. It ends once the client or
+//! server has been dropped and its connections have ended. Before that, each connection sends its
+//! close, which may take until the [close timeout](crate::Config::close_timeout). The thread that
+//! waits for a handshake runs it, including TLS and the server's
+//! [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A task that such a hook spawns
+//! runs in the background, and is dropped when the background thread ends.
 //!
 //! # Within an async runtime
 //! All of this also works within an async runtime, and nothing panics there. But a call that waits
 //! blocks the thread that it is called from, and with it every other task of that thread: use
-//! `spawn_blocking`. One case cannot work: a thread cannot wait for a connection whose driver has
-//! to run on that same thread. Connections of this module's clients and servers are never in that
-//! position. A connection made by [`from_async`](WebSocketConnection::from_async) is, if it was
-//! made in a single-threaded runtime and the runtime's own thread waits for it.
+//! `spawn_blocking`. Only one case does not work: a thread cannot wait for a connection whose
+//! driver has to run on that same thread. This cannot happen with connections of this module's
+//! clients and servers. It happens with a connection made by
+//! [`from_async`](WebSocketConnection::from_async) if its runtime has a single thread, and that
+//! thread waits for the connection.
 
 mod background;
 mod client;

@@ -23,8 +23,8 @@ use crate::error::{ReadToEndError, ResetError};
 pub struct RecvStream {
     inner: crate::connection::RecvStream,
     timeout: Option<Duration>,
-    /// The bytes that a [`read_to_end`](Self::read_to_end) had read when it timed out. At most as
-    /// long as its limit.
+    /// The bytes that a call of [`read_to_end`](Self::read_to_end) had read when it timed out. They
+    /// are at most as long as the limit of that call.
     unread: Bytes,
 }
 
@@ -38,8 +38,8 @@ impl RecvStream {
     /// Converts into the async stream, for use by tasks.
     ///
     /// # Errors
-    /// The stream itself, unchanged, if it holds bytes of a [`read_to_end`](Self::read_to_end) that
-    /// timed out. Read those first.
+    /// Returns the stream unchanged if it still has bytes from a [`read_to_end`](Self::read_to_end)
+    /// that timed out. Read these first.
     pub fn into_async(self) -> Result<crate::connection::RecvStream, Self> {
         if self.unread.is_empty() { Ok(self.inner) } else { Err(self) }
     }
@@ -48,7 +48,7 @@ impl RecvStream {
         &self.inner
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.inner.id()
     }
@@ -66,7 +66,7 @@ impl RecvStream {
         Ok(())
     }
 
-    /// How long a read may wait.
+    /// Returns how long a read may wait.
     pub fn read_timeout(&self) -> Option<Duration> {
         self.timeout
     }
@@ -83,8 +83,8 @@ impl RecvStream {
         try_wait(self.timeout, self.inner.read_chunk(max_length))
     }
 
-    /// Reads to the end of the stream, up to `limit` bytes. It takes precedence over
-    /// [`Read::read_to_end`], which has no limit and can be called only by that full path.
+    /// Reads to the end of the stream, up to `limit` bytes. It hides [`Read::read_to_end`], which
+    /// has no limit and has to be called by that full path.
     ///
     /// # Errors
     /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; those
@@ -114,7 +114,7 @@ impl RecvStream {
     /// (STOP_SENDING, RFC 9000 §19.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] if the stream has ended, or was stopped before.
+    /// [`ClosedStream`] if the stream has ended or was already stopped.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         self.unread.clear();
         self.inner.stop(code)

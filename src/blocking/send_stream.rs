@@ -17,7 +17,7 @@ use crate::error::StoppedError;
 /// The sending half of a stream. It implements [`Write`].
 ///
 /// Each write waits for room in the send buffer, takes as many bytes as fit, and returns. The
-/// background thread sends them; no flush is needed.
+/// background thread sends these bytes; no flush is needed.
 ///
 /// Dropping it before [`finish`](Self::finish) resets the stream with code 0. The peer sees an
 /// error, never an end that looks complete.
@@ -43,15 +43,15 @@ impl SendStream {
         &self.inner
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.inner.id()
     }
 
     /// Sets how long a write, or [`stopped`](Self::stopped), may wait. The initial value `None`
     /// means for ever. A write that waits longer fails with [`TimedOut`](io::ErrorKind::TimedOut);
-    /// it has taken nothing and can be repeated. A `write_all` that fails may have taken some
-    /// bytes, and their number is unknown.
+    /// it has taken nothing and can be repeated. If a `write_all` fails, it may have taken some of
+    /// the bytes, and it is unknown how many.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's
@@ -61,16 +61,16 @@ impl SendStream {
         Ok(())
     }
 
-    /// How long a write may wait.
+    /// Returns how long a write may wait.
     pub fn write_timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// Waits for room in the send buffer, then takes the whole chunk without a copy. The buffer may
-    /// then exceed its limit by less than this chunk.
+    /// Waits until there is room in the send buffer, and then takes the whole chunk without a copy,
+    /// so the buffer may exceed its limit by less than this chunk.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`WriteError`]; nothing has been taken.
+    /// [`WaitError`] with a [`WriteError`]; no part of the chunk has been taken.
     pub fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WaitError<WriteError>> {
         try_wait(self.timeout, self.inner.write_chunk(chunk))
     }
@@ -113,20 +113,21 @@ impl SendStream {
     /// read.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`StoppedError`] if neither can happen any more.
+    /// [`WaitError`] with a [`StoppedError`] if neither of these can happen any longer.
     pub fn stopped(&self) -> Result<Option<VarInt>, WaitError<StoppedError>> {
         try_wait(self.timeout, self.inner.stopped())
     }
 
-    /// Shows the stream to the peer before anything is written, with an empty STREAM frame. It does
-    /// nothing on the js-ws wire, because the peer sees a stream at once there.
+    /// Makes the stream visible to the peer before anything is written, by sending an empty STREAM
+    /// frame. On the js-ws wire it does nothing, because a peer sees a stream there as soon as it
+    /// is opened.
     pub fn announce(&mut self) {
         self.inner.announce();
     }
 
-    /// Sets the stream's priority, which is initially 0. Streams of a higher priority strictly send
-    /// first; streams of equal priority take turns. The priority may be changed while data is
-    /// waiting.
+    /// Sets the stream's priority, which is initially 0. As long as a stream of a higher priority
+    /// has data that it may send, streams of lower priority send nothing; streams of equal priority
+    /// take turns. The priority may be changed while data is waiting.
     ///
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
@@ -134,7 +135,7 @@ impl SendStream {
         self.inner.set_priority(priority)
     }
 
-    /// The stream's priority.
+    /// Returns the stream's priority.
     ///
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
@@ -150,7 +151,8 @@ impl Write for SendStream {
         Ok(try_wait(self.timeout, self.inner.write(data))?)
     }
 
-    /// Returns at once: written bytes are sent as soon as credit and socket allow.
+    /// Returns at once, because written bytes are sent anyway as soon as the credit and the socket
+    /// allow it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -43,7 +43,8 @@ impl WebSocketServer {
         Ok(Self { server, background })
     }
 
-    /// The address that the server listens on, with the actual port if it was bound to port 0.
+    /// Returns the address that the server listens on, with the actual port if it was bound to port
+    /// 0.
     ///
     /// # Errors
     /// The operating system's error.
@@ -51,23 +52,23 @@ impl WebSocketServer {
         self.server.local_addr()
     }
 
-    /// The server's settings.
+    /// Returns the server's settings.
     pub fn acceptor(&self) -> &WebSocketAcceptor {
         self.server.acceptor()
     }
 
-    /// Waits for the next client. [`Connecting::wait`] does the client's handshake; call it in a
-    /// thread of its own, so that a slow client delays no other. Returns `None` once the server is
-    /// [closed](Self::close).
+    /// Waits for the next client, and returns it before its handshake. Call [`Connecting::wait`],
+    /// which does the handshake, in a thread of its own, so that a slow client delays no other.
+    /// Returns `None` once the server is [closed](Self::close).
     ///
-    /// Like [`accept`](crate::WebSocketServer::accept) of the async server, it does not fail.
+    /// Like [`accept`](crate::WebSocketServer::accept) of the async server, it never fails.
     pub fn accept(&self) -> Option<Connecting> {
         let connecting = self.background.wait(self.server.accept())?;
         Some(Connecting { connecting, background: self.background.clone() })
     }
 
-    /// Stops listening. From now on [`accept`](Self::accept) returns `None`, also to threads that
-    /// are waiting in it. Connections and handshakes in progress continue.
+    /// Stops listening. From now on [`accept`](Self::accept) returns `None`, also in threads that
+    /// are already waiting in it. Open connections and handshakes in progress continue.
     pub fn close(&self) {
         self.server.close();
     }
@@ -79,8 +80,8 @@ impl WebSocketServer {
     }
 }
 
-/// A client before its handshake. The handshake starts with [`wait`](Self::wait), but its timeout
-/// counts from the TCP connection. Dropping this closes the client's socket.
+/// A client before its handshake. [`wait`](Self::wait) starts the handshake, but its timeout counts
+/// from the moment when the TCP connection was accepted. Dropping this closes the client's socket.
 #[derive(Debug)]
 #[must_use = "the handshake is done by waiting for it"]
 pub struct Connecting {
@@ -89,7 +90,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// The client's address, or that of a proxy in front of it; `None` on a Unix socket.
+    /// Returns the client's address, or that of a proxy in front of the server; `None` on a Unix
+    /// socket.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.connecting.remote_address()
     }

@@ -28,7 +28,7 @@ impl WebSocketStream {
         Self { send: SendStream::from_async(send), recv: RecvStream::from_async(recv) }
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.send.id()
     }

@@ -1,7 +1,8 @@
 //! How a thread waits for a future.
 //!
-//! It does not use tokio's `Handle::block_on`, which panics on a thread of a runtime and would bind
-//! each stream to a runtime. The connection's futures do not need one.
+//! This module does not use tokio's `Handle::block_on`, because that panics on a thread of a
+//! runtime, and because every stream would need a runtime's handle. The connection's futures can be
+//! polled without a runtime.
 
 use std::{
     io,
@@ -15,8 +16,8 @@ use tokio::task::coop::unconstrained;
 
 use super::WaitError;
 
-/// Wakes the waiting thread. It does not use `thread::park`: a thread has only one token, and other
-/// code on this thread may take it.
+/// Wakes the waiting thread. It does not use `thread::park`, because a thread has only one token,
+/// which other code on the same thread may consume.
 #[derive(Debug, Default)]
 struct Parker {
     woken: Mutex<bool>,
@@ -28,7 +29,7 @@ impl Parker {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks until it is woken or `deadline` has passed.
+    /// Blocks the thread until it is woken or `deadline` has passed.
     fn park(&self, deadline: Option<Instant>) {
         let mut woken = self.lock();
         while !*woken {
@@ -60,8 +61,9 @@ impl Wake for Parker {
 
 /// Waits for `future` without a limit.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    // tokio gives each task a budget, and makes it yield when the budget is used up. This thread
-    // runs no task: with a budget, tokio would wake it only after the task that it blocks.
+    // tokio gives each task a budget. When it is used up, futures are pending, and are polled again
+    // after the task has yielded. If this thread is running a task, that task cannot yield while it
+    // is blocked here, so the budget must not apply to this future.
     let mut future = pin!(unconstrained(future));
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());
@@ -82,8 +84,8 @@ pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::O
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());
     loop {
-        // The clock is read before the poll. So anything that happened before the deadline is
-        // found, and endless wakes cannot extend the wait.
+        // The clock is read before the poll. So the last poll finds everything that happened before
+        // the deadline, and endless wakes cannot extend the wait.
         let now = Instant::now();
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(output);
@@ -95,7 +97,7 @@ pub(super) fn wait_at_most<F: Future>(limit: Duration, future: F) -> Option<F::O
     }
 }
 
-/// Waits for a fallible future, at most `limit` if there is one.
+/// Waits for a fallible future, for at most `limit` if there is a limit.
 pub(super) fn try_wait<T, E>(
     limit: Option<Duration>,
     future: impl Future<Output = Result<T, E>>,
@@ -107,8 +109,8 @@ pub(super) fn try_wait<T, E>(
     result.map_err(WaitError::Failed)
 }
 
-/// Checks a stream's timeout. Zero is refused, because some readers take it for "none" and others
-/// for "at once".
+/// Checks a stream's timeout. Zero is refused, because to some people it means "no timeout", and to
+/// others "do not wait".
 pub(super) fn checked_limit(limit: Option<Duration>) -> io::Result<Option<Duration>> {
     match limit {
         Some(Duration::ZERO) => {

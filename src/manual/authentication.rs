@@ -1,6 +1,5 @@
 //! How to learn who the peer is. There are three places to check, and an application may use any or
 //! all of them:
-//! all of them:
 //!
 //! | layer | evidence | what a refused client sees | suited to |
 //! |---|---|---|---|
@@ -16,9 +15,10 @@
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
 //! if clients without one are welcome too.
-//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is the chain, in DER, that
-//! the client presented and TLS verified. A valid chain says who the client is, not that it may
-//! connect: compare the certificate with the permitted ones, in a hook or on the connection.
+//! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns the client's
+//! certificate chain, in DER, after TLS has verified it. A valid chain says who the client is, not
+//! that it may connect: compare the certificate with those that you permit, either in a hook or
+//! once the connection is open.
 //!
 //! ```
 //! use wsmux::{AcceptError, WebSocketClient, WebSocketServer};
@@ -61,25 +61,26 @@
 //! # }
 //! ```
 //!
-//! For more, such as revocation lists or several names, make a `rustls::ServerConfig` and give it
-//! to [`tls_config`](crate::WebSocketServerBuilder::tls_config). While the server runs,
-//! [`set_certificate`](crate::WebSocketServer::set_certificate) replaces a certificate that the
-//! builder was given, and [`set_tls_config`](crate::WebSocketServer::set_tls_config) replaces a
-//! configuration. Both affect connections that are accepted afterwards. Open connections stay open;
-//! when a certificate is revoked, the application has to close its connections.
+//! If you need more, such as revocation lists or certificates for several names, build a
+//! `rustls::ServerConfig` and pass it to [`tls_config`](crate::WebSocketServerBuilder::tls_config).
+//! While the server runs, [`set_certificate`](crate::WebSocketServer::set_certificate) replaces the
+//! certificate that was set on the builder, and
+//! [`set_tls_config`](crate::WebSocketServer::set_tls_config) replaces a whole configuration. Both
+//! affect only connections that are accepted afterwards. Open connections stay open, so when a
+//! client's certificate is revoked, the application itself has to close that client's connections.
 //!
-//! With TLS 1.3 a client completes its handshake before the server has checked its certificate. The
-//! client learns of the refusal when it reads the answer to its request:
-//! [`ConnectError::Io`](crate::ConnectError::Io) or
-//! [`ConnectError::Tls`](crate::ConnectError::Tls), with the alert in its text.
+//! With TLS 1.3 a client completes its handshake before the server has checked its certificate. If
+//! the server refuses, the client learns of it only when it reads the answer to its upgrade
+//! request. The error is [`ConnectError::Io`](crate::ConnectError::Io) or
+//! [`ConnectError::Tls`](crate::ConnectError::Tls), and its text names the TLS alert.
 //!
 //! # The upgrade
 //!
 //! A hook on the server, an [`Authorize`](crate::authorize::Authorize), sees the request and
 //! answers it. [`Accept`](crate::authorize::Accept) may add headers, choose the subprotocol and
 //! attach data to the connection. [`Refuse`](crate::authorize::Refuse) is an HTTP status with
-//! headers and a body. A hook may be a closure and may wait for a database; the [handshake
-//! timeout](crate::Config::handshake_timeout) bounds it.
+//! headers and a body. A hook may be a closure, and it may wait, for example for a database. The
+//! [handshake timeout](crate::Config::handshake_timeout) bounds that wait.
 //!
 //! ```
 //! use wsmux::{
@@ -112,31 +113,32 @@
 //! # }
 //! ```
 //!
-//! [`ConnectError::Refused`](crate::ConnectError::Refused) has the response's headers, such as the
-//! challenge in `WWW-Authenticate`. A hook adds its own headers with
+//! [`ConnectError::Refused`](crate::ConnectError::Refused) contains the response's headers, such as
+//! the challenge in `WWW-Authenticate`. A hook adds its own headers with
 //! [`Refuse::header`](crate::authorize::Refuse::header).
 //!
 //! **Only over TLS.** Nothing except TLS encrypts passwords and tokens.
 //!
-//! **Browsers.** A page cannot set headers on a WebSocket, but the browser sends its cookies, for
-//! pages of *any* origin. A server that relies on cookies therefore needs
-//! [`AllowedOrigins`](crate::authorize::AllowedOrigins). A page without cookies sends a token in
-//! the payload. Do not put it into the URL, which proxies log, nor into a subprotocol's name, which
-//! the answer repeats.
+//! **Browsers.** A page cannot set headers on a WebSocket. The browser does send the cookies that
+//! it has for the server, even if the page comes from *another* origin. A server that relies on
+//! cookies therefore needs [`AllowedOrigins`](crate::authorize::AllowedOrigins). A page that uses
+//! no cookies should send a token in the payload. Do not put a token into the URL, because proxies
+//! log URLs, nor into a subprotocol's name, because the server's answer repeats that name.
 //!
 //! **Behind a proxy** the address, the TLS session and the certificates are the proxy's. Do not
 //! trust `Forwarded` or `X-Forwarded-For` if a client can reach the server without the proxy: such
 //! a client can write anything into them.
 //!
-//! **Requests that are not for a WebSocket** get status 426, or the answer of
-//! [`Authorize::respond`](crate::authorize::Authorize::respond): a page, a 404, the answer to a
-//! health check.
+//! **Requests that are not for a WebSocket** are answered with status 426, unless
+//! [`Authorize::respond`](crate::authorize::Authorize::respond) returns another answer, such as a
+//! page, a 404 or the answer to a health check.
 //!
 //! # The payload
 //!
-//! The application sends everything that the other layers cannot carry on the first stream: a
-//! signed challenge, for example, or a page's token. Until that has arrived, the client is unknown.
-//! Set a deadline, read with a limit, and do not accept another stream before:
+//! What the other layers cannot carry, for example a signed challenge or a page's token, the
+//! client's application sends on the first stream. Until it has arrived, the server does not know
+//! who the client is. So set a deadline, limit how much you read, and accept no other stream until
+//! the client has authenticated:
 //!
 //! ```
 //! use std::time::Duration;

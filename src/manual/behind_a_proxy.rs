@@ -2,10 +2,10 @@
 //! a node out of service, and what survives.
 //!
 //! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that supports WebSockets forwards it;
-//! nginx and HAProxy neither inspect nor split its messages.
-//! 1,000 streams at once and 256 MiB through each, in plain text and with TLS terminated at the
-//! proxy. They kill and reload the proxy, and restart the servers behind it while calls are in
-//! progress.
+//! nginx and HAProxy neither inspect nor split its messages. The tests run both proxies with the
+//! configurations below. They send 1,000 streams at once and 256 MiB through each proxy, in plain
+//! text and with TLS terminated at the proxy. They also kill and reload the proxy, and restart the
+//! servers behind it while calls are in progress.
 //!
 //! # nginx
 //!
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! `proxy_http_version` and the two headers after it make the upgrade work; without them the client
-//! gets a 4xx status and [`ConnectError::Refused`]. `proxy_buffering` has no effect, because it
-//! ends with the upgrade.
+//! gets a 4xx status and [`ConnectError::Refused`]. `proxy_buffering` has no effect, because nginx
+//! stops buffering once the connection is upgraded.
 //!
 //! # HAProxy
 //!
@@ -24,18 +24,18 @@
 //! ```
 //!
 //! The health check is a plain HTTP request without an upgrade, so a healthy server answers 426.
-//! The check has to name HTTP/1.1 and a host: the default of HTTP/1.0 is answered with 505. Each
-//! check appears at [`WebSocketServer::accept`] as a connection whose handshake fails; that is
-//! expected. `option redispatch 1` sends a client to another server at once if its first server has
-//! just closed its port.
+//! The check has to name HTTP/1.1 and a host. By default HAProxy checks with HTTP/1.0, which the
+//! server answers with 505. [`WebSocketServer::accept`] returns each check as a connection whose
+//! handshake then fails; that is expected. `option redispatch 1` sends a client to another server
+//! at once if its first server has just closed its port.
 //!
 //! # Timeouts
 //!
-//! A proxy closes a silent tunnel: nginx after `proxy_read_timeout` (60 s by default), HAProxy
-//! after `timeout tunnel`, or after the client's and the server's timeouts if that is not set.
-//! [`keep_alive_interval`] must be shorter. Its default of 10 s is shorter, and each end pings on
-//! its own, so an idle connection stays open. If keep-alive is off on both ends, the proxy's
-//! timeout ends the connection, and that looks like a network failure:
+//! A proxy closes a tunnel that is silent for too long: nginx after `proxy_read_timeout` (60 s by
+//! default), HAProxy after `timeout tunnel`, or, if that is not set, after `timeout client` and
+//! `timeout server`. [`keep_alive_interval`] must be shorter than these. Its default is 10 s, and
+//! each end sends pings of its own, so an idle connection stays open. If keep-alive is off on both
+//! ends, the proxy's timeout ends the connection, and that looks like a network failure:
 //!
 //! | what happens to the proxy | both ends get | when |
 //! |---|---|---|
@@ -44,33 +44,35 @@
 //! | its timeout expires | [`ConnectionError::SocketLost`] | at once |
 //! | hangs, or the path is gone | [`ConnectionError::TimedOut`] | after [`max_idle_timeout`] |
 //!
-//! The streams report the same, as [`ReadError::ConnectionLost`] and
-//! [`WriteError::ConnectionLost`]; no stream looks complete.
+//! The streams report the same error inside [`ReadError::ConnectionLost`] and
+//! [`WriteError::ConnectionLost`]; none of them looks complete.
 //!
-//! **A reload** keeps the old worker as long as it has connections, possibly for days. nginx's
-//! `worker_shutdown_timeout` and HAProxy's `hard-stop-after` bound that, but then connections end
-//! as in the first row. Draining, described below, is better.
+//! **After a reload** the old worker keeps running as long as it has connections, possibly for
+//! days. nginx's `worker_shutdown_timeout` and HAProxy's `hard-stop-after` bound that time, but
+//! when it is over, the remaining connections end as in the first row. Draining, described below,
+//! is better.
 //!
 //! # Buffers
 //!
 //! A proxy adds buffers to the path: its own (`proxy_buffer_size`, `tune.bufsize`), and those of
 //! the sockets on both of its sides. It reads no faster than the other side accepts, so flow
-//! control works end to end across it. A stream whose reader has stopped fills at most its window
-//! of these buffers, and other streams overtake it. [`rtt`] measures end to end, [`socket_rtt`]
-//! only as far as the proxy.
+//! control works end to end across it. A stream whose reader has stopped occupies at most one
+//! window of these buffers, and other streams overtake it. [`rtt`] is the round-trip time to the
+//! peer, and [`socket_rtt`] only that to the proxy.
 //!
 //! **Gateways that limit messages.** nginx and HAProxy do not inspect messages. A gateway that does
-//! may limit a message to 32 KiB or 128 KiB, and close with 1009 on a longer one. The connection
-//! then ends with [`ConnectionError::ConnectionClosed`], with `WebSocket close 1009` in its reason.
-//! wsmux sends up to 64 KiB in a message: set [`max_message_sent`] on both ends to what the gateway
-//! accepts, and [`max_record_size`] for peers that are not wsmux. On js-ws a peer may put all its
-//! credit in one message, so there [`stream_receive_window`] is the setting to lower.
+//! inspect them may limit a message to 32 KiB or 128 KiB, and close the connection with 1009 when a
+//! message is longer. The connection then ends with [`ConnectionError::ConnectionClosed`], whose
+//! reason contains `WebSocket close 1009`. wsmux sends messages of up to 64 KiB. Set
+//! [`max_message_sent`] on both ends to what the gateway accepts. If the peer is not wsmux, set
+//! [`max_record_size`], which limits what the peer sends. On the js-ws wire a peer may put all its
+//! credit in one message, so lower [`stream_receive_window`] there.
 //!
 //! # Who the client is
 //!
 //! [`remote_address`] is the proxy's. The client's address is in a header, and only the last
-//! element of that header was written by the proxy. Elements before it, in the same line or in
-//! earlier lines, may be the client's invention.
+//! element of that header was written by the proxy. The client may have invented all elements
+//! before it, whether they are in the same header line or in earlier ones.
 //!
 //! ```
 //! use std::net::IpAddr;
@@ -83,35 +85,38 @@
 //! }
 //! ```
 //!
-//! With several proxies in a row, count that many elements from the end. The header proves nothing
-//! if a client can reach the server without the proxy.
+//! With several proxies in a row, count from the end of the header: each proxy adds one element.
+//! The header proves nothing if a client can reach the server without the proxy.
 //!
-//! HAProxy's PROXY header (`send-proxy`) comes before the request, and includes the port. wsmux
-//! does not read it: accept the TCP stream yourself, read exactly the header, and pass the stream
-//! to [`WebSocketAcceptor::from_io`]. Such a connection has no address.
+//! HAProxy's PROXY header (`send-proxy`) comes before the request, and contains the client's
+//! address and port. wsmux does not parse it. To use it, accept the TCP stream yourself, read the
+//! header and not one byte more, and pass the stream to [`WebSocketAcceptor::from_io`]. The
+//! [`remote_address`] of such a connection is `None`.
 //!
 //! **TLS that ends at the proxy** leaves [`peer_certificates`] empty. The proxy can copy fields of
-//! a client's certificate into headers; trust those only under the same conditions. To check
-//! certificates yourself, let the proxy pass TLS through (`mode tcp`, nginx's `stream`).
+//! a client's certificate into headers. Trust these headers only if clients cannot reach the server
+//! without the proxy. To check certificates yourself, let the proxy forward TLS unread (HAProxy's
+//! `mode tcp`, nginx's `stream`).
 //!
 //! # Scaling out
 //!
-//! A load balancer has little to do. All streams of a connection go to one server, because they
-//! share one TCP connection, so no sticky sessions and no shared state are needed. It balances
-//! connections and not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
+//! A load balancer has little to do. All streams of a connection share one TCP connection and so go
+//! to one server; neither sticky sessions nor shared state are needed. But the balancer distributes
+//! connections, not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
 //! client with much work open several. Connections live long, so a new node stays empty until old
-//! connections end: give each connection a lifetime of some minutes or hours, with random
-//! variation, after which the server calls [`drain`].
+//! connections end. To avoid that, give each connection a lifetime of some minutes or hours, varied
+//! at random, and let the server call [`drain`] when it is over.
 //!
 //! # Draining a node
 //!
 //! 1. Stop new connections at the balancer: `set server wsmux/a state drain` in HAProxy's runtime
-//!    API. Without it, the next step has the same effect, because the balancer skips a port that
-//!    refuses connections.
-//! 2. Call [`WebSocketServer::shutdown`] with a deadline. The port is free at once, and handshakes
-//!    end with 503. Streams that the client opened before continue until they end; later ones are
-//!    refused. A connection is closed with code 0 after its last stream has ended, or at the
-//!    deadline with the code that `shutdown` was given.
+//!    API. If you skip this step, the next one has the same effect, because the balancer skips a
+//!    port that refuses connections.
+//! 2. Call [`WebSocketServer::shutdown`] with a deadline. The port is closed at once, and
+//!    handshakes in progress are answered with 503. Streams that the client has already opened
+//!    continue until they end; streams that it opens later are refused. A connection is closed with
+//!    code 0 after its last stream has ended, or at the deadline with the code that `shutdown` was
+//!    given.
 //! 3. When it returns, the process may exit.
 //!
 //! To let handshakes in progress finish instead, call [`WebSocketServer::close`], and then
@@ -120,7 +125,7 @@
 //!
 //! A client notices the drain when a stream is refused or the connection closes. It then opens a
 //! new connection for new calls, which the balancer gives to another node. It keeps a handle of the
-//! old connection, for example a stream, until the calls there have ended.
+//! old connection, for example a stream, until its calls on the old connection have ended.
 //!
 //! # What survives
 //!
@@ -136,15 +141,15 @@
 //! | [`ReadError::ConnectionLost`], [`WriteError::ConnectionLost`] | perhaps | only if it may be executed twice |
 //!
 //! Code 0 does not always mean that a stream was refused. A half that is dropped unfinished also
-//! sends code 0, for example because its handler panicked. Where the difference matters, let the
-//! server's handlers reset with a code of their own on every exit path; then 0 means that the
-//! stream was refused.
+//! sends code 0, for example because its handler panicked. If you need to tell these cases apart,
+//! let the server's handlers reset with another code on every exit path, so that code 0 always
+//! means that the stream was refused.
 //!
-//! A drain without a deadline loses no executed call: if a call fails at the client, the server
-//! never saw it. The tests verify this with calls in progress while two servers restart in turn.
-//! Each call that was answered was executed once, and no failed call was executed. When a server is
-//! killed, its calls in progress are lost. Each of them reports an error, and the server may have
-//! executed some of them.
+//! After a drain without a deadline, no call that was executed fails at the client: if a call fails
+//! there, the server's application never saw it. The tests verify this with calls in progress while
+//! two servers restart in turn. Each call that was answered was executed once, and no failed call
+//! was executed. When a server is killed, its calls in progress are lost. Each of them reports an
+//! error, and the server may have executed some of them.
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed

@@ -30,28 +30,28 @@
 //! | [`WebSocketAcceptor::from_io`](crate::WebSocketAcceptor::from_io) | | the stream of bytes is dropped |
 //! | [`from_websocket`](crate::WebSocketConnection::from_websocket) | | the connection is closed |
 //!
-//! tokio's extension traits `AsyncReadExt` and `AsyncWriteExt` give their documented guarantees
-//! here.
-//! `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe; `read_exact`,
-//! `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at once, and can
-//! be called again.
+//! tokio's extension traits `AsyncReadExt` and `AsyncWriteExt` keep their documented guarantees
+//! with these streams. `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe;
+//! `read_exact`, `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at
+//! once, and can be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
 //! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `send_datagram`.
 //!
 //! # write, write_all, write_chunk
 //!
-//! - `write` takes as many bytes as fit into the send buffer and returns their number. Under
-//!   `select!`, keep the rest yourself.
-//! - `write_chunk` takes the whole chunk or nothing, without a copy, so it is the simplest under
-//!   `select!`. Keep chunks small relative to the [send buffer](crate::Config::send_buffer),
-//!   because one chunk may exceed it.
+//! - `write` takes as many bytes as fit into the send buffer and returns how many it took. In a
+//!   `select!`, keep the remaining bytes yourself.
+//! - `write_chunk` takes the whole chunk or nothing, and does not copy it, so it is the simplest
+//!   one to use in a `select!`. Keep chunks small relative to the [send
+//!   buffer](crate::Config::send_buffer), because a chunk is taken even if it is larger than the
+//!   room that is left.
 //! - `write_all` is for code that is never cancelled, or that abandons the stream when it is
 //!   cancelled.
 //!
-//! Abandoning the stream is common and safe. A timeout around a whole request drops the stream with
-//! it. The drop resets the stream, so the peer sees an error instead of half a message that looks
-//! complete.
+//! Abandoning the stream is common and safe. When a timeout around a whole request expires, the
+//! stream is dropped together with the request. The drop resets the stream, so the peer sees an
+//! error instead of half a message that looks complete.
 //!
 //! ```
 //! use std::time::Duration;
@@ -83,7 +83,8 @@
 //!
 //! # A loop that reads and writes
 //!
-//! With `write_chunk`, an unwritten value stays available:
+//! With `write_chunk`, a chunk that has not been written yet is still available in the next round
+//! of the loop:
 //!
 //! ```
 //! use bytes::Bytes;

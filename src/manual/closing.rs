@@ -9,10 +9,10 @@
 //! |---|---|---|
 //! | [`finish`](crate::SendStream::finish) | sending half | all bytes, then the end: `read` returns `None` |
 //! | [`reset(code)`](crate::SendStream::reset) | sending half | [`ReadError::Reset`] with the code; unread bytes are discarded on both ends |
-//! | drop, unfinished | sending half | as `reset(0)` |
-//! | drop, after `finish` | sending half | as `finish`: bytes and end are still sent, as long as the connection lasts |
+//! | drop, unfinished | sending half | the same as after `reset(0)` |
+//! | drop, after `finish` | sending half | the same as after `finish`: bytes and end are still sent, as long as the connection lasts |
 //! | [`stop(code)`](crate::RecvStream::stop) | receiving half | [`WriteError::Stopped`] with the code |
-//! | drop, before the end was read | receiving half | as `stop(0)`; nothing, if the end had arrived |
+//! | drop, before the end was read | receiving half | the same as after `stop(0)`; nothing, if the end had already arrived |
 //! | drop of a [`WebSocketStream`] | both | both of the above |
 //!
 //! **A drop never looks like a complete end.** The peer sees a complete end only after `finish`, or
@@ -20,11 +20,11 @@
 //! response therefore causes an error at the peer.
 //!
 //! `finish` returns at once. It fails if the half has already ended, and the error says how:
-//! [`WriteError::Stopped`] means that the peer stopped the stream before. After `finish`, `reset`
-//! still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits for the
-//! outcome. `None` means that the end has been handed to the socket, and `Some(code)` that the peer
-//! stopped the stream first. Neither outcome says that the peer's application has read anything.
-//! Only an answer from that application does.
+//! [`WriteError::Stopped`] means that the peer had already stopped the stream. After `finish`,
+//! `reset` still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits
+//! for the outcome. It returns `None` once the end has been handed to the socket, and `Some(code)`
+//! if the peer stopped the stream first. Neither outcome says that the peer's application has read
+//! anything. Only an answer from that application says so.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};
@@ -64,25 +64,27 @@
 //! **Handles** are the clones of [`WebSocketConnection`], the halves of its streams, and the
 //! futures of `stopped`. The connection stays open while any handle is left.
 //!
-//! **A drain waits for the application too.** It ends when every stream has been finished or
-//! reset, read to its end or dropped, and the application has accepted the streams that the peer
-//! opened before. A stream that sits unused in a struct delays it for ever, so a program that must
-//! end uses `drain_timeout`. A drain begins with the call; await `closed()` to wait for its end, and
-//! keep a handle until then.
+//! **A drain waits for the application too.** It ends once the application has accepted the streams
+//! that the peer opened before the drain, and every stream has ended in both directions: its
+//! sending half was finished, reset or dropped, and its receiving half was read to the end, stopped
+//! or dropped. A stream that is kept unused in a struct delays the drain for ever, so a program
+//! that must end should use `drain_timeout`. The call only begins the drain. To wait for its end,
+//! await `closed()`, and keep a handle until that returns.
 //!
 //! **[`closed()`]** waits until the socket is gone, and returns why the connection ended. After a
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
 //! until [`close_timeout`](crate::Config::close_timeout) has passed.
 //!
-//! **[`close_reason()`]** returns the same without waiting, as soon as the connection has begun to
-//! end. Every handle reports the first cause; later causes change nothing.
+//! **[`close_reason()`]** returns the same error without waiting. It is available as soon as the
+//! connection has begun to end. Every handle reports the first cause; later causes change nothing.
 //!
 //! # What can still be read afterwards
 //!
-//! Everything that arrived before the end can still be read, no matter which end closed. A stream's
-//! bytes come first, then `None` if its end had arrived, and [`ReadError::ConnectionLost`]
-//! otherwise. Streams that were not accepted yet, and datagrams, can be taken until none are left.
-//! Writes, opens and outgoing datagrams fail at once.
+//! Everything that arrived before the connection ended can still be read, no matter which side
+//! closed it. A stream's bytes come first, then `None` if its end had arrived, and
+//! [`ReadError::ConnectionLost`] otherwise. Streams that the application had not accepted yet can
+//! still be accepted, and datagrams can still be read, until none are left. Writes, opens and
+//! outgoing datagrams fail at once.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -148,15 +150,17 @@
 //! ```
 //!
 //! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
-//! accept loop and leaves connections alone. It then drains each of them.
+//! accept loop and does not affect open connections. It then drains each of these.
 //!
-//! [`ConnectionError::LocallyClosed`] from a drain says that this end closed. It does not say
-//! whether the streams ended in time, nor whether the peer answered. Any other error says that the
-//! connection ended earlier, and that data may be lost.
+//! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
+//! connection. It does not say whether the streams ended in time, nor whether the peer answered.
+//! Any other error says that the connection ended before the drain was complete, and that data may
+//! be lost.
 //!
 //! # WebSocket close codes
 //!
-//! Each endpoint also sends a WebSocket Close, for proxies, browsers and logs:
+//! When a connection ends, each endpoint also sends a WebSocket Close, for proxies, browsers and
+//! logs. Its code depends on the cause:
 //!
 //! | what ends the connection | code |
 //! |---|---|
@@ -168,25 +172,26 @@
 //! | a timeout | 1001 |
 //!
 //! On the QMux wire this loses no information, because a CONNECTION_CLOSE frame with the whole code
-//! is sent first. A bare WebSocket Close is not an application's close there, and is reported as
-//! [`ConnectionError::ConnectionClosed`]. On the js-ws wire only the WebSocket code arrives: 1000
-//! and 4000 become 0, 4001 to 4999 become the code minus 4000, 3000 to 3999 stay as they are, and
-//! any other code is [`ConnectionError::ConnectionClosed`]. A reason may have 123 bytes there, and
-//! 1,024 on the QMux wire.
+//! is sent first. On that wire a WebSocket Close without this frame does not come from an
+//! application, and is reported as [`ConnectionError::ConnectionClosed`]. On the js-ws wire only
+//! the WebSocket code arrives: 1000 and 4000 become 0, 4001 to 4999 become the code minus 4000,
+//! 3000 to 3999 stay as they are, and any other code is [`ConnectionError::ConnectionClosed`]. A
+//! reason may have 123 bytes on the js-ws wire, and 1,024 on the QMux wire.
 //!
 //! # The byte stream below the WebSocket
 //!
 //! The end of a connection also ends the byte stream below it properly: with close_notify under
-//! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes the end
-//! for a truncated stream. The server ends its direction first and the client follows (RFC 6455
-//! §7.1.1), so that a TCP reset destroys neither end's last bytes. If the stream ends in any other
-//! way, it was cut off: a process was killed, a runtime was dropped, or a Close could not be sent
+//! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes it for a
+//! truncated stream. The server ends its direction first and the client follows (RFC 6455 §7.1.1),
+//! so that a TCP reset destroys neither end's last bytes. If the byte stream ends in any other way,
+//! something cut it off: a process was killed, a runtime was dropped, or a Close could not be sent
 //! in time.
 //!
 //! # Errors say who caused the end
 //!
-//! Each operation has its own small error. If the connection ended, that error contains the
-//! [`ConnectionError`], and [`culprit`](crate::ConnectionError::culprit) says who caused it:
+//! Each operation has its own small error type. If the operation failed because the connection
+//! ended, the error contains the [`ConnectionError`], and
+//! [`culprit`](crate::ConnectionError::culprit) says who caused it:
 //!
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|

@@ -1,5 +1,6 @@
-//! `@matrixai/ws` in wsmux's names, what differs, and how to work with that endpoint. This chapter
-//! is about its version 1.1.7; "js-ws" below means that package, under Node.
+//! The names of npm's `@matrixai/ws` and of wsmux side by side, what differs between them, and how
+//! to work with a peer that uses that package. This chapter is about its version 1.1.7; "js-ws"
+//! below means that package, running in Node.
 //!
 //! The js-ws wire has to be configured on both ends. A js-ws endpoint always uses TLS:
 //!
@@ -91,17 +92,18 @@
 //! requests none by default.
 //!
 //! **Codes.** js-ws converts reasons to codes with `reasonToCode`, which by default returns 0 for
-//! every reason. If codes mean something, pass this function on both ends. It holds codes as a
-//! `Number`, so those above 2^53 - 1 arrive rounded; and it calls `codeToReason` with `'read'` for
-//! both halves.
+//! every reason. If your codes have meanings, pass such a function to every js-ws endpoint. js-ws
+//! stores a code as a `Number`, so codes above 2^53 - 1 arrive rounded. It also calls
+//! `codeToReason` with `'read'` for both halves of a stream.
 //!
 //! # What differs
 //!
-//! **Close codes.** In js-ws `errorCode` is the WebSocket's code itself: for an application 1000,
-//! or 3000 to 4999. With 42 its `stop` throws, and nothing is sent. In wsmux codes are the
-//! application's own, and are mapped onto that range: `close(42, ..)` here is 4042 there, and 4042
-//! there is 42 here. 1000 and 4000 there are 0 here; 3000 to 3999 are the same on both. All other
-//! codes of 999 and above arrive as 4999. A reason may have 123 bytes.
+//! **Close codes.** In js-ws `errorCode` is the code of the WebSocket Close itself. An application
+//! may use 1000, and 3000 to 4999; with 42, for example, `stop` throws, and nothing is sent. In
+//! wsmux any code is allowed, and is mapped to that range: `close(42, ..)` in wsmux arrives as 4042
+//! in js-ws, and 4042 from js-ws arrives as 42 in wsmux. 1000 and 4000 from js-ws arrive as 0; 3000
+//! to 3999 are the same on both sides. All other wsmux codes from 999 up arrive as 4999. A reason
+//! may have 123 bytes.
 //!
 //! **What the wire lacks.** There are only bidirectional streams:
 //! [`open_uni`](crate::WebSocketConnection::open_uni) fails with
@@ -109,47 +111,48 @@
 //! [`send_datagram`](crate::WebSocketConnection::send_datagram) with
 //! [`SendDatagramError::UnsupportedByPeer`](crate::SendDatagramError::UnsupportedByPeer). The peer
 //! sees a stream as soon as it is opened, so [`announce`](crate::SendStream::announce) does
-//! nothing; the stream's data waits one round trip for credit.
+//! nothing. The stream's data has to wait one round trip for credit.
 //!
-//! **Stream limit.** The peer does not learn it. A stream above the limit waits until a stream
-//! below it has ended: wsmux holds back its first Ack, and without that js-ws sends nothing on the
-//! stream. So 1,000 calls at once are all answered, a hundred at a time.
-//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) counts the streams
-//! that wait. If more than [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000)
-//! wait, the next stream is refused: both its halves fail at the peer with code 0, and the
-//! connection continues.
-//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts those.
-//! Raise the limit for a peer that keeps many streams open for long.
+//! **Stream limit.** The peer does not learn this limit. A stream above the limit waits until one
+//! of the other streams has ended: wsmux does not send the stream's first Ack until then, and js-ws
+//! sends nothing on a stream before its first Ack. So 1,000 calls at once are all answered, a
+//! hundred at a time. [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams)
+//! counts the streams that wait. If more than
+//! [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000) wait, the next stream is
+//! refused: both its halves fail at the peer with code 0, and the connection continues.
+//! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts the refused
+//! streams. Raise the stream limit if the peer keeps many streams open for long.
 //!
 //! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings, and
 //! js-ws answers.
 //!
-//! **Streams end one half at a time**, as in js-ws. Dropping a handle here does not end the stream
-//! cleanly: an unfinished sender is aborted with code 0.
+//! **Each half of a stream ends on its own**, as in js-ws. But dropping a handle in wsmux does not
+//! end the stream cleanly: if the sending half was not finished, it is aborted with code 0.
 //!
 //! # Traps of js-ws
 //!
-//! We found these by running it, or by reading its source. wsmux avoids what can be avoided from
-//! this side; these remain:
+//! We found these traps by running js-ws, or by reading its source. wsmux works around those that
+//! it can from its side. The following remain:
 //!
-//! - **It must not cancel while data is in flight.** When its application cancels a `readable`,
-//!   data that arrives afterwards closes the whole connection with 1002. If js-ws had opened that
-//!   stream, the data causes an uncaught exception, and the process dies. wsmux stops sending as
-//!   soon as it receives the stop, which is too late for data in flight. Let streams end: have the
-//!   js-ws side read to the end, or ask the sender to finish.
+//! - **A js-ws application must not cancel a stream while data is in flight.** When it cancels a
+//!   `readable`, and data of that stream arrives afterwards, js-ws closes the whole connection with
+//!   1002. If js-ws had opened that stream, the data causes an uncaught exception instead, and the
+//!   process dies. wsmux stops sending as soon as it receives the stop, but that is too late for
+//!   data in flight. So let streams end: have the js-ws side read to the end, or have it ask the
+//!   sender to finish.
 //! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
-//!   expires. Let your own protocol say when everything is done.
-//! - **`stop({force: false})` does not wait.** Its connection closes the socket first, and then
-//!   streams fail. Finish the streams before you call it.
-//! - **A `readable` that errors loses its unread data.** A reset discards it; on that side nothing
-//!   can be read after an abort.
-//! - **A reset may be late.** While a write of its application waits for credit, an abort by the
-//!   same application is not sent until credit arrives.
+//!   expires. So let your own protocol say when everything is done.
+//! - **`stop({force: false})` does not wait.** It closes the connection's socket first, and the
+//!   open streams then fail. Finish the streams before you call it.
+//! - **A `readable` that errors loses its unread data.** After the peer has reset a stream, nothing
+//!   that had arrived before can be read in js-ws.
+//! - **A reset may be late.** If a js-ws application aborts a stream while a write to it waits for
+//!   credit, the abort is not sent until credit arrives.
 //! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first data received, so
-//!   js-ws never times out a peer that never sends anything. wsmux pings, so this does not concern
-//!   it.
-//! - **It has no stream limit**, and keeps the id of every stream that it has seen. Only your
-//!   application bounds the number of streams that wsmux opens there.
+//!   js-ws never times out a peer that never sends anything. With wsmux as its peer this does not
+//!   happen, because wsmux sends pings.
+//! - **It has no stream limit**, and stores the id of every stream that it has seen. So wsmux opens
+//!   as many streams as your application asks for.
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!

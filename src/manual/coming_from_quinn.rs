@@ -1,5 +1,5 @@
-//! quinn's names and wsmux's, and differences between things that have the same name. This chapter
-//! is about quinn 0.11.
+//! The names of quinn and of wsmux side by side, and differences between things that have the same
+//! name. This chapter is about quinn 0.11.
 //!
 //! # Types
 //!
@@ -25,13 +25,13 @@
 //! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
 //! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter with an HTTP status |
 //! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` ends accepting alone |
-//! | `endpoint.wait_idle()` | await the same `shutdown` | it drains, and closes with the code at the timeout |
+//! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining ones with the code |
 //! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
 //! | | [`try_open_bi`](crate::WebSocketConnection::try_open_bi), [`try_open_uni`](crate::WebSocketConnection::try_open_uni) | |
 //! | `write`, `write_all` | the same | |
-//! | `write_chunk` | the same | here it takes all or nothing, and is cancel safe |
+//! | `write_chunk` | the same | takes the whole chunk or nothing, and is cancel safe |
 //! | `write_chunks`, `write_all_chunks` | `write_chunk` in a loop | |
-//! | `finish` | the same | also an error when the peer has stopped the stream |
+//! | `finish` | the same | also fails if the peer has stopped the stream |
 //! | `reset`, `set_priority`, `priority` | the same | |
 //! | `stopped` | the same | `None` has another meaning, see below |
 //! | `read`, `read_exact`, `read_to_end`, `stop` | the same | |
@@ -41,7 +41,7 @@
 //! | `send_datagram`, `send_datagram_wait`, `read_datagram`, `max_datagram_size` | the same | |
 //! | `datagram_send_buffer_space` | | |
 //! | `close`, `close_reason` | the same | |
-//! | `closed` | the same | returns when the socket is gone, too |
+//! | `closed` | the same | returns only after the socket is gone too |
 //! | | [`drain`](crate::WebSocketConnection::drain), [`drain_timeout`](crate::WebSocketConnection::drain_timeout) | end the connection without losing data |
 //! | `set_max_concurrent_bi_streams` | the same | |
 //! | `stats`, `rtt`, `remote_address`, `side` | the same | `rtt` and `remote_address` may be `None` |
@@ -65,17 +65,17 @@
 //!
 //! # What is the same
 //!
-//! Streams have RFC 9000's states, limits, flow control and 62-bit codes. A stream is lazy: the
-//! peer sees it with its first frame. These work as in quinn: `stop` and `reset` with a code,
-//! `stopped`, dropping a receiver as `stop(0)`, dropping the last handle as `close(0)`, strict
-//! priorities, and futures that can be dropped.
+//! Streams have RFC 9000's states, limits, flow control and 62-bit codes. Opening a stream sends
+//! nothing: the peer sees the stream when its first frame arrives. These work as in quinn: `stop`
+//! and `reset` with a code, `stopped`, dropping a receiver as `stop(0)`, dropping the last handle
+//! as `close(0)`, strict priorities, and futures that can be dropped.
 //!
 //! # What differs
 //!
 //! **A dropped sender is a reset.** In quinn, dropping a `SendStream` finishes it, so a task that
 //! fails halfway looks complete to the peer. Here only [`finish`](crate::SendStream::finish) ends a
-//! stream cleanly; without it the peer's reads fail. Most ports break at this point: look for
-//! senders that are dropped without a `finish`.
+//! stream cleanly; without it the peer's reads fail. This is where most ports from quinn break:
+//! look for senders that are dropped without a `finish`.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -101,11 +101,12 @@
 //! **`stopped` promises less.** In quinn, `None` says that the peer has acknowledged every byte.
 //! TCP does not report this to an application, so here `None` says that the end has been handed to
 //! the socket. After a reset by this end, it returns
-//! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). To know that something
-//! arrived, ask the peer for an answer.
+//! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). To know that something has
+//! arrived, let the peer's application answer.
 //!
-//! **An opened stream can be announced.** If the opener must wait for the acceptor's first bytes,
-//! [`announce`](crate::SendStream::announce) shows the peer the stream without writing to it:
+//! **An opened stream can be announced.** If the side that opens a stream has to read before it
+//! writes, [`announce`](crate::SendStream::announce) makes the stream visible to the peer without
+//! writing to it:
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -125,8 +126,8 @@
 //! # }
 //! ```
 //!
-//! **Closing can wait for the streams.** `close` is quinn's: it acts at once, and unsent data is
-//! lost. [`drain`](crate::WebSocketConnection::drain) sends everything first; see
+//! **Closing can wait for the streams.** `close` does the same as in quinn: it acts at once, and
+//! unsent data is lost. [`drain`](crate::WebSocketConnection::drain) sends everything first; see
 //! [`closing`](super::closing). What arrived before the end stays readable, including streams that
 //! were not accepted yet.
 //!
@@ -135,17 +136,18 @@
 //! handshake takes the round trips of TCP, TLS and the upgrade.
 //!
 //! **Datagrams are reliable on the wire.** They arrive in order, and the network never loses one.
-//! Only the two queues drop datagrams, the oldest first: the sender's when the socket is slow
-//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and the receiver's
-//! when the reader is slow
+//! Datagrams are dropped only from two queues, the oldest first: from the sender's queue when the
+//! socket is slow ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and
+//! from the receiver's queue when the application reads slowly
 //! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may
 //! be large, up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow
-//! path they are late instead of lost. They are sent before waiting stream data.
+//! path datagrams arrive late instead of being lost. They are sent before stream data that is
+//! waiting.
 //!
-//! **TLS is optional**, and the URL selects it. On `ws://` there is none, and
+//! **TLS is optional**, and the URL's scheme selects it. A `ws://` connection has no TLS, and its
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
 //! **Errors.** A lost socket is `ConnectionError::SocketLost`; there is no `Reset`, which is a
 //! stateless reset in quinn. `TimedOut` names the timeout that expired. There is no
-//! `VersionMismatch` and no `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says
-//! which end, or the network, ended the connection.
+//! `VersionMismatch` and no `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says what
+//! ended the connection: this end, the peer, the network or a timeout.

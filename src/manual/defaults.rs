@@ -1,7 +1,7 @@
 //! Each setting, its default, the reason for it, and when to change it.
 //!
-//! Settings are in two places. [`Config`] holds the limits and timeouts of a connection; clients
-//! and servers use the same type. The builders, [`WebSocketClientBuilder`] and
+//! There are settings in two places. [`Config`] holds the limits and timeouts of a connection, and
+//! is the same type for clients and servers. The builders, [`WebSocketClientBuilder`] and
 //! [`WebSocketServerBuilder`], hold the settings of the handshake. Nothing is read from the
 //! environment or from a file, except the platform's root certificates.
 //!
@@ -41,61 +41,66 @@
 //! | [`send_window`] | 64 MiB | 16 KiB and above |
 //! | [`max_local_streams`] | 65,536 | 1 and above |
 //!
-//! **[`stream_receive_window`]** is how far a peer may be ahead of the reader on one stream. It
-//! bounds the memory of a stream, and also its speed: no stream is faster than one window per round
-//! trip. 1 MiB allows a gigabit a second at 8 ms, or 84 Mbit/s at 100 ms. Each stream has this
-//! window from its first byte, no matter how many streams there are. On the QMux wire a window
-//! grows by itself if it is too small for the path. Use a larger one for short streams over long
-//! paths, and a smaller one for many connections. [`set_stream_receive_window`] changes it on a
-//! live connection. On the js-ws wire it also bounds a peer's messages, so it cannot grow past its
-//! first value there.
+//! **[`stream_receive_window`]** is how many bytes the peer may send on one stream before the
+//! application has read any of them. It bounds the memory of a stream, and also its speed: a stream
+//! carries at most one window per round trip. 1 MiB allows a gigabit a second at a round-trip time
+//! of 8 ms, or 84 Mbit/s at 100 ms. Each stream has this window from its first byte, no matter how
+//! many streams there are. On the QMux wire a window grows by itself if it is too small for the
+//! path. Set a larger one for short streams over long paths, which end before their windows have
+//! grown, and a smaller one for many connections. [`set_stream_receive_window`] changes it on a
+//! live connection. On the js-ws wire the window also bounds the size of the peer's messages, so on
+//! a live connection it cannot be raised above its first value.
 //!
 //! **[`max_stream_receive_window`]** bounds how far one window may grow, and
 //! **[`window_growth_budget`]** bounds how much all windows of a connection may grow together. A
-//! window becomes twice what its reader takes in a round trip, so only streams that use the growth
-//! reach either bound. 32 MiB allows a gigabit a second at 200 ms (25 MB in flight), with some to
-//! spare. No stream takes more than half of the budget that is left, so one stream alone can reach
-//! its 32 MiB and later ones still get some. A stream keeps its share until it ends. Use larger
-//! values for faster or longer paths. Use a budget of 0 for many connections, or if the number of
-//! streams alone should determine all memory. [`flow_control`](super::flow_control) says how the
-//! path is measured.
+//! window grows to twice what its reader reads in a round trip, so only streams that need the
+//! growth reach either bound. 32 MiB is a little more than a gigabit a second needs at a round-trip
+//! time of 200 ms (25 MB in flight). No stream takes more than half of the budget that is left, so
+//! a single stream can reach its 32 MiB, and later streams still get a part. A stream keeps its
+//! share until it ends. Use larger values for faster or longer paths. Use a budget of 0 for many
+//! connections, or if the number of streams alone should determine all memory.
+//! [`flow_control`](super::flow_control) says how the path is measured.
 //!
 //! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** limit how many
 //! streams the *peer* may have open; the peer's limits apply to this end. A stream counts until
-//! both its halves have ended and the application has dropped its handles. So an application that
-//! does not accept or does not read admits no more streams. 100 is quinn's default too. Use more
-//! for many small requests in flight, and 0 for a kind that is not used.
-//! [`set_max_concurrent_bi_streams`] and `set_max_concurrent_uni_streams` change them on a live
-//! connection.
+//! both its halves have ended and the application has dropped its handles. So as long as the
+//! application does not accept or read its streams, the peer cannot open more. 100 is quinn's
+//! default too. Set more if many small requests are in flight at once, and 0 for a kind of stream
+//! that is not used. [`set_max_concurrent_bi_streams`] and `set_max_concurrent_uni_streams` change
+//! them on a live connection.
 //!
 //! **[`max_waiting_streams`]** is how many of the peer's streams above the limit may wait on the
-//! js-ws wire. There a peer cannot know the limit, so it opens streams without waiting. Each costs
-//! about 100 bytes; further streams are refused. Lower it for many connections of untrusted peers.
+//! js-ws wire. On that wire a peer cannot know the limit, so it opens streams without waiting. Each
+//! waiting stream costs about 100 bytes; streams beyond this number are refused. Lower it for many
+//! connections of untrusted peers.
 //!
 //! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and
-//! cancel before any of their bytes were read or answered. It comes on top of a burst, and of an
-//! allowance that grows with each stream that is served. Above that the connection closes, because
-//! such a peer could keep the application busy by sending alone. Calls that were read and then run
-//! into a deadline do not count. Unidirectional streams do not count either, because media senders
-//! abandon stale ones. A human user stays far below the limit. Raise it, or set `None`, between
-//! your own servers if clients race several servers and take the first answer. The other budgets
-//! against abuse are not settings; [`threats`](super::threats) lists them all.
+//! cancel before any of their bytes were read or answered. In addition the peer may use a burst
+//! once, and an allowance that grows with each stream that is served. When the peer exceeds all
+//! three, the connection closes, because a peer that cancels all its streams could otherwise keep
+//! the application busy at no cost to itself. Calls that were read before their deadline passed do
+//! not count. Unidirectional streams do not count either, because media senders abandon stale ones.
+//! A page that a person uses stays far below the limit. Raise it, or set `None`, between your own
+//! servers if clients race several servers and take the first answer. The other budgets against
+//! abuse are not settings; [`threats`](super::threats) lists them all.
 //!
 //! **[`send_buffer`]** is how many bytes one stream takes from the application before the socket
-//! and the peer's credit accept them. The default is half a window. When half of the buffer is
-//! free, the writer is woken, and the other half keeps the socket busy meanwhile. Use a smaller
-//! buffer for many streams, or if data must not be stale when it is sent.
+//! and the peer's credit accept them. The default is half a window. A waiting writer is woken when
+//! half of the buffer is free, so that the other half keeps the socket busy until the writer has
+//! written more. Use a smaller buffer for many streams, or if data must not be stale when it is
+//! sent.
 //!
 //! **[`send_window`]** is how many bytes all streams of a connection take together, including
 //! finished streams whose bytes have not been sent. It bounds an application that opens stream
-//! after stream for a peer that does not read. 64 MiB hold the whole buffers of a hundred streams
-//! that send at once, and leave something for the next. Use a smaller one for many connections, and
-//! a larger one if hundreds of streams send at once and their writers should be woken less often.
+//! after stream for a peer that does not read. 64 MiB hold the full buffers of a hundred streams
+//! that send at once, and leave some room for later streams. Set a smaller window for many
+//! connections, and a larger one if hundreds of streams send at once and their writers should be
+//! woken less often.
 //!
 //! **[`max_local_streams`]** is how many streams of each kind *this end* may have open. It applies
 //! in addition to the peer's limit, because a peer may allow 2^60 and a js-ws peer allows any
-//! number. 65,536 streams are 64 MiB of state at worst. Raise it for a program that keeps more idle
-//! streams open; there is no upper limit.
+//! number. 65,536 streams are 64 MiB of state at worst. Raise it if your program keeps more streams
+//! than that open; there is no upper limit.
 //!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!
@@ -109,19 +114,19 @@
 //! | [`datagram_send_buffer_size`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB
-//! is four turns of the scheduler. A larger one gains no throughput, and a message that has begun
-//! delays everything after it. The setting also bounds the datagrams that can be received. 16,382
-//! saves memory with many connections.
+//! is four turns of the scheduler. Larger messages bring no more throughput, and everything else
+//! has to wait until a message that has begun is complete. The setting also bounds the size of the
+//! datagrams that can be received. The minimum, 16,382, saves memory if there are many connections.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
-//! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see
-//! [behind a proxy](super::behind_a_proxy). It also bounds the datagrams that can be sent. The
+//! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
+//! a proxy](super::behind_a_proxy). It also bounds the size of the datagrams that can be sent. The
 //! minimum is QUIC's own (RFC 9000 §14.1); every frame except data fits into it.
 //!
 //! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**: when a buffer is
 //! full, the oldest datagrams are dropped, and [`ConnectionStats`] counts them. Each datagram
-//! counts as its length plus 128 bytes of overhead. Use more only if bursts matter more than
-//! freshness.
+//! counts as its length plus 128 bytes of overhead. Make the buffers larger only if keeping all
+//! datagrams of a burst matters more to you than their age.
 //!
 //! # Times
 //!
@@ -134,39 +139,44 @@
 //! | [`close_timeout`] | 3 s |
 //! | [`connect_timeout`] of a client | 10 s |
 //!
-//! **[`max_idle_timeout`]** is the silence after which a connection times out. 30 s is customary
-//! for QUIC, and shorter than the minute after which many proxies drop a silent connection. On the
-//! QMux wire the smaller of both ends' values applies; on the js-ws wire each end has its own. A
-//! value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or zero, turns it off.
+//! **[`max_idle_timeout`]** is how long a connection may be silent before it times out. 30 s is
+//! customary for QUIC, and shorter than the minute after which many proxies drop a silent
+//! connection. On the QMux wire both ends use the smaller of their two values; on the js-ws wire
+//! each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or zero,
+//! turns it off.
 //!
-//! A slow upload is not silent: whenever a full socket accepts bytes again, the timeout restarts.
-//! After a slow ping the timeout is at least three of that ping's round trips, but at most 90 s if
-//! 30 s were declared. If the buffers on the path hold more than it carries in 30 s, raise the
+//! A slow upload does not count as silence: whenever a full socket accepts bytes again, the timeout
+//! restarts. When the answer to a ping takes long, because data is queued on the path, the timeout
+//! is raised to three times that ping's round trip, but to at most three times the set value (90 s
+//! by default). If the path's buffers can hold more data than the path carries in 30 s, raise the
 //! timeout at both ends.
 //!
-//! **[`keep_alive_interval`]** is the silence after which a ping is sent; a third of the idle
-//! timeout applies instead if that is shorter. Pings keep proxies and address translation from
-//! dropping the connection, and detect dead peers: if a ping is unanswered and nothing else
-//! arrives, the connection ends after the idle timeout, or after three intervals if there is none.
-//! Pings also measure [`rtt`]. The first ping of a connection and the few that growing windows need
-//! measure it too. Use `None` if a sleeping device must not be woken; an idle connection then ends
-//! with the idle timeout, unless the peer pings. Less than 100 ms becomes 100 ms.
+//! **[`keep_alive_interval`]** is how long the peer may be silent before a ping is sent. If a third
+//! of the idle timeout is shorter, that is used instead. Pings keep proxies and address translators
+//! from dropping the connection, and they detect dead peers: if a ping is unanswered and nothing
+//! else arrives, the connection ends after the idle timeout, or after three intervals if there is
+//! none. Pings also measure [`rtt`]. It is also measured by the first ping of a connection, and by
+//! the few pings that are sent when windows grow; this setting does not turn those off. Use `None`
+//! if a sleeping device must not be woken; an idle connection then ends after the idle timeout,
+//! unless the peer pings. A value below 100 ms acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
-//! to send. It ends a connection whose peer sends something now and then and reads nothing, which
-//! the two settings above do not detect. The timeout restarts with each message that the socket
-//! accepts: one of 64 KiB in 60 s is 9 kbit/s. nginx's `send_timeout` and `proxy_send_timeout` have
-//! the same value for the same purpose. It is longer than the idle timeout, so a silent network or
-//! a suspended peer is reported as idle. `None`, or zero, turns it off.
+//! to send. It ends a connection whose peer sends something now and then but reads nothing; the two
+//! settings above do not detect such a peer. The timeout restarts with each message that the socket
+//! accepts, so a link that carries one message of 64 KiB in 60 s (9 kbit/s) is fast enough. nginx's
+//! `send_timeout` and `proxy_send_timeout` have the same value for the same purpose. The default is
+//! longer than the idle timeout, so a dead network or a suspended peer is reported as an idle
+//! timeout. `None`, or zero, turns it off.
 //!
-//! **[`handshake_timeout`]** covers everything between the TCP connection and the first stream, for
-//! connections of a client or a server: TLS, the upgrade, and on the QMux wire the peer's transport
-//! parameters. A server counts from the TCP connection, even if nobody awaits its [`Connecting`].
-//! With [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for
-//! the parameters.
+//! **[`handshake_timeout`]** bounds the time between the TCP connection and the first stream, for
+//! connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire the
+//! peer's transport parameters. On a server the time starts when it has accepted the TCP
+//! connection, even if nobody awaits its [`Connecting`]. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for the
+//! parameters.
 //!
-//! A timeout that is too long for the clock, such as [`Duration::MAX`](std::time::Duration::MAX),
-//! means "never". This holds for all of them.
+//! For each of these timeouts, a value that is too long for the clock, such as
+//! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped.
 //! It covers the peer's answer to the close, and the end of its byte stream; see
@@ -175,7 +185,7 @@
 //! **[`connect_timeout`]** covers name resolution, TCP and the tunnel of a proxy, for all addresses
 //! together. The client tries addresses as in RFC 8305: it alternates between IPv6 and IPv4 and
 //! starts an attempt every 250 ms, or more often if there are many addresses. So an address that
-//! does not answer does not use up the time of the next ones.
+//! does not answer does not use up the time for the others.
 //!
 //! # The handshake
 //!
@@ -189,38 +199,43 @@
 //! | client certificates | presents none | requests none |
 //! | connections and handshakes, in all and for one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
-//! **js-ws has to be configured** on either end. The absence of a subprotocol selects it, and a
-//! client that offers nothing may mean neither wire.
+//! **js-ws has to be configured** on both ends. It is selected when the client offers no
+//! subprotocol, but a client that offers none may not be speaking either wire.
 //!
 //! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) should have
-//! a name. If either end [requires](crate::WebSocketClientBuilder::require_protocol) it, two
-//! programs that speak different protocols fail in the handshake and not in the middle of a stream.
-//! Otherwise the bare `qmux-02` stays acceptable. If the peer knows only the application's own
-//! name, such as `moqt-18`, use [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If
-//! it knows only the name of the previous draft, `qmux-01`, a client offers that with
-//! [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both are one wire, and
-//! [`protocol()`](crate::WebSocketConnection::protocol) returns what was negotiated.
+//! a name, which is negotiated together with the wire. If either end
+//! [requires](crate::WebSocketClientBuilder::require_protocol) it, a connection between programs
+//! that speak different protocols fails in the handshake and not in the middle of a stream. If
+//! neither end does, they can also agree on `qmux-02` without an application protocol. If the peer
+//! knows only the application's own name, such as `moqt-18`, use
+//! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If it knows only the name of
+//! the previous draft, `qmux-01`, a client offers that with
+//! [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both names stand for the same
+//! wire, and [`protocol()`](crate::WebSocketConnection::protocol) returns the application protocol
+//! that was negotiated.
 //!
 //! **A server that trusts cookies must check `Origin`**, with
 //! [`AllowedOrigins`](crate::authorize::AllowedOrigins): a web page of any origin can open a
-//! WebSocket, and the browser sends the cookies along.
+//! WebSocket to the server, and the browser sends the server's cookies with it.
 //!
 //! **The TCP socket** of a client has Nagle's algorithm off, the system's own buffer sizes, and no
 //! TCP keep-alive, because the connection's pings also cover the path beyond a proxy.
 //! [`SocketOptions`](crate::SocketOptions) changes these. A client uses a **proxy** if one is
-//! [set](crate::WebSocketClientBuilder::proxy). It sends the URL's host to the server; in TLS it
-//! uses another [name](crate::WebSocketClientBuilder::server_name) if one is set.
+//! [set](crate::WebSocketClientBuilder::proxy). The client names the URL's host to the server in
+//! the `Host` header and in TLS; for TLS, another
+//! [name](crate::WebSocketClientBuilder::server_name) can be set.
 //!
 //! **Compression** is neither offered nor accepted, and is not a setting. With the feature `qlog`,
 //! the builders' `qlog` writes a log of each connection. It is off by default, because it costs
-//! time and disk space, and records who sent what when. `QlogConfig::max_size` bounds a file; the
-//! default is 64 MiB.
+//! time and disk space, and because it records who sent how much when. `QlogConfig::max_size`
+//! bounds the size of each log; the default is 64 MiB.
 //!
 //! # What is not a setting
 //!
-//! Connection credit (unlimited, see [`flow_control`](super::flow_control)), a stream's turn (16
-//! KiB), the part of a window that must be read before credit is renewed (a quarter, or 1 MiB if
-//! that is less), and the code of a refused stream (0).
+//! The following values are fixed: connection credit (unlimited, see
+//! [`flow_control`](super::flow_control)), a stream's turn (16 KiB), the part of a window that must
+//! be read before the peer gets new credit (a quarter, or 1 MiB if that is less), and the code with
+//! which streams are refused (0).
 //!
 //! [`Config`]: crate::Config
 //! [`Connecting`]: crate::Connecting

@@ -2,64 +2,69 @@
 //!
 //! # A stream's credit
 //!
-//! Each receiving half has a *window*: how far the peer may be ahead of the reader. The bytes that
-//! the peer may still send are its *credit*. At the start the credit is the whole window. Sending
-//! uses it up, and reading renews it, in steps of a quarter of the window, or of 1 MiB if that is
-//! less. So a reader that stops reading stops its own sender. After that it costs only the bytes
-//! that are buffered: at most one window.
+//! Each receiving half has a *window*: the number of bytes that the peer may send before the
+//! application has read any of them. The number of bytes that the peer may still send is its
+//! *credit*. At the start the credit is the whole window. It shrinks as the peer sends, and is
+//! renewed as the application reads, in steps of a quarter of the window, or of 1 MiB if that is
+//! less. So when a reader stops reading, only the sender of its own stream has to stop. Such a
+//! stream costs only the bytes that are buffered for it, which are at most one window.
 //!
 //! Every stream starts with the window [`Config::stream_receive_window`];
 //! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) changes it
-//! on a live connection. On the js-ws wire a stream begins without credit, and its first data waits
-//! for one round trip.
+//! on a live connection. On the js-ws wire a stream begins without credit, so its first data is
+//! sent one round trip after it was opened.
 //!
-//! Credit is exact. A peer that sends more than it was granted breaks the protocol: the connection
-//! ends with `FLOW_CONTROL_ERROR`, and nothing is dropped silently.
+//! Credit is enforced to the byte. A peer that sends more than its credit violates the protocol:
+//! the connection ends with `FLOW_CONTROL_ERROR`, and no data is dropped silently.
 //!
 //! # Windows that grow
 //!
-//! A stream needs a window as large as the data that its path holds: bandwidth times round-trip
-//! time. That may be 100 KB or 25 MB. On the QMux wire wsmux therefore measures the path, and the
-//! window grows to twice what arrives in a round trip:
+//! To use the whole bandwidth of its path, a stream needs a window as large as the data in flight
+//! on that path: bandwidth times round-trip time. That may be 100 KB or 25 MB. On the QMux wire
+//! wsmux therefore measures the path, and a window grows to twice the data that arrives in one
+//! round trip:
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
-//!   path is still empty, and from another ping with each step of growth. The smallest time counts.
-//!   The time that the peer took to use a grant is a second bound. Therefore neither a queue that
-//!   the window itself has filled nor a peer that answers late makes the window larger. After a
-//!   silence the time is measured again.
-//! - **The amount per round trip** is what arrived and was read in it. A reader that stops causes
-//!   no growth, a slow reader gets twice what it takes in a round trip, and a full link sets the
-//!   limit. One burst alone proves little, so the previous round trip must confirm it.
+//!   path is still empty, and from another ping with each step of growth. wsmux uses the smallest
+//!   of these times. The time from granting credit to the arrival of the data that uses it is a
+//!   second upper bound. Therefore the window does not grow when the window itself has filled a
+//!   queue on the path, nor when a peer answers pings late. After a silence the round-trip time is
+//!   measured again.
+//! - **The amount per round trip** is the number of bytes that arrived in it and were read. So the
+//!   window of a reader that stops does not grow, that of a slow reader grows to twice what it
+//!   reads in a round trip, and that of a fast reader to twice what the link carries. One burst
+//!   proves little, so a window grows only if the previous round trip carried as much.
 //!
-//! A stream that is limited only by its window doubles it in each round trip. In simulation with
+//! The window of a stream that nothing else limits doubles in each round trip. In simulation with
 //! the defaults, one stream fills a gigabit a second at 200 ms within 2 s. The sender needs no
-//! setting: its send buffer holds only data that the socket has not accepted, and TCP holds the
-//! data in flight (the operating system must let TCP's own buffers grow as far).
+//! setting, because its send buffer holds only data that the socket has not accepted yet. Data in
+//! flight is in TCP's own buffers, which the operating system must let grow to the same size.
 //!
 //! [`Config::max_stream_receive_window`] bounds the growth of one stream, and
 //! [`Config::window_growth_budget`] that of the connection. The budget limits only growth: each
 //! stream always keeps the window that it started with. No stream takes more than half of the
-//! budget that is left. A stream returns its share when it ends and not before, because credit
-//! cannot be taken back. So avoid keeping a stream open for long if it moved much data only once.
-//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) is a stream's window,
-//! [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all.
+//! budget that is left. A stream keeps its share until it ends, because credit cannot be taken
+//! back. So do not keep a stream open for long if it carried much data only once.
+//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current window of a stream,
+//! and [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
+//! windows together.
 //!
-//! On the js-ws wire windows do not grow. A peer may put all its credit in one message, so the
-//! largest message follows from the window, and a message of 32 MiB would delay every other stream.
+//! On the js-ws wire windows do not grow. A peer may put all its credit in one message, so a window
+//! of 32 MiB would permit a message of 32 MiB, which would delay every other stream.
 //!
 //! # No pause for the whole connection
 //!
 //! QUIC has a second level of flow control, connection credit, which all streams share. A few
 //! stalled readers can use it up, and then every other stream stops too. On the QMux wire wsmux
 //! grants its peer unlimited connection credit (2^62 - 1 bytes), so a stream's own credit always
-//! runs out first. Memory is bounded without it: by the number of streams times their window, and
-//! by the growth budget.
+//! runs out first. Memory is bounded without connection credit: by the number of streams times
+//! their window, and by the growth budget.
 //!
-//! No other part of wsmux lets one stream delay the rest. The socket is always read, even if the
+//! Nothing else in wsmux lets one stream delay the others. The socket is always read, even if the
 //! application neither accepts streams nor reads, and even if nothing can be written. Bytes to be
-//! sent stay in their stream's buffer until the socket can take a message, and only a stream that
-//! has both data and credit gets a turn. The TCP connection remains shared: a lost packet delays
-//! all streams, and so does a slow network.
+//! sent stay in their stream's buffer until the socket can take a message, and only streams that
+//! have both data and credit take turns in sending. The TCP connection remains shared: a lost
+//! packet delays all streams, and so does a slow network.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -89,50 +94,53 @@
 //! # Send buffers
 //!
 //! A write completes when the stream's send buffer has taken the bytes, not when they have been
-//! sent. The buffer takes up to [`Config::send_buffer`] bytes; then writes wait until half of it is
-//! free. [`ConnectionStats::send_buffered`](crate::ConnectionStats::send_buffered) is the number of
-//! buffered bytes of all streams. A reset empties the buffer. There is no flush: written bytes are
-//! sent as soon as credit and socket allow, and [`stopped`](crate::SendStream::stopped) reports
-//! when a finished stream has been sent.
+//! sent. The buffer takes up to [`Config::send_buffer`] bytes. Once it is full, writes wait until
+//! half of it is free. [`ConnectionStats::send_buffered`](crate::ConnectionStats::send_buffered) is
+//! the number of buffered bytes of all streams. A reset discards the buffered bytes. There is no
+//! need to flush: written bytes are sent as soon as the credit and the socket allow it, and
+//! [`stopped`](crate::SendStream::stopped) returns when all bytes of a finished stream have been
+//! sent.
 //!
 //! [`write_chunk`](crate::SendStream::write_chunk) takes a whole [`Bytes`](bytes::Bytes) at once if
-//! there is any room. With it the buffer may exceed its limit by less than one chunk. Keep chunks
-//! small relative to the buffer; otherwise the chunk size is the bound.
+//! there is any room in the buffer. The buffer may then exceed its limit by less than one chunk.
+//! Keep chunks small relative to the buffer; otherwise it is the size of the chunks that bounds the
+//! memory.
 //!
 //! # The send window
 //!
-//! All streams of a connection together take up to [`Config::send_window`] bytes, which is 64 MiB
-//! by default. A finished stream counts until its bytes have been sent, even if its handle was
-//! dropped. So a program that opens, writes, finishes and drops a stream for each event waits for a
-//! peer that does not read, as it would on one stream.
+//! The send buffers of all streams of a connection together take up to [`Config::send_window`]
+//! bytes, which is 64 MiB by default. The bytes of a finished stream count until they have been
+//! sent, even if its handle was dropped. So if a program opens, writes, finishes and drops a stream
+//! for each event, and the peer does not read, its writes wait in the end, as they would on a
+//! single stream.
 //!
-//! No stream holds more than half of the send window that is left. A hundred streams that send at
-//! once still have their whole buffers, and later ones get less. Bytes for which a stream has no
-//! credit use at most half of the window, however many streams are stalled; the other half remains
-//! for streams that can send. Each stream may hold 1 KiB in any case, so short messages never wait
-//! for other streams.
+//! No stream holds more than half of the send window that is left. With the defaults, a hundred
+//! streams that send at once can each fill their whole buffer; later ones get less. Bytes for which
+//! the streams have no credit use at most half of the window, however many streams are stalled; the
+//! other half remains for streams that can send. Each stream may hold 1 KiB even if the window is
+//! full, so short messages never wait for other streams.
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
-//! bytes, or gets credit. A stream that holds no bytes waits in line until other streams have sent.
-//! A chunk is taken whole or not at all: if a stream has credit for only a part of it, the whole
-//! chunk is taken, and the rest may wait for long. With an untrusted peer, keep chunks small, or
-//! use `write_all`.
+//! bytes, or gets credit. A stream that has no bytes in its buffer waits in a queue until other
+//! streams have sent some of theirs. A chunk is taken whole or not at all: if a stream has credit
+//! for only a part of a chunk, the whole chunk is taken, and the part without credit may stay in
+//! memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
 //!
 //! # Local streams
 //!
-//! The peer decides how many streams this end may open. Some peers allow 2^60; a js-ws peer allows
-//! any number. Each stream costs up to 1 KB of state until it is freed. A stream that is opened and
-//! dropped is freed only after its reset or its end has been sent. [`Config::max_local_streams`]
-//! bounds this: 65,536 of each kind. At that limit `open_bi` and `open_uni` wait, as they do at the
-//! peer's limit.
+//! The peer limits how many streams this end may open. Some peers allow 2^60, and a js-ws peer has
+//! no limit. Each stream costs up to 1 KB of state until it is freed, and a stream that is opened
+//! and dropped is freed only after its reset or its end has been sent. So this end has a limit of
+//! its own, [`Config::max_local_streams`]: 65,536 streams of each kind. At that limit `open_bi` and
+//! `open_uni` wait, as they do at the peer's limit.
 //!
 //! # A peer that reads nothing
 //!
-//! Windows and limits bound how much such a peer makes this end hold, and
-//! [`Config::write_stall_timeout`] bounds how long. If the socket has accepted nothing for 60 s
-//! although there is something to send, the connection ends with
-//! [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps sending. A link that
-//! accepts a message now and then is only slow, and the connection stays open.
+//! A peer that reads nothing makes this end keep what it cannot send. Windows and limits bound how
+//! much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket has
+//! accepted nothing for 60 s although there is something to send, the connection ends with
+//! [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps sending. If the
+//! socket accepts a message now and then, the link is only slow, and the connection stays open.
 //!
 //! # Memory of a connection
 //!
@@ -152,31 +160,36 @@
 //! state     some KiB for each stream, and for the connection
 //! ```
 //!
-//! "Peer's" are the limits in [`Config`]. "Own" are the streams that your application has open.
-//! "Largest chunk" is the longest chunk that it passes to
-//! [`write_chunk`](crate::SendStream::write_chunk), as in [`MemoryUse`](crate::MemoryUse). The
-//! largest message is [`Config::max_record_size`] on the QMux wire. On the js-ws wire it is the
-//! window plus 10 bytes, and the budget does not count.
+//! In the formula, "peer's" stands for the limits on the peer's streams in [`Config`], and "own"
+//! for the number of streams that your application has open. "Largest chunk" is the longest chunk
+//! that it passes to [`write_chunk`](crate::SendStream::write_chunk), as in
+//! [`MemoryUse`](crate::MemoryUse). The largest message is [`Config::max_record_size`] on the QMux
+//! wire. On the js-ws wire it is the window plus 10 bytes, and `window_growth_budget` counts as 0.
 //!
-//! TLS comes on top. Buffers are allocated as bytes arrive and freed when they are empty. The
-//! socket's buffers are freed once nothing has arrived for a keep-alive interval or an idle timeout
-//! (never, without either). An idle connection keeps some KiB. The socket's line is for connections
-//! of a client or a server. With [`from_websocket`](crate::WebSocketConnection::from_websocket)
-//! tungstenite's buffers apply, as
+//! The memory of TLS comes on top. Buffers are allocated as bytes arrive and freed when they are
+//! empty. The socket's buffers are freed once nothing has arrived for a keep-alive interval or an
+//! idle timeout; if both are turned off, they are never freed. An idle connection keeps some KiB.
+//! The line "socket" applies to connections of a client or a server. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are tungstenite's,
+//! and their sizes are those that
 //! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
 //! them.
 //!
-//! The factors cover memory that a byte keeps allocated in addition to itself. A received message
-//! shares the block that it was read into only if it is at least half of that block, and a piece of
-//! a message shares the message under the same condition. Anything smaller is copied. So unread
-//! bytes keep at most four times their own length, and usually little more than that length.
-//! Written bytes are copied into blocks that may be a quarter larger, and a chunk may be half sent
-//! when the next one is written. If your application cuts a [`Bytes`](bytes::Bytes) from something
-//! larger, the larger one stays allocated and counts here.
+//! The factors 4 and 3 / 2 account for memory that stays allocated in addition to the bytes
+//! themselves. A received message is not copied if it fills at least half of the block that it was
+//! read into; it then keeps the whole block allocated. In the same way, the data of a stream keeps
+//! its message allocated if it is at least half of the message. Anything smaller is copied. So
+//! unread bytes keep at most four times their own length allocated, and usually little more than
+//! their length. Bytes passed to `write` are copied into blocks that are at most a quarter larger
+//! than the bytes in them. A chunk that has been sent in part stays allocated as a whole; if less
+//! than half of it is left when more is written, that rest is copied and the chunk is freed.
+//! Together these keep the allocation within one and a half times the bytes that the buffers may
+//! hold. If your application cuts a [`Bytes`](bytes::Bytes) from a larger one, the larger one stays
+//! allocated and counts.
 //!
-//! These are upper bounds for a peer that fills every buffer and an application that reads nothing.
-//! **The defaults** suit few or trusted peers; the figures are for a server that opens no streams
-//! itself. **For many connections of untrusted peers** the limits have to be smaller:
+//! The formula gives the worst case: the peer fills every buffer and the application reads nothing.
+//! **The defaults** suit few peers, or trusted ones. **For many connections of untrusted peers**
+//! the limits have to be smaller. The figures below are for a server that opens no streams itself:
 //!
 //! ```
 //! use wsmux::{Config, MemoryUse, Wire};
@@ -204,42 +217,45 @@
 //! assert_eq!(10_000 * each.total() / (1024 * MIB), 40, "GiB for 10,000 connections at worst");
 //! ```
 //!
-//! The same server with idle clients needs some KiB for each, and its TLS sessions. A window of 64
-//! KiB still carries 10 Mbit/s per stream at 50 ms. If streams need more, give them a connection of
-//! their own, or raise their window with
+//! If all clients of the same server are idle, it needs some KiB for each of them, and the memory
+//! of their TLS sessions. A window of 64 KiB still carries 10 Mbit/s per stream at 50 ms. If
+//! streams need more, give them a connection of their own, or raise their window with
 //! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) once the
-//! client has authenticated. Connections whose handshake is in progress come on top: see
-//! [`WebSocketServer`](crate::WebSocketServer).
+//! client has authenticated. The memory of connections whose handshake is in progress comes on top:
+//! see [`WebSocketServer`](crate::WebSocketServer).
 //!
 //! # What the peer's limits do to this end
 //!
-//! The peer's limits stop this end's streams in three ways:
+//! This end's streams may have to wait for the peer in three ways:
 //!
-//! - **Stream credit** used up: writes fill the send buffer and wait. Other streams continue.
-//! - **Stream limit** reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, first come
-//!   first served; [`try_open_bi`](crate::WebSocketConnection::try_open_bi) returns `None`. On the
-//!   js-ws wire a peer cannot know our limit. Its streams above the limit therefore wait at this
-//!   end, and cost about 100 bytes each ([`Config::max_waiting_streams`]). When no more may wait,
-//!   the next stream is stopped and reset, with code 0.
-//! - **Connection credit** used up: no stream can send data, whatever its own credit. wsmux never
-//!   causes this, but a QMux peer may: with 1 MiB for the connection and 256 KiB for a stream,
-//!   defaults that are in use, four streams that its application does not read are enough. Resets,
-//!   ends of streams whose data has been sent, datagrams and pings still pass. Connection credit is
-//!   spent only as bytes are sent, never on bytes that wait in a buffer, so stalled streams hold no
-//!   more of it than the peer itself holds unread. The remedy is at the peer: more connection
-//!   credit, or a reader for each stream.
-//!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit) counts
-//!   the time.
+//! - **A stream's credit** is used up: writes to the stream fill its send buffer and then wait.
+//!   Other streams continue.
+//! - **The stream limit** is reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, and
+//!   waiting calls are served in the order in which they were made;
+//!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) returns `None`. In the other
+//!   direction, a js-ws peer cannot know our limit. Its streams above the limit therefore wait at
+//!   this end, and cost about 100 bytes each. When as many wait as [`Config::max_waiting_streams`]
+//!   allows, the next stream is refused: it is stopped and reset with code 0.
+//! - **The connection's credit** is used up: no stream can send data, whatever its own credit. A
+//!   wsmux peer never causes this, but another QMux peer may. With 1 MiB for the connection and 256
+//!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
+//!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
+//!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
+//!   not while they wait in a buffer, so stalled streams occupy no more of it than the peer has
+//!   received and not read. Only the peer can mend this, by granting more connection credit or by
+//!   reading every stream.
+//!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
+//!   measures how long this end was blocked in this way.
 //!
 //! # Priorities and turns
 //!
-//! Control frames go first, then datagrams, then data of the streams with the highest
+//! Control frames are sent first, then datagrams, and then the data of the streams with the highest
 //! [priority](crate::SendStream::set_priority). Priorities are strict: as long as a stream of a
 //! higher priority has data and credit, streams of lower priority send nothing. Streams of equal
-//! priority take turns of 16 KiB; a stream that is alone in its priority has no such limit. On the
-//! QMux wire a message holds frames of several streams, and is at most 64 KiB long. So urgent bytes
-//! wait only for the bytes that the socket has already accepted: up to 64 KiB and one message in
-//! wsmux, and the operating system's own buffer.
+//! priority take turns of 16 KiB; if only one stream of a priority has data, its turns have no such
+//! limit. On the QMux wire a message may contain frames of several streams, and is at most 64 KiB
+//! long. So urgent bytes wait only for bytes that were already handed to the socket. These are up
+//! to 64 KiB and one message in wsmux, and what the operating system's own buffer holds.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -257,8 +273,8 @@
 //! # }
 //! ```
 //!
-//! A priority is local: it is not sent to the peer, which sets its own. Two or three different
-//! priorities are enough.
+//! A priority applies only to what this end sends. It is not sent to the peer, which sets
+//! priorities of its own. Two or three different priorities are usually enough.
 //!
 //! [`Config`]: crate::Config
 //! [`Config::memory_bound`]: crate::Config::memory_bound

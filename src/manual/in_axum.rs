@@ -1,11 +1,11 @@
-//! Connections on the routes of axum and hyper and over HTTP/2, and the costs and gains of a shared
-//! TCP connection.
+//! How to accept connections on a route of an axum or hyper server, how to run them over HTTP/2,
+//! and what sharing a TCP connection gains and costs.
 //!
 //! # Which server
 //!
-//! A [`WebSocketServer`](crate::WebSocketServer) owns its port and serves only WebSockets. To have
-//! pages, a login or a health check on the same port, let an HTTP server own it, and turn a route
-//! into a connection:
+//! A [`WebSocketServer`](crate::WebSocketServer) owns its port and serves only WebSockets. To serve
+//! pages, a login or a health check on the same port, let an HTTP server own the port, and turn
+//! requests on one of its routes into connections:
 //!
 //! - feature `axum`: the extractor [`WsMuxUpgrade`](crate::axum::WsMuxUpgrade), on an
 //!   [`any`](::axum::routing::any) route (over HTTP/2 a WebSocket comes with method CONNECT, not
@@ -15,20 +15,21 @@
 //!
 //! Both need a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
 //! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes. Build it once and
-//! keep it in the router's state. It holds the wires, protocols, response headers and
-//! [hooks](crate::authorize), and it checks requests as a `WebSocketServer` does. The framework is
-//! responsible for everything before the route: TLS and its certificates, layers that require a
-//! login (a `401` from a layer reaches the client as
+//! keep it in the router's state. It holds the settings for wires, protocols, response headers and
+//! [hooks](crate::authorize), and checks requests in the same way as a `WebSocketServer`. The
+//! framework is responsible for everything that happens before a request reaches the route: TLS and
+//! its certificates, layers that require a login (a `401` from a layer reaches the client as
 //! [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits on connections.
-//! [`Config::handshake_timeout`](crate::Config::handshake_timeout) counts from the request.
+//! [`Config::handshake_timeout`](crate::Config::handshake_timeout) starts when the route gets the
+//! request.
 //!
 //! # Limits before the route
 //!
 //! A port on a public network needs more than `serve_connection` in a loop. By default neither
 //! hyper nor `axum::serve` limits the time that a client takes for TLS, for HTTP/2's preface or for
-//! the head of its first request, so a few hundred silent clients can hold all file descriptors. A
-//! loop that returns from `main` when `accept().await?` fails ends the server when no descriptors
-//! are left. [`HttpServer`](crate::hyper::HttpServer) is an accept loop with limits:
+//! the head of its first request, so a few hundred silent clients can hold all file descriptors. If
+//! the loop then does `accept().await?` in `main`, the server ends as soon as no descriptors are
+//! left. [`HttpServer`](crate::hyper::HttpServer) is an accept loop with limits:
 //!
 //! | what a client does | what ends it | default |
 //! |---|---|---|
@@ -56,30 +57,32 @@
 //!
 //! # What the route knows
 //!
-//! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) need one of two things
-//! in the request's extensions: a [`ConnectionInfo`](crate::ConnectionInfo)
-//! ([`of_tcp`](crate::ConnectionInfo::of_tcp), or [`of_tls`](crate::ConnectionInfo::of_tls) with
-//! the client's certificates), or axum's `ConnectInfo<SocketAddr>`.
+//! Hooks and [`remote_address`](crate::WebSocketConnection::remote_address) take the client's
+//! address from the request's extensions, which must contain one of two values: a
+//! [`ConnectionInfo`](crate::ConnectionInfo) ([`of_tcp`](crate::ConnectionInfo::of_tcp), or
+//! [`of_tls`](crate::ConnectionInfo::of_tls) with the client's certificates), or axum's
+//! `ConnectInfo<SocketAddr>`.
 //!
 //! A connection outlives its request, and over HTTP/1.1 the HTTP server does not wait for upgraded
-//! streams when it ends. Keep the connections, and
-//! [`drain`](crate::WebSocketConnection::drain) them.
+//! connections when it shuts down. So keep handles of the connections, and
+//! [`drain`](crate::WebSocketConnection::drain) them before the program ends.
 //!
 //! Over HTTP/1.1 hyper returns the original socket, if that is tokio's `TcpStream` or a rustls
-//! stream over one. Such a connection is then as fast as one of a `WebSocketServer`. With any other
-//! stream it works through hyper's boxed stream, and has no round-trip time of the socket.
+//! stream over one. The connection is then as fast as one of a `WebSocketServer`. If the original
+//! stream has any other type, the connection uses hyper's boxed stream, and
+//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`.
 //!
 //! # Over HTTP/2
 //!
 //! RFC 8441 turns one HTTP/2 stream into a WebSocket, by a CONNECT with `:protocol = websocket`.
 //! The server announces support with SETTINGS_ENABLE_CONNECT_PROTOCOL:
-//! [`HttpServer`](crate::hyper::HttpServer) does so, `axum::serve` does with axum's feature
-//! `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server do so. The
-//! rules for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client still
-//! masks its frames (RFC 8441 §5.1).
+//! [`HttpServer`](crate::hyper::HttpServer) announces it, `axum::serve` does with axum's feature
+//! `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server announce it.
+//! The rules for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client
+//! still masks its frames (RFC 8441 §5.1).
 //!
-//! Browsers use it automatically if the page came over HTTP/2 from that server. In Rust,
-//! [`Http2Client`](crate::Http2Client) uses it, with the feature `http2`:
+//! Browsers open WebSockets over HTTP/2 automatically if the page came over HTTP/2 from that
+//! server. In Rust, [`Http2Client`](crate::Http2Client) does so, with the feature `http2`:
 //!
 //! | server | what `Http2Client` does |
 //! |---|---|
@@ -98,31 +101,34 @@
 //! ## What it costs
 //!
 //! - **A second flow control.** The bytes pass an HTTP/2 window for the stream and one for the
-//!   whole TCP connection, in addition to the credit of wsmux's streams. Neither window stops all
-//!   streams. A connection's task always reads its WebSocket, even if the application reads
-//!   nothing, and returns the credit as it reads. A stalled reader stops its own stream, through
-//!   wsmux's credit, and none of its bytes wait in HTTP/2. But a window also limits how much is in
-//!   flight in a round trip. hyper's own windows are 1 MiB for a stream and 1 MiB for the TCP
-//!   connection. `axum::serve` does not change them, which gives 80 Mbit/s at 100 ms for all
-//!   connections together. `HttpServer` and `allow_http2` set 8 MiB and
-//!   [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the maximum.
-//!   Each end's settings apply to the bytes that it receives. The connection's window should be far
-//!   above a stream's. Otherwise another route that reads its request's body late could hold all of
-//!   it.
+//!   whole TCP connection, in addition to the credit of wsmux's streams. Neither window can stop
+//!   all streams. A connection's task always reads its WebSocket, even if the application reads
+//!   nothing, and returns HTTP/2's credit as it reads. When a reader stalls, wsmux's credit stops
+//!   the sender of its stream, and none of that stream's bytes wait in HTTP/2. But an HTTP/2 window
+//!   also limits how much can be sent in one round trip. hyper's own windows are 1 MiB for a stream
+//!   and 1 MiB for the TCP connection. `axum::serve` does not change them. At a round-trip time of
+//!   100 ms this permits 80 Mbit/s for all connections together. `HttpServer` and `allow_http2` set
+//!   8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the
+//!   maximum that HTTP/2 permits. Each end's settings apply to the bytes that it receives. The
+//!   window of the TCP connection should be much larger than that of a stream. Otherwise a single
+//!   request to another route could use up the whole window if its handler reads the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
 //!   all connections that share the TCP connection. If the TCP connection is lost, they are all
-//!   lost at once. Each has its own end, its own keep-alive and its own idle timeout.
-//! - **Another copy and another task.** Every byte passes through HTTP/2's frames of 16 KiB and its
-//!   task. For one busy connection HTTP/1.1 is faster. Urgent data may wait for about 128 KiB of
-//!   the same connection that h2 has accepted. That is the bound of `Http2Client`; hyper's servers
-//!   have their own. wsmux does not limit the kernel's unsent bytes on a shared socket.
-//! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket is not
-//!   the connection's. [`rtt`](crate::WebSocketConnection::rtt) measures as usual.
+//!   lost at once. Apart from that, each connection ends on its own, and has its own keep-alive and
+//!   its own idle timeout.
+//! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and
+//!   passes through HTTP/2's own task. A single busy connection is faster over HTTP/1.1. Urgent
+//!   data may have to wait for about 128 KiB of data of the same connection that h2 has already
+//!   accepted. That is the bound for `Http2Client`; hyper's servers have bounds of their own. wsmux
+//!   does not limit the kernel's unsent bytes on a shared socket.
+//! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket does not
+//!   belong to one connection. [`rtt`](crate::WebSocketConnection::rtt) is measured as usual.
 //! - **One more round trip** for the first connection to a server, to wait for its SETTINGS.
 //!
-//! A reset of the HTTP/2 stream is a lost connection, and END_STREAM corresponds to the end of the
-//! TCP stream (RFC 8441 §5).
+//! A reset of the HTTP/2 stream is treated as the loss of the connection, and END_STREAM as the end
+//! of a TCP stream (RFC 8441 §5).
 //!
 //! A server accepts as many connections over one TCP connection as its
 //! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200). When a client needs more, it opens another
-//! TCP connection. Limits on TCP connections no longer limit WebSockets: count them in the route.
+//! TCP connection. A limit on TCP connections therefore no longer limits the number of WebSockets;
+//! to limit these, count them in the route's handler.

@@ -3,18 +3,18 @@
 //! Statistics are always available:
 //! [`WebSocketConnection::stats`](crate::WebSocketConnection::stats),
 //! [`SendStream::stats`](crate::SendStream::stats), [`RecvStream::stats`](crate::RecvStream::stats)
-//! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux the path's own
-//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt). They say which of three things blocks a
-//! sender: the stream's credit (its reader is slow), the connection's credit (the peer allows too
-//! little for all streams), or the socket (the path is slow). Events and logs require the crate's
-//! features `tracing` and `qlog`.
+//! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux
+//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt), the kernel's own measurement. From the
+//! statistics you can see which of three things blocks a sender: the stream's credit (its reader is
+//! slow), the connection's credit (the peer allows too little for all streams), or the socket (the
+//! path is slow). Events and logs require the crate's features `tracing` and `qlog`.
 //!
 //! # `tracing`
 //!
 //! Every span and event has the target `wsmux`. A connection's task runs in the span
 //! `wsmux.connection`, whose parent is the span in which the connection was made. The events of the
-//! connection and of its streams belong to it, whatever task they occur in. The span has the level
-//! ERROR, so it is enabled whenever any event is.
+//! connection and of its streams are recorded in this span, no matter in which task they occur. The
+//! span has the level ERROR, so it is enabled whenever any event is enabled.
 //!
 //! | field of `wsmux.connection` | |
 //! |---|---|
@@ -48,30 +48,32 @@
 //!
 //! No password, token, URL query or header value is recorded, and no response body, because a body
 //! may repeat them. A subprotocol is recorded if it has the form `qmux-...` or was configured as an
-//! application protocol. Any other may be a page's token, and is recorded as `another name`. When
-//! the peer closes, its code is recorded but not its reason, because a peer that knows a token can
-//! repeat it there. The application finds the reason in its error. The same holds for every
-//! `Display` and `Debug` of this crate, with two exceptions: `http`'s own types show a URL's query,
-//! and an error shows the reason of a close. A client's failure at a server has level DEBUG,
-//! because anyone can cause it, and because the application gets the error.
+//! application protocol. Any other subprotocol may be a page's token, so `another name` is recorded
+//! in its place. When the peer closes, its code is recorded but not its reason, because a peer that
+//! knows a token can repeat it there. The application finds the reason in its error. The `Display`
+//! and `Debug` implementations of this crate follow the same rules, with two exceptions: `http`'s
+//! own types show a URL's query, and an error shows the reason of a close. When a client's
+//! handshake fails at a server, the event has level DEBUG, because any client can cause such
+//! failures, and because the application gets the error anyway.
 //!
 //! Messages, reads and writes are not recorded; the feature `qlog` is for that. Without the feature
-//! `tracing` none of this is compiled. With it, an event that no subscriber wants costs one read of
-//! a static variable.
+//! `tracing` none of this is compiled. With the feature, an event that no subscriber wants costs
+//! one read of a static variable.
 //!
-//! Events may be recorded while the connection's lock is held: a subscriber must not use the
-//! connection that an event is about.
+//! Events may be recorded while the connection's lock is held. So a subscriber must not call
+//! methods of the connection that the event is about, because such a call would deadlock.
 //!
 //! # `qlog`
 //!
-//! With the builders' `qlog` each connection on the QMux wire writes a log in QUIC's qlog format
-//! (JSON-SEQ, version 0.3), which qvis reads. A message appears as a packet with its frames. A
-//! connection on the js-ws wire is not logged, because qlog has no events for its frames. Each
-//! `QlogConfig` has its own thread, which writes the logs of its connections; a connection never
-//! waits for it. When a writer is too slow, events are left out, and the log says how many. A
-//! writer that hangs delays the other logs of its `QlogConfig`, and nothing else; a runtime that
-//! shuts down abandons it after two seconds.
+//! If `qlog` is set on a builder, each of its connections on the QMux wire writes a log in QUIC's
+//! qlog format (JSON-SEQ, version 0.3), which the tool qvis can read. In the log, each message
+//! appears as a packet with its frames. A connection on the js-ws wire is not logged, because qlog
+//! has no events for its frames. Each `QlogConfig` has its own thread, which writes the logs of its
+//! connections; a connection never waits for this thread. When a writer is too slow, events are
+//! left out, and the log says how many. A writer that hangs delays only the other logs of the same
+//! `QlogConfig`. A runtime that shuts down waits two seconds for such a writer, and then abandons
+//! it.
 //!
-//! A log allocates at most 4 MiB. It is at most 64 MiB long, or as long as `QlogConfig::max_size`
-//! permits. Once it has reached its limit, it records only how many events are missing and how the
-//! connection ended.
+//! A log needs at most 4 MiB of memory. Its length is at most 64 MiB, or what
+//! `QlogConfig::max_size` permits. Once a log has reached that length, only two more things are
+//! recorded: how many events are missing, and how the connection ended.

@@ -1,8 +1,8 @@
 //! What survives the loss of a connection, what was in flight, and what may be sent again.
 //!
-//! [`ReconnectingClient`] keeps a connection to a server: it dials, waits for the loss, and dials
-//! again after a pause. It does not hide the loss, because only the application knows what the loss
-//! means.
+//! [`ReconnectingClient`] keeps a connection to a server: it dials, waits until the connection is
+//! lost, and dials again after a pause. It does not hide the loss, because only the application
+//! knows what the loss means.
 //!
 //! # What survives
 //!
@@ -35,58 +35,61 @@
 //!
 //! # What was in flight
 //!
-//! [`ReconnectEvent::Lost`] reports it together with the reason. It is the state at the moment when
-//! the connection ended, before any handle could be dropped. [`InFlight`] has the streams by their
-//! ids (an id shows which side opened the stream), and the number of bytes that writes had accepted
-//! and that had not been handed to the socket. [`in_flight`] returns the same for any connection.
+//! [`ReconnectEvent::Lost`] reports what was in flight, together with the reason of the loss. It
+//! describes the state at the moment when the connection ended, before any handle could be dropped.
+//! [`InFlight`] contains the ids of the streams (an id shows which side opened the stream), and the
+//! number of bytes that writes had accepted but that had not been handed to the socket.
+//! [`in_flight`] returns the same for any connection.
 //!
 //! A stream is in flight while *this end* is waiting for something on it: its own sending half has
-//! not ended and been sent, or the peer has not ended the other half. A request whose answer has
-//! arrived in full is not in flight, even if nobody has read the answer yet. A unidirectional
-//! stream that was finished and handed to the socket is not in flight either; this end cannot know
-//! whether it arrived. **Only an answer says that a message was received**, and only the
-//! application's answer says that it was processed. To know, use a bidirectional stream and read
-//! its end.
+//! not ended, or its end has not been sent, or the peer has not ended the other half. A request
+//! whose answer has arrived in full is not in flight, even if nobody has read the answer yet. A
+//! unidirectional stream that was finished and handed to the socket is not in flight either; this
+//! end cannot know whether it arrived. **Only an answer says that a message was received**, and
+//! only the application's answer says that it was processed. If you need to know this, use a
+//! bidirectional stream and read until the peer ends it.
 //!
 //! # What may be sent again
 //!
 //! The server may have seen none, a part or all of a call that was in flight. It may also have
-//! processed the call, and the answer was lost. So a call may be repeated if it is *idempotent*: a
-//! read, or a write that says "set to" and not "add". Make other calls idempotent with a key that
-//! the client chooses once per call and sends with each attempt. The server keeps the answers of
-//! recent keys for as long as clients retry, and repeats the answer when it sees a known key. A
-//! reset with a code of the application's own, or an answer that says "not done", is better than a
-//! loss, because then the client knows that the call was not executed.
+//! processed the call, and only its answer was lost. So a call may be repeated if it is
+//! *idempotent*: a read, or a write that says "set to" and not "add". Make other calls idempotent
+//! with a key that the client chooses once per call and sends with each attempt. The server
+//! remembers the answers to recent keys for as long as clients retry, and repeats the answer when
+//! it sees a known key. If a server cannot execute a call, it should reset the stream with a code
+//! of the application's own, or answer "not done". Then the client knows that the call was not
+//! executed, which it cannot know after a loss.
 //!
-//! A server that wants to move its clients can call [`drain_timeout`]: new streams are refused,
-//! and open ones have that long to end. If they end in time, nothing is in flight when the
-//! connection is lost.
+//! A server that wants to move its clients can call [`drain_timeout`]: new streams are refused, and
+//! open ones have that long to end. If they end in time, nothing is in flight when the connection
+//! closes.
 //!
 //! # When it dials again, and when it does not
 //!
-//! **After a loss** the client always dials again, unless [`reconnect_if`] says otherwise: if a
-//! server's application closes with a code that means "go away", respect that. It also dials when
-//! the application here [drains its connection]: open streams continue, and new streams get the
-//! next connection. The peer's drain is visible only at its end, because neither wire has a
-//! frame for its beginning; streams opened until then are refused.
+//! **After a loss** the client always dials again, unless [`reconnect_if`] says otherwise: if the
+//! server's application closes the connection with a code that means "go away", the function that
+//! you pass to it should say no. The client also dials when its own application [drains the
+//! connection]: open streams continue on the old connection, and new streams are opened on the next
+//! one. When the peer drains the connection, the client notices only the end of the drain, because
+//! neither wire has a frame for the beginning; streams that it opens until then are refused.
 //!
-//! **After a failed attempt** it dials again if the error [is retryable]. It does not after 401,
-//! 403 or 407, after a certificate that either side refused, or if no subprotocol fits, because a
-//! retry would change none of these. If a server or a proxy refuses with `Retry-After`, the client
-//! waits that long, up to an hour. [`retry_if`] overrides this, and [`max_attempts`] limits the
-//! attempts. For a token that expires, write a dialer ([`with_dialer`]) that fetches a fresh token
-//! for each attempt.
+//! **After a failed attempt** it dials again if the error [is retryable]. It does not dial again
+//! after a status of 401, 403 or 407, after either side has refused the other's certificate, or if
+//! no subprotocol fits, because another attempt would end in the same way. If a server or a proxy
+//! refuses with `Retry-After`, the client waits that long, up to an hour. [`retry_if`] overrides
+//! this, and [`max_attempts`] limits the attempts. For a token that expires, write a dialer
+//! ([`with_dialer`]) that fetches a fresh token for each attempt.
 //!
 //! The pause is random, between 0 and a maximum that starts at 500 ms and doubles up to 30 s ([full
-//! jitter]). So ten thousand clients of a restarted server come back spread over time and not at
-//! once. After a connection that lasted 30 s, the pauses start at 500 ms again and the count of
-//! attempts at zero. A connection that is lost sooner is a failed attempt, unless this end closed
-//! it. So [`max_attempts`] also ends the attempts at a server that accepts clients and drops them
-//! at once.
+//! jitter]). So when a server restarts, its ten thousand clients do not all come back at the same
+//! moment. After a connection that lasted 30 s, the pauses start at 500 ms again and the count of
+//! attempts at zero. A connection that is lost sooner counts as a failed attempt, unless this end
+//! closed it. So [`max_attempts`] also ends the attempts at a server that accepts clients and drops
+//! them at once.
 //!
 //! The time until a loss is noticed depends on its cause. It is noticed at once if the server
-//! closes, or if its machine answers that nothing listens. A pulled cable is noticed only after the
-//! [idle timeout].
+//! closes the connection, or if the server's machine answers that it no longer knows the TCP
+//! connection. A pulled cable is noticed only after the [idle timeout].
 //!
 //! [`Config`]: crate::Config
 //! [`InFlight`]: crate::InFlight

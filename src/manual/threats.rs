@@ -3,14 +3,15 @@
 //! The attacker is the peer. It sends anything as fast as it can, or sends nothing, or reads
 //! nothing. Three things must be out of its reach: memory above a formula, the time of other
 //! streams and connections, and endless useless work. Numbers such as C-60 refer to [SPEC.md];
-//! tests are named with their files. [SECURITY.md] says what is not defended, and how to report a
-//! vulnerability.
+//! tests are named with their files. [SECURITY.md] says what wsmux does not defend against, and how
+//! to report a vulnerability.
 //!
 //! # Budgets
 //!
 //! Limits bound memory. Flow control and the stream limit bound most work: a peer that has to wait
-//! for a grant, or for a stream to end, cannot be faster than the application. Each kind of work
-//! that they do not bound has a budget, which useful work and time replenish (SPEC §8.6):
+//! for credit, or for a stream to end, cannot cause work faster than the application lets it. Each
+//! kind of work that these limits do not bound has a budget, which is replenished by useful work
+//! and with time (SPEC §8.6):
 //!
 //! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
@@ -23,20 +24,20 @@
 //! | frames of ended streams | 10000, and 2 a stream | 1000 | 1 a frame, 2 for each of ours |
 //! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
 //!
-//! A peer that does useful work at any speed, or useless work slowly for any time, never exhausts a
-//! budget. These peers, for example, stay within all budgets (`engine/honest.rs`): a client that
-//! cancels four of five calls, or whose calls all run into their deadlines; a peer that writes or
-//! reads single bytes; windows of one byte; a media sender that abandons nearly all of its streams
-//! as stale; a page that cancels ten thousand streams as it closes; traffic shaped by padding; and
-//! a ping with each message. The budgets are small relative to what a machine can do: the work that
-//! one second replenishes costs at most about a hundredth of a core. So a server can have thousands
-//! of peers that use all of their budgets.
+//! A peer never exhausts a budget by useful work, however fast, nor by slow useless work, however
+//! long it lasts. These peers, for example, stay within all budgets (`engine/honest.rs`): a client
+//! that cancels four of five calls, or whose calls all run into their deadlines; a peer that writes
+//! or reads single bytes; windows of one byte; a media sender that abandons nearly all of its
+//! streams as stale; a page that cancels ten thousand streams as it closes; traffic shaped by
+//! padding; and a ping with each message. The budgets are small relative to what a machine can do:
+//! the work that one second replenishes costs at most about a hundredth of a core. So a server can
+//! have thousands of peers that use all of their budgets.
 //!
 //! When a budget is exhausted, the connection closes with
 //! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD), and the reason names the
 //! budget to both ends. Other connections are not affected.
-//! [`useless_received`](crate::ConnectionStats::useless_received) counts what was charged. In a
-//! graph it should grow more slowly than
+//! [`useless_received`](crate::ConnectionStats::useless_received) counts the frames that were
+//! charged to the budgets. If you plot it, it should grow much more slowly than
 //! [`frames_received`](crate::ConnectionStats::frames_received).
 //!
 //! # Streams and credit
@@ -93,9 +94,9 @@
 //! # The handshake
 //!
 //! One timeout covers all of it, including TLS and the transport parameters (W-23). The head of a
-//! request or response has at most 64 KiB and 128 lines, and is parsed only a few times, no matter
-//! how it is split. A refused client may send 1 MiB more, and may take a second, to read its
-//! answer.
+//! request or response may have at most 64 KiB and 128 lines, and is parsed only a few times, no
+//! matter in how many pieces it arrives. After a refusal, the server keeps reading for up to a
+//! second and up to 1 MiB, so that the client can read the answer.
 //!
 //! | attack | defence | test |
 //! |---|---|---|
@@ -120,10 +121,10 @@
 //!
 //! # What to set on a public server
 //!
-//! None of the four limits on clients has a default. A limit on handshakes alone would turn an
-//! attack that costs memory (110 kB and the state of TLS for each) into one that locks all clients
-//! out. A limit for each address would lock out clients that share a proxy. A server that is
-//! directly on the network should set them:
+//! By default none of the four limits on clients is set, because each of them can do harm. With a
+//! limit on all handshakes alone, an attack that only costs memory (110 kB and the state of TLS for
+//! each handshake) would lock out all other clients. A limit for each address would lock out
+//! clients that share a proxy. A server that clients reach directly should set all four:
 //!
 //! ```
 //! use wsmux::WebSocketServer;
@@ -141,9 +142,9 @@
 //! # }
 //! ```
 //!
-//! All clients behind one address translator or proxy count as one address. A refused client keeps
-//! its place for up to a second more, to read why. So allow each address more than a handful;
-//! otherwise one client could lock its neighbours out.
+//! All clients behind the same address translator or proxy have the same address. A refused client
+//! keeps counting for up to a second, so that it can read why it was refused. So allow each address
+//! more than a few connections; otherwise one client could lock out the others at its address.
 //!
 //! The number of connections times what each may hold ([`flow_control`](super::flow_control)) is
 //! then what an attacker with enough addresses can make the server hold. Smaller windows and fewer

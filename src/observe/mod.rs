@@ -1,4 +1,4 @@
-//! Observability of a connection: tracing's spans and events, and qlog.
+//! What makes a connection observable: the spans and events of `tracing`, and qlog.
 
 #[cfg(all(feature = "qlog", not(target_family = "wasm")))]
 pub(crate) mod qlog;

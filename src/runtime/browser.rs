@@ -12,8 +12,8 @@ use gloo_timers::future::TimeoutFuture;
 pub(crate) use wasm_bindgen_futures::spawn_local as spawn;
 pub(crate) use web_time::Instant;
 
-/// The longest timer in milliseconds. A browser stores them in 31 bits, and treats a larger number
-/// as zero.
+/// The longest timer in milliseconds. A browser stores the time in 31 bits, and treats a larger
+/// number as zero.
 const MAX_TIMER: u128 = i32::MAX as u128;
 
 /// Spawns a task that can be aborted through its handle.
@@ -45,7 +45,7 @@ pub(crate) async fn yield_now() {
 
 /// Waits until a point in time. The browser's timer is set at the first poll.
 ///
-/// In a hidden page, timers go off late: up to a second late at first, and after some minutes only
+/// In a hidden page, timers fire late: up to a second late at first, and after some minutes only
 /// once a minute.
 #[derive(Debug)]
 pub(crate) struct Sleep {
@@ -78,7 +78,8 @@ impl Future for Sleep {
                 this.timer = None;
                 return Poll::Ready(());
             }
-            // Rounded up. Otherwise it would go off before the deadline, and again at once.
+            // Rounded up. Otherwise the timer would fire before the deadline, and would have to be
+            // set again for zero milliseconds.
             let millis = left.as_nanos().div_ceil(1_000_000).min(MAX_TIMER) as u32;
             let timer = this.timer.get_or_insert_with(|| TimeoutFuture::new(millis));
             ready!(Pin::new(timer).poll(cx));

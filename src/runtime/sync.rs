@@ -1,5 +1,6 @@
-//! The locks and the task that the handles and the driver share. Under `cfg(shuttle)`, which only
-//! tests/interleavings sets, they come from shuttle, whose scheduler tries many interleavings.
+//! The locks that the handles and the driver share, and the function that spawns the driver. Under
+//! `cfg(shuttle)`, which only tests/interleavings sets, they come from shuttle, whose scheduler
+//! tries many interleavings.
 
 #[cfg(all(not(shuttle), target_family = "wasm"))]
 pub(crate) use super::spawn;
@@ -10,8 +11,8 @@ pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 #[cfg(all(not(shuttle), not(target_family = "wasm")))]
 pub(crate) use tokio::spawn;
 
-/// Spawns a task that must complete; otherwise shuttle reports a deadlock. A task whose handle has
-/// been dropped need not complete.
+/// Spawns a task that must complete; otherwise shuttle reports a deadlock. For that its handle is
+/// forgotten, because shuttle does not expect a task to complete whose handle was dropped.
 #[cfg(shuttle)]
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     std::mem::forget(shuttle::future::spawn(task));

@@ -17,9 +17,9 @@ const ITEM_OVERHEAD: usize = 2;
 
 /// Makes the two ends of one WebSocket within this process.
 ///
-/// In each direction at most `capacity` bytes wait for the reader; a larger message is sent when
-/// the direction is empty. In addition, each end may hold one item, and one answer to a ping or a
-/// Close.
+/// In each direction at most `capacity` bytes wait for the reader. A message that is larger than
+/// this is sent when nothing else waits. In addition, each end may hold one item that it has
+/// accepted, and one answer to a ping or a Close.
 pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
     let [to_right, to_left] =
         [(), ()].map(|()| Pipe(Arc::new(Mutex::new(PipeState::new(capacity)))));
@@ -29,16 +29,16 @@ pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
 
 /// One end of a WebSocket within this process, made by [`memory_pair`].
 ///
-/// It carries everything that a real one does: messages, pings with their pongs, and the closing
-/// handshake. After it has been dropped, the other end reads the items that were sent before, and
-/// then [`SocketError::Eof`].
+/// It carries everything that a real WebSocket does: messages, pings with their pongs, and the
+/// closing handshake. After it has been dropped, the other end reads the items that were sent
+/// before, and then [`SocketError::Eof`].
 #[derive(Debug)]
 pub struct MemorySocket {
     incoming: Pipe,
     outgoing: Pipe,
-    /// Accepted from the connection, and not yet in the pipe.
+    /// An item that was accepted from the connection and is not yet in the pipe.
     held: Option<Item>,
-    /// The newest pong, or the answer to the peer's Close.
+    /// The newest pong, or the answer to the peer's Close, which is not yet in the pipe.
     answer: Option<Item>,
     close: CloseState,
 }
@@ -46,7 +46,7 @@ pub struct MemorySocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CloseState {
     Open,
-    /// Our Close was the first.
+    /// We have sent a Close and have not received the peer's.
     ClosedByUs,
     /// The peer's Close has been received, and ours has been sent or queued.
     Closed,
@@ -71,7 +71,8 @@ impl MemoryStall {
     }
 }
 
-/// The items in the pipe. The reader of a ping does not see its payload.
+/// An item in the pipe. A ping's payload is carried only to be returned in the pong: the reader
+/// does not see it.
 #[derive(Debug)]
 enum Item {
     Ping([u8; 8]),
@@ -95,7 +96,7 @@ impl Item {
 #[derive(Debug, Clone)]
 struct Pipe(Arc<Mutex<PipeState>>);
 
-/// One direction. Bounded by `capacity` bytes, or one larger item.
+/// One direction. It holds at most `capacity` bytes, or one larger item.
 #[derive(Debug)]
 struct PipeState {
     items: VecDeque<Item>,
@@ -103,7 +104,7 @@ struct PipeState {
     capacity: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// At least one end is gone.
+    /// Whether at least one end has been dropped.
     ended: bool,
     reads_paused: bool,
     writes_paused: bool,
@@ -154,8 +155,8 @@ impl Pipe {
         if state.writes_paused || !room {
             let before = state.writer.replace(cx.waker().clone());
             drop(state);
-            // Dropped outside the lock: it may own the task that owns the other end, and that end's
-            // drop takes the lock.
+            // The replaced waker is dropped outside the lock. It may be the last owner of the task
+            // that owns the other end, and dropping that end takes the lock.
             drop(before);
             *item = Some(next);
             return Poll::Pending;
@@ -219,7 +220,8 @@ impl MemorySocket {
 impl Socket for MemorySocket {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
         if self.close == CloseState::Closed {
-            // Both Closes have been sent. A real socket would now wait for the end of TCP.
+            // Both Closes have been exchanged. A real socket would now wait for the end of the TCP
+            // connection.
             return self.poll_flush(cx).map(|_| Err(SocketError::Eof));
         }
         let item = match ready!(self.incoming.poll_take(cx))? {

@@ -39,18 +39,18 @@ pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 /// [`poll_shutdown`](Self::poll_shutdown), at least once, until that is ready or the close timeout
 /// is over. Finally it drops the socket.
 pub trait Socket: MaybeSend + 'static {
-    /// What the socket can do besides carrying messages. Called once, before any other method. By
-    /// default the socket can do everything.
+    /// Returns what the socket can do besides carrying messages. It is called once, before any
+    /// other method. By default the socket can do everything.
     fn capabilities(&self) -> SocketCapabilities {
         SocketCapabilities::default()
     }
 
     /// Receives the next item. It is not called again after an error.
     ///
-    /// After the peer's Close it waits for the end of the stream. What arrives between is
-    /// discarded, by the socket or by its caller. Once both ends have sent a Close, the socket of a
-    /// server ends its own direction of the stream here, because the client waits for that (RFC
-    /// 6455 §7.1.1).
+    /// After the peer's Close it waits for the end of the stream. Whatever arrives after the Close
+    /// is discarded, by the socket or by its caller. Once both ends have sent a Close, this method
+    /// of a server's socket also ends the server's direction of the stream, because the client
+    /// waits for that (RFC 6455 §7.1.1).
     ///
     /// The `Bytes` of a message may share memory with other messages. But they must keep no more
     /// memory alive than twice their own length, because the connection counts their length against
@@ -68,8 +68,8 @@ pub trait Socket: MaybeSend + 'static {
     /// [`SocketError`] if writing failed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Takes one item. It is called once after each time that [`poll_ready`](Self::poll_ready) was
-    /// ready. A socket may collect several items before a flush. It never receives
+    /// Accepts one item. It is called once each time [`poll_ready`](Self::poll_ready) has returned
+    /// `Ready`. A socket may collect several items before a flush. It never receives
     /// [`Outgoing::Flush`].
     ///
     /// # Errors
@@ -82,14 +82,14 @@ pub trait Socket: MaybeSend + 'static {
     /// [`SocketError`] if writing failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Ends the outgoing direction of the stream below, which shows the peer that nothing was cut
-    /// off: by a `close_notify` of TLS (RFC 8446 §6.1), END_STREAM of HTTP/2 (RFC 8441 §5) or a FIN
-    /// of TCP. If the socket's Close was not sent in full, it does nothing, because the peer must
-    /// notice that the stream was cut off. It is the last method to be called. It may be called
-    /// again after it was ready.
+    /// Ends the outgoing direction of the stream below the WebSocket, so that the peer knows that
+    /// nothing was cut off. This sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's END_STREAM
+    /// (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the method does
+    /// nothing, because the peer must notice that the stream was cut off. No other method is called
+    /// after this one. It may be called again after it has returned `Ready`.
     ///
-    /// The default does nothing. It is for a socket without such an end, or one that ends its
-    /// stream by itself.
+    /// The default does nothing. It is for sockets whose stream cannot be ended in this way, and
+    /// for sockets that end their stream by themselves.
     ///
     /// # Errors
     /// [`SocketError`] if the stream could not be ended.
@@ -98,25 +98,25 @@ pub trait Socket: MaybeSend + 'static {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection has been quiet for a while, so unused buffers can be freed. The default does
-    /// nothing.
+    /// Frees unused buffers. It is called when the connection has been quiet for a while. The
+    /// default does nothing.
     fn release_buffers(&mut self) {}
 
-    /// How many bytes have been received in all, including those of incomplete messages. A growing
-    /// number shows that a peer with a long message on a slow link is not silent. The default is
-    /// always 0, and then only complete messages count.
+    /// Returns how many bytes have been received in all, including those of incomplete messages.
+    /// When a long message arrives over a slow link, the growing number shows that the peer is not
+    /// silent. The default always returns 0, with which only complete messages show that.
     fn bytes_received(&self) -> u64 {
         0
     }
 
-    /// The round-trip time of the path as measured by the operating system; `None` if it is
-    /// unknown.
+    /// Returns the round-trip time of the path as measured by the operating system, or `None` if it
+    /// is unknown.
     fn rtt(&self) -> Option<Duration> {
         None
     }
 }
 
-/// The error of a socket for an item that it does not know.
+/// Returns the error for an item that a socket does not know.
 pub(crate) fn unsupported() -> SocketError {
     io::Error::from(io::ErrorKind::Unsupported).into()
 }

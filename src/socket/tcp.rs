@@ -1,13 +1,13 @@
-//! What the operating system knows about the TCP connection below a byte stream, and the options
-//! that are set on it.
+//! Reads what the operating system knows about the TCP connection below a byte stream, and sets
+//! options on it.
 
 use std::{any::Any, time::Duration};
 
 use tokio::net::TcpStream;
 
-// The kernel fills as much of the structure as the buffer has room for, and its own structure has
-// only grown over time. So nix's check that the whole buffer was filled holds on every Linux that
-// Rust's standard library supports.
+// The kernel fills as much of the structure as fits into the buffer, and no Linux that Rust's
+// standard library supports has a smaller structure than this. So nix's check that the kernel has
+// filled the whole buffer never fails.
 
 /// `struct tcp_info` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]
@@ -23,10 +23,10 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-/// Bytes that the operating system may hold without having sent them. This is one message, which it
-/// can send while the driver is woken to write more. An urgent message waits for these bytes;
-/// without a limit it would wait for megabytes. Bytes that were sent and not acknowledged do not
-/// count, so a long path can still be filled.
+/// How many bytes the operating system may hold without having sent them. This is one message,
+/// which it can send while the driver is woken to write more. An urgent message has to wait for
+/// these bytes; without a limit it would have to wait for megabytes. Bytes that were sent and not
+/// acknowledged do not count, so the limit does not slow down a long path.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -44,8 +44,8 @@ nix::setsockopt_impl!(
     nix::sys::socket::sockopt::SetUsize
 );
 
-/// Limits the bytes that the operating system holds back below `io`, if that is TCP. Only Linux
-/// supports this.
+/// Limits the unsent bytes that the operating system holds for `io`, if that is TCP, bare or under
+/// TLS. Only Linux supports this.
 pub(super) fn limit_unsent(io: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(tcp) = tcp_below(io) {
@@ -56,14 +56,14 @@ pub(super) fn limit_unsent(io: &dyn Any) {
     let _ = io;
 }
 
-/// The smoothed round-trip time that TCP has measured below `io`. `None` unless `io` is TCP, bare
-/// or under TLS, and the operating system is Linux.
+/// Returns the smoothed round-trip time that TCP has measured below `io`. Returns `None` unless
+/// `io` is TCP, bare or under TLS, and the operating system is Linux.
 pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
     let tcp = tcp_below(io)?;
     #[cfg(target_os = "linux")]
     {
         let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
-        // Before the first sample it is 0.
+        // The kernel reports 0 before the first sample.
         (info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
     }
     #[cfg(not(target_os = "linux"))]

@@ -114,8 +114,8 @@ pub(crate) struct Token(String);
 impl Token {
     /// The token itself.
     ///
-    /// It is checked here and not during parsing, because clap's errors repeat an argument that
-    /// cannot be parsed.
+    /// The token is checked here and not while the arguments are parsed, because clap's errors
+    /// repeat an argument that cannot be parsed.
     pub(crate) fn secret(&self) -> Result<&str, Failure> {
         let is_valid = !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_graphic());
         is_valid.then_some(&*self.0).ok_or_else(|| {
@@ -148,7 +148,8 @@ pub(crate) fn explain(error: &ConnectError) -> String {
     }
 }
 
-/// The peer's address, for output. It is never the URL, because its query may contain a secret.
+/// Returns the peer's address, for output. The URL is not used for this, because its query may
+/// contain a secret.
 pub(crate) fn peer(connection: &WebSocketConnection) -> String {
     connection.remote_address().map_or_else(|| "the peer".to_owned(), |peer| peer.to_string())
 }

@@ -101,7 +101,8 @@ impl Args {
     /// The role of this end.
     ///
     /// # Errors
-    /// Advice for the user. Clap has no rule that depends on a third argument.
+    /// Advice for the user. It is checked here because clap has no rules that depend on a third
+    /// argument.
     pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
         let (target, listen) = (self.target.as_ref(), self.listen);
         if let Some(address) = self.serve {
@@ -142,15 +143,17 @@ impl Args {
         Duration::from_secs(self.connect_timeout)
     }
 
-    /// The peer may open this many bidirectional streams, and no unidirectional ones.
+    /// Returns a configuration with which the peer may open this many bidirectional streams, and no
+    /// unidirectional ones.
     fn config(&self, streams: u32) -> Config {
         let mut config = Config::default();
         config
             .max_concurrent_bidi_streams(streams.into())
             .max_concurrent_uni_streams(0)
-            // The streams are not cancelled by the peer itself but by its TCP clients. With a
-            // budget, one port scan would end the tunnel of all the others. The limit on concurrent
-            // streams bounds their cost, because each of them is a TCP connection here.
+            // It is not the peer itself that cancels streams, but its TCP clients. If cancelled
+            // streams had a budget, a port scan by one of these would end the tunnel for all the
+            // others. The limit on concurrent streams is enough to bound the cost, because each
+            // stream is a TCP connection here.
             .cancelled_streams_per_second(None);
         config
     }

@@ -18,7 +18,7 @@ use std::error::Error;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-/// The error that ends a subcommand: one line for the user.
+/// The error with which a subcommand ends. Its text is one line for the user.
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// QUIC's streams over one WebSocket, on the command line

@@ -7,8 +7,8 @@ use wsmux_cli::Cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::from_args();
-    // It runs on a worker, like an application's task. On the main thread, every wakeup would come
-    // from another thread.
+    // The subcommand runs on a worker thread, like an application's task. On the main thread, each
+    // of its wakeups would have to come from another thread.
     let error = match tokio::spawn(cli.run()).await {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,

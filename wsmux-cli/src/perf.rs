@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The default configuration, except for the number of streams, which some workloads need.
+    /// Returns the default configuration with a higher limit on streams, which some workloads need.
     fn config(&self) -> Config {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(20_000);
@@ -61,10 +61,10 @@ impl Args {
     }
 }
 
-/// Runs the workloads, or serves a client elsewhere.
+/// Runs the workloads, or serves a client in another process.
 ///
 /// # Errors
-/// The first failure. A missing byte is a failure too.
+/// The first failure. It also counts as a failure if a byte is missing.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if let Some(address) = args.server {
         let server = peer::Server::start(&args, address).await?;

@@ -15,7 +15,7 @@ use crate::{
 /// to it.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long a silent server may take to answer, at least.
+/// The shortest time after which a server that does not answer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
@@ -51,8 +51,8 @@ pub(crate) struct Args {
     token: TokenArg,
 }
 
-/// The connection does not ping more often, and the upper bound is a third of the usual idle
-/// timeout.
+/// Parses the interval. The connection does not ping more often than the lower bound, and the upper
+/// bound is a third of the usual idle timeout.
 fn parse_interval(seconds: &str) -> Result<Duration, String> {
     let seconds: f64 = seconds.parse().map_err(|_| "not a number")?;
     match (0.1..=10.0).contains(&seconds) {
@@ -123,7 +123,7 @@ async fn measure(
     Ok(())
 }
 
-/// The newest sample, computed from the smoothed time before and after it. The connection reports
+/// Computes the newest sample from the smoothed times before and after it. The connection reports
 /// only the smoothed time, in which a sample weighs an eighth (RFC 9002 §5.3). The division loses
 /// at most 7 ns.
 fn newest(before: Option<Duration>, after: Duration) -> Duration {
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// Uses the engine's own smoothing, so that a change of its weight fails here.
+    /// This test uses the engine's own smoothing, so that it fails if the weight changes there.
     #[test]
     fn the_newest_sample_is_found_in_the_smoothed_time() {
         let mut config = Config::default();

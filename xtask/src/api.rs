@@ -1,5 +1,5 @@
-//! The public API of the two published crates, against the lists in `api/`. The diff of a change
-//! shows what it adds to the API and what it removes.
+//! Compares the public API of the two published crates with the lists in `api/`. So the diff of a
+//! change shows what it adds to the API and what it removes.
 
 use std::{collections::BTreeSet, env, fs};
 
@@ -8,8 +8,8 @@ use super::{
     run::{Failure, Outcome, cargo, cargo_nightly, root, step},
 };
 
-/// A version of the tool reads the output of some nightlies alone, because rustdoc's format
-/// changes.
+/// The version of the tool is fixed, because each version reads only the output of certain
+/// nightlies: rustdoc's format changes.
 const TOOL: &str = "0.52.0";
 const LOST: &str = "the public API was not checked";
 
@@ -39,12 +39,12 @@ pub fn write() -> Outcome {
     Ok(())
 }
 
-/// Each list's path, and what it should contain.
+/// Returns the path of each list, and what it should contain.
 fn lists() -> Result<Vec<(String, String)>, Failure> {
     step("public API");
     let nightly = env::var("API_NIGHTLY").unwrap_or_else(|_| "nightly".to_owned());
     require_nightly(&nightly, LOST)?;
-    // Its absence is no failure of the API.
+    // If the tool is missing, that is reported as such, not as a difference of the API.
     let version = cargo(&["public-api", "--version"]);
     if !(version.succeeds() && is_right_version()?) {
         let tool = format!("cargo-public-api {TOOL}");
@@ -53,7 +53,7 @@ fn lists() -> Result<Vec<(String, String)>, Failure> {
     }
     let mut lists = Vec::new();
     for package in ["wsmux-proto", "wsmux"] {
-        // `-ss` omits what the compiler finds out for each type: blanket implementations and auto
+        // `-ss` omits what the compiler derives for every type: blanket implementations and auto
         // traits.
         let api = cargo_nightly(&nightly, &["public-api", "--package", package, "--all-features"])
             .args(&["-ss", "--target-dir", "target/api"])

@@ -1,10 +1,10 @@
-//! What a reviewer would otherwise have to look for: layout, lints, features, documentation.
+//! Checks what a reviewer would otherwise have to look for: layout, lints, features, documentation.
 
 use std::fs;
 
 use super::run::{Command, Failure, Outcome, cargo, root, step};
 
-/// A part's name, and what it does.
+/// The name of a part, and the function that checks it.
 type Part = (&'static str, fn() -> Outcome);
 
 const PARTS: [Part; 4] = [
@@ -14,7 +14,7 @@ const PARTS: [Part; 4] = [
     ("documentation", documentation),
 ];
 
-/// These parts, or all.
+/// Checks these parts, or all parts if none are named.
 pub fn run(parts: &[&str]) -> Outcome {
     if let Some(unknown) = parts.iter().find(|part| PARTS.iter().all(|(name, _)| name != *part)) {
         let names = PARTS.map(|(name, _)| name).join(", ");
@@ -42,28 +42,29 @@ fn clippy(arguments: &[&str]) -> Outcome {
 }
 
 fn lints() -> Outcome {
-    // The siege reads Linux's /proc.
+    // The siege reads `/proc`, which only Linux has.
     let packages: &[&str] = match cfg!(target_os = "linux") {
         true => &["--workspace", "--all-features"],
         false => &["--workspace", "--all-features", "--exclude", "wsmux-siege"],
     };
     clippy(&[packages, &["--all-targets"]].concat())?;
-    // `--all-targets` leaves out the tests that `cargo test` leaves out. Without `--workspace` the
-    // dependencies would have fewer features, and be compiled again.
+    // `--all-targets` does not include the tests that `cargo test` does not run, so they are named
+    // here. Without `--workspace` the dependencies would have fewer features, and would be compiled
+    // again.
     clippy(&[packages, &["--test", "external", "--test", "page"]].concat())?;
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }
 
-/// Cargo on tests/interleavings, where the locks are shuttle's. It has a target directory of its
-/// own, because the flag changes everything that is compiled.
+/// Returns a command that runs cargo on tests/interleavings, where the locks are shuttle's. It has
+/// a target directory of its own, because its flag changes everything that is compiled.
 pub fn shuttle(subcommand: &str) -> Command {
     cargo(&[subcommand, "--package", "wsmux-interleavings", "--locked"])
         .args(&["--target-dir", "target/interleavings"])
         .env("RUSTFLAGS", "--cfg shuttle")
 }
 
-/// The library with no feature, with each alone, with some that meet in the code, and with the
-/// default ones. The workflow checks all pairs, which takes longer.
+/// Checks the library with no feature, with each feature alone, with some combinations whose code
+/// interacts, and with the default features. The workflow checks all pairs, which takes longer.
 fn features() -> Outcome {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).map_err(Failure::failed)?;
     let names = feature_names(&manifest);
@@ -79,7 +80,7 @@ fn features() -> Outcome {
     clippy(&["--package", "wsmux", "--all-features"])
 }
 
-/// The names in the table `[features]`.
+/// Returns the names in the table `[features]` of a manifest.
 fn feature_names(manifest: &str) -> Vec<&str> {
     let table = manifest.split_once("\n[features]\n").map_or("", |(_, rest)| rest);
     let lines = table.lines().take_while(|line| !line.starts_with('['));

@@ -1,4 +1,4 @@
-//! The fuzz targets under libFuzzer, from the corpus of the repository.
+//! Runs the fuzz targets under libFuzzer, starting from the corpus of the repository.
 //!
 //! An input that fails is kept in `fuzz/artifacts`; `cargo +nightly fuzz run TARGET FILE` shows it
 //! again. `cargo test --test fuzz` runs the same targets without a fuzzer.
@@ -13,11 +13,11 @@ use super::{
 const TARGETS: [&str; 5] = ["qmux", "jsws", "framed", "engine", "pair"];
 const LOST: &str = "nothing was fuzzed";
 
-/// Lines of libFuzzer's log that say what came of a run.
+/// The beginnings of those lines of libFuzzer's log that say how a run ended.
 const TELLING: [&str; 7] =
     ["panicked", "assert", "ERROR", "Test unit", "stat::number_of_executed_units", "DONE", "Done"];
 
-/// `[SECONDS [TARGET...]]`
+/// Runs the targets. The arguments are `[SECONDS [TARGET...]]`.
 pub fn run(arguments: &[&str]) -> Outcome {
     let (seconds, targets) = match arguments {
         [] => (60, &TARGETS[..]),
@@ -31,7 +31,7 @@ pub fn run(arguments: &[&str]) -> Outcome {
     let seconds = (seconds * targets.len() as u64).div_ceil(cores).max(seconds);
     let mut running = Vec::new();
     for target in targets {
-        // What is found in passing stays out of the repository.
+        // New inputs that libFuzzer finds are written here, outside the corpus of the repository.
         let work = format!("fuzz/target/corpus/{target}");
         fs::create_dir_all(root().join(&work)).map_err(Failure::failed)?;
         let log = root().join(format!("{work}.log"));
@@ -65,7 +65,8 @@ pub fn build() -> Outcome {
     cargo_fuzz("build").run()
 }
 
-/// Without a sanitizer, which would cost half of the speed: there is no unsafe code to watch.
+/// Runs `cargo fuzz` without a sanitizer, which would halve the speed and is not needed, because
+/// there is no unsafe code.
 fn cargo_fuzz(subcommand: &str) -> Command {
     cargo_nightly("nightly", &["fuzz", subcommand, "--sanitizer", "none"])
         .env("RUST_BACKTRACE", "0")

@@ -1,5 +1,5 @@
-//! The project's own commands, `cargo xtask`. They need Rust and the tools that they name, on any
-//! system. What needs Debian's packages or a browser is a script in `.ci/`.
+//! The project's own commands, `cargo xtask`. They run on any system, and need only Rust and the
+//! tools that they name. Anything that needs Debian's packages or a browser is a script in `.ci/`.
 
 mod api;
 mod check;
@@ -63,7 +63,7 @@ fn interleavings(arguments: &[&str]) -> Outcome {
     check::shuttle("test").env("RUST_BACKTRACE", "0").args(arguments).run()
 }
 
-/// Fails with status 77 where there is no nightly toolchain.
+/// Fails with status 77 if there is no nightly toolchain.
 fn require_nightly(toolchain: &str, lost: &str) -> Outcome {
     if cargo_nightly(toolchain, &["--version"]).succeeds() {
         return Ok(());

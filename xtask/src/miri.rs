@@ -1,5 +1,5 @@
-//! The engine's tests under Miri. It sees undefined behaviour in what the engine stands on (bytes,
-//! slab), and overflows anywhere. This takes about five minutes.
+//! Runs the engine's tests under Miri, which detects undefined behaviour in the crates that the
+//! engine uses (bytes, slab), and overflows anywhere. This takes about five minutes.
 
 use super::{
     require_nightly,
@@ -8,8 +8,9 @@ use super::{
 
 const LOST: &str = "nothing ran under Miri";
 
-/// Parts of the names of tests that move megabytes or try thousands of cases. Miri is some hundred
-/// times slower than the processor. Each of the other tests takes less than 3 ms without it.
+/// Parts of the names of tests that are left out, because they move megabytes or try thousands of
+/// cases. Under Miri code is some hundred times slower. Each of the other tests takes less than 3
+/// ms without Miri.
 const TOO_LONG: [&str; 25] = [
     "properties::",
     "codec::",

@@ -1,4 +1,4 @@
-//! Commands, and what comes of them.
+//! Runs commands, and reports how they end.
 
 use std::{
     env, fmt,
@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The status that says that a tool is missing.
+/// The exit status that says that a tool is missing.
 const MISSING: u8 = 77;
 
 pub type Outcome = Result<(), Failure>;
@@ -43,24 +43,24 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The repository.
+/// Returns the root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the repository")
 }
 
-/// Prints the time of day (UTC) and what begins.
+/// Prints the time of day (UTC) and the name of the step that begins.
 pub fn step(name: &str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (hours, minutes, seconds) = (now / 3_600 % 24, now / 60 % 60, now % 60);
     println!("\n## {hours:02}:{minutes:02}:{seconds:02} {name}");
 }
 
-/// The cargo that runs this program.
+/// Returns a command that runs the same cargo as runs this program.
 pub fn cargo(arguments: &[&str]) -> Command {
     Command::new("cargo").args(arguments)
 }
 
-/// Cargo of a toolchain of rustup.
+/// Returns a command that runs the cargo of one of rustup's toolchains.
 pub fn cargo_nightly(toolchain: &str, arguments: &[&str]) -> Command {
     Command::new("cargo").args(&[&format!("+{toolchain}")]).args(arguments)
 }
@@ -75,7 +75,8 @@ impl Command {
     pub fn new(program: &str) -> Self {
         let mut command = process::Command::new(program);
         command.current_dir(root());
-        // Cargo sets these for this program. Build scripts that look at them would run again.
+        // Cargo sets these variables for this program. They are removed, because build scripts that
+        // depend on them would run again.
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -96,7 +97,7 @@ impl Command {
         self
     }
 
-    /// Runs it, after a line that says what begins.
+    /// Runs the command, after printing the step's name.
     pub fn step(self, name: &str) -> Outcome {
         step(name);
         self.run()
@@ -110,13 +111,13 @@ impl Command {
         }
     }
 
-    /// Whether it can be run and succeeds. Its output is thrown away.
+    /// Whether the command can be run and succeeds. Its output is discarded.
     pub fn succeeds(mut self) -> bool {
         let quiet = self.command.stdout(Stdio::null()).stderr(Stdio::null());
         quiet.status().is_ok_and(|status| status.success())
     }
 
-    /// What it prints; its errors are shown.
+    /// Runs the command and returns what it prints. Its standard error is shown.
     pub fn output(mut self) -> Result<String, Failure> {
         let words = self.words.join(" ");
         let output = self.command.stderr(Stdio::inherit()).output();
@@ -128,7 +129,7 @@ impl Command {
         }
     }
 
-    /// Starts it, with all its output in a file.
+    /// Starts the command, and writes all its output to a file.
     pub fn start(mut self, log: &PathBuf) -> Result<process::Child, Failure> {
         let words = self.words.join(" ");
         let file = std::fs::File::create(log).and_then(|file| Ok((file.try_clone()?, file)));

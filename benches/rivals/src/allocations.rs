@@ -16,7 +16,7 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often the calling thread has allocated or reallocated.
+/// Returns how often the calling thread has allocated or reallocated.
 pub fn of_this_thread() -> u64 {
     COUNT.get()
 }

@@ -1,5 +1,5 @@
-//! The chart of the results: a panel for each workload, a bar for each rival in its best
-//! configuration. A line through a bar shows a wide spread.
+//! Draws the chart of the results. It has a panel for each workload, with a bar for each rival in
+//! its best configuration. A line through a bar shows a wide spread.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// A bar: its name, and the backends whose best it shows.
+/// The bars. Each has a name, and shows the best of its backends.
 const BARS: [(&str, &[Backend]); 8] = [
     ("wsmux", &[Wsmux]),
     ("qmux", &[Qmux, Qmux1m]),
@@ -39,7 +39,7 @@ const BARS: [(&str, &[Backend]); 8] = [
     ("no mux, by hand", &[WsFloor]),
 ];
 
-/// The workloads that represent most uses; the tables have the rest.
+/// The workloads in the chart, which represent most uses. The others are only in the tables.
 const PANELS: [(Workload, Metric, &str); 12] = [
     (Workload::Bulk1, Metric::MibPerS, "one stream, MiB/s"),
     (Workload::Bulk100, Metric::MibPerS, "100 streams, MiB/s"),
@@ -59,13 +59,14 @@ const COLUMNS: usize = 3;
 const BAR: i32 = 14;
 const STEP: i32 = 20;
 const TITLE: i32 = 44;
-/// A panel's columns: for the names, for the longest bar, and for the figures.
+/// The widths of a panel's columns, which are for the names, for the bars, and for the figures.
 const NAMES: i32 = 128;
 const LONGEST: i32 = 120;
 const FIGURE: i32 = 62;
 const PANEL: (i32, i32) = (NAMES + LONGEST + FIGURE, TITLE + BARS.len() as i32 * STEP + 16);
 
-/// Greys in the middle, and no background: a page may be light or dark.
+/// The colours are medium greys, and there is no background, because the page that shows the chart
+/// may be light or dark.
 const TEXT: RGBColor = RGBColor(125, 133, 144);
 const OURS: RGBColor = RGBColor(47, 129, 247);
 const THEIRS: RGBColor = RGBColor(139, 148, 158);
@@ -94,7 +95,8 @@ fn panel(
     area.draw(&Text::new(title, (0, 4), text(15)))?;
     area.draw(&Text::new(better, (0, 22), text(12)))?;
     let values = BARS.map(|(_, backends)| best(results, workload, metric, backends));
-    // Backends without a mux may be far out of scale; the bars compare the others.
+    // The scale is that of the muxes, because backends without a mux may be many times better or
+    // worse.
     let muxes =
         BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
     let longest = muxes.filter_map(|(_, value)| Some((*value)?.median)).fold(0.0, f64::max);
@@ -124,7 +126,8 @@ fn panel(
     Ok(())
 }
 
-/// The best of what was measured; a rival's other configuration may have hung.
+/// Returns the best of the configurations that were measured; others of the same rival may have
+/// hung.
 fn best(
     results: &Results,
     workload: Workload,
@@ -136,7 +139,7 @@ fn best(
     if metric.more_is_better() { spreads.max_by(order) } else { spreads.min_by(order) }
 }
 
-/// The text in place of a figure.
+/// Returns the text that stands in place of a figure.
 fn absent(results: &Results, workload: Workload, backends: &[Backend]) -> &'static str {
     let mut troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
     match troubles.next_back() {

@@ -1,4 +1,4 @@
-//! Where client and server run.
+//! Decides on which threads and cores client and server run.
 
 use std::thread;
 
@@ -19,7 +19,7 @@ use crate::{
     path::{self, Path},
 };
 
-/// How the ends are placed: by default each has a runtime, a thread and a core of its own, like two
+/// How the ends are placed. By default each has a runtime, a thread and a core of its own, like two
 /// machines.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 pub struct Form {
@@ -32,7 +32,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// The arguments that select it.
+    /// Returns the arguments that select this placement.
     pub fn args(self) -> Vec<String> {
         let shared = self.shared.then(|| "--shared".to_owned());
         let path = self.path.and_then(|path| path.to_possible_value());
@@ -41,7 +41,7 @@ impl Form {
     }
 }
 
-/// Starts the server on its end, and runs the clients' work on theirs.
+/// Starts the server on the server's end, and runs the clients' work on the clients' end.
 pub fn run<R, S, W>(
     form: Form,
     start: S,
@@ -70,7 +70,8 @@ where
     W: Future<Output = Result<Metrics>> + Send + 'static,
 {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    // The first and the last: neighbours may be two halves of one core.
+    // The ends get the first and the last core, because neighbours may be two hardware threads of
+    // one core.
     let (client, server) = (cores.first().copied(), cores.last().copied());
     let (meter, requests) = Meter::threads();
     let (started, starts) = oneshot::channel();
@@ -83,7 +84,7 @@ where
             let _ = started.send(start.await);
             serve_readings(requests).await;
         };
-        // Without a runtime, `started` is dropped, and the client reports that.
+        // If there is no runtime, `started` is dropped, which the client reports.
         if let Ok(runtime) = runtime {
             runtime.block_on(serve);
         }
@@ -93,7 +94,8 @@ where
     }
     thread::Builder::new().name("server".to_owned()).spawn(serve)?;
     let (end, rival) = starts.blocking_recv().context("the server's thread has ended")??;
-    // Before the client's thread has a core: the link's threads use any.
+    // The link is started before the client's thread is bound to a core, because its threads
+    // inherit that and should run on any core.
     if let (Some(path), Some(end)) = (path, end) {
         link::connect([link::enter(path::CLIENT)?, end], path.shape());
     }
@@ -102,14 +104,16 @@ where
     on_a_task(runtime, async move { work(rival, meter).await })
 }
 
-/// Keeps the calling thread on a core. Where the system cannot do that, the thread stays free.
+/// Binds the calling thread to a core. If the system does not support that, the thread may run on
+/// any core.
 fn pin(core: Option<CoreId>) {
     if let Some(core) = core {
         core_affinity::set_for_current(core);
     }
 }
 
-/// Dropping a runtime would close everything that it serves, which takes time and is not measured.
+/// Builds a runtime that is never dropped, because dropping it would close everything that it
+/// serves, which takes time and is not measured.
 fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
     Ok(Box::leak(Box::new(builder.enable_all().build()?)))
 }

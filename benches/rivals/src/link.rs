@@ -1,5 +1,5 @@
-//! A link of our own between two network namespaces, with the rate, the delay and the loss of a path.
-//! It works on kernels without netem.
+//! A simulated link between two network namespaces, with the rate, the delay and the loss of a
+//! path. Unlike netem it needs no module of the kernel.
 
 use std::{
     net::Ipv4Addr,
@@ -16,7 +16,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use crate::path::Shape;
 
 const MTU: u16 = 1500;
-/// How many packets the kernel keeps for a thread that is late: more than ever wait.
+/// How many packets the kernel keeps for a thread that is late. No more than this ever wait.
 const WAITING: u32 = 10_000;
 
 /// The device through which a namespace sends all of its packets.
@@ -44,12 +44,12 @@ pub fn connect(ends: [Device; 2], shape: Shape) {
     }
 }
 
-/// A packet, and when it arrives.
+/// A packet, and the time of its arrival.
 type Packet = (Instant, Vec<u8>);
 
 fn take(from: &Device, shape: Shape, mut random: StdRng, delayed: &mpsc::Sender<Packet>) {
     let mut packet = [0; MTU as usize];
-    // When the link has sent everything that it has taken.
+    // The time at which the link will have sent everything that it has accepted.
     let mut free = Instant::now();
     while let Ok(len) = from.recv(&mut packet) {
         let now = Instant::now();
@@ -67,7 +67,7 @@ fn take(from: &Device, shape: Shape, mut random: StdRng, delayed: &mpsc::Sender<
 fn deliver(to: &Device, delayed: &mpsc::Receiver<Packet>) {
     for (due, packet) in delayed {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // A device whose namespace is about to end takes no more.
+        // A device whose namespace is about to end accepts no packets; that is not an error.
         let _ = to.send(&packet);
     }
 }

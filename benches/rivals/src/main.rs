@@ -1,4 +1,4 @@
-//! wsmux and its rivals on one machine, in turn, on the same work.
+//! Measures wsmux and its rivals on one machine, in turn, with the same work.
 //!
 //! Each measurement has a process of its own, which is this program again: client and server over
 //! loopback, each on a runtime, a thread and a core of its own.
@@ -101,8 +101,8 @@ fn main() -> Result<()> {
     if let Some(Command::Measure { backend, workload, size, form }) = args.command {
         let outcome = measure(backend, workload, size, form)?;
         println!("{}", serde_json::to_string(&outcome)?);
-        // Exits without closing anything: closing thousands of streams takes time, and is not
-        // measured.
+        // The process exits without closing anything, because closing thousands of streams takes
+        // time and is not measured.
         std::process::exit(0);
     }
     let results = run::run(&args.plan())?;

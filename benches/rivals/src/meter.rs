@@ -1,4 +1,4 @@
-//! What the timed part of a workload costs: time, processor time and allocations.
+//! Measures what the timed part of a workload costs: time, processor time and allocations.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// By the calling thread, which is one end.
+    /// Returns what the calling thread has used, which is one end.
     fn by_this_thread() -> Result<Self> {
         Ok(Self {
             cpu: clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into(),
@@ -48,9 +48,9 @@ type Requests = mpsc::Receiver<oneshot::Sender<Result<Used>>>;
 /// Reads what the ends have used.
 #[derive(Debug, Clone)]
 pub enum Meter {
-    /// Each end is a thread: the client's asks the server's.
+    /// Each end is a thread, and the client's thread asks the server's thread for its readings.
     Threads(mpsc::Sender<oneshot::Sender<Result<Used>>>),
-    /// The ends share their threads: only the processor time of both together is known.
+    /// The ends share their threads, so only the processor time of both together is known.
     Process,
 }
 
@@ -61,12 +61,12 @@ struct Reading {
     ends: Option<(Used, Used)>,
 }
 
-/// Answers the client's thread from the server's.
+/// Answers, on the server's thread, what the client's thread asks.
 pub async fn serve_readings(mut requests: Requests) {
     while let Some(request) = requests.recv().await {
         let _ = request.send(Used::by_this_thread());
     }
-    // The client has ended, and the process is about to.
+    // The client has ended, and the process is about to end.
     std::future::pending().await
 }
 
@@ -100,14 +100,14 @@ fn cpu_of(usage: &Usage) -> Duration {
     of(usage.user_time()) + of(usage.system_time())
 }
 
-/// The largest amount of memory that was resident so far, in bytes.
+/// Returns the largest amount of memory that was resident so far, in bytes.
 pub fn peak() -> Result<f64> {
     // Linux counts in KiB, Apple's systems in bytes.
     let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
     Ok(getrusage(UsageWho::RUSAGE_SELF)?.max_rss() as f64 * unit)
 }
 
-/// Runs during the timed part.
+/// The clock that runs during the timed part.
 #[derive(Debug)]
 pub struct Stopwatch {
     meter: Meter,
@@ -139,7 +139,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The rate of so many bytes, and the processor time per GiB.
+    /// Returns the rate at which this many bytes were carried, and the processor time per GiB.
     pub fn of_bytes(&self, bytes: u64) -> Metrics {
         let per_gib = |cpu: Duration| cpu.as_secs_f64() * GIB / bytes as f64;
         let mut metrics = Metrics::from([
@@ -153,7 +153,8 @@ impl Cost {
         metrics
     }
 
-    /// The rate of so many calls, the processor time per 100,000, and the allocations of one.
+    /// Returns the rate of this many calls, the processor time per 100,000 calls, and the
+    /// allocations per call.
     pub fn of_calls(&self, calls: u64) -> Metrics {
         let calls = calls as f64;
         let per_100k = |cpu: Duration| cpu.as_secs_f64() * CALLS / calls;
@@ -173,7 +174,7 @@ impl Cost {
     }
 }
 
-/// The median and the 99th percentile of the times of single calls.
+/// Returns the median and the 99th percentile of the times of single calls.
 pub fn percentiles(mut times: Vec<Duration>) -> Metrics {
     times.sort();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;

@@ -1,4 +1,5 @@
-//! Long paths need namespaces and devices of Linux.
+//! Stands in for the link on systems other than Linux, because long paths need Linux's namespaces
+//! and devices.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! What a measurement yields.
+//! The result of a measurement.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum Metric {
     CpuSPer100k,
     ClientCpuSPer100k,
     ServerCpuSPer100k,
-    /// For each call.
+    /// The client's allocations for each call.
     ClientAllocations,
     ServerAllocations,
     BytesEach,

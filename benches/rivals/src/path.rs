@@ -1,4 +1,4 @@
-//! What lies between client and server.
+//! The path between client and server.
 
 use std::{net::Ipv4Addr, sync::OnceLock, time::Duration};
 
@@ -39,7 +39,7 @@ impl Path {
             Self::VeryFar => (1_000, 200, 1),
         };
         let rtt = Duration::from_millis(rtt);
-        // As much as routers are given by the old rule: one round trip.
+        // The queue holds one round trip of data, which is the old rule for routers' buffers.
         Shape { bits_per_s: mbit_per_s * 1_000_000, rtt, queue: rtt, lost_per_mille }
     }
 }
@@ -50,12 +50,12 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 
 static HOST: OnceLock<Ipv4Addr> = OnceLock::new();
 
-/// From now on servers listen on [`SERVER`].
+/// Makes servers listen on [`SERVER`] from now on.
 pub fn use_long_path() {
     HOST.get_or_init(|| SERVER);
 }
 
-/// The address on which servers listen.
+/// Returns the address on which servers listen.
 pub fn server() -> Ipv4Addr {
     *HOST.get_or_init(|| Ipv4Addr::LOCALHOST)
 }

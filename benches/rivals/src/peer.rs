@@ -1,4 +1,4 @@
-//! The other end: each stream's first byte is a command.
+//! The server's end of the workloads. Each stream's first byte is a command to it.
 
 use std::sync::LazyLock;
 
@@ -38,10 +38,10 @@ pub const EVENT: usize = 1024;
 /// What bulk streams are made of.
 pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
-/// What was published and not yet sent. One event is published at a time.
+/// The events that were published and not yet sent. One event is published at a time.
 static EVENTS: LazyLock<broadcast::Sender<Bytes>> = LazyLock::new(|| broadcast::channel(4).0);
 
-/// Serves one stream. If something fails here, the client misses bytes and reports it.
+/// Serves one stream. Errors are ignored here, because the client reports the bytes that it misses.
 pub async fn serve<S: Stream>(stream: S) {
     let _ = serve_stream(stream).await;
 }
@@ -96,7 +96,7 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         }
         HOLD => {
             greet(&mut stream, HOLD).await?;
-            // Kept without the task, whose size the backend does not determine.
+            // The stream is kept without its task, because the task's memory is not the backend's.
             Box::leak(Box::new(stream));
             return Ok(());
         }
@@ -127,7 +127,7 @@ pub async fn write_bulk<S: Stream>(stream: &mut S, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Fails at an end before the buffer is full.
+/// Fills the buffer. Fails if the stream ends before that.
 pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()> {
     let mut read = 0;
     while read < buf.len() {
@@ -139,7 +139,8 @@ pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()>
     Ok(())
 }
 
-/// Returns how many bytes there were. Fails if there are more than the buffer holds.
+/// Reads to the end and returns how many bytes there were. Fails if there are more than the buffer
+/// holds.
 pub async fn read_to_end<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {

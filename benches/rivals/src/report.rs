@@ -1,4 +1,4 @@
-//! Tables for people, JSON for programs.
+//! Writes the report: tables for people, JSON for programs.
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -44,7 +44,8 @@ fn target_table(targets: &[Target]) -> Table {
     table
 }
 
-/// Each metric, and if it is compared, its ratios to the best mux and to no mux.
+/// Makes the table of a workload: each metric and, if it is compared, its ratios to the best mux
+/// and to the best backend without a mux.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();
@@ -93,7 +94,7 @@ fn cells(results: &Results, workload: Workload, backend: Backend, metric: Metric
     cells
 }
 
-/// The same, with every spread, for programs.
+/// Returns the same results as JSON, with every spread.
 pub fn json(results: &Results) -> Result<String> {
     Ok(serde_json::to_string_pretty(&json!({
         "form": results.form,
@@ -105,7 +106,7 @@ pub fn json(results: &Results) -> Result<String> {
     }))?)
 }
 
-/// The median, and the spread if it is wide.
+/// Formats the median, and the spread if it is wide.
 fn figure(spread: Spread) -> String {
     let median = number(spread.median);
     if spread.is_wide() {
@@ -115,7 +116,7 @@ fn figure(spread: Spread) -> String {
     }
 }
 
-/// With as many digits as are significant.
+/// Formats a number with as many digits as are significant.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0..10.0 => 2,

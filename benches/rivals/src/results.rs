@@ -13,7 +13,7 @@ use crate::{
     workloads::{Size, Workload, median},
 };
 
-/// A backend on a workload, in all rounds.
+/// The outcomes of a backend on a workload in all rounds.
 #[derive(Debug, Default)]
 struct Cell {
     rounds: Vec<Metrics>,
@@ -30,7 +30,7 @@ pub struct Results {
     cells: BTreeMap<(Workload, Backend), Cell>,
 }
 
-/// One metric, over the rounds.
+/// The values of one metric over the rounds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Spread {
     pub median: f64,
@@ -39,7 +39,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Whether the rounds differ by more than a tenth: then the median alone says too little.
+    /// Whether the rounds differ by more than a tenth, so that the median alone says too little.
     pub fn is_wide(self) -> bool {
         self.max - self.min > 0.1 * self.median.abs()
     }
@@ -53,7 +53,7 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<&'a Outcome>,
     metrics: BTreeMap<Metric, Spread>,
-    /// All rounds together, from the start of a process to its end.
+    /// The time of all rounds together, each from the start of its process to the end.
     seconds: f64,
 }
 
@@ -69,7 +69,7 @@ impl Results {
         }
     }
 
-    /// `seconds` is the time that the whole measurement took.
+    /// Adds an outcome. `seconds` is the time that the whole measurement took.
     pub fn add(&mut self, workload: Workload, backend: Backend, outcome: Outcome, seconds: f64) {
         let cell = self.cells.entry((workload, backend)).or_default();
         cell.seconds += seconds;
@@ -79,7 +79,7 @@ impl Results {
         }
     }
 
-    /// Why there are no figures.
+    /// Returns why there are no figures, if there are none.
     pub fn trouble(&self, workload: Workload, backend: Backend) -> Option<&Outcome> {
         self.cells.get(&(workload, backend))?.trouble.as_ref()
     }
@@ -96,7 +96,8 @@ impl Results {
         metrics
     }
 
-    /// No figures of a backend that hung or failed in any round: its other rounds are luck.
+    /// Returns a metric's spread. There is none for a backend that hung or failed in any round,
+    /// because it was only lucky in the others.
     pub fn spread(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<Spread> {
         let cell = self.cells.get(&(workload, backend))?;
         if cell.trouble.is_some() {
@@ -115,10 +116,11 @@ impl Results {
         Some(self.spread(workload, backend, metric)?.median)
     }
 
-    /// The best of the rivals that mux over a WebSocket, in any configuration, with TLS or without.
+    /// Returns the best of the rivals that mux over a WebSocket, in any configuration, either of
+    /// those with TLS or of those without.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
-        // Beside bulk the best backend is the one that answers soonest or most often, and our bulk
-        // is compared with its bulk.
+        // In workloads with calls beside bulk, the best backend is the one that answers soonest or
+        // most often, and our bulk rate is compared with that backend's bulk rate.
         let beside_bulk = matches!(workload, Workload::Loaded | Workload::Mixed);
         let metric = if beside_bulk { workload.headline() } else { metric };
         let muxes = self.backends.iter().copied();
@@ -132,7 +134,7 @@ impl Results {
         best.map(|(mux, _)| mux)
     }
 
-    /// The best without a mux, over TLS or not.
+    /// Returns the best figure without a mux, either of the backends with TLS or of those without.
     pub fn floor(&self, workload: Workload, metric: Metric, wss: bool) -> Option<f64> {
         self.value(workload, if wss { Backend::WssRaw } else { Backend::WsFloor }, metric)
     }
@@ -151,7 +153,7 @@ impl Results {
         entries
     }
 
-    /// Fails if a measurement has failed; that a rival hangs is a result.
+    /// Fails if a measurement has failed. If a rival hangs, that is not a failure but a result.
     pub fn check(&self) -> Result<()> {
         let failed: Vec<_> = self
             .cells

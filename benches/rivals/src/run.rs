@@ -1,4 +1,4 @@
-//! The rounds, each measurement in a process of its own.
+//! Runs the rounds, with each measurement in a process of its own.
 
 use std::{
     process::Stdio,
@@ -29,7 +29,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Many times what the slowest takes; a measurement that is not done by then hangs.
+    /// Returns the time after which a measurement counts as hanging. It is many times what the
+    /// slowest backend takes.
     fn deadline(&self) -> Duration {
         let long = self.size == Size::Full || self.form.path.is_some();
         Duration::from_secs(if long { 180 } else { 30 })
@@ -55,7 +56,8 @@ pub fn run(plan: &Plan) -> Result<Results> {
         for round in 0..plan.rounds {
             for &workload in &plan.workloads {
                 let mut backends = plan.backends.clone();
-                // So no backend always runs after the same other one.
+                // The order changes with each round, so that no backend always runs after the same
+                // other one.
                 let turn = round % backends.len().max(1);
                 backends.rotate_left(turn);
                 for backend in backends {

@@ -1,4 +1,4 @@
-//! The project's targets, and whether this run reaches them.
+//! The project's targets for performance, and whether this run reaches them.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ use crate::{
     workloads::Workload::{self, *},
 };
 
-/// One line: a figure of wsmux, mostly as a ratio to another backend's.
+/// One target: a figure of wsmux, mostly as a ratio to another backend's figure.
 #[derive(Debug, Serialize)]
 pub struct Target {
     pub what: String,
     pub wanted: Wanted,
-    /// `None` if either side was not measured.
+    /// The measured value; `None` if either backend was not measured.
     pub measured: Option<f64>,
     pub reached: Option<bool>,
 }
@@ -39,8 +39,8 @@ use Backend::{Quinn, WsFloor, Wsmux, WsmuxWss, WssRaw};
 use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
 use Wanted::{AtLeast, AtMost};
 
-/// All of them, against the default configuration. They hold for ends on cores of their own, over
-/// loopback.
+/// Returns all targets. They are for the default configuration, over loopback, with each end on a
+/// core of its own.
 pub fn targets(results: &Results) -> Vec<Target> {
     if results.form.shared || results.form.path.is_some() {
         return Vec::new();
@@ -97,7 +97,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// A figure of wsmux by itself.
+    /// Adds a target for a figure of wsmux by itself.
     fn value(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
         let measured = self.results.value(workload, Wsmux, metric);
         self.push(format!("{}, {}", workload.name(), metric.unit()), wanted, measured);

@@ -8,13 +8,14 @@ use std::{
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Many times what the slowest backend takes between two chunks.
+/// The unit in which waiting time is counted. It is many times what the slowest backend takes
+/// between two chunks.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The progress of the one workload that the process runs.
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// There was no progress for the patience that was set.
+/// The error of a workload that made no progress for as long as its patience.
 #[derive(Debug, thiserror::Error)]
 #[error("hangs")]
 pub struct Hangs;
@@ -24,7 +25,8 @@ pub fn progress() {
     STEPS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Time while this process runs: while it or its machine is stopped, no progress can be expected.
+/// Returns a clock that counts only time in which this process runs, because no progress can be
+/// expected while it or its machine is stopped.
 fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

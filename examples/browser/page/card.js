@@ -5,13 +5,13 @@ import { Sparkline } from "./charts.js";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Bytes, in about three digits. */
+/** Formats a number of bytes with about three digits. */
 export function size(bytes) {
   if (bytes < MIB) return `${Math.round(bytes / KIB)} KiB`;
   return `${(bytes / MIB).toFixed(bytes < 100 * MIB ? 1 : 0)} MiB`;
 }
 
-/** Bytes a second, without the unit. */
+/** Formats a rate in MiB a second, without the unit. */
 export const speed = (rate) => (rate / MIB).toFixed(2);
 
 /** Shows a rounded number, and sets its exact value. */

@@ -27,7 +27,7 @@ class Surface {
     }).observe(canvas);
   }
 
-  /** An empty one, with CSS's pixels for units. */
+  /** Returns the emptied canvas's context, whose unit is the CSS pixel. */
   clear() {
     this.context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     this.context.clearRect(0, 0, this.width, this.height);
@@ -72,7 +72,7 @@ function dashed(context, y, width) {
   context.restore();
 }
 
-/** Text that is readable on any background. */
+/** Writes text that is readable on any background. */
 function written(context, text, x, y, name) {
   context.strokeStyle = colour("panel");
   context.lineWidth = 4;

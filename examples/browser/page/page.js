@@ -4,14 +4,15 @@ import { Card, show, speed } from "./card.js";
 import { Layers, SPAN } from "./charts.js";
 import { Session, stall } from "./session.js";
 
-/** Milliseconds between samples. Changes show at once, and numbers stay readable. */
+/** Milliseconds between samples. At this rate changes show at once, and numbers stay readable. */
 const SAMPLE = 250;
 
 /** Samples per drawing if the user prefers reduced motion. */
 const CALM = 4;
 
 /**
- * A share of the full rate. Below it a stream counts as blocked and not merely as unevenly served.
+ * A share of the full rate. A stream below it counts as blocked; above it, it may only be served
+ * unevenly.
  */
 const FULL = 0.85;
 
@@ -24,7 +25,10 @@ const settings = find("settings").elements;
 const layers = new Layers(find("layers"));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** The connection that is open or being opened. Code that finds another one here is out of date. */
+/**
+ * The connection that is open or being opened. Code that has waited and then finds another
+ * connection here must not continue.
+ */
 let session = null;
 let attempt = 0;
 /** The cards of this connection's streams. */

@@ -50,12 +50,12 @@ export class Session {
     return session;
   }
 
-  /** Bytes a second that a stream moves when nothing blocks it. */
+  /** The number of bytes that a stream moves in a second when nothing blocks it. */
   get rate() {
     return this.#control.rate;
   }
 
-  /** Waits for the end of the connection, and describes it in words. */
+  /** Waits for the end of the connection, and returns a description of it. */
   async ended() {
     try {
       const { closeCode, reason } = await this.#transport.closed;
@@ -78,7 +78,7 @@ export class Session {
   keep(wanted, changed) {
     this.#wanted = wanted;
     this.#changing = this.#changing.then(() => this.#change(changed)).catch(() => {
-      // Only the end of the connection makes this fail, and `ended` reports that.
+      // This fails only if the connection has ended, which `ended` reports.
     });
     return this.#changing;
   }

@@ -10,7 +10,10 @@ const CHUNK = new Uint8Array(8 * 1024);
 /** Milliseconds between two checks of an upload's budget. */
 const TICK = 20;
 
-/** Seconds of data that an upload may catch up. A page in the background is woken once a second. */
+/**
+ * How many seconds of data an upload may catch up after a delay. A page in the background needs
+ * this, because it is woken only once a second.
+ */
 const MAX_DEBT = 1;
 
 const encode = (text) => new TextEncoder().encode(text);
@@ -157,7 +160,7 @@ export class Upload {
   /** Ends the stream. */
   async end() {
     this.#ended = true;
-    // The number may be used again.
+    // The number may be used for another stream, whose reader must not start stalled.
     this.resume();
     await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
   }
@@ -169,7 +172,7 @@ export class Control {
 
   /** Waits for the server's rate. */
   static async open(transport) {
-    // Sent before all bytes of the other streams.
+    // With this order, commands are sent before all bytes of the other streams.
     const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
     const control = new Control();
     control.#writer = writable.getWriter();

@@ -19,8 +19,8 @@ struct App {
     rate: NonZero<usize>,
 }
 
-/// The page at `/`, the npm package from the directory `package` at `/wsmux/`, and the WebSocket at
-/// `/streams`. Each stream to the page sends `rate` bytes a second.
+/// Returns the routes: the page at `/`, the npm package from the directory `package` at `/wsmux/`,
+/// and the WebSocket at `/streams`. Each stream to the page sends `rate` bytes a second.
 ///
 /// # Errors
 /// [`BuildError`], as for any server's settings.
@@ -39,7 +39,7 @@ pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError
         .with_state(App { acceptor, rate }))
 }
 
-/// Any page in the browser can request the WebSocket, but only this server's page gets it.
+/// Accepts only this server's page, because any page in the browser can request the WebSocket.
 async fn of_this_page(request: UpgradeRequest) -> Result<Accept, Refuse> {
     let [origin, host] =
         [header::ORIGIN, header::HOST].map(|name| request.headers().get(name)?.to_str().ok());

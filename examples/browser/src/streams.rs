@@ -22,13 +22,15 @@ use tokio::{
 };
 use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 
-/// Small relative to a second's data, so that a curve of four points a second is smooth.
+/// The bytes of one write. They are few relative to a second's data, so that a curve of four points
+/// a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
-/// How much data may be caught up on a busy machine. A stalled stream has its window for that.
+/// How far behind its rate a stream may be, on a busy machine, and still catch up. A stream that
+/// was stalled for longer only catches up what is in its window.
 const DEPTH: Duration = Duration::from_millis(250);
 
-/// Longer than any request.
+/// The longest command line in bytes. All commands are shorter.
 const MAX_LINE: u64 = 64;
 
 /// Whether each of this end's readers is stalled, by the number that the page gave it. A number has
@@ -39,7 +41,7 @@ type Stalled = Arc<Mutex<HashMap<u8, watch::Sender<bool>>>>;
 pub(crate) async fn serve(connection: WebSocketConnection, rate: NonZero<usize>) {
     let stalled = Stalled::default();
     while let Ok(stream) = connection.accept_bi().await {
-        // A stream fails when the page closes or stops it; both are normal.
+        // A stream fails when the page is closed or stops the stream; both are normal.
         tokio::spawn(answer(stream, rate, stalled.clone()));
     }
 }
@@ -55,7 +57,7 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
         ["receive", number] => {
             send.finish()?;
             let reader = reader(&stalled, number)?.subscribe();
-            // If a reader is stalled when the page closes, the end of the channel wakes it.
+            // If a reader is stalled when the page closes, dropping the channel's sender wakes it.
             drop(stalled);
             drain(recv, reader).await
         }
@@ -70,7 +72,7 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
 /// Sends as long as the page reads. If the page stops reading, the stream's credit runs out, and no
 /// other stream is affected.
 async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
-    // A token bucket with a token for each chunk, so that late chunks are caught up.
+    // A token bucket, in which each token permits one chunk, so that late chunks are caught up.
     let mut tokens = interval(Duration::from_secs_f64(CHUNK.len() as f64 / rate.get() as f64));
     loop {
         if tokens.tick().await.elapsed() > DEPTH {
@@ -112,7 +114,8 @@ async fn obey(recv: impl AsyncBufRead + Unpin, stalled: &Stalled) -> io::Result<
     }
 }
 
-/// The switch of the reader with this number, which may start after the first command for it.
+/// Returns the switch of the reader with this number. It is made on first use, because a command
+/// for a reader may arrive before the reader starts.
 fn reader(stalled: &Stalled, number: &str) -> io::Result<watch::Sender<bool>> {
     let number = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(stalled.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().clone())

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     let connection = WebSocketClient::builder().protocol("grpc").build()?.connect(&url).await?;
-    // Bulk and queries do not wait for each other, because each has its own stream.
+    // Bulk data and queries do not wait for each other, because each channel has its own stream.
     let mut bulk = TallyClient::new(channel(connection.clone()));
     let mut questions = TallyClient::new(channel(connection.clone()));
     let mut numbers = bulk.count(Number { value: 0 }).await?.into_inner();

@@ -12,7 +12,7 @@ pub use crate::proto::{
     tally_server::{Tally, TallyServer},
 };
 
-/// Adds numbers. Clones share the count of calls.
+/// Adds numbers. Clones share the count of calls in progress.
 #[derive(Debug, Clone, Default)]
 pub struct Adder {
     under_way: watch::Sender<usize>,

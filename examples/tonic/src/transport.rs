@@ -20,7 +20,7 @@ pub struct Accepted {
     info: StreamInfo,
 }
 
-/// Present in the extensions of each request that arrives on a stream.
+/// Describes the stream that a request arrived on. It is in the extensions of each request.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     /// The stream, which all calls of one channel share.
@@ -31,7 +31,8 @@ pub struct StreamInfo {
     pub connection: WebSocketConnection,
 }
 
-/// The streams that the peer opens, for `serve_with_incoming`; they end with the connection.
+/// Returns the streams that the peer opens, to be passed to `serve_with_incoming`. The sequence
+/// ends with the connection.
 pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Result<Accepted>> {
     async_stream::stream! {
         while let Ok(stream) = connection.accept_bi().await {
@@ -45,8 +46,9 @@ pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Resul
     }
 }
 
-/// A channel on a new stream of the connection, which is opened with the first call. When the
-/// stream ends, its calls fail, and the next call opens another, as long as the connection is open.
+/// Makes a channel that uses a new stream of the connection, which is opened for the first call.
+/// When the stream ends, its calls fail, and the next call opens another stream, as long as the
+/// connection is open.
 pub fn channel(connection: WebSocketConnection) -> Channel {
     // All streams lead to the same peer. The name is only the `:authority` of the calls.
     let endpoint = Endpoint::from_static("http://wsmux");

@@ -193,7 +193,7 @@ async fn a_server_that_drains_answers_the_calls_under_way() {
     ends.server_end.drain();
     let (answer, _client) = within("an answer", call).await.expect("a task");
     assert_eq!(answer.expect("an answer").into_inner().value, 1_000);
-    // Although the client keeps its channel.
+    // The connection ends although the client keeps its channel.
     within("the connection's end", ends.server_end.closed()).await;
 }
 
@@ -204,12 +204,13 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     config.window_growth_budget(0).stream_receive_window(WINDOW as u64).send_buffer(WINDOW);
     let ends = Ends::new(config).await;
 
-    // One channel's answer is not read, and one plain stream of the connection is full.
+    // The answer on one channel is not read, and one plain stream of the connection is full.
     let mut stalled = ends.client();
     let mut numbers = stalled.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
     let mut full = ends.server_end.open_uni().await.expect("a stream");
-    // The bytes that were accepted beyond the send buffer have used up the window.
+    // Only as many bytes as the window permits have left the send buffer. So once all of these are
+    // accepted, the window is used up.
     within("filling", full.write_all(&vec![7; 2 * WINDOW])).await.expect("a stream");
     assert_is_full(&full, WINDOW);
 

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::connection::{ConnectionInfo, shared::Shared};
 
-/// The smallest bound for a log, in bytes. It leaves room for the beginning, the end, and something
-/// between them.
+/// The smallest bound for a log, in bytes. It leaves room for the first records, for the last ones,
+/// and for some events between them.
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
 
 /// The default of [`QlogConfig::max_size`]. It has room for about 400,000 messages, which a full
@@ -28,7 +28,7 @@ pub(super) const MIN_SIZE: u64 = 64 * 1024;
 /// would fill the disk.
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
-/// Whether and where connections are logged, in QUIC's qlog format. Pass it to
+/// Says which connections are logged in QUIC's qlog format, and where their logs go. Pass it to
 /// [`WebSocketClientBuilder::qlog`](crate::WebSocketClientBuilder::qlog) and the `qlog` methods of
 /// the other builders. Cheap to clone.
 ///
@@ -39,8 +39,8 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// let client = WebSocketClient::builder().qlog(Some(qlog));
 /// ```
 ///
-/// **The format.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own, which is a
-/// sequence of JSON texts (RFC 7464). It uses version 0.3 of the schema, the newest that
+/// **The format.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own,
+/// which is a sequence of JSON texts (RFC 7464). It uses version 0.3 of the schema, the newest that
 /// [qvis](https://qvis.quictools.info) reads. Connections on the js-ws wire are not logged, because
 /// the schema has no events for that wire.
 ///
@@ -53,33 +53,33 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
-/// Equal frames that follow each other in one message share one entry. Its `count` is their number,
-/// and its `frame_size` is their total size. A message has at most 1,000 entries; all further
-/// frames share one more entry, of type `unknown`. The frames that follow a close in its message
-/// also share one entry. A reason is cut to 1,024 bytes.
+/// Equal frames that follow each other in one message share one entry, whose `count` is their
+/// number and whose `frame_size` is their total size. A message has at most 1,000 entries; all
+/// further frames share one more entry, of type `unknown`. The frames that follow a close in its
+/// message also share one entry. The reason of a close is cut to 1,024 bytes.
 ///
 /// Frames are shown without their data, so neither the content of streams nor headers are in the
 /// log. The log does contain the peers' addresses, the reasons of closes, and who sent how much
 /// when.
 ///
-/// **The cost.** The connection's task decodes each message a second time and writes it as JSON. A
-/// thread writes the logs of this configuration and of its clones, in chunks of about 32 KiB. A
-/// chunk is shorter if an event comes a second after the last chunk, and at the end of the log. So
-/// a log can be read while it grows, and a process that is killed loses only the last chunk. The
-/// thread starts with the first log. It ends when the configuration, its clones and their
-/// connections are gone and everything is written.
+/// **The cost.** The connection's task decodes each message a second time and writes it as JSON.
+/// One thread writes the logs of this configuration and of its clones, in chunks of about 32 KiB. A
+/// shorter chunk is written when an event occurs at least a second after the last chunk, and at the
+/// end of the log. So a log can be read while it grows, and if the process is killed, only the last
+/// chunk is lost. The thread starts with the first log. It ends when the configuration, its clones
+/// and their connections are gone and everything is written.
 ///
 /// **If a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for
-/// one log. At most 64 MiB wait for one thread, and each connection may add one chunk and its end
-/// to them. Events without room are left out, and a warning in the log gives their number. A
-/// connection that begins while 64 MiB wait has no log. A writer that hangs delays the other logs
-/// of its configuration, and nothing else. Writers that must not wait for each other need separate
-/// configurations. If a writer fails, its log ends there, and the connection continues.
+/// one log. For one thread at most 64 MiB of chunks wait, apart from one last chunk and the end of
+/// each log. Events for which there is no room are left out, and a warning in the log says how
+/// many. A connection that begins while 64 MiB wait has no log. A writer that hangs delays only the
+/// other logs of its configuration. If writers must not wait for each other, use a separate
+/// configuration for each. If a writer fails, its log ends there, and the connection continues.
 ///
-/// **When a log is complete.** After its connection has ended, a log is complete once its writer
-/// has been dropped. A tokio runtime that shuts down waits for the logs of its connections, but not
-/// for a writer that makes no progress for two seconds. Nothing waits for the logs of connections
-/// of the feature `blocking`, so the end of the program may cut them off.
+/// **When a log is complete.** The writer is dropped when the log of its connection is complete. A
+/// tokio runtime that shuts down waits for the logs of its connections, but not for a writer that
+/// makes no progress for two seconds. Nothing waits for the logs of connections made with the
+/// feature `blocking`, so the end of the program may cut them off.
 #[derive(Clone)]
 #[must_use]
 pub struct QlogConfig {
@@ -156,16 +156,16 @@ impl QlogConfig {
         self
     }
 
-    /// Bounds the log of one connection, in bytes. At the bound the log says so, and then leaves
-    /// out everything except how the connection ended and how many events are missing. The
-    /// connection continues. At least 64 KiB; default 64 MiB.
+    /// Bounds the log of one connection, in bytes. When a log reaches this size, a warning in it
+    /// says so. After that, only the number of missing events and how the connection ended are
+    /// recorded. The connection continues. The bound is at least 64 KiB; the default is 64 MiB.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes.max(MIN_SIZE);
         self
     }
 
-    /// Starts the log of a new connection, unless it is not to be logged. Must be called within a
-    /// runtime.
+    /// Starts the log of a new connection. Returns `None` if the connection is not logged. Must be
+    /// called within a runtime.
     pub(crate) fn start(&self, shared: &Arc<Shared>) -> Option<Log> {
         let (side, wire) = {
             let state = shared.lock();
@@ -196,7 +196,8 @@ impl fmt::Debug for QlogConfig {
     }
 }
 
-/// A file that the first write creates, on a thread that may block.
+/// A file that is created by the first write to it, which the writer's thread makes, because that
+/// thread may block.
 enum NewFile {
     Path { directory: PathBuf, name: String },
     File(fs::File),

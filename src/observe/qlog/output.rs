@@ -5,17 +5,17 @@ use tokio::runtime::Handle;
 
 use super::writer::Queue;
 
-/// Bytes allocated for one log, at most. A busy connection writes as many in a few hundred
-/// milliseconds.
+/// The most bytes that are allocated for one log. A busy connection produces as many in a few
+/// hundred milliseconds.
 pub(super) const MAX_HELD: usize = 4 * 1024 * 1024;
 
 /// Bytes of records that are collected before they are passed to the writer.
 pub(super) const CHUNK: usize = 32 * 1024;
 
 /// The part of [`MAX_HELD`] that is kept free for the current chunk. The longest record is that of
-/// a packet: some 250 KiB, which may follow almost a whole [`CHUNK`]. A buffer that grows may be
-/// twice as large as its content, and during the copy its predecessor still exists. The entries
-/// being written need memory too.
+/// a packet: it has some 250 KiB, and may be appended to almost a whole [`CHUNK`]. A buffer that
+/// grows may be twice as large as its content, and while the content is copied, the old buffer
+/// still exists. The entries being written need memory too.
 const HEADROOM: usize = 1280 * 1024;
 
 /// The destination of a log's chunks. It never waits.
@@ -35,7 +35,7 @@ impl Output {
         self.queue.has_failed()
     }
 
-    /// Whether too many bytes wait to add another event.
+    /// Whether so many bytes wait that no further event may be added.
     pub(super) fn is_full(&self) -> bool {
         self.queue.bytes() > MAX_HELD - HEADROOM || self.queue.is_backlog_full()
     }

@@ -1,5 +1,5 @@
-//! The records of the feature `tracing`: the macro and the calls. The manual's chapter on
-//! observability lists the events' names, levels and fields; change it together with this module.
+//! Records the spans and events of the feature `tracing`. The manual's chapter on observability
+//! lists the events' names, levels and fields; change it together with this module.
 
 #[cfg(not(target_family = "wasm"))]
 mod server;
@@ -10,9 +10,9 @@ use wsmux_proto::{Side, StreamId, VarInt, Wire, WriteError};
 pub(crate) use self::server::*;
 use crate::{connection::ConnectionInfo, error::ConnectError};
 
-/// `event!(DEBUG, "name", field = value)` records an event; with a connection's [`Span`] as the
-/// first argument it does so in that span. Its arguments are evaluated only if a subscriber wants
-/// the event. Without the feature it expands to nothing.
+/// `event!(DEBUG, "name", field = value)` records an event. If the first argument is a connection's
+/// [`Span`], the event is recorded in that span. The values are evaluated only if a subscriber
+/// wants the event. Without the feature it expands to nothing.
 macro_rules! event {
     ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
         #[cfg(feature = "tracing")]
@@ -42,8 +42,8 @@ pub(crate) fn next_connection_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Whether the end of one half of a stream has been recorded. The application may learn of it
-/// repeatedly.
+/// Whether the end of one half of a stream has been recorded. It is recorded once, although several
+/// calls of the application may report it.
 #[derive(Debug, Default)]
 pub(crate) struct Told(#[cfg(feature = "tracing")] bool);
 
@@ -55,7 +55,7 @@ impl Told {
     }
 }
 
-/// A write to a stream failed.
+/// Records that a write to a stream found that the peer has stopped it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &WriteError) {
     #[cfg(feature = "tracing")]
@@ -67,7 +67,7 @@ pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &W
     }
 }
 
-/// A read from a stream, or a wait for its reset, found that the peer has reset it.
+/// Records that a read from a stream, or a wait for its reset, found that the peer has reset it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn reset_by_peer(span: &Span, id: StreamId, told: &mut Told, code: VarInt) {
     #[cfg(feature = "tracing")]
@@ -77,7 +77,7 @@ pub(crate) fn reset_by_peer(span: &Span, id: StreamId, told: &mut Told, code: Va
     }
 }
 
-/// The WebSocket is open.
+/// Records that the WebSocket is open.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo) {
     event!(
@@ -90,14 +90,14 @@ pub(crate) fn handshake_completed(side: Side, wire: Wire, info: &ConnectionInfo)
     );
 }
 
-/// A connection's qlog could not be written.
+/// Records that a connection's qlog could not be written.
 #[cfg(feature = "qlog")]
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn qlog_failed(error: &std::io::Error) {
     event!(WARN, "qlog.failed", error = ::tracing::field::display(error));
 }
 
-/// A client got no connection.
+/// Records that a client got no connection.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
     #[cfg(feature = "tracing")]
@@ -144,7 +144,8 @@ mod enabled {
     pub(crate) struct RefusedStreams(u64);
 
     impl RefusedStreams {
-        /// The number of refused streams, if it has grown and a subscriber wants it.
+        /// Returns the number of refused streams if it has grown since the last call and a
+        /// subscriber wants the event.
         pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
                 return None;
@@ -177,13 +178,14 @@ mod enabled {
     }
 
     /// The code of a WebSocket Close that came without a CONNECTION_CLOSE frame, for example from a
-    /// proxy that found a message too large. In the reason it precedes the peer's own words.
+    /// proxy that found a message too large. The close's reason begins with this code, which the
+    /// peer's own text follows.
     fn websocket_code(reason: &[u8]) -> Option<u16> {
         let code = reason.strip_prefix(b"WebSocket close ")?.get(..4)?;
         std::str::from_utf8(code).ok()?.parse().ok()
     }
 
-    /// The span of a connection.
+    /// Makes the span of a connection.
     pub(crate) fn connection_span(id: u64, engine: &Connection, info: &ConnectionInfo) -> Span {
         let span = tracing::error_span!(
             target: "wsmux",
@@ -196,7 +198,7 @@ mod enabled {
         Span(span)
     }
 
-    /// The connection has ended.
+    /// Records that the connection has ended.
     pub(crate) fn closed(span: &Span, error: &ConnectionError) {
         let is_clean = match error {
             ConnectionError::LocallyClosed | ConnectionError::ApplicationClosed(_) => true,

@@ -5,13 +5,13 @@ use super::Coded;
 use super::event;
 use crate::error::AcceptError;
 
-/// The system has no sockets left for now.
+/// Records that the server accepts no clients for now, because the system has no sockets left.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn accept_paused(error: &std::io::Error) {
     event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
 }
 
-/// A client was closed, because its address has reached its limit of connections.
+/// Records that a client was closed because its address has reached its limit of connections.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
     event!(
@@ -21,7 +21,7 @@ pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
     );
 }
 
-/// A client's connection to the server could not be established.
+/// Records that a client's connection to the server could not be established.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]

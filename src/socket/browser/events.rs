@@ -28,25 +28,27 @@ use crate::{
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
-/// Bytes that may wait in the browser before it gets no more: two messages. Urgent messages wait
-/// behind these bytes. A fast network needs them to stay busy until the next check.
+/// While more bytes than this wait in the browser, it is given no further message. This is two
+/// messages. An urgent message has to wait for these bytes, but with fewer a fast network would be
+/// idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
-/// The time until the first check of the waiting bytes, because the browser has no event for when
-/// they become fewer. No browser runs a chain of timers faster.
+/// The time until the first check of how many bytes wait. Checks are needed because the browser has
+/// no event that tells when the number has fallen. No browser runs a chain of timers faster than
+/// this.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
-/// The longest time between two checks. Each check that finds no change doubles it. So a change is
-/// noticed after at most twice the time that it took. While the network is down, the page makes
-/// four checks a second, and after the network returns, a delay of a quarter of a second is hardly
-/// noticeable.
+/// The longest time between two checks. Each check that finds no change doubles the time to the
+/// next one. So a change is noticed after at most twice the time that it took to happen. While the
+/// network is down, the page makes four checks a second, and when it returns, a delay of a quarter
+/// of a second is hardly noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);
 
 /// A WebSocket of the browser.
 pub(crate) struct EventSocket {
     websocket: WebSocket,
     inbox: Rc<RefCell<Inbox>>,
-    /// Set while bytes wait in the browser.
+    /// The timer of the next check. It is set while bytes wait in the browser.
     look: Option<Sleep>,
     /// The time from the previous check to the next.
     pause: Duration,
@@ -55,25 +57,25 @@ pub(crate) struct EventSocket {
     _listeners: Listeners,
 }
 
-/// The callbacks of the browser. They are valid as long as this exists.
+/// The callbacks that the browser calls. They are valid as long as this exists.
 struct Listeners {
     _open: Closure<dyn FnMut()>,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _close: Closure<dyn FnMut(CloseEvent)>,
 }
 
-/// Items that were received and not taken yet, in order.
+/// Items that were received and that the driver has not taken yet, in order.
 ///
 /// The driver takes all of them after each of the browser's events, in the same turn of the page.
-/// So the inbox never holds more than one event brought, even if the application reads nothing.
-/// Messages whose events are still to come are bounded by what the peer may send: the windows of
-/// its streams and its datagrams.
+/// So the inbox never holds more than what one event brought, even if the application reads
+/// nothing. The messages for which the browser has not run an event yet are bounded by what the
+/// peer may send: the windows of its streams and its datagrams.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
-    /// How the socket ended. It comes after the items.
+    /// How the socket ended. The driver gets it after the items.
     end: Option<SocketError>,
-    /// The task that waits for more.
+    /// Wakes the task that waits for the next item.
     waker: Option<Waker>,
 }
 
@@ -120,8 +122,8 @@ impl EventSocket {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        // A socket that opened and closed in one step is a connection that ends, not one that
-        // failed to open.
+        // If the socket was opened and closed before this poll, the connection has ended; opening
+        // it has not failed.
         if !inbox.items.is_empty() || self.websocket.ready_state() == WebSocket::OPEN {
             return Poll::Ready(Ok(()));
         }
@@ -131,7 +133,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            // `Eof` is the only other end so far.
+            // Before the socket is open, the only other end is `Eof`.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))
@@ -144,7 +146,8 @@ impl EventSocket {
     /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // After the close, waiting bytes wait for ever. The close event ends this instead.
+            // After a close the browser never sends the bytes that still wait. The close event, and
+            // not a check, ends the wait for them.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -160,8 +163,8 @@ impl EventSocket {
         }
     }
 
-    /// Bytes that wait in the browser. If the number has changed, because some were sent or more
-    /// were added, the next check is soon.
+    /// Returns how many bytes wait in the browser. If the number has changed, because some were
+    /// sent or more were added, the next check follows soon.
     fn waits(&mut self) -> u32 {
         let waits = self.websocket.buffered_amount();
         if self.waited != waits {
@@ -200,8 +203,8 @@ impl Listeners {
         });
         websocket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         websocket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        // There is no handler for error events: they say nothing, and a close event follows each of
-        // them.
+        // There is no handler for error events, because they do not say what failed, and a close
+        // event follows each of them.
         websocket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Self { _open: on_open, _message: on_message, _close: on_close }
     }

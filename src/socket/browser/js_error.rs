@@ -6,12 +6,14 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{ConnectError, connect::FRAGMENT};
 
-/// The error for a WebSocket that the browser did not open. It contains only the name of what was
-/// thrown, because Chromium's message repeats the URL if a page's policy forbids the connection.
+/// Returns the error for a WebSocket that the browser did not open. The error contains only the
+/// name of the exception, because Chromium's message repeats the URL if a page's policy forbids the
+/// connection.
 pub(super) fn not_opened(error: &JsValue) -> ConnectError {
     let name = name(error);
     let kind = match name.as_deref() {
-        // The only other syntax error that a valid URL can cause.
+        // The URL has been checked, so the only syntax error that the browser can still find is a
+        // fragment.
         Some("SyntaxError") => return ConnectError::InvalidUrl(FRAGMENT.into()),
         // A page that was loaded by https may not open `ws://`.
         Some("SecurityError") => io::ErrorKind::PermissionDenied,
@@ -21,12 +23,12 @@ pub(super) fn not_opened(error: &JsValue) -> ConnectError {
     ConnectError::Connect(Arc::new(io::Error::new(kind, format!("the browser reports {name}"))))
 }
 
-/// The name of a JavaScript error, such as `SyntaxError`.
+/// Returns the name of a JavaScript error, such as `SyntaxError`.
 fn name(error: &JsValue) -> Option<String> {
     js_sys::Reflect::get(error, &"name".into()).ok()?.as_string()
 }
 
-/// The message of a JavaScript error.
+/// Returns the message of a JavaScript error.
 pub(super) fn words(error: &JsValue) -> String {
     let message = js_sys::Reflect::get(error, &"message".into());
     let message = message.ok().and_then(|message| message.as_string()).or(error.as_string());

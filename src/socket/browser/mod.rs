@@ -1,8 +1,8 @@
-//! The browser's WebSockets, after the browser's own handshake.
+//! The browser's WebSockets, from the end of the handshake, which the browser makes itself.
 //!
 //! A page neither sends nor sees pings, and may send only a few close codes. The browser answers
-//! the peer's pings and its Close, and sends nothing after that. It delivers every message in one
-//! piece, however large it is.
+//! the peer's pings and its Close, and sends nothing after the Close. It delivers every message in
+//! one piece, however large it is.
 
 mod events;
 mod js_error;
@@ -22,13 +22,14 @@ use super::{Incoming, SocketCapabilities};
 const CAPABILITIES: SocketCapabilities =
     SocketCapabilities::new().pings(false).all_close_codes(false);
 
-/// The code that represents a Close without a code (RFC 6455 §7.4.1).
+/// The code with which the browser reports a Close without a code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
 
-/// The codes that represent the absence of a Close, and a failure of TLS (RFC 6455 §7.4.1).
+/// The codes with which the browser reports an end without a Close, and a failure of TLS (RFC 6455
+/// §7.4.1).
 const LOST: [u16; 2] = [1006, 1015];
 
-/// Converts a message of the browser. One that is too large is not copied.
+/// Converts a message from the browser. A message that is too large is not copied.
 fn incoming(data: &JsValue, max: u64) -> Incoming {
     let bytes = match data.dyn_ref::<ArrayBuffer>() {
         Some(buffer) => Uint8Array::new(buffer),

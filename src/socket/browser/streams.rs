@@ -29,8 +29,8 @@ const INTERFACE: &str = "WebSocketStream";
 
 /// A `WebSocketStream` of the browser.
 ///
-/// It reads one message at a time from the browser, which leaves the rest in the network. So
-/// received messages wait only in the streams that have credit for them.
+/// It reads one message at a time, and the browser leaves the rest in the network. So received
+/// messages wait only in the buffers of their streams, within those streams' credit.
 pub(crate) struct StreamSocket {
     handle: Handle,
     reader: ReadableStreamDefaultReader,
@@ -39,23 +39,23 @@ pub(crate) struct StreamSocket {
     reading: Reading,
     /// The message that the browser has accepted and not yet sent.
     writing: Option<JsFuture>,
-    /// Completes with how the socket ended.
+    /// The promise that is settled when the socket has ended, and says how.
     closed: JsFuture,
 }
 
-/// What is being awaited in the reading direction.
+/// What the reading direction waits for.
 enum Reading {
     Nothing,
     Message(JsFuture),
-    /// There are no more messages. The socket's end is awaited.
+    /// There are no more messages; this waits for the end of the socket.
     Close,
     Ended(SocketError),
 }
 
-/// Closes the socket when it is dropped, unless it is closed already.
+/// Closes the socket when this is dropped, unless the socket is closed already.
 struct Handle {
     object: JsValue,
-    /// It is closed at both ends, or lost.
+    /// Whether the socket was closed by both ends, or lost.
     ended: bool,
 }
 
@@ -98,8 +98,8 @@ impl StreamSocket {
             object: Reflect::construct(&interface, &Array::of2(&url.into(), &options))?,
             ended: false,
         };
-        // This must have a handler from now on. Otherwise a rejection would be reported as an error
-        // of the page.
+        // The promise must have a handler from now on. Otherwise its rejection would be reported as
+        // an error of the page.
         let closed = JsFuture::from(member::<Promise>(&handle.object, "closed")?);
         let opened = JsFuture::from(member::<Promise>(&handle.object, "opened")?).await?;
         let reader = member::<ReadableStream>(&opened, "readable")?.get_reader().dyn_into()?;
@@ -113,7 +113,7 @@ impl StreamSocket {
     /// Waits until the browser has sent the message that it was given.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(writing) = &mut self.writing {
-            // A failure is the end of the WebSocket, which reading reports.
+            // If writing fails, the WebSocket has ended, and reading reports that.
             let _ = ready!(Pin::new(writing).poll(cx));
             self.writing = None;
         }
@@ -140,7 +140,7 @@ impl Socket for StreamSocket {
                             self.max_message,
                         )));
                     }
-                    // Both a failure and the end of the readable stream are the WebSocket's end.
+                    // Whether reading fails or the readable stream ends, the WebSocket has ended.
                     _ => self.reading = Reading::Close,
                 },
                 Reading::Close => {
@@ -190,13 +190,13 @@ impl Socket for StreamSocket {
     }
 }
 
-/// The closing handshake that `closed` reports.
+/// Converts the closing handshake that the promise `closed` reports.
 fn close_of(close: &JsValue) -> (Option<Incoming>, SocketError) {
     let code = field(close, "closeCode").as_f64().map_or(NO_STATUS, |code| code as u16);
     ending(code, field(close, "reason").as_string().unwrap_or_default())
 }
 
-/// The socket was lost without a closing handshake.
+/// Converts the error of a socket that was lost without a closing handshake.
 fn lost(error: &JsValue) -> SocketError {
     io::Error::new(io::ErrorKind::UnexpectedEof, words(error)).into()
 }

@@ -1,5 +1,5 @@
-//! wsmux's own WebSocket over any byte stream. It copies each payload once on the way out, while it
-//! masks it, and not at all on the way in.
+//! wsmux's own WebSocket over any byte stream. It copies each payload once when sending, in the
+//! same pass as the masking, and does not copy when receiving.
 
 mod frame;
 mod read;
@@ -22,7 +22,7 @@ use self::{
 };
 use super::{Incoming, Outgoing, Socket, unsupported};
 
-/// Bytes that are discarded before other tasks get their turn.
+/// How many bytes are discarded in one poll before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 256 * 1024;
 
 /// A WebSocket after its handshake.
@@ -31,8 +31,8 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 /// ping's pong replaces the waiting one. After a protocol error, or a message that is too large,
 /// received bytes are discarded until the stream ends, so that the peer can read our Close before
 /// the operating system resets the connection; sending continues. After both Closes, a server ends
-/// its direction of the stream. A client waits for that, as long as its connection does, and then
-/// ends its own (RFC 6455 §7.1.1).
+/// its direction of the stream. A client waits for that until the close timeout of its connection,
+/// and then ends its own direction (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
@@ -40,9 +40,9 @@ pub(crate) struct FramedSocket<S> {
     reader: Reader,
     writer: Writer,
     reading: Reading,
-    /// The peer's Close has been received.
+    /// Whether the peer's Close has been received.
     peer_closed: bool,
-    /// Our direction of the stream has been ended, or cannot be ended.
+    /// Whether our direction of the stream has been ended, or cannot be ended.
     shut_down: bool,
 }
 
@@ -54,8 +54,8 @@ enum Reading {
 }
 
 impl<S: 'static> FramedSocket<S> {
-    /// `rest` contains the bytes that followed the handshake. Messages have at most `max_message`
-    /// bytes.
+    /// Wraps the stream `io` after the handshake. `rest` contains the bytes that arrived right
+    /// after it. A message of the peer may have at most `max_message` bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
         super::tcp::limit_unsent(&io);
         Self {
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         // W-57 (RFC 6455 §7.1.1): a server ends its direction first; a client waits for that.
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
         if ours_to_end {
-            // If it fails, reading reports it.
+            // If this fails, reading fails too and reports the error.
             let _ = self.poll_end(cx);
         }
         let mut discarded = 0;
@@ -195,7 +195,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 }
 
-/// Distinguishes a stream that was cut short from one that failed, however TLS reports it.
+/// Converts an error of the stream. It distinguishes a stream that was cut short from one that
+/// failed, because TLS reports the former as an error too.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,
@@ -203,7 +204,7 @@ fn socket_error(error: io::Error) -> SocketError {
     }
 }
 
-/// Polls a future that holds no state between two polls.
+/// Polls a future once and drops it. The future must be one that keeps no state between two polls.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }

@@ -1,4 +1,4 @@
-//! Frames in: turns bytes into whole messages.
+//! The reading half: turns received bytes into whole messages.
 
 use std::{
     collections::VecDeque,
@@ -15,33 +15,34 @@ use super::{
     poll_once,
 };
 
-/// The fewest bytes to read at once. An idle connection holds a block of this size.
+/// The smallest size of a read. A quiet connection holds a block of this size until its buffers are
+/// released.
 const MIN_READ: usize = 2 * 1024;
 
-/// The most bytes to read at once: two messages of the largest size that we send, and a little of
-/// the third, which moves to the next block. Larger reads gain nothing, and a block stays allocated
-/// as long as any message in it is unread.
+/// The largest size of a read: two messages of the largest size that we send, and the beginning of
+/// a third, which is moved to the next block. Larger reads would gain nothing, and a block stays
+/// allocated as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
-/// Blocks that are kept besides the current one, to be filled again once their content has been
-/// read. Fresh memory costs as much as reading into it, and a reader that keeps up has finished
-/// with the block before the previous one.
+/// How many blocks are kept besides the current one, to be filled again once their content has been
+/// read. Newly allocated memory costs as much time as the read itself. If the application keeps up,
+/// it no longer uses the block before the previous one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
-/// Larger blocks, which messages of other implementations may need, are not kept.
+/// The largest block that is kept. Only messages of other implementations may need larger ones.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
-/// A message that takes less than this part of its block is copied out of it. Otherwise an unread
-/// message would keep the whole block allocated, and a peer could make us hold a multiple of its
-/// credit.
+/// A message that fills less than one in this many parts of its block is copied out of it.
+/// Otherwise an unread message would keep the whole block allocated, and a peer could make us hold
+/// a multiple of its credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// The buffer that collects fragments grows by this part of itself.
+/// The buffer that collects fragments grows by one in this many parts of its size.
 const GROW_BY_ONE_IN: usize = 4;
 
-/// Empty fragments allowed in one message. The limit on the message's size does not bound them,
-/// because they add nothing to it. A writer that flushes an empty buffer may send a few; only an
-/// attacker sends this many.
+/// How many empty fragments are allowed in one message. The limit on a message's size does not
+/// bound their number, because they add nothing to the size. A writer that flushes an empty buffer
+/// may send a few; only an attacker sends this many.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// An item that was read.
@@ -59,7 +60,7 @@ pub(super) enum Item {
 /// The reading half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// The side that sends the bytes.
+    /// The side that sends the bytes that are read here.
     from: Side,
     max_message: u64,
     buffer: BytesMut,
@@ -68,14 +69,14 @@ pub(super) struct Reader {
     spare: VecDeque<(BytesMut, usize)>,
     /// The size of the block that `buffer` is a part of.
     block: usize,
-    /// How many bytes to read at once. It doubles with reads that fill it, and halves with small
-    /// ones.
+    /// How many bytes to read at once. It doubles when a read has filled it, and halves after a
+    /// small read.
     read_size: usize,
     /// The frame whose header has been removed from the buffer.
     frame: Option<Header>,
-    /// The payloads so far of a fragmented message.
+    /// The payloads of a fragmented message that have arrived so far.
     pieces: Option<BytesMut>,
-    /// How many of its fragments were empty.
+    /// How many fragments of that message were empty.
     empty: u32,
     /// Bytes received in total.
     received: u64,
@@ -119,16 +120,16 @@ impl Reader {
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // For a large frame, memory grows with the bytes received: at most as much again is
-        // allocated.
+        // For a large frame, memory grows with the bytes received: at most as much as has arrived
+        // is allocated in addition.
         let missing = self.frame.map_or(0, |frame| {
             usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
         });
         let wanted = self.read_size.max(missing.min(self.buffer.len()));
         let room = self.buffer.capacity() - self.buffer.len();
-        // A read into the last few bytes of a block costs as much as one into a new block, so a
-        // nearly full block is replaced. It stays if the rest of the current frame fits, to avoid
-        // moving the frame.
+        // A read into the last few bytes of a block costs as much as a read into a whole block, so
+        // a nearly full block is replaced. It is kept if the rest of the current frame fits into
+        // it, because the frame would have to be moved to a new block.
         if room < wanted / 4 && !(1..=room).contains(&missing) {
             self.next_block(wanted);
         }
@@ -149,7 +150,7 @@ impl Reader {
         polled
     }
 
-    /// Releases the blocks after a period of silence, because an idle connection needs none.
+    /// Frees the blocks after a period of silence, because an idle connection needs none.
     pub(super) fn release_buffers(&mut self) {
         self.spare = VecDeque::new();
         self.read_size = MIN_READ;
@@ -158,7 +159,8 @@ impl Reader {
         }
     }
 
-    /// Continues in another block, with the rest of this one and room for `wanted` more bytes.
+    /// Continues in another block, which gets the unprocessed bytes of this one and has room for
+    /// `wanted` more.
     fn next_block(&mut self, wanted: usize) {
         if self.buffer.try_reclaim(wanted) {
             return;
@@ -180,7 +182,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next complete item. It must not be called after an item that ends reading.
+    /// Returns the next complete item, or `None` if more bytes have to be read. It must not be
+    /// called after an item that ends reading.
     pub(super) fn next(&mut self) -> Option<Item> {
         loop {
             let header = match self.frame {
@@ -219,7 +222,7 @@ impl Reader {
         }
     }
 
-    /// Checks a header before any of its payload is awaited.
+    /// Checks a header before the payload has arrived. Returns an item if the header ends reading.
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
@@ -255,8 +258,8 @@ impl Reader {
         if let Some(pieces) = &mut self.pieces {
             let (gathered, room) = (pieces.len(), pieces.capacity() - pieces.len());
             if len > room {
-                // The buffer grows by less than a doubling, and never past the largest message
-                // (C-73).
+                // The buffer grows by a part of its size instead of doubling, and never beyond the
+                // size of the largest message (C-73).
                 let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
                 let roomy = (gathered + gathered / GROW_BY_ONE_IN).min(most);
                 let mut larger = BytesMut::with_capacity(roomy.max(gathered + len));
@@ -269,8 +272,8 @@ impl Reader {
             return Some(Item::Message(whole.freeze()));
         }
         if !header.fin {
-            // The first piece is copied out of its block; each further piece is copied once, to the
-            // end of it.
+            // The first piece is copied out of its block. Each further piece is copied once, when
+            // it is appended to the first.
             self.pieces = Some(BytesMut::from(&self.buffer[..len]));
             self.leave_block(len);
             return None;
@@ -285,9 +288,9 @@ impl Reader {
         Some(Item::Message(copy))
     }
 
-    /// Removes `len` bytes from the buffer that were copied to the pieces of a message. A block
-    /// that was allocated for a large fragment is freed. Otherwise it would be the third buffer of
-    /// the message's size, besides the pieces and the next fragment.
+    /// Removes `len` bytes from the buffer, which have been copied to the pieces of a message. If
+    /// their block was allocated for a large fragment, it is freed. Otherwise there could be three
+    /// buffers of the message's size: this block, the pieces and the next fragment.
     fn leave_block(&mut self, len: usize) {
         self.buffer.advance(len);
         if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {
@@ -311,7 +314,8 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    /// Otherwise a small message would count as most of its block, and keep all of it allocated.
+    /// A reclaimed block may report less capacity than it has. If that were taken for its size, a
+    /// small message would seem to fill most of it, and would keep the whole block allocated.
     #[test]
     fn a_block_that_is_filled_again_counts_with_all_its_memory() {
         use super::{MAX_READ, MIN_READ, Reader, Side};

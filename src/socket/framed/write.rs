@@ -1,4 +1,4 @@
-//! Frames out: collected in one buffer, and written together.
+//! The writing half: collects frames in one buffer and writes them together.
 
 use std::{
     io,
@@ -14,19 +14,20 @@ use super::{
     poll_once,
 };
 
-/// No further message is accepted while this many bytes wait. Two messages of the largest size fill
-/// a write, and an urgent message waits behind no more than that.
+/// While this many bytes wait, no further message is accepted. So a write has at most two messages
+/// of the largest size, and an urgent message waits for no more than these.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-/// The buffer doubles up to this size, and then grows in steps of it. Two messages of the largest
-/// size and the rest of a third fit into 256 KiB (SPEC §10); another doubling would take half as
-/// much again.
+/// Up to this size the buffer grows by doubling, and above it in steps of this size. So it has at
+/// most 256 KiB (SPEC §10), into which two messages of the largest size and the rest of a third
+/// fit; by doubling it could become half as large again.
 const GROW_AT_MOST: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
 
-/// Bytes that are masked right after their copy, while they are in the nearest cache.
+/// Payloads are copied and masked in pieces of this size, so that the bytes are still in the
+/// nearest cache when they are masked.
 const MASK_AT_ONCE: usize = 4 * 1024;
 
 /// The writing half of a WebSocket.
@@ -36,9 +37,9 @@ pub(super) struct Writer {
     out: Vec<u8>,
     /// How many bytes of `out` have been written.
     written: usize,
-    /// The newest ping's payload, to be returned in a pong.
+    /// The payload of the newest ping, which is to be returned in a pong.
     pong: Option<Bytes>,
-    /// A Close has been accepted: nothing may follow.
+    /// Whether a Close has been accepted, after which nothing may be sent.
     closed: bool,
     /// Bytes that were written to the stream since it was last flushed.
     unflushed: usize,
@@ -76,7 +77,8 @@ impl Writer {
             return;
         }
         self.reserve(MAX_HEADER + len);
-        // A client's masks must be unpredictable (RFC 6455 §10.3). A cipher generates these.
+        // A client's masks must be unpredictable (RFC 6455 §10.3). The generator of these is a
+        // stream cipher.
         let mask = (self.side == Side::Client).then(rand::random);
         Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
         let start = self.out.len();
@@ -118,7 +120,7 @@ impl Writer {
         self.closed = true;
     }
 
-    /// Answers the peer's Close with its code, unless ours has been sent (RFC 6455 §5.5.1).
+    /// Answers the peer's Close with the same code, unless we have sent a Close (RFC 6455 §5.5.1).
     pub(super) fn answer_close(&mut self, code: Option<u16>) {
         match code {
             Some(code) => self.close(code, ""),
@@ -142,7 +144,7 @@ impl Writer {
             {
                 self.control(Opcode::Pong, &payload);
             }
-            // Checked after every write, because the caller may not flush again.
+            // This is checked after every write, because the caller may not flush again.
             if self.waiting() <= leave {
                 break;
             }
@@ -154,13 +156,14 @@ impl Writer {
             self.unflushed += written;
         }
         if self.written >= self.waiting() {
-            // Fewer bytes are moved here than were written since the last move.
+            // This moves fewer bytes than were written since the last move, so its cost stays
+            // proportional.
             self.out.drain(..std::mem::take(&mut self.written));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Flushes bytes that the stream may hold back, such as TLS records.
+    /// Flushes the stream below, which may hold back bytes, such as TLS records.
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,
@@ -174,7 +177,7 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
-    /// Releases the buffer after a period of silence.
+    /// Frees the buffer after a period of silence.
     pub(super) fn release_buffers(&mut self) {
         if self.out.is_empty() {
             self.out = Vec::new();

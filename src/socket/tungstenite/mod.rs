@@ -21,24 +21,24 @@ use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
 
-/// Bytes that are collected before they are written to the stream below. No more messages are
-/// accepted while this many wait. So many small messages take few writes, and the queue below the
-/// scheduler stays short.
+/// How many bytes are collected before they are written to the stream below. While this many wait,
+/// no further message is accepted. So many small messages need only a few writes, and only a little
+/// data has left the scheduler and can no longer be overtaken.
 const WRITE_BUFFER: usize = 128 * 1024;
 
-/// The rest of the write buffer, beyond [`WRITE_BUFFER`]. It has room for one more message (64
-/// KiB), its header, and a Close. tungstenite discards a Close for which it has no room, so there
-/// must always be some.
+/// The size of the write buffer above [`WRITE_BUFFER`]. It has room for one more message (64 KiB),
+/// its header, and a Close. There must always be room for a Close, because tungstenite discards one
+/// that does not fit.
 const WRITE_SLACK: usize = 64 * 1024 + 1024;
 
-/// Bytes to read from the stream below at once. This buffer is allocated at the start of each
-/// connection.
+/// How many bytes are read from the stream below at once. A buffer of this size is allocated at the
+/// start of each connection.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_FRAME_HEADER: usize = 14;
 
-/// Bytes that are discarded before other tasks get their turn.
+/// How many bytes are discarded in one poll before other tasks get their turn.
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
 /// A WebSocket of `tokio-tungstenite`, over any byte stream.
@@ -47,9 +47,9 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until
 /// that is pending, then sends, and calls `poll_flush` even if it has sent nothing, because
 /// `poll_recv` queues pongs and the answer to a Close, and only the flush sends them. When all of
-/// them are pending, the task is woken by the first event in either direction. For that the stream
-/// below is polled with two wakers, one for reading and one for writing, and each wakes the tasks
-/// that polled last in either direction.
+/// them are pending, the first event in either direction wakes the task. This works because the
+/// stream below is polled with two wakers, one for reading and one for writing, and each of them
+/// wakes the tasks that polled last in either direction.
 ///
 /// # The two directions
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
@@ -60,15 +60,16 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
 /// discards received bytes until the stream ends, so that the peer can read our Close before the
 /// operating system resets the connection. Sending continues. After both Closes, a server ends its
-/// direction of the stream below. A client waits for that, as long as its connection does, and then
-/// ends its own (RFC 6455 §7.1.1). The stream is then read to its end.
+/// direction of the stream below. A client waits for that until the close timeout of its
+/// connection, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read to
+/// its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
     reading: Reading,
     writing: Writing,
-    /// The number of bytes that tungstenite holds, at least: those accepted, and those that it
-    /// queued itself, since the last flush.
+    /// The number of bytes that were queued in tungstenite since the last complete flush: those of
+    /// accepted items and of its own pongs. Some of them may have been written already.
     unflushed: usize,
     /// The number of unflushed bytes above which the next message has to wait for a flush.
     write_buffer: usize,
@@ -88,7 +89,8 @@ enum Reading {
 enum Writing {
     /// Messages can be sent.
     Open,
-    /// A Close has been accepted, ours or the answer to the peer's. It may not have been sent yet.
+    /// A Close has been accepted, which is our own or the answer to the peer's. It may not have
+    /// been sent yet.
     Closed,
     /// The Close has been sent, and our direction of the stream below has been ended.
     ShutDown,
@@ -110,13 +112,13 @@ impl<S> TungsteniteSocket<S> {
 }
 
 impl TungsteniteSocket<()> {
-    /// tungstenite's settings for a connection that accepts messages of at most
+    /// Returns the settings of tungstenite for a connection that accepts messages of at most
     /// `max_inbound_message` bytes, including the sum of a message's fragments.
     ///
     /// Both of tungstenite's limits are set to that number, because its frame limit alone would
-    /// admit a message of many fragments. Each connection uses up to 64 KiB for reading, besides an
-    /// incomplete message, and up to 193 KiB for writing, which tungstenite does not limit by
-    /// default.
+    /// admit a message of many fragments. Each connection uses up to 64 KiB for reading, in
+    /// addition to an incomplete message, and up to 193 KiB for writing, which tungstenite does not
+    /// limit by default.
     pub fn config(max_inbound_message: u64) -> WebSocketConfig {
         let limit = usize::try_from(max_inbound_message).unwrap_or(usize::MAX);
         WebSocketConfig::default()
@@ -138,13 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         let discard = |this: &mut Self, incoming| {
             let heard_close = this.reading == Reading::PeerClosed;
             this.reading = Reading::Discard;
-            // Items after the peer's Close are ignored.
+            // Items that arrive after the peer's Close are ignored.
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // A shared message would keep its read buffer allocated, which may have the size of the
-            // largest message so far. A message of several fragments was collected in memory of its
-            // own.
+            // This message shares tungstenite's read buffer, which may be as large as the largest
+            // message so far, and would keep it allocated. So the message is copied. A message of
+            // several fragments has memory of its own.
             Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
@@ -172,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             }
             // W-7: the engine closes with 1009.
             Some(Err(Error::Capacity(_))) => discard(self, Incoming::TooLarge),
-            // Either a text message or a Close's reason is not UTF-8; tungstenite does not say
+            // Either a text message or the reason of a Close is not UTF-8; tungstenite does not say
             // which.
             Some(Err(Error::Utf8(_))) => discard(self, Incoming::Text),
             // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
@@ -181,8 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             }
             Some(Err(Error::Io(error))) => Some(Err(socket_error(error))),
             Some(Err(error)) => discard(self, Incoming::ProtocolError(error.to_string())),
-            // The closing handshake is complete. For a client the stream has ended; for a server
-            // our answer has been written and nothing may follow it.
+            // The closing handshake is complete. On a client the stream has ended; on a server our
+            // answer has been written, and nothing may follow it.
             None => {
                 self.reading = Reading::Discard;
                 self.writing = self.writing.closed();
@@ -208,10 +210,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
     }
 
     /// Discards received bytes until the stream ends. Once our Close has been sent, our direction
-    /// is ended. A peer with nothing more to send then ends its own direction, and the close
-    /// timeout is not needed.
+    /// is ended. If the peer has nothing more to send, it then ends its own direction, and the
+    /// connection need not wait for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
-        // If it fails, reading reports it.
+        // If this fails, reading fails too and reports the error.
         let _ = self.poll_end(cx);
         let mut discarded = 0;
         while discarded < DISCARD_AT_ONCE {
@@ -233,8 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
         ready!(Pin::new(&mut self.websocket).poll_flush(cx)).map_err(write_error)?;
         if self.reading != Reading::Messages || self.writing != Writing::Open {
-            // At the end of a server's closing handshake tungstenite has written the Close and not
-            // flushed it, so it would stay in the TLS session.
+            // At the end of a server's closing handshake tungstenite has written the Close but has
+            // not flushed it, so without this it would stay in the TLS session.
             ready!(Pin::new(self.websocket.get_mut()).poll_flush(cx)).map_err(socket_error)?;
         }
         self.unflushed = 0;
@@ -302,7 +304,8 @@ impl Writing {
     }
 }
 
-/// Distinguishes a stream that was cut short from one that failed, however TLS reports it.
+/// Converts an error of the stream. It distinguishes a stream that was cut short from one that
+/// failed, because TLS reports the former as an error too.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

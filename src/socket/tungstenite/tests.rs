@@ -94,7 +94,8 @@ async fn text_that_is_not_utf_8_is_text() {
     assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Text);
 }
 
-/// A single frame is detected by its header, fragments by their sum.
+/// A single frame that is too large is detected by its header, and fragments by the sum of their
+/// sizes.
 ///
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.
@@ -138,7 +139,8 @@ async fn what_is_not_websocket_is_told_and_sending_goes_on() {
         poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
         socket.start_send(Outgoing::Close { code: 1002, reason: "no".into() }).unwrap();
         flush(&mut socket).await;
-        // The rest is discarded, and the stream is ended once our Close has been sent.
+        // The rest of the message is discarded, and our direction of the stream is ended once our
+        // Close has been sent.
         far.write_all(&[0; 5000]).await.unwrap();
         assert!(is_pending(recv(&mut socket)).await);
         let mut sent = Vec::new();
@@ -174,7 +176,7 @@ async fn output_for_a_peer_that_does_not_read_is_bounded_and_a_close_leaves() {
             taken += 1 << 16;
         }
         assert!(taken <= WRITE_BUFFER + (1 << 16), "{taken}");
-        // Far more pongs than there is room for.
+        // These cause far more pongs than there is room for.
         let pings = frame(PING, &[1; 125]).repeat(7);
         for _ in 0..1000 {
             far.write_all(&pings).await.unwrap();
@@ -218,7 +220,8 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     let (mut socket, mut far) = server(1 << 16).await;
     far.write_all(&frame(CLOSE, b"\x03\xe8")).await.unwrap();
     assert!(matches!(recv(&mut socket).await.unwrap(), Incoming::Close { code: Some(1000), .. }));
-    // Our Close comes too late, and a message after it is harmless.
+    // Our Close comes after the answer to the peer's and is not sent; a message after it is not
+    // sent either.
     socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
     socket.start_send(Outgoing::Message(&message(3))).unwrap();
     flush(&mut socket).await;
@@ -259,7 +262,8 @@ async fn a_stream_that_ends_without_a_close_is_an_eof() {
     }
 }
 
-/// One task polls all three in each of its rounds; an event on either side must wake it.
+/// One task polls all three methods in each of its rounds; an event in either direction must wake
+/// it.
 #[tokio::test]
 async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     let (mut socket, far) = server(64).await;

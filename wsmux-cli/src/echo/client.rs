@@ -93,7 +93,7 @@ async fn check(mut recv: RecvStream, seed: u64, bytes: u64) -> Result<(), Failur
     }
 }
 
-/// The bytes from this offset of the stream with this seed.
+/// Returns the bytes of the stream with this seed, from this offset on.
 fn pattern(seed: u64, offset: u64) -> impl Iterator<Item = u8> {
     (offset..).map(move |at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(101)) as u8)
 }

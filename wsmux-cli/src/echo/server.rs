@@ -14,10 +14,11 @@ use crate::{
     wire::WiresArg,
 };
 
-/// The largest unidirectional stream that is echoed. It is read to its end first.
+/// The largest unidirectional stream that is echoed. Such a stream is read to its end before it is
+/// echoed.
 const MAX_UNI: usize = 64 * 1024 * 1024;
 
-/// How many unidirectional streams of a connection are held at once.
+/// How many unidirectional streams of a connection may be in memory at once.
 const MAX_HELD: usize = 4;
 
 /// Echoes everything: streams with their end or reset, and datagrams
@@ -87,7 +88,8 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A client may send datagrams without accepting any. Its streams continue.
+            // A client may send datagrams without accepting any. That is not an error, and its
+            // streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };
@@ -105,13 +107,14 @@ enum End {
 
 /// Echoes a stream. An end is answered with an end, a reset with a reset, and a stop with a stop.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
-    // A stop is noticed even while no data arrives.
+    // With this a stop is noticed even while no data arrives.
     let stopped = send.stopped();
     let end = tokio::select! {
         end = copy(&mut recv, &mut send) => end,
         Ok(Some(code)) = stopped => End::Stopped(code),
     };
-    // The stream may have ended meanwhile. The engine has already reset a stopped half.
+    // These calls fail if the stream has ended in the meantime. If the client stopped the sending
+    // half, the engine has already reset it.
     let _ = match end {
         End::Finished => send.finish().is_ok(),
         End::Reset(code) => send.reset(code).is_ok(),

@@ -8,10 +8,11 @@ use wsmux::{Config, WebSocketConnection, WebSocketServer, authorize::Bearer};
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::peer};
 
-/// The near ends that connect streams to their target, the newest last; at most one per WebSocket.
+/// The connections of the near ends that connect streams to their target, the newest last.
 ///
-/// The newest gets all new TCP connections. A near end that has lost its connection reconnects
-/// before this end learns of the loss, and only the new connection works.
+/// The newest connection gets all new TCP connections. This is because a near end that has lost its
+/// connection may reconnect before this end learns of the loss, and of its two connections only the
+/// new one works.
 type Dialers = watch::Sender<Vec<WebSocketConnection>>;
 
 pub(super) async fn serve(
@@ -78,8 +79,8 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// The protocol of a connection is known only after its settings, so near ends that dial get the
-/// same limits.
+/// Returns the settings for all connections. They are needed before a connection's protocol is
+/// known, so near ends that dial get the same limits as those that listen.
 fn config(args: &Args, target: Option<&Target>) -> Config {
     args.config(if target.is_some() { args.max_streams } else { 0 })
 }
@@ -87,8 +88,8 @@ fn config(args: &Args, target: Option<&Target>) -> Config {
 /// Offers this connection for new TCP connections until it ends.
 async fn lend(connection: &WebSocketConnection, dialers: &Dialers) {
     dialers.send_modify(|dialers| dialers.push(connection.clone()));
-    // If the near end opens a stream anyway, it is dropped here, which refuses it. The loop ends
-    // with the connection.
+    // A near end that dials should open no streams. If it does, they are dropped here, which
+    // refuses them. The loop ends with the connection.
     while connection.accept_bi().await.is_ok() {}
     dialers.send_modify(|dialers| dialers.retain(|other| other.close_reason().is_none()));
 }

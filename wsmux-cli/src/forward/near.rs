@@ -39,7 +39,7 @@ pub(super) async fn dial(args: &Args, url: &str, target: &Target) -> Result<(), 
                 tokio::spawn(async move { relay::dial(stream, &target, wait).await });
             }
         }
-        // `watch` returns the reason.
+        // This task never ends by itself; `watch` returns when the client gives up.
         std::future::pending().await
     };
     tokio::select! {
@@ -62,11 +62,11 @@ async fn connect(
         .connect_timeout(args.connect_timeout());
     let client = args.token.apply(args.trust.apply(builder)?)?.build()?;
     let (client, mut events) = ReconnectingClient::builder(client, url).start();
-    // Like ssh, it fails at once if the first attempt fails, for example because of a wrong
-    // argument.
+    // If the first attempt fails, for example because of a wrong argument, the program ends at
+    // once, as ssh does.
     match events.next().await {
         Some(ReconnectEvent::Failed { error, .. }) => Err(match &error {
-            // The answer of a server that knows none of the protocols.
+            // A server that knows none of the protocols gives this answer.
             ConnectError::Refused { status: StatusCode::BAD_REQUEST, .. } => {
                 format!("{error}: the server is no far end, or does not allow this direction")
                     .into()

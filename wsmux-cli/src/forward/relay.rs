@@ -1,4 +1,4 @@
-//! A TCP connection and its stream.
+//! Connects a TCP connection with its stream.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -14,19 +14,21 @@ use wsmux::{RecvStream, SendStream, WebSocketStream, WriteError};
 use super::Target;
 use crate::Failure;
 
-/// Bytes to read from TCP at once.
+/// How many bytes are read from TCP at once.
 const READ: usize = 32 * 1024;
 
-/// The pause after an error of accept, which usually means that no file descriptors are left.
+/// The pause after `accept` has failed, which usually means that no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to keep reading from a TCP peer whose bytes are not wanted, so that it can read the
-/// end. If unread bytes were left, the system would reset the connection and drop data that it has
-/// not delivered. nginx calls this `lingering_timeout`.
+/// How long to keep reading and discarding bytes of a TCP peer after the stream was stopped, so
+/// that this TCP peer can read what was sent to it. If the socket were closed with unread bytes,
+/// the system would reset the TCP connection, and data that has not been delivered yet would be
+/// lost. nginx calls this `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Accepts TCP connections, at most `max` at once. Each gets the stream that `open` opens within
-/// `wait`.
+/// Accepts TCP connections, of which at most `max` are open at once. For each it calls `open`, and
+/// connects it with the stream that this returns. If that takes longer than `wait`, the TCP
+/// connection is reset.
 pub(super) async fn accept<F>(
     listener: TcpListener,
     max: u32,
@@ -52,8 +54,8 @@ where
             let _place = place;
             match timeout(wait, stream).await {
                 Ok(Ok(mut stream)) => {
-                    // The other end connects now, because in many protocols the server speaks
-                    // first.
+                    // This makes the other end connect to the target now, before the TCP client has
+                    // sent anything, because in many protocols the server speaks first.
                     stream.send().announce();
                     relay(tcp, stream).await;
                 }
@@ -75,7 +77,7 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
     let gone = stream.send().stopped();
     let connected = tokio::select! {
         connected = timeout(wait, TcpStream::connect(&target.0)) => connected,
-        // Nobody is waiting for the target any more.
+        // The other end has stopped the stream, so no one needs the target.
         _ = gone => return,
     };
     match connected {
@@ -85,16 +87,20 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
     }
 }
 
-/// Carries bytes both ways until both directions have ended. A FIN becomes the end of the stream
-/// and vice versa, and so does a reset.
+/// Carries bytes both ways until both directions have ended. When TCP sends a FIN, the stream is
+/// finished, and when TCP is reset, the stream is reset. In the same way, the end of the stream
+/// becomes a FIN, and a reset of the stream a TCP reset.
 ///
-/// It does not use `copy_bidirectional`, which learns only by writing that the peer has stopped the
-/// stream. It then also abandons the other direction with its data in flight. That would lose a
-/// server's early answer to an upload that the server does not read to the end.
+/// It does not use `copy_bidirectional`, which notices only when it writes that the peer has
+/// stopped the stream, and then also abandons the other direction, with the data in flight there.
+/// So if a server answers an upload early and does not read the rest of it, its answer would be
+/// lost.
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
-    // Requests and answers should not wait for each other's acknowledgements.
+    // With Nagle's algorithm, a small request or answer would have to wait for the acknowledgement
+    // of the previous one.
     let _ = tcp.set_nodelay(true);
-    // Otherwise a TCP peer that vanished would hold its stream for ever. ssh does so too.
+    // Without TCP keep-alive, the stream of a TCP peer that has vanished would stay open for ever.
+    // ssh also turns it on.
     let _ = SockRef::from(&tcp).set_keepalive(true);
     let (mut read, mut write) = tcp.split();
     let (send, recv) = stream.split();
@@ -105,11 +111,11 @@ async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
         }
         Err(_) => reset_on_drop(&tcp),
     }
-    // Dropping the stream resets and stops halves that have not ended; a finished half is still
-    // sent.
+    // When the stream is dropped here, a half that has not ended is reset or stopped; the data of a
+    // finished half is still sent.
 }
 
-/// Runs both directions, until both have ended or one has failed.
+/// Carries bytes in both directions until both have ended or one has failed.
 async fn both(
     read: &mut tcp::ReadHalf<'_>,
     send: &mut SendStream,
@@ -128,14 +134,15 @@ async fn both(
             downloaded = &mut download => downloaded?,
         }
     }
-    // The upload may be waiting for credit, and then it does not check TCP.
+    // While the upload waits for credit, it does not read from TCP, so it would not notice a reset.
     tokio::select! {
         uploaded = upload => uploaded,
         error = reset(write) => Err(error),
     }
 }
 
-/// Waits until TCP has failed. A read or a write might not notice that for long.
+/// Waits until the TCP connection has failed. Reads and writes may be waiting for something else
+/// and so not notice it for long.
 async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
     match write.ready(Interest::ERROR).await {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
@@ -145,7 +152,8 @@ async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
 
 enum Upload {
     Finished,
-    /// The peer reads no more. Data that it has sent is still carried.
+    /// The stream's peer reads no more of the upload. Data that it has sent is still carried to
+    /// TCP.
     Stopped,
 }
 
@@ -160,12 +168,12 @@ async fn upload(read: &mut tcp::ReadHalf<'_>, send: &mut SendStream) -> io::Resu
         end = stopped => match end {
             Ok(Some(_)) => Ok(Upload::Stopped),
             Ok(None) => Ok(Upload::Finished),
-            // The WebSocket is lost, and a TCP read would not notice that.
+            // The WebSocket is lost, which a read from TCP would not notice.
             Err(error) => Err(io::Error::other(error)),
         },
         copied = copy => match copied {
             Ok(()) => Ok(Upload::Finished),
-            // A write may notice the stop first.
+            // A write may notice the stop before `stopped` does.
             Err(error) if is_stopped(&error) => Ok(Upload::Stopped),
             Err(error) => Err(error),
         },
@@ -191,7 +199,7 @@ async fn download(recv: &mut RecvStream, write: &mut tcp::WriteHalf<'_>) -> io::
     }
 }
 
-/// Makes the TCP connection end with a reset, and not with an end that looks complete.
+/// Makes the TCP connection end with a reset, so that its data does not look complete.
 fn reset_on_drop(tcp: &TcpStream) {
     let _ = tcp.set_zero_linger();
 }

@@ -1,4 +1,4 @@
-//! The other end. Each stream's first byte is a command.
+//! The server's end of the workloads. Each stream's first byte is a command to it.
 
 use std::net::SocketAddr;
 
@@ -58,7 +58,7 @@ async fn serve(connection: WebSocketConnection) {
     while let Ok(stream) = connection.accept_bi().await {
         let (send, recv) = stream.into_split();
         tokio::spawn(async move {
-            // The client reports a stream that is reset or lost.
+            // Errors are ignored, because the client reports a stream that is reset or lost.
             let _ = serve_stream(send, recv).await;
         });
     }
@@ -90,7 +90,7 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), 
             write_bulk(&mut send, u64::from_be_bytes(count)).await?;
         }
         STALL => {
-            // Until the client abandons the stream.
+            // Keeps the stream, without reading it, until the client abandons it.
             let _ = send.stopped().await;
         }
         other => return Err(format!("unknown command {other}").into()),
@@ -113,6 +113,7 @@ pub(super) async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), 
 
 pub(super) async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Failure> {
     let client = WebSocketClient::builder().config(args.config()).wire(args.wire.into());
-    // The server's certificate was generated at startup, and nothing secret is sent.
+    // Any certificate is accepted, because the server's was generated at startup and nothing secret
+    // is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)
 }

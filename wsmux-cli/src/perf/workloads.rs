@@ -21,9 +21,9 @@ pub(super) type Metrics = Vec<(&'static str, f64)>;
 const MIB: u64 = 1024 * 1024;
 /// The length of a request, an answer and a ping.
 const SMALL: usize = 64;
-/// Bulk that takes longer than this hangs.
+/// A bulk transfer that takes longer than this is taken to hang.
 const HANG: Duration = Duration::from_secs(60);
-/// A stream is full if it accepts nothing for this long.
+/// A stream counts as full if it accepts nothing for this long.
 const FULL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -243,7 +243,8 @@ async fn stalled(
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // Many short turns, because the runtime's placement of tasks matters more than 32 streams do.
+    // The work is done in several short turns, because the rate of a turn depends more on how the
+    // runtime places the tasks than on 32 stalled streams.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

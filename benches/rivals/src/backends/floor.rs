@@ -1,8 +1,8 @@
-//! WebSocket frames written by hand, a connection for each stream: the cost of the wire itself.
-//! Copying and masking are one pass, many frames go into one write, and received bytes are unmasked
-//! in place.
+//! WebSocket frames written by hand, with a connection for each stream. This measures what the wire
+//! itself costs: copying and masking are one pass, many frames are sent in one write, and received
+//! bytes are unmasked in place.
 //!
-//! This is no library: it knows only binary frames, and that an empty one ends a direction.
+//! This is not a library: it supports only binary frames, of which an empty one ends a direction.
 
 use std::ops::Range;
 
@@ -24,12 +24,13 @@ use crate::peer::{self, CHUNK};
 /// FIN and the opcode of binary messages.
 const BINARY: u8 = 0x82;
 const MASKED: u8 = 0x80;
-/// A client's header with a length of 64 bits.
+/// The size of a client's header with a length of 64 bits.
 const MAX_HEADER: usize = 14;
-/// Two chunks with their headers: 128 KiB in a write.
+/// A write contains at most two chunks with their headers, which are 128 KiB.
 const WRITE: usize = 2 * (CHUNK.len() + MAX_HEADER);
 const READ: usize = 256 * 1024;
-/// The initial size of buffers, so that idle streams do not hold what only bulk needs.
+/// The initial size of buffers. It is small, so that idle streams do not hold memory that only bulk
+/// data needs.
 const SMALL: usize = 512;
 
 pub struct Floor(Dialer);
@@ -43,8 +44,8 @@ impl Floor {
         tokio::spawn(async move {
             while let Ok(tcp) = listener.accept().await {
                 tokio::spawn(async move {
-                    // The reader holds no bytes back: the client sends none before it has seen the
-                    // answer.
+                    // The reader that is discarded here has buffered no further bytes, because the
+                    // client sends none before it has seen the answer.
                     let tcp = accept_async(tcp).await?.into_inner();
                     peer::serve(FrameStream::new(tcp, false)).await;
                     anyhow::Ok(())
@@ -69,7 +70,8 @@ impl Connection for Address {
 
     async fn open(&self) -> Result<FrameStream> {
         let Either::Left(tcp) = self.0.dial().await? else { bail!("TLS") };
-        // Nor here: the server sends only after a request.
+        // This reader has buffered no further bytes either, because the server sends only after a
+        // request.
         let (websocket, _) = client_async(self.0.url(), tcp).await?;
         Ok(FrameStream::new(websocket.into_inner(), true))
     }
@@ -142,7 +144,8 @@ impl FrameStream {
             }
         };
         if self.client {
-            // xorshift: another key each time, without the cost of a random one.
+            // xorshift makes another key for each frame, without the cost of a random number
+            // generator.
             self.key ^= self.key << 13;
             self.key ^= self.key >> 17;
             self.key ^= self.key << 5;
@@ -172,7 +175,7 @@ impl FrameStream {
         Ok(())
     }
 
-    /// The range of the next bytes, unmasked; `None` at the end.
+    /// Unmasks the next bytes and returns their range, or `None` at the end.
     async fn piece(&mut self, max: usize) -> Result<Option<Range<usize>>> {
         while !self.ended {
             if self.payload_left == 0 {
@@ -197,7 +200,8 @@ impl FrameStream {
         Ok(None)
     }
 
-    /// Takes a frame's header from the bytes that were read, if it is complete.
+    /// Parses a frame's header at the front of the bytes that were read. Returns whether it was
+    /// complete.
     fn header(&mut self) -> Result<bool> {
         let unread = &self.input[self.unread.clone()];
         let [first, second, rest @ ..] = unread else { return Ok(false) };
@@ -228,7 +232,7 @@ impl FrameStream {
     }
 }
 
-/// Eight bytes at a time, which the compiler vectorises.
+/// Copies and masks eight bytes at a time, which the compiler vectorises.
 fn copy_masked(out: &mut [u8], data: &[u8], key: [u8; 4]) {
     let wide = wide(key);
     let (out, out_tail) = out.as_chunks_mut();

@@ -24,33 +24,34 @@ use crate::{
 
 /// One stream, as its application would use it.
 pub trait Stream: Send + 'static {
-    /// Takes all of it. Only [`flush`](Self::flush) says that it was sent.
+    /// Accepts all of `data`. Only after [`flush`](Self::flush) has it been sent.
     fn write(&mut self, data: &[u8]) -> impl Future<Output = Result<()>> + Send;
-    /// The same, without a copy if the API permits.
+    /// Writes a chunk, without a copy if the backend's API permits that.
     fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send;
-    /// Sends what is still held back; most backends hold nothing back.
+    /// Sends what the backend has buffered; most backends buffer nothing here.
     fn flush(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
     /// Flushes, and ends this direction.
     fn finish(&mut self) -> impl Future<Output = Result<()>> + Send;
-    /// The next bytes; none at the end.
+    /// Reads the next bytes and returns their number, which is 0 at the end.
     fn read(&mut self, buf: &mut [u8]) -> impl Future<Output = Result<usize>> + Send;
     /// Reads to the end in the fastest way, discards the data, and returns its length.
     fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
 }
 
-/// What streams are opened on: a connection, or without a mux something that knows the address.
+/// What streams are opened on. This is a connection, or, for a backend without a mux, something
+/// that knows the address.
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
-    /// Ends the connection in the crate's own way, without waiting for the peer. With some crates
-    /// the last handle's drop does that.
+    /// Ends the connection in the crate's own way, without waiting for the peer. With some crates,
+    /// dropping the last handle does that.
     fn close(self) {}
 }
 
 /// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The
-/// server starts on its own runtime; [`connect`](Self::connect) runs on the clients'.
+/// server starts on a runtime of its own; [`connect`](Self::connect) runs on the clients' runtime.
 pub trait Rival: Send + Sync + 'static {
     /// Whether many streams share a connection.
     const MUX: bool = true;
@@ -131,7 +132,7 @@ impl Backend {
         }
     }
 
-    /// Whether it uses TLS over TCP, and is compared with others that do.
+    /// Whether the backend uses TLS over TCP, so that it is compared with others that do.
     pub fn wss(self) -> bool {
         matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::ZmuxWss | Self::WssRaw)
     }
@@ -139,16 +140,18 @@ impl Backend {
     /// Whether the workload is meaningful for this backend.
     pub fn takes_part(self, workload: Workload) -> bool {
         match workload {
-            // With a connection for each stream, they share nothing that could stall.
+            // Without a mux each stream has a connection of its own, so a stalled one cannot affect
+            // others.
             Workload::Stalled1 | Workload::Stalled8 | Workload::Stalled32 => {
                 self.kind() != Kind::NoMux
             }
-            // Only thousands of TLS handshakes would be measured.
+            // Without a mux, this would only measure thousands of TLS handshakes.
             Workload::Rpc1000 | Workload::Rpc64 | Workload::Rpc4k | Workload::Rpc1 => {
                 self != Self::WssRaw
             }
             Workload::Mixed | Workload::Idle10k => self != Self::WssRaw,
-            // Only defaults over ws: tuning and TLS add nothing here.
+            // Only the default configurations over `ws` are measured, because tuning and TLS show
+            // nothing more here.
             Workload::Idleconns => matches!(
                 self,
                 Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::Zmux | Self::WsRaw
@@ -162,8 +165,9 @@ impl Backend {
 pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -> Result<Metrics> {
     use ::wsmux::Wire::{JsWs, QMux};
 
-    // Only for the workloads about their number; elsewhere each backend keeps its default limit.
-    // Twice as many, because streams that have ended may count for a while.
+    // The limit on streams is raised only for workloads that are about many streams; for the others
+    // each backend keeps its default. The limit is twice the number of streams, because streams
+    // that have ended may still count for a while.
     let streams = workload.streams(&sizes).map(|streams| 2 * streams);
     macro_rules! run {
         ($start:expr) => {

@@ -16,10 +16,10 @@ use tokio_util::either::Either;
 
 use crate::path;
 
-/// The most that Linux permits by default.
+/// The length of the accept queue: the most that Linux permits by default.
 const BACKLOG: u32 = 4096;
 
-/// With TLS or without.
+/// A TCP connection with or without TLS.
 pub type Socket = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// A certificate for the server's address, generated at startup.
@@ -35,8 +35,8 @@ impl Identity {
         Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
     }
 
-    /// The configurations of a server that presents it and of a client that trusts it. TLS 1.3,
-    /// with aws-lc.
+    /// Returns the configurations of a server that presents the certificate and of a client that
+    /// trusts it. Both use TLS 1.3 with aws-lc.
     pub fn configs(self) -> Result<(ServerConfig, ClientConfig)> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
@@ -68,7 +68,7 @@ pub struct Dialer {
     tls: Option<TlsConnector>,
 }
 
-/// The two ends of TLS, if it is wanted.
+/// Returns the two ends of TLS if it is wanted.
 pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> {
     if !wanted {
         return Ok((None, None));
@@ -93,7 +93,7 @@ pub async fn listen(tls: bool, nodelay: bool) -> Result<(Arc<Listener>, Dialer)>
 }
 
 impl Listener {
-    /// The next connection, before its handshakes.
+    /// Accepts the next connection, before its handshakes.
     pub async fn accept(&self) -> Result<TcpStream> {
         let (tcp, _) = self.tcp.accept().await?;
         tcp.set_nodelay(self.nodelay)?;

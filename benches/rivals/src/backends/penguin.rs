@@ -23,7 +23,7 @@ impl Penguin {
     pub async fn start(tuned: bool) -> Result<Self> {
         let mut options = Options::new();
         if tuned {
-            // It counts its window in frames: 16 of 64 KiB are 1 MiB.
+            // The crate counts its window in frames. 16 frames of 64 KiB are 1 MiB.
             options = options.rwnd(16).default_rwnd_threshold(8);
         }
         let (listener, dialer) = net::listen(false, true).await?;
@@ -57,7 +57,7 @@ impl Connection for Arc<Multiplexor> {
     type Stream = MuxStream;
 
     async fn open(&self) -> Result<MuxStream> {
-        // The crate forwards connections to hosts; here the name is ignored.
+        // The crate is made to forward connections to hosts. Here the host's name is ignored.
         let opened = self.new_stream_channel(b"", 0).await;
         // The crate's error cannot be shared between threads.
         opened.map_err(|error| anyhow!("{error}"))

@@ -24,13 +24,14 @@ pub struct Qmux {
 }
 
 impl Qmux {
-    /// `tuned` also turns off Nagle's algorithm, which the crate's own client leaves on.
+    /// Starts a server. `tuned` also turns off Nagle's algorithm, which the crate's own client
+    /// leaves on.
     pub async fn start(tuned: bool, tls: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = qmux::Config::default();
         if tuned {
             config.max_stream_data_bidi_local = MIB;
             config.max_stream_data_bidi_remote = MIB;
-            // So that the streams' windows are the limit.
+            // With this much connection credit, only the streams' windows limit what is sent.
             config.max_data = config.max_streams_bidi * MIB;
             config.max_record_size = 64 * 1024;
         }
@@ -58,7 +59,7 @@ impl Qmux {
 impl Rival for Qmux {
     type Connection = Session;
 
-    /// Does what the crate's own client does, on a socket whose options we can set.
+    /// Connects as the crate's own client does, but with a socket whose options we can set.
     async fn connect(&self) -> Result<Session> {
         let mut request = self.dialer.url().into_client_request()?;
         let offered = HeaderValue::from_static(PROTOCOL);

@@ -1,4 +1,4 @@
-//! quinn: QUIC over UDP, encrypted as it always is.
+//! quinn: QUIC over UDP, which is always encrypted.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,7 +19,7 @@ use crate::{path, peer};
 pub struct Quinn {
     address: SocketAddr,
     config: ClientConfig,
-    /// Made by the first that connects, on the clients' runtime.
+    /// The endpoint of the clients. The first call that connects makes it, on the clients' runtime.
     client: OnceCell<Endpoint>,
 }
 

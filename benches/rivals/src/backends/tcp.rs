@@ -1,4 +1,4 @@
-//! TCP alone, a connection for each stream.
+//! TCP alone, with a connection for each stream.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::peer;
 
-/// The size of a read: a few of the writer's chunks.
+/// The size of a read. It is a few times the size of the writer's chunks.
 const READ: usize = 256 * 1024;
 
 pub struct Tcp(Dialer);

@@ -1,5 +1,5 @@
-//! tokio-tungstenite alone, a WebSocket for each stream. An empty message ends a direction, because
-//! after a WebSocket Close the other end could not answer.
+//! tokio-tungstenite alone, with a WebSocket for each stream. An empty message ends a direction. A
+//! WebSocket Close is not used for that, because the other end could not answer after it.
 
 use anyhow::{Result, bail};
 use bytes::{Buf, Bytes};
@@ -67,7 +67,7 @@ impl WsStream {
         Self { websocket, rest: Bytes::new(), ended: false }
     }
 
-    /// The next message, none at the end.
+    /// Returns the next message, or `None` at the end.
     async fn message(&mut self) -> Result<Option<Bytes>> {
         if self.ended {
             return Ok(None);
@@ -90,7 +90,7 @@ impl Stream for WsStream {
         self.write_chunk(Bytes::copy_from_slice(data)).await
     }
 
-    /// Lets the socket write when it has enough.
+    /// Queues the chunk. The socket writes when it has collected enough.
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
         Ok(self.websocket.feed(Message::Binary(chunk)).await?)
     }

@@ -41,7 +41,8 @@ impl Yamux {
             config.set_split_send_size(64 * 1024);
         }
         if let Some(streams) = streams {
-            // The limit on all windows permits no more than the default number of streams.
+            // With the default limit on all windows together, the crate permits no more than its
+            // default number of streams.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }
@@ -64,8 +65,8 @@ impl Yamux {
 
 type Opens = mpsc::Receiver<oneshot::Sender<yamux::Stream>>;
 
-/// Runs a connection until it ends or the sender of `opens` is dropped: serves what the peer opens,
-/// and opens what is requested.
+/// Runs a connection until it ends or the sender of `opens` is dropped. It serves the streams that
+/// the peer opens, and opens those that are requested.
 async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, mut opens: Opens) {
     let (sink, stream) = websocket.split();
     let messages = stream.map_err(io::Error::other).try_filter_map(|message| async {
@@ -88,7 +89,7 @@ async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, m
                 && let Poll::Ready(open) = opens.poll_recv(cx)
             {
                 if open.is_none() {
-                    // Nobody can open streams any more.
+                    // All handles that could open streams are gone.
                     return connection.poll_close(cx).map(drop);
                 }
                 asked = open;

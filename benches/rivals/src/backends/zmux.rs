@@ -22,7 +22,7 @@ impl Zmux {
             config.max_incoming_streams = streams;
         }
         let mut limits = ListenerConfig::default();
-        // All clients have the same address.
+        // The limit for one address is raised too, because all clients have the same address.
         limits.max_pending_per_source = limits.max_pending;
         let listener = Listener::new(config.clone(), limits);
         let tcp = net::bind()?;

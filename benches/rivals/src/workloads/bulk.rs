@@ -78,7 +78,7 @@ pub async fn many<C: Connection>(
     Ok(watch.stop().await?.of_bytes(streams * each))
 }
 
-/// The rate of both directions together.
+/// Measures the rate of both directions together.
 pub async fn duplex<C: Connection>(connection: &C, meter: &Meter, each: u64) -> Result<Metrics> {
     let mut up = open(connection, COUNT).await?;
     let mut down = open(connection, SOURCE).await?;
@@ -89,14 +89,15 @@ pub async fn duplex<C: Connection>(connection: &C, meter: &Meter, each: u64) -> 
     Ok(watch.stop().await?.of_bytes(2 * each))
 }
 
-/// For paths on which a fixed amount would take too long or end too early.
+/// Sends for a fixed time, for paths on which a fixed amount of data would take too long or too
+/// little time.
 pub async fn sustained<C: Connection>(connection: &C, time: Duration) -> Result<Metrics> {
     let load = Load::start(connection);
     sleep(time).await;
     Ok(Metrics::from([(Metric::MibPerS, load.stop().await?)]))
 }
 
-/// Bulk up in the background.
+/// A stream that sends bulk data up in the background.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -120,7 +121,7 @@ impl Load {
         Self { stop, task }
     }
 
-    /// Returns its rate, in MiB/s.
+    /// Stops the stream and returns its rate, in MiB/s.
     pub async fn stop(self) -> Result<f64> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await?

@@ -11,7 +11,7 @@ use crate::{
     outcome::Metrics,
 };
 
-/// An operation is all of it: to connect, to call and to close.
+/// Measures operations, each of which connects, makes one call and closes the connection.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: u64) -> Result<Metrics> {
     let rival = bench.rival;
     let one = move || async move {
@@ -21,7 +21,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: u64) -> Result<Metrics> {
         connection.close();
         Ok(start.elapsed())
     };
-    // What is closed may hold its socket for a while.
+    // A closed connection may keep its socket for a while, so more sockets are reserved.
     crowd::reserve(count)?;
     let watch = bench.meter.start().await?;
     let times = crowd::make(count, one).await?.concat();

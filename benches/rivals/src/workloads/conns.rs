@@ -13,10 +13,10 @@ use crate::{
     peer::{CHUNK, ECHO, SMALL, read_exact},
 };
 
-/// The messages of a burst.
+/// The number of messages in a burst.
 const BURST: usize = 16;
 
-/// A call is a message here, and the percentiles are those of a burst.
+/// Runs the workload. A call is a message here, and the percentiles are those of a burst.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: u64, bursts: u64) -> Result<Metrics> {
     crowd::reserve_all(count)?;
     let members = crowd::on_many(bench.rival, count, ECHO).await?;
@@ -28,7 +28,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: u64, bursts: u64) -> Result<
             for _ in 0..bursts {
                 times.push(burst(&mut member.stream).await?);
             }
-            // Kept until all are done: closing is not measured.
+            // The connection is kept until all are done, so that closing is not measured.
             anyhow::Ok((times, member))
         });
     }

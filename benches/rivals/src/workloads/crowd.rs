@@ -1,4 +1,4 @@
-//! Many of something: made some at once, and kept.
+//! Makes and keeps many streams or connections, several at a time.
 
 use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
@@ -9,13 +9,13 @@ use crate::{
     watchdog,
 };
 
-/// Makers at once: enough that handshakes do not wait for each other.
+/// How many are made at a time. It is enough that handshakes do not wait for each other.
 const AT_ONCE: u64 = 32;
 /// File descriptors for everything but the sockets that are counted.
 const SPARE: u64 = 200;
 
-/// Raises the limit on file descriptors to what `sockets` pairs need, as far as the system permits;
-/// returns how many pairs there can be.
+/// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
+/// system permits. Returns how many pairs there can be.
 pub fn reserve(sockets: u64) -> Result<u64> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     let wanted = 2 * sockets + SPARE;
@@ -26,15 +26,15 @@ pub fn reserve(sockets: u64) -> Result<u64> {
     Ok(sockets.min(got.saturating_sub(SPARE) / 2))
 }
 
-/// The same; fails if there cannot be as many.
+/// Does the same as [`reserve`], and fails if there cannot be as many pairs.
 pub fn reserve_all(sockets: u64) -> Result<()> {
     let got = reserve(sockets)?;
     ensure!(got == sockets, "file descriptors for {got} of {sockets} sockets");
     Ok(())
 }
 
-/// Makes `count` of something; returns what each maker has made. Joining that would leave freed
-/// memory, which some workloads would count.
+/// Makes `count` of something, and returns a list from each maker. The lists are not joined,
+/// because that would leave freed memory, which some workloads would count.
 pub async fn make<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,
@@ -67,7 +67,7 @@ where
 #[derive(Debug)]
 pub struct Member<C: Connection> {
     pub stream: C::Stream,
-    /// Held so that it stays open.
+    /// The connection is kept here so that it stays open.
     _connection: C,
 }
 
@@ -88,7 +88,7 @@ pub async fn on_one<C: Connection>(
     Ok(made.into_iter().flatten().collect())
 }
 
-/// The same, each on a connection of its own.
+/// Does the same as [`on_one`], with each stream on a connection of its own.
 pub async fn on_many<R: Rival>(
     rival: &'static R,
     count: u64,

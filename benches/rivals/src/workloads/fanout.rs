@@ -19,8 +19,9 @@ use crate::{
     peer::{CHUNK, EVENT, PUBLISH, read_exact},
 };
 
-/// One event after another, each after all subscribers have received the one before. A call is one
-/// delivery here, and the percentiles are those of an event's last delivery.
+/// Publishes one event after another, each when all subscribers have received the previous one. A
+/// call is one delivery here, and the percentiles are those of the time until an event's last
+/// delivery.
 pub async fn run<R: Rival>(
     bench: &Bench<R>,
     subscribers: Vec<Member<R::Connection>>,
@@ -29,7 +30,7 @@ pub async fn run<R: Rival>(
     let count = subscribers.len();
     // How many subscribers have yet to receive the current event.
     let waiting = Arc::new(AtomicUsize::new(0));
-    // From the last subscriber that receives an event, and from each that fails.
+    // The last subscriber that receives an event reports here, and so does each that fails.
     let (report, mut reports) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     for mut subscriber in subscribers {
@@ -42,7 +43,7 @@ pub async fn run<R: Rival>(
                     report.send(received).await?;
                 }
             }
-            // Kept until all are done: closing is not measured.
+            // The subscriber is kept until all are done, so that closing is not measured.
             anyhow::Ok(subscriber)
         });
     }

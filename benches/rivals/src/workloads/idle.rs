@@ -1,4 +1,4 @@
-//! What idle streams and idle connections cost in memory, at both ends together.
+//! Measures how much memory idle streams and idle connections need, at both ends together.
 
 use anyhow::{Context, Result};
 
@@ -9,13 +9,13 @@ use crate::{
     peer::HOLD,
 };
 
-/// The process's resident memory, in bytes.
+/// Returns the process's resident memory, in bytes.
 pub fn resident() -> Result<f64> {
     let stats = memory_stats::memory_stats().context("the process's memory")?;
     Ok(stats.physical_mem as f64)
 }
 
-/// The growth of memory while `kept` is made, divided by the number.
+/// Returns how much memory grows while the objects are made, divided by their number.
 async fn growth<T>(made: impl Future<Output = Result<Vec<Vec<T>>>>) -> Result<Metrics> {
     let before = resident()?;
     let kept = made.await?;
@@ -34,7 +34,8 @@ pub async fn streams<C: Connection>(connection: &C, mux: bool, count: u64) -> Re
     growth(crowd::make(count, one)).await
 }
 
-/// Connections that have served one request each; without a mux, connections after a byte each way.
+/// Measures connections that have served one request each, or, without a mux, connections after a
+/// byte in each direction.
 pub async fn connections<R: Rival>(rival: &'static R, count: u64) -> Result<Metrics> {
     let count = crowd::reserve(count)?;
     let one = move || async move {

@@ -105,33 +105,36 @@ impl Workload {
         }
     }
 
-    /// Whether this metric is compared with the other backends': the best by one percentile may not
-    /// be the best by another.
+    /// Whether this metric is compared with that of other backends. Not all are, because the best
+    /// backend by one percentile may not be the best by another.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),
             Metric::MibPerS | Metric::BytesEach => true,
-            // Of both ends together: one may leave work to the other.
+            // The processor time of both ends together is compared, because one end may leave work
+            // to the other.
             Metric::CpuSPerGib | Metric::CpuSPer100k => true,
-            // The ratio is a comparison already.
+            // The ratio is not compared, because it is itself a comparison.
             _ => false,
         }
     }
 
-    /// Those that make sense over loopback: all but the one about time.
+    /// Returns the workloads that make sense over loopback, which are all but the one that runs for
+    /// a fixed time.
     pub fn loopback() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
         all.filter(|workload| *workload != Self::Sustained).collect()
     }
 
-    /// Those of a quick run: the others differ from one of these in a number alone.
+    /// Returns the workloads of a quick run. Each of the others differs from one of these only in a
+    /// number.
     pub fn quick() -> Vec<Self> {
         let others = [Self::Rpc1000, Self::Rpc1, Self::Stalled1, Self::Stalled32];
         Self::loopback().into_iter().filter(|workload| !others.contains(workload)).collect()
     }
 
-    /// How many streams it keeps open on one connection, if they are more than usual defaults
-    /// permit.
+    /// Returns how many streams the workload keeps open on one connection, if they are more than
+    /// usual defaults permit.
     pub fn streams(self, sizes: &Sizes) -> Option<u64> {
         match self {
             Self::Rpc1000 => Some(1_000),
@@ -157,10 +160,11 @@ pub async fn run<R: Rival>(
     workload: Workload,
     sizes: &Sizes,
 ) -> Result<Metrics> {
-    // It serves until the process ends.
+    // The rival is never dropped, because it serves until the process ends.
     let rival: &'static R = Box::leak(Box::new(rival));
     let connection = rival.connect().await?;
-    // Everything that happens only once on a connection happens before the clock starts.
+    // One call is made before the clock starts, so that whatever happens only once on a connection
+    // is not measured.
     Call::Small.make(&connection).await?;
     let bench = Bench { rival, connection, meter };
     let (connection, meter) = (&bench.connection, &bench.meter);
@@ -207,7 +211,7 @@ async fn open<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     Ok(stream)
 }
 
-/// The same with a command that the server answers with itself: waits until it has.
+/// Opens a stream with a command that the server sends back, and waits until it has arrived.
 async fn greet<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     let mut stream = open(connection, command).await?;
     stream.flush().await?;

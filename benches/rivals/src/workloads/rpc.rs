@@ -64,7 +64,8 @@ pub async fn run<C: Connection>(
     calls: u64,
     at_once: u64,
 ) -> Result<Metrics> {
-    // Without a mux, each is a connection, and the server may close it after the next has begun.
+    // Without a mux each call has a connection of its own, which the server may close only after
+    // the next call has begun. So twice as many sockets are reserved.
     crowd::reserve_all(2 * at_once)?;
     let watch = meter.start().await?;
     let mut tasks = JoinSet::new();
@@ -87,7 +88,7 @@ pub async fn run<C: Connection>(
     Ok(metrics)
 }
 
-/// Makes one call after another while there are more to make; returns how long each took.
+/// Makes one call after another as long as there are more to make, and returns how long each took.
 pub async fn caller<C: Connection>(
     connection: C,
     call: Call,

@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::{GIB, MIB};
 use crate::path::Path;
 
-/// Long enough for a window to grow, and for a hundred round trips of half a second.
+/// How long the workloads run on a long path. It is enough for a window to grow, and for a hundred
+/// round trips of the longest path (200 ms).
 const ON_A_LONG_PATH: Duration = Duration::from_secs(20);
 
-/// How much of each workload: the same for every backend.
+/// How much work each workload does, which is the same for every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
@@ -34,7 +35,7 @@ pub struct Sizes {
     pub calls_1: u64,
     pub pages: u64,
     pub rounds: u64,
-    /// How long the workloads run that measure something beside bulk.
+    /// How long those workloads run that measure something beside bulk.
     pub loaded: Duration,
     pub stalled: u64,
     pub stalled_turns: usize,

@@ -14,11 +14,11 @@ use crate::{
     watchdog,
 };
 
-/// Streams that accept nothing for this long are full.
+/// A stream counts as full if it accepts nothing for this long.
 const FULL: Duration = Duration::from_millis(100);
 
-/// Bulk on a connection with stalled streams and on one without, in turn, so that a machine that
-/// drifts favours neither.
+/// Measures bulk alternately on a connection with stalled streams and on one without, so that a
+/// change of the machine's speed favours neither.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: usize, sizes: &Sizes) -> Result<Metrics> {
     let alone = bench.rival.connect().await?;
     Call::Small.make(&alone).await?;
@@ -44,7 +44,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: usize, sizes: &Sizes) -> Res
     watchdog::watch(sizes.patience, work).await
 }
 
-/// Streams that nobody reads, full, each with a writer that waits.
+/// Opens streams that nobody reads, and fills them until a writer of each one waits.
 async fn stall<C: Connection>(connection: &C, count: usize) -> Result<JoinSet<Result<()>>> {
     let mut writers = JoinSet::new();
     for _ in 0..count {

@@ -295,7 +295,7 @@ async fn chromedriver() -> (Child, u16) {
     panic!("{name:?} said no port");
 }
 
-/// A directory that no other browser uses.
+/// Returns a directory for the profile that no other browser uses.
 fn profile() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -9,10 +9,11 @@ mod server;
 use browser::{Look, Shown, visit};
 use server::Server;
 
-/// Several windows. A stream gets this far only with credit granted after the stall.
+/// A number of bytes that is several windows. A stream can move them only with credit that was
+/// granted after the stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// How many samples it takes, at most, to use up the credit that was granted before a stall.
+/// The most samples that it takes to use up the credit that was granted before a stall.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {
@@ -128,7 +129,7 @@ async fn a_lost_connection_is_told_and_a_new_one_flows() {
         assert!(lost.ended.contains("The connection is lost"), "{lost:?}");
         assert_eq!(lost.verdict, "Nothing moves");
 
-        // Nothing listens there. The page says so, and can retry.
+        // The server is gone, so the page says that it cannot connect, and lets the user retry.
         browser.click("#reconnect").await;
         browser
             .until("the failure is told", |page| page.state == "lost" && page.cards.is_empty())

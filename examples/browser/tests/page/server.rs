@@ -12,7 +12,8 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// Faster than a person could watch, because the tests wait for bytes and not for time.
+/// The rate of each stream. It is higher than a person could watch, because the tests wait for
+/// bytes and not for time.
 const RATE: usize = 2 * 1024 * 1024;
 
 /// A server on a thread of its own.

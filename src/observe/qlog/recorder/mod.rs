@@ -13,15 +13,16 @@ use super::{
 };
 use crate::{connection::shared::Shared, socket::Incoming};
 
-/// The longest time that records are collected for, so that a log can be read while it grows.
+/// After this time, collected records are passed to the writer with the next event, so that a log
+/// can be read while it grows.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Bytes reserved for the end of a log: two warnings, and the event that says how the connection
 /// ended.
 pub(super) const END: u64 = 2 * 256 + 512 + 6 * MAX_REASON as u64;
 
-/// Entries for the frames of one message. A message of 64 KiB may contain tens of thousands of
-/// frames.
+/// The most entries for the frames of one message. It is needed because a message of 64 KiB may
+/// contain tens of thousands of frames.
 const MAX_FRAMES: usize = 1_000;
 
 /// The log of one connection, owned by its task.
@@ -34,9 +35,9 @@ pub(crate) struct Log {
     chunk: Vec<u8>,
     /// When records were last passed to the output.
     handed_over: Time,
-    /// Bytes that are left for events. The end of the log has its own reserve.
+    /// Bytes that are left for events. The room for the end of the log is reserved separately.
     room: u64,
-    /// An event did not fit into the log.
+    /// Whether an event did not fit into the log.
     is_full: bool,
     /// Events left out since the last event that was written.
     lost: u64,
@@ -108,7 +109,7 @@ impl Log {
         }
     }
 
-    /// Records a message that the socket accepts.
+    /// Records a message that is handed to the socket.
     pub(crate) fn sent(&mut self, now: Time, message: Bytes) {
         let number = self.sent;
         self.sent += 1;
@@ -132,7 +133,8 @@ impl Log {
         }
         if self.is_full || self.output.is_full() {
             self.lost += 1;
-            // The last event repeats this end's close.
+            // The message is not recorded, but the last event of the log has to contain this end's
+            // close.
             if let (Owner::Local, Ok(Some(Frame::ConnectionClose(close)))) =
                 (sender, self.wire.decode(&mut message))
             {
@@ -142,8 +144,8 @@ impl Log {
         }
         let raw = schema::RawInfo { length: message.len() };
         let mut frames: Vec<schema::SizedFrame> = Vec::new();
-        // Entries before the last one, which all further frames share. Frames after a close have no
-        // effect, so they get no entries of their own.
+        // `most` is the number of entries before the last one, which all further frames share.
+        // Frames after a close have no effect, so they get no entries of their own.
         let (mut most, mut last_kind) = (MAX_FRAMES, proto::VarInt::default());
         let mut before = message.len();
         // A message that cannot be decoded ends the connection; the last event reports that.
@@ -152,7 +154,8 @@ impl Log {
             let Ok(Some(frame)) = self.wire.decode(&mut message) else { break };
             let frame_size = before - message.len();
             before = message.len();
-            // Transport parameters come first and once; anywhere else they end the connection.
+            // Transport parameters are valid only as the first frame of the first message; anywhere
+            // else they end the connection.
             if let (0, true, Frame::TransportParameters(parameters)) =
                 (packet_number, frames.is_empty(), &frame)
             {
@@ -240,7 +243,7 @@ impl Log {
         });
     }
 
-    /// Appends a record of RFC 7464.
+    /// Appends a record in the format of RFC 7464.
     fn record(&mut self, record: &impl serde::Serialize) {
         let before = self.chunk.len();
         self.chunk.push(0x1e);
@@ -253,12 +256,12 @@ impl Log {
 
     fn closed(&mut self) -> schema::ConnectionClosed {
         let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
-            // No driver ever ran that would have ended the connection.
+            // Only the driver ends a connection, and none has run.
             let reason = "never began".to_owned();
             return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
         };
         let owner = match &error {
-            // The peer gave its own reason.
+            // The peer closed the connection.
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Some(Owner::Remote)
             }
@@ -307,7 +310,8 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let closed = self.closed();
-        // It is written however much is waiting, because readers look for it first.
+        // This event is written even if too much is waiting, because whoever reads a log looks for
+        // it first.
         self.append(self.shared.now(), "connectivity:connection_closed", closed);
         self.output.push(std::mem::take(&mut self.chunk));
         self.output.end();

@@ -104,7 +104,8 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
     (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
 }
 
-/// Each datagram had an entry of 42 bytes: 10 MB made 210 MB of log. They make 35 kB now.
+/// Each datagram once had an entry of its own of 42 bytes, so 10 MB of datagrams made 210 MB of
+/// log. Now they make 35 kB.
 #[test]
 fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
     let message = [0x31, 0].repeat(32 * 1024);
@@ -118,7 +119,7 @@ fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
 
 #[test]
 fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
-    // One datagram per message makes the most log per byte. Some of them fold and some do not.
+    // One datagram per message makes the most log per byte.
     let flood = |count| (0..count).map(|i| vec![0x31, 1, i as u8]);
     let (text, _) = logged(Some(0), flood(2_000));
     assert!(text.len() as u64 <= MIN_SIZE, "{} bytes", text.len());
@@ -136,7 +137,7 @@ fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
 
 #[test]
 fn a_message_of_very_many_frames_has_no_more_entries_than_fit() {
-    // Two kinds in alternation, so that they do not fold.
+    // Frames of two different lengths alternate, so that no two neighbours share an entry.
     let message = [0x31, 0, 0x31, 1, 0].repeat(10_000);
     let length = message.len();
     let (text, _) = logged(None, std::iter::once(message));
@@ -176,7 +177,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
     let longest: Vec<u8> = (0..=MAX_FRAMES).flat_map(|i| reset_at(i as u8)).collect();
     let close = [&[0x1d, 0, 0x44, 0][..], &[0x06; 1024]].concat();
     let longest = [longest, close].concat();
-    // Messages, and the time between them.
+    // The messages of each pattern, and the time between them.
     let patterns: [(&[Vec<u8>], Duration); 4] = [
         (std::slice::from_ref(&longest), Duration::ZERO),
         (&[vec![0x31, 0]], Duration::ZERO),
@@ -202,7 +203,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
                     log.sent(now, message.clone());
                 }
             }
-            // The end is written in any case.
+            // The last event is written even if too much is waiting.
             log.append(now, "connectivity:connection_closed", schema::ConnectionClosed::default());
             log.output.push(std::mem::take(&mut log.chunk));
         });

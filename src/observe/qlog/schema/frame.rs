@@ -5,18 +5,18 @@ use wsmux_proto::{self as proto, Dir};
 
 use super::{ErrorCode, Uint};
 
-/// Bytes of a close's reason that are written. Each may take six bytes in JSON.
+/// The most bytes of a close's reason that are written. Each may take six bytes in JSON.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
 
-/// A frame and its size in bytes. The schema dropped the size after draft-02, but qvis still draws
-/// by it.
+/// A frame and its size in bytes. The schema dropped the size after draft-02, but qvis still uses
+/// it to draw frames.
 #[derive(Debug, Serialize)]
 pub(in crate::observe::qlog) struct SizedFrame {
     #[serde(flatten)]
     pub(in crate::observe::qlog) frame: Frame,
     pub(in crate::observe::qlog) frame_size: usize,
-    /// How many equal frames this entry stands for. The schema folds only PADDING, into its length,
-    /// but allows additional fields.
+    /// How many equal frames this entry stands for. The schema combines only PADDING frames, into
+    /// one with their total length, but it allows additional fields such as this.
     #[serde(skip_serializing_if = "is_one")]
     pub(in crate::observe::qlog) count: u64,
 }
@@ -28,7 +28,7 @@ impl SizedFrame {
         self.count += other.count;
     }
 
-    /// Adds a frame for which no entry is left. This entry began with a frame of type `kind`.
+    /// Adds a frame for which no entry is left to this one, whose first frame has the type `kind`.
     pub(in crate::observe::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
         self.add(other);
         if !matches!(self.frame, Frame::Unknown { .. }) {
@@ -140,7 +140,7 @@ pub(in crate::observe::qlog) enum Frame {
 }
 
 impl Frame {
-    /// `None` for a frame that the QMux wire does not have.
+    /// Converts a frame. Returns `None` for a frame that the QMux wire does not have.
     pub(in crate::observe::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
         let stream = |id: &proto::StreamId| Uint(id.into_inner());
         let number = |number: &proto::VarInt| Uint(number.into_inner());
@@ -214,7 +214,8 @@ impl Frame {
     }
 }
 
-/// A reason that the peer gave. It is UTF-8 by convention.
+/// Converts the reason of a close to text, and cuts it to [`MAX_REASON`] bytes. It is UTF-8 by
+/// convention.
 pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
     // A few bytes more, so that the last character that fits is complete.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];

@@ -21,22 +21,22 @@ use crate::runtime::sleep;
 /// The destination of a log.
 pub(super) type Writer = Box<dyn Write + Send>;
 
-/// Bytes that wait for the thread, at most, for all logs together. Each connection may add one
-/// chunk, and its end.
+/// When this many bytes of all logs together wait for the thread, events are left out. Each
+/// connection may still add one chunk, and the end of its log.
 const MAX_WAITING: usize = 64 * 1024 * 1024;
 
 /// The cost of a chunk besides its bytes: its slot in the channel, and the allocator's overhead for
 /// two blocks.
 const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 
-/// How long a runtime waits for a writer that makes no progress. A busy disk takes less for one
-/// chunk.
+/// How long a runtime waits for a writer that makes no progress. Even a busy disk takes less than
+/// this for one chunk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks
-/// arrived. It is not a thread of the runtime, because a writer that hangs would take that thread
-/// away from other tasks. It starts with the first log, and ends once the configuration and its
-/// logs are gone and every chunk is written.
+/// arrived. It is not a thread of the runtime, because a writer that hangs would block that thread
+/// for other tasks. It starts with the first log, and ends once the configuration and its logs are
+/// gone and every chunk is written.
 #[derive(Default)]
 pub(super) struct WriterThread {
     /// The thread ends when all senders have been dropped, so it has none itself.
@@ -45,8 +45,8 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Fails if too many bytes wait to start another log. Otherwise logs of ended connections could
-    /// pile up without bound.
+    /// Fails if so many bytes wait that no further log may be started. Otherwise logs of ended
+    /// connections could pile up without bound.
     pub(super) fn check_room(&self) -> io::Result<()> {
         match self.backlog.is_full() {
             true => Err(io::Error::other("too many bytes wait for the writers of other logs")),
@@ -85,7 +85,7 @@ fn write(jobs: Receiver<Job>, backlog: &Backlog) {
     }
 }
 
-/// The path of one log to the thread. It never waits.
+/// Carries the chunks of one log to the thread. It never waits.
 pub(super) struct Queue {
     log: Arc<WriterState>,
     jobs: Sender<Job>,
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Whether the writer has failed. Chunks are then discarded.
+    /// Whether the writer has failed. If so, chunks are discarded.
     pub(super) fn has_failed(&self) -> bool {
         self.log.failed.load(Ordering::Relaxed)
     }
@@ -135,8 +135,8 @@ impl Queue {
 
 /// The part of a log that the thread and a connection share.
 struct WriterState {
-    /// Belongs to the thread. `None` while it writes, once the writer has failed, and after the
-    /// end.
+    /// Only the thread uses the writer. It is `None` while the thread is writing, once the writer
+    /// has failed, and after the end of the log.
     writer: Mutex<Option<Writer>>,
     failed: AtomicBool,
     bytes: AtomicUsize,
@@ -176,7 +176,7 @@ impl Job {
     }
 }
 
-/// Records that count as waiting until they are dropped.
+/// Records whose bytes count as waiting until this is dropped.
 struct Chunk {
     bytes: Vec<u8>,
     cost: usize,
@@ -212,7 +212,7 @@ struct Backlog {
 #[derive(Default)]
 struct Progress {
     jobs_done: u64,
-    /// A waiter has given up since the last job was completed.
+    /// Whether a waiter has given up since the last job was completed.
     is_stuck: bool,
 }
 
@@ -247,19 +247,20 @@ impl Backlog {
         lock(&self.progress).jobs_done
     }
 
-    /// Whether the thread hangs: no job was completed since `asked`, which is long ago.
+    /// Whether the thread hangs: since `asked`, when `before` jobs were done, no other job has been
+    /// completed, and `PATIENCE` has passed.
     fn is_stuck(&self, before: u64, asked: Instant) -> bool {
         let mut progress = lock(&self.progress);
-        // The runtime's clock may be a test's, which advances without waiting; so real time has to
-        // pass too.
+        // The caller slept by the runtime's clock, which a test may advance without waiting. So
+        // this checks that as much real time has passed.
         let in_vain = progress.jobs_done == before && asked.elapsed() >= PATIENCE;
         progress.is_stuck |= in_vain;
         progress.is_stuck
     }
 }
 
-/// A task waits on this for a log to be written. A runtime that shuts down drops the task before
-/// that, and the drop blocks until the log is written. So a log is complete once its runtime is
+/// A task waits on this for a log to be written. If the runtime shuts down earlier, it drops the
+/// task, and the drop blocks until the log is written. So a log is complete once its runtime is
 /// gone, unless its writer hangs.
 pub(super) struct Written {
     written: oneshot::Receiver<Infallible>,
@@ -268,8 +269,8 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// It also ends if the writer hangs. Otherwise anything that waits for all tasks of a runtime
-    /// would wait for ever.
+    /// Waits until the log is written or the writer hangs. If it did not stop for a writer that
+    /// hangs, code that waits for all tasks of a runtime would wait for ever.
     pub(super) async fn wait(mut self) {
         while !self.given_up {
             let (before, asked) = (self.backlog.jobs_done(), Instant::now());

@@ -1,4 +1,4 @@
-//! The thread that writes, and writers that hang, fail or panic.
+//! Tests of the thread that writes, with writers that hang, fail or panic.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,8 @@ impl Write for Slow {
     }
 }
 
-/// A writer that waits, its permits, and the writes that it makes.
+/// Makes a slow writer. Returns it with the sender of its permits and the receiver of what it
+/// writes.
 fn slow() -> (Writer, Sender<()>, Receiver<Vec<u8>>) {
     let ((permit, permits), (written, seen)) = (mpsc::channel(), mpsc::channel());
     (Box::new(Slow(permits, written)), permit, seen)

@@ -1,5 +1,5 @@
-//! Compares our reader with tungstenite's on the same bytes, and lists where they may differ. Also
-//! fuzzed from `fuzz/`.
+//! Compares our reader with tungstenite's on the same bytes, and lists where they may differ. A
+//! target in `fuzz/` runs this too.
 
 use std::task::{Context, Poll, Waker};
 
@@ -17,7 +17,7 @@ use super::{
     chopped::Chopped,
 };
 
-/// Small, so that inputs reach it.
+/// The largest message. It is small, so that inputs reach it.
 pub(super) const LIMIT: usize = 600;
 
 /// The items that a reader understands, and the way it ends.
@@ -101,38 +101,40 @@ pub(super) fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
     }
 }
 
-/// tungstenite's result for a Close with a code that it does not accept.
+/// Whether this is tungstenite's result for a Close with a code that it does not accept.
 fn is_bad_code(end: &End) -> bool {
     *end == End::Close(Some(1002), "Protocol violation".into())
 }
 
-/// Checks that the two readers understand the same. All permitted differences are listed here.
+/// Checks that the two readers read the same items and end in the same way. All permitted
+/// differences are listed here.
 pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let (ours, our_end) = ours(side, input, chops);
     let (theirs, their_end) = theirs(side, input, chops);
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
-        // Ours does not support text, and reports it at the first frame. Theirs continues; until
-        // that message ends, only control frames can follow.
+        // Our reader does not support text, and reports it at the first frame of the message.
+        // Theirs continues; until that message ends, it can only return control frames.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];
             assert!(!rest.iter().any(|heard| matches!(heard, Heard::Message(_))), "{}", context);
             return;
         }
-        // Theirs accepts lengths that take more bytes than needed (RFC 6455 §5.2). Ours does not
-        // even read the extended length of a control frame.
+        // Their reader accepts lengths that are encoded in more bytes than needed (RFC 6455 §5.2).
+        // Ours does not even read the extended length of a control frame.
         (End::Refused(words), _)
             if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
         {
             assert!(theirs.starts_with(&ours), "{}", context);
             return;
         }
-        // Theirs replaces codes that must not be sent; ours refuses them.
+        // Their reader replaces codes that must not be sent; ours refuses them.
         (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
-        // This code was registered after RFC 6455, and theirs does not know it.
+        // This code was registered after RFC 6455, and their reader does not know it.
         (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
-        // Ours refuses at the header, theirs at the end of the frame.
+        // Our reader refuses a frame as soon as it has the header, theirs only at the end of the
+        // frame.
         (End::Refused(_), End::Eof) => {
             let longer = [input, &[0; LIMIT + 14]].concat();
             let (_, end) = self::theirs(side, &longer, &[]);
@@ -144,7 +146,7 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     assert_eq!(ours, theirs, "{}", context);
 }
 
-/// Runs any bytes, split anywhere, against either side.
+/// Runs arbitrary bytes, split at arbitrary points, against the readers of either side.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let side = if input.ratio(1, 2).unwrap_or(false) { Side::Client } else { Side::Server };

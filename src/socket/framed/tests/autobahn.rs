@@ -38,8 +38,8 @@ fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
     fin(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-/// The frame's bytes, masked if a client sends them. Written from RFC 6455 §5.2, independently of
-/// the encoder under test.
+/// Returns the frame's bytes, masked if a client sends them. This was written from RFC 6455 §5.2,
+/// independently of the encoder under test.
 fn bytes((first, payload): &Frame, from: Side) -> Vec<u8> {
     let (bit, mask) =
         if from == Side::Client { (0x80, [0x37, 0xfa, 0x21, 0x3d]) } else { (0, [0; 4]) };
@@ -78,7 +78,7 @@ fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     out
 }
 
-/// Removes the complete frames that `from` has sent from `bytes`.
+/// Removes the complete frames, which `from` has sent, from the front of `bytes` and returns them.
 fn frames(bytes: &mut &[u8], from: Side) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let [first, second, rest @ ..] = *bytes {
@@ -114,7 +114,8 @@ enum Chop {
 
 const ALL_CHOPS: [Chop; 4] = [Chop::Never, Chop::Frames, Chop::Bytes(997), Chop::Bytes(1)];
 
-/// The frames with which a socket of `side` answers these frames, up to the end of the stream.
+/// Returns the frames with which a socket of `side` answers these frames, up to the end of the
+/// stream.
 async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     let sent: Vec<_> = sent.iter().map(|frame| bytes(frame, !side)).collect();
     let chops: Vec<Vec<u8>> = match chop {
@@ -146,7 +147,8 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
         heard
     };
     let ours = async move { echo(&mut ours).await };
-    // The clock advances only when both wait, and then they would wait for ever.
+    // The paused clock advances only when both ends are waiting, in which case they would wait for
+    // ever.
     let both = async { tokio::join!(ours, peer) };
     let both = tokio::time::timeout(Duration::from_secs(1), both).await;
     let (end, heard) = both.expect("one of the two has something to say");
@@ -171,14 +173,15 @@ async fn check(case: &str, sent: &[Frame], chops: &[Chop], expected: &[Frame]) {
     }
 }
 
-/// After the frames the peer closes with 1000, and the Close is answered.
+/// Checks that the frames are answered as expected, and that a Close with 1000 after them is
+/// answered too.
 async fn is_fine(case: &str, mut sent: Vec<Frame>, chops: &[Chop], mut expected: Vec<Frame>) {
     sent.push(close(1000, ""));
     expected.push(close(1000, ""));
     check(case, &sent, chops, &expected).await;
 }
 
-/// The connection fails with 1002, and bytes after that are ignored.
+/// Checks that the connection fails with 1002, and that bytes after that are ignored.
 async fn is_refused((case, sent, mut expected): Case<'_>, chops: &[Chop]) {
     expected.push(close(1002, ""));
     check(case, &sent, chops, &expected).await;
@@ -304,7 +307,8 @@ async fn section_5_fragmentation_that_is_not() {
     }
 }
 
-/// The suite expects valid text back. Invalid text has to fail, and all text does here.
+/// The suite expects valid text to be echoed and invalid text to be refused. Here all text is
+/// refused.
 ///
 /// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
 /// wire.

@@ -1,4 +1,4 @@
-//! A byte stream for both readers: tungstenite's, which is blocking, and ours.
+//! A byte stream that both readers can use: tungstenite's, which is blocking, and ours.
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,5 @@
-//! Comparison with tungstenite: each reads what the other writes, and both treat arbitrary bytes
-//! alike.
+//! Comparison with tungstenite: each implementation reads what the other writes, and both treat
+//! arbitrary bytes alike.
 
 use std::task::{Context, Waker};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::socket::{Outgoing, Socket};
 
-/// The same cases in each run, unless the environment asks for others (PROPTEST_RNG_SEED,
+/// Makes each run test the same cases, unless the environment asks for others (PROPTEST_RNG_SEED,
 /// PROPTEST_CASES).
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
@@ -60,7 +60,7 @@ fn payload(max: usize) -> impl Strategy<Value = Vec<u8>> {
 /// A step of an application.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A message in these pieces, each followed by a ping if there is one.
+    /// A message in these pieces, each of which is followed by the ping if there is one.
     Message(Vec<Vec<u8>>, Option<Vec<u8>>),
     Ping([u8; 8]),
     Pong(Vec<u8>),
@@ -98,7 +98,7 @@ fn any_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
     ]
 }
 
-/// The bytes of frames that `side` receives.
+/// Returns the bytes of frames that `side` receives.
 fn wire(side: Side, frames: Vec<(u8, Vec<u8>)>, mask: [u8; 4]) -> Vec<u8> {
     let mut out = Vec::new();
     for (first, payload) in frames {

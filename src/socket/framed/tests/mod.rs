@@ -1,4 +1,4 @@
-//! Tests against tungstenite at the other end, and against bytes written by hand.
+//! Tests of the socket with tungstenite at the other end, and with bytes written by hand.
 
 mod agree;
 mod autobahn;
@@ -32,7 +32,7 @@ use super::*;
 const LIMIT: u64 = 1 << 20;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// Our socket on `side`, and tungstenite at the other end of a pipe of `capacity` bytes.
+/// Returns our socket on `side`, and tungstenite at the other end of a pipe of `capacity` bytes.
 async fn pair(
     side: Side,
     capacity: usize,
@@ -76,7 +76,8 @@ async fn messages_of_every_size_reach_tungstenite_as_they_are() {
             let sender = async {
                 for &size in sizes {
                     let mut message = MessageBuf::new();
-                    // In pieces, so that the mask has to continue across their borders.
+                    // The message is sent in pieces, so that the mask has to continue from one to
+                    // the next.
                     for piece in pattern(size).chunks(513) {
                         message.put_chunk(Bytes::copy_from_slice(piece));
                     }
@@ -272,7 +273,7 @@ async fn nothing_follows_our_close_whatever_comes_and_is_asked_for() {
     assert_eq!(said, b"\x88\x05\x03\xe8bye");
 }
 
-/// The item that our client reads from a server's bytes.
+/// Returns the item that our client reads from a server's bytes.
 async fn understand(bytes: &[u8]) -> Result<Incoming, SocketError> {
     let (ours, mut theirs) = duplex(1 << 20);
     let mut ours = FramedSocket::new(ours, &[], Side::Client, 1_000);
@@ -356,7 +357,7 @@ async fn what_came_behind_the_handshake_is_read_first() {
 async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
     let sender = async {
-        // Reads first grow to whole blocks.
+        // The first messages make the reads grow to whole blocks.
         for size in [300_000; 8].into_iter().chain([4_096, 65_536, 4_096, 30_000, 65_536]) {
             theirs.feed(Message::Binary(pattern(size).into())).await.unwrap();
         }

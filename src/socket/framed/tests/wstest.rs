@@ -101,7 +101,7 @@ async fn the_suite_finds_nothing_wrong_with_a_server() {
 #[tokio::test]
 #[ignore = "wants the Autobahn test suite: see tests/peers/autobahn/NOTES.md"]
 async fn the_suite_finds_nothing_wrong_with_a_client() {
-    // The suite does not report which port it was given.
+    // The suite cannot report which port the system gave it, so this picks a free one.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let suite = Suite::start("fuzzingserver", json!({ "url": format!("ws://127.0.0.1:{port}") }));
     for case in 1.. {
@@ -109,18 +109,18 @@ async fn the_suite_finds_nothing_wrong_with_a_client() {
         let Some((io, buf)) = upgraded(port, &path).await else { break };
         echo(&mut FramedSocket::new(io, &buf, Side::Client, LARGEST)).await;
     }
-    // The server ends before it answers this.
+    // The suite's server ends before it answers this request.
     upgraded(port, "/updateReports?agent=wsmux&shutdownOnComplete=true").await;
     all_is_well(&suite.verdicts().await);
 }
 
-/// A stream that has been upgraded to a WebSocket, and the bytes that followed the response; `None`
-/// if the path does not exist.
+/// Upgrades a stream to a WebSocket. Returns it with the bytes that followed the response, or
+/// `None` if the path does not exist.
 async fn upgraded(port: u16, path: &str) -> Option<(TcpStream, Vec<u8>)> {
     let mut io = loop {
         match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(io) => break io,
-            // Python takes some time to start.
+            // Python takes some time to start, so this tries again.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     };
