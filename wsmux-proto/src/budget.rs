@@ -77,9 +77,10 @@ const ANSWERS: u64 = 2;
 /// may send a request to several servers and use only the first answer.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// A peer may send a frame about every stream at the same moment, and then another one. The windows
-/// of all streams may have changed, the application may have used up the credit of all, or a page
-/// may be closed, which stops or resets all. A stream costs more memory than these frames.
+/// A peer may send a frame about every stream at the same moment, and then a second one. This
+/// happens when the windows of all streams have changed, when the application has used up the
+/// credit of all streams, or when a page is closed, which stops or resets all streams. Allowing
+/// these frames adds little: the state of a stream takes more memory than they do.
 const FOR_EACH_STREAM: u64 = 2;
 
 /// A client may cancel all streams that it has open, and may open and cancel as many again before
