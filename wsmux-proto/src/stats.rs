@@ -82,9 +82,10 @@ pub(super) struct Counters {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// The streams that were under way, in the order of their ids, including those that were not
-    /// accepted. This end had not finished or reset the sending half, or had not sent all of it, or
-    /// the peer had not ended the receiving half. The limits on open streams bound their number.
+    /// The streams that were under way, in the order of their ids, including those that the
+    /// application had not accepted. For each of them at least one of three things was true: this
+    /// end had not finished or reset the sending half, it had not sent all of it, or the peer had
+    /// not ended the receiving half. The limits on open streams bound the number of these streams.
     pub streams: Vec<StreamId>,
     /// Bytes of all streams together that were written but not yet passed to the socket.
     pub unsent_bytes: u64,

@@ -26,7 +26,7 @@ use std::{
 pub struct Time(Duration);
 
 impl Time {
-    /// The moment that times are counted from.
+    /// The moment from which times are counted.
     pub const EPOCH: Self = Self(Duration::ZERO);
 
     /// The last point in time that can be expressed.

@@ -22,8 +22,9 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the room grows, there are two and a half places for each stream, and its node in the tree
-// takes another 40 bytes. The sum is below the 128 bytes that SPEC.md §10 allows for each.
+// While the memory for waiting streams grows, there is room for two and a half values for each
+// stream, and each stream's node in the tree takes another 40 bytes. The sum is below the 128 bytes
+// that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
 /// What the peer has done with the halves of a waiting stream. The peer has sent no byte, because
