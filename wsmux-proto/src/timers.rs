@@ -16,8 +16,8 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
-/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts). It
-/// is also the most by which long round trips can multiply the declared timeout (C-91).
+/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
+/// Long round trips can also multiply the declared timeout by at most this number (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.

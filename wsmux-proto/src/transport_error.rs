@@ -47,8 +47,8 @@ codes! {
     PROTOCOL_VIOLATION = 0xa;
     /// The application closed the connection at a time when its own code could not be sent.
     APPLICATION_ERROR = 0xc;
-    /// The peer causes work without progress. The code is wsmux's own, from a range that QUIC
-    /// leaves to private use. Its meaning is that of HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
+    /// The peer causes work without progress. The code is wsmux's own, and comes from a range that
+    /// QUIC leaves to private use. It means the same as HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
     EXCESSIVE_LOAD = 0x7773_6d78;
 }
 

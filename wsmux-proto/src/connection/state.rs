@@ -30,8 +30,9 @@ pub(super) enum State {
     Handshake,
     /// The peer's limits are known, and data flows.
     Established {
-        /// Set when the connection is to close after its last stream. Then neither end opens
-        /// streams. The draining state of RFC 9000 §10.2 is another one, which follows the end.
+        /// Set if the connection has to close after its last stream. In that case neither end opens
+        /// more streams. This is not the draining state of RFC 9000 §10.2, which follows the end of
+        /// a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.
