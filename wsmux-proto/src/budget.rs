@@ -25,7 +25,7 @@ pub(super) const MAX_REFUSALS: usize = 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
     /// A bidirectional stream that the peer opened, and then gave up before the application had
-    /// read or answered anything of it.
+    /// read anything from it or answered it.
     Cancelled,
     /// A stream that the peer opened above a limit that the peer cannot know. Either this end had
     /// to refuse the stream, or the peer gave it up while it waited.
@@ -50,7 +50,7 @@ struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more is allowed for each stream. The number of streams is the highest number that
+    /// How much more is allowed for each stream. What counts is the largest number of streams that
     /// were ever open at once.
     for_each_stream: u64,
     /// How much is replenished each second.
@@ -105,8 +105,8 @@ const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 /// one grant.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// Implementations renew a window in parts: a quarter at a time by C-38, or an eighth in other
-/// implementations. If the peer has declared a small window, its grants have to be small too, and
+/// Implementations renew a window in parts: wsmux renews a quarter at a time (C-38), and others
+/// renew an eighth. If the peer has declared a small window, its grants have to be small too, and
 /// this end cannot make them larger. The peer gains nothing by declaring a small window. It
 /// receives little, each part of the window costs both ends one frame, and this end looks at no
 /// other stream to send that part (C-85). A peer that sends stream data in frames of single bytes,
@@ -410,8 +410,8 @@ mod tests {
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
-            // Even more than two frames for each stream pass, because the work done before counts
-            // once.
+            // More than two frames for each stream pass here, because the useful work that was done
+            // before has earned some more.
             let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }
@@ -439,8 +439,8 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // In these cases a byte counts once: frames that are smaller than they need to be, a window
-        // of zero, and a window of a usual size.
+        // In these cases each byte counts only once: frames that are smaller than they need to be,
+        // a window of zero, and a window of a usual size.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }

@@ -22,7 +22,7 @@ pub struct MessageBuf {
 
 #[derive(Debug)]
 enum Part {
-    /// The bytes of `inline` that follow those of the last such part, up to this index.
+    /// The bytes of `inline` from the end of the previous part of this kind up to this index.
     InlineUpTo(usize),
     Chunk(Bytes),
 }

@@ -126,7 +126,7 @@ pub struct RecvStreamStats {
     pub window: u64,
 }
 
-/// Measures for how long in all a state has lasted that begins and ends several times.
+/// Measures the total time of a state that begins and ends several times.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stopwatch {
     /// When the stopwatch was started; `None` while it is stopped.

@@ -78,8 +78,8 @@ impl SendBudget {
         self.held.bytes
     }
 
-    /// Notes that what a stream holds has changed from `before` to `after`, for another reason than
-    /// that it sent bytes.
+    /// Notes that what a stream holds has changed from `before` to `after`, for a reason other than
+    /// sending bytes.
     pub(super) fn change(&mut self, before: Held, after: Held) {
         let others = self.held.without(before);
         self.held = Held {
@@ -115,7 +115,8 @@ impl SendBudget {
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// Returns how many bytes a stream may hold that now holds `own` and has this much credit left.
+    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has this much
+    /// credit left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;

@@ -295,6 +295,6 @@ struct Count {
     /// reports the end of each stream from then on, even when the limit is no longer reached: the
     /// application may still have waiters, and the engine does not know that.
     capped: bool,
-    /// Whether a stream has ended since `capped` was set without an event that reported it.
+    /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
     available: bool,
 }

@@ -244,7 +244,7 @@ impl Streams {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
-    /// Returns what is under way, because the end of the connection interrupts it.
+    /// Returns what is under way at the end of the connection.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)

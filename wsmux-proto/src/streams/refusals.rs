@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::table::SPARE_STREAMS;
 use crate::{Dir, Frame, StreamId, VarInt};
 
-/// The code with which a stream is refused that the application has never seen.
+/// The code with which this end refuses a stream. The application never sees such a stream.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ struct Refusal {
     stop: VarInt,
     /// The code for RESET_STREAM.
     reset: VarInt,
-    /// Whether STOP_SENDING has been sent. RESET_STREAM has not been sent.
+    /// Whether STOP_SENDING has been sent, so that only RESET_STREAM is left to be sent.
     stop_sent: bool,
     /// Whether the stream has been waiting, and still counts as waiting.
     waited: bool,

@@ -30,12 +30,12 @@ const SHARE_ONE_IN: u64 = 2;
 /// is not mistaken for the rate of the path: it may come out of a buffer at any speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// The measurement of a stream begins when one part in this many of its first window was received.
-/// The first grant is due only when twice as much was received.
+/// The measurement of a stream begins when one part in this many of its initial window has been
+/// received. The first grant is due only when twice as much has been received.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
-/// If nothing was received for this long, the queues on the path are empty. It is longer than any
-/// round trip.
+/// If nothing was received for this long, the queues on the path are empty, because this time is
+/// longer than any round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What a connection knows about its path, and how much its windows have grown.
