@@ -1,90 +1,97 @@
-//! Budgets for useless work that a peer makes this end do, one for each kind of it (SPEC.md §8.6).
+//! Budgets for useless work that a peer makes this end do, one for each kind of useless work
+//! (SPEC.md §8.6).
 //!
-//! Useless work consumes a budget. Two things replenish it: useful work, because an attacker gains
-//! nothing from that, and time, at a rate at which the useless work is harmless. So a peer that
-//! does useful work at any speed, or useless work slowly for any time, never exhausts a budget.
-//! Useless work in proportion to useful work costs the peer as much as it costs us.
+//! Useless work consumes a budget. Two things replenish the budget: useful work, because an
+//! attacker gains nothing by doing it, and time, at a rate at which the useless work is harmless.
+//! So a peer never exhausts a budget if it does useful work at any speed, or useless work slowly
+//! for any time. If a peer does useless work in proportion to useful work, the useless work costs
+//! the peer as much as it costs this end.
 //!
-//! Work that other rules bound is not counted. Credit bounds stream data, the stream limit bounds
-//! how many streams are opened (C-40), and frames for a peer that does not read are state and not a
-//! queue (C-32).
+//! Work that other rules bound is not counted. Credit bounds stream data, and the stream limit
+//! bounds how many streams are opened (C-40). Frames for a peer that does not read do not pile up:
+//! they are kept as state, and not in a queue (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{TransportError, transport_error::violation};
 use crate::Time;
 
-/// How many refusals may wait for a peer that opens streams and does not read. Each is two frames,
-/// so this is some KiB. No useful work happens while the peer does not read, so a budget would not
-/// come back.
+/// How many refusals may wait if the peer opens streams and does not read. Each refusal is two
+/// frames, so together they take some KiB. A budget could not limit them: while the peer does not
+/// read, no useful work happens that would replenish it.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
-    /// A bidirectional stream that the peer opened and gave up before anything of it was read or
-    /// answered.
+    /// A bidirectional stream that the peer opened, and then gave up before the application had
+    /// read anything from it or answered it.
     Cancelled,
-    /// A stream that the peer opened above a limit that it cannot know. It had to be refused, or
-    /// the peer gave it up while it waited.
+    /// A stream that the peer opened above a limit that the peer cannot know. Either this end had
+    /// to refuse the stream, or the peer gave it up while it waited.
     Refused,
-    /// A grant: MAX_DATA, MAX_STREAM_DATA or MAX_STREAMS.
+    /// A frame that grants credit or streams: MAX_DATA, MAX_STREAM_DATA or MAX_STREAMS.
     Grant,
-    /// A frame that reports that the peer is blocked.
+    /// A frame that reports that the peer is blocked: DATA_BLOCKED, STREAM_DATA_BLOCKED or
+    /// STREAMS_BLOCKED.
     Blocked,
-    /// A ping of either kind, or a pong that answers no ping.
+    /// A WebSocket ping, a ping frame of the wire, or a pong that answers no ping.
     Ping,
-    /// A frame of a live stream that changes nothing.
+    /// A frame about a live stream that changes nothing.
     Empty,
-    /// A frame of a stream that has ended.
+    /// A frame about a stream that has ended.
     Late,
     /// A byte of padding.
     Padding,
 }
 
-/// What is allowed of one kind.
+/// How much of one kind of useless work is allowed.
 struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more for each stream, counted when the most streams were open.
+    /// How much more is allowed for each stream. What counts is the largest number of streams that
+    /// were ever open at once.
     for_each_stream: u64,
-    /// How much comes back each second.
+    /// How much is replenished each second.
     per_second: u64,
-    /// How much has come back in all by the useful work so far.
+    /// Computes how much has been replenished in all by the useful work so far.
     earned: fn(&UsefulWork) -> u64,
 }
 
-/// For frames that honest peers send now and then, or beside useful frames. The burst is as many
-/// frames as take twenty milliseconds, and the rate costs a thousandth of a core.
+/// For frames that honest peers send now and then, or beside useful frames. The burst is the number
+/// of frames that take twenty milliseconds to process, and frames at this rate use a thousandth of
+/// a core.
 const RARE: (u64, u64) = (1_000, 100);
 
-/// For frames that were still on a long path when the peer learned that they are useless. The rate
-/// costs a hundredth of a core.
+/// For frames that were useful when the peer sent them, and that became useless while they were on
+/// a long path. Frames at this rate use a hundredth of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// How many late frames of the peer are allowed for each frame of ours: a js-ws peer answers the
-/// end of each half of a stream, and a grant may cross the end of the stream.
+/// How many late frames the peer may send for each frame that this end sends. A js-ws peer answers
+/// the end of each half of a stream, and a grant may cross the end of the stream.
 const ANSWERS: u64 = 2;
 
-/// A connection on which four of five streams are cancelled is still useful. Examples are searches
-/// while a user types, and requests to several servers of which only the first answer counts.
+/// How many cancelled streams each served stream makes up for. A connection on which four of five
+/// streams are cancelled is still useful: for example, a client may search while the user types, or
+/// may send a request to several servers and use only the first answer.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// A peer may send a frame about every stream at the same moment, and then another one. The windows
-/// of all streams may have changed, the application may have used up the credit of all, or a page
-/// may be closed, which stops or resets all. A stream costs more memory than these frames.
+/// A peer may send a frame about every stream at the same moment, and then a second one. This
+/// happens when the windows of all streams have changed, when the application has used up the
+/// credit of all streams, or when a page is closed, which stops or resets all streams. Allowing
+/// these frames adds little: the state of a stream takes more memory than they do.
 const FOR_EACH_STREAM: u64 = 2;
 
-/// A client may cancel all streams that it has open, and do so again before the first ones are
-/// freed. This factor leaves a margin.
+/// A client may cancel all streams that it has open, and may open and cancel as many again before
+/// this end has freed the first ones. A factor of ten leaves a margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
-/// A burst of this many is harmless even if the limit on streams is low.
+/// A burst of this many cancelled streams is harmless even if the limit on streams is low.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
-/// How much padding each useful frame allows. Peers that shape their traffic pad each message to
-/// the same size, which is at most the usual limit of a message.
+/// How many bytes of padding the peer may send for each useful frame. Peers that shape their
+/// traffic pad each message to the same size, which is at most the usual limit of a message.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
 /// A peer may send padding all the time to hide when it sends other frames. The rate allows 128
@@ -93,21 +100,23 @@ const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// Each time this many bytes were sent, the peer may send a grant. On a wire where a reader grants
-/// again what each read has taken, a grant for each byte is normal, so there each byte allows one.
+/// The peer may send a grant each time this end has sent this many bytes. On a wire on which a
+/// grant follows every read, a grant for a single byte is normal, so on that wire each byte allows
+/// one grant.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// Implementations renew a window in parts: a quarter at a time by C-38, an eighth in others. So if
-/// the peer has declared a small window, its grants have to be small too, and nothing that we do
-/// makes them larger. The peer gains nothing by declaring a small window. It receives little, each
-/// part costs it a frame as it costs us one, and no other stream is looked at for it (C-85). A peer
-/// that sends streams in frames of single bytes, which no budget counts, causes as much work with
-/// as many frames. If a frame of ours is longer than the declared window, the true window is
-/// larger, and the frame counts by its bytes.
+/// Implementations renew a window in parts: wsmux renews a quarter at a time (C-38), and others
+/// renew an eighth. If the peer has declared a small window, its grants have to be small too, and
+/// this end cannot make them larger. The peer gains nothing by declaring a small window. It
+/// receives little, each part of the window costs both ends one frame, and this end looks at no
+/// other stream to send that part (C-85). A peer that sends stream data in frames of single bytes,
+/// which no budget counts, causes as much work with as many frames. If this end sends a frame that
+/// is longer than the declared window, the true window must be larger, and the frame then counts by
+/// its bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
-/// A reader that reads single bytes grants as often as it reads. No honest reader exceeds this
-/// rate, which costs a hundredth of a core.
+/// A reader that takes one byte at a time sends a grant after each read. No honest reader exceeds
+/// this rate, which uses a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
 impl UselessWork {
@@ -122,19 +131,22 @@ impl UselessWork {
             Budget { name, burst, for_each_stream, per_second, earned }
         };
         match self {
-            // Its burst and rate are settings of the connection.
+            // The burst and the rate for cancelled streams are settings of the connection.
             Self::Cancelled => budget("cancelled streams", (0, 0), |work| {
                 work.served.saturating_mul(CANCELLED_FOR_EACH_SERVED)
             }),
-            // A refusal makes us send, so frames that we sent do not count as useful here.
+            // A refusal makes this end send frames, so frames that this end sends do not count as
+            // useful here.
             Self::Refused => budget("refused streams", IN_FLIGHT, |work| work.received),
             Self::Grant => {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
-            // An honest peer sends one for each limit that it reaches. Each limit was a frame of
-            // ours, and took frames of the peer to reach.
+            // An honest peer sends one such frame for each limit that it reaches. Each of these
+            // limits was announced by a frame of this end, and the peer needed frames of its own to
+            // reach it.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
-            // Ten each second are many, but some peers measure the path with each message.
+            // The rate allows more pings than a keep-alive needs, because some peers measure the
+            // path with each message.
             Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
             Self::Empty => budget("frames without effect", RARE, |work| work.received + work.sent),
             Self::Late => budget("frames of ended streams", IN_FLIGHT, |work| {
@@ -147,19 +159,19 @@ impl UselessWork {
     }
 }
 
-/// The useful work of a connection so far. No count ever falls.
+/// The useful work of a connection so far. The counts never decrease.
 #[derive(Debug, Default)]
 struct UsefulWork {
-    /// Frames that brought bytes, the end of a stream or a new stream.
+    /// Frames that brought bytes or the end of a stream, and streams that either end opened.
     received: u64,
-    /// Frames about streams that were sent.
+    /// Frames about streams that this end has sent.
     sent: u64,
     /// Streams of the peer that were answered, or read to their end.
     served: u64,
-    /// How many grants the peer may send for these streams and frames.
+    /// How many grants the peer may send because streams were opened and frames were sent.
     grants: u64,
-    /// Bytes of stream data that were sent. On a stream with a small window each byte counts
-    /// several times, because grants are smaller there.
+    /// Bytes of stream data that this end has sent. On a stream with a small window each byte
+    /// counts several times, because the peer's grants are smaller on such a stream.
     grant_bytes: u64,
 }
 
@@ -167,9 +179,10 @@ struct UsefulWork {
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
     consumed: u64,
-    /// How much of what useful work has earned was subtracted already.
+    /// How much was already subtracted from `consumed` for useful work.
     earned: u64,
-    /// What time has earned was subtracted up to this moment.
+    /// What was earned by the passing of time has been subtracted from `consumed` up to this
+    /// moment.
     replenished_at: Time,
 }
 
@@ -183,9 +196,9 @@ pub(super) struct Budgets {
     waiting: u64,
     /// `None` lets the peer cancel any number of streams.
     cancelled_per_second: Option<u64>,
-    /// Bytes are granted as they are read.
+    /// Whether the peer grants bytes as they are read, rather than in parts of a window.
     grants_by_read: bool,
-    /// How many frames and streams were charged to any budget.
+    /// How many frames and streams were charged to any of the budgets.
     pub(super) useless: u64,
 }
 
@@ -203,51 +216,53 @@ impl Budgets {
         }
     }
 
-    /// The peer may have this many streams open at once. A later call with fewer changes nothing.
+    /// Notes that the peer may have this many streams open at once. A later call with a lower count
+    /// changes nothing.
     pub(super) fn allow_streams(&mut self, count: u64) {
         let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// This many streams of the peer may wait for a place, and the peer may give up all of them at
-    /// once.
+    /// Notes that this many streams of the peer may wait until they can be opened. The peer may
+    /// give up all of them at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }
 
-    /// A frame brought something new.
+    /// Counts a frame of the peer that brought something new.
     pub(super) fn useful_frame(&mut self) {
         self.work.received += 1;
     }
 
-    /// Either end has opened a stream, and this many are open now. The peer may send a grant for
-    /// the new stream at once.
+    /// Counts a stream that either end has opened; `open` streams are open now. The peer may
+    /// immediately send a grant for the new stream.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
         self.most_streams = self.most_streams.max(open as u64);
     }
 
-    /// A stream of the peer has ended, and was answered or read to its end.
+    /// Counts a stream of the peer that has ended, and that was answered or read to its end.
     pub(super) fn stream_served(&mut self) {
         self.work.served += 1;
     }
 
-    /// A bidirectional stream of the peer has ended that the peer gave up before it was read or
-    /// answered. The budget is checked when the peer opens the next stream. Unidirectional streams
-    /// do not count: if nothing was read, the application has only accepted the stream, and an
-    /// empty stream costs that as well.
+    /// Counts a bidirectional stream that has ended because the peer gave it up before the
+    /// application read or answered it. The budget is checked when the peer opens the next stream.
+    /// Unidirectional streams do not count. If nothing was read of one, the application has only
+    /// accepted it, and an empty stream costs that much as well.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
 
-    /// A control frame about a stream was sent.
+    /// Counts a control frame about a stream that this end has sent.
     pub(super) fn control_sent(&mut self) {
         self.work.sent += 1;
     }
 
-    /// A frame with this many bytes of data was sent. `cut` says whether lack of credit has cut it
-    /// short, and `window` is the window that the peer has declared, or 0.
+    /// Counts a frame with this many bytes of data that this end has sent. `cut` says whether the
+    /// frame is shorter because credit was lacking. `window` is the window that the peer has
+    /// declared, or 0.
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -271,7 +286,7 @@ impl Budgets {
         *consumed = consumed.saturating_add(amount);
     }
 
-    /// The peer has caused useless work. Fails if its budget is exhausted.
+    /// Charges useless work that the peer has caused. Fails if the budget for it is exhausted.
     pub(super) fn consume(
         &mut self,
         kind: UselessWork,
@@ -295,7 +310,7 @@ impl Budgets {
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[kind as usize];
-        // What has come back is computed only when it is needed, which is mostly never.
+        // What has been replenished is computed only when it is needed, and it is rarely needed.
         if account.consumed <= burst
             || account.replenish(&budget, per_second, &self.work, now) <= burst
         {
@@ -307,7 +322,8 @@ impl Budgets {
 }
 
 impl Account {
-    /// Subtracts what has come back since the last call from what was consumed. Returns the rest.
+    /// Subtracts from `consumed` what has been replenished since the last call. Returns what is
+    /// left.
     #[cold]
     fn replenish(&mut self, budget: &Budget, per_second: u64, work: &UsefulWork, now: Time) -> u64 {
         let earned = (budget.earned)(work);
@@ -315,7 +331,7 @@ impl Account {
         self.earned = earned;
         let elapsed = (now - self.replenished_at).as_nanos();
         let by_time = elapsed.saturating_mul(u128::from(per_second)) / NANOS_PER_SECOND;
-        // Time that has earned less than one unit counts the next time.
+        // Time that has not yet earned a whole unit is counted in a later call.
         if let Some(nanos) = (by_time * NANOS_PER_SECOND).checked_div(u128::from(per_second)) {
             let counted = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             self.replenished_at += counted;
@@ -343,7 +359,7 @@ mod tests {
         Time::from_epoch(Duration::from_millis(milliseconds))
     }
 
-    /// How many pass in a row.
+    /// Returns how many units of useless work pass in a row.
     fn burst(budgets: &mut Budgets, kind: UselessWork, now: Time) -> u64 {
         (0..).take_while(|_| budgets.consume(kind, 1, now).is_ok()).count() as u64
     }
@@ -376,7 +392,7 @@ mod tests {
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
-        // Another budget has its own account of the same work.
+        // The other budget has its own account of the same useful work.
         assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
@@ -394,7 +410,8 @@ mod tests {
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
-            // More than twice, even: what was done before counts once.
+            // More than two frames for each stream pass here, because the useful work that was done
+            // before has earned some more.
             let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }
@@ -422,12 +439,13 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // Parts that are smaller than they need be, a window of zero, and a usual window.
+        // In these cases each byte counts only once: frames that are smaller than they need to be,
+        // a window of zero, and a window of a usual size.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }
         assert!(back(100, 1, 640) <= 50);
-        // A frame longer than the window was declared to be.
+        // The frame is longer than the declared window.
         assert!(back(1, 64, 640) <= 640);
     }
 

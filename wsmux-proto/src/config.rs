@@ -1,48 +1,50 @@
-//! The settings of a connection: what it may hold, send and wait for, each with a reason for its
-//! default.
+//! The settings of a connection: how much it may hold and send, and how long it may wait. Each
+//! setting has a default, and the reason for that default is given next to it.
 
 use std::time::Duration;
 
 use crate::{VarInt, transport_parameters::TransportParameters};
 
-/// The largest stream window. js-ws counts credit in 32 bits (J-29), and a larger window would no
-/// longer limit anything.
+/// The largest stream window. js-ws counts credit in 32 bits (J-29), and a window larger than this
+/// would have no practical effect as a limit.
 const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
-/// The largest number of streams that a setting allows the peer. The state of this many streams
-/// would take terabytes, so a larger number would not limit anything either. MAX_STREAMS counts
-/// every stream that was ever opened. With this bound on the open ones it stays below 2^60, the
-/// most that RFC 9000 §4.6 allows, for the life of any connection.
+/// The largest number of streams that a setting can allow the peer to have open. The state of this
+/// many streams would take terabytes, so a larger number would not limit anything in practice.
+/// MAX_STREAMS counts every stream that was ever opened. Because this constant bounds the number of
+/// open streams, MAX_STREAMS stays below 2^60, the most that RFC 9000 §4.6 allows, for the life of
+/// any connection.
 pub(crate) const MAX_STREAM_COUNT: u64 = 1 << 32;
 
-/// Ten pings a second, which is a tenth of what the peer's budget for pings refills (SPEC §8.6).
+/// Allows ten pings a second, which is a tenth of the rate at which the peer's budget for pings is
+/// replenished (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 /// The largest message that is sent, even if the peer accepts larger ones.
 const MAX_MESSAGE_SENT: usize = 64 * 1024;
 
 /// QUIC's own minimum (RFC 9000 §14.1). The transport parameters, every control frame, and a close
-/// with the longest reason fit into it.
+/// frame with the longest reason fit into a message of this size.
 const MIN_MESSAGE_SENT: usize = 1_200;
 
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// One turn of the scheduler. With less, no stream could fill its turn, even if no other stream
-/// holds anything.
+/// The size of one turn of the scheduler. With a smaller window, no stream could fill its turn,
+/// even if no other stream had anything buffered.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
-/// The limits and timeouts of one connection. A client and a server have the same.
+/// The limits and timeouts of one connection. A client and a server have the same settings.
 ///
-/// No value is refused. A value outside the range of a setting becomes the nearest value inside
-/// it. The documentation of each setting gives its unit, its range and its default; where it gives
-/// no range, every value is valid. A setting that can be turned off takes an `Option`, and `None`
-/// turns it off.
+/// No value is refused. A value outside the range of a setting is replaced by the nearest value
+/// inside it. The documentation of each setting gives its unit, its range and its default. If it
+/// gives no range, every value is valid. A setting that can be turned off takes an `Option`, and
+/// `None` turns it off.
 ///
-/// These settings bound the memory of a connection. For receiving, the bound is the number of
-/// streams times the stream window, plus the growth of windows. For sending, it is the send
-/// buffers of the open streams, or the send window if that is less.
-/// [`memory_bound`](Self::memory_bound) computes it.
+/// These settings bound the memory of a connection. Received data takes at most the number of
+/// streams times the stream window, plus the bytes by which windows may grow. Data to send takes at
+/// most the send buffers of the open streams, or the send window if that is less.
+/// [`memory_bound`](Self::memory_bound) computes the bound.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) stream_receive_window: u64,
@@ -69,46 +71,54 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // Fills 1 Gbit/s at a round trip of 8 ms, and loopback. It is js-ws's default, too.
+            // Enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback connection.
+            // js-ws has the same default.
             stream_receive_window: 1024 * 1024,
-            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. A third more covers late grants.
+            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
+            // that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
-            // One stream may take half of it, which is its largest window. The other half remains
-            // for the other streams.
+            // One stream may take half of this budget, which lets it reach its largest window. The
+            // other half remains for the other streams.
             window_growth_budget: 64 * 1024 * 1024,
-            // quinn's default. If nothing is read, both kinds together hold at most 200 MiB.
+            // The same default as in quinn. If the application reads nothing, the streams of both
+            // kinds together hold at most 200 MiB.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // More than any burst of calls of one program. At about 100 bytes each, at most 1 MB.
+            // More streams than any single program opens in a burst. At about 100 bytes each, they
+            // take at most 1 MB.
             max_waiting_streams: 10_000,
-            // More than a useful peer cancels, and little work even if the application begins to
-            // answer each of them.
+            // More streams than a useful peer cancels. They cause little work, even if the
+            // application begins to answer each of them.
             cancelled_streams_per_second: Some(100),
-            // More streams than most programs need at once, while a peer may allow 2^60. A stream
-            // has up to 1 KB of state, so each kind costs at most 64 MiB.
+            // More streams than most programs need at once. The limit is needed because a peer may
+            // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
+            // most 64 MiB.
             max_local_streams: 65_536,
-            // Enough to keep the socket busy while the writer is woken. It is half a stream window.
+            // Enough to keep the socket busy until the woken writer writes again. It is half a
+            // stream window.
             send_buffer: 512 * 1024,
-            // 100 streams that send at once can each fill their buffer, with some room left.
+            // 100 streams that send at once can each fill their buffer, and some room is left.
             send_window: 64 * 1024 * 1024,
-            // Four turns of the scheduler. A larger message gains no throughput and delays urgent
-            // frames, which wait until it has been sent.
+            // Four turns of the scheduler. A larger message would not raise the throughput, and
+            // would delay urgent frames, because they wait until the whole message has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
-            // The same, for the messages of the peer.
+            // The same reasons apply to the messages that the peer sends.
             max_record_size: 64 * 1024,
-            // Usual for QUIC, and shorter than the minute after which proxies drop an idle
-            // connection.
+            // A usual value for QUIC. It is shorter than the minute after which proxies drop an
+            // idle connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
-            // Two pings may be late on a stalled machine before the idle timeout expires.
+            // On a stalled machine, two pings may be late before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),
-            // A link that carries one message of 64 KiB a minute (9 kbit/s) is slow, and not dead.
-            // If the peer is silent, the idle timeout ends the connection earlier. nginx's
-            // `send_timeout` and `proxy_send_timeout` have the same default.
+            // A link that takes a whole minute for one message of 64 KiB (9 kbit/s) is slow, but
+            // not dead. If the peer is silent, the idle timeout ends the connection earlier. The
+            // `send_timeout` and `proxy_send_timeout` of nginx have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Several round trips of a bad path. A peer that has not answered by then will not.
+            // Several round trips of a bad path. If the peer has not answered by then, it will not
+            // answer.
             close_timeout: Duration::from_secs(3),
-            // About 200 datagrams of a usual size. One that waits behind more than that is stale.
+            // About 200 datagrams of a usual size. A datagram that waits behind that many others is
+            // stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
         }
@@ -116,243 +126,255 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The receive window of each stream, in bytes: how much the peer may send on a stream before
-    /// the application has read any of it. Range 1 to 2^32 - 1; default 1 MiB.
+    /// Sets the receive window of each stream, in bytes: how much the peer may send on a stream
+    /// before the application has read any of it. Range 1 to 2^32 - 1; default 1 MiB.
     pub fn stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.stream_receive_window = bytes.clamp(1, MAX_STREAM_WINDOW);
         self
     }
 
-    /// The size in bytes up to which the window of a stream may grow. At most 2^32 - 1;
+    /// Sets the size in bytes up to which the window of a stream may grow. At most 2^32 - 1;
     /// default 32 MiB. A value that is not above
     /// [`stream_receive_window`](Self::stream_receive_window) has no effect.
     ///
-    /// A window grows if its reader and its path can use more. Its size follows a measurement:
-    /// twice what the reader takes in a round trip. On the js-ws wire no window grows, because the
-    /// window is also the limit of a message there.
+    /// A window grows if its reader could read faster with a larger window and the path could carry
+    /// more. Its size follows a measurement: twice the number of bytes that the application reads
+    /// in a round trip. On the js-ws wire windows do not grow, because on that wire the window also
+    /// limits the size of a message.
     pub fn max_stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.max_stream_receive_window = bytes.min(MAX_STREAM_WINDOW);
         self
     }
 
-    /// Bytes by which all stream windows of a connection together may grow beyond
+    /// Sets by how many bytes all stream windows of a connection together may grow beyond
     /// [`stream_receive_window`](Self::stream_receive_window). 0 turns growth off. Default 64 MiB.
     ///
-    /// A stream takes at most half of what the other streams have left, so a single stream gets up
-    /// to 32 MiB of the default. A stream keeps its share until it ends, because credit cannot be
-    /// taken back.
+    /// A stream may take at most half of what the other streams have left of this budget, so with
+    /// the default a single stream gets up to 32 MiB. A stream keeps its share until it ends,
+    /// because credit that was granted cannot be revoked.
     pub fn window_growth_budget(&mut self, bytes: u64) -> &mut Self {
         self.window_growth_budget = bytes;
         self
     }
 
-    /// Bidirectional streams that the peer may have open at once. At most 2^32; default 100.
+    /// Sets how many bidirectional streams the peer may have open at once. At most 2^32; default
+    /// 100.
     ///
     /// A stream counts until both its halves have ended and the application has dropped its
-    /// handles. Beyond the limit the peer's next stream waits. On the QMux wire it waits at the
-    /// peer, and on the js-ws wire here: see [`max_waiting_streams`](Self::max_waiting_streams).
+    /// handles. A stream that the peer opens beyond the limit waits. On the QMux wire it waits at
+    /// the peer, and on the js-ws wire it waits at this end: see
+    /// [`max_waiting_streams`](Self::max_waiting_streams).
     pub fn max_concurrent_bidi_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_bidi_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// Unidirectional streams that the peer may have open at once. At most 2^32; default 100. The
-    /// js-ws wire has none.
+    /// Sets how many unidirectional streams the peer may have open at once. At most 2^32; default
+    /// 100. The js-ws wire has no unidirectional streams.
     pub fn max_concurrent_uni_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_uni_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// Streams of the peer beyond
-    /// [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) that may wait on the
-    /// js-ws wire. At most 2^32; default 10,000, which cost at most 1 MB (about 100 bytes each).
+    /// Sets how many of the peer's streams beyond
+    /// [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) may wait on the js-ws
+    /// wire. At most 2^32; default 10,000, which cost at most 1 MB (about 100 bytes each).
     ///
-    /// A peer on that wire does not know of any limit. A waiting stream has no credit, so its peer
-    /// sends nothing on it, and the application does not see it. When another stream ends, the
-    /// stream that has waited longest is opened. If this many streams wait, the next one is
-    /// refused: both its halves fail at the peer with code 0. With 0, every stream beyond the limit
-    /// is refused. On the QMux wire, where streams wait at the peer, this setting has no effect.
+    /// On that wire the peer cannot learn the limit. A waiting stream has no credit, so the peer
+    /// cannot send data on it, and the application does not see it. When another stream ends, the
+    /// stream that has waited longest is opened. If this many streams are waiting already, the next
+    /// one is refused: at the peer, both its halves fail with code 0. If this setting is 0, every
+    /// stream beyond the limit is refused. On the QMux wire, where streams wait at the peer, this
+    /// setting has no effect.
     pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
         self.max_waiting_streams = count.min(MAX_STREAM_COUNT);
         self
     }
 
-    /// How many of its bidirectional streams the peer may cancel in a second. A stream counts as
-    /// cancelled if the peer resets or stops it before anything was sent to the peer on it and
-    /// before anything of it was read. `None` for no limit; default 100.
+    /// Sets how many of its bidirectional streams the peer may cancel in a second. A stream counts
+    /// as cancelled if the peer resets or stops it before this end has sent anything on it and
+    /// before the application has read anything from it. `None` for no limit; default 100.
     ///
-    /// If the peer exceeds it, the connection closes with
-    /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD): an application that begins to
-    /// answer cancelled requests does more work than its peer (CVE-2023-44487). The limit allows a
-    /// burst of ten times the streams that may be open at once, and at least of 1000. Each stream
-    /// that was answered, or read to its end, makes up for four cancelled ones. Raise the limit
-    /// only for peers that legitimately cancel almost everything, such as a client that races
-    /// several servers.
+    /// If the peer cancels more, the connection closes with
+    /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD). Without this limit, a peer
+    /// could make the application begin to answer requests that the peer then cancels, and the
+    /// application would do more work than the peer (CVE-2023-44487). A burst of cancelled streams
+    /// is allowed: ten times the number of streams that may be open at once, and at least 1000.
+    /// Each stream that was answered, or read to its end, makes up for four cancelled ones. Raise
+    /// the limit only for peers that legitimately cancel almost everything, such as a client that
+    /// races several servers.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;
         self
     }
 
-    /// Streams of each kind that this end may have open, even if the peer allows more. At least 1;
-    /// default 65,536.
+    /// Sets how many streams of each kind this end may have open, even if the peer allows more. At
+    /// least 1; default 65,536.
     ///
     /// At this limit `open_bi` and `open_uni` wait until another stream ends, as they do at the
     /// peer's limit. A stream counts until both its halves have ended, the application has dropped
     /// its handles, and its last frames have been passed to the socket. So a peer that allows any
-    /// number of streams and does not read cannot make this end hold the state of more than these.
+    /// number of streams and does not read cannot make this end hold the state of more streams than
+    /// this.
     pub fn max_local_streams(&mut self, count: u64) -> &mut Self {
         self.max_local_streams = count.max(1);
         self
     }
 
-    /// Bytes that a stream accepts from the application before they can be sent. At least 1;
-    /// default 512 KiB.
+    /// Sets how many bytes a stream accepts from the application before they can be sent. At least
+    /// 1; default 512 KiB.
     pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer = bytes.max(1);
         self
     }
 
-    /// Bytes that all streams of a connection together accept from the application before they can
-    /// be sent. Bytes of finished streams that wait to be sent count, too. At least 16 KiB;
-    /// default 64 MiB.
+    /// Sets how many bytes all streams of a connection together accept from the application before
+    /// they can be sent. The unsent bytes of finished streams count, too. At least 16 KiB; default
+    /// 64 MiB.
     ///
-    /// A stream holds at most half of what the other streams have left. Bytes that the stream's
-    /// own credit does not cover may take at most half of the window. So streams with stalled
-    /// readers cannot stop other streams, however many there are.
+    /// A stream holds at most half of what the other streams have left of the window. Bytes that
+    /// their stream's own credit does not cover may take at most half of the window. So streams
+    /// with stalled readers cannot stop other streams, however many there are.
     ///
-    /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB, so
-    /// that short messages can always be sent. Two chunks of `write_chunk` may exceed it, because
-    /// a chunk is accepted whole. So may one chunk of each stream that has credit for only a part
-    /// of its chunk.
+    /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB even
+    /// if the window is full, so that short messages can always be sent. Two chunks of
+    /// `write_chunk` may exceed the window, because a chunk is accepted whole. One chunk of each
+    /// stream that has credit for only a part of that chunk may exceed it as well.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
         self
     }
 
-    /// The largest message that this end sends, in bytes. Range 1,200 to 65,536; default 64 KiB.
-    /// The limit that the peer advertises applies as well.
+    /// Sets the size of the largest message that this end sends, in bytes. Range 1,200 to 65,536;
+    /// default 64 KiB. The limit that the peer advertises applies as well.
     ///
-    /// Lower it for a gateway that does not pass larger messages, for example one that closes with
-    /// 1009 for a message of more than 32 KiB. It bounds datagrams as well.
+    /// Lower this limit if a gateway on the path does not pass larger messages, for example a
+    /// gateway that closes the connection with code 1009 when a message exceeds 32 KiB. The limit
+    /// applies to datagrams as well.
     pub fn max_message_sent(&mut self, bytes: usize) -> &mut Self {
         self.max_message_sent = bytes.clamp(MIN_MESSAGE_SENT, MAX_MESSAGE_SENT);
         self
     }
 
-    /// The largest message that the peer may send on the QMux wire, in bytes. Range 16,382
-    /// (draft-ietf-quic-qmux-02 §max_record_size) to 2^30; default 64 KiB.
+    /// Sets the size of the largest message that the peer may send on the QMux wire, in bytes.
+    /// Range 16,382 (draft-ietf-quic-qmux-02 §max_record_size) to 2^30; default 64 KiB.
     pub fn max_record_size(&mut self, bytes: u64) -> &mut Self {
         self.max_record_size = bytes.clamp(crate::MIN_MAX_RECORD_SIZE, MAX_MAX_RECORD_SIZE);
         self
     }
 
-    /// How long the connection may be silent before it is closed. `None` for no timeout, as are
-    /// zero and a time beyond the range of the clock. Rounded up to whole milliseconds, the unit in
-    /// which it is sent to the peer. Default 30 s.
+    /// Sets how long the connection may be silent before it is closed. `None` means no timeout, and
+    /// so do zero and a time beyond the range of the clock. The time is rounded up to whole
+    /// milliseconds, the unit in which it is sent to the peer. Default 30 s.
     ///
     /// On the QMux wire both ends use the shorter of their two values (RFC 9000 §10.1). A timeout
-    /// below 150 ms acts as 150 ms (RFC 9000 §10.1). A timeout that is shorter than the time
-    /// between two messages ends every connection.
+    /// below 150 ms acts as 150 ms (RFC 9000 §10.1). If the timeout is shorter than the time
+    /// between two messages, it ends the connection.
     ///
-    /// If slow bytes delay a ping, so that its round trip takes more than a third of the timeout,
-    /// the timeout becomes three of that round trip, and at most three times the set value. A
-    /// socket that was full and accepts bytes again counts as activity.
+    /// If queued bytes on a slow path delay a ping, so that its round trip takes more than a third
+    /// of the timeout, the timeout is raised to three times that round trip, but to at most three
+    /// times the value set here. It also counts as activity when a socket that was full accepts
+    /// bytes again.
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.max_idle_timeout =
             timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self
     }
 
-    /// How long the peer may be silent before a ping is sent. `None` for no pings, as are zero and
-    /// a time beyond the range of the clock. At least 100 ms, because a peer counts more frequent
-    /// pings as useless work and ends the connection. Default 10 s.
+    /// Sets how long the peer may be silent before a ping is sent. `None` means no pings, and so do
+    /// zero and a time beyond the range of the clock. At least 100 ms, because a peer counts more
+    /// frequent pings as useless work and ends the connection. Default 10 s.
     ///
-    /// If a third of the idle timeout is shorter, that is used instead. Without an idle timeout,
-    /// the connection ends when the peer has answered no ping for three intervals.
+    /// If a third of the idle timeout is shorter than this interval, a ping is sent after that time
+    /// instead. If there is no idle timeout, the connection ends when the peer has answered no ping
+    /// for three intervals.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
         let interval = interval.filter(|interval| !interval.is_zero());
         self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
     }
 
-    /// How long the socket may accept nothing while there is something to send. After that the
-    /// connection ends with [`Timeout::WriteStall`](crate::Timeout::WriteStall). `None` for no
-    /// timeout, as is zero. Default 60 s.
+    /// Sets how long the socket may accept nothing while there is something to send. After this
+    /// time the connection ends with [`Timeout::WriteStall`](crate::Timeout::WriteStall). `None`
+    /// means no timeout, and so does zero. Default 60 s.
     ///
-    /// The idle timeout ends a connection whose peer is silent. This one ends a connection whose
-    /// peer sends something, such as pings or padding, and reads nothing. It restarts with each
-    /// message that the socket accepts, so a link is fast enough if it carries one message of
-    /// 64 KiB in that time (9 kbit/s).
+    /// The idle timeout ends a connection whose peer is silent. The write-stall timeout ends a
+    /// connection whose peer sends something, such as pings or padding, but reads nothing. It
+    /// restarts with each message that the socket accepts, so a link is fast enough if it carries
+    /// one message of 64 KiB in this time (9 kbit/s).
     ///
-    /// It is twice the idle timeout, because a full socket is weaker evidence than silence. When a
-    /// network is interrupted or a peer is suspended, the peer is silent too, and the idle timeout
-    /// ends the connection.
+    /// The default is twice that of the idle timeout, because a full socket is weaker evidence than
+    /// silence. When a network is interrupted or a peer is suspended, the peer is silent too, and
+    /// the idle timeout ends the connection.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// How long the handshake may take. Every value is used as it is: with zero no handshake
-    /// succeeds, and a time beyond the range of the clock is no timeout. Default 10 s.
+    /// Sets how long the handshake may take. Every value is used as it is: with zero no handshake
+    /// succeeds, and a time beyond the range of the clock means no timeout. Default 10 s.
     ///
-    /// For a client and a server it covers every step after the TCP handshake: TLS, the upgrade,
-    /// and then the peer's transport parameters. If the WebSocket was open before, it covers the
-    /// transport parameters alone.
+    /// At a client and at a server the timeout covers every step after the TCP handshake: TLS, the
+    /// upgrade, and then the peer's transport parameters. If the WebSocket was already open when
+    /// the connection was created, the timeout covers only the wait for the peer's transport
+    /// parameters.
     pub fn handshake_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// How long the end of a connection may take: until the peer has answered the close, and then
-    /// until it has ended the TCP, TLS or HTTP/2 stream. After that the socket is dropped. A time
-    /// beyond the range of the clock is no timeout, and keeps the socket for a peer that never
-    /// answers. Default 3 s.
+    /// Sets how long the end of a connection may take. The time runs until the peer has answered
+    /// the close and has then ended the TCP, TLS or HTTP/2 stream. If the peer takes longer, the
+    /// socket is dropped. A time beyond the range of the clock means no timeout, so the socket is
+    /// kept for ever if the peer never answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self
     }
 
-    /// Bytes of memory for received datagrams that wait for the application. If more arrive, the
-    /// oldest are dropped. Each datagram counts as its length plus 128 bytes. 0 turns datagrams
-    /// off: the peer may not send any. Default 256 KiB.
+    /// Sets how many bytes of memory are available for received datagrams that the application has
+    /// not read. If more arrive, the oldest are dropped. Each datagram counts as its length plus
+    /// 128 bytes. 0 turns datagrams off: the peer may not send any. Default 256 KiB.
     pub fn datagram_receive_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.datagram_receive_buffer_size = bytes;
         self
     }
 
-    /// Bytes of memory for datagrams that wait for the socket. If more are sent, the oldest are
-    /// dropped. Each datagram counts as its length plus 128 bytes. Default 256 KiB.
+    /// Sets how many bytes of memory are available for datagrams that the socket has not taken yet.
+    /// If more are sent, the oldest are dropped. Each datagram counts as its length plus 128 bytes.
+    /// Default 256 KiB.
     pub fn datagram_send_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.datagram_send_buffer_size = bytes;
         self
     }
 
-    /// The current value of [`handshake_timeout`](Self::handshake_timeout). A caller needs it to
-    /// bound TLS and the upgrade, which come before the engine.
+    /// Returns the current value of [`handshake_timeout`](Self::handshake_timeout). The caller
+    /// needs it to bound the time of TLS and of the upgrade, which take place before the engine
+    /// starts.
     pub fn get_handshake_timeout(&self) -> Duration {
         self.handshake_timeout
     }
 
-    /// The largest message that the peer may send on `wire`, in bytes. It follows from the
-    /// settings. A socket refuses larger messages.
+    /// Returns the size of the largest message that the peer may send on `wire`, in bytes. It
+    /// follows from the settings. The socket refuses larger messages.
     pub fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
         wire.max_inbound_message(self.max_record_size, self.stream_receive_window)
     }
 
-    /// The transport parameters that are sent to the peer.
+    /// Returns the transport parameters that are sent to the peer.
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // The connection's credit never runs out before a stream's, so one slow reader does not
-            // stop all streams (C-28, C-31). The stream windows times the number of streams bound
-            // the memory.
+            // This is the maximum, so that the connection's credit never runs out before a
+            // stream's. Otherwise one slow reader could stop all streams (C-28, C-31). The memory
+            // is bounded by the number of streams times their window instead.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,
             initial_max_stream_data_uni: self.stream_receive_window,
             initial_max_streams_bidi: self.max_concurrent_bidi_streams,
             initial_max_streams_uni: self.max_concurrent_uni_streams,
-            // A datagram fills at most one message, and the frame is what counts (RFC 9221 §3).
+            // A datagram fills at most one message. The limit counts the whole frame (RFC 9221 §3).
             max_datagram_frame_size: match self.datagram_receive_buffer_size {
                 0 => 0,
                 // Q-54 (QMux "Unreliable Datagram Extension")
@@ -364,7 +386,8 @@ impl Config {
     }
 }
 
-/// Rounds up, because part of a millisecond would otherwise become zero, which means no timeout.
+/// Rounds up, because rounding down could turn a fraction of a millisecond into zero, which means
+/// no timeout.
 fn whole_milliseconds(time: Duration) -> Duration {
     match time.subsec_nanos() % 1_000_000 {
         0 => time,

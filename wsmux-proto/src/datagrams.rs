@@ -6,16 +6,17 @@ use bytes::Bytes;
 
 use super::{Event, event::Events};
 
-/// What a queued datagram costs besides its bytes, so that empty datagrams are bounded too. It is
-/// an estimate of its entry in a queue whose capacity is up to 8 / 3 of its length, of the header
-/// of a shared block, and of what an allocator adds to a block.
+/// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
+/// bounded too. It is an estimate of three things: the datagram's entry in a queue whose capacity
+/// is up to 8 / 3 of its length, the header of a shared block, and what an allocator adds to a
+/// block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
-/// The capacity of a queue does not shrink below this.
+/// The capacity that a queue always keeps when it shrinks.
 const SPARE_CAPACITY: usize = 16;
 
-/// A queue of datagrams. Together they cost at most `limit`, in bytes and with an [`OVERHEAD`] for
-/// each. A single one may cost more.
+/// A queue of datagrams. Together they cost at most `limit`: the cost is their bytes, plus an
+/// [`OVERHEAD`] for each datagram. If the queue holds a single datagram, that one may cost more.
 #[derive(Debug, Default)]
 struct Queue {
     datagrams: VecDeque<Bytes>,
@@ -32,13 +33,13 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
-    /// How much of the [`room`](Self::room) a datagram uses. It is never more than the whole,
-    /// because a single datagram always fits.
+    /// Returns how much of the [`room`](Self::room) a datagram uses. It is never more than the room
+    /// of an empty queue, because a single datagram always fits.
     fn cost_of(&self, datagram: &Bytes) -> usize {
         (datagram.len() + OVERHEAD).min(self.limit.max(1))
     }
 
-    /// How much can be added without dropping a datagram.
+    /// Returns how much can be added without dropping a datagram.
     fn room(&self) -> usize {
         match self.datagrams.is_empty() {
             true => self.limit.max(1),
@@ -46,7 +47,7 @@ impl Queue {
         }
     }
 
-    /// Appends a datagram. Returns how many older ones were dropped for it.
+    /// Appends a datagram. Returns how many older ones were dropped to make room for it.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
         // Q-55 (QMux "Forward Progress and Flow Control")
@@ -61,8 +62,8 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // After a burst the queue has a large capacity. It is halved when three eighths are in use,
-        // so fewer datagrams are moved than were popped.
+        // After a burst the queue has a large capacity. The capacity is halved when only three
+        // eighths of it are in use, so fewer datagrams are moved than were popped.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);
@@ -76,13 +77,13 @@ impl Queue {
 pub(super) struct Datagrams {
     incoming: Queue,
     outgoing: Queue,
-    /// The application waits for a datagram to arrive.
+    /// Whether the application waits for a datagram to arrive.
     reader_waits: bool,
-    /// The application waits for room in `outgoing`.
+    /// Whether the application waits for room in `outgoing`.
     writer_waits: bool,
-    /// How many received datagrams were dropped for newer ones.
+    /// How many received datagrams were dropped to make room for newer ones.
     pub(super) dropped_incoming: u64,
-    /// How many unsent datagrams were dropped for newer ones.
+    /// How many unsent datagrams were dropped to make room for newer ones.
     pub(super) dropped_outgoing: u64,
 }
 
@@ -98,10 +99,11 @@ impl Datagrams {
         }
     }
 
-    /// A datagram was received. Returns whether it fitted without dropping an older one.
+    /// Queues a received datagram. Returns whether it fitted without dropping an older one.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // Copied, because a slice would keep its whole message alive, and the queue would exceed
-        // its bound. If the application echoed the slice, so would the outgoing queue (C-71).
+        // The datagram is copied, because a slice would keep its whole message alive, and the queue
+        // would exceed its bound. If the application echoed the slice, the outgoing queue would
+        // exceed its bound as well (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
@@ -111,19 +113,19 @@ impl Datagrams {
         dropped == 0
     }
 
-    /// Takes the oldest datagram. Without one, the reader waits.
+    /// Takes the oldest datagram. If there is none, notes that the reader waits.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
         self.reader_waits |= datagram.is_none();
         datagram
     }
 
-    /// How many datagrams can be read.
+    /// Returns how many datagrams can be read.
     pub(super) fn readable(&self) -> u64 {
         self.incoming.datagrams.len() as u64
     }
 
-    /// A reader waits for another datagram to arrive.
+    /// Notes that a reader waits for another datagram to arrive.
     pub(super) fn want_another(&mut self) {
         self.reader_waits = true;
     }
@@ -133,17 +135,17 @@ impl Datagrams {
         self.outgoing.cost_of(datagram) <= self.outgoing.room()
     }
 
-    /// How much of the room a datagram would use.
+    /// Returns how much of the room a datagram would use.
     pub(super) fn cost_to_send(&self, datagram: &Bytes) -> u64 {
         self.outgoing.cost_of(datagram) as u64
     }
 
-    /// How much can be queued without dropping a datagram.
+    /// Returns how much can be queued without dropping a datagram.
     pub(super) fn room_to_send(&self) -> u64 {
         self.outgoing.room() as u64
     }
 
-    /// A sender waits for more room.
+    /// Notes that a sender waits for more room.
     pub(super) fn want_room(&mut self) {
         self.writer_waits = true;
     }

@@ -6,16 +6,17 @@ use bytes::Bytes;
 
 use super::{TransportError, TransportErrorCode, VarInt};
 
-/// Why a connection ended. Cheap to clone.
+/// Why a connection ended. It is cheap to clone.
 ///
-/// `Display` and `Debug` show the reason that the peer gave when it closed. `Display` shows at most
-/// 1 KiB of it, with control characters escaped. The peer chooses that text, and may repeat a
-/// secret that was sent to it, such as a token. An application that prints the error then prints
-/// the secret. No event of the feature `tracing` contains the text.
+/// `Display` and `Debug` show the reason that the peer gave when it closed the connection.
+/// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses that
+/// text, and may repeat in it a secret that was sent to the peer, such as a token. If an
+/// application prints the error, it may therefore print the secret. No event of the feature
+/// `tracing` contains the text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer violated the protocol of the wire. The connection was closed with this code.
+    /// The peer violated the protocol of the wire. This end closed the connection with this code.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
@@ -30,24 +31,25 @@ pub enum ConnectionError {
     /// The peer violated the WebSocket protocol (RFC 6455).
     #[error("the peer broke the WebSocket protocol: {0}")]
     WebSocketProtocol(Arc<str>),
-    /// The peer's protocol layer closed the connection. A code other than
-    /// [`NO_ERROR`](TransportErrorCode::NO_ERROR) means that this end sent something wrong.
+    /// The peer's protocol layer closed the connection. Any code except
+    /// [`NO_ERROR`](TransportErrorCode::NO_ERROR) means that the peer found an error, usually in
+    /// what this end sent.
     #[error("closed by the peer: {0}")]
     ConnectionClosed(ConnectionClose),
     /// The peer's application closed the connection.
     #[error("closed by the peer's application: {0}")]
     ApplicationClosed(ApplicationClose),
-    /// The stream below the WebSocket ended or failed, and the peer had not closed the connection.
+    /// The stream below the WebSocket ended or failed before the peer had closed the connection.
     #[error("connection lost: {0}")]
     SocketLost(SocketError),
-    /// The peer did not do something in time. The [`Timeout`] shows what.
+    /// The peer did not do something in time. The [`Timeout`] shows what it failed to do.
     #[error("timed out: {0}")]
     TimedOut(Timeout),
     /// This end closed the connection.
     #[error("closed by this end")]
     LocallyClosed,
     /// The task that drives the connection ended before the connection did. No close was sent, so
-    /// the peer learns only that its socket has ended.
+    /// the peer notices only that the socket has ended.
     #[error("{0}")]
     DriverLost(DriverLost),
 }
@@ -56,9 +58,9 @@ pub enum ConnectionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverLost {
-    /// It panicked: in wsmux, in the application's own `Socket`, or in a waker.
+    /// The task panicked: in wsmux, in the application's own `Socket`, or in a waker.
     Panicked,
-    /// It was dropped, because its runtime has ended.
+    /// The task was dropped, because its runtime has ended.
     Dropped,
 }
 
@@ -75,18 +77,18 @@ impl fmt::Display for DriverLost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Culprit {
-    /// This end: its application or its runtime.
+    /// This end caused it: its application or its runtime.
     Local,
-    /// The peer.
+    /// The peer caused it.
     Peer,
-    /// The network between the two.
+    /// The network between the two ends caused it.
     Network,
-    /// Unknown, because the connection timed out.
+    /// The cause is unknown, because the connection timed out.
     Timeout,
 }
 
 impl ConnectionError {
-    /// Who caused the end of the connection.
+    /// Returns who caused the end of the connection.
     pub fn culprit(&self) -> Culprit {
         match self {
             Self::LocallyClosed | Self::DriverLost(_) => Culprit::Local,
@@ -97,19 +99,19 @@ impl ConnectionError {
     }
 }
 
-/// Which deadline passed.
+/// Which deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timeout {
     /// The peer's transport parameters did not arrive within the handshake timeout.
     Handshake,
-    /// No message was sent or received for the idle timeout.
+    /// No message was sent or received during the idle timeout.
     Idle,
-    /// A ping was not answered within the idle timeout. Meanwhile nothing else was received, and a
-    /// full socket stayed full.
+    /// A ping was not answered within the idle timeout. During this time nothing else was received
+    /// either, and if the socket was full, it stayed full.
     KeepAlive,
-    /// The socket stayed full for the
-    /// [write-stall timeout](crate::Config::write_stall_timeout) while there was something to send.
+    /// The socket stayed full during the [write-stall timeout](crate::Config::write_stall_timeout)
+    /// while there was something to send.
     WriteStall,
 }
 
@@ -124,11 +126,12 @@ impl fmt::Display for Timeout {
     }
 }
 
-/// How the socket under the WebSocket failed. Cheap to clone.
+/// How the socket under the WebSocket failed. It is cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The stream ended without the WebSocket's closing handshake, perhaps within a message.
+    /// The stream ended without the WebSocket's closing handshake, perhaps in the middle of a
+    /// message.
     #[error("the stream ended without a closing handshake")]
     Eof,
     /// Reading or writing failed.
@@ -147,7 +150,7 @@ impl From<io::Error> for SocketError {
 pub struct ConnectionClose {
     /// The transport error code.
     pub error_code: TransportErrorCode,
-    /// The type of the frame that caused the error, if the peer sent it.
+    /// The type of the frame that caused the error, if the peer sent that type.
     pub frame_type: Option<VarInt>,
     /// The reason that the peer gave, usually in UTF-8.
     pub reason: Bytes,
@@ -162,7 +165,8 @@ pub struct ApplicationClose {
     pub reason: Bytes,
 }
 
-/// How many bytes of a reason are shown. wsmux sends at most that many, but a peer may send 64 KiB.
+/// How many bytes of a reason are shown. wsmux sends reasons of at most this length, but a peer may
+/// send 64 KiB.
 const MAX_SHOWN: usize = 1024;
 
 fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
@@ -171,8 +175,8 @@ fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
     }
     f.write_str(": ")?;
     let shown = &reason[..reason.len().min(MAX_SHOWN)];
-    // Escaped, because the peer could begin a new line in a log or control a terminal. Invalid
-    // UTF-8 is replaced: Q-67 (RFC 9000 §19.19).
+    // Control characters are escaped, because with them the peer could begin a new line in a log or
+    // control a terminal. Invalid UTF-8 is replaced: Q-67 (RFC 9000 §19.19).
     String::from_utf8_lossy(shown).chars().try_for_each(|letter| match letter.is_control() {
         true => write!(f, "{}", letter.escape_default()),
         false => write!(f, "{letter}"),
@@ -204,7 +208,7 @@ pub enum OpenError {
     /// The connection is draining: this end opens no more streams.
     #[error("the connection is draining")]
     Draining,
-    /// The wire has no such streams: js-ws has no unidirectional ones.
+    /// The wire does not have this kind of stream: js-ws has no unidirectional streams.
     #[error("the wire does not support this kind of stream")]
     Unsupported,
 }
@@ -216,7 +220,7 @@ pub enum ReadError {
     /// The peer reset the stream with this code.
     #[error("stream reset by the peer with code {0}")]
     Reset(VarInt),
-    /// The connection ended before the stream, and all received data has been read.
+    /// The connection ended before the stream did, and all received data has been read.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
     /// This end stopped the stream, or has already read its end.
@@ -228,11 +232,11 @@ pub enum ReadError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The peer stopped reading the stream, with this code. It may not have read all that was
-    /// written before.
+    /// The peer stopped reading the stream, with this code. It may not have read everything that
+    /// was written before.
     #[error("stream stopped by the peer with code {0}")]
     Stopped(VarInt),
-    /// The connection has ended. Bytes written before may not have been sent.
+    /// The connection has ended. Bytes that were written before may not have been sent.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
     /// This end has finished or reset the stream.
@@ -240,7 +244,7 @@ pub enum WriteError {
     ClosedStream,
 }
 
-/// The stream has ended already for this end.
+/// The stream has already ended for this end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("stream closed")]
 pub struct ClosedStream;
@@ -264,8 +268,8 @@ pub enum SendDatagramError {
     /// The wire has no datagrams, or the peer does not accept them.
     #[error("the peer does not accept datagrams")]
     UnsupportedByPeer,
-    /// The datagram is longer than the peer accepts, or does not fit into a message of this end
-    /// ([`Config::max_message_sent`](crate::Config::max_message_sent)).
+    /// The datagram is longer than the peer accepts, or it does not fit into a message that this
+    /// end may send ([`Config::max_message_sent`](crate::Config::max_message_sent)).
     #[error("datagram is too large")]
     TooLarge,
     /// The connection has ended.
@@ -353,7 +357,7 @@ mod tests {
 
     #[test]
     fn of_a_long_reason_a_kibibyte_is_shown() {
-        // Each character has two bytes, and the cut is within one.
+        // Each character except the first takes two bytes, so the text is cut within a character.
         let reason = Bytes::from(format!("x{}", "\u{e9}".repeat(32_000)));
         let close = ConnectionClose {
             error_code: TransportErrorCode::NO_ERROR,

@@ -4,21 +4,21 @@ use std::collections::VecDeque;
 
 use super::{Dir, StreamId};
 
-/// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or that
-/// the application can do now. An event does not say how much can be done. The application calls
-/// the stream or the connection until it finds nothing more.
+/// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or
+/// something that the application can do now. An event does not say how much can be done. The
+/// application repeats the call on the stream or the connection until the call finds nothing more.
 ///
-/// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) follow
-/// only a call on the stream that found nothing, and each such call leads to one event. Every other
-/// event is queued at most once. So a peer cannot fill the queue of an application that does not
-/// poll.
+/// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
+/// reported only after a call on the stream has found nothing to do, and each such call leads to at
+/// most one event. Every other event is queued at most once. So a peer cannot fill the queue of an
+/// application that does not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer's transport parameters have arrived, and streams can be opened within its limits.
-    /// On a wire without parameters this is the first event.
+    /// Streams can be opened within the peer's limits, because its transport parameters have
+    /// arrived. On a wire without transport parameters this is the first event.
     Established,
-    /// The peer has opened at least one stream, for [`accept`](super::Connection::accept).
+    /// The peer has opened at least one stream. [`accept`](super::Connection::accept) returns it.
     Opened {
         /// The kind of the streams.
         dir: Dir,
@@ -30,45 +30,46 @@ pub enum Event {
         /// The kind of the streams.
         dir: Dir,
     },
-    /// There is data, the end or a reset to read. Follows [`Read::Blocked`](super::Read::Blocked).
+    /// There is data, the end or a reset to read. Reported only after a read has returned
+    /// [`Read::Blocked`](super::Read::Blocked).
     Readable {
         /// The stream.
         id: StreamId,
     },
-    /// There is room to write, or a write fails because the peer has stopped the stream. Follows a
-    /// call that found no room.
+    /// There is room to write, or a write would fail because the peer has stopped the stream.
+    /// Reported only after a call has found no room.
     Writable {
         /// The stream.
         id: StreamId,
     },
     /// The sending half has ended, because its FIN or its reset was sent or because the peer has
-    /// stopped it. Follows [`SendEnd::Open`](super::SendEnd::Open).
+    /// stopped it. Reported only after a call has returned [`SendEnd::Open`](super::SendEnd::Open).
     Ended {
         /// The stream.
         id: StreamId,
     },
-    /// A datagram has arrived, for [`read_datagram`](super::Connection::read_datagram).
+    /// A datagram has arrived. [`read_datagram`](super::Connection::read_datagram) returns it.
     DatagramReceived,
-    /// There is more room for datagrams to send. Follows
+    /// There is more room for datagrams to send. Reported only after a call of
     /// [`want_datagram_room`](super::Connection::want_datagram_room).
     DatagramsUnblocked,
-    /// The connection has ended, for [`close_reason`](super::Connection::close_reason). Data that
-    /// was received before can still be read.
+    /// The connection has ended. [`close_reason`](super::Connection::close_reason) returns the
+    /// reason. Data that was received before can still be read.
     Closed,
 }
 
-/// The queue of events. It is bounded: it holds at most one event of each kind that belongs to no
-/// stream, and at most one event for each call of the application that waits on a stream.
+/// The queue of events. Its length is bounded: it holds at most one event of each kind that belongs
+/// to no stream, and at most one event for each call of the application that waits on a stream.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
-    /// Which kinds of events that belong to no stream are in the queue. Each has a bit.
+    /// Which kinds of events that belong to no stream are in the queue, with one bit for each kind.
     queued: u8,
 }
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // A peer could repeat such an event without end, and one is enough.
+        // A peer could cause such an event any number of times, and one event is enough.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;
@@ -87,7 +88,7 @@ impl Events {
     }
 }
 
-/// The bit of an event that belongs to no stream; 0 for an event of a stream.
+/// Returns the bit of an event that belongs to no stream; 0 for an event of a stream.
 fn bit(event: Event) -> u8 {
     match event {
         Event::Opened { dir } => 1 << dir as u8,

@@ -4,86 +4,89 @@ use crate::{Config, Wire};
 
 const KIB: u64 = 1024;
 
-/// The most memory that an unread byte may keep alive. A chunk shares its message's memory only if
-/// it is at least half of the message, and a message shares its block's memory only if it is at
-/// least half of the block. Otherwise the bytes are copied.
+/// How many bytes of memory an unread byte can keep alive at most. A chunk shares the memory of its
+/// message only if it is at least half of the message, and a message shares the memory of its block
+/// only if it is at least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// The most memory that an unsent byte may keep alive, in halves of a byte. A block that gathers
-/// small writes is at most a quarter larger than its content. A chunk of the application's may be
-/// half sent when the next one is written.
+/// How many half bytes of memory an unsent byte can keep alive at most. A block that gathers small
+/// writes is at most a quarter larger than its content. A chunk that the application has written
+/// may be half sent when the next one is written.
 const SEND_HALVES: u64 = 3;
 
-/// The bytes that each stream may hold even when the send window is full (C-76).
+/// How many bytes each stream may hold even when the send window is full (C-76).
 const SEND_FLOOR: u64 = KIB;
 
-/// Blocks to read into: the one in use, and two that are reused once their bytes have been read.
+/// The blocks that the socket reads into: the one in use, and two that are reused once their bytes
+/// have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// Messages that are written together: two of the largest size that this end sends, and the rest of
-/// a third.
+/// The messages that are written together: two of the largest size that this end sends, and the
+/// rest of a third.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
-/// A fragmented message is held twice: the part that is complete, and the fragment that is arriving.
+/// How many times a fragmented message is held: once as the part that is complete, and once as the
+/// fragment that is arriving.
 const MESSAGES: u64 = 2;
 
-/// The largest head of a request or a response that a connection keeps.
+/// The size of the largest head of a request or a response that a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
-/// The memory of a stream without its buffered bytes: its state, its places in queues, and in each
+/// The memory of a stream without its buffered bytes: its state, its entries in queues, and in each
 /// direction a short block that gathers small pieces.
 const STREAM: u64 = 4 * KIB;
 
-/// The memory of a stream of the peer's that waits for a place (SPEC J-43).
+/// The memory of a stream of the peer that waits until it can be opened (SPEC J-43).
 const WAITING_STREAM: u64 = 128;
 
 /// The rest of a connection's memory: its state, its tables and queues, the message that is being
 /// written, and one datagram in each direction.
 const CONNECTION: u64 = 256 * KIB;
 
-/// How an application uses a connection, as far as its memory depends on it: for
-/// [`Config::memory_bound`].
+/// How an application uses a connection, as far as the connection's memory depends on it. It is the
+/// argument of [`Config::memory_bound`].
 ///
-/// The default is an application that opens no streams and writes no chunk larger than the room in
-/// the send buffer.
+/// The default describes an application that opens no streams and writes no chunk that is larger
+/// than the room in the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// The most bidirectional streams that it has open at once, counting those that it opened.
+    /// The most bidirectional streams opened by this application that are open at once.
     pub open_bidi: u64,
-    /// The most unidirectional streams that it has open at once.
+    /// The most unidirectional streams opened by this application that are open at once.
     pub open_uni: u64,
-    /// The largest chunk that it writes in one piece, in bytes. A chunk that is a slice counts as the
-    /// whole allocation that it is a slice of.
+    /// The size of the largest chunk that the application writes in one piece, in bytes. If a chunk
+    /// is a slice, the size of the whole allocation counts.
     pub largest_chunk: u64,
 }
 
-/// The most memory that a connection may hold, in bytes, whatever its peer does. The result of
-/// [`Config::memory_bound`].
+/// The most memory that a connection may hold, in bytes, whatever its peer does. This is the result
+/// of [`Config::memory_bound`].
 ///
-/// The bounds count the bytes that are requested from the allocator. They hold at any time. If an
-/// application changes settings on a live connection, the largest value of each counts. TLS, the
-/// operating system's buffers, the application's tasks and the 4 MiB of a qlog are not included.
+/// The bounds count the bytes that are requested from the allocator, and they hold at any time. If
+/// an application changes settings on a live connection, the largest value of each setting counts.
+/// The bounds do not include TLS, the operating system's buffers, the application's tasks and the 4
+/// MiB of a qlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {
-    /// Received bytes that the application has not read: the streams' windows and their growth, of
-    /// which each byte may keep four alive, and datagrams.
+    /// Received bytes that the application has not read: datagrams, and the streams' windows with
+    /// their growth. Each byte of a window may keep four bytes of memory alive.
     pub receive: u64,
-    /// Bytes that the application has written and that have not left: the streams' send buffers, and
-    /// datagrams.
+    /// Bytes that the application has written and that have not been sent: the streams' send
+    /// buffers, and datagrams.
     pub send: u64,
     /// The WebSocket's buffers: blocks to read into, a message that is not complete, and messages
-    /// that are written together. This is the socket of wsmux's own client and server; for
-    /// tungstenite's, see `WebSocketConnection::websocket_config`.
+    /// that are written together. The bound applies to the socket of wsmux's own client and server.
+    /// For the socket of tungstenite, see `WebSocketConnection::websocket_config`.
     pub socket: u64,
-    /// The head of the handshake's request or response. The connection keeps it.
+    /// The head of the handshake's request or response, which the connection keeps.
     pub head: u64,
     /// The state of the connection and of its streams.
     pub state: u64,
 }
 
 impl MemoryBound {
-    /// The sum, in bytes.
+    /// Returns the sum of these bounds, in bytes.
     pub fn total(&self) -> u64 {
         let Self { receive, send, socket, head, state } = *self;
         [receive, send, socket, head, state].into_iter().fold(0, u64::saturating_add)
@@ -91,11 +94,11 @@ impl MemoryBound {
 }
 
 impl Config {
-    /// The most memory that a connection with these settings may hold, in bytes, whatever its peer
-    /// does.
+    /// Returns the most memory that a connection with these settings may hold, in bytes, whatever
+    /// its peer does.
     ///
-    /// `P` stands for the streams that the peer may have open, and `O` for the streams that the
-    /// application opens:
+    /// In the formulas, `P` stands for the streams that the peer may have open, and `O` for the
+    /// streams that the application opens:
     ///
     /// ```text
     /// receive   ((P bidi + P uni + O bidi) * stream_receive_window + window_growth_budget) * 4 + datagram_receive_buffer_size

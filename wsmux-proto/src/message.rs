@@ -6,11 +6,12 @@ use bytes::{BufMut, Bytes};
 /// pointer costs more than the copy.
 const INLINE_BELOW: usize = 512;
 
-/// The pieces of one outgoing message, in order. Small ones are gathered, and large ones are held
-/// by reference.
+/// The pieces of one outgoing message, in order. Small pieces are copied into one buffer, and large
+/// ones are held by reference.
 ///
 /// [`Connection::poll_transmit`](super::Connection::poll_transmit) fills a buffer, and the socket
-/// reads it. Use the same buffer again, because it keeps its memory and then allocates nothing.
+/// reads it. Reuse the same buffer for the next message: it keeps its memory, so filling it again
+/// usually allocates nothing.
 #[derive(Debug, Default)]
 pub struct MessageBuf {
     inline: Vec<u8>,
@@ -21,18 +22,18 @@ pub struct MessageBuf {
 
 #[derive(Debug)]
 enum Part {
-    /// The bytes of `inline` up to here, from the end of the last such part.
+    /// The bytes of `inline` from the end of the previous part of this kind up to this index.
     InlineUpTo(usize),
     Chunk(Bytes),
 }
 
 impl MessageBuf {
-    /// An empty buffer.
+    /// Returns an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The length of the message in bytes.
+    /// Returns the length of the message in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -50,7 +51,7 @@ impl MessageBuf {
         self.frames = 0;
     }
 
-    /// Counts a frame, which begins here.
+    /// Counts the frame that begins at this point of the message.
     pub(crate) fn begin_frame(&mut self) {
         self.frames += 1;
     }
@@ -59,7 +60,7 @@ impl MessageBuf {
         self.frames
     }
 
-    /// Appends what `write` writes. Returns how many bytes that is.
+    /// Appends what `write` writes. Returns the number of bytes that were appended.
     pub(crate) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.inline.len();
         write(&mut self.inline);
@@ -72,7 +73,7 @@ impl MessageBuf {
         added
     }
 
-    /// Appends bytes. Many bytes are not copied.
+    /// Appends a chunk. Only a short chunk is copied.
     pub fn put_chunk(&mut self, chunk: Bytes) {
         if chunk.len() < INLINE_BELOW {
             self.put(|out| out.put_slice(&chunk));
@@ -82,7 +83,7 @@ impl MessageBuf {
         }
     }
 
-    /// The pieces of the message, in order.
+    /// Returns the pieces of the message, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.parts.iter().map(move |part| match part {
@@ -95,7 +96,8 @@ impl MessageBuf {
         })
     }
 
-    /// The message in one piece. This is a copy, unless the message is a single chunk.
+    /// Returns the message in one piece. The bytes are copied, unless the message is a single
+    /// chunk.
     pub fn to_bytes(&self) -> Bytes {
         if let [Part::Chunk(chunk)] = &self.parts[..] {
             return chunk.clone();

@@ -1,5 +1,5 @@
-//! The boundary to the WebSocket below a connection: what arrives from it, what it is to send, and
-//! what it cannot do.
+//! The boundary to the WebSocket below a connection: what arrives from the WebSocket, what it has
+//! to send, and what it cannot do.
 
 use bytes::Bytes;
 
@@ -12,19 +12,19 @@ use super::MessageBuf;
 pub enum Incoming {
     /// A complete binary message.
     Message(Bytes),
-    /// A text message. Its contents do not matter, because neither wire has text messages.
+    /// A text message. Its contents are left out, because neither wire has text messages.
     Text,
     /// A message larger than
-    /// [`Connection::max_inbound_message`](crate::Connection::max_inbound_message). It does not
-    /// have to be complete.
+    /// [`Connection::max_inbound_message`](crate::Connection::max_inbound_message). The socket may
+    /// report it before all of it has arrived.
     TooLarge,
-    /// Bytes that violate RFC 6455. The text says how.
+    /// Bytes that violate RFC 6455. The text describes the violation.
     ProtocolError(String),
-    /// A ping. The socket answers it.
+    /// A ping. The socket itself answers it.
     Ping,
     /// A pong, with its payload.
     Pong(Bytes),
-    /// The peer's Close. The socket answers it.
+    /// The peer's Close frame. The socket itself answers it.
     Close {
         /// The close code (RFC 6455 §7.4), if the Close has one.
         code: Option<u16>,
@@ -33,7 +33,7 @@ pub enum Incoming {
     },
 }
 
-/// Something that the WebSocket is to send, from
+/// Something that the WebSocket has to send, returned by
 /// [`Connection::poll_transmit`](crate::Connection::poll_transmit).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -42,21 +42,21 @@ pub enum Outgoing<'a> {
     Message(&'a MessageBuf),
     /// A ping with this payload.
     Ping([u8; 8]),
-    /// The WebSocket's Close. Nothing is sent after it.
+    /// The WebSocket's Close frame. Nothing is sent after it.
     Close {
         /// The close code (RFC 6455 §7.4).
         code: u16,
         /// The reason, at most 123 bytes.
         reason: String,
     },
-    /// Nothing to send, but a request to flush: everything sent so far must have left the process
-    /// before the next item is sent. `wsmux` flushes the socket itself when it gets this, and never
-    /// passes it to a `Socket`.
+    /// A request to flush, which sends nothing by itself: everything sent so far must have left the
+    /// process before the next item is sent. When `wsmux` gets this item, it flushes the socket
+    /// itself, and never passes the item to a `Socket`.
     Flush,
 }
 
-/// What a WebSocket can do besides carrying messages: by default everything. The WebSocket of a web
-/// page can do neither of these.
+/// What a WebSocket can do besides carrying messages. By default it can do everything. The
+/// WebSocket of a web page can do none of the things listed here.
 ///
 /// ```
 /// use wsmux_proto::SocketCapabilities;
@@ -67,14 +67,16 @@ pub enum Outgoing<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketCapabilities {
-    /// It sends pings, and reports the peer's pings and pongs.
+    /// Whether it sends pings and reports the peer's pings and pongs.
     pub pings: bool,
-    /// It sends a Close with any code. Otherwise it sends only 1000 and 3000 to 4999.
+    /// Whether it can send a Close with any code. If not, it can send only the codes 1000 and 3000
+    /// to 4999.
     pub all_close_codes: bool,
 }
 
 impl SocketCapabilities {
-    /// A socket that can do everything. The setters take abilities away.
+    /// Returns the capabilities of a socket that can do everything. The setters take capabilities
+    /// away.
     #[must_use]
     pub const fn new() -> Self {
         Self { pings: true, all_close_codes: true }

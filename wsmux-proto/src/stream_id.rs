@@ -36,49 +36,49 @@ impl Dir {
     pub const ALL: [Self; 2] = [Self::Bi, Self::Uni];
 }
 
-/// The id of a stream in QUIC's form (RFC 9000 §2.1), on any wire.
+/// The id of a stream in QUIC's form (RFC 9000 §2.1), whatever the wire is.
 ///
 /// The js-ws wire encodes ids in another form. [`StreamId::index`] is the same on all wires.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u64);
 
 impl StreamId {
-    /// The largest number of streams of one kind: an index is below 2^60 (RFC 9000 §4.6).
+    /// The largest number of streams of one kind. An index is always below 2^60 (RFC 9000 §4.6).
     pub(crate) const MAX_COUNT: u64 = 1 << 60;
 
-    /// The id of the `index`th stream of its kind, counted from 0. An index above 2^60 - 1 becomes
-    /// 2^60 - 1.
+    /// Returns the id of the `index`th stream of its kind, counted from 0. An index above 2^60 - 1
+    /// is replaced by 2^60 - 1.
     pub const fn new(initiator: Side, dir: Dir, index: u64) -> Self {
         let index = if index < Self::MAX_COUNT { index } else { Self::MAX_COUNT - 1 };
         Self(index << 2 | (dir as u64) << 1 | initiator as u64)
     }
 
-    /// The id of the `index`th stream of a kind, which is the two low bits of its ids.
+    /// Returns the id of the `index`th stream of a kind. The kind is the two low bits of its ids.
     pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
         Self(index << 2 | kind & 3)
     }
 
-    /// The id that QUIC encodes as `value`.
+    /// Returns the id that QUIC encodes as `value`.
     pub(crate) const fn from_wire(value: super::VarInt) -> Self {
         Self(value.into_inner())
     }
 
-    /// The id as QUIC encodes it.
+    /// Returns the id as QUIC encodes it.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
 
-    /// The end that opened the stream.
+    /// Returns the end that opened the stream.
     pub const fn initiator(self) -> Side {
         if self.0 & 1 == 0 { Side::Client } else { Side::Server }
     }
 
-    /// The direction of the stream.
+    /// Returns the direction of the stream.
     pub const fn dir(self) -> Dir {
         if self.0 & 2 == 0 { Dir::Bi } else { Dir::Uni }
     }
 
-    /// The number of the stream within its kind, counted from 0.
+    /// Returns the number of the stream within its kind, counted from 0.
     pub const fn index(self) -> u64 {
         self.0 >> 2
     }

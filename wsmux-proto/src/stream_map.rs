@@ -1,31 +1,32 @@
-//! A map by stream id without a hash.
+//! A map by stream id that uses no hash function.
 //!
-//! On the js-ws wire a peer can choose ids that collide in any fast hash without a secret, and the
-//! engine is pure, so it has no secret. But ids of one kind are used in order. So a window that
-//! moves along contains nearly all live streams, each at its own place, and the few ids below the
-//! window are in a tree. The cost of neither depends on which ids a peer chooses.
+//! On the js-ws wire a peer can choose ids that collide in any fast hash function without a secret.
+//! The engine uses no randomness, so it cannot have a secret. But ids of one kind are used in
+//! order. So nearly all live streams are in a window that moves along with the ids, each at its own
+//! place, and the few ids below the window are in a tree. The cost of neither depends on which ids
+//! a peer chooses.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 use super::tree::Places;
 
-/// A window has at most this many places for each place that is taken, and `SPARE` more. So the
-/// average cost of an insertion or a removal is bounded by a constant, in any order.
+/// The window has at most this many places for each place that is taken, and `SPARE` more. So in
+/// any order of operations the average cost of an insertion or a removal is bounded by a constant.
 const PLACES_FOR_EACH: usize = 4;
 
-/// As many streams as are usually open at once. Their ids stay in the window even if all streams
-/// between them end.
+/// The number of streams that are usually open at once. If the ids of two open streams are at most
+/// this far apart, both stay in the window even if all streams between them end.
 const SPARE: usize = 64;
 
 /// A map from stream ids to keys. A lookup is O(1) for the newest ids and O(log n) for older ones.
 ///
-/// Memory is at most `PLACES_FOR_EACH` places for each key, and a constant. After there have been
-/// more keys, it may be four times that.
+/// The memory is at most `PLACES_FOR_EACH` places for each key, plus a constant. If there have been
+/// more keys before, it may be four times that.
 #[derive(Debug, Default)]
 pub(crate) struct StreamKeys {
-    /// By the kind of stream, which is the two low bits of an id. Most connections use one or two
-    /// of the four.
+    /// The ids by their kind, which is the two low bits of an id. Most connections use one or two
+    /// of the four kinds.
     lanes: [Option<Box<Lane>>; 4],
 }
 
@@ -39,7 +40,7 @@ struct Lane {
     taken: usize,
     /// The keys of all ids below `base`.
     older: BTreeMap<u64, usize>,
-    /// Places that were added, removed or moved from.
+    /// How many places were added, removed or moved from.
     #[cfg(test)]
     steps: u64,
 }
@@ -53,7 +54,7 @@ impl StreamKeys {
         self.lanes[lane(id)].as_ref()?.get(id.index())
     }
 
-    /// Returns the key that was there before.
+    /// Sets the key of the stream `id`. Returns the key that the stream had before.
     pub(crate) fn insert(&mut self, id: StreamId, key: usize) -> Option<usize> {
         self.lanes[lane(id)].get_or_insert_default().insert(id.index(), key)
     }
@@ -71,8 +72,7 @@ impl StreamKeys {
     }
 }
 
-/// Values by stream id, for the async layer. Its costs in time and memory are those of
-/// `StreamKeys`.
+/// Values by stream id, for the async layer. It costs as much time and memory as `StreamKeys`.
 #[derive(Debug)]
 pub struct StreamMap<V> {
     keys: StreamKeys,
@@ -86,23 +86,23 @@ impl<V> Default for StreamMap<V> {
 }
 
 impl<V> StreamMap<V> {
-    /// The value of the stream `id`.
+    /// Returns the value of the stream `id`.
     pub fn get(&self, id: StreamId) -> Option<&V> {
         self.values.get(self.keys.get(id)?)
     }
 
-    /// The value of the stream `id`, to be changed.
+    /// Returns the value of the stream `id`, so that it can be changed.
     pub fn get_mut(&mut self, id: StreamId) -> Option<&mut V> {
         self.values.get_mut(self.keys.get(id)?)
     }
 
-    /// Sets the value of the stream `id`. Returns the one that was there before.
+    /// Sets the value of the stream `id`. Returns the value that the stream had before.
     pub fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
         let before = self.keys.insert(id, self.values.put(value))?;
         self.values.take(before)
     }
 
-    /// Takes out the value of the stream `id`.
+    /// Removes the value of the stream `id`, and returns it.
     pub fn remove(&mut self, id: StreamId) -> Option<V> {
         let value = self.values.take(self.keys.remove(id)?);
         if self.values.are_sparse() {
@@ -111,21 +111,21 @@ impl<V> StreamMap<V> {
         value
     }
 
-    /// Takes out all values.
+    /// Removes all values, and returns them.
     pub fn drain(&mut self) -> impl Iterator<Item = V> {
         self.keys = StreamKeys::default();
         std::mem::take(&mut self.values).into_values()
     }
 
-    /// The ids of all streams that have a value.
+    /// Returns the ids of all streams that have a value.
     pub fn ids(&mut self) -> impl Iterator<Item = StreamId> {
         self.keys.iter_mut().map(|(id, _)| id)
     }
 }
 
 impl Lane {
-    /// The place of an index in the window, even if the window does not reach that far; `None` for
-    /// an index below the window.
+    /// Returns the place of an index in the window, even if the window does not reach that far;
+    /// `None` for an index below the window.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
@@ -144,14 +144,14 @@ impl Lane {
             return self.older.insert(index, key);
         }
         self.reach(index);
-        // The window reaches that place now.
+        // `reach` has made the window long enough for this place.
         let place = self.place(index).and_then(|place| self.window.get_mut(place))?;
         let before = place.replace(key);
         self.taken += usize::from(before.is_none());
         before
     }
 
-    /// Makes the window long enough for an index, or moves it to the index.
+    /// Makes the window long enough for an index, or moves the window to the index.
     fn reach(&mut self, index: u64) {
         let most = |taken: usize| ((taken + 1) * PLACES_FOR_EACH + SPARE) as u64;
         while !self.window.is_empty() && index.saturating_sub(self.base) >= most(self.taken) {
@@ -166,7 +166,7 @@ impl Lane {
         }
     }
 
-    /// Removes the first place of the window.
+    /// Removes the first place of the window. If it contains a key, the key is moved to the tree.
     fn leave_first(&mut self) {
         if let Some(Some(key)) = self.window.pop_front() {
             self.taken -= 1;
@@ -189,8 +189,8 @@ impl Lane {
             most = self.taken * PLACES_FOR_EACH + SPARE;
         }
         if self.window.capacity() > 4 * most {
-            // After a burst of streams their memory is returned, half of it at a time, so that it
-            // is not allocated again and again.
+            // After a burst of streams their memory is returned. Twice as much as is needed is
+            // kept, so that it is not allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)
@@ -215,7 +215,8 @@ mod tests {
     use super::*;
     use crate::{Dir, Side};
 
-    /// Streams for a measurement, and rounds of a comparison; Miri is a thousand times slower.
+    /// How many streams a measurement opens, and how many rounds a comparison has. Under Miri there
+    /// are fewer, because it is a thousand times slower.
     const COUNT: u64 = if cfg!(miri) { 400 } else { 20_000 };
     const ROUNDS: usize = if cfg!(miri) { 4 } else { 400 };
 
@@ -237,8 +238,8 @@ mod tests {
         }
     }
 
-    /// Ids in the order in which a peer opens streams; what each costs on average, and all of them
-    /// at most.
+    /// Opens streams with rising ids, as a peer does, and ends some of them. Returns the average
+    /// number of steps for each stream.
     fn steps_for_each(gap: impl Fn(u64) -> u64, ends: impl Fn(u64) -> Option<u64>) -> u64 {
         let (mut map, mut index, mut ids) = (StreamKeys::default(), 0, Vec::new());
         for nth in 0..COUNT {
@@ -266,7 +267,7 @@ mod tests {
         }
         let far = |nth| if nth % 2 == 0 { 0 } else { 3 * nth };
         assert!(steps_for_each(far, never) <= 20, "ever further apart");
-        // Many stay, and the one that is farthest off comes and goes.
+        // Many streams stay, while the one with the highest id comes and goes.
         let comes_and_goes = |nth: u64| nth.checked_sub(COUNT / 2).map(|_| nth);
         assert!(steps_for_each(far, comes_and_goes) <= 20, "one that comes and goes");
         let oldest = |nth: u64| nth.checked_sub(COUNT / 4);
@@ -278,7 +279,7 @@ mod tests {
     fn many_streams_that_end_leave_no_memory() {
         let mut map = StreamMap::default();
         (0..COUNT).for_each(|index| assert_eq!(map.insert(id(index), index), None));
-        // All but one, which lives on.
+        // All streams end, except the last one.
         (0..COUNT - 1).for_each(|index| assert_eq!(map.remove(id(index)), Some(index)));
         assert!(!map.values.are_sparse() && map.get(id(COUNT - 1)) == Some(&(COUNT - 1)));
         let lane = map.keys.lanes[0].as_ref().unwrap();
@@ -286,11 +287,11 @@ mod tests {
         assert!(lane.steps <= 2 * COUNT, "{}", lane.steps);
     }
 
-    /// Whatever is done, it is a map.
+    /// Whatever is done with the map, it contains the same as a tree.
     #[test]
     fn it_holds_what_a_tree_holds() {
         let mut seed = 1_u64;
-        // The high bits of these are as good as random (Knuth's MMIX).
+        // The high bits of these numbers are as good as random (Knuth's MMIX).
         let mut random = |below: u64| {
             seed = seed
                 .wrapping_mul(6_364_136_223_846_793_005)

@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-/// A point in time: how long after its epoch it is.
+/// A point in time, stored as its distance from an epoch.
 ///
-/// The caller chooses the epoch, one for each connection, and passes the present time to the calls
-/// that depend on it. So the engine needs no clock, and a test can use any time that it likes.
+/// The caller chooses an epoch for each connection, and passes the current time to the calls that
+/// depend on it. So the engine needs no clock, and a test can use any time that it likes.
 ///
-/// Arithmetic saturates and never panics: a point past the last one that a [`Duration`] can
-/// express is that last one, and the distance to an earlier point is zero.
+/// Arithmetic saturates and never panics. A point later than the last one that a [`Duration`] can
+/// express becomes that last point, and the time since a point that is later is zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,24 +26,24 @@ use std::{
 pub struct Time(Duration);
 
 impl Time {
-    /// The moment that times are counted from.
+    /// The moment from which times are counted.
     pub const EPOCH: Self = Self(Duration::ZERO);
 
     /// The last point in time that can be expressed.
     pub const MAX: Self = Self(Duration::MAX);
 
-    /// The point in time that is this long after the epoch.
+    /// Returns the point in time that is this long after the epoch.
     pub const fn from_epoch(distance: Duration) -> Self {
         Self(distance)
     }
 
-    /// How long after the epoch this is.
+    /// Returns how long after the epoch this point in time is.
     pub const fn since_epoch(self) -> Duration {
         self.0
     }
 
-    /// The point that is `length` later; `None` when it cannot be expressed. A deadline that
-    /// cannot be expressed is no deadline (C-81).
+    /// Returns the point that is `length` later; `None` if it cannot be expressed. A deadline that
+    /// cannot be expressed never passes (C-81).
     pub const fn checked_add(self, length: Duration) -> Option<Self> {
         match self.0.checked_add(length) {
             Some(distance) => Some(Self(distance)),
@@ -51,18 +51,18 @@ impl Time {
         }
     }
 
-    /// The point that is `length` earlier, or the epoch.
+    /// Returns the point that is `length` earlier, or the epoch if that point would be before it.
     #[must_use]
     pub const fn saturating_sub(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(length))
     }
 
-    /// How long ago `earlier` was; zero when it is later than this.
+    /// Returns how long before this point `earlier` was; zero if it is later than this point.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// How long ago `earlier` was; `None` when it is later than this.
+    /// Returns how long before this point `earlier` was; `None` if it is later than this point.
     pub const fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0)
     }

@@ -1,23 +1,23 @@
-//! Deadlines of a connection, and what proves that the peer lives.
+//! The deadlines of a connection, and what proves that the peer is alive.
 
 use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// A deadline that is noticed this much too late was missed by this end: its task stalled, or its
-/// machine was suspended. The peer's silence proves nothing then.
+/// If a deadline is noticed this much too late, this end was not running at the deadline: its task
+/// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// The shortest idle timeout, even if an end declares a shorter one. RFC 9000 §10.1 has a lower
 /// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout. With the
-/// shortest one that is twenty a second, and the peer's budget allows a hundred.
+/// shortest idle timeout that is twenty pings a second, and the peer's budget allows a hundred.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
-/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts). It
-/// is also the most by which long round trips can multiply the declared timeout (C-91).
+/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
+/// Long round trips can also multiply the declared timeout by at most this number (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.
@@ -28,15 +28,15 @@ pub(super) enum Due {
     TimedOut(Timeout),
 }
 
-/// Whether the peer's parameters are still awaited.
+/// Whether this end still waits for the peer's transport parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
-    /// They must arrive by then; `None` for a time that [`Time`] cannot express.
+    /// The parameters must arrive by this deadline; `None` if [`Time`] cannot express it.
     Awaited(Option<Time>),
     Done,
 }
 
-/// The timers of one connection. A deadline that [`Time`] cannot express is no deadline (C-81).
+/// The timers of one connection. A deadline that [`Time`] cannot express never passes (C-81).
 #[derive(Debug)]
 pub(super) struct Timers {
     handshake: Handshake,
@@ -50,25 +50,27 @@ pub(super) struct Timers {
     last_received: Time,
     /// When anything was last received, including parts of messages and the WebSocket's pings.
     last_heard: Time,
-    /// A deadline of the present silence was postponed already, because this end had missed it.
-    /// Once is enough: whatever arrived meanwhile is handled before the deadline is checked (C-46).
-    /// And timers that are always late must not postpone it for ever.
+    /// Whether a deadline was already postponed during the present silence because this end had
+    /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
+    /// before the deadline is checked (C-46). If it could be postponed again, timers that are
+    /// always late would postpone it for ever.
     forgiven: bool,
-    /// The socket was full when it last reported.
+    /// Whether the socket was full when its state was last reported.
     socket_full: bool,
     pub(super) ping: Ping,
 }
 
-/// How long each kind of silence may last. This follows from the settings and the newest round
-/// trip. It is computed when one of these changes, because it is needed after each message.
+/// How long each kind of silence may last. These times follow from the settings and the newest
+/// round-trip time. They are computed when one of these changes, and are stored because they are
+/// needed after each message.
 #[derive(Debug, Default)]
 struct Silences {
-    /// Until the idle timeout, if either end has declared one.
+    /// How long until the idle timeout expires, if either end has declared one.
     idle: Option<Duration>,
-    /// Until an unanswered ping ends the connection: the idle timeout, or without one the time of
-    /// three pings.
+    /// How long an unanswered ping may wait before it ends the connection: the idle timeout, or, if
+    /// there is none, the time of three pings.
     unanswered: Option<Duration>,
-    /// Until a ping is sent.
+    /// How long until a ping is sent.
     ping: Option<Duration>,
 }
 
@@ -76,14 +78,14 @@ struct Silences {
 #[derive(Debug, Default)]
 pub(super) struct Ping {
     next: u64,
-    /// The ping that has not been answered, and when it was sent.
+    /// The number of the ping that has not been answered, and when it was sent.
     outstanding: Option<(u64, Time)>,
-    /// A ping is to be sent.
+    /// Whether a ping has to be sent.
     pub(super) due: bool,
     /// The number of the peer's last ping.
     last_received: Option<VarInt>,
-    /// The answer to be sent. Only the newest ping needs one, so a flood of pings causes one
-    /// answer.
+    /// The answer that has to be sent. Only the newest ping needs an answer, so a flood of pings
+    /// causes only one answer.
     pub(super) answer: Option<VarInt>,
     /// The smoothed round-trip time.
     pub(super) rtt: Option<Duration>,
@@ -124,8 +126,8 @@ impl Timers {
         self.set_silences();
     }
 
-    /// The peer's parameters have arrived, with its idle timeout. The shorter of the two timeouts
-    /// applies (RFC 9000 §10.1).
+    /// Notes that the peer's parameters have arrived, with its idle timeout. The shorter of the two
+    /// ends' timeouts applies (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
         self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
@@ -135,7 +137,8 @@ impl Timers {
         }
     }
 
-    /// Returns a sample of the round-trip time if the pong answers the outstanding ping.
+    /// Handles a pong. Returns a sample of the round-trip time if the pong answers the outstanding
+    /// ping.
     pub(super) fn on_pong(
         &mut self,
         now: Time,
@@ -161,8 +164,8 @@ impl Timers {
         };
     }
 
-    /// The timeout, extended to a number of round trips if the newest one was long (RFC 9000
-    /// §10.1). The extension is bounded, because a peer can delay its answers (C-91).
+    /// Returns the timeout, extended to a number of round trips if the newest round trip was long
+    /// (RFC 9000 §10.1). The extension is bounded, because a peer can delay its answers (C-91).
     fn at_least_round_trips(&self, timeout: Duration) -> Duration {
         let round_trips = self.ping.latest_rtt.unwrap_or_default().saturating_mul(ROUND_TRIPS);
         timeout.max(round_trips.min(timeout.saturating_mul(ROUND_TRIPS)))
@@ -179,23 +182,23 @@ impl Timers {
         self.forgiven = false;
     }
 
-    /// Something other than a message was received. It proves that the peer lives, but the idle
-    /// timeout goes on, because a proxy may send pings for a peer that is gone. For the same reason
-    /// a missed deadline is not forgiven again.
+    /// Notes that something other than a message was received. It proves that the peer is alive,
+    /// but it does not restart the idle timeout, because a proxy may send pings for a peer that is
+    /// gone. For the same reason it does not allow a missed deadline to be forgiven again.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
 
-    /// The socket is full.
+    /// Notes that the socket is full.
     pub(super) fn on_socket_full(&mut self) {
         self.socket_full = true;
     }
 
-    /// The socket has room. If it was full before, the path carries bytes, which counts as activity
-    /// (C-90). A full TCP send buffer grows or gets room only when the peer's TCP acknowledges
-    /// something. The buffer of a proxy or a browser gets room only when the next hop accepts
-    /// something. On a dead path, or when the peer stops reading, the buffers on the way fill up,
-    /// and then no room appears any more.
+    /// Notes that the socket has room. If it was full before, the path carries bytes, which counts
+    /// as activity (C-90). A full TCP send buffer grows or gets room only when the peer's TCP
+    /// acknowledges something. The buffer of a proxy or a browser gets room only when the next hop
+    /// accepts something. On a dead path, or when the peer stops reading, the buffers on the path
+    /// fill up, and after that none of them gets room.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
@@ -203,7 +206,7 @@ impl Timers {
         }
     }
 
-    /// How long ago the last message was received.
+    /// Returns how long ago the last message was received.
     pub(super) fn silence(&self, now: Time) -> Duration {
         now - self.last_received
     }
@@ -224,21 +227,21 @@ impl Timers {
                 Due::TimedOut(Timeout::KeepAlive),
             ),
             (
-                // Not `last_heard`, because it is renewed by events that are no activity. With
-                // enough of them no ping would be sent, and the idle timeout would end a connection
-                // that pings could keep alive.
+                // `last_heard` would be wrong here, because it is also renewed by events that do
+                // not count as activity. With enough of these events no ping would be sent, and the
+                // idle timeout would end a connection that pings could keep alive.
                 after(self.last_received, self.silences.ping.filter(|_| may_ping)),
                 Due::Ping,
             ),
         ]
     }
 
-    /// The next deadline.
+    /// Returns the next deadline.
     pub(super) fn next(&self) -> Option<Time> {
         self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min()
     }
 
-    /// What to do now that the next deadline may have passed.
+    /// Returns what to do now that the next deadline may have passed.
     pub(super) fn on_timeout(&mut self, now: Time) -> Due {
         for (deadline, due) in self.deadlines() {
             let Some(late) = deadline.and_then(|deadline| now.checked_duration_since(deadline))
@@ -258,8 +261,8 @@ impl Timers {
         Due::Nothing
     }
 
-    /// This end has missed a deadline, so the peer gets a little more time to show that it lives
-    /// (C-80).
+    /// Gives the peer a little more time to show that it is alive, because this end has missed a
+    /// deadline (C-80).
     fn forgive(&mut self, now: Time) {
         self.forgiven = true;
         let timeout = self.silences.unanswered.or(self.silences.idle).unwrap_or_default();
@@ -273,13 +276,13 @@ impl Timers {
 }
 
 impl Ping {
-    /// Asks for a sample of the round-trip time. An outstanding ping will give one, so no other is
-    /// sent.
+    /// Asks for a sample of the round-trip time. If a ping is outstanding, its answer will give the
+    /// sample, so no other ping is sent.
     pub(super) fn request(&mut self) {
         self.due |= self.outstanding.is_none();
     }
 
-    /// The number of the ping to send now, if one is due.
+    /// Returns the number of the ping to send now, if one is due.
     pub(super) fn send(&mut self, now: Time) -> Option<VarInt> {
         if !std::mem::take(&mut self.due) {
             return None;
@@ -291,8 +294,8 @@ impl Ping {
         Some(VarInt::saturating(number))
     }
 
-    /// The peer's ping was received. `equal_is_valid` permits the number of its last ping again, as
-    /// some versions of QMux do.
+    /// Handles a ping from the peer. `equal_is_valid` permits the same number as in the peer's last
+    /// ping, as some versions of QMux do.
     pub(super) fn on_ping(
         &mut self,
         number: VarInt,
@@ -309,7 +312,7 @@ impl Ping {
         Ok(())
     }
 
-    /// The round-trip time of the outstanding ping, if this answers it.
+    /// Handles a pong. Returns the round-trip time of the outstanding ping, if the pong answers it.
     fn on_pong(&mut self, now: Time, number: VarInt) -> Result<Option<Duration>, TransportError> {
         let number = number.into_inner();
         // Q-59 (QMux "QX_PING Frames")
@@ -321,7 +324,8 @@ impl Ping {
         let rtt = now - sent;
         self.latest_rtt = Some(rtt);
         self.rtt = Some(match self.rtt {
-            // Saturating, because the round-trip time can be as long as a `Duration` can be.
+            // The arithmetic saturates, because the round-trip time can be as long as a `Duration`
+            // can be.
             Some(smoothed) => {
                 (smoothed.saturating_mul(RTT_WEIGHT - 1).saturating_add(rtt)) / RTT_WEIGHT
             }

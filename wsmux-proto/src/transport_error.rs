@@ -13,7 +13,7 @@ macro_rules! codes {
         impl TransportErrorCode {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// The name of the code in its specification; `None` for an unknown code.
+            /// Returns the name of the code in its specification; `None` for an unknown code.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some(stringify!($name)),)*
@@ -27,7 +27,7 @@ macro_rules! codes {
 codes! {
     /// The connection was closed without an error.
     NO_ERROR = 0x0;
-    /// The end that closed the connection has a fault of its own.
+    /// The end that closed the connection did so because of a fault of its own.
     INTERNAL_ERROR = 0x1;
     /// The server refused the connection.
     CONNECTION_REFUSED = 0x2;
@@ -35,7 +35,7 @@ codes! {
     FLOW_CONTROL_ERROR = 0x3;
     /// The peer opened more streams than its limit allowed (RFC 9000 §4.6).
     STREAM_LIMIT_ERROR = 0x4;
-    /// The state or the kind of the stream does not permit the frame (RFC 9000 §3).
+    /// The frame is not permitted by the kind of the stream or by its state (RFC 9000 §3).
     STREAM_STATE_ERROR = 0x5;
     /// The final size of a stream changed, or data exceeded it (RFC 9000 §4.5).
     FINAL_SIZE_ERROR = 0x6;
@@ -43,12 +43,12 @@ codes! {
     FRAME_ENCODING_ERROR = 0x7;
     /// A transport parameter is malformed, forbidden or out of range (RFC 9000 §7.4).
     TRANSPORT_PARAMETER_ERROR = 0x8;
-    /// The peer broke the protocol in another way.
+    /// The peer violated the protocol in another way.
     PROTOCOL_VIOLATION = 0xa;
-    /// The application closed the connection at a time when its own code cannot be sent.
+    /// The application closed the connection at a time when its own code could not be sent.
     APPLICATION_ERROR = 0xc;
-    /// The peer causes work without progress. The code is wsmux's own, from a range that QUIC
-    /// leaves to private use. Its meaning is that of HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
+    /// The peer causes work without progress. The code is wsmux's own, and comes from a range that
+    /// QUIC leaves to private use. It means the same as HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
     EXCESSIVE_LOAD = 0x7773_6d78;
 }
 
@@ -57,7 +57,7 @@ impl TransportErrorCode {
         Self(code.into_inner())
     }
 
-    /// The code as a number.
+    /// Returns the code as a number.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
@@ -84,13 +84,13 @@ impl fmt::Display for TransportErrorCode {
     }
 }
 
-/// A breach of the protocol by the peer.
+/// A violation of the protocol by the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {reason}")]
 pub struct TransportError {
     /// The code that was sent to the peer.
     pub code: TransportErrorCode,
-    /// The type of the frame that showed the error, if there is one.
+    /// The type of the frame that caused the error, if there is one.
     pub frame: Option<VarInt>,
     /// The reason in words.
     pub reason: Cow<'static, str>,
@@ -102,7 +102,7 @@ impl TransportError {
     }
 }
 
-/// Short constructors: `violation::flow_control("...")`.
+/// Short constructors of errors, such as `violation::flow_control("...")`.
 pub(crate) mod violation {
     use super::{Cow, TransportError, TransportErrorCode};
 

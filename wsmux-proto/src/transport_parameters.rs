@@ -1,33 +1,35 @@
-//! Transport parameters: the limits of each end (RFC 9000 §18, draft-ietf-quic-qmux-02).
+//! Transport parameters: the limits that each end declares (RFC 9000 §18, draft-ietf-quic-qmux-02).
 
 use std::time::Duration;
 
 use super::wire::MIN_MAX_RECORD_SIZE;
 
-/// The limits that an end declares for what its peer sends. To make one, change the fields of the
-/// [`Default`].
+/// The limits that an end declares for what its peer sends. To create a value, start from the
+/// [`Default`] and change its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportParameters {
-    /// How long the connection may be silent, in whole milliseconds. Zero means for ever.
+    /// How long the connection may be silent, in whole milliseconds. Zero means that it may be
+    /// silent for ever.
     pub max_idle_timeout: Duration,
-    /// Bytes on all streams together.
+    /// How many bytes the peer may send on all streams together.
     pub initial_max_data: u64,
-    /// Bytes on a bidirectional stream that the declaring end opens.
+    /// How many bytes the peer may send on a bidirectional stream that the declaring end opens.
     pub initial_max_stream_data_bidi_local: u64,
-    /// Bytes on a bidirectional stream that the other end opens.
+    /// How many bytes the peer may send on a bidirectional stream that the peer opens.
     pub initial_max_stream_data_bidi_remote: u64,
-    /// Bytes on a unidirectional stream.
+    /// How many bytes the peer may send on a unidirectional stream.
     pub initial_max_stream_data_uni: u64,
-    /// The total number of bidirectional streams.
+    /// How many bidirectional streams the peer may open in all.
     pub initial_max_streams_bidi: u64,
-    /// The total number of unidirectional streams.
+    /// How many unidirectional streams the peer may open in all.
     pub initial_max_streams_uni: u64,
-    /// Bytes of a DATAGRAM frame with its type and length; 0 for no datagrams (RFC 9221 §3).
+    /// The size of the largest DATAGRAM frame, in bytes, including its type and length. 0 means
+    /// that the peer may send no datagrams (RFC 9221 §3).
     pub max_datagram_frame_size: u64,
-    /// Bytes of a record, which is one message.
+    /// The size of the largest record, in bytes. Each record is one message.
     pub max_record_size: u64,
-    /// The end supports RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset §3).
+    /// Whether the end supports RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset §3).
     pub reset_stream_at: bool,
 }
 

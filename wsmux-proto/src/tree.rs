@@ -1,20 +1,22 @@
-//! A map by number, ordered and without a hash.
+//! A map from numbers to values that is ordered and uses no hash function.
 //!
-//! All maps share the code of one `BTreeMap`, from a number to the place of the value. Otherwise
-//! each type of value would add more than 5 kB to the WebAssembly module, and there are five.
+//! All maps share the code of one type of `BTreeMap`, from a number to the place of the value. If
+//! each type of value had its own `BTreeMap`, each of the five types would add more than 5 kB to
+//! the WebAssembly module.
 
 use std::collections::BTreeMap;
 
 use slab::Slab;
 
-/// Memory for this many values is never returned.
+/// The memory for this many values is never returned.
 const SPARE: usize = 64;
 
-/// Values, each of which keeps its place until it is taken, or until all are moved together.
+/// A collection of values. Each value keeps its place until it is taken, or until all values are
+/// moved together.
 ///
-/// Memory is at most four places for each value, and a constant, if the owner asks
-/// [`Places::are_sparse`] after values were taken. Before any value was taken, it is one and a half
-/// places for each value, and two and a half while it grows.
+/// If the owner asks [`Places::are_sparse`] after it has taken values, the memory is at most four
+/// places for each value, plus a constant. Until the first value is taken, it is one and a half
+/// places for each value, and two and a half while the memory grows.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -50,9 +52,9 @@ impl<V> Places<V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Whether there is much more memory than values, so that they should be moved together. Since
-    /// the last time, at least as many values have been taken as have to be moved, so the cost of
-    /// moving is a constant for each value taken.
+    /// Whether there is so much more memory than values that the values should be moved together.
+    /// Since they were last moved, at least as many values have been taken as have to be moved now,
+    /// so the cost of moving is a constant for each value taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }
@@ -69,8 +71,8 @@ impl<V> Places<V> {
     }
 }
 
-/// Values by number. Every method is O(log n), except [`Tree::values_mut`]. Memory is at most four
-/// places for each value, and a constant.
+/// Values by number. Every method takes O(log n) time, except [`Tree::values_mut`]. The memory is
+/// at most four places for each value, plus a constant.
 #[derive(Debug)]
 pub struct Tree<V> {
     places: BTreeMap<u64, usize>,
@@ -84,7 +86,7 @@ impl<V> Default for Tree<V> {
 }
 
 impl<V> Tree<V> {
-    /// How many values there are.
+    /// Returns how many values there are.
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -99,30 +101,30 @@ impl<V> Tree<V> {
         self.places.contains_key(&number)
     }
 
-    /// The value with this number, to be changed.
+    /// Returns the value with this number, so that it can be changed.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
         self.values.get_mut(*self.places.get(&number)?)
     }
 
-    /// Sets the value with this number. Returns the one that was there before.
+    /// Sets the value with this number. Returns the value that had this number before.
     pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
         let before = self.places.insert(number, self.values.put(value))?;
         self.values.take(before)
     }
 
-    /// Takes out the value with this number.
+    /// Removes the value with this number, and returns it.
     pub fn remove(&mut self, number: u64) -> Option<V> {
         let place = self.places.remove(&number)?;
         self.take(place)
     }
 
-    /// Takes out the value with the lowest number.
+    /// Removes the value with the lowest number, and returns both.
     pub fn pop_first(&mut self) -> Option<(u64, V)> {
         let (number, place) = self.places.pop_first()?;
         self.take(place).map(|value| (number, value))
     }
 
-    /// All values, in no particular order.
+    /// Returns all values, in no particular order.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.values.0.iter_mut().map(|(_, value)| value)
     }
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn values_are_taken_by_number_whatever_their_order() {
         let mut tree = Tree::default();
-        // 7 has no divisor in common with the count.
+        // 7 and the count have no common divisor, so each number occurs once.
         for number in (0..COUNT).map(|nth| nth * 7 % COUNT) {
             assert_eq!(tree.insert(number, number), None);
         }
@@ -164,7 +166,7 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last is at the last place.
+        // The last value is kept. It is at the last place.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         assert!(tree.values.0.capacity() <= 4 * (SPARE + 1));
         assert_eq!(tree.pop_first(), Some((COUNT - 1, COUNT - 1)));

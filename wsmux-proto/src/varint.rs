@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::{Buf, BufMut};
 
-/// An integer that QUIC can carry: 0 to 2^62 - 1 (RFC 9000 §16).
+/// An integer that QUIC can encode: 0 to 2^62 - 1 (RFC 9000 §16).
 ///
 /// Error codes, stream ids and all other numbers on a wire are in this range.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,30 +14,30 @@ impl VarInt {
     /// The largest value, 2^62 - 1.
     pub const MAX: Self = Self((1 << 62) - 1);
 
-    /// The integer of a `u32`. Each `u32` is in the range.
+    /// Converts a `u32`. Every `u32` is in the range.
     pub const fn from_u32(value: u32) -> Self {
         Self(value as u64)
     }
 
-    /// The integer of a `u64`, if it is in the range.
+    /// Converts a `u64`, if it is in the range.
     ///
     /// # Errors
-    /// [`VarIntBoundsExceeded`] when `value` is 2^62 or more.
+    /// [`VarIntBoundsExceeded`] if `value` is 2^62 or more.
     pub const fn from_u64(value: u64) -> Result<Self, VarIntBoundsExceeded> {
         if value <= Self::MAX.0 { Ok(Self(value)) } else { Err(VarIntBoundsExceeded) }
     }
 
-    /// The nearest integer in the range.
+    /// Returns the nearest integer in the range.
     pub(crate) const fn saturating(value: u64) -> Self {
         if value <= Self::MAX.0 { Self(value) } else { Self::MAX }
     }
 
-    /// The value as a `u64`.
+    /// Returns the value as a `u64`.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
 
-    /// The length of the shortest encoding in bytes: 1, 2, 4 or 8.
+    /// Returns the length of the shortest encoding in bytes: 1, 2, 4 or 8.
     pub const fn size(self) -> usize {
         match self.0 {
             0..=0x3f => 1,
@@ -47,7 +47,7 @@ impl VarInt {
         }
     }
 
-    /// Appends the shortest encoding.
+    /// Appends the shortest encoding to `out`.
     pub fn encode<B: BufMut + ?Sized>(self, out: &mut B) {
         // J-4
         match self.size() {
@@ -58,8 +58,8 @@ impl VarInt {
         }
     }
 
-    /// Takes one integer off the front of the input. If the input ends within the integer, returns
-    /// `None` and takes nothing.
+    /// Removes one integer from the front of the input, and returns it. If the input ends within
+    /// the integer, returns `None` and removes nothing.
     pub fn decode<B: Buf + ?Sized>(input: &mut B) -> Option<Self> {
         if !input.has_remaining() {
             return None;
@@ -131,7 +131,7 @@ impl fmt::Display for VarInt {
     }
 }
 
-/// The value is 2^62 or more, which no [`VarInt`] can hold.
+/// The value is 2^62 or more, so no [`VarInt`] can hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("value is 2^62 or more")]
 pub struct VarIntBoundsExceeded;

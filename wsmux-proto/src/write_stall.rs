@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// A deadline that is noticed this much too late was missed by this end: its task stalled, its
-/// machine was suspended, or its page was in the background. Then the socket may have had room
-/// without this end noticing it.
+/// If a deadline is noticed this much too late, this end was not running at the deadline: its task
+/// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
+/// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// The write-stall timer of one connection. It runs while the socket is full and there is something
@@ -16,8 +16,9 @@ pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// When the timer was started; `None` while it is stopped.
     since: Option<Time>,
-    /// This end has missed the deadline once in this stall. The second time counts, because
-    /// otherwise an end that is always late would never give up a peer that does not read.
+    /// Whether this end has missed the deadline once in this stall. The connection ends when the
+    /// deadline passes again. Otherwise an end that is always late would never give up a peer that
+    /// does not read.
     forgiven: bool,
 }
 
@@ -31,24 +32,24 @@ impl WriteStall {
         self.timeout.is_some() && self.since.is_none()
     }
 
-    /// The socket is full: starts the timer, unless it is running.
+    /// Starts the timer because the socket is full. Does nothing if the timer is running.
     pub(super) fn on_full(&mut self, now: Time) {
         self.since.get_or_insert(now);
     }
 
-    /// The socket has room, or there is nothing to send: stops the timer.
+    /// Stops the timer because the socket has room or because there is nothing to send.
     pub(super) fn stop(&mut self) {
         (self.since, self.forgiven) = (None, false);
     }
 
-    /// When the timeout is over; `None` while the timer is stopped, or for a time that [`Time`]
-    /// cannot express.
+    /// Returns when the timeout expires; `None` while the timer is stopped, and for a time that
+    /// [`Time`] cannot express.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.since?.checked_add(self.timeout?)
     }
 
-    /// Whether the timeout is over. The first deadline that this end misses in a stall restarts the
-    /// timer instead.
+    /// Whether the timeout has expired. If this end has missed the deadline for the first time in
+    /// this stall, the timer is restarted and the result is `false`.
     pub(super) fn is_over(&mut self, now: Time) -> bool {
         let Some(late) = self.deadline().and_then(|deadline| now.checked_duration_since(deadline))
         else {

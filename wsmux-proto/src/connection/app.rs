@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Connection {
-    /// The next event for the application; `None` when there is none for now.
+    /// Returns the next event for the application; `None` if there is none at present.
     pub fn poll(&mut self) -> Option<Event> {
         let available = || self.streams.take_available().map(|dir| Event::Available { dir });
         self.events.pop().or_else(available)
@@ -25,11 +25,12 @@ impl Connection {
         !self.events.is_empty() || self.streams.has_available()
     }
 
-    /// Opens a stream. `Ok(None)` means that it would exceed the peer's limit or this end's own
-    /// ([`Config::max_local_streams`](crate::Config::max_local_streams)). Then
-    /// [`Event::Available`] follows.
+    /// Opens a stream. Returns `Ok(None)` if the stream would exceed the peer's limit or this end's
+    /// own ([`Config::max_local_streams`](crate::Config::max_local_streams)). In that case
+    /// [`Event::Available`] reports when a stream can be opened.
     ///
-    /// On js-ws the peer learns of the stream at once, on QMux with its first frame.
+    /// On js-ws the peer learns of the stream at once. On QMux it learns of the stream from its
+    /// first frame.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -40,9 +41,9 @@ impl Connection {
         }
     }
 
-    /// How many streams [`open`](Self::open) would open now. This call registers no waiter: with 0,
-    /// call [`report_streams_blocked`](Self::report_streams_blocked) or `open` to get
-    /// [`Event::Available`].
+    /// Returns how many streams [`open`](Self::open) would open now. This call registers no waiter.
+    /// If it returns 0, call [`report_streams_blocked`](Self::report_streams_blocked) or `open` to
+    /// get [`Event::Available`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -53,25 +54,25 @@ impl Connection {
         }
     }
 
-    /// Reports to the peer that an application waits at its limit: sends STREAMS_BLOCKED, once for
-    /// each limit. Sends nothing if the application waits at this end's own limit. Returns whether
-    /// there is something to send.
+    /// Reports to the peer that the application waits at the peer's limit, by a STREAMS_BLOCKED
+    /// frame that is sent once for each limit. Sends nothing if the application waits at this end's
+    /// own limit. Returns whether there is something to send.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
 
     /// Sets how many streams of a kind the peer may have open at once, at most 2^32. A lower number
-    /// than before takes effect as streams end, because a granted limit cannot be withdrawn.
+    /// than before takes effect as streams end, because a limit that was granted cannot be revoked.
     pub fn set_max_concurrent(&mut self, dir: Dir, count: u64) {
         self.streams.set_max_concurrent(dir, count.min(MAX_STREAM_COUNT));
     }
 
     /// Sets the receive window of each stream: how many bytes the peer may be ahead of the reader.
-    /// A smaller window than before takes effect as data is read, because granted credit cannot be
-    /// withdrawn.
+    /// A smaller window than before takes effect as data is read, because credit that was granted
+    /// cannot be revoked.
     ///
-    /// The window is at least 1 and at most 2^32 - 1. On js-ws it is also at most the one that the
-    /// connection began with, because that window limits the largest message.
+    /// The window is at least 1 and at most 2^32 - 1. On js-ws it is also at most the window with
+    /// which the connection began, because that window limits the size of a message.
     pub fn set_stream_receive_window(&mut self, bytes: u64) {
         let most = match self.caps.messages.are_bounded_by_window() {
             true => self.config.stream_receive_window,
@@ -80,30 +81,30 @@ impl Connection {
         self.streams.set_stream_receive_window(bytes.clamp(1, most));
     }
 
-    /// Accepts the oldest stream that the peer has opened and that was not accepted yet. Streams
-    /// that were opened before the connection's end can be accepted after it.
+    /// Accepts the oldest stream that the peer has opened and that has not been accepted yet.
+    /// Streams that were opened before the connection ended can still be accepted.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.streams.accept(dir)
     }
 
-    /// How many streams [`accept`](Self::accept) would accept now.
+    /// Returns how many streams [`accept`](Self::accept) would accept now.
     pub fn acceptable(&self, dir: Dir) -> u64 {
         self.streams.acceptable(dir)
     }
 
-    /// A stream's sending half, for calls at the time `now`.
+    /// Returns a stream's sending half, for calls at the time `now`.
     pub fn send_stream(&mut self, now: Time, id: StreamId) -> SendStream<'_> {
         self.streams.send_stream(now, id, self.state.error())
     }
 
-    /// A stream's receiving half, for calls at the time `now`.
+    /// Returns a stream's receiving half, for calls at the time `now`.
     pub fn recv_stream(&mut self, now: Time, id: StreamId) -> RecvStream<'_> {
         self.streams.recv_stream(now, id, self.state.error())
     }
 
-    /// The largest datagram that can be sent, in bytes, by the peer's limit and by
-    /// [`Config::max_message_sent`](crate::Config::max_message_sent); `None` if the peer accepts no
-    /// datagrams.
+    /// Returns the size of the largest datagram that can be sent, in bytes; `None` if the peer
+    /// accepts no datagrams. Both the peer's limit and
+    /// [`Config::max_message_sent`](crate::Config::max_message_sent) apply.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);
@@ -134,7 +135,8 @@ impl Connection {
     }
 
     /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without dropping
-    /// another one. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event.
+    /// another one. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event that
+    /// reports more room.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -143,13 +145,13 @@ impl Connection {
         Ok(self.datagrams.has_room(datagram))
     }
 
-    /// Takes the oldest datagram that has arrived. With `None`, [`Event::DatagramReceived`] follows
-    /// when there is one.
+    /// Takes the oldest datagram that has arrived and was not read. If there is none, returns
+    /// `None`, and [`Event::DatagramReceived`] reports when one arrives.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
     }
 
-    /// How much of [`datagram_room`](Self::datagram_room) a datagram would use.
+    /// Returns how much of [`datagram_room`](Self::datagram_room) a datagram would use.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -158,8 +160,8 @@ impl Connection {
         Ok(self.datagrams.cost_to_send(datagram))
     }
 
-    /// How much room the queue of outgoing datagrams has before it drops older ones, in units of
-    /// [`datagram_cost`](Self::datagram_cost).
+    /// Returns how much room the queue of outgoing datagrams has before it drops older ones, in the
+    /// units of [`datagram_cost`](Self::datagram_cost).
     pub fn datagram_room(&self) -> u64 {
         self.datagrams.room_to_send()
     }
@@ -169,7 +171,7 @@ impl Connection {
         self.datagrams.want_room();
     }
 
-    /// How many datagrams have arrived and were not read.
+    /// Returns how many datagrams have arrived and were not read.
     pub fn readable_datagrams(&self) -> u64 {
         self.datagrams.readable()
     }
@@ -179,27 +181,27 @@ impl Connection {
         self.datagrams.want_another();
     }
 
-    /// Which end this is.
+    /// Returns which end this is.
     pub fn side(&self) -> Side {
         self.side
     }
 
-    /// The wire that the two ends use.
+    /// Returns the wire that the two ends use.
     pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The smoothed time from a ping to its answer; `None` before the first answer.
+    /// Returns the smoothed time from a ping to its answer; `None` before the first answer.
     pub fn rtt(&self) -> Option<Duration> {
         self.timers.ping.rtt
     }
 
-    /// What was under way when the connection ended; empty before its end.
+    /// Returns what was under way when the connection ended; empty while it has not ended.
     pub fn in_flight(&self) -> &InFlight {
         &self.streams.stats.in_flight
     }
 
-    /// The connection's statistics.
+    /// Returns the connection's statistics.
     pub fn stats(&self, now: Time) -> ConnectionStats {
         let (opened, accepted, closed) = self.streams.totals();
         ConnectionStats {

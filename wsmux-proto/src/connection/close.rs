@@ -15,7 +15,8 @@ impl Connection {
         self.state.end().is_none()
     }
 
-    /// Ends the connection for `error`, unless it has ended. The error decides what is sent.
+    /// Ends the connection because of `error`, unless it has ended. What is sent depends on the
+    /// error.
     pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
         if self.is_open() {
             let frames = CloseFrames::of(&error);
@@ -23,8 +24,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection, unless it has ended. `None` for `frames` sends nothing and skips the
-    /// closing handshake.
+    /// Ends the connection, unless it has ended. If `frames` is `None`, nothing is sent and the
+    /// closing handshake is skipped.
     pub(super) fn end(&mut self, now: Time, error: ConnectionError, frames: Option<CloseFrames>) {
         // C-51
         if !self.is_open() {
@@ -43,7 +44,7 @@ impl Connection {
     }
 
     /// Closes the connection at once, with the application's code and reason (RFC 9000 §10.2).
-    /// Unsent data is lost. Received data can still be read. Without effect if the connection has
+    /// Unsent data is lost. Received data can still be read. Has no effect if the connection has
     /// ended.
     pub fn close(&mut self, now: Time, code: VarInt, reason: Bytes) {
         let frames = CloseFrames::application(code, reason);
@@ -58,12 +59,12 @@ impl Connection {
     }
 
     /// Closes the connection with code 0 once all its streams have ended. Until then
-    /// [`open`](Self::open) fails, and streams that the peer opens are refused with code 0. Streams
-    /// that the peer opened before can be accepted, and data flows as before.
+    /// [`open`](Self::open) fails, and new streams of the peer are refused with code 0. Streams
+    /// that the peer opened before this call can still be accepted, and data flows as before.
     ///
-    /// At `deadline` the connection is closed even if streams are open. Of several calls the
-    /// earliest deadline counts. During the handshake there are no streams, and the connection is
-    /// closed at once.
+    /// At `deadline` the connection is closed even if streams are still open. If this method is
+    /// called several times, the earliest deadline applies. During the handshake there are no
+    /// streams, so the connection is closed at once.
     pub fn drain(&mut self, now: Time, deadline: Option<Time>) {
         match &mut self.state {
             State::Handshake => self.close(now, VarInt::default(), Bytes::new()),
@@ -86,25 +87,25 @@ impl Connection {
         self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }
 
-    /// Why the connection has ended; `None` if it has not.
+    /// Returns why the connection has ended; `None` if it has not.
     pub fn close_reason(&self) -> Option<&ConnectionError> {
         self.state.error()
     }
 
-    /// When the closing handshake stops waiting for the peer; `None` if the connection has not
-    /// ended, or for a time that [`Time`] cannot express.
+    /// Returns when the closing handshake stops waiting for the peer; `None` if the connection has
+    /// not ended, or if [`Time`] cannot express the deadline.
     pub fn close_deadline(&self) -> Option<Time> {
         self.state.end()?.deadline
     }
 
-    /// Whether the closing handshake is over, because both ends have closed, the deadline has
-    /// passed or the socket has ended. The socket can be dropped then.
+    /// Whether the closing handshake is over: both ends have closed, the deadline has passed, or
+    /// the socket has ended. If it is over, the socket can be dropped.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Ended(End { step: Closing::Closed, .. }))
     }
 
-    /// Whether the peer's transport parameters have arrived. Stays true after the connection's end.
-    /// Always true on a wire without parameters.
+    /// Whether the peer's transport parameters have arrived. This stays true after the connection
+    /// has ended. On a wire without transport parameters it is always true.
     pub fn parameters_received(&self) -> bool {
         match &self.state {
             State::Handshake => false,

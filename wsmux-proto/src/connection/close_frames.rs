@@ -14,16 +14,16 @@ mod status {
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
-    /// Stands for a Close without a code. It is never sent.
+    /// Means that a Close has no code. It is never sent.
     pub(super) const NO_STATUS: u16 = 1005;
     pub(super) const BAD_DATA: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const INTERNAL_ERROR: u16 = 1011;
-    /// Codes of libraries and frameworks. An application's error code in this range is sent as
-    /// itself.
+    /// Codes for libraries and frameworks. An application's error code in this range is sent
+    /// unchanged.
     pub(super) const REGISTERED: std::ops::RangeInclusive<u64> = 3000..=3999;
-    /// An application's error code from 1 to 999 is sent as 4000 plus the code. A code that fits
-    /// nowhere is sent as the last one.
+    /// The base for private codes. An application's error code from 1 to 999 is sent as 4000 plus
+    /// that code. A code in none of these ranges is sent as the last private code.
     pub(super) const PRIVATE: u16 = 4000;
     pub(super) const LAST_PRIVATE: u16 = 4999;
 }
@@ -31,15 +31,15 @@ mod status {
 /// The longest reason in a WebSocket Close, in bytes (RFC 6455 §5.5).
 const MAX_CLOSE_REASON: usize = 123;
 
-/// The longest reason in a frame, in bytes. The frame must fit into the smallest message that a
-/// peer may allow.
+/// The longest reason in a close frame, in bytes. The frame must fit into the smallest message
+/// limit that a peer may declare.
 const MAX_FRAME_REASON: usize = 1024;
 
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The frame, for a wire that has it. `None` after an idle timeout (draft-ietf-quic-qmux-02
-    /// §Initiating a Connection Close).
+    /// The close frame, for a wire that has it. It is `None` after an idle timeout
+    /// (draft-ietf-quic-qmux-02 §Initiating a Connection Close).
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -48,12 +48,12 @@ pub(super) struct CloseFrames {
 }
 
 impl CloseFrames {
-    /// No frame, and a WebSocket Close without a reason.
+    /// Sends no frame, and a WebSocket Close without a reason.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
     }
 
-    /// For a close by the application.
+    /// Returns the frames for a close by the application.
     pub(super) fn application(code: VarInt, reason: Bytes) -> Self {
         // Q-62 (QMux "max_record_size Transport Parameter")
         let reason = text(&reason, MAX_FRAME_REASON);
@@ -67,7 +67,7 @@ impl CloseFrames {
         }
     }
 
-    /// For a violation of the protocol.
+    /// Returns the frames for a violation of the protocol.
     fn violation(error: &TransportError, code: u16) -> Self {
         let reason = shorten(error.reason.to_string(), MAX_FRAME_REASON);
         // W-25
@@ -80,7 +80,8 @@ impl CloseFrames {
         Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
     }
 
-    /// What is sent when the connection ends for `error`; `None` when nothing can be sent.
+    /// Returns what is sent if the connection ends because of `error`; `None` if nothing can be
+    /// sent.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
         // W-24
@@ -106,7 +107,8 @@ impl CloseFrames {
             ),
             // Q-66 (QMux "Initiating a Connection Close")
             ConnectionError::TimedOut(_) => Self::silent(status::GOING_AWAY),
-            // The peer has closed, so only the WebSocket's Close is answered.
+            // The peer has closed the connection, so this end sends only the WebSocket's Close
+            //
             ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) => {
                 Self::silent(status::NORMAL)
             }
@@ -116,8 +118,8 @@ impl CloseFrames {
     }
 }
 
-/// The error for a CONNECTION_CLOSE of the peer. The reason is copied: the application may keep the
-/// error for long, and a slice would keep the whole message alive.
+/// Returns the error for a CONNECTION_CLOSE of the peer. The reason is copied, because the
+/// application may keep the error for a long time, and a slice would keep the whole message alive.
 pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     match close {
         Close::Transport { code, frame, reason } => {
@@ -136,8 +138,9 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// The error for a WebSocket Close of the peer that no CONNECTION_CLOSE preceded. If the wire has
-/// that frame, the Close is not the application's, because its close would have sent the frame.
+/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. If
+/// the wire has that frame, the Close was not sent for the application: for a close by the
+/// application, the peer would have sent the frame.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,
@@ -175,7 +178,7 @@ pub(super) fn error_of_websocket(
     })
 }
 
-/// The WebSocket's close code for an application's error code.
+/// Returns the WebSocket's close code for an application's error code.
 fn websocket_code(code: VarInt) -> u16 {
     match code.into_inner() {
         0 => status::NORMAL,
@@ -185,8 +188,8 @@ fn websocket_code(code: VarInt) -> u16 {
     }
 }
 
-/// The close code that a web page sends in place of this one, because browsers permit few codes
-/// (W-27).
+/// Returns the close code that a web page sends in place of this one. Browsers permit only a few
+/// codes (W-27).
 pub(super) fn code_of_page(code: u16) -> u16 {
     match code {
         status::NORMAL => code,
@@ -200,7 +203,7 @@ fn text(bytes: &[u8], max: usize) -> String {
     shorten(String::from_utf8_lossy(bytes).into_owned(), max)
 }
 
-/// Cuts the text to at most `max` bytes, between two characters.
+/// Cuts the text between two characters, so that it has at most `max` bytes.
 fn shorten(mut text: String, max: usize) -> String {
     // W-26 (RFC 6455 §5.5, §5.5.1)
     text.truncate(text.floor_char_boundary(max));
@@ -240,7 +243,7 @@ mod tests {
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
 
-    /// An application may keep an error for any time.
+    /// An application may keep an error for any length of time.
     #[test]
     fn a_reason_does_not_keep_the_message_that_it_came_in() {
         let message = Bytes::from(vec![b'x'; 64 * 1024]);

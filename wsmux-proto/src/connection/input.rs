@@ -1,4 +1,5 @@
-//! What a connection learns: what arrives from its socket, the end of the socket, and the time.
+//! What a connection is told: what arrives from its socket, that the socket has ended, and the
+//! time.
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::{
     budget::UselessWork, streams::StreamData, timers::Due, transport_error::violation,
 };
 
-/// The reason in the close at the deadline of [`Connection::drain`].
+/// The reason of the close that is sent at the deadline of [`Connection::drain`].
 const DRAIN_DEADLINE: Bytes = Bytes::from_static(b"shutdown deadline");
 
 impl Connection {
@@ -31,20 +32,21 @@ impl Connection {
         }
     }
 
-    /// Bytes of an incomplete message have arrived. They prove that the peer lives. Its pongs may
-    /// have to wait behind the rest of a long message.
+    /// Notes that bytes of an incomplete message have arrived. They prove that the peer is alive,
+    /// even if its pongs have to wait behind the rest of a long message.
     pub fn handle_progress(&mut self, now: Time) {
         self.heard_control(now);
     }
 
-    /// The socket has ended. Nothing more arrives or can be sent.
+    /// Notes that the socket has ended: nothing more arrives, and nothing more can be sent.
     pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
         self.fail(now, ConnectionError::SocketLost(error));
         self.state.close();
     }
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Handle everything that the socket
-    /// has received first, because a peer whose message is still unread is not silent.
+    /// Handles the deadlines that have passed. Call this at the time that
+    /// [`poll_timeout`](Self::poll_timeout) returns. First handle everything that the socket has
+    /// received, because a peer whose message is still unread is not silent.
     pub fn handle_timeout(&mut self, now: Time) {
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let State::Ended(end) = &mut self.state {
@@ -61,7 +63,8 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(now, ConnectionError::TimedOut(timeout));
         }
-        // C-78. There may be nothing to send any more, after a stream was reset and its reset sent.
+        // C-78. There may be nothing left to send, if a stream was reset and its reset has been
+        // sent.
         if self.write_stall.is_over(now) && self.is_open() {
             match self.wants_transmit() {
                 true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
@@ -70,8 +73,8 @@ impl Connection {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` for never. Any call can change
-    /// it, mostly to a later time. A timer that fires early does no harm.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never. Any call
+    /// can change this time, usually to a later one. A timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
             State::Handshake | State::Established { .. } => {
@@ -123,14 +126,15 @@ impl Connection {
                 Err(error) => Err(error),
             };
             if let Err(error) = handled {
-                // The close contains the type of the frame that caused it (RFC 9000 §19.19, Q-61).
+                // The close contains the type of the frame that caused the error (RFC 9000 §19.19,
+                //
                 let frame = error.frame.or(kind);
                 self.fail(now, TransportError { frame, ..error }.into());
             }
         }
     }
 
-    /// Whether this is the frame type of transport parameters in our version of QMux.
+    /// Whether this is the frame type of the transport parameters in this end's version of QMux.
     fn is_of_version(&self, kind: Option<VarInt>) -> bool {
         kind.is_none_or(|kind| kind.into_inner() == self.version.parameters)
     }
@@ -146,8 +150,8 @@ impl Connection {
 
     fn on_websocket_pong(&mut self, now: Time, payload: &[u8]) {
         self.heard_control(now);
-        // An unsolicited pong answers nothing (RFC 6455 §5.5.3, W-10). If our pings are frames,
-        // every pong of the WebSocket is unsolicited.
+        // An unsolicited pong answers nothing (RFC 6455 §5.5.3, W-10). If this end's pings are
+        // frames, every pong of the WebSocket is unsolicited.
         if !self.caps.pings().is_frame()
             && let Ok(number) = payload.try_into()
             && let Ok(number) = VarInt::from_u64(u64::from_be_bytes(number))
@@ -167,8 +171,9 @@ impl Connection {
         }
     }
 
-    /// Something other than a message has arrived. On a wire whose pings are frames, it proves that
-    /// the peer lives but is no activity (C-43, draft-ietf-quic-qmux-02 §Idle Timeout).
+    /// Notes that something other than a message has arrived. On a wire whose pings are frames, it
+    /// proves that the peer is alive, but does not count as activity (C-43, draft-ietf-quic-qmux-02
+    /// §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
         match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),
@@ -183,9 +188,9 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // Our Close becomes the answer, and no frame precedes it.
+            // This end's Close becomes the answer, and no frame is sent before it.
             Closing::Frame(_) => drop(end.take_frame()),
-            // The peer's Close answers ours.
+            // The peer's Close answers the Close of this end.
             Closing::AwaitPeer => end.step = Closing::Closed,
             Closing::WebSocket { .. } | Closing::Closed => {}
         }
@@ -261,7 +266,7 @@ impl Connection {
         self.streams.budgets.consume(kind, amount, now)
     }
 
-    /// Returns whether the pong answers the outstanding ping.
+    /// Handles a pong. Returns whether it answers the outstanding ping.
     fn on_pong(&mut self, now: Time, number: VarInt) -> Result<bool, TransportError> {
         let sample = self.timers.on_pong(now, number)?;
         if let Some(sample) = sample {
@@ -271,12 +276,13 @@ impl Connection {
     }
 
     fn on_datagram(&mut self, now: Time, data: &[u8], size: usize) -> Result<(), TransportError> {
-        // The limit is for the whole frame, with its type and length (RFC 9221 §3, Q-53).
+        // The limit applies to the whole frame, with its type and length (RFC 9221 §3, Q-53).
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        // A datagram is useful work only if it has contents and no older one was dropped for it.
-        // Otherwise the peer could replenish its budgets with datagrams that nobody reads.
+        // A datagram is useful work only if it has contents and no older datagram was dropped for
+        // it. Otherwise the peer could replenish its budgets with datagrams that the application
+        // never reads.
         let has_contents = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();

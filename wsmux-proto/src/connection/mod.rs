@@ -1,4 +1,4 @@
-//! A connection as a whole. Its streams are in [`streams`](super::streams).
+//! A connection as a whole. Its streams are implemented in [`streams`](super::streams).
 //!
 //! - `state`: the states of its life; `close`: how it ends; `close_frames`: what is sent then
 //! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{Config, Time};
 
-/// A connection's state machine: no socket, no clock, no task.
+/// The state machine of a connection. It has no socket, no clock and no task.
 ///
-/// The caller chooses the epoch of all [`Time`]s, and never passes one that is earlier than the one
-/// before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
+/// The caller chooses one epoch for all [`Time`]s, and never passes a time that is earlier than the
+/// one before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
 /// call on behalf of the application, the caller
 ///
 /// - calls [`poll_transmit`](Self::poll_transmit) for as long as the socket can take an item and
@@ -42,11 +42,11 @@ pub struct Connection {
     socket: SocketCapabilities,
     config: Config,
     state: State,
-    /// This end's transport parameters have been sent, or the wire has none. They may be unsent in
-    /// any state, because sending them waits only for the socket.
+    /// Whether this end's transport parameters have been sent, or the wire has none. They may still
+    /// be unsent in any state, because they are sent only when the socket can take them.
     parameters_sent: bool,
-    /// The largest message that this end may send: by its own settings, and by the peer's
-    /// parameters.
+    /// The size of the largest message that this end may send. Both its own settings and the peer's
+    /// parameters limit it.
     max_message: usize,
     max_datagram_frame: u64,
     streams: Streams,
@@ -54,13 +54,13 @@ pub struct Connection {
     timers: Timers,
     events: Events,
     counters: Counters,
-    /// Runs while there is something to send and the socket is full.
+    /// Measures how long the socket is full while there is something to send.
     blocked_by_socket: Stopwatch,
     write_stall: WriteStall,
 }
 
 impl Connection {
-    /// A connection over a WebSocket whose opening handshake has just ended.
+    /// Creates a connection over a WebSocket whose opening handshake has just ended.
     pub fn new(config: Config, side: Side, wire: Wire, now: Time) -> Self {
         let caps = wire.capabilities();
         let handshake = caps.parameters().then_some(config.handshake_timeout);
@@ -103,17 +103,18 @@ impl Connection {
         }
     }
 
-    /// Sets the version of QMux. The default is the newest. On another wire this has no effect.
-    /// Call it before any other method.
+    /// Sets the version of QMux. The default is the newest version. On other wires this has no
+    /// effect. Call this method before any other.
     pub fn set_qmux_version(&mut self, version: QMuxVersion) {
         self.version = version;
     }
 
-    /// Sets what the socket can do. The default is everything. Call it before any other method.
+    /// Sets what the socket can do. By default it can do everything. Call this method before any
+    /// other.
     ///
-    /// js-ws uses the WebSocket's pings. If the socket has none, a silent peer cannot be
-    /// distinguished from one that is gone. Then neither keep-alive nor the idle timeout runs, and
-    /// a lost peer is noticed only when the socket ends.
+    /// js-ws uses the WebSocket's pings. If the socket cannot send pings, this end cannot
+    /// distinguish a silent peer from one that is gone. Therefore neither keep-alive nor the idle
+    /// timeout runs, and a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
         if !socket.pings && !self.caps.pings().is_frame() {
@@ -122,8 +123,8 @@ impl Connection {
         }
     }
 
-    /// The largest message that the peer may send, in bytes. The socket does not have to accept a
-    /// larger one.
+    /// Returns the size of the largest message that the peer may send, in bytes. The socket does
+    /// not have to accept a larger one.
     pub fn max_inbound_message(&self) -> u64 {
         self.wire
             .max_inbound_message(self.config.max_record_size, self.config.stream_receive_window)

@@ -1,4 +1,4 @@
-//! Where a connection is in its life.
+//! The states in the life of a connection.
 //!
 //! ```text
 //!      new, on QMux                                new, on js-ws
@@ -16,21 +16,23 @@
 //!
 //! Some events skip steps of the end:
 //!
-//! - The peer's WebSocket Close leads from `Frame` to `WebSocket`, because our Close is the answer.
+//! - If the peer's WebSocket Close arrives in `Frame`, that step is skipped and `WebSocket` follows,
+//!   because this end's Close is the answer.
 //! - The deadline, the end of the socket and the end of the driver lead from any step to `Closed`.
 
 use super::close_frames::CloseFrames;
 use crate::{ConnectionError, Time, frame::Close};
 
-/// Where a connection is in its life.
+/// The state of a connection.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The peer's transport parameters have not arrived. Only our own are sent.
+    /// The peer's transport parameters have not arrived. This end sends only its own parameters.
     Handshake,
     /// The peer's limits are known, and data flows.
     Established {
-        /// Set when the connection is to close after its last stream. Then neither end opens
-        /// streams. The draining state of RFC 9000 §10.2 is another one, which follows the end.
+        /// Set if the connection has to close after its last stream. In that case neither end opens
+        /// more streams. This is not the draining state of RFC 9000 §10.2, which follows the end of
+        /// a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.
@@ -38,7 +40,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// The connection's end, if it has ended.
+    /// Returns the connection's end, if it has ended.
     pub(super) fn end(&self) -> Option<&End> {
         match self {
             Self::Handshake | Self::Established { .. } => None,
@@ -46,12 +48,12 @@ impl State {
         }
     }
 
-    /// Why the connection has ended, if it has.
+    /// Returns why the connection has ended, if it has.
     pub(super) fn error(&self) -> Option<&ConnectionError> {
         self.end().map(|end| &end.error)
     }
 
-    /// The wait for the last streams, if the connection drains.
+    /// Returns the wait for the last streams, if the connection drains.
     pub(super) fn drain(&self) -> Option<&Drain> {
         match self {
             Self::Established { drain } => drain.as_ref(),
@@ -59,7 +61,7 @@ impl State {
         }
     }
 
-    /// Skips the rest of the closing handshake. Without effect if the connection has not ended.
+    /// Skips the rest of the closing handshake. Has no effect if the connection has not ended.
     pub(super) fn close(&mut self) {
         if let Self::Ended(end) = self {
             end.step = Closing::Closed;
@@ -67,19 +69,19 @@ impl State {
     }
 }
 
-/// The wait for the last streams.
+/// The wait for the last streams of a connection that drains.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    /// When to close even if streams are open.
+    /// When the connection closes even if streams are still open.
     pub(super) deadline: Option<Time>,
-    /// Everything that was sent has been flushed (C-49).
+    /// Whether everything that was sent has been flushed (C-49).
     pub(super) flushed: bool,
 }
 
 /// Why a connection has ended, and how far its closing handshake has come.
 #[derive(Debug)]
 pub(super) struct End {
-    /// Why it has ended.
+    /// Why the connection has ended.
     pub(super) error: ConnectionError,
     /// When the closing handshake stops waiting for the peer; `None` for a time that [`Time`]
     /// cannot express (C-81).
@@ -90,8 +92,8 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Goes on from `Frame` to `WebSocket`. Returns the frame; `None` in another step, or if there
-    /// is no frame.
+    /// Moves on from the step `Frame` to the step `WebSocket`. Returns the frame; `None` in another
+    /// step, or if there is no frame.
     pub(super) fn take_frame(&mut self) -> Option<Close> {
         let Closing::Frame(frames) = &mut self.step else { return None };
         let (frame, code) = (frames.frame.take(), frames.code);
@@ -101,15 +103,15 @@ impl End {
     }
 }
 
-/// What comes next in the closing handshake.
+/// The next step of the closing handshake.
 #[derive(Debug)]
 pub(super) enum Closing {
-    /// To send CONNECTION_CLOSE, if the wire has that frame.
+    /// This end has to send CONNECTION_CLOSE, if the wire has that frame.
     Frame(CloseFrames),
-    /// To send the WebSocket's Close.
+    /// This end has to send the WebSocket's Close.
     WebSocket { code: u16, reason: String },
-    /// To receive the peer's Close, until the deadline. Other messages are ignored.
+    /// This end waits for the peer's Close, until the deadline. It ignores other messages.
     AwaitPeer,
-    /// Nothing. The socket can be dropped.
+    /// Nothing is left to do. The socket can be dropped.
     Closed,
 }

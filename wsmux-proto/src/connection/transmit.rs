@@ -14,15 +14,15 @@ const MAX_PING: usize = 8 + 8;
 /// The longest type and length of a DATAGRAM frame, in bytes, in a message of at most 64 KiB.
 pub(super) const DATAGRAM_OVERHEAD: usize = 1 + 4;
 
-/// The DATAGRAM frame of an empty datagram, in bytes: its type and its length.
+/// The size of the DATAGRAM frame of an empty datagram, in bytes: its type and its length.
 pub(super) const MIN_DATAGRAM_FRAME: u64 = 2;
 
 impl Connection {
-    /// What to send next; `None` while there is nothing to send. The call empties `out`. A message
-    /// is written to it, and [`Outgoing::Message`] borrows it.
+    /// Returns what to send next; `None` if there is nothing to send. The call empties `out`,
+    /// writes the next message to it, and returns an [`Outgoing::Message`] that borrows it.
     ///
-    /// Call it only when the socket can take an item, because this call decides which stream sends
-    /// next.
+    /// Call this only when the socket can take an item, because the call chooses the stream that
+    /// sends next.
     pub fn poll_transmit<'a>(
         &mut self,
         now: Time,
@@ -33,10 +33,12 @@ impl Connection {
         self.timers.on_socket_room(now);
         out.clear();
         if !self.parameters_sent && !self.is_closed() {
-            // They are the first frame, even if the connection has ended.
+            // The transport parameters are the first frame, even if the connection has ended (Q-13,
+            //
             self.parameters_sent = true;
             self.wire.encode_parameters(&self.config.parameters(), self.version, out);
-            // A measurement of the round-trip time is best now, while nothing else is on the path.
+            // This is the best time to measure the round-trip time, because nothing else is on the
+            // path.
             if self.is_open() && self.streams.windows_may_grow() {
                 self.timers.ping.request();
                 self.write_ping(now, out);
@@ -66,8 +68,8 @@ impl Connection {
         }
     }
 
-    /// Whether there is certainly nothing to send. A driver often asks when that is so, and this
-    /// answer costs less than an attempt to write each kind of frame.
+    /// Whether there is certainly nothing to send. A driver often calls `poll_transmit` when that
+    /// is the case, and this check costs less than an attempt to write each kind of frame.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
@@ -112,7 +114,7 @@ impl Connection {
             return Some(Outgoing::Flush);
         }
         if self.streams.can_admit() {
-            // A stream was freed above without a frame, so a waiting stream can take its place.
+            // Above, a stream was freed without a frame, so a waiting stream can be opened now.
             return self.transmit_established(now, out);
         }
         if self.is_drained() {
@@ -128,7 +130,7 @@ impl Connection {
         None
     }
 
-    /// The number of the ping to send now, if one is due.
+    /// Returns the number of the ping to send now, if one is due.
     fn next_ping(&mut self, now: Time) -> Option<VarInt> {
         let number = self.timers.ping.send(now)?;
         self.streams.on_ping_sent(self.timers.silence(now));
@@ -152,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Counts the message in `out` as sent, because the caller sends it at once.
+    /// Counts the message in `out` as sent, because the caller sends it immediately.
     fn finish_message<'a>(&mut self, now: Time, out: &'a MessageBuf) -> Outgoing<'a> {
         self.timers.on_sent(now);
         if let State::Established { drain: Some(drain) } = &mut self.state {
@@ -182,8 +184,8 @@ impl Connection {
         }
     }
 
-    /// The socket is full, so [`poll_transmit`](Self::poll_transmit) is not called until it has
-    /// room again. Call this before [`poll_timeout`](Self::poll_timeout).
+    /// Notes that the socket is full. [`poll_transmit`](Self::poll_transmit) must not be called
+    /// until it has room again. Call this method before [`poll_timeout`](Self::poll_timeout).
     ///
     /// The engine needs this for the statistics and the [write-stall
     /// timeout](crate::Config::write_stall_timeout). The idle timeout needs it, too, because a full
@@ -196,8 +198,9 @@ impl Connection {
         }
     }
 
-    /// Whether to call [`handle_socket_full`](Self::handle_socket_full) if the socket is full. This
-    /// is the case if something to send has been added since the last such call.
+    /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
+    /// full. This is the case if something to send has been added since that method was last
+    /// called.
     pub fn wants_socket_full(&self) -> bool {
         self.write_stall.is_stopped() && self.is_open() && self.wants_transmit()
     }

@@ -4,7 +4,7 @@ use super::{Phase, Streams};
 use crate::{Dir, OpenError, StreamId};
 
 impl Streams {
-    /// Opens a stream. Returns `Ok(None)` at the peer's limit or at the local one.
+    /// Opens a stream. Returns `Ok(None)` if the peer's limit or the local limit is reached.
     pub(crate) fn open(&mut self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         if self.openable(dir)? == 0 {
             self.limits.note_waiting(dir);
@@ -15,7 +15,7 @@ impl Streams {
         Ok(Some(id))
     }
 
-    /// How many more streams the peer's limit and the local one allow now.
+    /// Returns how many more streams the peer's limit and the local limit allow now.
     pub(crate) fn openable(&self, dir: Dir) -> Result<u64, OpenError> {
         if dir == Dir::Uni && !self.caps.unidirectional() {
             // J-34
@@ -27,35 +27,37 @@ impl Streams {
         Ok(self.limits.openable(dir))
     }
 
-    /// Whether local streams have ended, after the local limit had kept others from being opened.
+    /// Whether [`take_available`](Self::take_available) would return a kind of stream.
     pub(crate) fn has_available(&self) -> bool {
         self.limits.has_available()
     }
 
-    /// The next kind of stream for which that is so. Returns each kind once.
+    /// Returns a kind of stream that can be opened again: the local limit had kept the application
+    /// from opening a stream of this kind, and one has ended since. Returns each kind once.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         self.limits.take_available()
     }
 
-    /// An application waits at the limit: STREAMS_BLOCKED is sent, once for each limit (RFC 9000
-    /// §4.6). Says whether it is.
+    /// Notes that the application waits at the limit. Queues STREAMS_BLOCKED, once for each limit
+    /// (RFC 9000 §4.6). Returns whether it was queued.
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.phase == Phase::Open && self.limits.report_blocked(dir)
     }
 
-    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
-    /// as streams end: what was granted is not taken back.
+    /// Sets how many streams of a kind the peer may have open at once. A lower number takes effect
+    /// only as streams end, because a limit that was granted is not revoked.
     pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.budgets.allow_streams(max);
         self.limits.set_max_concurrent(dir, max);
     }
 
-    /// How many streams this end has opened, how many the peer, and how many of all have ended.
+    /// Returns how many streams this end has opened, how many the peer has opened, and how many
+    /// streams of both have ended.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         self.limits.totals()
     }
 
-    /// The oldest stream of the peer that the application has not accepted.
+    /// Returns the oldest stream of the peer that the application has not accepted.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }

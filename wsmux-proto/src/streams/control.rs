@@ -1,4 +1,4 @@
-//! Control frames of streams: what each looks like when it is sent.
+//! Control frames of streams: what each of them contains when it is sent.
 
 use bytes::Bytes;
 
@@ -21,13 +21,13 @@ impl Streams {
         self.control.add(key, &mut stream.pending, frame);
     }
 
-    /// Queues the answer to a reset of a stream with this code.
+    /// Queues the answer to a reset of a stream. The peer has reset the stream with this code.
     pub(super) fn answer_reset(&mut self, key: Key, code: VarInt) {
         let Some(stream) = self.table.get_mut(key) else { return };
         self.control.answer_reset(key, &mut stream.pending, code);
     }
 
-    /// Appends control frames while the message stays within `max` bytes.
+    /// Appends control frames, as long as the message stays within `max` bytes.
     pub(crate) fn write_control(
         &mut self,
         now: Time,
@@ -47,8 +47,8 @@ impl Streams {
             if let Some(frame) = self.control_frame(now, key, frame) {
                 self.encode_control(&frame, out);
             }
-            // At once and not at the next call, because a stream that has ended must not count as
-            // something to send.
+            // This is done here and not in the next call, because a stream that has ended must not
+            // count as something to send.
             if is_last {
                 self.note_end(key, events);
                 self.maybe_free(key);
@@ -88,7 +88,8 @@ impl Streams {
         }
     }
 
-    /// A control frame as it is now; `None` if it has become pointless since it was queued.
+    /// Returns a control frame with the stream's present values; `None` if the frame has become
+    /// pointless since it was queued.
     fn control_frame(&mut self, now: Time, key: Key, frame: ControlFrame) -> Option<Frame> {
         match frame {
             ControlFrame::Credit => self.credit_frame(now, key),
@@ -127,13 +128,15 @@ impl Streams {
     fn credit_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
         let stream = self.table.get_mut(key)?;
         let id = stream.id;
-        // Where a grant is what opens a stream, ours begins with one even if its reader has gone
-        // already: the peer drops or punishes any other first message.
+        // On a wire on which a grant opens a stream, this end's stream begins with a grant even if
+        // its reader has already been dropped. The peer ignores any other first message, or closes
+        // the connection because of it.
         let local = id.initiator() == self.side;
         let opens = self.caps.opens_with_grant() && local;
         // J-38: once both halves have ended, the peer forgets the stream, and a grant that arrives
-        // after that would open another. If our half has ended, the peer's may have as well, unless
-        // the peer has used up its credit and waits for more.
+        // after that would open another stream. If this end's half has ended, the peer's half may
+        // have ended as well. It certainly has not ended if the peer has used up its credit and
+        // waits for more.
         let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
         let revives = self.caps.end.grants_revive() && !local && sent;
         let recv = stream

@@ -1,11 +1,12 @@
-//! Which control frames of streams are to be sent, and in which order.
+//! Which control frames of streams have to be sent, and in which order.
 //!
-//! Refusals go first, then the frames of one stream after another, in the order in which the
-//! streams came to have any. What is kept is which frames are due and not the frames themselves, so
-//! a peer cannot make this end use memory by making it send (C-32).
+//! Refusals are sent first. After them, the frames of one stream after another are sent. The
+//! streams are in the order in which a frame was first queued for them. The queue records only
+//! which frames are due, and does not contain the frames themselves. So a peer cannot make this end
+//! use memory by causing it to send frames (C-32).
 //!
-//! The invariant: until the connection ends, a stream is in the queue, once, if and only if its
-//! [`PendingControl`] is not empty.
+//! Invariant: until the connection ends, each stream is in the queue exactly once if its
+//! [`PendingControl`] is not empty, and is not in the queue if it is empty.
 
 use std::collections::VecDeque;
 
@@ -17,15 +18,15 @@ use crate::VarInt;
 
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
-    /// Streams of the peer that are refused without ever having been in the table.
+    /// Streams of the peer that were refused without ever having been in the table.
     pub(super) refusals: Refusals,
     streams: VecDeque<Key>,
-    /// The limit that DATA_BLOCKED is to report.
+    /// The limit that DATA_BLOCKED has to report.
     data_blocked: Option<u64>,
 }
 
 impl ControlQueue {
-    /// Queues a frame of a stream, unless it is queued already.
+    /// Queues a frame of a stream, unless that frame is queued already.
     #[inline]
     pub(super) fn add(&mut self, key: Key, pending: &mut PendingControl, frame: ControlFrame) {
         if pending.is_empty() {
@@ -34,13 +35,13 @@ impl ControlQueue {
         pending.frames |= frame.bit();
     }
 
-    /// Queues the answer to a reset with this code.
+    /// Queues the answer to a reset. The peer has reset the stream with this code.
     pub(super) fn answer_reset(&mut self, key: Key, pending: &mut PendingControl, code: VarInt) {
         pending.reset_answer = code;
         self.add(key, pending, ControlFrame::ResetAnswer);
     }
 
-    /// Takes the next frame of a stream.
+    /// Removes the next frame from the queue, and returns it.
     #[inline]
     pub(super) fn next(&mut self, table: &mut Table) -> Option<Next> {
         while let Some(&key) = self.streams.front() {
@@ -65,7 +66,7 @@ impl ControlQueue {
         self.streams.is_empty() && self.refusals.is_empty()
     }
 
-    /// Queues a DATA_BLOCKED that reports this limit.
+    /// Queues a DATA_BLOCKED frame that reports this limit.
     pub(super) fn report_data_blocked(&mut self, limit: u64) {
         self.data_blocked = Some(limit);
     }
@@ -75,24 +76,24 @@ impl ControlQueue {
         self.data_blocked.is_some()
     }
 
-    /// The limit that a DATA_BLOCKED reports, which is sent now.
+    /// Returns the limit that a DATA_BLOCKED frame has to report. The caller sends that frame now.
     pub(super) fn take_data_blocked(&mut self) -> Option<u64> {
         self.data_blocked.take()
     }
 
-    /// The connection has ended: no stream sends a frame any more.
+    /// Drops all frames of streams, because the connection has ended and none of them will be sent.
     pub(super) fn clear(&mut self) {
         self.streams.clear();
         self.refusals = Refusals::default();
     }
 }
 
-/// The frame that is to be sent next.
+/// The frame that has to be sent next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) key: Key,
     pub(super) frame: ControlFrame,
-    /// No other frame of the stream is queued.
+    /// Whether no other frame of the stream is queued.
     pub(super) is_last: bool,
 }
 
@@ -109,9 +110,9 @@ pub(super) enum ControlFrame {
     Stop,
     /// RESET_STREAM or RESET_STREAM_AT.
     Reset,
-    /// The STOP_SENDING that answers a reset, where the wire has such an answer.
+    /// The STOP_SENDING that answers a reset, on a wire that has such an answer.
     ResetAnswer,
-    /// The answer to the end of a stream, where the wire has such an answer.
+    /// The frame that answers the end of a stream, on a wire that has such an answer.
     FinReceived,
     /// STREAM_DATA_BLOCKED.
     Blocked,
@@ -133,11 +134,11 @@ impl ControlFrame {
     }
 }
 
-/// Which control frames of a stream are to be sent. The stream keeps it, and only the queue changes
-/// it.
+/// Which control frames of a stream have to be sent. It is stored in the stream, but only the queue
+/// changes it.
 #[derive(Debug, Default)]
 pub(super) struct PendingControl {
-    /// The bits of the frames.
+    /// The bits of the queued frames.
     frames: u8,
     /// The code for [`ControlFrame::ResetAnswer`].
     reset_answer: VarInt,
@@ -152,7 +153,7 @@ impl PendingControl {
         self.reset_answer
     }
 
-    /// Takes the first frame out.
+    /// Removes the first frame, and returns it.
     fn take_first(&mut self) -> Option<ControlFrame> {
         let first = *ControlFrame::IN_ORDER.get(self.frames.trailing_zeros() as usize)?;
         self.frames &= !first.bit();

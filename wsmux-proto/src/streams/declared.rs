@@ -1,14 +1,14 @@
-//! What each end has declared in its transport parameters about a new stream.
+//! What each end has declared about new streams in its transport parameters.
 //!
-//! The invariant: until the peer's declaration has been received, everything that it would allow
-//! is zero.
+//! Invariant: until the peer's declaration has been received, every limit in it is zero.
 
 use crate::{Capabilities, Config, Dir, Side, StreamId, transport_parameters::TransportParameters};
 
 #[derive(Debug)]
 pub(super) struct Declared {
     side: Side,
-    /// The first credit of a stream comes in a grant, so a declaration gives none.
+    /// Whether a stream begins with a grant. If so, its first credit comes in that grant, and the
+    /// peer's declaration gives none.
     opens_with_grant: bool,
     local: TransportParameters,
     peer: TransportParameters,
@@ -28,12 +28,12 @@ impl Declared {
         self.peer = peer;
     }
 
-    /// Whether the peer understands RESET_STREAM_AT.
+    /// Whether the peer supports RESET_STREAM_AT.
     pub(super) fn peer_takes_reset_at(&self) -> bool {
         self.peer.reset_stream_at
     }
 
-    /// The credit that the peer gives to a new stream.
+    /// Returns the credit that the peer gives to a new stream.
     pub(super) fn send_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
             _ if self.opens_with_grant => 0,
@@ -43,7 +43,7 @@ impl Declared {
         }
     }
 
-    /// The credit that this end gives to a new stream.
+    /// Returns the credit that this end gives to a new stream.
     pub(super) fn receive_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
             (Dir::Uni, _) => self.local.initial_max_stream_data_uni,
@@ -52,8 +52,9 @@ impl Declared {
         }
     }
 
-    /// The window that the peer declares for a stream, or the one for all streams together if that
-    /// is smaller. 0 if the peer declares none, because the first credit comes in a grant.
+    /// Returns the window that the peer declares for a stream, or the window for all streams
+    /// together if that is smaller. Returns 0 if the peer declares none because the first credit
+    /// comes in a grant.
     pub(super) fn peer_window(&self, id: StreamId) -> u64 {
         match (self.send_limit(id), self.peer.initial_max_data) {
             (stream, 0) => stream,

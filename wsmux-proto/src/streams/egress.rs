@@ -1,4 +1,4 @@
-//! Sends data of streams, in turns, and says whether streams have anything to send.
+//! Sends the data of streams, in turns, and tells whether streams have anything to send.
 
 use super::{
     Phase, Streams,
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
-/// How many bytes a stream may send before the next stream of its priority: about one record.
-/// Shorter turns cost headers, and longer turns cost latency.
+/// How many bytes a stream may send before the next stream of the same priority: about one record.
+/// Shorter turns would need more headers, and longer turns would add latency.
 const TURN: usize = 16 * 1024;
 
-/// A message with less room than this is full, because a header and a few bytes are not worth a
-/// frame.
+/// A message that has less room than this counts as full, because the room for a header and a few
+/// bytes is not worth a frame.
 const MIN_ROOM: usize = 64;
 
 impl Streams {
@@ -30,7 +30,7 @@ impl Streams {
             || self.control.has_data_blocked()
     }
 
-    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would do nothing at all, and
+    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would all do nothing, and
     /// the connection does not drain.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control.is_empty()
@@ -47,7 +47,8 @@ impl Streams {
             && self.limits.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
-    /// Appends the streams' data, each in its turn, while the message stays within `max` bytes.
+    /// Appends the data of streams, each in its turn, as long as the message stays within `max`
+    /// bytes.
     pub(crate) fn write_data(
         &mut self,
         now: Time,
@@ -57,7 +58,7 @@ impl Streams {
     ) {
         let one = !self.caps.messages.are_records();
         // While the end of a stream waits for a flush, no other stream sends data. Otherwise that
-        // data would need a flush as well, and delay the end again.
+        // data would need a flush as well, and would delay the end again.
         let flush_first = self.flush.is_wanted();
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let has_credit = self.connection.left() > 0;
@@ -91,9 +92,9 @@ impl Streams {
             self.wake_waiting_for_budget(events);
         }
         self.note_connection_blocked(now);
-        // The control frames of this message were written before the lack of credit was found. If
-        // the message is empty, DATA_BLOCKED has to go now: a caller that gets an empty message
-        // does not call again.
+        // The control frames of this message were written before this function found that credit is
+        // lacking. If the message is empty, DATA_BLOCKED has to be written here, because a caller
+        // that gets an empty message does not call again.
         if out.is_empty()
             && let Some(limit) = self.control.take_data_blocked()
         {
@@ -101,13 +102,14 @@ impl Streams {
         }
     }
 
-    /// Whether the socket is to be flushed before anything else is sent.
+    /// Whether the socket has to be flushed before anything else is sent. Returns `true` once for
+    /// each flush that is wanted.
     pub(crate) fn take_flush(&mut self) -> bool {
         self.flush.take()
     }
 
-    /// Writes a frame with as much of a stream's data as turn, credit and room allow. Returns
-    /// whether it is the last frame of the message.
+    /// Writes a frame with as much of a stream's data as the turn, the credit and the room allow.
+    /// Returns whether the message is full after this frame.
     fn write_turn(&mut self, key: Key, turn: usize, max: usize, out: &mut MessageBuf) -> bool {
         let Some(stream) = self.table.get_mut(key) else { return false };
         let id = stream.id;
@@ -119,7 +121,7 @@ impl Streams {
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // C-37
         let room = max.saturating_sub(out.len());
-        // The last frame of a message needs no length field.
+        // Only a frame that is not the last one of its message needs a length field.
         let short = self.wire.stream_header_size(id, offset, None);
         let others = self.scheduler.has_next(self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
@@ -159,7 +161,7 @@ impl Streams {
         last
     }
 
-    /// Wakes a writer that waits, once half of what the stream may hold is free.
+    /// Wakes a waiting writer, if half of what its stream may hold is free.
     pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -171,8 +173,9 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait for room in the send window. It is enough to do so when a message is
-    /// written: the other streams hold less only after they have sent bytes or were reset.
+    /// Wakes writers that wait for room in the send window. It is enough to do this when a message
+    /// is written, because there is more room only after other streams have sent bytes or were
+    /// reset.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {
@@ -201,8 +204,8 @@ impl Streams {
         }
     }
 
-    /// Schedules a stream if it has something to send and credit for it. If it has no credit,
-    /// queues STREAM_DATA_BLOCKED.
+    /// Schedules a stream if it has something to send and credit for it. If it has data but no
+    /// credit, queues STREAM_DATA_BLOCKED.
     pub(super) fn schedule(&mut self, key: Key) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = &mut stream.send else { return };
@@ -210,7 +213,7 @@ impl Streams {
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             self.scheduler.enqueue(key, &mut send.scheduling);
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
-            // A peer may ignore frames that precede the first STREAM frame (SPEC.md Q-34).
+            // A peer may ignore frames that arrive before the first STREAM frame (SPEC.md Q-34).
             let unseen = !self.caps.opens_with_grant()
                 && send.is_unseen()
                 && stream.id.initiator() == self.side;
@@ -221,13 +224,13 @@ impl Streams {
         }
     }
 
-    /// Gives up the stream's turn, because it was reset.
+    /// Removes the stream from the queue of the scheduler, because it was reset.
     pub(super) fn cancel_turn(&mut self, key: Key) {
         self.scheduler.cancel(&mut self.table, key);
     }
 
-    /// If a stream waits only for credit of the connection, queues DATA_BLOCKED, once for each
-    /// limit.
+    /// Queues DATA_BLOCKED if a stream waits only for credit of the connection. Queues it only once
+    /// for each limit.
     fn note_connection_blocked(&mut self, now: Time) {
         if self.connection.left() > 0 {
             return;
@@ -244,7 +247,7 @@ impl Streams {
         }
     }
 
-    /// The stream has credit again, or nothing to send any more.
+    /// Notes that the stream has credit again, or that it has nothing left to send.
     pub(super) fn unblock(&mut self, now: Time, key: Key) {
         if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
             && send.blocked.stop(now)

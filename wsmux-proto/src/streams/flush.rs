@@ -1,12 +1,12 @@
-//! Which data has left the process, on a wire on which the end of a stream has to leave apart from
-//! the data before it.
+//! Which data has left the process, for a wire on which the end of a stream has to leave the
+//! process apart from the data before it.
 //!
-//! The invariant: data that carries the current mark may still be in a buffer of the socket, and
-//! data with any other mark has left.
+//! Invariant: data with the current mark may still be in a buffer of the socket, and data with any
+//! other mark has left the process.
 
 #[derive(Debug)]
 pub(super) struct Flush {
-    /// One more than the number of flushes so far.
+    /// The number of flushes so far, plus one.
     current: Mark,
     wanted: bool,
 }
@@ -18,7 +18,7 @@ impl Default for Flush {
 }
 
 impl Flush {
-    /// The mark of data that is written now.
+    /// Returns the mark of data that is written now.
     pub(super) fn mark(&self) -> Mark {
         self.current
     }
@@ -28,7 +28,7 @@ impl Flush {
         mark != self.current
     }
 
-    /// The end of a stream waits for a flush.
+    /// Requests a flush, because the end of a stream waits for it.
     pub(super) fn request(&mut self) {
         self.wanted = true;
     }
@@ -38,7 +38,7 @@ impl Flush {
         self.wanted
     }
 
-    /// Whether a flush is wanted, which is done now.
+    /// Whether a flush is wanted. If so, the caller flushes now, and the mark changes.
     pub(super) fn take(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.wanted);
         self.current.0 += u64::from(wanted);
@@ -46,6 +46,6 @@ impl Flush {
     }
 }
 
-/// Identifies the flush that data waits for. The default is the mark of data that waits for none.
+/// Identifies the flush that data waits for. The default is the mark of data that needs no flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);

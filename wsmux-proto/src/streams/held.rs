@@ -1,27 +1,29 @@
-//! How many bytes the streams of a connection hold to be sent, and how many more each may take
+//! How many unsent bytes the streams of a connection hold, and how many more each stream may hold
 //! (SPEC.md C-75, C-76).
 //!
-//! The *send window* bounds the sum. No stream takes more than half of what the others leave free,
-//! so there is still room for streams that begin later. *Uncovered* bytes are those for which their
-//! stream has no credit. They wait for a reader that may never continue, so together they take at
-//! most half of the window from other streams. The other half is for covered bytes, which leave as
-//! soon as the socket takes them.
+//! The *send window* bounds the sum of the unsent bytes. No stream holds more than half of what the
+//! other streams leave free, so there is still room for streams that begin later. Bytes are
+//! *uncovered* if their stream has no credit for them. They wait for a reader that may never
+//! continue, so all uncovered bytes together reduce the room of other streams by at most half of
+//! the window. The other half is for covered bytes, which are sent as soon as the socket takes
+//! them.
 //!
-//! The invariant: what is held is the sum of what the buffers of all sending halves contain.
+//! Invariant: `held` is the sum of what the buffers of all sending halves contain.
 
 use std::collections::VecDeque;
 
 use crate::StreamId;
 
-/// How many bytes a stream may hold even if others have filled the window, so that a request, or
-/// the head of a message, can be sent at once. A stream's own state takes about as much memory.
+/// How many bytes a stream may hold even if other streams have filled the window. This lets a
+/// request, or the head of a message, be sent at once. A stream's own state takes about as much
+/// memory.
 pub(super) const ALWAYS: usize = 1024;
 
-/// Bytes that wait to be sent, of one stream or of all.
+/// The bytes of one stream, or of all streams, that wait to be sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) bytes: usize,
-    /// How many of them the credit of their stream does not cover.
+    /// How many of these bytes the credit of their stream does not cover.
     pub(super) uncovered: usize,
 }
 
@@ -42,9 +44,9 @@ impl Held {
 /// What a writer wants to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Bytes that can be taken in part.
+    /// Bytes of which only a part may be accepted.
     Bytes,
-    /// This many bytes, of which all are taken or none.
+    /// This many bytes, which are accepted all together or not at all.
     Whole(usize),
 }
 
@@ -54,13 +56,14 @@ pub(crate) struct SendBudget {
     window: usize,
     /// How many bytes one stream may hold at most.
     buffer: usize,
-    /// While all streams together hold no more than this, every stream may fill its buffer. Then
-    /// nothing else has to be computed.
+    /// If all streams together hold no more than this, every stream may fill its buffer, so that no
+    /// other limit has to be computed.
     plenty: Option<usize>,
     held: Held,
-    /// Streams that hold nothing, have credit, and wait for room for a chunk, and the length of
-    /// that chunk; in the order in which they began to wait. Each stream is in it at most once.
-    /// Entries of streams that have ended are dropped when they outnumber the streams.
+    /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
+    /// length of that chunk. They are in the order in which they began to wait, and each stream
+    /// occurs at most once. The entries of streams that have ended are dropped when there are many
+    /// more entries than streams.
     waiting: VecDeque<(StreamId, usize)>,
 }
 
@@ -70,12 +73,13 @@ impl SendBudget {
         Self { window, buffer, plenty, held: Held::default(), waiting: VecDeque::new() }
     }
 
-    /// How many bytes all streams hold.
+    /// Returns how many bytes all streams together hold.
     pub(crate) fn bytes(&self) -> usize {
         self.held.bytes
     }
 
-    /// What a stream holds has changed from `before` to `after`, and not because it sent bytes.
+    /// Notes that what a stream holds has changed from `before` to `after`, for a reason other than
+    /// sending bytes.
     pub(super) fn change(&mut self, before: Held, after: Held) {
         let others = self.held.without(before);
         self.held = Held {
@@ -84,33 +88,35 @@ impl SendBudget {
         };
     }
 
-    /// A stream has taken bytes, of which this many are uncovered.
+    /// Notes that a stream has accepted bytes from the application, and that this many of them are
+    /// uncovered.
     pub(super) fn taken(&mut self, bytes: usize, uncovered: usize) {
         self.held.bytes += bytes;
         self.held.uncovered += uncovered;
     }
 
-    /// A stream has sent bytes. They were covered and used up as much credit, so as many bytes as
-    /// before are uncovered.
+    /// Notes that a stream has sent bytes. They were covered and used up as much credit, so the
+    /// number of uncovered bytes has not changed.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.held.bytes -= bytes;
     }
 
-    /// The connection has ended, and no stream holds anything any more.
+    /// Notes that the connection has ended, so that no stream holds anything.
     pub(super) fn clear(&mut self) {
         self.held = Held::default();
         self.waiting = VecDeque::new();
     }
 
-    /// How much of the window is free when others hold this. Uncovered bytes take at most half of
-    /// it.
+    /// Returns how much of the window is free if other streams hold `others`. Uncovered bytes
+    /// reduce it by at most half of the window.
     fn left(&self, others: Held) -> usize {
         self.window
             .saturating_sub(others.covered())
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// How many bytes a stream may hold that now holds `own` and has this much credit left.
+    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has this much
+    /// credit left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;
@@ -126,9 +132,9 @@ impl SendBudget {
         }
     }
 
-    /// Lets a stream that holds nothing wait for room for a chunk of `len` bytes. Returns whether
-    /// there are too many entries for this number of streams, so that
-    /// [`forget_waiting`](Self::forget_waiting) is worth it.
+    /// Adds a stream that holds nothing to those that wait for room for a chunk of `len` bytes.
+    /// Returns whether there are so many more entries than streams that
+    /// [`forget_waiting`](Self::forget_waiting) should be called.
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS
@@ -143,9 +149,9 @@ impl SendBudget {
         self.waiting.retain(|&(id, _)| live(id));
     }
 
-    /// Wakes streams that wait, in order, as long as there is room for their chunks. If no covered
-    /// bytes are held, wakes all of them, because then nothing would wake them later. `wake`
-    /// returns whether the stream still waited.
+    /// Wakes waiting streams in order, as long as there is room for their chunks. If no covered
+    /// bytes are held, wakes all of them, because no bytes will be sent that could wake them later.
+    /// `wake` returns whether the stream was still waiting.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
         let idle = self.held.covered() == 0;
         let mut left = self.left(self.held);

@@ -1,4 +1,4 @@
-//! Handles the peer's frames, and checks which frames the peer may send for which stream.
+//! Handles the peer's frames, and checks which frames the peer may send on which stream.
 
 use bytes::Bytes;
 
@@ -14,17 +14,17 @@ use crate::{
     transport_error::violation,
 };
 
-/// Which of our halves a frame concerns.
+/// Which of this end's halves of a stream a frame concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
     Send,
     Recv,
 }
 
-/// The stream that a frame names.
+/// The state of the stream that a frame names.
 enum Found {
     Stream(Key),
-    /// It waits for a place.
+    /// The stream waits until it can be opened.
     Waiting,
     /// The stream has ended and was freed, or it was refused. The frame is late.
     Gone,
@@ -36,13 +36,14 @@ pub(crate) struct StreamData {
     pub(crate) offset: Option<u64>,
     pub(crate) data: Bytes,
     pub(crate) fin: bool,
-    /// The length of the message that `data` is a slice of.
+    /// The length of the message that contains `data` as a slice.
     pub(crate) message_len: usize,
 }
 
 impl Streams {
-    /// Finds the stream of a frame, and opens it if the frame may do that. All types of frames come
-    /// here, so this is the only place that checks direction, initiator and limit.
+    /// Finds the stream of a frame, and opens the stream if `opens` allows it. Every frame about a
+    /// single stream comes through here, so this is the only place that checks direction, initiator
+    /// and limit.
     fn find(
         &mut self,
         now: Time,
@@ -94,7 +95,7 @@ impl Streams {
         let (side, dir) = (id.initiator(), id.dir());
         let draining = self.phase == Phase::Draining;
         self.budgets.check(UselessWork::Cancelled, now)?;
-        // Streams that wait for a place were opened earlier, so they get one first.
+        // Waiting streams were opened earlier, so they come first.
         self.admit(now, events)?;
         let first = self.limits.open_remote(id)?;
         let must_wait = !self.caps.stream_limits() && self.must_wait(dir);
@@ -130,9 +131,9 @@ impl Streams {
         self.insert(id)
     }
 
-    /// Refuses a stream that was opened within the limit. Until the peer knows that this end
-    /// drains, it may send on the stream what the window allows, so the stream is kept, but nothing
-    /// can be read from it or written to it.
+    /// Refuses a stream that the peer has opened within the limit. Until the peer knows that this
+    /// end drains, it may send on the stream as much as the window allows. The stream is therefore
+    /// kept in the table, but nothing can be read from it or written to it.
     fn insert_refused(&mut self, id: StreamId) -> Key {
         let key = self.insert(id);
         self.stats.refused += 1;
@@ -153,7 +154,7 @@ impl Streams {
     }
 
     fn refuse(&mut self, now: Time, id: StreamId) -> Result<Found, TransportError> {
-        // On a wire with stream limits, the limit also bounds how many refusals there are.
+        // On a wire with stream limits, the limit also bounds the number of refusals.
         if !self.caps.stream_limits() {
             // J-33
             if self.control.refusals.immediate() >= MAX_REFUSALS {
@@ -171,7 +172,7 @@ impl Streams {
         self.budgets.consume(kind, 1, now)
     }
 
-    /// Whether the first frame of a stream can be another than a grant.
+    /// Whether a frame other than a grant can be the first frame of a stream.
     fn any_frame_opens(&self) -> bool {
         !self.caps.opens_with_grant()
     }
@@ -194,7 +195,7 @@ impl Streams {
         // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
-        // J-22: if we stopped this half, its end is the peer's answer to that.
+        // J-22: if this end has stopped the half, its end is the peer's answer to the stop.
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
@@ -231,7 +232,8 @@ impl Streams {
             Found::Gone => return Ok(()),
         };
         let Some(recv) = self.table[key].recv.as_mut() else { return Ok(()) };
-        // If we stopped this half, the reset is the peer's answer to that, and gets no answer.
+        // If this end has stopped the half, the reset is the peer's answer to the stop, and gets no
+        // answer.
         let unprovoked = recv.wants_credit();
         if recv.on_reset(code, final_size, reliable_size)? == Ended::Before {
             self.consume(now, UselessWork::Empty)?;
@@ -265,8 +267,8 @@ impl Streams {
         }
     }
 
-    /// The peer has received the end of our half. If we have sent no end, the peer has stopped
-    /// reading.
+    /// Handles the report that the peer has received the end of this end's half. If this end has
+    /// not sent that end, the report means that the peer has stopped reading.
     pub(crate) fn on_fin_received(
         &mut self,
         now: Time,
@@ -281,8 +283,8 @@ impl Streams {
         }
     }
 
-    /// The peer has given up the stream. If nothing useful has been sent on it so far, anything
-    /// that is sent later is useless as well.
+    /// Notes that the peer has given up the stream. If this end has not sent anything useful on it
+    /// so far, whatever is sent later is useless as well.
     fn note_abandoned(&mut self, key: Key) {
         let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
@@ -300,7 +302,7 @@ impl Streams {
         let Some(send) = &mut stream.send else { return Ok(()) };
         let before = send.held();
         let of_use = send.was_of_use();
-        // A half that has ended already needs no reset (C-23, RFC 9000 §3.5; J-21).
+        // A half that has already ended needs no reset (C-23, RFC 9000 §3.5; J-21).
         if send.reset(code, ResetBy::Peer).is_err() {
             return self.consume(now, UselessWork::Late);
         }
@@ -350,8 +352,8 @@ impl Streams {
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        // The frame changes nothing, because grants are sent when they are due. But the stream must
-        // exist.
+        // This frame changes nothing, because grants are sent whenever they are due. It is looked
+        // up all the same, because the stream must exist.
         match self.find(now, id, Half::Recv, true, events)? {
             Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),
@@ -365,13 +367,14 @@ impl Streams {
     pub(crate) fn on_max_data(&mut self, now: Time, total: u64) -> Result<(), TransportError> {
         self.consume(now, UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
-            // Streams that wait for it keep their place, and use it in their turn (C-85).
+            // Streams that wait for credit of the connection stay where they are in the queue, and
+            // use the credit in their turn (C-85).
             self.stats.blocked_by_connection.stop(now);
         }
         Ok(())
     }
 
-    /// The peer waits for more streams than `limit`.
+    /// Notes that the peer waits for more streams than `limit`.
     pub(crate) fn on_streams_blocked(
         &mut self,
         now: Time,

@@ -12,7 +12,7 @@ use super::{
 use crate::{Dir, StreamId};
 
 impl Streams {
-    /// Adds a stream. Its kind and its initiator say which halves it has.
+    /// Adds a stream. Its kind and its initiator determine which halves it has.
     pub(super) fn insert(&mut self, id: StreamId) -> Key {
         let local = id.initiator() == self.side;
         let (sends, receives) = match id.dir() {
@@ -29,8 +29,8 @@ impl Streams {
         let key = self.table.insert(Stream::new(id, send, recv));
         self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
-        // If the window has become larger than the declared one, the rest is granted at once. On a
-        // local stream that has to wait for the first STREAM frame.
+        // If the window has become larger than the declared one, the difference is granted at once.
+        // On a local stream the grant has to wait until the first STREAM frame has been sent.
         let grown =
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         // J-12, J-13
@@ -40,8 +40,8 @@ impl Streams {
         key
     }
 
-    /// Frees a stream once its halves have ended, the application has released both, and no frame
-    /// of it is left to be sent.
+    /// Frees a stream if its halves have ended, the application has released both of them, and no
+    /// frame of the stream is left to be sent.
     pub(super) fn maybe_free(&mut self, key: Key) {
         let Some(stream) = self.table.get_mut(key) else { return };
         if let Some(recv) = &mut stream.recv {
@@ -50,8 +50,8 @@ impl Streams {
         let all_sent = stream.pending.is_empty()
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
-        // If a caller waits for the end, the stream is kept until the caller has asked how it
-        // ended.
+        // If a caller waits for the end of the sending half, the stream is kept until the caller
+        // has asked how it ended.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
             EndWatch::Nobody => all_sent || self.phase == Phase::Ended,
@@ -61,7 +61,7 @@ impl Streams {
         let released = stream.send_released && stream.recv_released;
         // C-4 (RFC 9000 §3.4)
         if !(released && over) {
-            // If nothing of ours is left, the stream waits only for the peer.
+            // If this end has nothing left to send or to read, the stream waits only for the peer.
             let is_ours_to_end = !released
                 || !stream.pending.is_empty()
                 || stream.send.as_ref().is_some_and(|send| !send.is_done());

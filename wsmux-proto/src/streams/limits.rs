@@ -1,8 +1,8 @@
-//! How many streams may be open, of each kind and by each side (RFC 9000 §4.6).
+//! How many streams of each kind each side may have open (RFC 9000 §4.6).
 //!
-//! The invariant: a stream counts in `opened` from the moment that its id is used, in `live` while
-//! it is in the table, and in `closed` after that. On a wire with stream limits, neither `limit`
-//! nor `advertised` ever falls, and `advertised` is at most `limit`.
+//! Invariant: a stream counts in `opened` from the moment that its id is used, in `live` while it
+//! is in the table, and in `closed` after that. On a wire with stream limits, neither `limit` nor
+//! `advertised` ever decreases, and `advertised` is at most `limit`.
 
 use crate::{
     Capabilities, Config, Dir, Side, StreamId, TransportError, transport_error::violation,
@@ -12,11 +12,11 @@ use crate::{
 pub(super) struct Limits {
     side: Side,
     caps: Capabilities,
-    /// By the side that opens, and by direction.
+    /// The counts, by the side that opens the stream and by its direction.
     counts: [[Count; 2]; 2],
-    /// How many streams of a kind the peer may have open at once.
+    /// How many streams of each kind the peer may have open at once.
     max_concurrent: [u64; 2],
-    /// How many streams of a kind this end may have open at once, whatever the peer allows.
+    /// How many streams of each kind this end may have open at once, whatever the peer allows.
     max_local: u64,
 }
 
@@ -61,19 +61,19 @@ impl Limits {
         &mut self.counts[!self.side as usize][dir as usize]
     }
 
-    /// Whether the stream was opened. It may have ended since.
+    /// Whether the stream was ever opened. It may have ended since.
     #[inline]
     pub(super) fn was_opened(&self, id: StreamId) -> bool {
         id.index() < self.of(id).opened
     }
 
-    /// A stream that was opened is in the table from now on.
+    /// Counts a stream that was opened and is now put into the table.
     pub(super) fn on_begin(&mut self, id: StreamId) {
         self.of_mut(id).live += 1;
     }
 
-    /// A stream has left the table. If `grants` is set and the peer had opened the stream, the peer
-    /// may open another.
+    /// Counts a stream that has left the table. If `grants` is set and the peer had opened the
+    /// stream, the peer may open another one.
     pub(super) fn on_end(&mut self, id: StreamId, grants: bool) {
         let local = id.initiator() == self.side;
         let count = self.of_mut(id);
@@ -87,7 +87,8 @@ impl Limits {
         }
     }
 
-    /// How many streams this end has opened, how many the peer, and how many of all have ended.
+    /// Returns how many streams this end has opened, how many the peer has opened, and how many
+    /// streams of both have ended.
     pub(super) fn totals(&self) -> (u64, u64, u64) {
         let sum = |side, of: fn(&Count) -> u64| -> u64 {
             self.counts[side as usize].iter().map(of).sum()
@@ -99,22 +100,23 @@ impl Limits {
 
 /// Streams that this end opens.
 impl Limits {
-    /// How many more streams the peer's limit and the local one allow.
+    /// Returns how many more streams the peer's limit and the local limit allow.
     pub(super) fn openable(&self, dir: Dir) -> u64 {
         let count = self.local(dir);
         // Q-37 (RFC 9000 §4.6)
         self.max_local.saturating_sub(count.live).min(count.limit - count.opened)
     }
 
-    /// The application could not open a stream, and waits. If the local limit is the reason,
-    /// [`take_available`](Self::take_available) reports streams that end from now on.
+    /// Notes that the application could not open a stream and waits. If the local limit is the
+    /// reason, [`take_available`](Self::take_available) reports streams that end from now on.
     pub(super) fn note_waiting(&mut self, dir: Dir) {
         let max_local = self.max_local;
         let count = self.local_mut(dir);
         count.capped |= max_local <= count.live;
     }
 
-    /// Opens the next stream. To be called only if [`openable`](Self::openable) allows one.
+    /// Opens the next stream. The caller must check first that [`openable`](Self::openable) allows
+    /// one.
     pub(super) fn open_local(&mut self, dir: Dir) -> StreamId {
         let side = self.side;
         let count = self.local_mut(dir);
@@ -125,7 +127,8 @@ impl Limits {
         id
     }
 
-    /// The peer allows this many streams in all. Says whether that is more than before.
+    /// Notes that the peer allows this many streams in all. Returns whether that is more than
+    /// before.
     pub(super) fn raise_local(&mut self, dir: Dir, limit: u64) -> bool {
         let count = self.local_mut(dir);
         let rose = limit > count.limit;
@@ -136,15 +139,15 @@ impl Limits {
         rose
     }
 
-    /// The application waits for more streams. Queues STREAMS_BLOCKED, once for each limit, and
-    /// says whether it did.
+    /// Notes that the application waits for more streams. Queues a STREAMS_BLOCKED frame, once for
+    /// each limit, and returns whether it did.
     pub(super) fn report_blocked(&mut self, dir: Dir) -> bool {
         self.note_waiting(dir);
         let blocked_frames = self.caps.blocked_frames;
         let count = self.local_mut(dir);
         let is_reported = count.reported == Some(count.limit);
-        // If the peer allows more, the caller waits at the local limit, which the peer cannot raise
-        // (C-77).
+        // If the peer allows more streams, the caller waits at the local limit, which the peer
+        // cannot raise (C-77).
         if !blocked_frames || is_reported || count.opened < count.limit {
             return false;
         }
@@ -152,13 +155,14 @@ impl Limits {
         true
     }
 
-    /// Whether a STREAMS_BLOCKED is queued.
+    /// Whether a STREAMS_BLOCKED frame is queued.
     #[inline]
     pub(super) fn has_blocked_to_report(&self) -> bool {
         Dir::ALL.into_iter().any(|dir| self.local(dir).to_report.is_some())
     }
 
-    /// The limit that a STREAMS_BLOCKED reports, which is sent now.
+    /// Returns the limit that a STREAMS_BLOCKED frame has to report. The caller sends that frame
+    /// now.
     pub(super) fn take_blocked_to_report(&mut self, dir: Dir) -> Option<u64> {
         self.local_mut(dir).to_report.take()
     }
@@ -169,8 +173,8 @@ impl Limits {
         Dir::ALL.into_iter().any(|dir| self.local(dir).available)
     }
 
-    /// A kind of which local streams have ended, after the local limit had kept others from being
-    /// opened. Returns each kind once.
+    /// Returns a kind of stream that can be opened again: the local limit had kept the application
+    /// from opening a stream of this kind, and one has ended since. Returns each kind once.
     pub(super) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
         self.local_mut(dir).available = false;
@@ -180,7 +184,8 @@ impl Limits {
 
 /// Streams that the peer opens.
 impl Limits {
-    /// The peer opens a stream. Returns the index of the first stream that this opens.
+    /// Notes that the peer opens a stream. Returns the index of the first stream that is opened by
+    /// this.
     pub(super) fn open_remote(&mut self, id: StreamId) -> Result<u64, TransportError> {
         let stream_limits = self.caps.stream_limits();
         let count = self.of_mut(id);
@@ -190,7 +195,8 @@ impl Limits {
                 let limit = count.advertised;
                 return Err(violation::stream_limit(format!("{id} where the limit is {limit}")));
             }
-            // A stream opens all lower ones of its kind (C-5, RFC 9000 §3.2).
+            // Opening a stream also opens all streams of its kind with lower ids (C-5, RFC 9000
+            // §3.2).
             true => count.opened,
             // J-10
             false => id.index(),
@@ -199,21 +205,23 @@ impl Limits {
         Ok(first)
     }
 
-    /// Whether the peer has as many streams open as it may.
+    /// Whether the peer has as many streams open as it may have.
     pub(super) fn is_full(&self, dir: Dir) -> bool {
         let count = self.remote(dir);
         count.live >= count.limit
     }
 
-    /// The peer waits for more streams than `limit`. If its limit has risen since it was last
-    /// advertised, MAX_STREAMS is due at once. Otherwise it will be when the next stream ends.
+    /// Notes that the peer waits for more streams than `limit`. If its limit has risen since it was
+    /// last advertised, MAX_STREAMS is due at once. Otherwise MAX_STREAMS is due when the next
+    /// stream ends.
     pub(super) fn on_blocked(&mut self, dir: Dir, limit: u64) {
         let count = self.remote_mut(dir);
         count.wanted |= limit >= count.advertised;
     }
 
-    /// Whether the peer does not know its limit yet. On a wire without such a frame, never. The
-    /// answer is computed each time, because it also depends on how many streams the peer opens.
+    /// Returns whether and how soon the peer has to be told its new limit. On a wire without
+    /// MAX_STREAMS the answer is always no. It is computed each time, because it also depends on
+    /// how many streams the peer opens.
     #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.remote(dir);
@@ -228,64 +236,65 @@ impl Limits {
         }
     }
 
-    /// The limit for a MAX_STREAMS frame, which is sent now.
+    /// Returns the limit for a MAX_STREAMS frame. The caller sends that frame now.
     pub(super) fn advertise(&mut self, dir: Dir) -> u64 {
         let count = self.remote_mut(dir);
         (count.advertised, count.wanted) = (count.limit, false);
         count.limit
     }
 
-    /// The peer may have this many streams of a kind open at once. Fewer than before takes effect
-    /// as streams end: what was granted is not taken back.
+    /// Sets how many streams of a kind the peer may have open at once. A lower number takes effect
+    /// only as streams end, because a limit that was granted is not revoked.
     pub(super) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
         self.grant_streams(dir);
     }
 
-    /// Raises the peer's limit to what may be open besides what has ended.
+    /// Raises the peer's limit to the number of streams that have ended plus the number that may be
+    /// open.
     fn grant_streams(&mut self, dir: Dir) {
         let max = self.max_concurrent[dir as usize];
         let stream_limits = self.caps.stream_limits();
         let count = self.remote_mut(dir);
         count.limit = match stream_limits {
             true => count.limit.max((count.closed + max).min(StreamId::MAX_COUNT)),
-            // The peer does not know this limit, so it can fall as well.
+            // The peer does not know this limit, so it can also be lowered.
             false => max,
         };
     }
 }
 
-/// Whether MAX_STREAMS is to be sent, and whether it can wait for other frames.
+/// Whether MAX_STREAMS has to be sent, and whether it can wait for other frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MaxStreamsDue {
     No,
-    /// Only in a message that is sent anyway.
+    /// It is due only in a message that is sent anyway.
     WithOthers,
     Now,
 }
 
-/// How many streams one side may open in one direction, and has opened.
+/// How many streams one side may open in one direction, and how many it has opened.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// All streams below this index were opened.
+    /// How many streams were opened: all those with a lower index than this.
     opened: u64,
     limit: u64,
-    /// The limit that was sent to the peer, where it is the peer that opens.
+    /// If the peer opens these streams: the limit that was sent to it.
     advertised: u64,
-    /// The peer has reported that it waits for more streams than `advertised` allows.
+    /// Whether the peer has reported that it waits for more streams than `advertised` allows.
     wanted: bool,
-    /// How many are open now.
+    /// How many streams are open now.
     live: u64,
-    /// How many were open and have ended.
+    /// How many streams were open and have ended.
     closed: u64,
-    /// The limit for which a STREAMS_BLOCKED was queued last.
+    /// The limit for which a STREAMS_BLOCKED frame was last queued.
     reported: Option<u64>,
-    /// The limit that a STREAMS_BLOCKED is to report.
+    /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
-    /// This end's own limit has kept a stream from being opened. From then on an event reports the
-    /// end of each stream, even when the limit is no longer reached, because the application may
-    /// still have waiters, and the engine does not know.
+    /// Whether this end's own limit has kept the application from opening a stream. If so, an event
+    /// reports the end of each stream from then on, even when the limit is no longer reached: the
+    /// application may still have waiters, and the engine does not know that.
     capped: bool,
-    /// A stream has ended since `capped` was set, and no event has reported it.
+    /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
     available: bool,
 }

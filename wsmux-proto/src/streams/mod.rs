@@ -1,17 +1,19 @@
-//! All streams of a connection: which exist, and what each may do.
+//! All streams of a connection: which streams there are, and what each of them may do.
 //!
-//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how one
+//! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how a stream
 //!   begins, and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
-//!   calls on each, `app`: its calls on all streams together
-//! - `flow_control`: how much may be sent, and how much that is on a long path; `declared`: how
-//!   much a new stream may send; `flush`: what has left the process
-//! - `waiting`: streams of the peer for which there is no place yet, on a wire without stream
-//!   limits
-//! - `buffer`: bytes that wait; `held`: how many of them all streams together may hold to be sent
+//!   calls on each half; `app`: its calls that concern all streams
+//! - `flow_control`: how much each end may send, and how windows grow on a long path; `declared`:
+//!   how much may be sent on a new stream; `flush`: which data has left the process
+//! - `waiting`: streams of the peer that wait until another stream has ended, on a wire without
+//!   stream limits
+//! - `buffer`: bytes that wait to be sent or read; `held`: how many unsent bytes all streams
+//!   together may hold
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
-//! - `control_queue`: which control frames are due, in which order; `refusals`: those that refuse
-//! - `scheduler`: which stream sends next; `priority_queue`: its queues
+//! - `control_queue`: which control frames are due, and in which order; `refusals`: the frames that
+//!   refuse streams
+//! - `scheduler`: which stream sends next; `priority_queue`: the scheduler's queues
 
 mod app;
 mod buffer;
@@ -70,9 +72,9 @@ use crate::{Config, Event, Time};
 
 /// All streams of a connection.
 ///
-/// It conducts: each part keeps its own invariant, which the top of the part's file states, and the
-/// methods here and in the files of calls (`app`, `send_handle`, `recv_handle`, `ingress`,
-/// `control`, `egress`, `lifecycle`) say which part does what, and when.
+/// This type coordinates its parts. Each part keeps its own invariant, which is stated at the top
+/// of the part's file. The methods here and in the files of calls (`app`, `send_handle`,
+/// `recv_handle`, `ingress`, `control`, `egress`, `lifecycle`) call the parts in the right order.
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
@@ -82,14 +84,15 @@ pub(super) struct Streams {
     declared: Declared,
     table: Table,
     limits: Limits,
-    /// Streams of the peer for which there is no place yet.
+    /// Streams of the peer that wait until another stream has ended.
     waiting: WaitingRoom,
-    /// Streams of the peer that the application has not accepted; at most the stream limit.
+    /// Streams of the peer that the application has not accepted. The stream limit bounds their
+    /// number.
     unaccepted: [VecDeque<StreamId>; 2],
     /// How many bytes the peer may be ahead of the reader on a new stream.
     stream_receive_window: u64,
     auto_tune: AutoTune,
-    /// What the peer lets all streams send together.
+    /// The credit that the peer gives to all streams together.
     connection: SendCredit,
     pub(super) send_budget: SendBudget,
     scheduler: Scheduler,
@@ -99,26 +102,26 @@ pub(super) struct Streams {
     pub(super) stats: Stats,
 }
 
-/// Whether streams may begin and send.
+/// Whether streams may be opened and may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Neither end opens streams. The connection ends when the streams that there are have ended.
+    /// Neither end opens more streams. The connection ends when the existing streams have ended.
     Draining,
     /// The connection has ended. Nothing is sent, but received bytes can still be read.
     Ended,
 }
 
-/// What the statistics of the connection say of its streams.
+/// The statistics of the connection that concern its streams.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     /// Streams of the peer that were refused.
     pub(super) refused: u64,
-    /// How long streams have waited for credit of their own, all together.
+    /// How long streams have waited for credit of their own, summed over all streams.
     pub(super) blocked_by_stream: StopwatchSum,
-    /// Runs while a stream waits for credit of the connection.
+    /// Measures how long at least one stream waits for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
-    /// What the end of the connection cut off.
+    /// What was under way when the connection ended.
     pub(super) in_flight: InFlight,
 }
 
@@ -152,7 +155,7 @@ impl Streams {
         }
     }
 
-    /// The peer's transport parameters were received.
+    /// Notes that the peer's transport parameters were received.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
         self.declared.set_peer(peer);
         if self.caps.connection_credit() {
@@ -165,7 +168,7 @@ impl Streams {
         }
     }
 
-    /// The peer allows this many streams in all.
+    /// Notes that the peer allows this many streams in all.
     fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
         if self.limits.raise_local(dir, limit) {
             events.push(Event::Available { dir });
@@ -177,39 +180,39 @@ impl Streams {
         self.auto_tune.is_on()
     }
 
-    /// A ping is sent, after nothing was received for `silence`.
+    /// Notes that a ping is sent after nothing was received for `silence`.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
 
-    /// The last ping was answered after `sample`.
+    /// Notes that the last ping was answered after `sample`.
     pub(super) fn on_ping_answered(&mut self, sample: Duration) {
         self.auto_tune.on_ping_answered(sample);
     }
 
-    /// Whether a ping is to be sent with what was just written.
+    /// Whether a ping has to be sent together with the frames that were just written.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         self.auto_tune.take_sample_wanted()
     }
 
-    /// By how many bytes all windows together have grown.
+    /// Returns by how many bytes all windows together have grown.
     pub(super) fn window_growth(&self) -> u64 {
         self.auto_tune.used()
     }
 
-    /// How many streams there are, including those that have ended and were not released.
+    /// Returns how many streams there are, including those that have ended but were not released.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// How many streams of the peer wait for a place.
+    /// Returns how many streams of the peer wait until they can be opened.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Sets how many bytes the peer may be ahead of the reader, on every stream. Where a window has
-    /// grown, the growth is added. A smaller window takes effect as data is read, because credit is
-    /// not taken back.
+    /// Sets how many bytes the peer may be ahead of the reader, on every stream. If a larger window
+    /// replaces growth, that growth is returned to the budget. A smaller window takes effect as
+    /// data is read, because credit that was granted cannot be revoked.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {
@@ -221,8 +224,8 @@ impl Streams {
         }
     }
 
-    /// From now on neither end opens streams. Streams of the peer that wait, or that it opens
-    /// nevertheless, are refused.
+    /// Notes that from now on neither end opens streams. This end refuses the waiting streams of
+    /// the peer, and any streams that the peer opens nevertheless.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -230,25 +233,25 @@ impl Streams {
         }
     }
 
-    /// Whether neither end opens streams any more.
+    /// Whether the connection drains, so that neither end opens more streams.
     pub(super) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
 
-    /// Whether every stream has ended, or waits only for the peer's answer to a stop, and all our
-    /// frames about streams have been sent.
+    /// Whether every stream has ended, or waits only for the peer's answer to a stop, and all of
+    /// this end's frames about streams have been sent.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
-    /// What the end of the connection cuts off.
+    /// Returns what is under way at the end of the connection.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
         let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
-        // A heap, because `sort` would add 4 kB to the WebAssembly module.
+        // A heap is used, because `sort` would add 4 kB to the WebAssembly module.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
             streams: streams.into_sorted_vec(),
@@ -256,7 +259,8 @@ impl Streams {
         }
     }
 
-    /// The connection has ended. Nothing more is sent, but received bytes can still be read.
+    /// Notes that the connection has ended. Nothing more is sent, but received bytes can still be
+    /// read.
     pub(super) fn on_connection_end(&mut self, now: Time) {
         self.phase = Phase::Ended;
         self.stats.in_flight = self.count_in_flight();
@@ -271,7 +275,8 @@ impl Streams {
         self.send_budget.clear();
         self.control.clear();
         self.waiting.clear();
-        // Some streams were kept only until their frames were sent, and none is sent any more.
+        // Some streams were kept only until their frames were sent. From now on no frames are sent,
+        // so these streams can be freed.
         self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }

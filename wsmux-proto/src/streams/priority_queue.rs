@@ -1,30 +1,32 @@
-//! A queue by priority: the highest first, and in turns among equals.
+//! A queue with priorities. Entries of the highest priority come first, and entries of equal
+//! priority come in turn.
 
 use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// Entries for which an empty queue keeps memory: as many streams as usually send at once.
+/// For how many entries an empty queue keeps memory. Usually no more streams send at once.
 const MAX_SPARE: usize = 64;
 
 /// Entries that wait for their turn.
 ///
-/// The invariant: no level is empty, and every level of `lower` has a lower priority than `top`. So
-/// the queue is empty if and only if there is no `top`. The cost of each call is O(log n) in the
-/// number of levels, and O(1) while all entries have one priority.
+/// Invariant: no level is empty, and every level in `lower` has a lower priority than `top`. So the
+/// queue is empty if and only if there is no `top`. The cost of each call is O(log n) in the number
+/// of levels, and O(1) while all entries have the same priority.
 #[derive(Debug)]
 pub(super) struct PriorityQueue<T> {
-    /// The level of the highest priority. While all entries have the same priority, there is no
-    /// other.
+    /// The level of the highest priority. While all entries have the same priority, it is the only
+    /// level.
     top: Option<Level<T>>,
-    /// The other levels, by rank. An application may give each stream a priority of its own.
+    /// The other levels, by rank. There may be many, because an application may give each stream a
+    /// priority of its own.
     lower: Tree<Level<T>>,
-    /// The memory of a level that became empty, for the next one. Otherwise a connection with one
-    /// stream at a time would allocate memory for each message.
+    /// The memory of a level that has become empty, kept for the next new level. Otherwise a
+    /// connection with one stream at a time would allocate memory for each message.
     spare: VecDeque<T>,
-    /// How many entries the levels contain together.
+    /// How many entries all levels together contain.
     len: usize,
-    /// Entries that were added, taken or looked at.
+    /// How many entries were added, removed or looked at.
     #[cfg(test)]
     pub(super) visited: u64,
 }
@@ -43,7 +45,7 @@ impl<T> Default for PriorityQueue<T> {
 }
 
 impl<T> PriorityQueue<T> {
-    /// Adds an entry after the others of its priority.
+    /// Adds an entry after the others of the same priority.
     pub(super) fn push(&mut self, entry: T, priority: i32) {
         self.visit(1);
         self.len += 1;
@@ -67,7 +69,7 @@ impl<T> PriorityQueue<T> {
         }
     }
 
-    /// Takes the entry whose turn it is.
+    /// Removes the entry whose turn it is, and returns it.
     pub(super) fn pop(&mut self) -> Option<T> {
         let top = self.top.as_mut()?;
         let entry = top.queue.pop_front();
@@ -80,9 +82,9 @@ impl<T> PriorityQueue<T> {
         entry
     }
 
-    /// The highest level is empty.
+    /// Replaces the highest level, which has become empty, by the next one.
     fn next_level(&mut self) {
-        // Mostly there is no other.
+        // Usually there is no other level.
         let next = match self.lower.is_empty() {
             true => None,
             false => self.lower.pop_first().map(|(_, level)| level),
@@ -94,12 +96,12 @@ impl<T> PriorityQueue<T> {
         }
     }
 
-    /// How many entries there are.
+    /// Returns how many entries there are.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Drops the entries of which `keep` does not approve. Looks at each.
+    /// Drops the entries for which `keep` returns `false`. Looks at every entry.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.visit(self.len as u64);
         self.len = 0;
@@ -112,7 +114,7 @@ impl<T> PriorityQueue<T> {
             }
         }
         for rank in empty {
-            // The rank of `top` is not there.
+            // If the empty level is `top`, its rank is not in `lower`, and this does nothing.
             self.lower.remove(rank);
         }
         if self.top.as_ref().is_some_and(|top| top.queue.is_empty()) {
@@ -120,12 +122,12 @@ impl<T> PriorityQueue<T> {
         }
     }
 
-    /// Whether there is no entry.
+    /// Whether there are no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.top.is_none()
     }
 
-    /// The priority of the entry whose turn comes next.
+    /// Returns the priority of the entry whose turn comes next.
     pub(super) fn next_priority(&self) -> Option<i32> {
         self.top.as_ref().map(|top| top.priority)
     }
@@ -155,7 +157,7 @@ struct Level<T> {
     queue: VecDeque<T>,
 }
 
-/// The higher the priority, the lower the number.
+/// Returns the key of a level in `lower`: the higher the priority, the lower the number.
 fn rank(priority: i32) -> u64 {
     u64::from(i32::MAX.abs_diff(priority))
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Read, buffer::Buffer, flow_control::RecvCredit};
 use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error::violation};
 
-/// The states of a receiving half: those of RFC 9000 §3.2, and two of our own.
+/// The states of a receiving half: those of RFC 9000 §3.2, and two that wsmux adds.
 ///
 /// ```text
 ///     open, or the peer's first frame
@@ -32,27 +32,27 @@ use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error:
 ///                           +-----------+                   +--------------+
 /// ```
 ///
-/// Bytes are received in order, so all of them have been received when the FIN is. Therefore the
-/// RFC's "Size Known" and "Data Recvd" are one state.
+/// Bytes are received in order, so when the FIN is received, all bytes have been received.
+/// Therefore the RFC's "Size Known" and "Data Recvd" are one state here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecvState {
     /// The peer may send more.
     Recv,
-    /// Everything was received. The buffer contains what the application has not read.
+    /// Everything was received. The buffer contains the bytes that the application has not read.
     DataRecvd,
     /// The application has read everything, or has stopped the half after the FIN.
     DataRead,
-    /// The peer reset the stream. The buffer contains what is delivered nevertheless: the first
-    /// `reliable_size` bytes of the stream, except those that were read.
+    /// The peer reset the stream. The buffer contains the bytes that are delivered in spite of the
+    /// reset: the first `reliable_size` bytes of the stream, except those that were already read.
     ResetRecvd { code: VarInt, reliable_size: u64 },
-    /// The application has read the code of the reset, or has stopped the half after it.
+    /// The application has read the code of the reset, or has stopped the half after the reset.
     ResetRead,
-    /// Ours: this end has stopped the half, and the peer has not ended it. Received bytes are
-    /// dropped, and no credit is granted. The RFC has no such state, because in it STOP_SENDING
-    /// changes nothing for the receiver.
+    /// Added by wsmux: this end has stopped the half, and the peer has not ended it. Received bytes
+    /// are dropped, and no credit is granted. The RFC has no such state, because there STOP_SENDING
+    /// does not change the state of the receiver.
     Stopped { code: VarInt },
-    /// Ours: this end has stopped the half, and the peer has answered with a reset. Further frames
-    /// are ignored without a check, as for a stream that was freed (C-55).
+    /// Added by wsmux: this end has stopped the half, and the peer has answered with a reset.
+    /// Further frames are ignored without a check, as they are for a stream that was freed (C-55).
     StopAnswered,
 }
 
@@ -61,29 +61,29 @@ pub(super) struct Recv {
     state: RecvState,
     buffer: Buffer,
     pub(super) credit: RecvCredit,
-    /// The application found nothing to read and waits for
+    /// Whether the application has found nothing to read and waits for
     /// [`Event::Readable`](crate::Event::Readable).
     waiting: bool,
     was_read: WasRead,
 }
 
-/// How much of what the peer sent the application has read.
+/// How much of what the peer sent was read by the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum WasRead {
     #[default]
     Nothing,
-    /// Some bytes, or the end of a stream without any.
+    /// It has read some bytes, or the end of a stream that has no bytes.
     Some,
-    /// At least one byte, and all of them, up to the end.
+    /// It has read at least one byte, and all bytes up to the end.
     Whole,
 }
 
 /// Whether a frame has ended the half.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// It has.
+    /// The frame has ended the half.
     Now,
-    /// It has not: the half is still open, or had ended before.
+    /// The frame has not ended the half: the half is still open, or had ended before.
     Before,
 }
 
@@ -125,7 +125,7 @@ impl Recv {
         matches!(self.state, RecvState::DataRead | RecvState::ResetRead | RecvState::StopAnswered)
     }
 
-    /// Whether the peer has not ended the half.
+    /// Whether the half is open, because the peer has not ended it.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
@@ -136,7 +136,8 @@ impl Recv {
         self.state == RecvState::Recv
     }
 
-    /// If the half has ended, returns the growth of its window that is not needed any more.
+    /// If the half has ended, releases the growth of its window that is no longer needed, and
+    /// returns how many bytes that is.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,
@@ -150,7 +151,7 @@ impl Recv {
         }
     }
 
-    /// Whether the application waits for something to read. From now on it does not.
+    /// Returns whether the application waits for something to read, and ends the wait.
     pub(super) fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
     }
@@ -165,7 +166,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Bytes were received, which are a slice of a message of `message_len` bytes.
+    /// Handles received bytes. They are a slice of a message of `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,
@@ -179,7 +180,7 @@ impl Recv {
         }
         let offset = offset.unwrap_or(self.credit.received());
         let len = data.len() as u64;
-        // Q-32: in this order
+        // Q-32: these checks are made in this order.
         self.fits_final_size(offset + len)?;
         if fin && offset + len < self.credit.received() {
             return Err(violation::final_size("a final size below what was sent"));
@@ -206,13 +207,15 @@ impl Recv {
                     return Ok(Ended::Now);
                 }
             }
-            // The final size is known and the frame agrees with it, so it changes nothing (Q-33).
+            // The final size is known and the frame agrees with it, so the frame changes nothing
+            // (Q-33).
             _ => {}
         }
         Ok(Ended::Before)
     }
 
-    /// The peer has reset the stream. Its first `reliable_size` bytes are still delivered.
+    /// Handles a reset by the peer. The first `reliable_size` bytes of the stream are still
+    /// delivered.
     pub(super) fn on_reset(
         &mut self,
         code: VarInt,
@@ -233,9 +236,9 @@ impl Recv {
         match self.state {
             RecvState::Recv => {
                 if reliable_size > received {
-                    // On an ordered transport, the bytes that are still to be delivered precede the
-                    // reset (Q-44, draft-ietf-quic-qmux-02 §Stream Resets with Partial Delivery
-                    // Extension).
+                    // The transport is ordered, so the bytes that have to be delivered must arrive
+                    // before the reset (Q-44, draft-ietf-quic-qmux-02 §Stream Resets with Partial
+                    // Delivery Extension).
                     return Err(violation::protocol("a reliable size past what was sent"));
                 }
                 self.credit.receive_to(final_size);
@@ -247,7 +250,8 @@ impl Recv {
             RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
                     // Q-46: draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
-                    // RESET_STREAM frames. Among plain resets the first counts (RFC 9000 §3.2).
+                    // RESET_STREAM frames. If all resets are plain ones, the first one counts (RFC
+                    // 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
                 // Q-45 (RSA "Multiple RESET_STREAM_AT / RESET_STREAM frames")
@@ -262,7 +266,7 @@ impl Recv {
                 self.state = RecvState::StopAnswered;
                 Ok(Ended::Now)
             }
-            // Everything was received before, so the first end counts (C-15, RFC 9000 §3.2, §4.5).
+            // The half had already ended, so the first end counts (C-15, RFC 9000 §3.2, §4.5).
             RecvState::DataRecvd
             | RecvState::DataRead
             | RecvState::ResetRead
@@ -270,8 +274,8 @@ impl Recv {
         }
     }
 
-    /// Drops the bytes that were not read, except those among the first `reliable_size` of the
-    /// stream.
+    /// Drops the bytes that were not read, except those among the first `reliable_size` bytes of
+    /// the stream.
     fn keep(&mut self, reliable_size: u64) {
         let unread = reliable_size.saturating_sub(self.credit.consumed());
         self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
@@ -299,7 +303,7 @@ impl Recv {
         }
         match self.state {
             RecvState::DataRecvd => {
-                // The FIN may have been received after the last byte was read.
+                // The FIN may have been received only after the last byte was read.
                 self.was_read = match self.was_read {
                     WasRead::Nothing => WasRead::Some,
                     WasRead::Some | WasRead::Whole => WasRead::Whole,
@@ -318,7 +322,8 @@ impl Recv {
         }
     }
 
-    /// The code of a reset that was received. If there is none, the application waits for one.
+    /// Returns the code of a reset that was received. If there is none, notes that the application
+    /// waits for one.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),
@@ -329,7 +334,7 @@ impl Recv {
         }
     }
 
-    /// The application stops the half. Returns whether a STOP_SENDING is to be sent.
+    /// Stops the half for the application. Returns whether a STOP_SENDING has to be sent.
     pub(super) fn stop(&mut self, code: VarInt) -> bool {
         let unread = self.buffer.len() as u64;
         self.buffer.clear();

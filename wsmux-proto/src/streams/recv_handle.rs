@@ -19,17 +19,17 @@ impl Streams {
 /// What a read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read<T> {
-    /// Data, or how much of it was copied.
+    /// Data, or the number of bytes that were copied.
     Data(T),
-    /// The end of the stream: everything has been read.
+    /// The stream has ended, and everything has been read.
     Finished,
     /// Everything that was received so far has been read.
-    /// [`Event::Readable`](crate::Event::Readable) follows when there is more.
+    /// [`Event::Readable`](crate::Event::Readable) reports when there is more.
     Blocked,
 }
 
 impl<T> Read<T> {
-    /// The data, if there is any.
+    /// Returns the data, if there is any.
     pub fn data(self) -> Option<T> {
         match self {
             Self::Data(data) => Some(data),
@@ -48,11 +48,11 @@ pub struct RecvStream<'a> {
 }
 
 impl RecvStream<'_> {
-    /// Reads up to `max` bytes, in one piece and without a copy.
+    /// Reads up to `max` bytes, in one piece and without copying them.
     ///
     /// # Errors
-    /// [`ReadError`]. After the end of the connection, bytes that were received before it are read
-    /// first.
+    /// [`ReadError`]. If the connection has ended, bytes that were received before its end are
+    /// returned before the error.
     pub fn read(&mut self, max: usize) -> Result<Read<Bytes>, ReadError> {
         let Some(key) = self.streams.table.key(self.id) else {
             return Err(ReadError::ClosedStream);
@@ -61,7 +61,7 @@ impl RecvStream<'_> {
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
-        // A peer may ignore a grant that precedes the first STREAM frame (SPEC.md Q-34).
+        // A peer may ignore a grant that arrives before the first STREAM frame (SPEC.md Q-34).
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
             || self.streams.caps.opens_with_grant()
@@ -83,7 +83,7 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Copies as many received bytes into `out` as there is room for, and returns how many.
+    /// Copies as many received bytes into `out` as there is room for. Returns how many were copied.
     ///
     /// # Errors
     /// Those of [`read`](Self::read). If there is an error, nothing was copied.
@@ -95,7 +95,8 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // Only the first round gets here: a further round begins only if there is data.
+                // This is possible only in the first round. A further round begins only if there is
+                // data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }
@@ -114,7 +115,7 @@ impl RecvStream<'_> {
     /// code (RFC 9000 §3.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended, or was stopped before.
+    /// [`ClosedStream`] if the stream has ended, or was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.table[key];
@@ -125,7 +126,7 @@ impl RecvStream<'_> {
         stream.recv_released = true;
         if recv.stop(code) && self.streams.phase != Phase::Ended {
             // Some peers ignore a STOP_SENDING for a stream that they do not know yet, so an empty
-            // STREAM frame precedes it.
+            // STREAM frame is sent before it.
             let announce =
                 !self.streams.caps.opens_with_grant() && self.id.initiator() == self.streams.side;
             if announce {
@@ -137,12 +138,13 @@ impl RecvStream<'_> {
         Ok(())
     }
 
-    /// The code with which the peer reset the stream. With `Ok(None)` there was no reset so far,
-    /// and [`Event::Readable`](crate::Event::Readable) follows when that changes.
+    /// Returns the code with which the peer reset the stream. `Ok(None)` means that the peer has
+    /// not reset it so far. In that case [`Event::Readable`](crate::Event::Readable) reports when
+    /// it does.
     ///
     /// # Errors
-    /// [`ReadError::ClosedStream`] when the stream has ended in another way,
-    /// [`ReadError::ConnectionLost`] when the connection has ended.
+    /// [`ReadError::ClosedStream`] if the stream has ended in another way,
+    /// [`ReadError::ConnectionLost`] if the connection has ended.
     pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
         let Some(recv) =
@@ -158,16 +160,16 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Statistics of this half.
+    /// Returns statistics of this half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended and was freed.
+    /// [`ClosedStream`] if the stream has ended and was freed.
     pub fn stats(&self) -> Result<RecvStreamStats, ClosedStream> {
         let recv = self.streams.table.find(self.id).and_then(|stream| stream.recv.as_ref());
         Ok(recv.ok_or(ClosedStream)?.stats())
     }
 
-    /// Releases the half: the application does not use it any more. A half that has not ended is
+    /// Releases the half, because the application no longer uses it. A half that has not ended is
     /// stopped with code 0.
     pub fn release(&mut self) {
         // C-11 (RFC 9000 §3.5)

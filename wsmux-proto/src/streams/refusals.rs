@@ -1,15 +1,15 @@
-//! Streams of the peer that this end does not serve, and whose refusal has not been sent.
+//! Streams of the peer that this end refuses, and whose refusal has not been sent.
 //!
-//! A refusal is two frames, because neither half of the stream will be served. A stream that waited
-//! in the waiting room keeps its place there until both have been sent. The invariant: `waited` is
-//! the number of refusals in the queue that keep a place.
+//! A refusal is two frames, one for each half of the stream. If the stream has been waiting, it
+//! counts as waiting until both frames have been sent. Invariant: `waited` is the number of
+//! refusals in the queue whose streams count as waiting.
 
 use std::collections::VecDeque;
 
 use super::table::SPARE_STREAMS;
 use crate::{Dir, Frame, StreamId, VarInt};
 
-/// The code of a stream that is refused: the application never saw the stream.
+/// The code with which this end refuses a stream. The application never sees such a stream.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 #[derive(Debug, Default)]
@@ -31,13 +31,13 @@ impl Refusals {
         self.queue.push_back(Refusal { id, stop, reset, stop_sent: false, waited: true });
     }
 
-    /// How many refusals there are of streams that never waited.
+    /// Returns how many refusals are queued for streams that never waited.
     pub(super) fn immediate(&self) -> usize {
         let waited = usize::try_from(self.waited).unwrap_or(usize::MAX);
         self.queue.len().saturating_sub(waited)
     }
 
-    /// How many refusals keep a place in the waiting room.
+    /// Returns how many refusals are queued for streams that still count as waiting.
     pub(super) fn waited(&self) -> u64 {
         self.waited
     }
@@ -47,7 +47,7 @@ impl Refusals {
         self.queue.is_empty()
     }
 
-    /// The next frame, which is sent now.
+    /// Returns the next frame. The caller sends that frame now.
     #[inline]
     pub(super) fn next_frame(&mut self) -> Option<Frame> {
         if self.queue.is_empty() { None } else { self.take_frame() }
@@ -56,7 +56,7 @@ impl Refusals {
     fn take_frame(&mut self) -> Option<Frame> {
         let refusal = self.queue.pop_front()?;
         let Refusal { id, stop, reset, stop_sent, waited } = refusal;
-        // On a unidirectional stream there is no half of ours to reset.
+        // On a unidirectional stream this end has no half to reset.
         if !stop_sent && id.dir() == Dir::Bi {
             self.queue.push_front(Refusal { stop_sent: true, ..refusal });
         } else {
@@ -76,12 +76,12 @@ impl Refusals {
 #[derive(Debug, Clone, Copy)]
 struct Refusal {
     id: StreamId,
-    /// For STOP_SENDING.
+    /// The code for STOP_SENDING.
     stop: VarInt,
-    /// For RESET_STREAM.
+    /// The code for RESET_STREAM.
     reset: VarInt,
-    /// STOP_SENDING has been sent, RESET_STREAM has not.
+    /// Whether STOP_SENDING has been sent, so that only RESET_STREAM is left to be sent.
     stop_sent: bool,
-    /// It keeps a place in the waiting room.
+    /// Whether the stream has been waiting, and still counts as waiting.
     waited: bool,
 }

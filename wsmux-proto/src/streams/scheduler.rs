@@ -1,15 +1,16 @@
 //! Which stream sends next.
 //!
-//! Streams of a higher priority go first, and streams of one priority take turns. If a stream has
-//! its turn and needs credit of the connection while there is none, it waits for that in a second
-//! queue. When there is credit, it goes before the ready streams of its priority, because it has
-//! waited longer.
+//! Streams of a higher priority send first, and streams of the same priority take turns. If a
+//! stream has its turn but the connection has no credit, the stream waits for that credit in a
+//! second queue. When there is credit again, the stream comes before the ready streams of its
+//! priority, because it has waited longer.
 //!
-//! The invariant: a stream is in at most one of the two queues, once, and its [`Scheduling`] says
-//! in which. A stream that leaves a queue before its turn leaves a *void* entry, which is
-//! recognized by its ticket. A queue without streams is empty, and the void entries of both queues
-//! together are at most as many as the streams in them and [`SPARE_TICKETS`]. So neither the cost
-//! of a turn nor memory grows with how often streams are reset or get another priority (C-85).
+//! Invariant: a stream is in at most one of the two queues, and at most once. Its [`Scheduling`]
+//! says in which queue. A stream that leaves a queue before its turn leaves a *void* entry behind,
+//! which is recognized by its ticket. A queue without streams is empty. The number of void entries
+//! in both queues together is at most the number of streams in them plus [`SPARE_TICKETS`]. So
+//! neither the cost of a turn nor the memory grows with how often streams are reset or get another
+//! priority (C-85).
 
 use std::num::NonZeroU64;
 
@@ -18,27 +19,27 @@ use super::{
     table::{Key, Table},
 };
 
-/// Looking through the queues is not worth it for this many void entries.
+/// If there are no more void entries than this, it is not worth looking for them in the queues.
 pub(super) const SPARE_TICKETS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    /// Streams that can use their turn, as far as is known.
+    /// Streams that can use their turn, as far as the scheduler knows.
     ready: Queue,
-    /// Streams that had their turn, and could not use it without credit of the connection.
+    /// Streams that had their turn, but could not use it because the connection had no credit.
     connection_blocked: Queue,
-    /// How many tickets exist.
+    /// How many tickets were issued so far.
     tickets: u64,
 }
 
 impl Scheduler {
-    /// Adds a stream after the others of its priority, unless it waits already.
+    /// Adds a stream after the others of its priority, unless it is already in a queue.
     #[inline]
     pub(super) fn enqueue(&mut self, key: Key, stream: &mut Scheduling) {
         self.push(key, stream, WaitsFor::Turn);
     }
 
-    /// Lets a stream that could not use its turn wait for credit of the connection.
+    /// Adds a stream that could not use its turn to those that wait for credit of the connection.
     pub(super) fn park_for_connection(&mut self, key: Key, stream: &mut Scheduling) {
         self.push(key, stream, WaitsFor::ConnectionCredit);
     }
@@ -53,7 +54,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes the stream whose turn it is.
+    /// Removes the stream whose turn it is from its queue, and returns it.
     pub(super) fn next(&mut self, table: &mut Table, connection_has_credit: bool) -> Option<Key> {
         loop {
             let waits_for = match connection_has_credit
@@ -80,8 +81,8 @@ impl Scheduler {
         !self.ready.is_empty() || (connection_has_credit && self.has_connection_blocked())
     }
 
-    /// The priority of the stream whose turn comes next. It may be too high while a void entry is
-    /// at the front.
+    /// Returns the priority of the stream whose turn comes next. It may be too high while a void
+    /// entry is at the front.
     pub(super) fn next_priority(&self, connection_has_credit: bool) -> Option<i32> {
         match connection_has_credit {
             true => self.ready.next_priority().max(self.connection_blocked.next_priority()),
@@ -95,7 +96,7 @@ impl Scheduler {
         !self.connection_blocked.is_empty()
     }
 
-    /// Removes a stream from its queue, because it has nothing to send any more.
+    /// Removes a stream from its queue, because it has nothing left to send.
     pub(super) fn cancel(&mut self, table: &mut Table, key: Key) {
         if let Some(stream) = scheduling_mut(table, key) {
             self.leave(stream);
@@ -103,7 +104,8 @@ impl Scheduler {
         }
     }
 
-    /// Sets the priority. A stream that waits goes after the others of its new priority.
+    /// Sets the priority. If the stream is in a queue, it is put after the others of its new
+    /// priority.
     pub(super) fn set_priority(&mut self, table: &mut Table, key: Key, priority: i32) {
         let Some(stream) = scheduling_mut(table, key) else { return };
         if std::mem::replace(&mut stream.priority, priority) == priority {
@@ -123,8 +125,8 @@ impl Scheduler {
         }
     }
 
-    /// The stream leaves its queue, and its entry becomes void or was taken. Returns whether it was
-    /// in one.
+    /// Notes that a stream leaves its queue. Its entry becomes void, or has already been removed.
+    /// Returns whether the stream was in a queue.
     #[inline]
     fn leave(&mut self, stream: &mut Scheduling) -> bool {
         let Some(ticket) = stream.entry.take() else { return false };
@@ -132,18 +134,18 @@ impl Scheduler {
         true
     }
 
-    /// How many entries the queues have looked at.
+    /// Returns how many entries the queues have looked at.
     #[cfg(test)]
     pub(super) fn visited(&self) -> u64 {
         self.ready.entries.visited + self.connection_blocked.entries.visited
     }
 
-    /// How many entries there are, void ones included.
+    /// Returns how many entries there are, including void ones.
     pub(super) fn entries(&self) -> usize {
         self.ready.entries.len() + self.connection_blocked.entries.len()
     }
 
-    /// Drops void entries if there are too many. The cost is at most that of having made them.
+    /// Drops void entries if there are too many. This costs at most as much as adding them did.
     #[inline]
     fn forget_void(&mut self, table: &Table) {
         let most = 2 * (self.ready.live + self.connection_blocked.live) + SPARE_TICKETS;
@@ -154,8 +156,8 @@ impl Scheduler {
     }
 }
 
-/// What the scheduler knows of a stream. It is kept in the stream to save a lookup, but only the
-/// scheduler changes it.
+/// What the scheduler knows about a stream. It is stored in the stream to save a lookup, but only
+/// the scheduler changes it.
 #[derive(Debug, Default)]
 pub(super) struct Scheduling {
     priority: i32,
@@ -163,7 +165,7 @@ pub(super) struct Scheduling {
 }
 
 impl Scheduling {
-    /// Streams of a higher priority send first. At the start 0.
+    /// Returns the priority, which is 0 at first. Streams of a higher priority send first.
     pub(super) fn priority(&self) -> i32 {
         self.priority
     }
@@ -189,7 +191,7 @@ impl Queue {
         self.entries.push((key, ticket), priority);
     }
 
-    /// An entry has become void, or was taken.
+    /// Notes that an entry has become void, or was removed.
     #[inline]
     fn leave(&mut self) {
         self.live -= 1;
@@ -218,9 +220,9 @@ impl Queue {
 /// What a stream in a queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitsFor {
-    /// Its turn.
+    /// The stream waits for its turn.
     Turn,
-    /// Credit of the connection, and then its turn.
+    /// The stream waits for credit of the connection, and after that for its turn.
     ConnectionCredit,
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
 
-/// The states of a sending half: those of RFC 9000 §3.1, and three of our own.
+/// The states of a sending half: those of RFC 9000 §3.1, and three that wsmux adds.
 ///
 /// ```text
 ///         open
@@ -32,31 +32,32 @@ use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stop
 ///
 /// Data counts as acknowledged when the socket has taken it (draft-ietf-quic-qmux-02 §QUIC Frames).
 /// So `DataSent` is also the RFC's "Data Recvd", and `ResetSent` is also its "Reset Recvd". `Ready`
-/// is the RFC's "Ready" and "Send", because nothing here depends on whether a byte was sent.
+/// stands for both "Ready" and "Send" of the RFC, because it makes no difference here whether a
+/// byte was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendState {
     /// The application may write.
     Ready,
-    /// Ours: the application has finished the stream, and the FIN has not been sent.
+    /// Added by wsmux: the application has finished the stream, but the FIN has not been sent.
     DataQueued,
     /// The FIN has been sent.
     DataSent,
-    /// Ours: a reset follows when the bytes in the buffer have been sent. They end at
-    /// `reliable_size` (draft-ietf-quic-reliable-stream-reset).
+    /// Added by wsmux: when the bytes in the buffer have been sent, a reset is sent. The bytes end
+    /// at `reliable_size` (draft-ietf-quic-reliable-stream-reset).
     ResetAtQueued { code: VarInt, reliable_size: u64 },
-    /// Ours: the reset is sent with the next message. It is a state and not a queued frame, so that
-    /// resets need no memory of their own (C-32).
+    /// Added by wsmux: the reset is sent with the next message. It is a state rather than a queued
+    /// frame, so that resets need no memory of their own (C-32).
     ResetQueued { code: VarInt, by: ResetBy, reliable_size: u64 },
     /// The reset has been sent.
     ResetSent { code: VarInt, by: ResetBy },
 }
 
-/// Who asked for the reset.
+/// Which end asked for the reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResetBy {
-    /// The application here.
+    /// The application at this end asked for it.
     Application,
-    /// The peer, by STOP_SENDING.
+    /// The peer asked for it, by STOP_SENDING.
     Peer,
 }
 
@@ -66,12 +67,12 @@ pub(super) enum EndWatch {
     #[default]
     Nobody,
     Waiting,
-    /// The event was queued. The half is kept until the caller has asked how it ended.
+    /// The event was queued. The half is kept until the caller has asked how the half ended.
     Notified,
 }
 
 impl EndWatch {
-    /// The half has ended. Returns whether a caller waits for that.
+    /// Notes that the half has ended. Returns whether a caller waits for that.
     pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
@@ -86,18 +87,20 @@ pub(super) struct Send {
     state: SendState,
     buffer: Buffer,
     pub(super) credit: SendCredit,
-    /// The application found no room and waits for [`Event::Writable`](crate::Event::Writable).
+    /// Whether the application has found no room and waits for
+    /// [`Event::Writable`](crate::Event::Writable).
     pub(super) waiting_for_room: bool,
-    /// The stream is in the queue of the send window.
+    /// Whether the stream is in the queue of the send window.
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// The flush that precedes the end, if the wire needs one.
+    /// If the wire requires a flush before the end of a stream: the flush that the last data waits
+    /// for.
     pub(super) data_flush: Mark,
-    /// An empty STREAM frame has shown the stream to the peer.
+    /// Whether an empty STREAM frame has announced the stream to the peer.
     pub(super) announced: bool,
     pub(super) scheduling: Scheduling,
-    /// Runs while there is data and no credit of the stream.
+    /// Measures how long the stream has data but no credit of its own.
     pub(super) blocked: Stopwatch,
 }
 
@@ -125,7 +128,7 @@ impl Send {
         self.buffer.len()
     }
 
-    /// What counts against the send window.
+    /// Returns what counts against the send window.
     pub(super) fn held(&self) -> Held {
         let bytes = self.buffer.len();
         let credit = usize::try_from(self.credit.left()).unwrap_or(usize::MAX);
@@ -147,7 +150,7 @@ impl Send {
         matches!(self.state, SendState::Ready)
     }
 
-    /// Whether nothing remains to be sent.
+    /// Whether nothing is left to be sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
@@ -162,12 +165,12 @@ impl Send {
         self.credit.used() > 0 || self.state == SendState::DataSent
     }
 
-    /// Whether no frame of this half was sent.
+    /// Whether no frame of this half has been sent.
     pub(super) fn is_unseen(&self) -> bool {
         !self.announced && self.credit.used() == 0 && !self.is_done()
     }
 
-    /// The code of the peer's STOP_SENDING, if that ended the half.
+    /// Returns the code of the peer's STOP_SENDING, if that has ended the half.
     pub(super) fn stopped_with(&self) -> Option<VarInt> {
         match self.state {
             SendState::ResetQueued { code, by: ResetBy::Peer, .. }
@@ -198,7 +201,7 @@ impl Send {
         self.buffer.pop(max)
     }
 
-    /// Whether the FIN is due and no byte precedes it.
+    /// Whether the FIN is due and no bytes are left to be sent before it.
     pub(super) fn only_fin_left(&self) -> bool {
         self.state == SendState::DataQueued && self.buffer.is_empty()
     }
@@ -209,7 +212,7 @@ impl Send {
         Ok(())
     }
 
-    /// The FIN has been sent.
+    /// Notes that the FIN has been sent.
     pub(super) fn fin_sent(&mut self) {
         debug_assert_eq!(self.state, SendState::DataQueued);
         self.state = SendState::DataSent;
@@ -232,8 +235,8 @@ impl Send {
         }
     }
 
-    /// Resets the half after its first `reliable_size` bytes. If fewer were written, the reset
-    /// follows all of them.
+    /// Resets the half after its first `reliable_size` bytes. If fewer were written, the reset is
+    /// sent after all of them.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,
@@ -251,8 +254,7 @@ impl Send {
         Ok(())
     }
 
-    /// Queues a reset if all bytes that precede it have been sent. Returns whether a reset is
-    /// queued.
+    /// Queues a reset if all bytes before it have been sent. Returns whether a reset is queued.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
         // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state
@@ -264,7 +266,7 @@ impl Send {
         matches!(self.state, SendState::ResetQueued { .. })
     }
 
-    /// The code and the reliable size of a reset that is queued, which is sent now.
+    /// Returns the code and the reliable size of a queued reset. The caller sends the reset now.
     pub(super) fn take_reset(&mut self) -> Option<(VarInt, u64)> {
         let SendState::ResetQueued { code, by, reliable_size } = self.state else { return None };
         self.state = SendState::ResetSent { code, by };

@@ -25,17 +25,17 @@ impl Streams {
     }
 }
 
-/// How a sending half has ended.
+/// How a sending half has ended, if it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendEnd {
-    /// It has not ended.
+    /// The half has not ended.
     Open,
-    /// The socket has taken the end, and every byte before it.
+    /// The socket has taken all bytes and the end of the stream.
     Finished,
-    /// The peer stopped it with this code.
+    /// The peer stopped the half with this code.
     Stopped(VarInt),
-    /// This end reset it.
+    /// This end reset the half.
     Reset,
 }
 
@@ -49,8 +49,8 @@ pub struct SendStream<'a> {
 }
 
 impl SendStream<'_> {
-    /// How many bytes the send buffer would take now. With 0,
-    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
+    /// Returns how many bytes the send buffer would accept now. If this is 0,
+    /// [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -59,8 +59,8 @@ impl SendStream<'_> {
         Ok(room)
     }
 
-    /// Whether [`write_chunk`](Self::write_chunk) would take a chunk of `len` bytes now. If not,
-    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
+    /// Whether [`write_chunk`](Self::write_chunk) would accept a chunk of `len` bytes now. If not,
+    /// [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -72,7 +72,7 @@ impl SendStream<'_> {
         Ok(room > 0)
     }
 
-    /// The stream's key, if this half can be written to.
+    /// Returns the stream's key, if the application may write to this half.
     #[inline]
     fn writable(&mut self) -> Result<Key, WriteError> {
         let key = self.streams.table.key(self.id);
@@ -88,7 +88,8 @@ impl SendStream<'_> {
         let send = key.and_then(|key| self.streams.table[key].send.as_ref());
         let writable = send.map_or(Err(WriteError::ClosedStream), Send::check_writable);
         match (key, writable, self.end) {
-            // A stop that was received before the connection's end takes precedence.
+            // If the peer stopped the stream before the connection ended, the stop takes
+            // precedence.
             (_, Err(WriteError::Stopped(code)), _) => Err(WriteError::Stopped(code)),
             (_, _, Some(end)) => Err(WriteError::ConnectionLost(end.clone())),
             (Some(key), Ok(()), None) => Ok(key),
@@ -97,8 +98,8 @@ impl SendStream<'_> {
         }
     }
 
-    /// The stream's key, and how many bytes the stream's buffer and the send window have room for.
-    /// If none, the stream waits for room.
+    /// Returns the stream's key, and how many bytes the stream's buffer and the send window have
+    /// room for. If there is no room, notes that the application waits for some.
     fn room_for(&mut self, piece: Piece) -> Result<(Key, usize), WriteError> {
         let key = self.writable()?;
         let Streams { table, send_budget, .. } = &mut *self.streams;
@@ -110,15 +111,17 @@ impl SendStream<'_> {
         Ok((key, room))
     }
 
-    /// There is no room for a chunk. A stream that holds bytes is woken when they are sent, and one
-    /// without credit when it gets some. Any other has to wait in the queue of the send window.
+    /// Makes sure that the application is woken when there is room for a chunk. If the stream holds
+    /// bytes, the application is woken when they are sent. If the stream has no credit, it is woken
+    /// when the stream gets some. In all other cases the stream has to wait in the queue of the
+    /// send window.
     fn wait_for_budget(&mut self, key: Key, len: usize) {
         let streams = &mut *self.streams;
         let stream = &mut streams.table[key];
         let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
         if send.credit.left() == 0 {
-            // Without a frame, a peer that grants nothing to streams that it does not know would
-            // never learn of this one.
+            // The peer may grant credit only to streams that it knows. Without a frame, it would
+            // never learn of this stream.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
             if unseen && !streams.caps.opens_with_grant() {
                 streams.queue_control(key, ControlFrame::Announce);
@@ -131,11 +134,11 @@ impl SendStream<'_> {
         }
     }
 
-    /// Copies as many bytes as there is room for, and returns how many. With 0,
-    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
+    /// Copies as many bytes of `data` as there is room for. Returns how many were copied. If this
+    /// is 0, [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]. In this case no bytes were copied.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let (key, room) = self.room_for(Piece::Bytes)?;
         let taken = room.min(data.len());
@@ -143,12 +146,12 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, if there is any room. So the buffer may exceed its
-    /// limit by less than one chunk. If there is no room, takes nothing and returns 0, and
-    /// [`Event::Writable`](crate::Event::Writable) follows when there is room.
+    /// Accepts all of `data`, without copying it, if there is any room at all. So the buffer may
+    /// exceed its limit by less than one chunk. If there is no room, leaves `data` as it is and
+    /// returns 0, and [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
-    /// [`WriteError`], with nothing taken.
+    /// [`WriteError`]. In this case `data` is unchanged.
     pub fn write_chunk(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
         if !self.poll_room_for(data.len())? {
             return Ok(0);
@@ -158,11 +161,11 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Takes all of `data`, without a copy, even if there is no room. This is for a caller that has
-    /// waited for room before.
+    /// Accepts all of `data`, without copying it, even if there is no room. This is for a caller
+    /// that has already waited for room.
     ///
     /// # Errors
-    /// [`WriteError`]; then `data` is dropped.
+    /// [`WriteError`]. In this case `data` is dropped.
     pub fn append_chunk(&mut self, data: Bytes) -> Result<(), WriteError> {
         let key = self.writable()?;
         self.add(key, data.len(), |send| send.push_chunk(data));
@@ -184,7 +187,7 @@ impl SendStream<'_> {
     /// Ends the stream after the bytes that were written so far.
     ///
     /// # Errors
-    /// [`WriteError`] when the half has ended already. The error says how.
+    /// [`WriteError`] if the half has already ended. The error says how it ended.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let key = self.writable()?;
         let send = self.streams.table[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
@@ -196,7 +199,7 @@ impl SendStream<'_> {
     /// Resets the stream (RESET_STREAM, RFC 9000 §19.4). Bytes that have not been sent are dropped.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the FIN has been sent already, or the stream was reset before.
+    /// [`ClosedStream`] if the FIN has already been sent, or the stream was reset before.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.table[key];
@@ -216,9 +219,9 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Resets the stream after its first `reliable_size` bytes, which are still sent and delivered.
-    /// If fewer were written, all of them are (RESET_STREAM_AT,
-    /// draft-ietf-quic-reliable-stream-reset).
+    /// Resets the stream after its first `reliable_size` bytes (RESET_STREAM_AT,
+    /// draft-ietf-quic-reliable-stream-reset). These bytes are still sent and delivered. If fewer
+    /// were written, all of them are sent and delivered.
     ///
     /// # Errors
     /// [`ResetAtError`].
@@ -250,10 +253,10 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// How the half has ended. With [`SendEnd::Open`], [`Event::Ended`](crate::Event::Ended)
-    /// follows when it ends.
+    /// Returns how the half has ended. If the result is [`SendEnd::Open`],
+    /// [`Event::Ended`](crate::Event::Ended) reports when it ends.
     pub fn poll_end(&mut self) -> SendEnd {
-        // Unless the peer stopped it, a half is freed only after its end was sent.
+        // Unless the peer has stopped it, a half is freed only after its end was sent.
         let Some(key) = self.streams.table.key(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.table[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
@@ -265,7 +268,7 @@ impl SendStream<'_> {
                 send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
             }
         };
-        // No event follows the connection's end, so there is none to wait for.
+        // After the connection has ended there is no such event, so there is nothing to wait for.
         send.end_watch = match end == SendEnd::Open && self.streams.phase != Phase::Ended {
             true => EndWatch::Waiting,
             false => EndWatch::Nobody,
@@ -276,8 +279,8 @@ impl SendStream<'_> {
         end
     }
 
-    /// Sends an empty STREAM frame, so that the peer learns of the stream before anything is
-    /// written. Does nothing on a wire on which opening a stream already tells the peer.
+    /// Sends an empty STREAM frame, so that the peer learns of the stream before any bytes are
+    /// written. Does nothing on a wire on which opening a stream already announces it to the peer.
     pub fn announce(&mut self) {
         if self.streams.caps.opens_with_grant() || self.end.is_some() {
             return;
@@ -287,11 +290,11 @@ impl SendStream<'_> {
         }
     }
 
-    /// Sets the priority, which is 0 at the start. Streams of a higher priority send first, and
-    /// streams of the same priority take turns.
+    /// Sets the priority, which is 0 at first. Streams of a higher priority send first, and streams
+    /// of the same priority take turns.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
         let key = self.streams.table.key(self.id).ok_or(ClosedStream)?;
         let Streams { scheduler, table, .. } = &mut *self.streams;
@@ -300,25 +303,25 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// The priority.
+    /// Returns the priority.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended.
+    /// [`ClosedStream`] if the stream has ended.
     pub fn priority(&self) -> Result<i32, ClosedStream> {
         let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.scheduling.priority())
     }
 
-    /// Statistics of this half.
+    /// Returns statistics of this half.
     ///
     /// # Errors
-    /// [`ClosedStream`] when the stream has ended and was freed.
+    /// [`ClosedStream`] if the stream has ended and was freed.
     pub fn stats(&self) -> Result<SendStreamStats, ClosedStream> {
         let send = self.streams.table.find(self.id).and_then(|stream| stream.send.as_ref());
         Ok(send.ok_or(ClosedStream)?.stats(self.now))
     }
 
-    /// Releases the half: the application does not use it any more. If it was neither finished nor
+    /// Releases the half, because the application no longer uses it. If it was neither finished nor
     /// reset, it is reset with code 0.
     pub fn release(&mut self) {
         let Some(key) = self.streams.table.key(self.id) else { return };
@@ -328,8 +331,8 @@ impl SendStream<'_> {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            // A finished half is kept until its FIN has been sent. It is marked as released now,
-            // because no later call would do that if the peer stopped it before.
+            // A finished half is kept until its FIN has been sent. It is marked as released here,
+            // because if the peer stops it before that, no later call marks it.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

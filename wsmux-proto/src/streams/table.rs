@@ -1,8 +1,9 @@
-//! Which streams there are.
+//! The table of all streams that exist.
 //!
-//! The invariant: each stream has one [`Key`], and its id leads to that key until the stream is
-//! removed. After that the key can belong to another stream. So a part that keeps keys must drop a
-//! key when its stream is removed, or must be able to recognize another stream.
+//! Invariant: each stream has one [`Key`], and its id leads to that key until the stream is
+//! removed. After that the key can belong to another stream. So any part that stores keys must
+//! either drop a key when its stream is removed, or be able to recognize that the key now belongs
+//! to another stream.
 
 use std::ops::{Index, IndexMut};
 
@@ -11,7 +12,7 @@ use slab::Slab;
 use super::{control_queue::PendingControl, recv::Recv, send::Send};
 use crate::{StreamId, stream_map::StreamKeys};
 
-/// Memory for this many streams is kept when there are none.
+/// Memory for this many streams is kept even if there are no streams.
 pub(super) const SPARE_STREAMS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The key of the stream with this id.
+    /// Returns the key of the stream with this id.
     #[inline]
     pub(super) fn key(&self, id: StreamId) -> Option<Key> {
         self.keys.get(id).map(Key)
@@ -39,7 +40,7 @@ impl Table {
         self.slab.get_mut(key.0)
     }
 
-    /// The stream with this id.
+    /// Returns the stream with this id.
     #[inline]
     pub(super) fn find(&self, id: StreamId) -> Option<&Stream> {
         self.get(self.key(id)?)
@@ -68,8 +69,8 @@ impl Table {
         }
     }
 
-    /// The stream lingers from now on: the application has released it, all our frames for it have
-    /// left, and the peer has not ended its half.
+    /// Notes that the stream lingers from now on: the application has released it, all frames of
+    /// this end for it have been sent, and the peer has not ended its half.
     pub(super) fn set_lingering(&mut self, key: Key) {
         let Some(stream) = self.slab.get_mut(key.0) else { return };
         self.lingering += usize::from(!std::mem::replace(&mut stream.lingers, true));
@@ -88,7 +89,7 @@ impl Table {
         self.slab.iter().map(|(_, stream)| stream)
     }
 
-    /// The keys of all streams, for a loop that changes the table.
+    /// Returns the keys of all streams, for a loop that changes the table.
     pub(super) fn keys(&self) -> Vec<Key> {
         self.slab.iter().map(|(key, _)| Key(key)).collect()
     }
@@ -116,14 +117,16 @@ pub(super) struct Stream {
     pub(super) send: Option<Send>,
     pub(super) recv: Option<Recv>,
     pub(super) pending: PendingControl,
-    /// The application has no further use for the sending half: it has released the half, or has
-    /// seen its end.
+    /// Whether the application no longer uses the sending half: it has released the half, or the
+    /// FIN has been sent.
     pub(super) send_released: bool,
-    /// The same of the receiving half.
+    /// Whether the application no longer uses the receiving half: it has released the half, or has
+    /// read its end.
     pub(super) recv_released: bool,
-    /// The peer reset its half, or stopped ours, before anything useful was sent on ours (C-62).
+    /// Whether the peer reset its half, or stopped this end's half, before anything useful was sent
+    /// on this end's half (C-62).
     pub(super) abandoned_by_peer: bool,
-    /// Only the table changes it: see [`Table::set_lingering`].
+    /// Whether the stream lingers. Only the table changes this: see [`Table::set_lingering`].
     lingers: bool,
 }
 
@@ -143,6 +146,6 @@ impl Stream {
     }
 }
 
-/// Where a stream is in the table. Only the table makes keys.
+/// The position of a stream in the table. Only the table creates keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(usize);

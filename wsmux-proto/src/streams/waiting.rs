@@ -1,12 +1,12 @@
-//! Streams of the peer that wait for a place, on a wire on which a peer cannot learn the limit
-//! (SPEC.md §7.5).
+//! Streams of the peer that wait until another stream has ended, on a wire on which a peer cannot
+//! learn the limit (SPEC.md §7.5).
 //!
-//! On that wire the peer cannot send data on a stream before our first grant, so a stream that
-//! waits costs no more memory than what is kept here. When a place is free, the stream is opened as
-//! if the peer had opened it only then. What the peer sent about it in the meantime takes effect at
-//! that moment.
+//! On that wire the peer cannot send data on a stream before this end's first grant, so a waiting
+//! stream takes no more memory than its entry in this module. When fewer streams are open than the
+//! limit allows, the waiting stream is opened as if the peer had opened it only then. What the peer
+//! has sent about the stream in the meantime takes effect at that moment.
 //!
-//! The invariant: a stream in the room counts as opened, and is neither in the table nor refused.
+//! Invariant: a waiting stream counts as opened, and is neither in the table nor refused.
 
 use super::{Streams, flow_control::SendCredit, ingress::StreamData, refusals::REFUSED};
 use crate::{
@@ -14,43 +14,45 @@ use crate::{
     frame::Credit, transport_error::violation, tree::Tree,
 };
 
-/// What the peer has sent about a stream that waits (J-41).
+/// What the peer has sent about a waiting stream (J-41).
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// How much credit it has granted in all; `None` before its first grant.
+    /// How much credit the peer has granted in all; `None` before its first grant.
     credit: Option<u64>,
     halves: Halves,
 }
 
-// While the room grows, there are two and a half places for each stream, and its node in the tree
-// takes another 40 bytes. The sum is below the 128 bytes that SPEC.md §10 allows for each.
+// While the memory for waiting streams grows, there is room for two and a half values for each
+// stream, and each stream's node in the tree takes another 40 bytes. The sum is below the 128 bytes
+// that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
-/// What the peer has done with the halves of a stream that waits. It had no credit, so it has sent
-/// no byte. A stream whose two halves the peer has given up, by a reset and a stop, does not wait
-/// any longer.
+/// What the peer has done with the halves of a waiting stream. The peer has sent no byte, because
+/// it had no credit. If the peer has given up both halves, one by a reset and the other by a stop,
+/// the stream is removed and no longer waits.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Halves {
     #[default]
     Open,
     Fin,
     Reset(VarInt),
-    /// The peer has stopped our half, with this code.
+    /// The peer has stopped this end's half, with this code.
     Stopped {
         code: VarInt,
-        /// The peer's half has ended as well.
+        /// Whether the peer's half has ended as well.
         fin: bool,
     },
 }
 
-/// The streams that wait. There are at most `max`, including those that were refused and whose
-/// refusal has not been sent. Streams of one kind are opened in the order of their ids, so the
-/// order of ids is the order of arrival. They are in a tree and not in a hash table, because a tree
-/// returns memory when streams leave, and no choice of ids makes it slow.
+/// The waiting streams. There are at most `max` of them, including streams that waited, were then
+/// refused, and whose refusal has not been sent yet. The peer opens streams of one kind in the
+/// order of their ids, so the order of ids is the order of arrival. The streams are kept in a tree
+/// rather than a hash table, because a tree returns memory when streams leave, and because no
+/// choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
-    /// By index, of each kind.
+    /// For each kind of stream, the waiting streams by index.
     streams: [Tree<Waiting>; 2],
 }
 
@@ -75,21 +77,21 @@ impl WaitingRoom {
         self.streams[id.dir() as usize].get_mut(id.index())
     }
 
-    /// Whether there is room for one more, when this many refusals keep their places.
+    /// Whether one more stream may wait, given that `refused` refusals also count.
     fn has_room(&self, refused: u64) -> bool {
         (self.len() as u64).saturating_add(refused) < self.max
     }
 
-    /// The connection has ended.
+    /// Forgets all waiting streams, because the connection has ended.
     pub(super) fn clear(&mut self) {
         self.streams = Default::default();
     }
 }
 
 impl Streams {
-    /// A kind of which a stream waits and a place is free.
+    /// Returns a kind that has a waiting stream and has not reached its limit.
     fn admissible(&self) -> Option<Dir> {
-        // This is asked twice for each message, and mostly no stream waits.
+        // This function is called twice for each message, and usually no stream waits.
         if self.waiting.is_empty() {
             return None;
         }
@@ -103,7 +105,7 @@ impl Streams {
         !self.waiting.is_empty() && self.admissible().is_some()
     }
 
-    /// Opens streams that wait, while there are places (J-40).
+    /// Opens waiting streams until a limit is reached or none is left (J-40).
     #[inline]
     pub(crate) fn admit(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         if self.waiting.is_empty() { Ok(()) } else { self.admit_waiting(now, events) }
@@ -111,8 +113,8 @@ impl Streams {
 
     fn admit_waiting(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // The same check as when the peer opens a stream. Otherwise a peer could evade the
-            // budget by opening streams in advance.
+            // This is the same check as when the peer opens a stream. Without it, a peer could
+            // evade the budget by opening streams in advance.
             self.budgets.check(UselessWork::Cancelled, now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;
@@ -138,12 +140,14 @@ impl Streams {
         Ok(())
     }
 
-    /// Whether a new stream has to wait, because there is no place or because others wait already.
+    /// Whether a new stream has to wait, because the limit is reached or because others are waiting
+    /// already.
     pub(super) fn must_wait(&self, dir: Dir) -> bool {
         self.limits.is_full(dir) || !self.waiting.streams[dir as usize].is_empty()
     }
 
-    /// Lets a new stream wait if there is room, and returns whether there is (J-43).
+    /// Adds a new stream to the waiting ones, unless too many are waiting already. Returns whether
+    /// the stream was added (J-43).
     pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
         let has_room = self.waiting.has_room(self.control.refusals.waited());
         if has_room {
@@ -161,7 +165,7 @@ impl Streams {
         let Some(waiting) = self.waiting.get_mut(id) else { return Ok(()) };
         let mut granted = SendCredit::new(waiting.credit.unwrap_or(0));
         granted.add(credit)?;
-        // The first grant is what opens the stream, so it is not useless.
+        // The first grant opens the stream, so it is not useless.
         match waiting.credit.replace(granted.left()) {
             None => Ok(()),
             Some(_) => self.consume(now, UselessWork::Grant),
@@ -231,8 +235,8 @@ impl Streams {
         Ok(())
     }
 
-    /// A stream that the peer has both reset and stopped is never opened (J-42). It causes as much
-    /// work as a refused stream, so it is charged as one.
+    /// Refuses a stream that the peer has both reset and stopped: it is never opened (J-42). It
+    /// causes as much work as any other refused stream, so it is charged in the same way.
     fn refuse_abandoned(
         &mut self,
         now: Time,
@@ -245,7 +249,7 @@ impl Streams {
         self.consume(now, UselessWork::Refused)
     }
 
-    /// Refuses all streams that wait (J-44).
+    /// Refuses all waiting streams (J-44).
     pub(super) fn refuse_waiting(&mut self) {
         for dir in Dir::ALL {
             while let Some((index, _)) = self.waiting.streams[dir as usize].pop_first() {

@@ -1,11 +1,11 @@
-//! These tests count work and not time: how many entries of its queues a connection looks at.
+//! These tests count work instead of time: how many entries of its queues a connection looks at.
 
 use super::{priority_queue::PriorityQueue, *};
 use crate::{MessageBuf, VarInt};
 
 const STREAMS: u64 = if cfg!(miri) { 100 } else { 4_000 };
 
-/// A client of which every stream has data to send, and whose connection has no credit.
+/// A client whose streams all have data to send, and whose connection has no credit.
 struct ConnectionBlocked {
     streams: Streams,
     ids: Vec<StreamId>,
@@ -35,7 +35,7 @@ impl ConnectionBlocked {
         blocked
     }
 
-    /// Returns how many bytes were sent.
+    /// Sends everything that can be sent. Returns how many bytes that was.
     fn transmit(&mut self) -> usize {
         let mut sent = 0;
         while self.streams.has_something_to_send() {
@@ -104,7 +104,7 @@ fn a_queue_without_streams_has_no_entries() {
     assert_eq!(blocked.streams.scheduler.entries(), 0);
 }
 
-/// Each change of priority leaves a void entry.
+/// Each change of priority leaves a void entry in a queue.
 #[test]
 fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     let mut blocked = ConnectionBlocked::new();
@@ -122,8 +122,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     }
 }
 
-/// An application that gives each stream a priority of its own: only streams whose turn it is are
-/// looked at.
+/// An application may give each stream a priority of its own. Even then, only the streams whose
+/// turn it is are looked at.
 ///
 /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
 /// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
@@ -131,7 +131,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
     let mut queue = PriorityQueue::default();
-    // Up and down, so that the highest comes last as often as first.
+    // The priorities alternate between high and low, so that the highest comes last as often as
+    // first.
     let priority = |nth: u64| if nth.is_multiple_of(2) { nth as i32 } else { -(nth as i32) };
     for nth in 0..STREAMS {
         queue.push(nth, priority(nth));
@@ -145,8 +146,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     assert!(queue.visited <= 2 * STREAMS, "{}", queue.visited);
 }
 
-/// A message that wakes very many readers, with repeated connection-level events between them.
-/// Searching the whole queue for each would take hours here.
+/// A message may wake very many readers, with repeated events of the connection between them.
+/// Searching the whole queue for each event would take hours in this test.
 ///
 /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
 /// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
@@ -157,7 +158,8 @@ fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     let mut events = Events::default();
     for index in 0..READERS {
         events.push(Event::Readable { id: StreamId::new(Side::Server, Dir::Bi, index) });
-        // The first is the first in the queue, the second follows all readers that were there.
+        // The first `Opened` is near the front of the queue. `Available` comes after half of the
+        // readers.
         events.push(Event::Opened { dir: Dir::Bi });
         if index >= READERS / 2 {
             events.push(Event::Available { dir: Dir::Bi });

@@ -1,9 +1,9 @@
-//! What a wire can say. The engine asks for capabilities, and never for the name of a wire.
+//! What a wire can express. The engine asks for capabilities, and never for the name of a wire.
 //!
-//! The types admit only combinations that the engine can serve: what depends on transport
-//! parameters, for example, exists only on a wire that has them.
+//! The types admit only combinations that the engine can serve. For example, a capability that
+//! depends on transport parameters exists only on a wire that has them.
 
-/// What a wire can say and what its peers expect.
+/// What a wire can express, and what the peers on it expect.
 ///
 /// ```
 /// use wsmux_proto::{Carrier, Wire};
@@ -14,64 +14,66 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// What a message holds, and what the two ends know of each other before the first one.
+    /// What a message contains, and what the two ends know of each other before the first message.
     pub messages: Messages,
     /// How a grant states the credit of a stream.
     pub grants: Grants,
     /// How the end of a stream is sent.
     pub end: StreamEnd,
-    /// What carries the code and the reason of a close. On a wire with a frame for them, the
+    /// What carries the code and the reason of a close. On a wire that has a frame for them, the
     /// WebSocket's Close follows that frame.
     pub close: Carrier,
-    /// An end that lacks credit or streams says so, in the `BLOCKED` kinds of frame (RFC 9000
-    /// §19.12 to §19.14).
+    /// Whether an end that lacks credit or may not open more streams reports this, in the `BLOCKED`
+    /// kinds of frame (RFC 9000 §19.12 to §19.14).
     pub blocked_frames: bool,
 }
 
-/// What a message holds, and what the two ends know of each other before the first one.
+/// What a message contains, and what the two ends know of each other before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Messages {
-    /// A message is a record of any number of frames. A record without frames is valid and has no
-    /// effect. Each end begins with its transport parameters, which limit the size of a record.
+    /// A message is a record, which contains any number of frames. A record without frames is valid
+    /// and has no effect. Each end begins by sending its transport parameters, which limit the size
+    /// of a record.
     #[non_exhaustive]
     Records {
-        /// Which message opens a stream.
+        /// Which frame opens a stream.
         opening: Opening,
-        /// Data needs credit of the connection, in addition to credit of its stream.
+        /// Whether data needs credit of the connection, in addition to credit of its stream.
         connection_credit: bool,
-        /// Datagrams exist.
+        /// Whether datagrams exist.
         datagrams: bool,
         /// What carries pings.
         pings: Carrier,
     },
-    /// A message is exactly one frame, and neither end declares anything.
+    /// A message is exactly one frame, and neither end declares anything beforehand.
     ///
-    /// So streams open with a [grant](Opening::Grant) at a limit that only the
-    /// [receiver](StreamLimit::Local) knows, and pings are the WebSocket's. There are no datagrams
-    /// and there is no credit of the connection. A message may carry all the credit of its stream,
-    /// so the largest message follows from the window. For that reason no window grows past its
-    /// first size: otherwise a peer could send ever larger messages.
+    /// For this reason a stream opens with a [grant](Opening::Grant), only the
+    /// [receiver](StreamLimit::Local) knows the limit on streams, and pings are the WebSocket's.
+    /// There are no datagrams, and the connection has no credit of its own. A message may use up
+    /// all the credit of its stream, so the window limits the size of a message. Windows therefore
+    /// never grow beyond their first size. If they grew, a peer could send ever larger messages.
     Single,
 }
 
-/// Which message opens a stream.
+/// Which frame opens a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Opening {
-    /// The first frame on a stream opens it. The transport parameters contain its first credit and
-    /// the number of streams, which is [advertised](StreamLimit::Advertised).
+    /// The first frame on a stream opens it. The transport parameters contain the stream's first
+    /// credit and the number of streams that may be opened, so the limit is
+    /// [advertised](StreamLimit::Advertised).
     #[non_exhaustive]
     FirstFrame {
-        /// Unidirectional streams exist.
+        /// Whether unidirectional streams exist.
         unidirectional: bool,
     },
-    /// A grant of credit opens a stream. Each end begins a stream with one, and neither has credit
-    /// before the grant of the other. All streams are bidirectional, because the opener of a
-    /// unidirectional one has no credit to grant.
+    /// A grant of credit opens a stream. Each end begins a stream by granting credit to the other,
+    /// and can send data only after it has received the other's grant. All streams are
+    /// bidirectional, because the opener of a unidirectional stream would have no credit to grant.
     #[non_exhaustive]
     Grant {
-        /// Who knows how many streams there may be.
+        /// Who knows how many streams may be open.
         limit: StreamLimit,
     },
 }
@@ -80,11 +82,11 @@ pub enum Opening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamLimit {
-    /// Both ends. The limit is advertised, and a stream opens all lower ones of its kind. A stream
-    /// above the limit is an error (RFC 9000 §4.6).
+    /// Both ends know the limit, because it is advertised. Opening a stream also opens all streams
+    /// of its kind with lower ids. Opening a stream above the limit is an error (RFC 9000 §4.6).
     Advertised,
-    /// The receiver alone. A stream above its limit waits for a place, or is refused. A stream
-    /// opens no other.
+    /// Only the receiver knows the limit. A stream above the limit waits at the receiver until
+    /// another one ends, or is refused. Opening a stream opens no other stream.
     Local,
 }
 
@@ -92,9 +94,9 @@ pub enum StreamLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grants {
-    /// As the total since the stream began (RFC 9000 §19.10).
+    /// A grant states the total since the stream began (RFC 9000 §19.10).
     Total,
-    /// As an increment. A sender never holds more than 2^32 - 1 bytes of credit.
+    /// A grant states an increment. A sender never holds more than 2^32 - 1 bytes of credit.
     Increment,
 }
 
@@ -102,23 +104,24 @@ pub enum Grants {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// In the frame of the stream's last bytes (RFC 9000 §19.8).
+    /// The frame with the stream's last bytes also marks the end (RFC 9000 §19.8).
     WithData,
-    /// In a frame of its own.
+    /// The end is sent in a frame of its own.
     #[non_exhaustive]
     OwnFrame {
-        /// The socket is flushed between the last data and the end: `@matrixai/ws` loses the data
-        /// of a stream if the end is in the same TLS record.
+        /// Whether the socket is flushed between the last data and the end. `@matrixai/ws` needs
+        /// this: it loses the data of a stream if the end is in the same TLS record.
         after_flush: bool,
-        /// A frame acknowledges the end.
+        /// Whether the receiver acknowledges the end with a frame.
         acknowledged: bool,
-        /// A peer forgets a stream that it opened once it has seen both halves end. It takes a
-        /// later grant for the begin of a new stream.
+        /// Whether a late grant can open a new stream. A peer forgets a stream that it opened once
+        /// it has seen both halves end. If a grant for the stream arrives after that, the peer
+        /// believes that the grant begins a new stream.
         grants_revive: bool,
     },
 }
 
-/// What carries a message of the connection as a whole.
+/// What carries a message that concerns the connection as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Carrier {
@@ -129,19 +132,20 @@ pub enum Carrier {
 }
 
 impl Capabilities {
-    /// Whether each end begins with its transport parameters.
+    /// Whether each end begins by sending its transport parameters.
     #[inline]
     pub const fn parameters(&self) -> bool {
         self.messages.are_records()
     }
 
-    /// Whether a grant opens a stream, and a stream has no credit before its first grant.
+    /// Whether a grant opens a stream, so that a stream has no credit before its first grant.
     #[inline]
     pub const fn opens_with_grant(&self) -> bool {
         matches!(self.messages.opening(), Opening::Grant { .. })
     }
 
-    /// Whether the number of streams is advertised. Then a stream opens all lower ones of its kind.
+    /// Whether the number of streams is advertised. If so, opening a stream also opens all streams
+    /// of its kind with lower ids.
     #[inline]
     pub const fn stream_limits(&self) -> bool {
         match self.messages.opening() {
@@ -168,7 +172,7 @@ impl Capabilities {
         matches!(self.messages, Messages::Records { datagrams: true, .. })
     }
 
-    /// What carries pings.
+    /// Returns what carries pings.
     #[inline]
     pub const fn pings(&self) -> Carrier {
         match self.messages {
@@ -179,19 +183,19 @@ impl Capabilities {
 }
 
 impl Messages {
-    /// Whether a message may hold any number of frames, and none at all.
+    /// Whether a message may contain any number of frames, including none.
     #[inline]
     pub const fn are_records(self) -> bool {
         matches!(self, Self::Records { .. })
     }
 
-    /// Whether the window of a stream bounds the largest message, and so cannot grow.
+    /// Whether the window of a stream limits the size of a message, and therefore cannot grow.
     #[inline]
     pub const fn are_bounded_by_window(self) -> bool {
         matches!(self, Self::Single)
     }
 
-    /// Which message opens a stream.
+    /// Returns which frame opens a stream.
     #[inline]
     pub const fn opening(self) -> Opening {
         match self {
@@ -210,7 +214,7 @@ impl Grants {
 }
 
 impl StreamEnd {
-    /// Whether the end is in the frame of the last bytes.
+    /// Whether the frame with the last bytes also marks the end.
     #[inline]
     pub const fn is_with_data(self) -> bool {
         matches!(self, Self::WithData)
@@ -222,13 +226,14 @@ impl StreamEnd {
         matches!(self, Self::OwnFrame { after_flush: true, .. })
     }
 
-    /// Whether a frame acknowledges the end.
+    /// Whether the receiver acknowledges the end with a frame.
     #[inline]
     pub const fn is_acknowledged(self) -> bool {
         matches!(self, Self::OwnFrame { acknowledged: true, .. })
     }
 
-    /// Whether a peer takes a grant after the end of a stream for the begin of a new one.
+    /// Whether a peer that receives a grant after the end of a stream believes that the grant
+    /// begins a new stream.
     #[inline]
     pub const fn grants_revive(self) -> bool {
         matches!(self, Self::OwnFrame { grants_revive: true, .. })
@@ -236,7 +241,7 @@ impl StreamEnd {
 }
 
 impl Carrier {
-    /// Whether it is a frame of the wire.
+    /// Whether this is a frame of the wire.
     #[inline]
     pub const fn is_frame(self) -> bool {
         matches!(self, Self::Frame)

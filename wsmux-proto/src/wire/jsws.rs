@@ -1,4 +1,4 @@
-//! The language of `@matrixai/ws`: one stream message in each WebSocket message (SPEC.md, "js-ws").
+//! The protocol of `@matrixai/ws`: one stream message in each WebSocket message (SPEC.md, "js-ws").
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{Side, StreamId, frame::Credit, transport_error::violation};
 
-/// An id of at most 8 bytes and a type of 2.
+/// The longest header: an id of up to 8 bytes, and a type of 2 bytes.
 const MAX_HEADER: u64 = 10;
 
-/// An Error: a header, a byte, and a code of at most 8.
+/// The longest Error message: a header, one byte, and a code of up to 8 bytes.
 const MAX_CONTROL: u64 = MAX_HEADER + 1 + 8;
 
 const DATA: u16 = 0;
@@ -19,7 +19,7 @@ const ACK: u16 = 1;
 const ERROR: u16 = 2;
 const CLOSE: u16 = 3;
 
-/// The half of the receiver that a message ends.
+/// Says which half of its receiver a message ends.
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
@@ -51,7 +51,8 @@ impl JsWs {
 impl Codec for JsWs {
     fn encode(self, frame: &Frame, out: &mut MessageBuf) {
         match *frame {
-            // A sum of grants fits in a u32, because Config bounds the window by its largest value.
+            // The sum of the grants fits into a u32, because Config limits the window to the
+            // largest u32.
             Frame::MaxStreamData { id, credit: Credit::More(more) } => {
                 put(out, id, ACK, |out| out.put_u32(u32::try_from(more).unwrap_or(u32::MAX)));
             }
@@ -68,8 +69,8 @@ impl Codec for JsWs {
                 put(out, id, DATA, |out| out.put_slice(data));
             }
             Frame::Stream { id, fin: true, .. } => put(out, id, CLOSE, |out| out.put_u8(READ)),
-            // The capabilities exclude all others.
-            // They are listed, so that the compiler asks here about a new one.
+            // The capabilities exclude these frames. They are listed so that the compiler reports a
+            // new frame here.
             Frame::Padding(_)
             | Frame::TransportParameters(_)
             | Frame::Ping(_)
@@ -136,14 +137,14 @@ impl Codec for JsWs {
     }
 
     fn max_inbound_message(self, _max_record_size: u64, stream_receive_window: u64) -> u64 {
-        // A Data message may use all credit of its stream. The other messages may be longer than a
-        // small window (J-30).
+        // A Data message may use up all credit of its stream. If the window is small, the other
+        // messages may be longer (J-30).
         stream_receive_window.saturating_add(MAX_HEADER).max(MAX_CONTROL)
     }
 }
 
-/// The lowest bit is the initiator. There is no bit for the direction, because all streams are
-/// bidirectional (J-7).
+/// Returns the id as it is encoded on this wire. Its lowest bit is the initiator. There is no bit
+/// for the direction, because all streams are bidirectional (J-7).
 fn wire_id(id: StreamId) -> VarInt {
     VarInt::saturating(id.index() << 1 | id.initiator() as u64)
 }

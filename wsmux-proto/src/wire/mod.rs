@@ -1,6 +1,6 @@
-//! A wire: how frames are encoded in messages, what it can say, and how it is chosen.
+//! Wires: how frames are encoded in messages, what each wire can express, and how a wire is chosen.
 //!
-//! A wire is one file and one line in the list below.
+//! To add a wire, add one file and one line in the list below.
 
 mod capabilities;
 mod jsws;
@@ -20,21 +20,23 @@ use super::{
     transport_error::violation, transport_parameters::TransportParameters,
 };
 
-/// The default of `max_record_size`, and the least that an end may declare (draft-ietf-quic-qmux-02
-/// §max_record_size): with its length prefix, such a record fills a TLS record.
+/// The default of `max_record_size`, and the lowest value that an end may declare
+/// (draft-ietf-quic-qmux-02 §max_record_size). A record of this size fills a TLS record together
+/// with its length prefix.
 pub(crate) const MIN_MAX_RECORD_SIZE: u64 = 16_382;
 
-/// Declares [`Wire`] with a variant for each wire, and `with_codec!`, which calls its codec. A call
-/// compiles to a `match` on the variant, and so can be inlined.
+/// Declares [`Wire`] with a variant for each wire, and `with_codec!`, which calls the wire's codec.
+/// Such a call compiles to a `match` on the variant, so it can be inlined.
 ///
-/// The variant after the semicolon is for tests: one wire for each value of its field.
+/// The variant after the semicolon is for tests. It is a different wire for each value of its
+/// field.
 macro_rules! wires {
     (
         ($d:tt)
         $($(#[$doc:meta])* $name:ident => $codec:expr,)+;
         $(#[$test:meta])* $test_name:ident($field:ty) => $test_codec:expr,
     ) => {
-        /// The language that the two ends speak over the WebSocket.
+        /// The protocol that the two ends use over the WebSocket.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Wire {
@@ -69,17 +71,17 @@ macro_rules! wires {
 
 wires! {
     ($)
-    /// QUIC's frames over a reliable transport (draft-ietf-quic-qmux-02), one record in one
+    /// QUIC's frames over a reliable transport (draft-ietf-quic-qmux-02), with one record in each
     /// message.
     QMux => qmux::QMux,
-    /// The language of npm's `@matrixai/ws`.
+    /// The protocol of npm's `@matrixai/ws`.
     JsWs => jsws::JsWs,
     ;
-    /// A wire with any capabilities.
+    /// A wire that can have any capabilities.
     Synthetic(Capabilities) => synthetic::Synthetic,
 }
 
-/// What there is to know of a wire besides its encoding.
+/// Everything about a wire except its encoding.
 struct Description {
     name: &'static str,
     capabilities: Capabilities,
@@ -89,13 +91,13 @@ struct Description {
 
 /// The encoding of a wire.
 ///
-/// `encode` is called with frames that the wire's capabilities allow, and with no others. A control
-/// frame is at most 33 bytes long, and a ping 16. A datagram's frame is at most 5 bytes longer than
-/// its payload.
+/// `encode` is called only with frames that the wire's capabilities allow. A control frame must
+/// take at most 33 bytes, and a ping at most 16. The frame of a datagram must be at most 5 bytes
+/// longer than its payload.
 trait Codec: Copy {
     fn encode(self, frame: &Frame, out: &mut MessageBuf);
 
-    /// `version` matters to QMux alone.
+    /// `version` matters only to QMux.
     fn encode_parameters(
         self,
         parameters: &TransportParameters,
@@ -122,14 +124,14 @@ trait Codec: Copy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Selection {
-    /// By a subprotocol that both ends know.
+    /// A subprotocol that both ends know chooses the wire.
     #[non_exhaustive]
     Subprotocols {
-        /// The names of the wire's versions, the most wanted first. The subprotocol is such a name,
-        /// or the name, a dot and the application's protocol.
+        /// The names of the wire's versions, the most preferred one first. The subprotocol is
+        /// either such a name alone, or such a name, a dot and the application's protocol.
         versions: &'static [&'static str],
     },
-    /// The client offers no subprotocol.
+    /// The wire is chosen if the client offers no subprotocol.
     NoSubprotocol,
 }
 
@@ -139,40 +141,40 @@ pub(crate) struct StreamHeader {
     pub(crate) offset: u64,
     pub(crate) len: usize,
     pub(crate) fin: bool,
-    /// Nothing follows in this message, so the length can be omitted.
+    /// Whether this is the last frame of its message, so that the length can be omitted.
     pub(crate) last: bool,
 }
 
 impl Wire {
-    /// A short name for settings and logs, such as `qmux`.
+    /// Returns a short name for settings and logs, such as `qmux`.
     pub const fn name(self) -> &'static str {
         self.description().name
     }
 
-    /// What this wire can say.
+    /// Returns what this wire can express.
     pub const fn capabilities(self) -> Capabilities {
         self.description().capabilities
     }
 
-    /// How the opening handshake chooses this wire.
+    /// Returns how the opening handshake chooses this wire.
     pub const fn selection(self) -> Selection {
         self.description().selection
     }
 
-    /// Whether its frames are QUIC's, so that a qlog can describe them.
+    /// Whether the wire's frames are QUIC's, so that a qlog can describe them.
     pub const fn has_quic_frames(self) -> bool {
         self.description().quic_frames
     }
 
-    /// The type of the frame that a message begins with, on a wire whose close names it.
+    /// Returns the type of the first frame in a message, on a wire whose close contains that type.
     pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
         with_codec!(self, codec => codec.frame_type(message))
     }
 
-    /// Takes the next frame off a message; `None` at its end.
+    /// Removes the next frame from a message, and returns it; `None` at the end of the message.
     ///
     /// # Errors
-    /// The violation, when the rest of the message is not a frame of this wire.
+    /// A [`TransportError`] if the rest of the message is not a frame of this wire.
     pub fn decode(self, message: &mut Bytes) -> Result<Option<Frame>, TransportError> {
         with_codec!(self, codec => codec.decode(message))
     }
@@ -183,7 +185,7 @@ impl Wire {
         with_codec!(self, codec => codec.encode(frame, out));
     }
 
-    /// Appends our transport parameters, on a wire that has them.
+    /// Appends this end's transport parameters, on a wire that has them.
     pub(crate) fn encode_parameters(
         self,
         parameters: &TransportParameters,
@@ -194,8 +196,8 @@ impl Wire {
         with_codec!(self, codec => codec.encode_parameters(parameters, version, out));
     }
 
-    /// How many bytes the header of a stream frame takes. Without `len` it is the header of the
-    /// [last](StreamHeader::last) frame of a message.
+    /// Returns how many bytes the header of a stream frame takes. If `len` is `None`, it is the
+    /// header of the [last](StreamHeader::last) frame of a message.
     pub(crate) fn stream_header_size(self, id: StreamId, offset: u64, len: Option<usize>) -> usize {
         with_codec!(self, codec => codec.stream_header_size(id, offset, len))
     }
@@ -206,7 +208,8 @@ impl Wire {
         with_codec!(self, codec => codec.encode_stream_header(header, out));
     }
 
-    /// The largest message, in bytes, that a peer may send to an end with these settings.
+    /// Returns the size of the largest message, in bytes, that a peer may send to an end with these
+    /// settings.
     pub(crate) fn max_inbound_message(
         self,
         max_record_size: u64,
@@ -222,12 +225,12 @@ impl Wire {
     }
 }
 
-/// Takes a varint off the front of `input`.
+/// Removes a varint from the front of `input`, and returns it.
 fn take_varint(input: &mut Bytes) -> Result<VarInt, TransportError> {
     VarInt::decode(input).ok_or_else(|| violation::frame_encoding("frame is cut short"))
 }
 
-/// Takes `len` bytes off the front of `input`, without a copy.
+/// Removes `len` bytes from the front of `input`, and returns them without copying them.
 fn take_bytes(input: &mut Bytes, len: VarInt) -> Result<Bytes, TransportError> {
     match usize::try_from(len.into_inner()) {
         Ok(len) if len <= input.len() => Ok(input.split_to(len)),

@@ -1,23 +1,24 @@
-//! The versions of QMux that wsmux speaks: their names, and how they differ on the wire.
+//! The versions of QMux that wsmux supports: their names, and how they differ on the wire.
 
 /// A version of QMux. The agreed subprotocol names or implies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
-    /// The subprotocol is this name alone, or this name, a dot and the application's protocol.
+    /// The name of the version. The subprotocol is either this name alone, or this name, a dot and
+    /// the application's protocol.
     pub(crate) name: &'static str,
-    /// The type of the QX_TRANSPORT_PARAMETERS frame, the first frame of each end.
+    /// The type of the QX_TRANSPORT_PARAMETERS frame, which is the first frame of each end.
     pub(crate) parameters: u64,
-    /// Whether a ping may have the same number as the previous one.
+    /// Whether a ping may have the same number as the previous ping.
     pub(crate) equal_pings: bool,
 }
 
-/// `\xffQS0\r\n\r\n` on the wire. quicwg/qmux's pull request 69 proposes another type.
+/// Encoded as `\xffQS0\r\n\r\n`. Pull request 69 of quicwg/qmux proposes another type.
 const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 
-/// One line per version, in order of preference.
+/// The versions, one in each line, in order of preference.
 const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
-    // Its numbers increase "monotonically", and those of -02 "strictly".
+    // In -01 the numbers of pings increase "monotonically", and in -02 "strictly".
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
@@ -25,25 +26,26 @@ const VERSIONS: [QMuxVersion; 2] = [
 pub(super) const NAMES: [&str; VERSIONS.len()] = [VERSIONS[0].name, VERSIONS[1].name];
 
 impl QMuxVersion {
-    /// All versions that wsmux speaks, in order of preference. By default a client offers only the
-    /// first.
+    /// All versions that wsmux supports, in order of preference. By default a client offers only
+    /// the first one.
     pub const ALL: &[Self] = &VERSIONS;
 
     /// The newest version, which both ends prefer.
     pub const NEWEST: Self = VERSIONS[0];
 
-    /// The version for a subprotocol that is the name of an application's protocol alone.
-    /// draft-lcurley-qmux-websocket-00 ("QMux Version") builds on it.
+    /// The version that is used if the subprotocol is only the name of an application's protocol.
+    /// It is the version on which draft-lcurley-qmux-websocket-00 ("QMux Version") is based.
     const IMPLIED: Self = VERSIONS[VERSIONS.len() - 1];
 
-    /// The version that the agreed subprotocol names or implies.
+    /// Returns the version that the agreed subprotocol names or implies.
     pub fn of_subprotocol(subprotocol: &str) -> Self {
         // W-44 (Binding "QMux Version")
         Self::split_subprotocol(subprotocol).0.unwrap_or(Self::IMPLIED)
     }
 
-    /// Splits a subprotocol into the version and the application's protocol after it. A subprotocol
-    /// that begins with no version of [`ALL`](Self::ALL) is an application's protocol as a whole.
+    /// Splits a subprotocol into the version and the application's protocol after it. If the
+    /// subprotocol does not begin with a version of [`ALL`](Self::ALL), all of it is an
+    /// application's protocol.
     pub fn split_subprotocol(subprotocol: &str) -> (Option<Self>, Option<&str>) {
         for version in VERSIONS {
             let Some(rest) = subprotocol.strip_prefix(version.name) else { continue };
@@ -57,7 +59,7 @@ impl QMuxVersion {
         (None, Some(subprotocol))
     }
 
-    /// The name of the version, such as `qmux-02`.
+    /// Returns the name of the version, such as `qmux-02`.
     pub fn name(self) -> &'static str {
         self.name
     }
@@ -80,7 +82,7 @@ mod tests {
         engine
     }
 
-    /// The first message of an end.
+    /// Returns the first message of an end.
     fn hello(engine: &mut Connection) -> Bytes {
         let mut out = MessageBuf::new();
         let Some(Outgoing::Message(first)) = engine.poll_transmit(Time::EPOCH, &mut out) else {
@@ -93,7 +95,7 @@ mod tests {
     /// means; on that of another version we MUST close with PROTOCOL_VIOLATION.
     #[test]
     fn the_first_frame_has_the_type_of_its_version() {
-        // From quicwg/qmux's pull request 69.
+        // This is the type that pull request 69 of quicwg/qmux proposes.
         let next =
             QMuxVersion { name: "qmux-03", parameters: 0x3f51_4d58_0d0a_0d0a, ..VERSIONS[0] };
         let mut client = engine(next, Side::Client);

@@ -1,46 +1,47 @@
 //! A queue of bytes in which large chunks are shared and small ones are copied together.
 //!
-//! The queue bounds memory, not payload. A `Bytes` keeps the whole allocation alive that it is a
-//! slice of, and has a cost of its own. The invariant: whenever something has been added, each
-//! shared chunk is at least half of its allocation, and chunks that would cost more than they
-//! contain have been copied. Each byte is copied at most a constant number of times, for any sizes
-//! and any order of writes and reads.
+//! The queue bounds memory rather than payload. A `Bytes` keeps alive the whole allocation that it
+//! is a slice of, and also costs some memory itself. Invariant: whenever something has just been
+//! added, each shared chunk is at least half of its allocation, and chunks that would cost more
+//! than they contain have been copied. Each byte is copied at most a constant number of times, for
+//! any sizes and any order of writes and reads.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Chunks shorter than this are copied to the end of the queue. A shared slice keeps its whole
-/// message alive and costs a descriptor, so a peer that sends single bytes in large messages would
-/// make this end hold a multiple of its credit.
+/// A chunk shorter than this is copied to the end of the queue. A shared slice keeps its whole
+/// message alive and costs a descriptor. So without the copy, a peer that sends single bytes in
+/// large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
-/// A slice that is less than one part in this many of its message is copied for the same reason.
+/// A slice that is less than one part in this many of its message is copied, for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// How much a shared chunk costs at most besides its bytes. It needs two places in the queue,
-/// because half of them may be empty, and the header of its block. Two blocks with few bytes may
-/// have been gathered before it, which cost as much each. A chunk that exceeds half of its message
-/// by this much makes up for that (SPEC.md §10).
+/// How much a shared chunk costs at most in addition to its bytes. It needs two places in the
+/// queue, because half of the places may be empty, and it needs the header of its block. Up to two
+/// blocks with a few gathered bytes may precede it, and each of them costs as much. A chunk that
+/// exceeds half of its message by this much makes up for these costs (SPEC.md §10).
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The smallest block that is allocated for small chunks, once there is more than one. Allocators
-/// have blocks of this size at hand.
+/// The smallest block that is allocated for small chunks, once there is more than one such block.
+/// Allocators usually have free blocks of this size.
 const GATHER_CAPACITY: usize = 512;
 
 /// The largest block that is allocated for small chunks in advance.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// A block for small chunks is one part in this many of the bytes that were gathered in a row and
-/// still wait. So at most that part may stay unused.
+/// The size of a new block for small chunks is one part in this many of the bytes that were
+/// gathered in a row and are still in the queue. So at most that part of the memory may stay
+/// unused.
 const GATHER_ONE_IN: usize = 4;
 
-/// A queue that has more places than this returns half of them when only a quarter is in use.
+/// A queue that has more places than this gives back half of them when only a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
 /// The rest of a chunk that is being read is copied when it is less than one part in this many of
-/// its allocation, even if nothing is added. If the part were smaller, the last byte of a message
-/// could keep more of it alive; if it were larger, there would be more copies.
+/// its allocation, even if nothing is added to the queue. With a larger number here, the last byte
+/// of a message could keep more memory alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.
@@ -52,31 +53,31 @@ struct Chunk {
 
 /// A first-in-first-out queue of bytes.
 ///
-/// Right after bytes were added, the memory that it keeps alive is at most one block of
-/// [`GATHER_CAPACITY`] and
+/// Right after bytes were added, the memory that the queue keeps alive is at most one block of
+/// [`GATHER_CAPACITY`] plus
 ///
 /// - four times its bytes, if they came in messages that may keep a block of twice their size;
 /// - one and a half times its bytes, if they are not slices of anything larger.
 ///
-/// Taking bytes off does not raise it.
+/// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The front, if it is a shared chunk. Most queues contain only that, and need no memory for
-    /// `rest`.
+    /// The first chunk, if it is a shared one. Most queues contain only this chunk, and need no
+    /// memory for `rest`.
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
-    /// How many of the last bytes were gathered in a row. Some may have been taken since.
+    /// How many of the last bytes were gathered in a row. Some of them may have been removed since.
     gathered: u32,
-    /// The chunks after the first. Empty if there is no first.
+    /// The chunks after the first one. It is empty if there is no first chunk.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
-    /// The small chunks, copied together. They follow all shared chunks.
+    /// The small chunks at the end, copied together. All shared chunks come before them.
     tail: BytesMut,
     len: usize,
 }
 
-/// Saturates at 4 GiB.
+/// Converts a size. Sizes above 4 GiB saturate.
 fn small(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
@@ -95,8 +96,8 @@ impl Buffer {
         self.len == 0
     }
 
-    /// For how many bytes the queue counts: its length, or half of what its front keeps alive if
-    /// that is more.
+    /// Returns how many bytes the queue counts for: its length, but for its first chunk at least
+    /// half of the memory that the chunk keeps alive.
     pub(super) fn charged(&self) -> usize {
         self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
     }
@@ -115,8 +116,8 @@ impl Buffer {
         if more.is_empty() {
             return;
         }
-        // A new block is allocated, because growing would move the bytes that are there. The first
-        // block of a row may be the only one, so it is only as large as it has to be.
+        // A new block is allocated, because growing the old one would move its bytes. The first
+        // block of a row may remain the only one, so it is only as large as it has to be.
         self.seal();
         let wanted = match self.len.min(self.gathered as usize) {
             0 => 0,
@@ -157,8 +158,8 @@ impl Buffer {
         }
     }
 
-    /// Takes up to `max` bytes off the front, in one piece. Returns none only if the queue is empty
-    /// or `max` is 0.
+    /// Removes up to `max` bytes from the front, in one piece, and returns them. Returns no bytes
+    /// only if the queue is empty or `max` is 0.
     pub(super) fn pop(&mut self, max: usize) -> Bytes {
         if self.first.is_empty() {
             self.seal();
@@ -173,7 +174,7 @@ impl Buffer {
         };
         self.len -= taken.len();
         if self.len == 0 {
-            // An idle stream holds no memory.
+            // The queue of an idle stream holds no memory.
             (self.rest, self.gathered) = (None, 0);
         } else {
             self.give_back_places();
@@ -181,14 +182,14 @@ impl Buffer {
         taken
     }
 
-    /// Copies the rest of the front, if it is a small part of its allocation.
+    /// Copies the rest of the first chunk, if it is only a small part of its allocation.
     pub(super) fn settle(&mut self) {
         if self.block_len as usize >= GATHER_BELOW {
             self.release_block(SETTLE_BELOW_ONE_IN);
         }
     }
 
-    /// Copies the front, if it is less than one part in `one_in` of its allocation.
+    /// Copies the first chunk, if it is less than one part in `one_in` of its allocation.
     fn release_block(&mut self, one_in: usize) {
         if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);
@@ -196,7 +197,7 @@ impl Buffer {
         }
     }
 
-    /// Returns memory after a burst, when the queue has many places and few chunks.
+    /// Gives back memory after a burst, if the queue has many places and few chunks.
     fn give_back_places(&mut self) {
         if let Some(rest) = &mut self.rest
             && rest.capacity() > SPARE_PLACES
@@ -206,7 +207,7 @@ impl Buffer {
         }
     }
 
-    /// Drops all but the first `len` bytes.
+    /// Drops all bytes except the first `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         if len == 0 {
             self.clear();
@@ -232,12 +233,13 @@ impl Buffer {
         }
     }
 
-    /// Drops everything, and returns the memory.
+    /// Drops all bytes, and gives back the memory.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Ends the block for small chunks. If most of it was used, it is shared as it is.
+    /// Moves the block for small chunks to the end of the queue. If most of the block was used, it
+    /// is shared without a copy.
     fn seal(&mut self) {
         if self.tail.is_empty() {
             return;

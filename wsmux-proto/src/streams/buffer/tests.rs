@@ -74,7 +74,7 @@ fn of_small_chunks_only_a_first_that_is_most_of_its_message_is_shared() {
     assert!(buffer.chunks() <= 40, "{}", buffer.chunks());
 }
 
-/// Counts what a queue holds of the heap.
+/// Measures how much memory of the heap a queue holds.
 #[derive(Default)]
 struct Heap(i64);
 
@@ -86,12 +86,12 @@ impl Heap {
     }
 }
 
-/// What a queue may hold besides a multiple of its bytes: a short block to gather in, and some
-/// places.
+/// How much a queue may hold in addition to a multiple of its bytes: a short block for gathered
+/// bytes, and some places.
 const SLACK: f64 = 2048.0;
 
-/// A chunk of `len` bytes out of a message that is `spare` longer, as the socket brings it: a block
-/// that may be twice the message, where that makes sense.
+/// Adds a chunk of `len` bytes from a message that is `spare` bytes longer. The message is
+/// allocated as the socket does it: its block may be twice as long as the message.
 fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     let whole = len + spare;
     let mut block = BytesMut::with_capacity(2 * whole);
@@ -101,8 +101,8 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     buffer.push_chunk(message.split_to(len), whole);
 }
 
-/// Each pattern is repeated until 4 MiB wait, and then more; after each step the queue holds at
-/// most the multiple.
+/// Repeats a step until more than 4 MiB are in the queue. After each step the queue must hold at
+/// most `times` its bytes.
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {
@@ -167,7 +167,7 @@ fn whatever_arrives_costs_four_times_its_bytes() {
 
 #[test]
 fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
-    // As a reader takes it, all but the last byte of each.
+    // A reader takes all bytes except the last one of each chunk.
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for len in (1..64).map(|kib| kib * 1024) {
         heap.of(|| arrives(&mut buffer, len, 0));
@@ -178,10 +178,10 @@ fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
                 buffer.settle();
             }
         });
-        // Of a smaller one it would not be worth the copy.
+        // A smaller chunk would not be worth the copy.
         assert!(heap.0 as usize <= 2 * GATHER_BELOW + 100, "{} for one byte", heap.0);
     }
-    // And as a writer's socket takes it, when there is more to write.
+    // A writer's socket takes all bytes except the last one, and more is written after that.
     holds_at_most(1.5, |_, buffer| {
         let most = buffer.len().saturating_sub(1);
         drop(buffer.pop(most.min(100_000)));
@@ -221,12 +221,12 @@ fn a_byte_is_copied_a_constant_number_of_times() {
                 buffer.settle();
             }
         });
-        // Of these one is the test's own.
+        // One of these allocations is the test's own.
         assert!(allocated.bytes_total <= 4 * bytes, "{} for {bytes}", allocated.bytes_total);
     }
 }
 
-/// Numbers that are the same in each run.
+/// Pseudorandom numbers that are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -238,7 +238,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
     }
 
-    /// As often small as large, at every scale, and often where a rule changes.
+    /// Returns a size. Small and large sizes are equally frequent at every scale, and sizes at
+    /// which a rule changes are frequent.
     fn size(&mut self) -> usize {
         match self.below(4) {
             0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.below(8)],

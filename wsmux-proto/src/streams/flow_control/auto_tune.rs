@@ -1,73 +1,75 @@
 //! Receive windows that grow to fit the path and the reader.
 //!
-//! On each round trip a stream can deliver one window. So a window needs to be as large as the
-//! bytes that the path carries, and the reader reads, in one round-trip time. Both the time and the
-//! bytes are measured. A window never shrinks while its stream lives, because credit cannot be
-//! taken back (RFC 9000 §4.1).
+//! A stream can deliver one window in each round trip. So a window needs to be as large as the
+//! number of bytes that the path carries, and that the reader reads, in one round-trip time. Both
+//! the time and the bytes are measured. A window never shrinks while its stream lives, because
+//! credit that was granted cannot be revoked (RFC 9000 §4.1).
 //!
-//! The invariant: the growth of all windows together is at most `budget`.
+//! Invariant: the growth of all windows together is at most `budget`.
 
 use std::time::Duration;
 
 use super::credit::RecvCredit;
 use crate::{Capabilities, Config, Time};
 
-/// A window is this many times what a round trip delivers, as in TCP receivers. If the window
-/// limits a stream, the window therefore doubles in each round trip. If the path limits it, one
-/// round trip is left for grants that arrive late.
+/// A window grows to this many times the bytes that a round trip delivers, as in TCP receivers. If
+/// the window is what limits a stream, it therefore doubles in each round trip. If the path is what
+/// limits the stream, the window lasts for one more round trip when grants arrive late.
 const HEADROOM: u64 = 2;
 
-/// A window grows by at least one part in this many of itself. Less would be noise of the
-/// measurement.
+/// A window grows by at least one part in this many of itself. A smaller step could be caused by
+/// noise in the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// No stream takes more than one part in this many of what the others have left of the budget.
-/// Otherwise the first streams would take all of it, and keep it as long as they live.
+/// No stream takes more than one part in this many of what the other streams have left of the
+/// budget. Otherwise the first streams would take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// A span of measurement counts for at most this many times what the span before it delivered,
-/// which is twice the growth that the span before may have caused. So a single burst, which may
-/// come out of a buffer at any speed, is not mistaken for the rate of the path.
+/// The bytes of one measured span count only up to this many times the bytes that the span before
+/// it delivered. That is twice the growth that the span before may have caused. So a single burst
+/// is not mistaken for the rate of the path: it may come out of a buffer at any speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// A stream is measured when one part in this many of its first window was received. A grant is due
-/// only when twice as much was.
+/// The measurement of a stream begins when one part in this many of its initial window has been
+/// received. The first grant is due only when twice as much has been received.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
-/// When nothing was received for this long, no queue on the path contains anything either. It is
+/// If nothing was received for this long, the queues on the path are empty, because this time is
 /// longer than any round trip.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What a connection knows of its path, and how much its windows have grown.
+/// What a connection knows about its path, and how much its windows have grown.
 #[derive(Debug)]
 pub(in crate::streams) struct AutoTune {
     initial_window: u64,
     max_window: u64,
     /// By how many bytes all windows together may grow.
     budget: u64,
-    /// By how many bytes they have grown.
+    /// By how many bytes all windows together have grown.
     used: u64,
-    /// The least round-trip time of a ping. Most pings wait in a queue on the path, after data. If
+    /// The least round-trip time of a ping. Most pings wait behind data in a queue on the path. If
     /// that wait counted, a larger window would make the queue longer, and a longer queue would
     /// make the window larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that it allowed, which is at least one round
-    /// trip. So a peer cannot make the path seem longer by answering pings late.
+    /// The least time from a grant to the first byte that the grant allowed. It is at least one
+    /// round trip. Because the smaller of the two times is used, a peer cannot make the path seem
+    /// longer by answering pings late.
     grant_rtt: Option<Duration>,
-    /// The last ping was sent after a silence, and no data was received since.
+    /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
-    /// A ping is to be sent with the message that is being written.
+    /// Whether a ping has to be sent with the message that is being written.
     sample_wanted: bool,
 }
 
 /// What is being measured on one stream.
 #[derive(Debug)]
 pub(in crate::streams) struct Measure {
-    /// Where the current span began.
+    /// The point at which the current span began.
     begin: Mark,
-    /// How many bytes the span before it delivered per round trip.
+    /// How many bytes the span before the current one delivered per round trip.
     before: u64,
-    /// When a grant was sent, and the limit that it raised.
+    /// When a grant was sent, and the limit before it. A byte beyond that limit shows that the
+    /// grant has arrived.
     grant: Option<(Time, u64)>,
 }
 
@@ -79,11 +81,11 @@ struct Mark {
 }
 
 impl Mark {
-    /// How many bytes a round trip of `rtt` delivers, measured from this mark to `here`.
+    /// Returns how many bytes a round trip of `rtt` delivers, measured from this mark to `here`.
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
         // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // A whole round trip delivers at least what a part of it has delivered.
+        // If the span is shorter than a round trip, the whole round trip delivers at least as much.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
@@ -109,12 +111,12 @@ impl AutoTune {
         }
     }
 
-    /// By how many bytes all windows together have grown.
+    /// Returns by how many bytes all windows together have grown.
     pub(in crate::streams) fn used(&self) -> u64 {
         self.used
     }
 
-    /// A window needs this much of its growth no more.
+    /// Returns bytes to the budget, because a window no longer needs them.
     pub(in crate::streams) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
@@ -123,24 +125,24 @@ impl AutoTune {
         self.sample_wanted
     }
 
-    /// Whether a ping is to be sent now. Returns `true` once for each ping that is wanted.
+    /// Whether a ping has to be sent now. Returns `true` once for each ping that is wanted.
     pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    /// Whether a window may ever grow, so that it is worth measuring the path at the start.
+    /// Whether a window may ever grow, so that it is worth measuring the path from the start.
     pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// A ping is sent, after nothing was received for `silence`.
+    /// Notes that a ping is sent after nothing was received for `silence`.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
-    /// The last ping was answered after `sample`. If there was a silence before it, and no data was
-    /// received since, no queue has delayed it. Then the sample replaces what was measured before,
-    /// even if that was less.
+    /// Notes that the last ping was answered after `sample`. If there was a silence before the ping
+    /// and no data was received since, no queue has delayed it. In that case the sample replaces
+    /// what was measured before, even if that was less.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.grant_rtt) = (Some(sample), None);
@@ -149,7 +151,8 @@ impl AutoTune {
         }
     }
 
-    /// Bytes were received on a stream that had received `before` bytes until then.
+    /// Measures bytes that were received on a stream. Until then, the stream had received `before`
+    /// bytes.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,
@@ -158,8 +161,8 @@ impl AutoTune {
     ) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        // The bytes that one grant allows arrive in one piece. The span begins before the first of
-        // them, so that it contains all.
+        // The bytes that one grant allows arrive in one piece. The new span begins before the first
+        // of them, so that it contains all of them.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
@@ -184,7 +187,7 @@ impl AutoTune {
         self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
-    /// By how much a window may grow; `None` if that is less than the smallest step.
+    /// Returns by how much a window may grow; `None` if that is less than the smallest step.
     fn room(&self, credit: &RecvCredit) -> Option<u64> {
         // C-57
         let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;
@@ -193,8 +196,8 @@ impl AutoTune {
         (room >= least_step(credit)).then_some(room)
     }
 
-    /// By how much a window is to grow; `None` unless its reader reads more than half of it in a
-    /// round trip.
+    /// Returns by how much a window has to grow; `None` unless its reader reads more than half of
+    /// the window in a round trip.
     pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Time) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
@@ -210,7 +213,7 @@ impl AutoTune {
         (wanted >= least).then(|| room.min(wanted - credit.window()))
     }
 
-    /// Lets the window grow if that is due. To be called before each grant.
+    /// Lets the window grow if growth is due. The caller has to call this before each grant.
     pub(in crate::streams) fn tune(&mut self, credit: &mut RecvCredit, now: Time) {
         if self.room(credit).is_none() {
             return;
@@ -221,7 +224,7 @@ impl AutoTune {
         if let Some(growth) = self.growth_due(credit, now) {
             credit.grow(growth);
             self.used += growth;
-            // Each step needs a round-trip time that was measured after the one before (C-59).
+            // The next step needs a round-trip time that is measured after this step (C-59).
             self.sample_wanted = true;
         }
     }

@@ -3,42 +3,43 @@
 use super::auto_tune::Measure;
 use crate::{TransportError, frame::Credit, transport_error::violation};
 
-/// A grant is sent when the peer has used one part in this many of its window. An earlier grant
-/// costs frames, and a later one stalls the sender on a long path.
+/// A grant is sent when the peer has used one part in this many of its window. Granting earlier
+/// would cost more frames, and granting later would stall the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
-/// A grant is sent at the latest when the peer has used this many bytes, even of a larger window.
-/// At a gigabit per second that is one grant every 8 ms, which costs nothing. Larger grants would
-/// make the sender send in bursts.
+/// A grant is sent at the latest when the peer has used this many bytes, however large its window
+/// is. At one gigabit per second that is one grant every 8 ms, which costs nothing noticeable.
+/// Larger grants would make the peer send in bursts.
 const GRANT_AT_MOST: u64 = 1024 * 1024;
 
 /// The credit that this end gives to the peer on one stream.
 ///
-/// The invariant: `consumed` <= `received` <= `granted`, and none of them ever falls.
+/// Invariant: `consumed` <= `received` <= `granted`, and none of them ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct RecvCredit {
-    /// How many bytes the peer may be ahead of the reader, without growth.
+    /// How many bytes the peer may be ahead of the reader, not counting growth.
     initial_window: u64,
-    /// By how many bytes the window has grown. They count against the connection's budget.
+    /// By how many bytes the window has grown. These bytes count against the connection's budget.
     growth: u64,
     /// How many bytes the peer may send in all.
     granted: u64,
     /// How many bytes were received in all.
     received: u64,
-    /// How many bytes the application has read, or were dropped, in all.
+    /// How many bytes the application has read, or this end has dropped, in all.
     consumed: u64,
-    /// `None` for a stream on which little was received, to save memory: there may be thousands.
+    /// The measurement by which the window grows. It is `None` until an eighth of the initial
+    /// window has been received. This saves memory, because there may be thousands of streams.
     pub(in crate::streams) measure: Option<Box<Measure>>,
 }
 
 impl RecvCredit {
-    /// `granted` is the credit that the peer knows of: the declared window, or 0 where a stream
-    /// begins with a grant.
+    /// Creates the credit of a new stream. `granted` is the credit that the peer already knows of:
+    /// the declared window, or 0 on a wire on which a stream begins with a grant.
     pub(in crate::streams) fn new(window: u64, granted: u64) -> Self {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
 
-    /// How many bytes the peer may be ahead of the reader.
+    /// Returns how many bytes the peer may be ahead of the reader.
     pub(in crate::streams) fn window(&self) -> u64 {
         self.initial_window + self.growth
     }
@@ -51,16 +52,16 @@ impl RecvCredit {
         self.growth += bytes;
     }
 
-    /// Sets the window without growth. A larger window replaces growth. Returns how much growth it
-    /// has replaced.
+    /// Sets the initial window. If it becomes larger, the additional bytes replace growth. Returns
+    /// how many bytes of growth were replaced and released.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
         self.release_growth(self.growth.saturating_sub(more))
     }
 
-    /// No more credit is granted, and the window contains only `unread` bytes any more. Returns how
-    /// much of its growth is not needed.
+    /// Stops granting credit: from now on the window only has to cover the `unread` bytes. Returns
+    /// how many bytes of the window's growth were released.
     pub(in crate::streams) fn end(&mut self, unread: u64) -> u64 {
         self.release_growth(unread.saturating_sub(self.initial_window))
     }
@@ -71,7 +72,7 @@ impl RecvCredit {
         free
     }
 
-    /// How many bytes the peer may send in all.
+    /// Returns how many bytes the peer may send in all.
     pub(in crate::streams) fn granted(&self) -> u64 {
         self.granted
     }
@@ -106,12 +107,12 @@ impl RecvCredit {
         debug_assert!(self.consumed <= self.received);
     }
 
-    /// Whether the peer has had no credit so far.
+    /// Whether no credit has been granted to the peer so far.
     pub(in crate::streams) fn nothing_granted(&self) -> bool {
         self.granted == 0
     }
 
-    /// How many bytes the peer may still send.
+    /// Returns how many more bytes the peer may send.
     pub(in crate::streams) fn left(&self) -> u64 {
         self.granted - self.received
     }
@@ -121,14 +122,15 @@ impl RecvCredit {
         self.received == self.granted
     }
 
-    /// Whether a grant is worth a frame.
+    /// Whether a grant would be large enough to be worth a frame.
     pub(in crate::streams) fn grant_is_due(&self) -> bool {
         let behind = (self.consumed + self.window()).saturating_sub(self.granted);
         // C-38
         behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
-    /// The grant that gives the peer its whole window again; `None` if it has that.
+    /// Returns the grant that lets the peer use its whole window again; `None` if the peer can use
+    /// all of it already.
     pub(in crate::streams) fn grant(&mut self, relative: bool) -> Option<Credit> {
         // J-28
         let total = self.consumed + self.window();
@@ -139,9 +141,9 @@ impl RecvCredit {
     }
 }
 
-/// The credit that the peer gives to this end, for one stream or for the connection.
+/// The credit that the peer gives to this end, either for one stream or for the connection.
 ///
-/// The invariant: `used` <= `limit`, and neither ever falls.
+/// Invariant: `used` <= `limit`, and neither ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct SendCredit {
     limit: u64,
@@ -168,13 +170,14 @@ impl SendCredit {
         self.used += bytes;
     }
 
-    /// Adds credit, and returns whether the limit has risen. A lower total than before is ignored,
-    /// because it is out of date (RFC 9000 §4.1).
+    /// Adds credit. Returns whether the limit has risen. A total that is lower than the present
+    /// limit is ignored, because it is out of date (RFC 9000 §4.1).
     pub(in crate::streams) fn add(&mut self, credit: Credit) -> Result<bool, TransportError> {
         let limit = match credit {
             Credit::Total(total) => total,
             Credit::More(more) => {
-                // On the only wire with increments, what is left has to fit into 32 bits (J-27).
+                // On the only wire whose grants are increments, the remaining credit has to fit
+                // into 32 bits (J-27).
                 if self.left() + more > u64::from(u32::MAX) {
                     return Err(violation::flow_control("credit grows past 2^32 - 1"));
                 }
@@ -192,7 +195,7 @@ impl SendCredit {
         self.left() == 0 && self.reported != Some(self.limit)
     }
 
-    /// The limit that a BLOCKED frame is to report, once for each limit.
+    /// Returns the limit that a BLOCKED frame has to report. Each limit is returned only once.
     pub(in crate::streams) fn report_blocked(&mut self) -> Option<u64> {
         self.is_blocked_unreported().then(|| {
             self.reported = Some(self.limit);

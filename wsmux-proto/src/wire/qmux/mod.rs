@@ -1,4 +1,4 @@
-//! QUIC's frames, one QMux record in each WebSocket message (RFC 9000 §19,
+//! QUIC's frames, with one QMux record in each WebSocket message (RFC 9000 §19,
 //! draft-ietf-quic-qmux-02).
 
 mod transport_parameters;
@@ -119,7 +119,7 @@ impl Codec for QMux {
                 put(out, APPLICATION_CLOSE, &[code.into_inner()]);
                 put_with_length(out, reason);
             }
-            // The capabilities exclude both.
+            // The capabilities exclude both of these frames.
             Frame::FinReceived { .. } | Frame::MaxStreamData { .. } => {
                 debug_assert!(false, "the QMux wire cannot say {frame:?}");
             }
@@ -171,7 +171,8 @@ impl Codec for QMux {
         if message.is_empty() {
             return Ok(None);
         }
-        // Each byte of padding is a frame (RFC 9000 §19.1). A run of them is decoded as one.
+        // Each byte of padding is a frame (RFC 9000 §19.1). A run of such frames is decoded as one
+        // frame.
         let padding = message.iter().take_while(|&&byte| u64::from(byte) == PADDING).count();
         if padding > 0 {
             message.advance(padding);
@@ -272,7 +273,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         }
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
-        // The engine checks that it is the type of the agreed version.
+        // The engine checks that this is the type of the agreed version.
         kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
             Frame::TransportParameters(transport_parameters::decode(take_bytes(input, len)?)?)
@@ -298,7 +299,7 @@ fn decode_stream(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> 
     Ok(Frame::Stream { id, offset: Some(offset), data, fin: kind & STREAM_FIN != 0 })
 }
 
-/// Takes a number of streams, at most 2^60 (Q-38, RFC 9000 §4.6, §19.11, §19.14).
+/// Reads a number of streams, which is at most 2^60 (Q-38, RFC 9000 §4.6, §19.11, §19.14).
 fn take_count(input: &mut Bytes) -> Result<u64, TransportError> {
     let count = take_varint(input)?.into_inner();
     if count > StreamId::MAX_COUNT {

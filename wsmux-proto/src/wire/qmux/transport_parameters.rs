@@ -21,8 +21,8 @@ const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
 
-/// Parameters of RFC 9000 that are about its handshake, its packets or its paths. QMux has none of
-/// these.
+/// The parameters of RFC 9000 that concern its handshake, its packets or its paths. QMux has no
+/// such things, and forbids these parameters.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
 /// The parameters that QMux uses.

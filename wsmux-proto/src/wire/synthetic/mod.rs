@@ -1,5 +1,6 @@
-//! A wire with any capabilities. It shows that the engine depends on them and on nothing else of a
-//! wire: its codec panics if the engine says anything that the capabilities exclude.
+//! A wire that can have any capabilities. It shows that the engine depends on the capabilities of a
+//! wire and on nothing else, because its codec panics if the engine sends a frame that the
+//! capabilities exclude.
 
 mod pair;
 mod tests;
@@ -17,7 +18,7 @@ const PARAMETERS: u8 = 0;
 const PING: u8 = 1;
 const PONG: u8 = 2;
 const STREAM: u8 = 3;
-/// A stream frame without a length, which is the last of its message.
+/// A stream frame without a length. It is the last frame of its message.
 const LAST_STREAM: u8 = 4;
 const RESET: u8 = 5;
 const STOP: u8 = 6;
@@ -32,7 +33,7 @@ const DATAGRAM: u8 = 14;
 const TRANSPORT_CLOSE: u8 = 15;
 const APPLICATION_CLOSE: u8 = 16;
 
-/// More than any frame has besides the data of a stream.
+/// An upper bound for the size of any frame without the data of a stream.
 const MAX_OVERHEAD: u64 = 2_048;
 
 #[derive(Clone, Copy)]
@@ -162,7 +163,7 @@ impl Codec for Synthetic {
     }
 }
 
-/// Every combination of capabilities that their types admit.
+/// Returns every combination of capabilities that their types admit.
 pub(crate) fn all() -> Vec<Capabilities> {
     let bools = [false, true];
     let carriers = [Carrier::Frame, Carrier::WebSocket];

@@ -1,4 +1,4 @@
-//! Two engines on a synthetic wire, joined by a pipe that delivers at once.
+//! Two engines on a synthetic wire, joined by a pipe that delivers everything at once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     ReadError, RecvStream, SendEnd, SendStream, Side, StreamId, Time, VarInt, Wire,
 };
 
-/// What an engine gave to its socket.
+/// An item that an engine gave to its socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sent {
     Message(Vec<Frame>),
@@ -36,7 +36,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Two engines after the exchange of their parameters, if the wire has any.
+    /// Creates two engines, and exchanges their transport parameters if the wire has any.
     pub(super) fn new(caps: Capabilities, config: &Config) -> Self {
         let wire = Wire::Synthetic(caps);
         let end = |side| Connection::new(config.clone(), side, wire, Time::EPOCH);
@@ -58,24 +58,24 @@ impl Pair {
         &mut self.ends[side as usize]
     }
 
-    /// What this end sent since the last call.
+    /// Returns what this end has sent since the last call.
     pub(super) fn take_sent(&mut self, side: Side) -> Vec<Sent> {
         std::mem::take(&mut self.sent[side as usize])
     }
 
-    /// The frames that this end sent since the last call.
+    /// Returns the frames that this end has sent since the last call.
     pub(super) fn take_frames(&mut self, side: Side) -> Vec<Frame> {
         let sent = self.take_sent(side).into_iter();
         sent.flat_map(|sent| if let Sent::Message(frames) = sent { frames } else { vec![] })
             .collect()
     }
 
-    /// The events of this end since the last call.
+    /// Returns the events of this end since the last call.
     pub(super) fn take_events(&mut self, side: Side) -> Vec<Event> {
         std::mem::take(&mut self.events[side as usize])
     }
 
-    /// Sends and delivers until neither end has anything to send.
+    /// Sends and delivers messages until neither end has anything to send.
     pub(super) fn drive(&mut self) {
         for _ in 0..10_000 {
             let client = self.transmit(Side::Client);
@@ -87,7 +87,7 @@ impl Pair {
         panic!("the two ends never come to rest");
     }
 
-    /// Lets this much time pass, with all timers in it.
+    /// Lets this much time pass, and handles all timers that fire in it.
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
@@ -120,7 +120,8 @@ impl Pair {
         self.end(side).accept(dir).expect("a stream was opened")
     }
 
-    /// Sends all of `data` and then the end, while the other end reads. Returns what it read.
+    /// Sends all of `data` and then the end, while the other end reads. Returns what the other end
+    /// has read.
     pub(super) fn send_all(&mut self, from: Side, id: StreamId, data: &[u8]) -> Vec<u8> {
         let (mut written, mut read) = (0, Vec::new());
         for _ in 0..1_000 {
@@ -140,7 +141,7 @@ impl Pair {
         panic!("{:?}: stuck after {} of {} bytes", self.wire, read.len(), data.len());
     }
 
-    /// Reads what was received.
+    /// Reads everything that was received.
     pub(super) fn read(&mut self, side: Side, id: StreamId, into: &mut Vec<u8>) -> Progress {
         loop {
             match self.recv_stream(side, id).read(usize::MAX) {
@@ -153,7 +154,7 @@ impl Pair {
         }
     }
 
-    /// Both applications drop their handles of a stream.
+    /// Drops the handles of a stream at both ends.
     pub(super) fn release(&mut self, id: StreamId) {
         for end in &mut self.ends {
             end.send_stream(self.now, id).release();

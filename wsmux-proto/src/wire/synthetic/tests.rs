@@ -1,4 +1,5 @@
-//! A story on every combination of capabilities, and what each capability changes by itself.
+//! Exchanges data over every combination of capabilities, and tests what each capability changes by
+//! itself.
 
 use std::time::Duration;
 
@@ -21,13 +22,13 @@ const SERVER: Side = Side::Server;
 /// The window of a stream, in bytes.
 const WINDOW: usize = 1_000;
 
-/// How many streams of a kind a peer may open.
+/// How many streams of each kind a peer may have open at once.
 const STREAMS: u64 = 2;
 
-/// Records on QUIC's terms.
+/// Records that have the same capabilities as QUIC.
 const RECORDS: Messages = records(Opening::FirstFrame { unidirectional: true });
 
-/// Capabilities of which each test changes those that it is about.
+/// The capabilities that a test starts from. Each test changes those that it is about.
 const BASE: Capabilities = Capabilities {
     messages: RECORDS,
     grants: Grants::Total,
@@ -56,12 +57,12 @@ fn pair(caps: Capabilities) -> Pair {
     Pair::new(caps, &config())
 }
 
-/// Several windows of bytes.
+/// Returns bytes that fill several windows.
 fn data() -> Vec<u8> {
     (0..5 * WINDOW).map(|at| (at % 251) as u8).collect()
 }
 
-/// A stream that both ends have, after what was sent for its opening.
+/// Opens a stream at both ends, and drops the record of what was sent for it.
 fn open(pair: &mut Pair, side: Side) -> StreamId {
     let id = pair.open(side, Dir::Bi);
     pair.send_stream(side, id).announce();
@@ -99,7 +100,7 @@ fn the_engine_serves_every_combination_of_capabilities() {
     }
 }
 
-/// Both halves of a stream carry several windows, and end.
+/// Both halves of a stream carry several windows of data, and end.
 fn exchange(pair: &mut Pair, side: Side) {
     let id = open(pair, side);
     assert_eq!(pair.send_all(side, id, &data()), data());
@@ -107,7 +108,7 @@ fn exchange(pair: &mut Pair, side: Side) {
     pair.release(id);
 }
 
-/// One half of a stream is reset, and the other one stopped.
+/// One half of a stream is reset, and the other half is stopped.
 fn cancel(pair: &mut Pair, side: Side) {
     let id = open(pair, side);
     pair.send_stream(!side, id).write(b"an answer").unwrap();
@@ -122,7 +123,7 @@ fn cancel(pair: &mut Pair, side: Side) {
     pair.release(id);
 }
 
-/// More streams than the limit allows at once are all served in the end.
+/// More streams than the limit allows at once are opened, and in the end all of them are served.
 fn crowd(pair: &mut Pair, side: Side) {
     let mut left = 3 * STREAMS;
     let mut served = 0;
@@ -153,7 +154,7 @@ fn crowd(pair: &mut Pair, side: Side) {
     panic!("{:?}: {left} were not opened, and {served} were served", pair.wire);
 }
 
-/// A unidirectional stream carries several windows, where such streams exist.
+/// A unidirectional stream carries several windows of data, if the wire has such streams.
 fn send_one_way(pair: &mut Pair, side: Side) {
     if !pair.wire.capabilities().unidirectional() {
         assert!(matches!(pair.end(side).open(Dir::Uni), Err(OpenError::Unsupported)));
@@ -167,7 +168,7 @@ fn send_one_way(pair: &mut Pair, side: Side) {
     pair.release(id);
 }
 
-/// A datagram arrives, where datagrams exist.
+/// A datagram arrives, if the wire has datagrams.
 fn send_datagram(pair: &mut Pair, side: Side) {
     let sent = pair.end(side).send_datagram(Bytes::from_static(b"a datagram"));
     if !pair.wire.capabilities().datagrams() {
@@ -302,7 +303,7 @@ fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
     }
 }
 
-/// A peer that declares no credit for the connection stops only streams that need some.
+/// A peer that declares no credit for the connection stops only streams that need such credit.
 #[test]
 fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
     for (connection_credit, blocked_frames) in product([true, false], [true, false]) {
@@ -370,7 +371,8 @@ fn a_grant_is_a_total_or_an_increment() {
     }
 }
 
-/// What a client sends for a stream of some bytes, and what the server answers to its end.
+/// Returns what a client sends for a stream of some bytes, and what the server sends after the
+/// stream's end.
 fn end_of_stream(end: StreamEnd) -> (Vec<Sent>, Vec<Frame>) {
     let mut pair = pair(Capabilities { end, ..BASE });
     let id = open(&mut pair, CLIENT);
@@ -407,7 +409,7 @@ fn an_end_is_sent_with_the_last_bytes_or_after_them() {
     assert_eq!(end_of_stream(acknowledged), (vec![data, end], vec![received]));
 }
 
-/// The server has ended its half. A grant may then reach a client that has forgotten the stream.
+/// The server has ended its half, so a grant may reach a client that has forgotten the stream.
 #[test]
 fn an_end_that_grants_could_revive_gets_no_grant_until_it_needs_one() {
     for grants_revive in [false, true] {
@@ -459,7 +461,7 @@ fn an_end_that_lacks_credit_or_streams_says_so_only_where_it_can() {
     }
 }
 
-/// With a window of nothing, a peer grants credit only once it has seen the stream.
+/// A peer whose initial window is zero grants credit only once it has seen the stream.
 #[test]
 fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
     for blocked_frames in [true, false] {
