@@ -9,9 +9,9 @@ const KIB: u64 = 1024;
 /// only if it is at least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// How many half bytes of memory an unsent byte can keep alive at most. A block that gathers small
-/// writes is at most a quarter larger than its content. A chunk that the application has written
-/// may be half sent when the next one is written.
+/// How much memory an unsent byte can keep alive at most, in halves of a byte. A block that gathers
+/// small writes is at most a quarter larger than its content. A chunk that the application has
+/// written may be half sent when the next one is written.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).

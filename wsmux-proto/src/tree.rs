@@ -118,7 +118,7 @@ impl<V> Tree<V> {
         self.take(place)
     }
 
-    /// Removes the value with the lowest number, and returns both.
+    /// Removes the value with the lowest number, and returns the number and the value.
     pub fn pop_first(&mut self) -> Option<(u64, V)> {
         let (number, place) = self.places.pop_first()?;
         self.take(place).map(|value| (number, value))

@@ -48,7 +48,7 @@ pub(super) struct CloseFrames {
 }
 
 impl CloseFrames {
-    /// Sends no frame, and a WebSocket Close without a reason.
+    /// Returns no close frame, and a WebSocket Close without a reason.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
     }

@@ -121,7 +121,7 @@ impl Streams {
         let wanted = send.buffered().min(turn).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // C-37
         let room = max.saturating_sub(out.len());
-        // Only a frame that is not the last one of its message needs a length field.
+        // The last frame of a message needs no length field, so its header is shorter.
         let short = self.wire.stream_header_size(id, offset, None);
         let others = self.scheduler.has_next(self.connection.left() > wanted as u64);
         let last = !others || wanted >= room.saturating_sub(short + 8);
