@@ -1,9 +1,9 @@
 //! One WebSocket as a QUIC-shaped connection. It carries many streams, each with its own flow
 //! control, so a slow reader never pauses the other streams.
 //!
-//! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]. On it both ends open
-//! and accept streams, [bidirectional](WebSocketStream) or unidirectional. Streams implement
-//! tokio's `AsyncRead` and `AsyncWrite`. Names and behaviour follow quinn where possible.
+//! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]. On this connection,
+//! both ends open and accept streams, [bidirectional](WebSocketStream) or unidirectional. Streams
+//! implement tokio's `AsyncRead` and `AsyncWrite`. Names and behaviour follow quinn where possible.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -52,8 +52,8 @@
 //! - Coming from [quinn](manual::coming_from_quinn)
 //! - Coming from [`@matrixai/ws`](manual::coming_from_js_ws)
 //!
-//! [SPEC.md] defines the format of both [wire protocols](Wire). The engine alone, without sockets,
-//! clocks and tasks, is [`proto`].
+//! [SPEC.md] defines the format of both [wire protocols](Wire). [`proto`] is the engine alone,
+//! without sockets, clocks or tasks.
 //!
 //! # In a web page
 //!
@@ -61,8 +61,8 @@
 //! or a worker. The default features and `futures-io`, `web-transport` and `tracing` work there;
 //! any other feature is a compile error. Parts that a page cannot use do not exist there: servers,
 //! headers, certificates, proxies and addresses. A browser's WebSocket stays in the thread that
-//! opened it, so a client's futures are not `Send`; connections and streams are. The browser delays
-//! the timers of a hidden page; SPEC.md, §8.4, and `BrowserApi` say what follows from that.
+//! opened it, so a client's futures are not `Send`; connections and streams are `Send`. The browser
+//! delays the timers of a hidden page; for the consequences, see SPEC.md, §8.4, and `BrowserApi`.
 //!
 //! # Features
 //!
@@ -86,7 +86,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
-// Some links on these pages lead to items that exist only with these features.
+// Some links in the documentation lead to items that exist only with these features.
 #![cfg_attr(
     any(not(feature = "tls"), not(feature = "tungstenite"), target_family = "wasm"),
     allow(rustdoc::broken_intra_doc_links)
@@ -171,7 +171,7 @@ pub use proto::{
 /// The attribute macro for implementations of [`VerifyServer`].
 #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
 pub use async_trait::async_trait;
-/// HTTP's types for headers and statuses.
+/// The crate with HTTP's types for headers and statuses.
 #[cfg(feature = "tokio")]
 pub use http;
 /// The TLS library. Clients and servers accept its configurations.

@@ -1,6 +1,7 @@
-//! Setters that the builders of clients and of servers share.
+//! The setters that the builders of clients and of servers share.
 
-/// Defines the setters for subprotocols, connection settings and qlog in the `impl` of a builder.
+/// Defines the setters for subprotocols, connection settings and qlog, inside the `impl` of a
+/// builder.
 ///
 /// The builder has the fields `subprotocols: Subprotocols` and
 /// `connection: WebSocketConnectionBuilder`. The two forms, `shared_setters!(client)` and
@@ -30,8 +31,9 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!("Whether names of older versions of QMux are ", $participle, ", too.")]
-        /// They mean the same wire. Each follows its newest form: `qmux-01` after `qmux-02`, and
-        /// `qmux-01.<name>` after `qmux-02.<name>` for each [`protocol`](Self::protocol).
+        /// These names stand for the same wire. In the order of preference, each older name follows
+        /// the newest one of the same form: `qmux-01` after `qmux-02`, and `qmux-01.<name>` after
+        /// `qmux-02.<name>` for each [`protocol`](Self::protocol).
         #[doc = concat!("Default `", $older, "`.")]
         pub fn older_versions(mut self, enabled: bool) -> Self {
             self.subprotocols.older_versions = enabled;
@@ -39,7 +41,7 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!("Whether a ", $peer, " must know one of the application protocols.")]
-        #[doc = concat!("Otherwise the bare `qmux-02` is ", $participle, " after them.")]
+        #[doc = concat!("If `false`, the bare `qmux-02` is ", $participle, " after them.")]
         /// Default `false`.
         pub fn require_protocol(mut self, required: bool) -> Self {
             self.subprotocols.protocol_required = required;
@@ -47,14 +49,15 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!($Verb, " exactly these subprotocols, the most preferred first.")]
-        /// They replace those that follow from [`protocol`](Self::protocol).
+        /// They replace the names that the other setters, such as [`protocol`](Self::protocol),
+        /// produce.
         #[doc = concat!("This is for ", $peer, "s that call the QMux wire by other names.")]
         pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());
             self
         }
 
-        /// The limits and timeouts of each connection. Default
+        /// Sets the limits and timeouts of each connection. Default
         /// [`Config::default`](crate::Config::default).
         pub fn config(mut self, config: wsmux_proto::Config) -> Self {
             self.connection = self.connection.config(config);
@@ -62,8 +65,8 @@ macro_rules! shared_setters {
         }
 
         /// Writes a log of each connection on the QMux wire in QUIC's qlog format; see
-        /// [`QlogConfig`](crate::QlogConfig). `None` for no log, which is the default: a log costs
-        /// time and disk space, and shows who did what and when.
+        /// [`QlogConfig`](crate::QlogConfig). With `None`, which is the default, no log is written:
+        /// a log costs time and disk space, and shows who did what and when.
         #[cfg(feature = "qlog")]
         pub fn qlog(mut self, qlog: Option<$crate::observe::qlog::QlogConfig>) -> Self {
             self.connection = self.connection.qlog(qlog);

@@ -1,5 +1,5 @@
-//! TLS configurations of clients and servers. Always uses the aws-lc-rs provider, whatever the
-//! process-wide default.
+//! The TLS configurations of clients and servers. They always use the aws-lc-rs provider, whatever
+//! the process-wide default is.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use rustls::{
 
 use crate::error::BuildError;
 
-/// WebSocket is an upgrade of HTTP/1.1. A server that also speaks HTTP/2 would select that if it
-/// were offered.
+/// The only ALPN name that is offered. A WebSocket is opened by an upgrade of HTTP/1.1, and a
+/// server that also speaks HTTP/2 would select HTTP/2 if it were offered.
 const ALPN: &[u8] = b"http/1.1";
 
 const NO_ROOTS_ON_ANDROID: &str = "Android takes no further roots";
@@ -36,13 +36,13 @@ pub(crate) struct Identity {
 /// The servers that a client trusts.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// Those of the platform's roots and of these.
+    /// Servers with a certificate that the platform's roots or these roots have issued.
     Roots(Vec<CertificateDer<'static>>),
-    /// Those that hold the key of one of these certificates.
+    /// Servers that present one of these certificates and hold its key.
     Pinned(Vec<CertificateDer<'static>>),
-    /// All.
+    /// All servers, whatever their certificate.
     Any,
-    /// Those that this configuration accepts.
+    /// Servers that this configuration accepts.
     Config(Arc<ClientConfig>),
 }
 
@@ -52,7 +52,8 @@ impl Default for Trust {
     }
 }
 
-/// A client's TLS configuration. Reads files on platforms that keep their roots in files.
+/// Makes a client's TLS configuration. On platforms that keep their roots in files, this reads the
+/// files.
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<&Identity>,
@@ -68,8 +69,8 @@ pub(crate) fn client_config(
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        // The platform's verifier is safe. The other verifiers are set by methods whose names say
-        // what they do.
+        // The platform's verifier is safe. The other verifiers are used only if the application has
+        // called a setter whose name says what it does.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
@@ -82,8 +83,8 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Checks a client's settings as far as possible without the platform's roots. So an invalid
-/// setting is reported when the client is built, and not by each connect.
+/// Checks a client's settings as far as possible without the platform's roots. Thus an invalid
+/// setting is reported when the client is built, and not each time it connects.
 pub(crate) fn check_client(trust: &Trust, identity: Option<&Identity>) -> Result<(), BuildError> {
     let failed = |error: rustls::Error| BuildError::Tls(error.to_string());
     match trust {
@@ -127,9 +128,9 @@ const HTTP2: &[u8] = b"h2";
 /// Adapts a user's server configuration to a listener that speaks HTTP/1.1 alone.
 ///
 /// A configuration that is shared with an HTTP server prefers `h2`, and a client that offers both
-/// would get HTTP/2. So `h2` is removed. Other names stay, such as `acme-tls/1` (RFC 8737), which
-/// is used to order certificates. A list without `http/1.1` is an error, because TLS would refuse
-/// every client that offers `http/1.1`, as browsers do (RFC 7301 §3.2).
+/// names would get HTTP/2. Therefore `h2` is removed. Other names stay, such as `acme-tls/1` (RFC
+/// 8737), which is used to order certificates. A list without `http/1.1` is an error, because TLS
+/// would refuse every client that offers `http/1.1`, as browsers do (RFC 7301 §3.2).
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
     // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.
@@ -155,7 +156,7 @@ pub(crate) struct ClientAuth {
     pub(crate) required: bool,
 }
 
-/// A server's TLS configuration with one certificate.
+/// Makes a server's TLS configuration with one certificate.
 pub(crate) fn server_config(
     identity: &Identity,
     clients: Option<&ClientAuth>,
@@ -185,14 +186,14 @@ fn client_verifier(clients: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, 
     builder.build().map_err(|error| BuildError::Tls(error.to_string()))
 }
 
-/// The certificate chain that the peer showed.
+/// Returns the certificate chain that the peer presented.
 pub(crate) fn peer_certificates(session: &CommonState) -> Option<Arc<[Bytes]>> {
     let certificates = session.peer_certificates()?;
     Some(certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect())
 }
 
-/// Trusts exactly these certificates, or any. It still checks that the peer holds the certificate's
-/// key.
+/// A verifier that trusts exactly `certificates`, or any certificate if there is no list. In both
+/// cases it checks that the peer holds the certificate's key.
 #[derive(Debug)]
 struct Fixed {
     certificates: Option<Vec<CertificateDer<'static>>>,

@@ -9,7 +9,7 @@ use crate::runtime::{Instant, Sleep, sleep};
 /// The engine's next deadline, on the runtime's clock.
 pub(super) struct Alarm {
     timer: Pin<Box<Sleep>>,
-    /// The time that the timer is set to. It is never after the deadline.
+    /// The time to which the timer is set. It is never later than the deadline.
     armed: Option<Time>,
 }
 
@@ -19,8 +19,9 @@ impl Alarm {
         Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
     }
 
-    /// Whether it rings. It may ring early: deadlines mostly move to a later time, and to look at
-    /// the engine again costs less than to set the timer for each message.
+    /// Whether the alarm rings. It may ring before the deadline `next`: most changes move the
+    /// deadline to a later time, and checking the engine once more costs less than setting the
+    /// timer again for each message.
     pub(super) fn rings(
         &mut self,
         next: Option<Time>,

@@ -1,4 +1,4 @@
-//! The builder of a connection over an open WebSocket.
+//! The builder that makes a connection over an open WebSocket.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use crate::observe::qlog::QlogConfig;
 use crate::socket::FramedSocket;
 use crate::socket::Socket;
 
-/// Makes a [`WebSocketConnection`] of a WebSocket whose opening handshake is complete. Created by
-/// [`WebSocketConnection::builder`].
+/// Makes a [`WebSocketConnection`] over a WebSocket whose opening handshake is complete. The
+/// builder is created by [`WebSocketConnection::builder`].
 ///
-/// Clients and servers use it for their own connections, with the same defaults.
+/// `WebSocketClient` and `WebSocketServer` use this builder themselves for the connections that
+/// they make, with the same defaults.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct WebSocketConnectionBuilder {
@@ -33,7 +34,7 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Sets what is known from the opening handshake. Default nothing.
+    /// Sets what is known from the opening handshake. By default, nothing is known.
     pub fn info(mut self, info: ConnectionInfo) -> Self {
         self.info = info;
         self
@@ -48,20 +49,22 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Makes the connection. It must be called in the context of a tokio runtime, which then runs
-    /// the connection's task; in a web page, the browser runs the task. It does not wait for the
-    /// peer: see [`established`](WebSocketConnection::established).
+    /// Makes the connection. This must be called in the context of a tokio runtime, which then runs
+    /// the connection's task; in a web page, the browser runs the task. The call does not wait for
+    /// the peer: see [`established`](WebSocketConnection::established).
     pub fn build(self, socket: impl Socket + Unpin, side: Side, wire: Wire) -> WebSocketConnection {
         WebSocketConnection::start(socket, side, wire, self)
     }
 
-    /// Limits the rest of the handshake, up to the peer's transport parameters, to `left`.
+    /// Limits the time for the rest of the handshake to `left`. The handshake ends when the peer's
+    /// transport parameters have arrived.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
         self
     }
 
-    /// Makes the connection over an upgraded stream. `rest` was read together with the head.
+    /// Makes the connection over an upgraded stream. `rest` is what was read from the stream after
+    /// the head, together with it.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn build_upgraded<S>(
         self,

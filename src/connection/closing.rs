@@ -1,4 +1,5 @@
-//! How a connection ends: at once, or after its streams; and how to wait for that.
+//! How a connection is closed, at once or after its streams have ended, and how to wait for its
+//! end.
 
 use std::time::Duration;
 
@@ -11,33 +12,35 @@ use super::{
 };
 
 impl WebSocketConnection {
-    /// Closes the connection now. Data that has not been sent is lost. From here on operations fail,
-    /// except that received data can still be read.
+    /// Closes the connection now. Data that has not been sent is lost. After this call, operations
+    /// fail, except that received data can still be read.
     ///
-    /// The peer receives `code` and the first 1,024 bytes of `reason`. On the js-ws wire it
-    /// receives 123 bytes of the reason, and a code above 999 only if it is from 3000 to 3999.
+    /// The peer receives `code` and the first 1,024 bytes of `reason`. On the js-ws wire, it
+    /// receives the first 123 bytes of `reason`, and a code above 999 only if the code is from 3000
+    /// to 3999.
     ///
-    /// This returns before the close has been sent. A program that is about to end awaits
+    /// This returns before the close has been sent. A program that is about to exit should await
     /// [`closed`](Self::closed) first.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, Bytes::copy_from_slice(reason));
     }
 
-    /// Starts to drain the connection: it ends once its streams have ended. To wait for that, await
-    /// [`closed`](Self::closed).
+    /// Starts to drain the connection, so that it ends once its streams have ended. To wait for the
+    /// end, await [`closed`](Self::closed).
     ///
     /// Every byte that a write accepted and every queued datagram is sent. Open streams go on in
-    /// both directions until they end, and streams that the peer has opened before can be accepted.
-    /// Then the connection is closed with code 0.
+    /// both directions until they end, and streams that the peer opened before the drain can still
+    /// be accepted. When all streams have ended, the connection is closed with code 0.
     ///
-    /// From now on, opening a stream fails with [`OpenError::Draining`], and streams that the peer
-    /// opens are refused. Neither wire can announce a drain, so the peer notices it by these
+    /// After this call, opening a stream fails with [`OpenError::Draining`], and streams that the
+    /// peer opens are refused. Neither wire can announce a drain, so the peer notices it by these
     /// refusals and by the close. A connection that is not [established](Self::established) is
     /// closed at once.
     ///
     /// There is no deadline: a stream that does not end keeps the connection open; see
-    /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the end. When the last handle is
-    /// dropped, the connection is closed at once, and data that has not been sent is lost.
+    /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended: when
+    /// the last handle is dropped, the connection is closed at once, and data that has not been
+    /// sent is lost.
     ///
     /// [`OpenError::Draining`]: crate::OpenError::Draining
     pub fn drain(&self) {
@@ -45,11 +48,11 @@ impl WebSocketConnection {
     }
 
     /// Starts to [`drain`](Self::drain) the connection, for `timeout` at most. If streams are still
-    /// open then, the connection is closed with code 0 and reason `shutdown deadline`. Their reads
-    /// and writes fail with [`ConnectionError::LocallyClosed`], and the peer's with
-    /// [`ConnectionError::ApplicationClosed`].
+    /// open at that time, the connection is closed with code 0 and reason `shutdown deadline`.
+    /// Reads and writes of these streams fail with [`ConnectionError::LocallyClosed`] on this end,
+    /// and with [`ConnectionError::ApplicationClosed`] on the peer's.
     ///
-    /// Of several deadlines the earliest counts.
+    /// If this is called several times, the earliest deadline counts.
     pub fn drain_timeout(&self, timeout: Duration) {
         self.0.drain(Some(timeout));
     }
@@ -58,8 +61,8 @@ impl WebSocketConnection {
     /// ended.
     ///
     /// After a close by either end, the socket is gone when the closing handshake is complete and
-    /// both ends have closed the underlying stream. A client waits for the server to close it
-    /// first. All of this takes no longer than
+    /// both ends have closed the underlying stream. A client waits for the server to close the
+    /// stream first. All of this takes no longer than
     /// [`Config::close_timeout`](crate::Config::close_timeout).
     ///
     /// # Cancel safety
@@ -69,19 +72,20 @@ impl WebSocketConnection {
         wait_for(&self.0, Queue::Finished, check).await
     }
 
-    /// Why the connection has ended; `None` while it has not.
+    /// Returns why the connection has ended, or `None` while it has not.
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.0.lock().close_reason()
     }
 
-    /// The streams that were open and the data that was unsent at the moment when the connection
-    /// ended; empty while it has not. The handle of each stream returns its own error.
+    /// Returns which streams were open and which data was unsent when the connection ended. The
+    /// result is empty while the connection has not ended. The handle of each stream returns the
+    /// error of that stream.
     pub fn in_flight(&self) -> InFlight {
         self.0.lock().engine.in_flight().clone()
     }
 
-    /// Waits as [`closed`](Self::closed) does, without a handle: the future does not keep the
-    /// connection open.
+    /// Waits as [`closed`](Self::closed) does, but without a handle, so that the future does not
+    /// keep the connection open.
     #[cfg(feature = "blocking")]
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.without_handle();
@@ -92,11 +96,11 @@ impl WebSocketConnection {
 
     /// Waits until the connection has ended. Its socket may still exist.
     pub(crate) async fn ended(&self) -> ConnectionError {
-        // The end of the connection wakes this queue, too.
+        // The end of the connection wakes the tasks in this queue, too.
         wait_for(&self.0, Queue::Established, |state| state.close_reason()).await
     }
 
-    /// Waits until no more streams can be opened on this end: until the connection drains or has
+    /// Waits until no more streams can be opened on this end, because the connection drains or has
     /// ended.
     pub(crate) async fn spent(&self) {
         wait_for(&self.0, Queue::Established, |state| is_spent(state).then_some(())).await;

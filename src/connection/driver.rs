@@ -1,5 +1,5 @@
-//! The driver: the task of a connection that moves messages between socket and engine. It contains
-//! no rules of the protocol.
+//! The driver: the task of a connection, which moves messages between the socket and the engine.
+//! The driver knows no rules of the protocol.
 
 use std::{
     future::Future,
@@ -22,20 +22,22 @@ use crate::{
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// How many items are received before the engine is locked, and how many are sent before the socket
-/// is read again. Batches make small messages cheap.
+/// How many items are received before the engine is locked to handle them, and how many are sent
+/// before the socket is read again. Small messages are cheaper in batches.
 const BATCH: usize = 16;
 
-/// How many bytes end a batch, so one large message is a batch. Readers run only after this task
-/// yields, and the peer gets credit only after they have read. Batches of 16 large messages, which
-/// are megabytes, exhausted the peer's window each time, and made the two cores take turns. This
+/// A batch also ends once it has this many bytes, so that one large message is a batch of its own.
+/// The tasks that read streams run only after this task yields, and the peer gets credit only after
+/// they have read. When batches had 16 large messages, which are megabytes, each batch used up the
+/// peer's window, so that the cores of the two ends worked in turns instead of at once. The limit
 /// also bounds how long an urgent message waits.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// After how many rounds in which no task was woken the driver yields to other tasks.
+/// After this many rounds in which it has woken no task, the driver yields to other tasks.
 const ROUNDS: usize = 8;
 
-/// How often the socket is asked for its round-trip time. Each time is a system call.
+/// How long the driver waits before it asks the socket for its round-trip time again. Each request
+/// is a system call.
 const RTT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far one direction of the socket got in a round.
@@ -45,7 +47,7 @@ enum Progress {
     More,
     /// Everything is done.
     Idle,
-    /// Waits for the socket, which will wake this task.
+    /// This direction waits for the socket, which will wake this task.
     Blocked,
 }
 
@@ -54,37 +56,39 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// The wakers to call after the lock is released. Empty otherwise; kept for its memory.
+    /// The wakers to call after the lock is released. It is empty at other times, and stays here so
+    /// that its memory is used again.
     wakeups: Wakeups,
     /// How many tasks were woken in this round.
     woken: usize,
     alarm: Alarm,
     /// Whether the engine may have something to send in this round.
     wants: bool,
-    /// The engine's time in this round. The clock is read once in a round.
+    /// The engine's time in this round. The clock is read once per round.
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// The engine has requested a flush, and nothing is sent until it is done.
+    /// Whether the engine has requested a flush that is not complete. Nothing is sent until it is.
     flushing: bool,
-    /// How reading has ended.
+    /// The error with which reading has ended.
     read_end: Option<SocketError>,
-    /// How writing has failed. The connection ends for it only after everything that was received
-    /// has been read.
+    /// The error with which writing has failed. It ends the connection only after everything that
+    /// the socket has received has been read.
     write_end: Option<SocketError>,
-    /// The socket's last count of received bytes.
+    /// How many bytes the socket had received when it was last asked.
     bytes_received: u64,
-    /// The driver is being polled. If it is dropped meanwhile, something in it has panicked.
+    /// Whether the driver is being polled. If it is dropped while this is set, something in it has
+    /// panicked.
     polled: bool,
-    /// The connection has ended, and the socket's stream is being ended.
+    /// Whether the connection has ended and the stream below the socket is being shut down.
     ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::observe::trace::RefusedStreams,
-    /// Before the last field, so that the log reports the connection's end before any waiter learns
-    /// of it.
+    /// This field comes before the last one, so that it is dropped first: the log reports the
+    /// connection's end before any waiting task learns of it.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
-    /// The last field, so that it is dropped after the socket.
+    /// This is the last field, so that it is dropped after the socket.
     _finish: Finish,
 }
 
@@ -121,14 +125,14 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Logs what the socket receives and sends.
+    /// Makes the driver log what the socket receives and sends.
     #[cfg(feature = "qlog")]
     pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
         self.qlog = qlog;
         self
     }
 
-    /// Passes a batch of received items to the engine.
+    /// Receives a batch of items, and passes it to the engine.
     fn receive(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.read_end.is_some() {
             return Progress::Blocked;
@@ -191,7 +195,7 @@ impl<S: Socket + Unpin> Driver<S> {
         progress
     }
 
-    /// Sends a batch of the engine's messages, while the socket has room.
+    /// Sends a batch of the engine's messages, as long as the socket accepts them.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<Progress, SocketError> {
         if self.flushing && self.socket.poll_flush(cx)?.is_pending() {
             return Ok(Progress::Blocked);
@@ -234,10 +238,11 @@ impl<S: Socket + Unpin> Driver<S> {
                     self.socket.start_send(item)?;
                 }
             }
-            // Otherwise chunks of the application would stay alive until the next message.
+            // Without this, the application's chunks would stay alive until the next message.
             self.message.clear();
         }
-        // A flush that is pending wakes this task. There may be room for more before it is done.
+        // A pending flush wakes this task when it can go on. The driver does not wait for it,
+        // because the socket may accept more messages before the flush is complete.
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -246,7 +251,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// [`transmit`](Self::transmit), with a failure kept in `write_end`.
+    /// Calls [`transmit`](Self::transmit), and stores a failure in `write_end`.
     fn send(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.write_end.is_some() {
             return Progress::Blocked;
@@ -257,7 +262,8 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// The socket's round-trip time, if it is time to ask for it.
+    /// Asks the socket for its round-trip time, if the last request was [`RTT_INTERVAL`] ago or
+    /// longer.
     fn socket_rtt(&mut self) -> Option<Duration> {
         if self.asked.is_some_and(|asked| self.now - asked < RTT_INTERVAL) {
             return None;
@@ -266,9 +272,10 @@ impl<S: Socket + Unpin> Driver<S> {
         self.socket.rtt()
     }
 
-    /// Whether the socket is not needed any more. A connection whose write side has failed stays
-    /// open until everything received has been `read_out`. If it has ended for another reason, it
-    /// does not wait, because its Close cannot be sent.
+    /// Whether the socket is no longer needed. After a write has failed, the connection stays open
+    /// until everything that was received has been read, which `read_out` says. If the connection
+    /// has already ended for another reason, this does not wait, because the Close cannot be sent
+    /// anyway.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
@@ -297,13 +304,14 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
-        // Runs again after the tasks that it has just woken, and on the same core. If it woke
-        // itself, the runtime would wake another worker for it, which costs more than a message.
+        // After this yield, the driver runs again behind the tasks that it has just woken, and on
+        // the same core. If the driver called its own waker instead, the runtime would wake another
+        // worker to run it, which costs more than a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
-    /// Receives and sends one batch each, and handles the timers. Counts the woken tasks in
+    /// Receives one batch, sends one batch, and handles the timers. Counts the woken tasks in
     /// `woken`.
     fn round(&mut self, cx: &mut Context<'_>) -> Next {
         let write_had_failed = self.write_end.is_some();
@@ -317,13 +325,13 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // There may be events of the application's own calls.
+        // The application's own calls may have caused events.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);
         }
-        // This comes after reading from the socket: a peer is not silent if a message of its is
-        // waiting there (C-46).
+        // The timers are handled after the socket was read, because a peer is not silent if a
+        // message from it is waiting in the socket (C-46).
         let next = state.engine.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
@@ -331,17 +339,18 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // After a write has failed, the socket is read until it is empty in a later round.
+        // After a write has failed, the socket must be found empty in a later round.
         let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
-            // Waiters learn of the end before the socket is shut down, because that may take long.
+            // Waiting tasks learn of the end before the socket is shut down, because the shutdown
+            // may take long.
             self.woken += self.shared.dispatch(&mut state);
         }
         let failed_now = self.write_end.is_some() && !read_out;
-        // If several tasks were woken, all of them may have something to send. This task then runs
-        // after them and sends everything together. If it slept, the first of them would wake it,
-        // and it would run before the others.
+        // If several tasks were woken, all of them may have something to send. The driver yields in
+        // this case, so that it runs after them and sends everything together. If it slept, the
+        // first of these tasks would wake it, and it would run before the others.
         let woke_several = self.woken > 1;
         let more = woke_several
             || rang
@@ -358,8 +367,9 @@ impl<S: Socket + Unpin> Driver<S> {
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
         if due {
-            // At a deadline the connection has mostly been silent. This is not under the lock,
-            // because the socket may be the application's own.
+            // When a deadline is reached, the connection has usually been silent for a while, so
+            // its buffers are released. The lock is released first, because the socket's code may
+            // be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
         }
@@ -368,8 +378,8 @@ impl<S: Socket + Unpin> Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// Ends the stream below the socket within the rest of the close timeout. Time that was spent
-    /// waiting for the peer's Close is not spent again on its FIN.
+    /// Shuts down the stream below the socket, in the time that is left of the close timeout. The
+    /// waits for the peer's Close and for its FIN share this one timeout.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
@@ -389,14 +399,15 @@ impl<S: Socket + Unpin> Driver<S> {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
             }
-            // It may ring early, if it was set to an earlier time before.
+            // The alarm rings early if it was set to an earlier time before.
             if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
                 return false;
             }
         }
     }
 
-    /// Flushes our Close, and discards what arrives until the peer has ended its stream.
+    /// Flushes our Close, and discards everything that arrives until the peer has ended its
+    /// direction.
     fn poll_read_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_end.is_none()
             && let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
@@ -432,12 +443,12 @@ impl<S: Socket + Unpin> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        // `thread::panicking` would be wrong here: a runtime may be dropped while its owner panics
-        // (C-82).
+        // `thread::panicking` would be wrong here: the runtime, and the driver with it, may be
+        // dropped because other code in this thread panics (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         let mut state = self.shared.lock();
         let now = state.time(self.shared.now());
-        // No effect if the connection has ended. `Finish` wakes the waiters.
+        // This has no effect if the connection has ended. `Finish` wakes the waiting tasks.
         unless_it_panics(|| state.engine.abandon(now, lost));
     }
 }
@@ -450,7 +461,8 @@ enum Next {
     End,
 }
 
-/// Wakes all waiters when the driver ends, even by a panic or with its runtime.
+/// Wakes all waiting tasks when the driver is dropped: because it has ended, because it has
+/// panicked, or together with its runtime.
 struct Finish(Arc<Shared>);
 
 impl Drop for Finish {
@@ -466,8 +478,8 @@ impl Drop for Finish {
     }
 }
 
-/// Runs code of the application (wakers, drops) and discards its panic. The driver may be dropped
-/// because of a panic already, and then a second one would abort the process.
+/// Runs code of the application, such as wakers and drops, and discards a panic in it. The driver
+/// may be dropped because of a panic, and a second panic in that drop would abort the process.
 fn unless_it_panics<T>(step: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }

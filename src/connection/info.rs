@@ -8,21 +8,23 @@ use wsmux_proto::QMuxVersion;
 
 use crate::handshake::negotiation::Agreed;
 
-/// What is known of a connection from its opening handshake. Cheap to clone.
+/// What is known of a connection from its opening handshake. It is cheap to clone.
 ///
-/// A connection over a WebSocket that the application has opened by other means has only what the
-/// application passes to the [builder](crate::WebSocketConnectionBuilder::info).
+/// If the application has opened the WebSocket by other means, the connection has only the
+/// information that the application passes to the
+/// [builder](crate::WebSocketConnectionBuilder::info).
 ///
 /// `Debug` shows neither a URL's query nor a header's value, because they may be secrets. A
 /// subprotocol may be a token: it is shown only if it has the form `qmux-...` or was configured as
 /// an application protocol.
 ///
 /// # Memory
-/// A connection keeps this, and nothing else of the handshake, until it is dropped. A copy of the
-/// request's target and of all headers takes their length, and about 150 bytes for each header.
-/// Clients and servers of this crate accept heads of at most 64 KiB and 128 headers. In a route of
-/// another HTTP server that server's limits apply: in hyper, by default, about 400 KiB and 100
-/// headers, and 16 KiB over HTTP/2.
+/// This is all that a connection keeps of the handshake, until the connection is dropped. It
+/// contains a copy of the request's target and of all headers. The copy takes as much memory as
+/// they are long, and about 150 bytes more for each header. Clients and servers of this crate
+/// accept heads of at most 64 KiB and 128 headers. On a route of another HTTP server, that server's
+/// limits apply instead: in hyper, by default, about 400 KiB and 100 headers, and 16 KiB over
+/// HTTP/2.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
@@ -47,8 +49,8 @@ impl fmt::Debug for ConnectionInfo {
     }
 }
 
-/// Shows only the names of headers. Any value may be secret, not only those that a standard marks
-/// as sensitive.
+/// Shows only the names of headers. Any value may be secret, not only the values that a standard
+/// marks as sensitive.
 pub(crate) struct HeaderNames<'a>(pub(crate) &'a HeaderMap);
 
 impl fmt::Debug for HeaderNames<'_> {
@@ -57,7 +59,7 @@ impl fmt::Debug for HeaderNames<'_> {
     }
 }
 
-/// Shows a request without its query and the values of its headers.
+/// Shows a request without its query and without the values of its headers.
 pub(crate) struct RequestLine<'a>(pub(crate) &'a Request<()>);
 
 impl fmt::Debug for RequestLine<'_> {
@@ -72,48 +74,53 @@ impl fmt::Debug for RequestLine<'_> {
 }
 
 impl ConnectionInfo {
-    /// The peer's address, or that of the last proxy before this end. `None` unless the connection
-    /// is over a TCP socket that a client or a server of this crate has opened.
+    /// Returns the peer's address, or, behind a proxy, the address of the last proxy before this
+    /// end. Returns `None` unless the connection is over a TCP socket that a client or a server of
+    /// this crate has opened.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }
 
-    /// The local address. `None` where [`remote_address`](Self::remote_address) is.
+    /// Returns the local address, or `None` if [`remote_address`](Self::remote_address) is `None`.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.local_address
     }
 
-    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
+    /// Returns the negotiated WebSocket subprotocol, such as `qmux-02.app`, or `None` on the js-ws
+    /// wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_ref().map(|agreed| &*agreed.name)
     }
 
-    /// The negotiated application protocol. For the subprotocol `qmux-02.app` it is `app`. A
-    /// subprotocol that does not start with the name of a QMux version, such as `moqt-18`, is the
-    /// application protocol as a whole. `None` for plain `qmux-02`, and on the js-ws wire.
+    /// Returns the negotiated application protocol. For the subprotocol `qmux-02.app` this is
+    /// `app`. If a subprotocol does not start with the name of a QMux version, such as `moqt-18`,
+    /// the whole of it is the application protocol. Returns `None` for plain `qmux-02`, and on the
+    /// js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
         // W-43: the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 
-    /// The peer's certificate chain in DER, the peer's own certificate first. `None` without TLS,
-    /// and if the peer sent none. A client that accepts any certificate has not verified it.
+    /// Returns the peer's certificate chain in DER, with the peer's own certificate first. Returns
+    /// `None` without TLS, and if the peer sent no certificate. If the client was configured to
+    /// accept any certificate, nothing has verified this chain.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.peer_certificates.clone()
     }
 
-    /// The client's request, with its path and headers. It is known on both ends.
+    /// Returns the client's request, with its path and headers. It is known on both ends.
     pub fn request(&self) -> Option<&Request<()>> {
         self.request.as_deref()
     }
 
-    /// The headers of the server's response. They are known on both ends.
+    /// Returns the headers of the server's response. They are known on both ends.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
     }
 
-    /// A value of type `T` that the server's [`authorize`](crate::authorize::Accept::data) hook has
-    /// attached to the connection; `None` if there is none.
+    /// Returns the value of type `T` that the server's
+    /// [`authorize`](crate::authorize::Accept::data) hook has attached to the connection, or `None`
+    /// if there is none.
     pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.application_data.get::<Arc<T>>().cloned()
     }

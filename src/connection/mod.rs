@@ -37,17 +37,17 @@ use crate::{
     socket::Socket,
 };
 
-/// A handle of a connection: one WebSocket that carries many streams, as a QUIC connection does.
+/// A handle to a connection: one WebSocket that carries many streams, as a QUIC connection does.
 ///
-/// It is cheap to clone. When the last handle is dropped, including those of streams, the
+/// A handle is cheap to clone. Streams hold handles too: when the last handle is dropped, the
 /// connection is closed with code 0.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
-    /// Makes a connection of a WebSocket whose opening handshake is complete. It must be called in
-    /// the context of a tokio runtime, which then runs the connection's task; in a web page, the
-    /// browser runs the task. It does not wait for the peer: see
+    /// Makes a connection over a WebSocket whose opening handshake is complete. This must be called
+    /// in the context of a tokio runtime, which then runs the connection's task; in a web page, the
+    /// browser runs the task. The call does not wait for the peer: see
     /// [`established`](Self::established).
     pub fn from_socket(
         socket: impl Socket + Unpin,
@@ -59,14 +59,16 @@ impl WebSocketConnection {
         Self::builder().config(config).info(info).build(socket, side, wire)
     }
 
-    /// A builder that makes a connection of a WebSocket whose opening handshake is complete.
-    /// Clients and servers do this for their own connections.
+    /// Returns a builder that makes a connection over a WebSocket whose opening handshake is
+    /// complete. `WebSocketClient` and `WebSocketServer` use it themselves for the connections that
+    /// they make.
     pub fn builder() -> WebSocketConnectionBuilder {
         WebSocketConnectionBuilder::default()
     }
 
-    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has none,
-    /// it returns at once. A connection from a client or a server has waited already.
+    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has no
+    /// transport parameters, it returns at once. `WebSocketClient` and `WebSocketServer` wait for
+    /// them before they return a connection.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended first.
@@ -74,8 +76,9 @@ impl WebSocketConnection {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn established(&self) -> Result<(), ConnectionError> {
-        // If the peer established the connection and ended it at once, its streams and datagrams
-        // can still be accepted and read.
+        // A peer may send its parameters, some streams and datagrams, and then end the connection
+        // at once. This is no error here, because these streams and datagrams can still be accepted
+        // and read.
         let check = |state: &mut State| match state.engine.parameters_received() {
             true => Some(Ok(())),
             false => state.close_reason().map(Err),
@@ -83,12 +86,13 @@ impl WebSocketConnection {
         wait_for(&self.0, Queue::Established, check).await
     }
 
-    /// Opens a bidirectional stream. At the peer's stream limit, and at the
-    /// [local limit](Config::max_local_streams), it waits for its turn, first come first served.
+    /// Opens a bidirectional stream. If the peer's stream limit or the [local
+    /// limit](Config::max_local_streams) is reached, this waits until the limit allows another
+    /// stream. Waiting tasks are served first come, first served.
     ///
-    /// On the QMux wire the peer sees the stream with its first frame, which is sent once something
-    /// is written, or the stream is finished or [announced](SendStream::announce). On the js-ws
-    /// wire the peer sees it at once.
+    /// On the QMux wire the peer sees the stream when the first frame arrives, which is sent once
+    /// something is written, or the stream is finished or [announced](SendStream::announce). On the
+    /// js-ws wire the peer sees it at once.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -100,10 +104,11 @@ impl WebSocketConnection {
         Ok(WebSocketStream::new(id, &self.0))
     }
 
-    /// Opens a unidirectional stream. Otherwise it is like [`open_bi`](Self::open_bi).
+    /// Opens a unidirectional stream. Apart from the kind of stream, this works as
+    /// [`open_bi`](Self::open_bi) does.
     ///
     /// # Errors
-    /// [`OpenError`]. It is [`Unsupported`](OpenError::Unsupported) on the js-ws wire, which has no
+    /// [`OpenError`]; it is [`Unsupported`](OpenError::Unsupported) on the js-ws wire, which has no
     /// unidirectional streams.
     ///
     /// # Cancel safety
@@ -113,8 +118,8 @@ impl WebSocketConnection {
         Ok(SendStream::new(id, self.0.clone()))
     }
 
-    /// Opens a bidirectional stream without waiting. `None` where [`open_bi`](Self::open_bi) would
-    /// wait: at either limit, or after others that wait there.
+    /// Opens a bidirectional stream without waiting. Returns `None` if [`open_bi`](Self::open_bi)
+    /// would wait: because a limit is reached, or because other tasks already wait.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -122,8 +127,9 @@ impl WebSocketConnection {
         Ok(self.try_open(Dir::Bi)?.map(|id| WebSocketStream::new(id, &self.0)))
     }
 
-    /// Opens a unidirectional stream without waiting. `None` where [`open_uni`](Self::open_uni)
-    /// would wait: at either limit, or after others that wait there.
+    /// Opens a unidirectional stream without waiting. Returns `None` if
+    /// [`open_uni`](Self::open_uni) would wait: because a limit is reached, or because other tasks
+    /// already wait.
     ///
     /// # Errors
     /// As [`open_uni`](Self::open_uni).
@@ -135,8 +141,8 @@ impl WebSocketConnection {
     /// Each stream goes to one of them, first come first served.
     ///
     /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every stream that was opened before
-    /// has been accepted.
+    /// [`ConnectionError`] once the connection has ended and every stream that the peer opened
+    /// before the end has been accepted.
     ///
     /// # Cancel safety
     /// Dropping the future loses no stream: the stream goes to the next task that waits.
@@ -145,8 +151,8 @@ impl WebSocketConnection {
         Ok(WebSocketStream::new(id, &self.0))
     }
 
-    /// Waits for the next unidirectional stream that the peer opens. Otherwise it is like
-    /// [`accept_bi`](Self::accept_bi).
+    /// Waits for the next unidirectional stream that the peer opens. Apart from the kind of stream,
+    /// this works as [`accept_bi`](Self::accept_bi) does.
     ///
     /// # Errors
     /// As [`accept_bi`](Self::accept_bi).
@@ -173,12 +179,12 @@ impl WebSocketConnection {
         Ok(())
     }
 
-    /// Waits until the queue has room for a datagram, and queues it. No older datagram is dropped
-    /// for it.
+    /// Waits until the queue has room for a datagram, and queues it. Older datagrams are not
+    /// dropped to make room.
     ///
-    /// Several tasks may wait at once. They get room first come first served: a small datagram does
-    /// not overtake a large one. A call of [`send_datagram`](Self::send_datagram) does not wait,
-    /// and may take the room that a task was woken for. That task then waits on at its old
+    /// Several tasks may wait at once. They get room first come, first served: a small datagram
+    /// does not overtake a large one. A call to [`send_datagram`](Self::send_datagram) does not
+    /// wait, and may take the room for which a task was woken. That task goes on waiting at its old
     /// position.
     ///
     /// # Errors
@@ -207,8 +213,8 @@ impl WebSocketConnection {
     /// first come first served.
     ///
     /// # Errors
-    /// [`ConnectionError`] once the connection has ended and every datagram that arrived before has
-    /// been read.
+    /// [`ConnectionError`] once the connection has ended and every datagram that arrived before the
+    /// end has been read.
     ///
     /// # Cancel safety
     /// Dropping the future loses no datagram: the datagram goes to the next task that waits.
@@ -216,8 +222,9 @@ impl WebSocketConnection {
         self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
     }
 
-    /// The size of the largest datagram that can be sent, in bytes: the smaller of the peer's limit
-    /// and [this end's](Config::max_message_sent). `None` if the peer accepts no datagrams.
+    /// Returns the size of the largest datagram that can be sent, in bytes: the smaller of the
+    /// peer's limit and [this end's](Config::max_message_sent). Returns `None` if the peer accepts
+    /// no datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.0.lock().engine.max_datagram_size()
     }
@@ -236,76 +243,80 @@ impl WebSocketConnection {
 
     /// Sets how many bytes the peer may send on a stream before they are read; see
     /// [`Config::stream_receive_window`]. A smaller window takes effect as data is read. On the
-    /// js-ws wire the window cannot exceed that at the start of the connection, because that one
-    /// bounds the size of messages.
+    /// js-ws wire the window cannot exceed the one with which the connection started, because the
+    /// first window bounds the size of messages.
     ///
-    /// Use at least some hundred bytes, unless the connection started with fewer. The peer knows
-    /// the first window, and treats a flood of much smaller grants as an attack.
+    /// Set a window of at least a few hundred bytes, unless the connection started with a smaller
+    /// one. With a much smaller window, this end grants credit in many small pieces. The peer knows
+    /// the first window, and treats a flood of grants that are much smaller than it as an attack.
     pub fn set_stream_receive_window(&self, bytes: u64) {
         let mut state = self.0.lock();
         state.engine.set_stream_receive_window(bytes);
         state.wake_driver();
     }
 
-    /// Statistics of the connection.
+    /// Returns statistics of the connection.
     pub fn stats(&self) -> ConnectionStats {
         let mut state = self.0.lock();
         let now = state.time(self.0.now());
         state.engine.stats(now)
     }
 
-    /// The smoothed round-trip time of keep-alive pings; `None` before the first answer. It
-    /// includes the time that pings wait in queues and for the peer's tasks.
+    /// Returns the smoothed round-trip time of keep-alive pings, or `None` before the first answer.
+    /// It includes the time for which pings wait in queues and for the peer's tasks to run.
     pub fn rtt(&self) -> Option<Duration> {
         self.0.lock().engine.rtt()
     }
 
-    /// The round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt), it is
-    /// that of the network path alone. While the connection is active, it is updated once a second.
+    /// Returns the round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt),
+    /// it covers the network path alone. While the connection is active, it is updated once a
+    /// second.
     ///
-    /// `None` unless the connection is over TCP, with or without TLS, was made by a client or a
-    /// server, and runs on Linux.
+    /// Returns `None` unless the connection is over TCP, with or without TLS, was made by a client
+    /// or a server of this crate, and runs on Linux.
     pub fn socket_rtt(&self) -> Option<Duration> {
         self.0.lock().socket_rtt
     }
 
-    /// Which end of the connection this is.
+    /// Returns which end of the connection this is.
     pub fn side(&self) -> Side {
         self.0.lock().engine.side()
     }
 
-    /// The wire protocol.
+    /// Returns the connection's wire protocol.
     pub fn wire(&self) -> Wire {
         self.0.lock().engine.wire()
     }
 
-    /// The peer's address; see [`ConnectionInfo::remote_address`].
+    /// Returns the peer's address; see [`ConnectionInfo::remote_address`].
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.0.info.remote_address()
     }
 
-    /// What is known from the opening handshake: addresses, headers, certificates.
+    /// Returns what is known from the opening handshake: addresses, headers, certificates.
     pub fn info(&self) -> &ConnectionInfo {
         &self.0.info
     }
 
-    /// The negotiated WebSocket subprotocol, such as `qmux-02.app`; `None` on the js-ws wire.
+    /// Returns the negotiated WebSocket subprotocol, such as `qmux-02.app`, or `None` on the js-ws
+    /// wire.
     pub fn subprotocol(&self) -> Option<&str> {
         self.0.info.subprotocol()
     }
 
-    /// The negotiated application protocol; see [`ConnectionInfo::protocol`].
+    /// Returns the negotiated application protocol; see [`ConnectionInfo::protocol`].
     pub fn protocol(&self) -> Option<&str> {
         self.0.info.protocol()
     }
 
-    /// The peer's certificate chain; see [`ConnectionInfo::peer_certificates`].
+    /// Returns the peer's certificate chain; see [`ConnectionInfo::peer_certificates`].
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.0.info.peer_certificates()
     }
 
-    /// A value of type `T` that the server's [`authorize`](crate::authorize::Accept::data) hook has
-    /// attached to the connection; `None` if there is none.
+    /// Returns the value of type `T` that the server's
+    /// [`authorize`](crate::authorize::Accept::data) hook has attached to the connection, or `None`
+    /// if there is none.
     pub fn application_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.info.application_data()
     }
@@ -338,7 +349,8 @@ impl WebSocketConnection {
         connection
     }
 
-    /// The shared part, without a handle: holding it does not keep the connection open.
+    /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
+    /// connection open.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
@@ -391,8 +403,8 @@ impl WebSocketConnection {
         accepted
     }
 
-    /// Waits for its turn in `queue`, and takes one item. After the end of the connection there are
-    /// no turns.
+    /// Waits for its turn in `queue`, and takes one item. Once the connection has ended, the order
+    /// of the queue no longer matters, and a call that finds no item returns at once.
     async fn take_in_turn<T>(
         &self,
         queue: Queue,

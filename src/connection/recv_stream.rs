@@ -31,7 +31,7 @@ pub struct RecvStream {
     told: Told,
 }
 
-/// How reading has ended. Later reads return the same.
+/// How reading has ended. Later reads return the same result.
 #[derive(Debug, Clone, Copy)]
 enum End {
     None,
@@ -44,7 +44,7 @@ impl RecvStream {
         Self { id, connection, end: End::None, told: Told::default() }
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.id
     }
@@ -66,7 +66,7 @@ impl RecvStream {
     /// Reads until `buf` is full.
     ///
     /// # Errors
-    /// [`ReadExactError`]; the bytes that were read before are in `buf`.
+    /// [`ReadExactError`]; `buf` contains the bytes that were read before the error.
     ///
     /// # Cancel safety
     /// Not cancel safe: if the future is dropped, it is unknown how much of `buf` was filled.
@@ -93,14 +93,14 @@ impl RecvStream {
         poll_fn(|cx| self.poll_read_chunk(cx, max_length)).await
     }
 
-    /// Reads to the end of the stream, `limit` bytes at most.
+    /// Reads at most `limit` bytes, to the end of the stream.
     ///
     /// # Errors
     /// [`ReadToEndError`]; it is [`TooLong`](ReadToEndError::TooLong) if there are more than
-    /// `limit` bytes. Data that was read before is lost.
+    /// `limit` bytes. Data that was read before the error is lost.
     ///
     /// # Cancel safety
-    /// Not cancel safe: if the future is dropped, data that it has read is lost.
+    /// Not cancel safe: if the future is dropped, the data that it has read is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {
@@ -112,8 +112,8 @@ impl RecvStream {
         Ok(all)
     }
 
-    /// Like [`read_chunk`](Self::read_chunk), as a poll function. With `Pending`, `cx` is woken
-    /// when there is data, or when the stream has ended.
+    /// Reads a chunk as [`read_chunk`](Self::read_chunk) does, as a poll function. If it returns
+    /// `Pending`, the task of `cx` is woken when there is data, or when the stream has ended.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -125,11 +125,11 @@ impl RecvStream {
         self.poll_engine(cx, |stream| stream.read(max_length))
     }
 
-    /// Abandons the stream: drops received data, and asks the peer with `code` to send no more
-    /// (STOP_SENDING, RFC 9000 §19.5).
+    /// Abandons the stream: drops the received data, and asks the peer to send no more, with `code`
+    /// as the reason (STOP_SENDING, RFC 9000 §19.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] if the stream has ended or was stopped before.
+    /// [`ClosedStream`] if the stream has ended or was stopped already.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let mut state = self.connection.lock();
         state.recv_stream(self.id).stop(code)?;
@@ -145,7 +145,7 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Statistics of the half.
+    /// Returns statistics of this half.
     ///
     /// # Errors
     /// [`ClosedStream`] if both halves of the stream have ended.
@@ -153,11 +153,11 @@ impl RecvStream {
         self.connection.lock().recv_stream(self.id).stats()
     }
 
-    /// Waits until the peer has reset the stream, without reading. Returns the peer's code.
+    /// Waits until the peer has reset the stream, and returns the peer's code. This reads no data.
     ///
     /// # Errors
-    /// [`ResetError`] once that cannot happen any more: all data has arrived, or this end has
-    /// stopped the stream.
+    /// [`ResetError`] once the stream can no longer be reset: because all data has arrived, or
+    /// because this end has stopped the stream.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -215,7 +215,8 @@ impl RecvStream {
         match &found {
             Ok(Read::Blocked) => {
                 state.wait_to_read(self.id, cx);
-                // The read may have raised the window, and then there is a grant to send.
+                // Even a read without data may have raised the window. If it has, the driver must
+                // send the peer the new limit.
                 state.wake_driver();
                 return Poll::Pending;
             }
@@ -226,7 +227,7 @@ impl RecvStream {
             }
             Ok(Read::Data(_)) | Err(_) => {}
         }
-        // Reading grants credit and ends streams, and then there are frames to send.
+        // A read may grant credit or end the stream. In both cases there may be frames to send.
         state.wake_driver();
         Poll::Ready(found.map(Read::data))
     }

@@ -21,15 +21,15 @@ use crate::{
 
 /// The sending half of a stream.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer sees an
-/// error, never an end that looks complete.
+/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer gets an
+/// error, and cannot take the data for complete.
 ///
 /// # As an `AsyncWrite`
-/// A shutdown finishes the stream. It returns `Ok` also for a stream that the peer has stopped, as
-/// in quinn: nothing is left to finish, and an error would make a relay of both directions, such as
-/// `tokio::io::copy_bidirectional`, abort the other direction too. A write to a stopped stream
-/// fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) and [`finish`](Self::finish) with
-/// [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns the code.
+/// A shutdown finishes the stream. As in quinn, it also returns `Ok` if the peer has stopped the
+/// stream: nothing is left to finish, and an error would make code that relays both directions,
+/// such as `tokio::io::copy_bidirectional`, abort the other direction too. A write to a stopped
+/// stream fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), and [`finish`](Self::finish)
+/// fails with [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns the peer's code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
@@ -38,7 +38,7 @@ pub struct SendStream {
     told: Told,
 }
 
-/// How this end has ended the half.
+/// How the application has ended this sending half.
 #[derive(Debug, Clone, Copy)]
 enum End {
     None,
@@ -54,17 +54,17 @@ impl SendStream {
         Self { id, connection, end: End::None, told: Told::default() }
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.id
     }
 
-    /// Waits for room in the send buffer, and takes as many bytes of `data` as fit. Returns how
-    /// many it took: at least one, unless `data` is empty.
+    /// Waits for room in the send buffer, and takes as many bytes of `data` as fit. Returns the
+    /// number of bytes taken: at least one, unless `data` is empty.
     ///
-    /// After the buffer was full, it waits until half of the buffer is free. If the connection's
-    /// [send window](crate::Config::send_window) is full, it waits until this stream has sent
-    /// something or has received credit.
+    /// If the buffer is full, the call waits until half of it is free. If the connection's [send
+    /// window](crate::Config::send_window) is full, the call waits until this stream has sent some
+    /// data or has received credit.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was taken.
@@ -78,7 +78,7 @@ impl SendStream {
     /// Writes all of `data`.
     ///
     /// # Errors
-    /// [`WriteError`]; some bytes may have been taken before.
+    /// [`WriteError`]; some of the bytes may have been taken already.
     ///
     /// # Cancel safety
     /// Not cancel safe: if the future is dropped, it is unknown how many bytes were taken. Use
@@ -91,11 +91,11 @@ impl SendStream {
         Ok(())
     }
 
-    /// Waits for any room in the send buffer, and takes the whole chunk without a copy. The buffer
-    /// may then exceed its limit by less than this chunk.
+    /// Waits until the send buffer has any room, and takes the whole chunk without copying it.
+    /// Therefore the buffer may exceed its limit, by less than the length of this chunk.
     ///
     /// If the connection's [send window](crate::Config::send_window) is full, the streams that wait
-    /// for it take turns.
+    /// for room in it take turns.
     ///
     /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the
     /// connection's lock is held. The owner's `drop` must neither use the connection nor drop its
@@ -111,8 +111,8 @@ impl SendStream {
         poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await
     }
 
-    /// Takes as many bytes of `data` as fit into the send buffer, and returns how many. With
-    /// `Pending`, `cx` is woken when there is room.
+    /// Takes as many bytes of `data` as fit into the send buffer, and returns their number. If it
+    /// returns `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was taken.
@@ -130,8 +130,8 @@ impl SendStream {
         })
     }
 
-    /// Takes the whole chunk, and leaves an empty one, as soon as there is any room in the send
-    /// buffer. With `Pending`, `cx` is woken when there is room.
+    /// Takes the whole chunk if the send buffer has any room, and leaves `chunk` empty. If it
+    /// returns `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was taken.
@@ -146,11 +146,11 @@ impl SendStream {
         self.poll_engine(cx, |stream| Ok((stream.write_chunk(chunk)? > 0).then_some(())))
     }
 
-    /// Marks the end of the stream. The end is sent after all data that was written, also if the
-    /// handle is dropped now.
+    /// Marks the end of the stream. The end is sent after all data that was written, even if the
+    /// handle is dropped right after this call.
     ///
     /// # Errors
-    /// [`WriteError`] if the stream has ended already; it says how.
+    /// [`WriteError`] if the stream has ended already; the error says how.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let mut state = self.connection.lock();
         state.send_stream(self.id).finish()?;
@@ -208,12 +208,13 @@ impl SendStream {
 
     /// Waits for the end of the stream. Returns the peer's code if the peer has stopped the stream,
     /// or `None` if the stream was finished and everything up to its end was passed to the socket.
-    /// Data that the socket has accepted may not have reached the peer yet.
+    /// The socket may have accepted data that has not reached the peer yet.
     ///
-    /// The wait starts with the call, and the future may outlive this handle.
+    /// The stream is watched from the call on, before the future is polled, and the future may
+    /// outlive this handle.
     ///
     /// # Errors
-    /// [`StoppedError`] once neither can happen any more.
+    /// [`StoppedError`] once neither of these can happen.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -222,7 +223,8 @@ impl SendStream {
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
         let id = self.id;
-        // The watch starts now: the handle may be gone at the first poll.
+        // The watch starts here and not in the future, because the handle may be gone when the
+        // future is first polled.
         let is_reset = matches!(self.end, End::Reset { .. });
         let watch = (!is_reset).then(|| connection.lock().watch_end(self.id));
         async move {
@@ -237,8 +239,8 @@ impl SendStream {
         }
     }
 
-    /// Sends an empty STREAM frame, so that the peer sees the stream before anything is written. It
-    /// does nothing on the js-ws wire, where the peer sees a stream at once.
+    /// Sends an empty STREAM frame, so that the peer sees the stream before anything is written. On
+    /// the js-ws wire this does nothing, because the peer sees every stream at once.
     pub fn announce(&mut self) {
         let mut state = self.connection.lock();
         state.send_stream(self.id).announce();
@@ -246,8 +248,8 @@ impl SendStream {
     }
 
     /// Sets the stream's priority, which is 0 at first. Data of a stream with a higher priority is
-    /// always sent first; streams of equal priority take turns. The change also applies to data
-    /// that was written before.
+    /// always sent first; streams of equal priority take turns. The new priority also applies to
+    /// data that was written earlier and has not been sent.
     ///
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
@@ -255,7 +257,7 @@ impl SendStream {
         self.connection.lock().send_stream(self.id).set_priority(priority)
     }
 
-    /// The stream's [priority](Self::set_priority).
+    /// Returns the stream's [priority](Self::set_priority).
     ///
     /// # Errors
     /// [`ClosedStream`] if the stream has ended.
@@ -263,7 +265,7 @@ impl SendStream {
         self.connection.lock().send_stream(self.id).priority()
     }
 
-    /// Statistics of the half, and what it waits for.
+    /// Returns statistics of this half, and what it waits for.
     ///
     /// # Errors
     /// [`ClosedStream`] if both halves of the stream have ended.
@@ -273,10 +275,11 @@ impl SendStream {
         state.engine.send_stream(now, self.id).stats()
     }
 
-    /// Waits for room in the send buffer. With `Pending`, `cx` is woken when there is some.
+    /// Waits for room in the send buffer. If it returns `Pending`, the task of `cx` is woken when
+    /// there is room.
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        // The chunk's length is not known yet.
+        // The length of the next chunk is not known yet.
         self.poll_engine(cx, |stream| Ok(stream.poll_room_for(usize::MAX)?.then_some(())))
     }
 
@@ -289,8 +292,8 @@ impl SendStream {
         Ok(())
     }
 
-    /// Finishes the stream, unless it is finished or the peer has stopped it. For traits with a
-    /// shutdown or close that does not report how the stream ended.
+    /// Finishes the stream, unless it is finished or the peer has stopped it. This serves traits
+    /// whose shutdown or close does not report how the stream ended.
     pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
         if matches!(self.end, End::Finished | End::Reset { was_finished: true }) {
             return Ok(());
@@ -306,8 +309,8 @@ impl SendStream {
         self.id == id && std::ptr::eq(&**connection, &*self.connection)
     }
 
-    /// Calls the engine. If `write` returns `None` because there is no room, the task waits for
-    /// some.
+    /// Calls the engine. If `write` returns `None` because there is no room, the task is registered
+    /// to be woken when there is.
     fn poll_engine<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,12 +323,13 @@ impl SendStream {
         if taken.is_none() {
             state.wait_to_write(self.id, cx);
         }
-        // Also if nothing was taken: the peer, which may have to grant credit, is shown the stream.
+        // The driver is woken even if nothing was taken, because the peer must see the stream
+        // before it can grant credit.
         state.wake_driver();
         taken.map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken)))
     }
 
-    /// Whether the stream can still be written to.
+    /// Returns an error if the stream can no longer be written to.
     fn check(&self) -> Result<(), WriteError> {
         self.connection.lock().send_stream(self.id).poll_room().map(drop)
     }
@@ -378,7 +382,8 @@ impl Drop for SendStream {
                 );
             }
         }
-        // Also for a finished half: the waker of a dropped write may still be stored.
+        // This is needed for a finished half too, because the waker of a dropped write may still be
+        // stored.
         state.forget_writer(self.id);
         state.send_stream(self.id).release();
         state.wake_driver();

@@ -14,9 +14,9 @@ use super::{RecvStream, SendStream, shared::ConnectionRef};
 /// A bidirectional stream. It implements tokio's [`AsyncRead`] and [`AsyncWrite`], and gives access
 /// to its two halves.
 ///
-/// Shutting down the [`AsyncWrite`] finishes the sending half; it does nothing if the peer has
-/// stopped that half. Dropping the stream resets the sending half unless it was finished, and stops
-/// the receiving half unless it was read to its end, both with code 0.
+/// Shutting down the stream as an [`AsyncWrite`] finishes the sending half, or does nothing if the
+/// peer has stopped that half. Dropping the stream resets the sending half with code 0 unless it
+/// was finished, and stops the receiving half with code 0 unless it was read to its end.
 #[derive(Debug)]
 pub struct WebSocketStream {
     send: SendStream,
@@ -31,7 +31,7 @@ impl WebSocketStream {
         }
     }
 
-    /// The stream's id.
+    /// Returns the stream's id.
     pub fn id(&self) -> StreamId {
         self.send.id()
     }
@@ -46,7 +46,7 @@ impl WebSocketStream {
         &mut self.recv
     }
 
-    /// Borrows both halves, to read and write at the same time in one task.
+    /// Borrows both halves, so that one task can read and write at the same time.
     pub fn split(&mut self) -> (&mut SendStream, &mut RecvStream) {
         (&mut self.send, &mut self.recv)
     }
@@ -59,7 +59,7 @@ impl WebSocketStream {
     /// Joins the two halves of a stream.
     ///
     /// # Errors
-    /// [`JoinError`] if they are halves of different streams; it returns both.
+    /// [`JoinError`] if they are halves of different streams; the error contains both halves.
     pub fn join(send: SendStream, recv: RecvStream) -> Result<Self, JoinError> {
         match recv.is_other_half_of(&send) {
             true => Ok(Self { send, recv }),

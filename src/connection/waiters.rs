@@ -4,32 +4,32 @@ use std::task::Waker;
 
 use wsmux_proto::Tree;
 
-/// The tasks that wait for one thing, first come first served. Each wants an amount of what is
-/// available: one stream, one datagram, or room for some bytes.
+/// The tasks that wait for the same thing. They are served first come, first served. Each task
+/// wants an amount of what is available: one stream, one datagram, or room for some bytes.
 ///
-/// A task that has to wait gets a ticket. [`wake`](Self::wake) takes tasks from the front of the
-/// queue. A task that it took keeps its ticket, and what it wants is *reserved* for it until it
-/// gives up the ticket, or waits again at its old position. Thus what becomes available wakes as
-/// many tasks as it is enough for, and a later task never takes what an earlier one was woken for.
+/// A task that has to wait gets a ticket. [`wake`](Self::wake) removes tasks from the front of the
+/// queue and wakes them. A woken task keeps its ticket, and the amount that it wants is *reserved*
+/// for it until it gives up the ticket, or waits again at its old position. Thus as many tasks are
+/// woken as there is enough for, and a later task never takes what is reserved for an earlier one.
 /// There is one entry for each waiting future.
 ///
 /// # No lost wake-ups
 /// `wake` must be called whenever more has become available, and whenever a task has given up its
-/// ticket: before the lock that guards the queue is released, or by a caller that is certain to
-/// lock it again. Then, whenever the lock is free, the first task in the queue wants more than is
-/// available and not reserved. Every task with a reservation is awake, and will take what it wants
-/// or give up its ticket.
+/// ticket. The call must come before the lock that guards the queue is released, or from a caller
+/// that is certain to take the lock again. As a result, whenever the lock is free, the first task
+/// in the queue wants more than is available beyond the reservations. Every task with a reservation
+/// is awake, and will take what it wants or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. It is stored here because most queues
-    /// have one task, and then need no allocation.
+    /// The ticket and entry of the first task in the queue. It is stored here because a queue of
+    /// one task, as most are, needs no allocation this way.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
     last_ticket: u64,
-    /// How much all tasks with a ticket want.
+    /// The sum of what all tasks with a ticket want.
     wanted: u64,
-    /// How much of that is wanted by tasks that were woken.
+    /// The part of `wanted` that is reserved for tasks that were woken.
     reserved: u64,
     /// How many entries were visited.
     #[cfg(test)]
@@ -44,7 +44,7 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Whether a task is in the queue, that is, waits and was not woken.
+    /// Whether any task is in the queue, that is, any task that waits and was not woken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.first.is_some()
     }
@@ -54,8 +54,9 @@ impl Waiters {
         self.wanted == 0
     }
 
-    /// Whether a task may take the amount that it `wants` now. A task with a ticket may if it was
-    /// woken. A task without one may if `available` is enough for all earlier tasks as well.
+    /// Whether a task may take the amount that it `wants` now. A task with a ticket may take it if
+    /// the task was woken and `available` is enough. A task without a ticket may take it if
+    /// `available` is enough for all earlier tasks as well.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
             Some(ticket) => wants <= available && !self.waits(ticket),
@@ -68,8 +69,9 @@ impl Waiters {
         is_first || self.others.contains(ticket)
     }
 
-    /// Joins the end of the queue and sets `ticket`, or waits on at the position of `ticket`, which
-    /// must want the same amount as before. Returns a replaced waker.
+    /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task goes on
+    /// waiting at its old position, and must want the same amount as before. Returns the waker that
+    /// was replaced, if there was one.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn wait(
         &mut self,
@@ -81,7 +83,7 @@ impl Waiters {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // As if the task had been woken; this is undone below.
+            // The new task is counted like one that was woken; this is undone below.
             self.reserved += wants;
             self.last_ticket
         });
@@ -93,8 +95,8 @@ impl Waiters {
             let same = waiter.waker.will_wake(waker);
             return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
         }
-        // A woken task that did not find enough returns to its old position.
-        // `clone` is foreign code and may panic, so it comes before the counts change.
+        // The task is new, or it was woken and did not find enough, and returns to its old
+        // position. `clone` is foreign code and may panic, so it comes before the counts change.
         let mut last = (place, Waiter { waker: waker.clone(), wants });
         self.reserved -= wants;
         match &mut self.first {
@@ -109,8 +111,8 @@ impl Waiters {
         None
     }
 
-    /// Takes the tasks that `available` is enough for out of the queue, and adds their wakers to
-    /// `wakers`.
+    /// Removes tasks from the front of the queue as long as `available` is enough for them, and
+    /// adds their wakers to `wakers`.
     pub(crate) fn wake(&mut self, available: u64, wakers: &mut Vec<Waker>) {
         while let Some(wants) = self.first.as_ref().map(|(_, waiter)| waiter.wants)
             && self.reserved.saturating_add(wants) <= available
@@ -126,7 +128,8 @@ impl Waiters {
         first.map(|(_, waiter)| waiter.waker)
     }
 
-    /// Gives up `ticket`, which `wants` this amount. Returns its waker if it was in the queue.
+    /// Gives up `ticket`, whose task `wants` this amount. Returns the task's waker if the task was
+    /// still in the queue.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
         self.visit();
@@ -170,7 +173,7 @@ mod tests {
         }
     }
 
-    /// A queue, and for each waiting task its wake-ups and its ticket.
+    /// A queue, and the wake-ups and the ticket of each waiting task.
     struct Queue {
         queue: Waiters,
         waiters: Vec<(Arc<Counter>, Option<u64>)>,
@@ -202,7 +205,7 @@ mod tests {
             wakers.into_iter().for_each(Waker::wake);
         }
 
-        /// The tasks that were woken since the last call.
+        /// Returns the tasks that were woken since the last call.
         fn woken(&self) -> Vec<usize> {
             let waiters = self.waiters.iter().enumerate();
             let woken = waiters.filter(|(_, (waiter, _))| waiter.0.swap(0, Ordering::Relaxed) > 0);
@@ -222,7 +225,7 @@ mod tests {
         const COUNT: usize = 20_000;
         let mut queue = Queue::new(COUNT);
         for nth in 0..COUNT {
-            // A place becomes free. The woken task takes it and leaves the queue.
+            // One stream can be opened. The woken task opens it and leaves the queue.
             queue.wake(1);
             assert!(queue.may_take(nth, 1));
             queue.leave(nth);
@@ -230,7 +233,7 @@ mod tests {
         }
         assert!(queue.queue.is_empty());
         assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
-        // All leave without having been woken, the last one first.
+        // All tasks leave without having been woken, the last one first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
         assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
@@ -244,7 +247,7 @@ mod tests {
         assert!(queue.may_take(0, 2) && queue.may_take(1, 2) && !queue.may_take(2, 2));
         assert!(!queue.queue.may_take(None, 1, 4), "a newcomer is the fifth");
         assert!(queue.queue.may_take(None, 1, 5));
-        // The second is faster, and takes its place.
+        // The second task runs before the first, takes what it wants and leaves.
         queue.leave(1);
         queue.wake(1);
         assert!(queue.woken().is_empty());
@@ -259,7 +262,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // One that was not woken leaves: no reservation goes with it.
+        // A task that was not woken leaves. It had no reservation, so none is released.
         queue.leave(2);
         queue.wake(1);
         assert!(queue.woken().is_empty());
@@ -271,14 +274,14 @@ mod tests {
         let mut queue = Queue::new(2);
         queue.wake(1);
         assert_eq!(queue.woken(), [0]);
-        // The limit has fallen since.
+        // The limit was lowered after the task was woken.
         assert!(!queue.may_take(0, 0));
         queue.wait(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [0]);
     }
 
-    /// Adds tasks that want these amounts. Returns the ticket and amount of each.
+    /// Adds tasks that want these amounts. Returns the ticket and the amount of each task.
     fn crowd(queue: &mut Waiters, wants: &[u64]) -> Vec<(Option<u64>, u64)> {
         let waits = |&wants: &u64| {
             let mut ticket = None;
@@ -357,13 +360,13 @@ mod tests {
                         }
                     }
                     2 => there += below(8),
-                    // Another takes what was reserved.
+                    // A call that does not wait takes what may have been reserved.
                     3 => there -= below(there + 1),
                     4 if nth < crowd.len() => {
                         let one = crowd.remove(nth);
                         drop(queue.leave(one.ticket.unwrap(), one.wants));
                     }
-                    // The task is polled, because it was woken or for another reason.
+                    // The task is polled, either because it was woken or for another reason.
                     _ if nth < crowd.len() => {
                         let one = &mut crowd[nth];
                         if queue.may_take(one.ticket, one.wants, there) {

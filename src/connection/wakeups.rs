@@ -6,16 +6,17 @@ use std::{
 };
 
 /// Wakers that were collected under a connection's lock, to be woken or dropped after it is
-/// released. Dropping this wakes them, so that no task is forgotten. Holds at most one waker for
-/// each task that waited.
+/// released. Dropping this value wakes them, so that no task is forgotten. It holds at most one
+/// waker for each task that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
     /// The driver's waker. It has a field of its own so that most writes need no vector.
     driver: Option<Waker>,
     others: Vec<Waker>,
-    /// A waker to drop without waking it: its task no longer waits with it.
+    /// A waker to drop without waking it, because its task no longer waits with this waker.
     dropped: Option<Waker>,
-    /// Whether anything is stored. It is checked after every use of the lock.
+    /// Whether anything is stored. This is a field of its own because it is checked after every use
+    /// of the lock.
     any: bool,
 }
 
@@ -25,7 +26,7 @@ impl Wakeups {
         self.any |= !self.others.is_empty();
     }
 
-    /// The list to which the wakers of tasks other than the driver are added.
+    /// Returns the list to which the wakers of tasks other than the driver are added.
     pub(crate) fn list(&mut self) -> &mut Vec<Waker> {
         self.any = true;
         &mut self.others
@@ -38,8 +39,8 @@ impl Wakeups {
         }
     }
 
-    /// Drops a waker later, without waking it. One use of the lock drops at most one. If it dropped
-    /// two, the first would be woken for nothing, which is harmless.
+    /// Stores a waker to be dropped later without waking it. Each use of the lock stores at most
+    /// one such waker. If it stored two, the first would be woken for nothing, which is harmless.
     pub(crate) fn drop_later(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.any = true;
@@ -47,7 +48,7 @@ impl Wakeups {
         }
     }
 
-    /// How many wakers will be woken, without the driver's.
+    /// Returns how many wakers will be woken, not counting the driver's.
     pub(crate) fn count(&self) -> usize {
         self.others.len()
     }
@@ -57,7 +58,7 @@ impl Wakeups {
         !self.any
     }
 
-    /// Takes everything out. A list without wakers keeps its memory here.
+    /// Takes everything out. If the list has no wakers, its memory stays here.
     pub(crate) fn take(&mut self) -> Self {
         let others = match self.others.is_empty() {
             true => Vec::new(),
@@ -67,13 +68,14 @@ impl Wakeups {
         Self { driver: self.driver.take(), others, dropped: self.dropped.take(), any }
     }
 
-    /// Wakes and drops everything, and keeps the memory.
+    /// Wakes and drops all stored wakers, and keeps the memory of the list.
     pub(crate) fn notify(&mut self) {
         if !std::mem::take(&mut self.any) {
             return;
         }
         let Self { driver, others, dropped, .. } = self;
-        // Usually there is one waker. If that one panics, no other is left to wake.
+        // Usually there is one waker. It needs no protection against a panic, because no other
+        // waker is left.
         match (&mut *driver, others.len(), &mut *dropped) {
             (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
             (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),
@@ -81,7 +83,7 @@ impl Wakeups {
             _ => {}
         }
         let woken = driver.take().into_iter().chain(others.drain(..)).map(|waker| (waker, true));
-        // The dropped waker comes last, because no task waits for it.
+        // The waker that is only dropped comes last, because no task waits for this.
         let all = woken.chain(dropped.take().map(|waker| (waker, false)));
         each(all, |(waker, is_woken)| match is_woken {
             true => waker.wake(),
@@ -103,8 +105,8 @@ impl Drop for Wakeups {
     }
 }
 
-/// Calls `step` with each item. If it panics, the rest still follow: their tasks would otherwise
-/// never be woken.
+/// Calls `step` with each item. If a call panics, `step` is still called with the remaining items,
+/// because their tasks would otherwise never be woken.
 fn each<I: Iterator>(items: I, step: impl Fn(I::Item)) {
     struct Rest<I: Iterator, F: Fn(I::Item)>(I, F);
 

@@ -1,4 +1,4 @@
-//! How sending halves have ended, for the futures that wait for it.
+//! How sending halves have ended, for the futures that wait for their ends.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +28,7 @@ struct End {
 }
 
 impl Ends {
-    /// The watch of a half that has not ended.
+    /// Returns the watch of a half that has not ended.
     pub(super) fn watch(&mut self, id: StreamId) -> EndWatch {
         if let Some(end) = self.0.get(id) {
             return end.watch.clone();
@@ -40,7 +40,7 @@ impl Ends {
     }
 
     /// Stores the outcome in the half's watch, and wakes the tasks that wait for it. Only the first
-    /// outcome counts: it removes the entry.
+    /// outcome counts, because it removes the half's entry.
     pub(super) fn set(&mut self, id: StreamId, outcome: Outcome, wakeups: &mut Wakeups) {
         if let Some(mut end) = self.0.remove(id) {
             let _ = end.watch.set(outcome);
@@ -48,7 +48,8 @@ impl Ends {
         }
     }
 
-    /// The tasks that wait for the half's end; `None` if it has ended or is not watched.
+    /// Returns the tasks that wait for the half's end, or `None` if the half has ended or is not
+    /// watched.
     pub(super) fn waiters(&mut self, id: StreamId) -> Option<&mut Waiters> {
         self.0.get_mut(id).map(|end| &mut end.waiters)
     }

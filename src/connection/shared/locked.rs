@@ -1,4 +1,4 @@
-//! The guard of a connection's lock, which wakes tasks after it has unlocked.
+//! The guard of a connection's lock. It wakes tasks after it has released the lock.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,8 @@ use crate::{connection::wakeups::Wakeups, runtime::sync::MutexGuard};
 /// The guard of a connection's lock. When it is dropped, it first releases the lock, and then wakes
 /// and drops the wakers that were collected under the lock.
 pub(crate) struct Locked<'a> {
-    // Fields are dropped in the order of their declaration: the lock before the wakers.
+    // Fields are dropped in the order of their declaration, so the lock is released before the
+    // wakers are dropped.
     state: MutexGuard<'a, State>,
     wakeups: Option<Wakeups>,
 }
@@ -19,8 +20,8 @@ impl<'a> Locked<'a> {
         Self { state, wakeups: None }
     }
 
-    /// Releases the lock and leaves the wakers to the caller. `wakeups` must be empty; its memory
-    /// is used again.
+    /// Releases the lock and moves the wakers to `wakeups`, for the caller to wake. `wakeups` must
+    /// be empty; its memory is used again.
     pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
         self.state.swap_wakeups(wakeups);
     }

@@ -1,5 +1,5 @@
 //! What the driver and the handles of one connection share: the engine behind a lock, and the
-//! wakers of everything that waits for it.
+//! wakers of all tasks that wait for the engine.
 
 mod ends;
 mod locked;
@@ -43,11 +43,11 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     /// The span in which the connection's events are recorded.
     pub(crate) span: trace::Span,
-    /// How many [`ConnectionRef`]s exist. The driver has none.
+    /// How many [`ConnectionRef`]s exist. The driver holds none.
     handles: AtomicUsize,
 }
 
-/// Does not show the state: it contains the application's data.
+/// The output leaves out the state, because it contains the application's data.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shared = f.debug_struct("Shared");
@@ -79,31 +79,34 @@ impl Shared {
     }
 
     /// Locks the state. A poisoned lock is used as it is: a panic under the lock would be a bug,
-    /// but it could not leave the state half changed.
+    /// but it would not leave the state half changed.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The time on the engine's clock. [`State::time`] makes it monotonic.
+    /// Returns the time on the engine's clock. [`State::time`] makes it monotonic.
     pub(crate) fn now(&self) -> Time {
         Time::from_epoch(self.epoch.elapsed())
     }
 
-    /// Converts an engine time to the runtime's clock. `None` if that clock cannot represent it.
+    /// Converts a time of the engine to the runtime's clock. Returns `None` if that clock cannot
+    /// represent it.
     pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
         let instant = self.epoch.checked_add(at.since_epoch())?;
-        // tokio's timer rounds up, and panics if the result is out of range.
+        // The second more is a margin: tokio's timer rounds up, and panics if the result is out of
+        // range.
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
-    /// Passes the engine's events on: the tasks that wait for them are woken after the lock is
-    /// released. Returns how many that are.
+    /// Handles the engine's events: the tasks that wait for them are woken after the lock is
+    /// released. Returns the number of these tasks.
     pub(crate) fn dispatch(&self, state: &mut State) -> usize {
         state.dispatch(&self.span)
     }
 
-    /// Closes the connection once its streams have ended, or after `timeout`.
+    /// Starts to drain the connection, which is closed once its streams have ended, or after
+    /// `timeout`.
     pub(crate) fn drain(&self, timeout: Option<Duration>) {
         let mut state = self.lock();
         let now = state.time(self.now());
@@ -116,12 +119,12 @@ impl Shared {
         state.wake_driver_now();
     }
 
-    /// Keeps a value until the connection has ended and its socket is gone. If that is so already,
-    /// it is dropped at once.
+    /// Keeps a value until the connection has ended and its socket is gone. If the socket is gone
+    /// already, the value is dropped at once.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn keep(&self, kept: Kept) {
         let mut state = self.lock();
-        // Its drop may lock this connection, so it comes after the lock is released.
+        // Dropping the value may lock this connection, so it is dropped after the lock is released.
         let dropped = match state.is_finished() {
             true => Some(kept),
             false => state.kept.replace(kept),
@@ -130,7 +133,7 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Closes the connection. Everything that waits on this end learns of it at once.
+    /// Closes the connection. All waiting tasks on this end are woken at once to learn of it.
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
         let mut state = self.lock();
         let now = state.time(self.now());
@@ -140,8 +143,8 @@ impl Shared {
     }
 }
 
-/// A handle's share of the connection. When the last one is dropped, the connection is closed with
-/// code 0.
+/// A counted reference that each handle holds. When the last one is dropped, the connection is
+/// closed with code 0.
 #[derive(Debug)]
 pub(crate) struct ConnectionRef(Arc<Shared>);
 
@@ -151,7 +154,8 @@ impl ConnectionRef {
         Self(shared)
     }
 
-    /// The shared part, without a handle: holding it does not keep the connection open.
+    /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
+    /// connection open.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn without_handle(&self) -> Arc<Shared> {
         self.0.clone()
@@ -166,7 +170,8 @@ impl Clone for ConnectionRef {
 
 impl Drop for ConnectionRef {
     fn drop(&mut self) {
-        // The ordering is that of `Arc`: the last handle must see what the others did before.
+        // `Arc` uses the same ordering when it counts down: whoever drops the last handle must see
+        // what the others did before.
         if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.close(crate::error::NO_CODE, Bytes::new());
         }

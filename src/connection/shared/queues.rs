@@ -1,4 +1,4 @@
-//! What a task can wait for in turn, and its position in that queue.
+//! The queues in which tasks wait for their turn, and the position of a task in its queue.
 
 use std::{
     future::poll_fn,
@@ -10,7 +10,7 @@ use wsmux_proto::{Dir, StreamId};
 use super::{Shared, State, ends::Ends};
 use crate::connection::waiters::Waiters;
 
-/// What a task can wait for, other than to read or write a stream.
+/// What a task can wait for, other than reading from a stream or writing to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Queue {
     /// The connection is established, drains, or has ended.
@@ -42,7 +42,8 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// The tasks in `queue`; `None` for the end of a half that has ended, which has no queue.
+    /// Returns the tasks in `queue`, or `None` if it is the queue for the end of a half that has
+    /// ended already.
     pub(super) fn get_mut(&mut self, queue: Queue) -> Option<&mut Waiters> {
         Some(match queue {
             Queue::Established => &mut self.established,
@@ -56,14 +57,14 @@ impl Queues {
     }
 }
 
-/// A future's position in a queue. Dropping it leaves the queue, and what was reserved for it goes
-/// to the next task.
+/// A future's position in a queue. When it is dropped, the future leaves the queue, and what was
+/// reserved for it goes to the next task.
 pub(crate) struct QueuePosition<'a> {
     shared: &'a Shared,
     queue: Queue,
-    /// `None` while it is not in the queue.
+    /// `None` while the future has no position.
     ticket: Option<u64>,
-    /// How much it wants; constant while it is in the queue.
+    /// How much the future wants. This does not change while the ticket is set.
     wants: u64,
 }
 
@@ -72,20 +73,20 @@ impl<'a> QueuePosition<'a> {
         Self { shared, queue, ticket: None, wants: 1 }
     }
 
-    /// Whether its turn has come and `wants` is available. Always true after the end of the
-    /// connection, when turns no longer matter: every task is awake, and finds either something to
-    /// take or the end.
+    /// Whether the future's turn has come and the amount that it `wants` is available. Once the
+    /// connection has ended, this is always true: the order no longer matters, because every task
+    /// is awake, and finds either something to take or the reason for the end.
     pub(crate) fn may_take(&self, state: &mut State, wants: u64) -> bool {
         state.may_take(self.queue, self.ticket, wants)
     }
 
-    /// Waits at the end of the queue, or at its present position.
+    /// Waits at the end of the queue, or at the present position if there is one.
     pub(crate) fn wait(&mut self, state: &mut State, wants: u64, cx: &Context<'_>) {
         self.wants = wants;
         state.wait_in(self.queue, &mut self.ticket, wants, cx);
     }
 
-    /// Leaves the queue, whether it took what it wanted or not.
+    /// Leaves the queue, whether the future took what it wanted or not.
     pub(crate) fn leave(&mut self, state: &mut State) {
         if let Some(ticket) = self.ticket.take() {
             state.leave(self.queue, ticket, self.wants);
@@ -98,13 +99,14 @@ impl Drop for QueuePosition<'_> {
         if self.ticket.is_some() {
             let mut state = self.shared.lock();
             self.leave(&mut state);
-            // If others still wait to open a stream, the peer may have to learn of it.
+            // If other tasks still wait to open a stream, a frame that tells the peer so may have
+            // to be sent.
             state.wake_driver();
         }
     }
 }
 
-/// Waits in `queue` until `check` returns something. It is called at every wake-up.
+/// Waits in `queue` until `check` returns a value. `check` is called first and at every wake-up.
 pub(crate) async fn wait_for<T>(
     shared: &Shared,
     queue: Queue,
@@ -112,7 +114,7 @@ pub(crate) async fn wait_for<T>(
 ) -> T {
     let mut position = QueuePosition::new(shared, queue);
     poll_fn(|cx| {
-        // The check and the wait are under one lock, so that no event is missed between them.
+        // The task checks and starts to wait under one lock, so that it misses no event in between.
         let mut state = shared.lock();
         match check(&mut state) {
             Some(found) => {

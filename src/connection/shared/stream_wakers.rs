@@ -4,14 +4,16 @@ use std::task::Waker;
 
 use wsmux_proto::{StreamId, StreamMap};
 
-/// One waker for each stream, for one kind of wait. An entry lives until the stream's handle is
-/// dropped, also while it has no waker: a task that has waited for a stream mostly waits again.
+/// One waker for each stream, for one kind of wait. An entry stays until the stream's handle is
+/// dropped, even while it has no waker, because a task that has waited for a stream usually waits
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct StreamWakers(StreamMap<Option<Waker>>);
 
 impl StreamWakers {
-    /// Stores `waker`, and returns a replaced one, which the caller must drop without the lock. A
-    /// stored waker of the same task stays, and `waker` is not cloned.
+    /// Stores `waker`, and returns the waker that it replaced, which the caller must drop after
+    /// releasing the lock. If the stored waker wakes the same task, it stays, and `waker` is not
+    /// cloned.
     #[must_use = "a waker is not dropped under the lock"]
     pub(super) fn set(&mut self, id: StreamId, waker: &Waker) -> Option<Waker> {
         match self.0.get_mut(id) {

@@ -20,23 +20,23 @@ use crate::{connection::wakeups::Wakeups, error::StoppedError, observe::trace};
 
 /// What the lock guards.
 ///
-/// A waker is foreign code. It may also be the last owner of a task that holds handles of this
-/// connection, and dropping a handle locks. Therefore no waker is woken or dropped while the lock
-/// is held (C-87): a waker that is taken out of the state goes into `wakeups`, which
-/// [`Locked`](super::Locked) wakes and drops after it has unlocked.
+/// Waking or dropping a waker runs foreign code. The waker may be the last owner of a task that
+/// holds handles to this connection, and dropping a handle takes the lock. Therefore no waker is
+/// woken or dropped while the lock is held (C-87): a waker that is taken out of the state goes into
+/// `wakeups`, and [`Locked`](super::Locked) wakes or drops it after releasing the lock.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) engine: Connection,
-    /// What to wake and drop once the lock is released.
+    /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
-    /// `None` while the driver runs, or has been woken.
+    /// `None` while the driver runs, and once it has been woken.
     driver: Option<SleepingDriver>,
     /// The latest time that was passed to the engine.
     latest: Time,
     readers: StreamWakers,
     writers: StreamWakers,
     queues: Queues,
-    /// The driver is gone.
+    /// Whether the driver is gone.
     finished: bool,
     /// The latest round-trip time that the socket has measured.
     pub(crate) socket_rtt: Option<Duration>,
@@ -47,8 +47,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct SleepingDriver {
     waker: Waker,
-    /// The socket accepts no message, and wakes the driver when it does again. Until then the
-    /// driver need not be woken to send.
+    /// Whether the socket accepts no messages. It wakes the driver when it accepts some again, and
+    /// until that time nothing else needs to wake the driver to send.
     socket_is_full: bool,
 }
 
@@ -68,24 +68,25 @@ impl State {
         }
     }
 
-    /// Converts a reading of the clock to the engine's time, which never goes back: another task
-    /// may have read the clock later and locked earlier.
+    /// Converts a reading of the clock to the engine's time, which must never go back. The reading
+    /// may be older than the latest one, because another task may have read the clock later but
+    /// taken the lock earlier.
     pub(crate) fn time(&mut self, reading: Time) -> Time {
         self.latest = self.latest.max(reading);
         self.latest
     }
 
-    /// A stream's sending half, for calls at the latest time that the engine has seen.
+    /// Returns a stream's sending half, for calls at the latest time that the engine has seen.
     pub(crate) fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
         self.engine.send_stream(self.latest, id)
     }
 
-    /// A stream's receiving half, for calls at the latest time that the engine has seen.
+    /// Returns a stream's receiving half, for calls at the latest time that the engine has seen.
     pub(crate) fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
         self.engine.recv_stream(self.latest, id)
     }
 
-    /// Why the connection has ended; `None` while it has not.
+    /// Returns why the connection has ended, or `None` while it has not.
     pub(crate) fn close_reason(&self) -> Option<ConnectionError> {
         self.engine.close_reason().cloned()
     }
@@ -95,7 +96,7 @@ impl State {
         self.finished
     }
 
-    /// Handles the engine's events. Returns how many tasks will be woken for them.
+    /// Handles the engine's events. Returns how many tasks will be woken because of them.
     #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
     pub(super) fn dispatch(&mut self, span: &trace::Span) -> usize {
         let before = self.wakeups.count();
@@ -130,8 +131,8 @@ impl State {
         self.wakeups.count() - before
     }
 
-    /// Wakes the driver if it sleeps and has something to do: messages to send, or events of the
-    /// engine to dispatch.
+    /// Wakes the driver if it sleeps and has something to do: send messages, or dispatch the
+    /// engine's events.
     pub(crate) fn wake_driver(&mut self) {
         let Some(driver) = &self.driver else { return };
         let wanted = match driver.socket_is_full {
@@ -147,15 +148,16 @@ impl State {
 
     /// Wakes the driver if it sleeps.
     ///
-    /// The wake-up follows after the lock is released. Meanwhile other tasks find no driver to
-    /// wake, and need not: the driver will run after the wake-up, and see their changes. If it has
-    /// run and sleeps again before the wake-up arrives, it runs once more than necessary.
+    /// The waker is called after the lock is released. Until that time, other tasks find no driver
+    /// to wake, and need not wake it: the driver runs after the wake-up, and will see their
+    /// changes. If the driver runs for another reason and sleeps again before the wake-up arrives,
+    /// it runs once more than necessary.
     pub(super) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
     }
 
-    /// The driver is about to sleep. Returns `false`, and stores nothing, if there is something
-    /// that it could send.
+    /// Records that the driver is about to sleep, and stores its waker. If there is something that
+    /// the driver could send, this stores nothing and returns `false`.
     pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
         if self.engine.wants_transmit() && !socket_is_full {
             return false;
@@ -171,12 +173,12 @@ impl State {
         true
     }
 
-    /// The driver is gone.
+    /// Records that the driver is gone, and wakes all waiting tasks.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
         self.wakeups.drop_later(self.driver.take().map(|driver| driver.waker));
         self.wake_all_of(Queue::Finished);
-        // The engine's `Closed` event has woken these tasks, unless something panicked.
+        // The engine's `Closed` event has woken these tasks already, unless something panicked.
         self.wake_all();
     }
 
@@ -190,18 +192,18 @@ impl State {
         self.wakeups.drop_later(self.writers.set(id, cx.waker()));
     }
 
-    /// The stream's receiving handle is gone.
+    /// Forgets the waker of the stream's reader, whose handle is gone.
     pub(crate) fn forget_reader(&mut self, id: StreamId) {
         self.wakeups.drop_later(self.readers.remove(id));
     }
 
-    /// The stream is not written to any more.
+    /// Forgets the waker of the stream's writer: the stream is no longer written to.
     pub(crate) fn forget_writer(&mut self, id: StreamId) {
         self.wakeups.drop_later(self.writers.remove(id));
     }
 
-    /// Starts to watch for the end of a sending half whose handle still exists. [`Queue::End`]
-    /// wakes when the watch is set.
+    /// Starts to watch for the end of a sending half whose handle still exists. The tasks in its
+    /// [`Queue::End`] are woken when the watch is set.
     pub(crate) fn watch_end(&mut self, id: StreamId) -> EndWatch {
         match self.poll_end(id) {
             Some(outcome) => Arc::new(outcome.into()),
@@ -209,17 +211,18 @@ impl State {
         }
     }
 
-    /// The application has reset a sending half, or dropped its handle without finishing it.
+    /// Records that the application has reset a sending half, or has dropped its handle without
+    /// finishing it.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
         self.queues.ends.set(id, Err(StoppedError::ClosedStream), &mut self.wakeups);
     }
 
-    /// Wakes the tasks to which it matters that no more streams can be opened.
+    /// Wakes the tasks that have to learn that no more streams can be opened.
     pub(super) fn wake_openers(&mut self) {
         for dir in Dir::ALL {
             self.wake_all_of(Queue::Openers(dir));
         }
-        // A reconnecting client waits here to learn when it has to dial again.
+        // A reconnecting client waits in this queue to learn when it has to dial again.
         self.wake_all_of(Queue::Established);
     }
 
@@ -245,10 +248,10 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, queue: Queue, ticket: u64, wants: u64) {
-        // The queue of a sending half's end is gone once the half has ended.
+        // The queue for the end of a sending half is gone once the half has ended.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
-        // This task may have been all that the next one waited for.
+        // What was reserved for this task, or was kept back for it, may be enough for the next one.
         self.wake_next(queue);
     }
 
@@ -271,7 +274,8 @@ impl State {
         }
     }
 
-    /// The connection has ended: wakes everything that waits, except for [`Queue::Finished`].
+    /// Wakes all waiting tasks because the connection has ended, except for those in
+    /// [`Queue::Finished`].
     fn wake_all(&mut self) {
         self.wakeups.wake(self.readers.drain());
         self.wakeups.wake(self.writers.drain());
@@ -291,13 +295,14 @@ impl State {
         }
     }
 
-    /// How much there is for the tasks in `queue` to share. 0 if `queue` is for an event that all
-    /// of its tasks learn of at once.
+    /// Returns how much there is for the tasks in `queue` to share. It is 0 if `queue` is for an
+    /// event that concerns all of its tasks at once.
     fn available(&self, queue: Queue) -> u64 {
         match queue {
             Queue::Established | Queue::Finished | Queue::End(_) => 0,
             Queue::Openers(dir) => self.engine.openable(dir).unwrap_or(u64::MAX),
-            // After the end no task waits.
+            // Once the connection has ended, these calls return at once, so every waiting task is
+            // woken.
             _ if self.engine.close_reason().is_some() => u64::MAX,
             Queue::Acceptors(dir) => self.engine.acceptable(dir),
             Queue::DatagramReaders => self.engine.readable_datagrams(),
@@ -305,8 +310,9 @@ impl State {
         }
     }
 
-    /// Wakes as many tasks in `queue` as there is something for. If tasks have to wait on, the
-    /// engine learns of it, and may have a frame for the peer: the caller must wake the driver.
+    /// Wakes as many tasks in `queue` as there is enough for. If tasks have to go on waiting, the
+    /// engine is told so. It may then have a frame to send to the peer, so the caller must wake the
+    /// driver.
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
         let Some(waiters) = self.queues.get_mut(queue) else { return };
@@ -321,8 +327,9 @@ impl State {
         }
     }
 
-    /// Asks the engine for an event when there is more for `queue`. A task may wait although there
-    /// is something: it may be reserved for other tasks, or be too little.
+    /// Asks the engine to emit an event when more becomes available for `queue`. A task may wait
+    /// although something is available, because that may be reserved for other tasks or be too
+    /// little.
     fn request_event(&mut self, queue: Queue) {
         match queue {
             Queue::DatagramReaders => self.engine.want_datagram(),
@@ -332,7 +339,7 @@ impl State {
         }
     }
 
-    /// Stores how a sending half has ended, if it has.
+    /// If a sending half has ended, stores how.
     fn update_end(&mut self, id: StreamId) {
         if let Some(outcome) = self.poll_end(id) {
             self.queues.ends.set(id, outcome, &mut self.wakeups);
